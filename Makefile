@@ -1,0 +1,59 @@
+# serve: run the service from nothing but Python >= 3.11 and this clone.
+# test:  lint and the whole test suite, in an environment of its own.
+# Neither wants a preparation: each makes the environment that it needs.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format check-python clean
+
+# The newest suitable interpreter on the path; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo "$$p"; break; }; done)
+SERVE := .venv-serve
+DEV := .venv
+
+help:
+	@echo "make serve   start the service on http://127.0.0.1:8000"
+	@echo "make test    lint and test everything"
+	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make format  rewrite the code in the project's style"
+	@echo "make clean   remove the environments that make made"
+
+check-python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed" \
+		"(on Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+# onnxruntime-gpu in place of onnxruntime: make serve ENGINE=cuda
+ENGINE ?= cpu
+
+$(SERVE)/.$(ENGINE): pyproject.toml | check-python
+	$(PYTHON) -m venv --clear $(SERVE)
+	$(SERVE)/bin/pip install --quiet --upgrade pip
+	$(SERVE)/bin/pip install --quiet --editable '.[$(ENGINE),service]'
+	@touch $@
+
+$(DEV)/.dev: pyproject.toml | check-python
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/pip install --quiet --upgrade pip
+	$(DEV)/bin/pip install --quiet --editable '.[cpu,dev]'
+	@touch $@
+
+serve: $(SERVE)/.$(ENGINE)
+	@exec $(SERVE)/bin/deepfake serve
+
+lint: $(DEV)/.dev
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+test: lint
+	$(DEV)/bin/pytest
+
+format: $(DEV)/.dev
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+clean:
+	rm -rf $(SERVE) $(DEV) build dist
