@@ -1,0 +1,192 @@
+"""Load, verify and seal a model bundle: a directory whose ``bundle.json`` pins every other file.
+
+A bundle's identity is the SHA-256 of its ``bundle.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from deepfake_models.errors import BundleError
+from deepfake_models.spec import (
+    AggregationSpec,
+    CropSpec,
+    DetectorSpec,
+    InputSpec,
+    LevelCalibrations,
+    SamplingSpec,
+    Spec,
+    Thresholds,
+    TrackSpec,
+)
+
+MANIFEST = "bundle.json"
+GRAPHS = ("classifier.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx")
+REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")
+# A ViT-L in fp32 has 1.2 GB; a manifest has a few kB. Both bound what a wrong path can cost.
+MAX_FILE_BYTES = 4 * 1024**3
+MAX_MANIFEST_BYTES = 4 * 1024**2
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class BundleSpec(Spec):
+    """The content of ``bundle.json``."""
+
+    format_version: Literal[1]
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(min_length=1, max_length=64)]
+    created: str
+    terms: Annotated[str, Field(min_length=1)]
+    """Who may use the weights for what, for instance ``research-only``."""
+    prior: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """The prior probability of manipulation at which ``score`` is stated."""
+    sampling: SamplingSpec
+    detector: DetectorSpec
+    crop: CropSpec
+    input: InputSpec
+    tracks: TrackSpec
+    aggregation: AggregationSpec
+    calibration: LevelCalibrations
+    thresholds: Thresholds
+    training: dict[str, Any]
+    """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
+    files: dict[str, str]
+    """Name of every other file of the bundle and its SHA-256."""
+
+    @field_validator("files")
+    @classmethod
+    def _plain(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, digest in value.items():
+            if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+                raise ValueError(f"{name!r} is not a plain file name")
+            if not _SHA256.fullmatch(digest):
+                raise ValueError(f"{name}: {digest!r} is not a SHA-256 in lower-case hex")
+        missing = [n for n in REQUIRED if n not in value]
+        if missing:
+            raise ValueError(f"does not list {', '.join(missing)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle. ``sha256`` identifies it; graphs are held in memory as verified."""
+
+    directory: Path
+    spec: BundleSpec
+    sha256: str
+    graphs: dict[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def version(self) -> str:
+        return self.spec.version
+
+    @property
+    def terms(self) -> str:
+        return self.spec.terms
+
+    def model_json(self) -> dict[str, str]:
+        """The ``model`` object of every result."""
+        return {
+            "bundle": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "terms": self.terms,
+        }
+
+    def reliability(self) -> dict[str, Any]:
+        """The content of ``reliability.json``, whose digest was verified when loading."""
+        content: dict[str, Any] = json.loads(
+            _verified(self.directory, "reliability.json", self.spec)
+        )
+        return content
+
+
+def default_bundle_dir() -> Path:
+    """The bundle that ships with the package."""
+    return Path(str(package_files("deepfake_models"))) / "bundles" / "default"
+
+
+def load_bundle(directory: Path | None = None) -> Bundle:
+    """Load and verify a bundle.
+
+    1. ``bundle.json`` is read and its fields are checked.
+    2. Every file that it lists is there, and its SHA-256 is the listed one.
+    3. The crop's size is the classifier's input size.
+
+    Raises:
+        BundleError: naming the file, and the field where one is wrong.
+    """
+    directory = directory or default_bundle_dir()
+    raw = _read(directory, MANIFEST, MAX_MANIFEST_BYTES)
+    try:
+        spec = BundleSpec.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "the document"
+        raise BundleError(f"{MANIFEST}: {where}: {first['msg']}") from error
+    graphs = {}
+    for name in spec.files:
+        content = _verified(directory, name, spec)
+        if name in GRAPHS:
+            graphs[name] = content
+    if not spec.crop.size == spec.input.height == spec.input.width:
+        raise BundleError(f"{MANIFEST}: crop.size differs from input.height and input.width")
+    return Bundle(directory, spec, hashlib.sha256(raw).hexdigest(), graphs)
+
+
+def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
+    """Write ``bundle.json`` for the files lying in ``directory``, last, and load the result.
+
+    ``fields`` are those of ``BundleSpec`` but ``format_version`` and ``files``.
+    """
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+    }
+    try:
+        spec = BundleSpec.model_validate({**fields, "format_version": 1, "files": digests})
+    except ValidationError as error:
+        raise BundleError(f"{MANIFEST}: {error}") from error
+    text = spec.model_dump_json(indent=2) + "\n"
+    partial = directory / f".{MANIFEST}.partial"
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(directory / MANIFEST)
+    return load_bundle(directory)
+
+
+def _read(directory: Path, name: str, limit: int) -> bytes:
+    path = directory / name
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise BundleError(f"{name}: {size} bytes, more than the {limit} that a bundle may hold")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{name}: missing from the bundle directory") from error
+    except OSError as error:
+        raise BundleError(f"{name}: cannot be read ({error.strerror})") from error
+
+
+def _verified(directory: Path, name: str, spec: BundleSpec) -> bytes:
+    content = _read(directory, name, MAX_FILE_BYTES)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != spec.files[name]:
+        raise BundleError(
+            f"{name}: its SHA-256 is {digest}, but {MANIFEST} lists {spec.files[name]}"
+        )
+    return content

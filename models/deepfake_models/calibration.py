@@ -1,0 +1,30 @@
+"""Apply a fitted calibration: raw value -> log10 likelihood ratio -> score at a prior."""
+
+from __future__ import annotations
+
+import math
+
+from deepfake_models.spec import Calibration
+
+LN10 = math.log(10.0)
+
+
+def log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
+    """Return log10 of the likelihood ratio "manipulated" : "not manipulated" for ``raw``.
+
+    Affine in ``raw`` (Platt 1999; Brümmer and de Villiers 2013) and clipped to
+    ``± calibration.limit``: no finite set of held-out material supports stronger evidence than
+    about one over its size (Vergeer et al. 2016, "Numerical likelihood ratios outputted by LR
+    systems are often based on extrapolation").
+    """
+    value = (calibration.slope * raw + calibration.intercept) / LN10
+    return min(max(value, -calibration.limit), calibration.limit)
+
+
+def probability(log10_ratio: float, prior: float) -> float:
+    """Return the posterior probability in (0, 1) of "manipulated" at ``prior`` in (0, 1)."""
+    log_odds = log10_ratio * LN10 + math.log(prior / (1.0 - prior))
+    # Two branches, so that exp never overflows.
+    if log_odds >= 0.0:
+        return 1.0 / (1.0 + math.exp(-log_odds))
+    return math.exp(log_odds) / (1.0 + math.exp(log_odds))

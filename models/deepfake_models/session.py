@@ -1,0 +1,71 @@
+"""Running an ONNX graph: the ``Session`` protocol and its onnxruntime implementation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from deepfake_models.errors import BundleError, DeepfakeError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Session(Protocol):
+    """A loaded graph. Implementations are safe to call from several threads at once."""
+
+    def run(
+        self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Return ``outputs`` (all, in the graph's order, when ``None``) for the inputs ``feed``."""
+        ...
+
+
+class EngineMissing(DeepfakeError):
+    """onnxruntime is not installed: install the extra "cpu" or "cuda" of deepfake-service."""
+
+
+class OnnxSession:
+    """An onnxruntime session.
+
+    ``device="auto"`` takes CUDA where this onnxruntime build and the machine offer it, else the
+    CPU. ``threads`` bounds the threads of one operator; by default one per available core.
+    """
+
+    def __init__(
+        self, model: bytes, *, name: str = "model", device: Device = "auto", threads: int = 0
+    ) -> None:
+        try:
+            import onnxruntime as ort
+        except ModuleNotFoundError as error:
+            raise EngineMissing from error
+        ort.set_default_logger_severity(3)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.inter_op_num_threads = 1
+        # Spinning threads of one session would starve the decoder and the other graphs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        available = ort.get_available_providers()
+        providers = ["CPUExecutionProvider"]
+        if device == "cuda" and "CUDAExecutionProvider" not in available:
+            raise DeepfakeError("device cuda was asked for, but this onnxruntime has no CUDA")
+        if device in ("auto", "cuda") and "CUDAExecutionProvider" in available:
+            providers.insert(0, "CUDAExecutionProvider")
+        try:
+            self._session = ort.InferenceSession(model, options, providers=providers)
+        except Exception as error:  # onnxruntime's errors share no base class but Exception
+            raise BundleError(f"{name}: not a graph that onnxruntime can load") from error
+        self.name = name
+        self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
+        self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+        self.provider: str = self._session.get_providers()[0]
+
+    def run(
+        self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        result: list[NDArray[Any]] = self._session.run(
+            list(outputs) if outputs is not None else None, dict(feed)
+        )
+        return result

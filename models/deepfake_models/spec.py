@@ -1,0 +1,172 @@
+"""Frozen specifications: everything between bytes and a score that is a choice.
+
+They are data, saved with the weights in ``bundle.json``, so training, evaluation and the service
+cut, scale and judge alike. Unknown or missing-typed fields are refused with the field's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Spec(BaseModel):
+    """Base of all specifications: immutable, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SamplingSpec(Spec):
+    """Which frames of a video are examined when the caller does not ask for an exact number.
+
+    At least one frame every ``interval_s`` seconds and at least ``min_frames``, evenly spread over
+    the whole duration, up to ``max_frames``; then, around suspect moments, a pass at
+    ``dense_interval_s`` of at most ``dense_max_frames``.
+    """
+
+    interval_s: Positive = 2.0
+    min_frames: PositiveInt = 32
+    max_frames: PositiveInt = 600
+    dense_interval_s: Positive = 0.5
+    dense_max_frames: Annotated[int, Field(ge=0)] = 64
+    max_gap_s: Positive = 10.0
+    """Longest unexamined gap, in seconds, with which "no manipulation found" may still be said."""
+
+
+class DetectorSpec(Spec):
+    """The face detector: MTCNN (Zhang et al. 2016, arXiv:1604.02878) as in facenet-pytorch."""
+
+    kind: Literal["mtcnn"] = "mtcnn"
+    long_side: PositiveInt = 640
+    """Pictures are scaled down so that their longer side is at most this many pixels."""
+    min_face: PositiveInt = 20
+    """Smallest face searched for, in pixels of the scaled picture."""
+    thresholds: tuple[Probability, Probability, Probability] = (0.6, 0.7, 0.7)
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.709
+    min_confidence: Probability = 0.9
+    """Detections of the last stage below this are dropped."""
+
+
+class CropSpec(Spec):
+    """The square face crop that the classifier sees."""
+
+    scale: Positive = 1.3
+    """Side of the square as a multiple of the longer side of the detector's box."""
+    size: PositiveInt = 224
+    """Side of the resampled crop in pixels."""
+    resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+    border: Literal["reflect"] = "reflect"
+    """How the part of a square that lies outside the picture is filled."""
+    min_visible: Probability = 0.5
+    """Detections with less of their box inside the picture are taken for no face."""
+    min_face_px: PositiveInt = 48
+    """Narrower faces (width of the box in the original picture) are not judged."""
+    min_sharpness: Annotated[float, Field(ge=0.0)] = 0.0
+    """Crops less sharp than this (see ``crops.measure``) are not judged."""
+
+
+class InputSpec(Spec):
+    """The classifier's input: uint8 RGB, NHWC. Normalisation is inside the graph, stated here."""
+
+    height: PositiveInt = 224
+    width: PositiveInt = 224
+    color: Literal["rgb"] = "rgb"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class TrackSpec(Spec):
+    """How boxes of one person are linked over time."""
+
+    min_iou: Probability = 0.3
+    max_center_shift: Positive = 1.0
+    """Farthest that a face's centre may move between two linked frames, in face widths."""
+    max_gap_s: Positive = 8.0
+    """A face not seen for longer than this starts a new track."""
+    scene_cut: Probability = 0.35
+    """Histogram distance between neighbouring sampled frames from which a cut is assumed."""
+
+
+class AggregationSpec(Spec):
+    """How face values become a track's, and track values an item's. Printed in every report."""
+
+    track: Literal["time_weighted_mean"] = "time_weighted_mean"
+    """Mean of the face logits, each weighted by the time it stands for."""
+    item: Literal["max_minus_log_tracks"] = "max_minus_log_tracks"
+    """Highest track log-likelihood ratio less the log of the number of judged tracks: the
+    likelihood ratio of "exactly one of n people is manipulated, each equally likely" is the mean of
+    theirs, and the highest divided by n is its greatest term. A picture's faces stand in for
+    tracks, at face level."""
+    min_track_faces: PositiveInt = 3
+    """A video's track with fewer judged faces is not judged."""
+
+
+class Calibration(Spec):
+    """Affine map from a raw value to a natural-log likelihood ratio; see ``calibration``.
+
+    Raw is a face's logit, a track's mean logit, or an item's corrected track value (natural log).
+    """
+
+    slope: Positive
+    intercept: float
+    limit: Positive
+    """Largest absolute log10 likelihood ratio that the fitting material supports."""
+    samples: Annotated[int, Field(ge=0)]
+    groups: Annotated[int, Field(ge=0)]
+
+
+class LevelCalibrations(Spec):
+    """One calibration a level, each fitted on held-out values of that level."""
+
+    face: Calibration
+    track: Calibration
+    item: Calibration
+
+
+class LevelThresholds(Spec):
+    """Decision thresholds of one level, on log10 likelihood ratios."""
+
+    likely_manipulated: float
+    """At or above: ``likely_manipulated``."""
+    no_manipulation_found: float
+    """Below: ``no_manipulation_found``; between the two: ``inconclusive``."""
+    false_positive_rate: Probability
+    """Measured at ``likely_manipulated`` on held-out real material."""
+    false_positive_rate_upper: Probability
+    """Upper end of its 95% interval, clustered by group."""
+    true_positive_rate: Probability
+    """Measured at ``likely_manipulated`` on held-out manipulated material."""
+    miss_rate: Probability
+    """Share of held-out manipulated material below ``no_manipulation_found``."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LevelThresholds:
+        if self.no_manipulation_found > self.likely_manipulated:
+            raise ValueError("no_manipulation_found must not exceed likely_manipulated")
+        return self
+
+
+class Thresholds(Spec):
+    """Thresholds at each level."""
+
+    face: LevelThresholds
+    track: LevelThresholds
+    item: LevelThresholds
+
+
+class DecodeLimits(Spec):
+    """What a decoder accepts. Each limit bounds memory or time spent on one submission."""
+
+    max_pixels: PositiveInt = 50_000_000
+    """Of one frame: an 8K frame has 33 million, a 50-megapixel phone picture just fits;
+    each pixel costs 3 bytes decoded."""
+    max_frames: PositiveInt = 2_000_000
+    """Of a video: nine hours at 60 frames a second."""
+    max_duration_s: Positive = 24 * 3600.0
+    timeout_s: Positive = 600.0
+    """For one item in a decoder process; then the process is replaced."""

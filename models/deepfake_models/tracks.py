@@ -1,0 +1,103 @@
+"""Link the faces of sampled frames into tracks, one a person between two scene cuts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_models.spec import TrackSpec
+from deepfake_models.verdict import Box
+
+_MAX_SIZE_RATIO = 2.0
+"""A face does not double or halve its width between two linked frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFaces:
+    """What linking needs of one examined frame: its time, its boxes, and its colour signature."""
+
+    time_s: float
+    boxes: tuple[Box, ...]
+    signature: NDArray[np.float32]
+
+
+def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A 64-bin RGB histogram, float32 summing to 1, of ``picture`` ``(H, W, 3)`` uint8."""
+    step = max(1, min(picture.shape[:2]) // 64)
+    quantised = picture[::step, ::step] >> 6
+    codes = (quantised[..., 0] << 4) | (quantised[..., 1] << 2) | quantised[..., 2]
+    counts = np.bincount(codes.ravel(), minlength=64).astype(np.float32)
+    return counts / max(float(counts.sum()), 1.0)
+
+
+def is_cut(a: NDArray[np.float32], b: NDArray[np.float32], spec: TrackSpec) -> bool:
+    """Whether a scene cut lies between two frames: half the L1 distance of their signatures."""
+    return float(np.abs(a - b).sum()) / 2.0 > spec.scene_cut
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    inter = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+    return inter / union if union > 0.0 else 0.0
+
+
+def affinity(a: Box, b: Box, spec: TrackSpec) -> float | None:
+    """How likely two boxes are one person's: IoU plus closeness, or ``None`` when they are not."""
+    width_a, width_b = a[2] - a[0], b[2] - b[0]
+    if width_a <= 0.0 or width_b <= 0.0:
+        return None
+    if max(width_a, width_b) / min(width_a, width_b) > _MAX_SIZE_RATIO:
+        return None
+    shift = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2.0
+    shift /= max(width_a, width_b)
+    overlap = iou(a, b)
+    if overlap < spec.min_iou and shift > spec.max_center_shift:
+        return None
+    return overlap - shift
+
+
+def link(frames: Sequence[FrameFaces], spec: TrackSpec) -> list[list[int]]:
+    """Give every box of every frame a track number, numbered from 0 in order of appearance.
+
+    ``frames`` are in time order. Pairs are taken greedily, best affinity first; a track ends at a
+    scene cut, or when its face was not seen for ``spec.max_gap_s``.
+    """
+    labels: list[list[int]] = []
+    open_tracks: dict[int, tuple[float, Box]] = {}
+    following = 0
+    previous: NDArray[np.float32] | None = None
+    for frame in frames:
+        if previous is not None and is_cut(previous, frame.signature, spec):
+            open_tracks.clear()
+        previous = frame.signature
+        for number in [n for n, (t, _) in open_tracks.items() if frame.time_s - t > spec.max_gap_s]:
+            del open_tracks[number]
+        pairs = [
+            (value, number, index)
+            for number, (_, last) in open_tracks.items()
+            for index, box in enumerate(frame.boxes)
+            if (value := affinity(last, box, spec)) is not None
+        ]
+        pairs.sort(key=lambda p: (-p[0], p[1], p[2]))
+        assigned: dict[int, int] = {}
+        taken: set[int] = set()
+        for _, number, index in pairs:
+            if number not in taken and index not in assigned:
+                assigned[index] = number
+                taken.add(number)
+        for index, box in enumerate(frame.boxes):
+            if index not in assigned:
+                assigned[index] = following
+                following += 1
+            open_tracks[assigned[index]] = (frame.time_s, box)
+        labels.append([assigned[i] for i in range(len(frame.boxes))])
+    return labels

@@ -1,0 +1,265 @@
+"""The one vocabulary of results: verdicts, reasons, face scores, tracks and the item's result.
+
+``score`` is in [0, 1], higher = more probably manipulated, calibrated at the bundle's prior.
+``log_likelihood_ratio`` is log10 and free of the prior. Both are ``None`` where nothing was judged:
+a failure is never a score. Boxes are half-open pixel rectangles ``(x0, y0, x1, y1)`` in the
+displayed (rotated) frame; times are seconds from the first frame's timestamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from deepfake_models.errors import (
+    DecoderFailed,
+    MediaError,
+    MediaTooLarge,
+    NoVisualStream,
+    UndecodableMedia,
+    UnreadableMedia,
+)
+
+
+class VerdictCode(StrEnum):
+    """What is said of a face, a track or an item."""
+
+    LIKELY_MANIPULATED = "likely_manipulated"
+    INCONCLUSIVE = "inconclusive"
+    NO_MANIPULATION_FOUND = "no_manipulation_found"
+    NOT_APPLICABLE = "not_applicable"
+    UNABLE_TO_EVALUATE = "unable_to_evaluate"
+
+
+class ReasonCode(StrEnum):
+    """Why a verdict is neither of the two decided ones, or what limits a decided one."""
+
+    # not_applicable
+    NO_FACE = "no_face"
+    # unable_to_evaluate: a face is there but not fit to judge
+    FACE_TOO_SMALL = "face_too_small"
+    FACE_TOO_BLURRED = "face_too_blurred"
+    TOO_FEW_FACES = "too_few_faces"
+    # unable_to_evaluate: the input
+    UNREADABLE = "unreadable"
+    UNDECODABLE = "undecodable"
+    NO_VISUAL_STREAM = "no_visual_stream"
+    TOO_LARGE = "too_large"
+    DECODER_FAILED = "decoder_failed"
+    NOT_A_PICTURE = "not_a_picture"
+    # inconclusive
+    BETWEEN_THRESHOLDS = "between_thresholds"
+    COVERAGE = "coverage"
+    SUSPECT_MOMENTS = "suspect_moments"
+    UNJUDGED_FACES = "unjudged_faces"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A machine-readable code and a sentence for a person."""
+
+    code: ReasonCode
+    detail: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"code": str(self.code), "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What was measured on a face before it was judged."""
+
+    face_px: float
+    """Width of the face box in pixels of the original frame."""
+    sharpness: float
+    """Standard deviation of the Laplacian of the crop's luma, in 8-bit levels."""
+    blockiness: float
+    """Excess of luma steps across the 8-pixel block grid of the source over those inside blocks;
+    1.0 = none, higher = visible blocks."""
+    exposure: float
+    """Mean luma of the crop, 0 (black) to 1 (white)."""
+
+    def to_json(self) -> dict[str, float]:
+        return {
+            "face_px": round(self.face_px, 1),
+            "sharpness": round(self.sharpness, 2),
+            "blockiness": round(self.blockiness, 3),
+            "exposure": round(self.exposure, 3),
+        }
+
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScore:
+    """One face in one frame."""
+
+    time_s: float
+    box: Box
+    confidence: float
+    quality: Quality
+    verdict: VerdictCode
+    track: int = 0
+    logit: float | None = None
+    score: float | None = None
+    log_likelihood_ratio: float | None = None
+    reasons: tuple[Reason, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "time_s": round(self.time_s, 3),
+            "track": self.track,
+            "box": [round(v, 1) for v in self.box],
+            "confidence": round(self.confidence, 4),
+            "score": rounded(self.score),
+            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
+            "verdict": str(self.verdict),
+            "quality": self.quality.to_json(),
+            "reasons": [r.to_json() for r in self.reasons],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A span of one track in which the faces look manipulated."""
+
+    start_s: float
+    end_s: float
+    peak_s: float
+    peak_score: float
+
+    def to_json(self) -> dict[str, float]:
+        return {
+            "start_s": round(self.start_s, 3),
+            "end_s": round(self.end_s, 3),
+            "peak_s": round(self.peak_s, 3),
+            "peak_score": round(self.peak_score, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One person's face over time."""
+
+    track: int
+    verdict: VerdictCode
+    score: float | None
+    log_likelihood_ratio: float | None
+    first_s: float
+    last_s: float
+    faces: int
+    judged: int
+    moments: tuple[Moment, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "track": self.track,
+            "verdict": str(self.verdict),
+            "score": rounded(self.score),
+            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
+            "first_s": round(self.first_s, 3),
+            "last_s": round(self.last_s, 3),
+            "faces": self.faces,
+            "judged": self.judged,
+            "moments": [m.to_json() for m in self.moments],
+            "reasons": [r.to_json() for r in self.reasons],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """What was examined of an item, and what was not."""
+
+    sampled: int = 0
+    with_face: int = 0
+    failed: int = 0
+    longest_gap_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sampled": self.sampled,
+            "with_face": self.with_face,
+            "failed": self.failed,
+            "longest_gap_s": round(self.longest_gap_s, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What the container says, after rotation: width and height are those displayed."""
+
+    kind: str
+    width: int
+    height: int
+    duration_s: float | None
+    frames: int | None
+    rotation: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "width": self.width,
+            "height": self.height,
+            "duration_s": rounded(self.duration_s, 3),
+            "frames": self.frames,
+            "rotation": self.rotation,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result for one item: a picture or a video."""
+
+    verdict: VerdictCode
+    score: float | None = None
+    log_likelihood_ratio: float | None = None
+    reasons: tuple[Reason, ...] = ()
+    media: MediaFacts | None = None
+    tracks: tuple[Track, ...] = ()
+    frames: FrameCounts = field(default_factory=FrameCounts)
+    faces: tuple[FaceScore, ...] = ()
+
+    def to_json(self, *, faces: bool = False) -> dict[str, Any]:
+        """The published form, less what names the item and the model; see ``deepfake score``."""
+        body: dict[str, Any] = {
+            "media": self.media.to_json() if self.media else None,
+            "verdict": str(self.verdict),
+            "score": rounded(self.score),
+            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
+            "reasons": [r.to_json() for r in self.reasons],
+            "tracks": [t.to_json() for t in self.tracks],
+            "frames": self.frames.to_json(),
+        }
+        if faces:
+            body["faces"] = [f.to_json() for f in self.faces]
+        return body
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """``value`` to ``digits`` decimals; ``None`` stays ``None``."""
+    return None if value is None else round(value, digits)
+
+
+def suspects(tracks: Sequence[Track]) -> list[Track]:
+    """The tracks judged ``likely_manipulated``, most suspect first."""
+    found = [t for t in tracks if t.verdict is VerdictCode.LIKELY_MANIPULATED]
+    return sorted(found, key=lambda t: -(t.log_likelihood_ratio or 0.0))
+
+
+_REASON_OF_ERROR: dict[type[MediaError], ReasonCode] = {
+    UnreadableMedia: ReasonCode.UNREADABLE,
+    UndecodableMedia: ReasonCode.UNDECODABLE,
+    NoVisualStream: ReasonCode.NO_VISUAL_STREAM,
+    MediaTooLarge: ReasonCode.TOO_LARGE,
+    DecoderFailed: ReasonCode.DECODER_FAILED,
+}
+
+
+def unable(error: MediaError) -> Verdict:
+    """The result for media that could not be examined: no score, and the reason."""
+    code = _REASON_OF_ERROR.get(type(error), ReasonCode.UNDECODABLE)
+    return Verdict(VerdictCode.UNABLE_TO_EVALUATE, reasons=(Reason(code, error.message),))

@@ -1,0 +1,77 @@
+"""Bundle fields and observations for tests of judging; no pixels, no graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from deepfake_models.bundle import REQUIRED, BundleSpec
+from deepfake_models.judging import ExaminedFrame, JudgedFace
+from deepfake_models.spec import (
+    AggregationSpec,
+    Calibration,
+    CropSpec,
+    DetectorSpec,
+    InputSpec,
+    LevelThresholds,
+    SamplingSpec,
+    TrackSpec,
+)
+from deepfake_models.verdict import Box, Quality, Reason
+
+LEVELS = ("face", "track", "item")
+
+
+def bundle_fields() -> dict[str, Any]:
+    """The fields of a manifest whose calibration leaves natural-log values as they are."""
+    calibration = Calibration(slope=1.0, intercept=0.0, limit=3.0, samples=100, groups=20)
+    thresholds = LevelThresholds(
+        likely_manipulated=1.0,
+        no_manipulation_found=0.0,
+        false_positive_rate=0.01,
+        false_positive_rate_upper=0.03,
+        true_positive_rate=0.8,
+        miss_rate=0.1,
+    )
+    return {
+        "name": "test",
+        "version": "1",
+        "created": "2026-01-01T00:00:00+00:00",
+        "terms": "research-only",
+        "sampling": SamplingSpec().model_dump(),
+        "detector": DetectorSpec().model_dump(),
+        "crop": CropSpec().model_dump(),
+        "input": InputSpec().model_dump(),
+        "tracks": TrackSpec().model_dump(),
+        "aggregation": AggregationSpec().model_dump(),
+        "calibration": {level: calibration.model_dump() for level in LEVELS},
+        "thresholds": {level: thresholds.model_dump() for level in LEVELS},
+        "training": {},
+    }
+
+
+def spec(**changes: Any) -> BundleSpec:
+    """A manifest; ``changes`` replace fields."""
+    files = dict.fromkeys(REQUIRED, "0" * 64)
+    return BundleSpec.model_validate(
+        {**bundle_fields(), "format_version": 1, "files": files, **changes}
+    )
+
+
+GOOD = Quality(face_px=120.0, sharpness=10.0, blockiness=1.0, exposure=0.5)
+SCENE = np.full(64, 1 / 64, np.float32)
+
+
+def face(
+    time_s: float,
+    logit: float | None,
+    box: Box = (100.0, 100.0, 220.0, 240.0),
+    reasons: tuple[Reason, ...] = (),
+) -> JudgedFace:
+    """A face of one person who stands still unless ``box`` says otherwise."""
+    return JudgedFace(time_s, box, 0.99, GOOD, logit, reasons)
+
+
+def frame(time_s: float, *faces: JudgedFace) -> ExaminedFrame:
+    return ExaminedFrame(time_s, faces, SCENE)

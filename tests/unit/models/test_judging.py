@@ -1,0 +1,175 @@
+"""From logits to verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from deepfake_models.judging import ExaminedFrame, judge_picture, judge_video, time_weighted_mean
+from deepfake_models.verdict import (
+    FrameCounts,
+    MediaFacts,
+    Reason,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+    suspects,
+)
+from judgingkit import face, frame, spec
+
+PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
+VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)
+TEN_TO_ONE = math.log(10.0)
+SPEC = spec()
+SMALL = Reason(ReasonCode.FACE_TOO_SMALL, "too small")
+
+
+def judged(frames: list[ExaminedFrame], **counts: float) -> Verdict:
+    full = FrameCounts(sampled=len(frames), with_face=len(frames), longest_gap_s=2.0)
+    return judge_video(VIDEO, frames, replace(full, **counts), SPEC)
+
+
+def steady(logit: float, n: int = 10, step: float = 2.0) -> list[ExaminedFrame]:
+    return [frame(i * step, face(i * step, logit)) for i in range(n)]
+
+
+def test_a_steadily_suspect_face_is_likely_manipulated() -> None:
+    result = judged(steady(2 * TEN_TO_ONE))
+    assert result.verdict is VerdictCode.LIKELY_MANIPULATED
+    assert result.log_likelihood_ratio == pytest.approx(2.0)
+    assert result.score == pytest.approx(100 / 101)
+    assert result.reasons == ()
+    (moment,) = suspects(result.tracks)[0].moments
+    assert (moment.start_s, moment.end_s) == (0.0, 18.0)
+
+
+def test_a_steadily_innocent_face_is_not() -> None:
+    result = judged(steady(-TEN_TO_ONE))
+    assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
+    assert result.reasons == ()
+
+
+def test_between_the_thresholds_nothing_is_decided_and_it_says_so() -> None:
+    result = judged(steady(0.5 * TEN_TO_ONE))
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.BETWEEN_THRESHOLDS]
+
+
+def test_a_long_unexamined_gap_forbids_the_all_clear() -> None:
+    result = judged(steady(-TEN_TO_ONE), longest_gap_s=11.0)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.COVERAGE]
+    suspect = judged(steady(2 * TEN_TO_ONE), longest_gap_s=11.0)
+    assert suspect.verdict is VerdictCode.LIKELY_MANIPULATED
+
+
+def test_a_manipulated_moment_forbids_the_all_clear() -> None:
+    frames = steady(-3 * TEN_TO_ONE, n=60, step=1.0)
+    frames[30:33] = [frame(float(t), face(float(t), 2 * TEN_TO_ONE)) for t in (30, 31, 32)]
+    result = judged(frames)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.SUSPECT_MOMENTS]
+    assert result.tracks[0].moments[0].start_s == 30.0
+
+
+def test_a_dense_look_at_one_moment_does_not_outvote_the_rest() -> None:
+    sparse = steady(-TEN_TO_ONE, n=10)
+    dense = [frame(8.0 + i / 10, face(8.0 + i / 10, 3 * TEN_TO_ONE)) for i in range(1, 15)]
+    result = judged(sorted([*sparse, *dense], key=lambda f: f.time_s))
+    assert result.tracks[0].verdict is not VerdictCode.LIKELY_MANIPULATED
+
+
+def test_the_more_people_the_stronger_the_evidence_must_be() -> None:
+    far = [(100.0 + 300 * i, 100.0, 220.0 + 300 * i, 240.0) for i in range(4)]
+
+    def crowd(n: int) -> list[ExaminedFrame]:
+        return [
+            frame(
+                2.0 * t,
+                face(2.0 * t, 1.2 * TEN_TO_ONE, far[0]),
+                *[face(2.0 * t, -TEN_TO_ONE, b) for b in far[1:n]],
+            )
+            for t in range(10)
+        ]
+
+    alone, four = judged(crowd(1)), judged(crowd(4))
+    assert alone.verdict is VerdictCode.LIKELY_MANIPULATED
+    assert four.log_likelihood_ratio == pytest.approx(1.2 - math.log10(4))
+    assert four.verdict is VerdictCode.INCONCLUSIVE
+    assert [t.track for t in suspects(four.tracks)] == [0]
+
+
+def test_no_face_is_not_applicable() -> None:
+    result = judged([frame(0.0), frame(1.0)], with_face=0)
+    assert result.verdict is VerdictCode.NOT_APPLICABLE
+    assert result.score is None
+    assert [r.code for r in result.reasons] == [ReasonCode.NO_FACE]
+
+
+def test_mostly_undecodable_frames_without_a_face_are_not_called_faceless() -> None:
+    result = judged([frame(0.0)], sampled=10, failed=9, with_face=0)
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.UNDECODABLE]
+
+
+def test_faces_unfit_to_judge_give_a_reason_and_no_score() -> None:
+    frames = [frame(float(t), face(float(t), None, reasons=(SMALL,))) for t in range(5)]
+    result = judged(frames)
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert result.score is None
+    assert result.log_likelihood_ratio is None
+    assert [r.code for r in result.reasons] == [ReasonCode.FACE_TOO_SMALL]
+
+
+def test_a_face_seen_too_seldom_is_not_judged() -> None:
+    result = judged([frame(0.0, face(0.0, 5.0)), frame(1.0, face(1.0, 5.0)), frame(2.0)])
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.TOO_FEW_FACES]
+
+
+def test_a_clip_of_one_frame_is_judged_by_it() -> None:
+    result = judged([frame(0.0, face(0.0, 2 * TEN_TO_ONE))])
+    assert result.verdict is VerdictCode.LIKELY_MANIPULATED
+
+
+def test_an_unjudged_neighbour_is_mentioned() -> None:
+    far = (400.0, 100.0, 430.0, 135.0)
+    frames = [
+        frame(
+            2.0 * t,
+            face(2.0 * t, -TEN_TO_ONE),
+            face(2.0 * t, None, far, reasons=(SMALL,)),
+        )
+        for t in range(10)
+    ]
+    result = judged(frames)
+    assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
+    assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
+
+
+def test_a_picture_is_judged_at_face_level() -> None:
+    faces = [face(0.0, 1.5 * TEN_TO_ONE), face(0.0, -TEN_TO_ONE)]
+    result = judge_picture(PICTURE, faces, SPEC)
+    assert result.log_likelihood_ratio == pytest.approx(1.5 - math.log10(2))
+    assert [f.verdict for f in result.faces] == [
+        VerdictCode.LIKELY_MANIPULATED,
+        VerdictCode.NO_MANIPULATION_FOUND,
+    ]
+    assert judge_picture(PICTURE, [], SPEC).verdict is VerdictCode.NOT_APPLICABLE
+
+
+def test_time_weights() -> None:
+    assert time_weighted_mean([3.0], [7.0], 2.0) == 7.0
+    assert time_weighted_mean([0.0, 1.0, 2.0], [1.0, 1.0, 4.0], 2.0) == pytest.approx(2.0)
+    assert time_weighted_mean([0.0, 0.0], [1.0, 3.0], 2.0) == 2.0
+    # The same moment looked at ten times stays one moment.
+    times = [0.0, 2.0, *[4.0 + i * 1e-6 for i in range(10)], 6.0, 8.0]
+    values = [0.0, 0.0, *[10.0] * 10, 0.0, 0.0]
+    assert time_weighted_mean(times, values, 2.0) == pytest.approx(2.0, abs=0.01)
+
+
+def test_the_same_observations_always_give_the_same_json() -> None:
+    frames = steady(0.3)
+    assert judged(frames).to_json(faces=True) == judged(frames).to_json(faces=True)
