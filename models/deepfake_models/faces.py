@@ -1,0 +1,397 @@
+"""Finding faces: MTCNN as three ONNX graphs, batched, on numpy.
+
+The cascade of Zhang et al. 2016, "Joint Face Detection and Alignment using Multi-task Cascaded
+Convolutional Networks" (arXiv:1604.02878), in the variant of facenet-pytorch 2.5: the same
+thresholds in the same order, the same box arithmetic and suppression, the same area resampling.
+Where facenet-pytorch raises (no candidate left, a candidate outside the picture), there is simply
+no face here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepfake_models.session import Session
+from deepfake_models.spec import DetectorSpec
+from deepfake_models.verdict import Box
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+Overlap = Literal["union", "min"]
+
+PICTURES_AT_ONCE = 16
+"""Pictures that go through the cascade together; each holds about 20 MB while it does
+(at 640 pixels)."""
+CROPS_AT_ONCE = {24: 256, 48: 64}
+"""Candidates in one run of the second and third network, by input side: activations of some 20 MB,
+and more at once is no faster on a CPU."""
+MAX_CANDIDATES = 4000
+"""Best candidates kept of one pyramid level before suppression, and of one picture from stage to
+stage. 400 faces tiled over 640x640 give 2200; the cap bounds the time of a picture made to give
+more."""
+
+_CELL = 12
+_STRIDE = 2
+"""The first network judges squares of 12 pixels, one every 2 pixels."""
+_SUPPRESSION_BLOCK = 256
+"""Boxes compared with all others at once."""
+_LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedFace:
+    """One face in one picture, in pixels of the picture that was given."""
+
+    box: Box
+    """``(x0, y0, x1, y1)``, never empty; may reach beyond the picture's edges."""
+    landmarks: Floats
+    """(5, 2) x and y of left eye, right eye, nose, left and right corner of the mouth, where left
+    is the picture's left."""
+    confidence: float
+    """The third network's probability of a face, in [0, 1]."""
+
+
+class FaceDetector(Protocol):
+    """Finds faces. Implementations are safe to call from several threads at once."""
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+        """Return the faces of each of ``pictures`` (HWC uint8 RGB, sizes may differ)."""
+        ...
+
+
+class MtcnnDetector:
+    """MTCNN on the three graphs that ``deepfake_training.detector_export`` writes."""
+
+    def __init__(self, pnet: Session, rnet: Session, onet: Session, spec: DetectorSpec) -> None:
+        self._pnet = pnet
+        self._rnet = rnet
+        self._onet = onet
+        self._spec = spec
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+        """Return the faces of each of ``pictures``, most confident first, then largest first.
+
+        ``pictures`` are HWC uint8 RGB of any sizes; those of one size share the work of the first
+        stage. Each is examined at ``scaled(picture, spec.long_side)``. Boxes and landmarks are
+        finite and in pixels of the picture given; faces below ``spec.min_confidence`` and those
+        narrower than ``spec.min_face`` pixels of the scaled picture are not looked for.
+
+        Raises:
+            ValueError: a picture is not HWC uint8 RGB with at least one pixel.
+        """
+        for picture in pictures:
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+                raise ValueError("a picture must be an HWC uint8 array of 3 channels")
+            if picture.size == 0:
+                raise ValueError("a picture must have at least one pixel")
+        faces: list[list[DetectedFace]] = []
+        for start in range(0, len(pictures), PICTURES_AT_ONCE):
+            faces += self._detect(pictures[start : start + PICTURES_AT_ONCE])
+        return faces
+
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+        small = [scaled(picture, self._spec.long_side) for picture in pictures]
+        integrals = [integral_image(picture) for picture in small]
+        found = self._refine(integrals, self._propose(integrals))
+        faces: list[list[DetectedFace]] = [[] for _ in pictures]
+        for k, box, points, confidence in self._locate(integrals, found):
+            (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
+            stretch = np.array([width / w, height / h])
+            x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
+            if x1 > x0 and y1 > y0:
+                landmarks = (points * stretch).astype(np.float32)
+                faces[k].append(DetectedFace((x0, y0, x1, y1), landmarks, confidence))
+        return [sorted(of_one, key=_rank) for of_one in faces]
+
+    def _propose(self, integrals: Sequence[NDArray[np.uint32]]) -> _Candidates:
+        """Stage 1: the first network over an image pyramid."""
+        by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for k, integral in enumerate(integrals):
+            by_size[integral.shape[1] - 1, integral.shape[2] - 1].append(k)
+        levels = [
+            self._propose_at(scale, (h, w), [(k, integrals[k]) for k in members])
+            for (h, w), members in by_size.items()
+            for scale in _pyramid(h, w, self._spec)
+        ]
+        found = _Candidates.joined(levels).suppressed(_PICTURE_SUPPRESSION)
+        sides = np.tile(found.boxes[:, 2:] - found.boxes[:, :2], 2)
+        return found.moved(_squared(found.boxes + found.regression * sides))
+
+    def _propose_at(
+        self, scale: float, size: tuple[int, int], members: list[tuple[int, NDArray[np.uint32]]]
+    ) -> _Candidates:
+        h, w = int(size[0] * scale + 1), int(size[1] * scale + 1)
+        pixels = np.stack([area_resized(integral, h, w) for _, integral in members])
+        probability, regression = self._pnet.run(["probability", "regression"], {"pixels": pixels})
+        member, row, column = np.nonzero(probability >= np.float32(self._spec.thresholds[0]))
+        corner = np.stack([column, row], axis=1).astype(np.float32) * _STRIDE
+        # Single precision throughout: which side of a whole number the quotient falls on shows.
+        step = np.float32(scale)
+        boxes = np.hstack([np.floor((corner + 1) / step), np.floor((corner + _CELL) / step)])
+        return _Candidates(
+            np.array([k for k, _ in members], np.intp)[member],
+            boxes,
+            probability[member, row, column],
+            regression[member, :, row, column],
+        ).suppressed(_LEVEL_SUPPRESSION)
+
+    def _refine(
+        self, integrals: Sequence[NDArray[np.uint32]], proposed: _Candidates
+    ) -> _Candidates:
+        """Stage 2: the second network on each candidate at 24x24."""
+        candidates, pixels = _crops(integrals, proposed, 24)
+        outputs = [self._rnet.run(["probability", "regression"], {"pixels": p}) for p in pixels]
+        if not outputs:
+            return candidates
+        probability, regression = (np.concatenate(o) for o in zip(*outputs, strict=True))
+        sure = probability > np.float32(self._spec.thresholds[1])
+        found = candidates.judged(probability, regression).at(np.flatnonzero(sure))
+        found = found.suppressed(_PICTURE_SUPPRESSION)
+        return found.moved(_squared(_regressed(found)))
+
+    def _locate(
+        self, integrals: Sequence[NDArray[np.uint32]], refined: _Candidates
+    ) -> Iterator[tuple[int, Floats, Floats, float]]:
+        """Stage 3: the third network at 48x48; yields picture, box, landmarks, confidence."""
+        candidates, pixels = _crops(integrals, refined, 48)
+        names = ["probability", "regression", "landmarks"]
+        outputs = [self._onet.run(names, {"pixels": p}) for p in pixels]
+        if not outputs:
+            return
+        probability, regression, marks = (np.concatenate(o) for o in zip(*outputs, strict=True))
+        sure = np.flatnonzero(probability > np.float32(self._spec.thresholds[2]))
+        found, marks = candidates.judged(probability, regression).at(sure), marks[sure]
+        # Landmarks are relative to the candidate as the network saw it, before its own correction.
+        sides = found.boxes[:, None, 2:] - found.boxes[:, None, :2] + 1
+        points = found.boxes[:, None, :2] + sides * marks - 1
+        found = found.moved(_regressed(found))
+        for i in found.survivors(_PICTURE_SUPPRESSION, "min"):
+            if (confidence := float(found.scores[i])) >= self._spec.min_confidence:
+                yield int(found.picture[i]), found.boxes[i], points[i], confidence
+
+
+def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
+    """Return ``picture`` (HWC RGB) with its longer side at most ``long_side`` pixels.
+
+    Antialiased (Pillow's bilinear with support scaled to the reduction); never enlarged. No side
+    becomes shorter than one pixel.
+    """
+    height, width = picture.shape[:2]
+    ratio = long_side / max(height, width)
+    if ratio >= 1:
+        return picture
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    # The gap lets Pillow average whole blocks first, which is several times faster on large frames.
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the summed-area table (Crow 1984) of ``picture`` (H, W, 3) as (3, H + 1, W + 1).
+
+    Sums wrap around at 2**32; differences over any rectangle below 16 megapixels are exact.
+    """
+    height, width, channels = picture.shape
+    table = np.zeros((channels, height + 1, width + 1), np.uint32)
+    inner = table[:, 1:, 1:]
+    np.cumsum(picture.transpose(2, 0, 1), axis=2, dtype=np.uint32, out=inner)
+    np.cumsum(inner, axis=1, out=inner)
+    return table
+
+
+def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Floats:
+    """Resample a whole picture to (3, height, width) by area, normalised for the networks.
+
+    Each output pixel is the plain mean of all input pixels that it touches (torch's "area"
+    interpolation, that is adaptive average pooling), then ``(x - 127.5) / 128``.
+    """
+    top, bottom = _spans(np.array(0), np.array(integral.shape[1] - 1), height)
+    left, right = _spans(np.array(0), np.array(integral.shape[2] - 1), width)
+    bands = integral.take(bottom, axis=1) - integral.take(top, axis=1)
+    sums = bands.take(right, axis=2) - bands.take(left, axis=2)
+    return _normalised(sums, (bottom - top)[:, None] * (right - left))
+
+
+def area_crops(integral: NDArray[np.uint32], windows: Indices, side: int) -> Floats:
+    """Resample ``windows`` of one picture to (N, 3, side, side) as ``area_resized`` does.
+
+    ``windows``: (N, 4) half-open ``x0, y0, x1, y1`` inside the picture, none of them empty.
+    """
+    x0, y0, x1, y1 = windows.T
+    top, bottom = (rows[:, :, None] * integral.shape[2] for rows in _spans(y0, y1, side))
+    left, right = (columns[:, None, :] for columns in _spans(x0, x1, side))
+    flat = integral.reshape(len(integral), -1)
+    sums = flat.take(bottom + right, axis=1)
+    sums -= flat.take(top + right, axis=1)
+    sums -= flat.take(bottom + left, axis=1)
+    sums += flat.take(top + left, axis=1)
+    counts = (bottom - top) // integral.shape[2] * (right - left)
+    return _normalised(sums, counts).swapaxes(0, 1)
+
+
+def suppress(
+    boxes: Floats, scores: Floats, threshold: float, overlap: Overlap = "union"
+) -> Indices:
+    """Greedy non-maximum suppression: the indices kept of (N, 4) ``boxes``, best score first.
+
+    A box goes when its overlap with a kept one of higher score exceeds ``threshold``. ``union``:
+    intersection over union of continuous rectangles; of equal scores the first wins. ``min``:
+    intersection over the smaller of the two, edges being pixels that belong to the box, so one
+    pixel longer; of equal scores the last wins. Both are as facenet-pytorch has them.
+    """
+    # Ties are common at the end: candidates larger than the picture are cut to the same crop.
+    if overlap == "min":
+        order = np.argsort(scores, kind="stable")[::-1]
+    else:
+        order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(order):
+        head = order[:_SUPPRESSION_BLOCK]
+        covers = _covers(boxes[head], boxes[order], threshold, overlap)
+        alive = np.ones(len(order), np.bool_)
+        for i, index in enumerate(head.tolist()):
+            if alive[i]:
+                kept.append(index)
+                alive &= ~covers[i]
+        order = order[len(head) :][alive[len(head) :]]
+    return np.array(kept, np.intp)
+
+
+def _covers(some: Floats, others: Floats, threshold: float, overlap: Overlap) -> NDArray[np.bool_]:
+    """Which of ``others`` each of ``some`` overlaps by more than ``threshold``."""
+    pixel = np.float32(overlap == "min")
+    a, b = some.T[:, :, None], others.T[:, None, :]
+    wide = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]) + pixel
+    high = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]) + pixel
+    common = np.maximum(wide, 0) * np.maximum(high, 0)
+    of_some, of_others = ((c[2] - c[0] + pixel) * (c[3] - c[1] + pixel) for c in (a, b))
+    whole = np.minimum(of_some, of_others) if overlap == "min" else of_some + of_others - common
+    # Multiplied out, so that boxes without area neither divide by zero nor suppress.
+    covered: NDArray[np.bool_] = common > np.float32(threshold) * whole
+    return covered
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Boxes under consideration in a chunk of pictures."""
+
+    picture: Indices
+    boxes: Floats
+    scores: Floats
+    regression: Floats
+
+    @staticmethod
+    def joined(parts: Sequence[_Candidates]) -> _Candidates:
+        if not parts:
+            four = np.empty((0, 4), np.float32)
+            return _Candidates(np.empty(0, np.intp), four, np.empty(0, np.float32), four)
+        return _Candidates(
+            np.concatenate([p.picture for p in parts]),
+            np.concatenate([p.boxes for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            np.concatenate([p.regression for p in parts]),
+        )
+
+    def at(self, index: Indices) -> _Candidates:
+        return _Candidates(
+            self.picture[index], self.boxes[index], self.scores[index], self.regression[index]
+        )
+
+    def moved(self, boxes: Floats) -> _Candidates:
+        return _Candidates(self.picture, boxes, self.scores, self.regression)
+
+    def judged(self, scores: Floats, regression: Floats) -> _Candidates:
+        return _Candidates(self.picture, self.boxes, scores, regression)
+
+    def suppressed(self, threshold: float) -> _Candidates:
+        return self.at(self.survivors(threshold, "union"))
+
+    def survivors(self, threshold: float, overlap: Overlap) -> Indices:
+        """Indices left after suppression within each picture."""
+        kept = [np.empty(0, np.intp)]
+        for k in np.unique(self.picture):
+            index = np.flatnonzero(self.picture == k)
+            if len(index) > MAX_CANDIDATES:
+                index = index[np.argsort(-self.scores[index], kind="stable")[:MAX_CANDIDATES]]
+            kept.append(index[suppress(self.boxes[index], self.scores[index], threshold, overlap)])
+        return np.concatenate(kept)
+
+
+def _pyramid(height: int, width: int, spec: DetectorSpec) -> Iterator[float]:
+    """Scales at which the first network's 12 pixels are a face of ``min_face`` and larger."""
+    scale = _CELL / spec.min_face
+    side = min(height, width) * scale
+    while side >= _CELL:
+        yield scale
+        scale *= spec.factor
+        side *= spec.factor
+
+
+def _crops(
+    integrals: Sequence[NDArray[np.uint32]], candidates: _Candidates, side: int
+) -> tuple[_Candidates, Iterator[Floats]]:
+    """The candidates that touch their picture, and their pixels in bounded batches.
+
+    Boxes count pixels from 1 and include their last one; the part outside the picture is cut off.
+    """
+    limits = np.array([i.shape[:0:-1] for i in integrals], np.intp)[candidates.picture] - 1
+    whole = np.trunc(candidates.boxes).astype(np.intp)
+    windows = np.hstack([np.maximum(whole[:, :2], 1) - 1, np.minimum(whole[:, 2:], limits)])
+    inside = np.flatnonzero((windows[:, 2:] > windows[:, :2]).all(axis=1))
+    picture, windows = candidates.picture[inside], windows[inside]
+
+    def batches() -> Iterator[Floats]:
+        for start in range(0, len(picture), CROPS_AT_ONCE[side]):
+            batch = slice(start, start + CROPS_AT_ONCE[side])
+            pixels = np.empty((len(picture[batch]), 3, side, side), np.float32)
+            for k in np.unique(picture[batch]):
+                of_one = picture[batch] == k
+                pixels[of_one] = area_crops(integrals[k], windows[batch][of_one], side)
+            yield pixels
+
+    return candidates.at(inside), batches()
+
+
+def _spans(start: Indices, stop: Indices, count: int) -> tuple[Indices, Indices]:
+    """Half-open spans (..., count) of the pixels in ``start:stop`` that each output pixel touches.
+
+    Spans of neighbours overlap by one pixel where the division leaves a remainder.
+    """
+    step = np.arange(count)
+    length = (stop - start)[..., None]
+    first = start[..., None] + step * length // count
+    last = start[..., None] - (-(step + 1) * length // count)
+    return first, last
+
+
+def _normalised(sums: NDArray[np.uint32], counts: Indices) -> Floats:
+    pixels = sums.astype(np.float32)
+    pixels *= (1 / (counts * 128.0)).astype(np.float32)
+    pixels -= np.float32(127.5 / 128)
+    return pixels
+
+
+def _regressed(found: _Candidates) -> Floats:
+    """Boxes corrected by the network's regression, in units of the box's inclusive sides."""
+    sides = np.tile(found.boxes[:, 2:] - found.boxes[:, :2] + 1, 2)
+    return found.boxes + found.regression * sides
+
+
+def _squared(boxes: Floats) -> Floats:
+    """The squares around the same centres with the longer side's length."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longest = sides.max(axis=1, keepdims=True)
+    corner = boxes[:, :2] + sides * np.float32(0.5) - longest * np.float32(0.5)
+    return np.hstack([corner, corner + longest])
+
+
+def _rank(face: DetectedFace) -> tuple[float, float, Box]:
+    x0, y0, x1, y1 = face.box
+    return -face.confidence, -(x1 - x0) * (y1 - y0), face.box

@@ -1,0 +1,390 @@
+"""The face detector on its real graphs, and its arithmetic against references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.cbook
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from deepfake_models import faces
+from deepfake_models.faces import (
+    PICTURES_AT_ONCE,
+    DetectedFace,
+    MtcnnDetector,
+    Overlap,
+    area_crops,
+    area_resized,
+    integral_image,
+    scaled,
+    suppress,
+)
+from deepfake_models.session import OnnxSession
+from deepfake_models.spec import DetectorSpec
+
+torch = pytest.importorskip("torch", reason="the graphs are exported from torch")
+pytest.importorskip("facenet_pytorch", reason="the detector's weights are in its wheel")
+
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[OnnxSession]:
+    from deepfake_training.detector_export import export_detector
+
+    paths = export_detector(tmp_path_factory.mktemp("detector"))
+    assert [p.name for p in paths] == ["pnet.onnx", "rnet.onnx", "onet.onnx"]
+    return [OnnxSession(p.read_bytes(), device="cpu", threads=1) for p in paths]
+
+
+@pytest.fixture(scope="session")
+def detector(sessions: list[OnnxSession]) -> MtcnnDetector:
+    return MtcnnDetector(*sessions, DetectorSpec())
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Picture:
+    return np.asarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def hopper() -> Picture:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return np.asarray(Image.open(file).convert("RGB"))
+
+
+def assert_face_within(face: DetectedFace, x0: float, y0: float, x1: float, y1: float) -> None:
+    """The face's centre and landmarks lie in the rectangle, and it fills a fair part of it."""
+    bx0, by0, bx1, by1 = face.box
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+    for x, y in [*face.landmarks, ((bx0 + bx1) / 2, (by0 + by1) / 2)]:
+        assert x0 < x < x1
+        assert y0 < y < y1
+    assert 0.25 < (bx1 - bx0) * (by1 - by0) / ((x1 - x0) * (y1 - y0)) < 1.2
+    assert left_eye[0] < right_eye[0]
+    assert left_mouth[0] < right_mouth[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def test_astronaut_is_found_once(detector: MtcnnDetector, astronaut: Picture) -> None:
+    (face,) = detector.detect([astronaut])[0]
+    assert_face_within(face, 165, 55, 285, 210)
+    assert face.landmarks.shape == (5, 2)
+    assert face.landmarks.dtype == np.float32
+    assert face.confidence > 0.99
+
+
+def test_grace_hopper_is_found(detector: MtcnnDetector, hopper: Picture) -> None:
+    (face,) = detector.detect([hopper])[0]
+    assert_face_within(face, 160, 100, 370, 370)
+
+
+def test_two_people_are_two_faces_most_confident_first(
+    detector: MtcnnDetector, astronaut: Picture, hopper: Picture
+) -> None:
+    both = np.zeros((600, 1024, 3), np.uint8)
+    both[:512, :512] = astronaut
+    both[:600, 512:] = hopper[:600, :512]
+    found = detector.detect([both])[0]
+    assert [f.confidence for f in found] == sorted((f.confidence for f in found), reverse=True)
+    left, right = sorted(found, key=lambda f: f.box[0])
+    assert_face_within(left, 165, 55, 285, 210)
+    assert_face_within(right, 160 + 512, 100, 370 + 512, 370)
+
+
+def test_batch_finds_what_single_pictures_give(
+    detector: MtcnnDetector, astronaut: Picture, hopper: Picture
+) -> None:
+    blank = np.full((90, 60, 3), 128, np.uint8)
+    mixed = [astronaut, blank, hopper, astronaut[:, ::-1], astronaut[60:, 100:]]
+    pictures = mixed * (PICTURES_AT_ONCE // len(mixed) + 1)
+    assert len(pictures) > PICTURES_AT_ONCE
+    batch = detector.detect(pictures)
+    assert len(batch) == len(pictures)
+    for picture, together in zip(pictures, batch, strict=True):
+        alone = detector.detect([picture])[0]
+        assert len(together) == len(alone)
+        for a, b in zip(together, alone, strict=True):
+            assert a.box == pytest.approx(b.box, abs=0.01)
+            assert a.landmarks == pytest.approx(b.landmarks, abs=0.01)
+            assert a.confidence == pytest.approx(b.confidence, abs=1e-4)
+    assert [len(of_one) for of_one in batch[:5]] == [1, 0, 1, 1, 1]
+
+
+def test_enlarged_picture_gives_boxes_in_its_own_pixels(
+    detector: MtcnnDetector, astronaut: Picture
+) -> None:
+    size = (512 * 3, 512 * 3)
+    large = np.asarray(Image.fromarray(astronaut).resize(size, Image.Resampling.BICUBIC))
+    (face,) = detector.detect([large])[0]
+    (original,) = detector.detect([astronaut])[0]
+    # Found at two different scales, so a box may differ by a few percent of the face's width.
+    width = original.box[2] - original.box[0]
+    assert np.array(face.box) / 3 == pytest.approx(np.array(original.box), abs=0.08 * width)
+    assert face.landmarks / 3 == pytest.approx(original.landmarks, abs=0.04 * width)
+
+
+def test_axes_are_mapped_back_separately(detector: MtcnnDetector, astronaut: Picture) -> None:
+    strip = np.zeros((512, 2049, 3), np.uint8)
+    strip[:, -512:] = astronaut
+    (face,) = detector.detect([strip])[0]
+    assert_face_within(face, 165 + 1537, 55, 285 + 1537, 210)
+
+
+def crowd(astronaut: Picture, side: int) -> Picture:
+    face = Image.fromarray(astronaut[0:260, 90:350]).resize((side, side))
+    return np.tile(np.asarray(face), (640 // side, 640 // side, 1))
+
+
+def test_everybody_in_a_crowd_is_found(detector: MtcnnDetector, astronaut: Picture) -> None:
+    found = detector.detect([crowd(astronaut, 64)])[0]
+    cells = {(int(f.landmarks[2, 0] // 64), int(f.landmarks[2, 1] // 64)) for f in found}
+    assert len(found) == len(cells) == 100
+
+
+class Counting:
+    """A session that counts what passes through it."""
+
+    def __init__(self, session: OnnxSession) -> None:
+        self.session = session
+        self.batches: list[int] = []
+
+    def run(
+        self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        self.batches.append(len(feed["pixels"]))
+        return self.session.run(outputs, feed)
+
+
+def test_candidates_are_bounded_in_number_and_batch(
+    sessions: list[OnnxSession], astronaut: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "MAX_CANDIDATES", 150)
+    monkeypatch.setattr(faces, "CROPS_AT_ONCE", {24: 40, 48: 20})
+    rnet, onet = Counting(sessions[1]), Counting(sessions[2])
+    detector = MtcnnDetector(sessions[0], rnet, onet, DetectorSpec())
+    found = detector.detect([crowd(astronaut, 64)] * 2)
+    assert [len(of_one) for of_one in found] == [len(found[0])] * 2
+    assert found[0]
+    assert 40 < sum(rnet.batches) <= 300
+    assert max(rnet.batches) == 40
+    assert sum(onet.batches) <= 300
+    assert max(onet.batches) == 20
+
+
+@pytest.mark.parametrize(("long_side", "count"), [(80, 0), (512, 1)])
+def test_long_side_bounds_the_scale_searched(
+    sessions: list[OnnxSession], astronaut: Picture, long_side: int, count: int
+) -> None:
+    # Her face is 80 pixels wide in 512, so 12 in 80: far below the smallest searched for.
+    detector = MtcnnDetector(*sessions, DetectorSpec(long_side=long_side, min_face=40))
+    assert len(detector.detect([astronaut])[0]) == count
+
+
+def test_faces_below_the_confidence_are_dropped(
+    sessions: list[OnnxSession], detector: MtcnnDetector, astronaut: Picture
+) -> None:
+    (face,) = detector.detect([astronaut])[0]
+    assert face.confidence < 1
+    for limit, count in ((face.confidence, 1), (1.0, 0)):
+        strict = MtcnnDetector(*sessions, DetectorSpec(min_confidence=limit))
+        assert len(strict.detect([astronaut])[0]) == count
+
+
+def degenerate() -> dict[str, Picture]:
+    noise = np.random.default_rng(7).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    shapes = {"1x1": (1, 1), "12x12": (12, 12), "19x500": (19, 500), "20x20": (20, 20)}
+    shapes |= {"1x5000": (1, 5000), "5000x1": (5000, 1), "21x5000": (21, 5000)}
+    return {
+        "black": np.zeros((240, 320, 3), np.uint8),
+        "white": np.full((240, 320, 3), 255, np.uint8),
+        "noise": noise,
+        "coarse noise": noise[:24, :32].repeat(10, 0).repeat(10, 1),
+        "checkerboard": np.tile(np.indices((200, 200)).sum(0)[..., None] % 2 * 255, 3).astype("u1"),
+    } | {name: np.resize(noise, (*shape, 3)) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name", degenerate())
+def test_picture_without_a_face_gives_none(detector: MtcnnDetector, name: str) -> None:
+    assert detector.detect([degenerate()[name]]) == [[]]
+
+
+def test_degenerate_pictures_do_not_disturb_their_neighbours(
+    detector: MtcnnDetector, astronaut: Picture
+) -> None:
+    found = detector.detect([*degenerate().values(), astronaut])
+    assert [len(of_one) for of_one in found] == [0] * len(degenerate()) + [1]
+
+
+def test_no_pictures(detector: MtcnnDetector) -> None:
+    assert detector.detect([]) == []
+
+
+def test_views_that_are_not_contiguous(detector: MtcnnDetector, astronaut: Picture) -> None:
+    padded = np.zeros((512 * 2, 512 * 2, 4), np.uint8)
+    padded[::2, ::2, :3] = astronaut
+    assert len(detector.detect([padded[::2, ::2, :3]])[0]) == 1
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+    ],
+    ids=["float", "four channels", "grey", "no pixels"],
+)
+def test_what_is_not_a_picture_is_refused(
+    detector: MtcnnDetector, picture: NDArray[np.uint8]
+) -> None:
+    with pytest.raises(ValueError, match="picture"):
+        detector.detect([picture])
+
+
+@pytest.mark.parametrize("long_side", [1, 20, 640])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (641, 640), (300, 1201)])
+def test_scaled_fits_and_never_enlarges(shape: tuple[int, int], long_side: int) -> None:
+    picture = np.full((*shape, 3), 77, np.uint8)
+    small = scaled(picture, long_side)
+    assert max(small.shape[:2]) == min(long_side, max(shape))
+    assert min(small.shape) >= 1
+    assert (small == 77).all()
+
+
+PICTURES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
+
+
+def torch_area(picture: Picture, height: int, width: int) -> NDArray[np.float32]:
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
+    resized = torch.nn.functional.interpolate(pixels, size=(height, width), mode="area")
+    result: NDArray[np.float32] = ((resized - 127.5) * 0.0078125)[0].numpy()
+    return result
+
+
+@given(picture=PICTURES, height=st.integers(1, 50), width=st.integers(1, 50))
+def test_area_resampling_is_torchs(picture: Picture, height: int, width: int) -> None:
+    ours = area_resized(integral_image(picture), height, width)
+    np.testing.assert_allclose(ours, torch_area(picture, height, width), atol=1e-6)
+
+
+@given(picture=PICTURES, side=st.sampled_from([24, 48]), draw=st.data())
+def test_crops_are_resampled_like_pictures(
+    picture: Picture, side: int, draw: st.DataObject
+) -> None:
+    height, width = picture.shape[:2]
+    x0, y0 = draw.draw(st.integers(0, width - 1)), draw.draw(st.integers(0, height - 1))
+    x1, y1 = draw.draw(st.integers(x0 + 1, width)), draw.draw(st.integers(y0 + 1, height))
+    windows = np.array([[0, 0, width, height], [x0, y0, x1, y1]], np.intp)
+    whole, part = area_crops(integral_image(picture), windows, side)
+    np.testing.assert_allclose(whole, torch_area(picture, side, side), atol=1e-6)
+    np.testing.assert_allclose(part, torch_area(picture[y0:y1, x0:x1], side, side), atol=1e-6)
+
+
+def test_integral_wraps_around_without_error() -> None:
+    """White, and large enough that the sum over it exceeds 32 bits."""
+    picture = np.full((4200, 4100, 3), 255, np.uint8)
+    assert picture[..., 0].size * 255 > 2**32
+    resized = area_resized(integral_image(picture), 3, 5)
+    np.testing.assert_allclose(resized, 127.5 / 128, rtol=1e-6)
+
+
+def brute_force(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float, overlap: Overlap
+) -> list[int]:
+    """Textbook greedy suppression, one pair at a time, in exact integer areas."""
+    pixel = 1 if overlap == "min" else 0
+
+    def area(box: list[int]) -> int:
+        return (box[2] - box[0] + pixel) * (box[3] - box[1] + pixel)
+
+    def clash(a: list[int], b: list[int]) -> bool:
+        wide = min(a[2], b[2]) - max(a[0], b[0]) + pixel
+        high = min(a[3], b[3]) - max(a[1], b[1]) + pixel
+        if wide <= 0 or high <= 0:
+            return False
+        common = wide * high
+        whole = min(area(a), area(b)) if overlap == "min" else area(a) + area(b) - common
+        return bool(common / whole > threshold)
+
+    rows = boxes.astype(int).tolist()
+    kept: list[int] = []
+    first_of_ties = -1 if overlap == "min" else 1
+    for i in sorted(range(len(rows)), key=lambda i: (-float(scores[i]), first_of_ties * i)):
+        if not any(clash(rows[i], rows[j]) for j in kept):
+            kept.append(i)
+    return kept
+
+
+@st.composite
+def boxes_and_scores(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    corner, side = st.integers(-20, 60), st.integers(1, 50)
+    rows = draw(st.lists(st.tuples(corner, corner, side, side), max_size=60))
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in rows], np.float32).reshape(-1, 4)
+    # Few distinct values, so that ties are common.
+    scores = draw(st.lists(st.integers(0, 12), min_size=len(rows), max_size=len(rows)))
+    return boxes, np.array(scores, np.float32) / 12
+
+
+@given(
+    case=boxes_and_scores(),
+    # Not reachable as a ratio of the small areas above, so rounding cannot decide.
+    threshold=st.sampled_from([0.30001, 0.50001, 0.70001]),
+    overlap=st.sampled_from(["union", "min"]),
+)
+def test_suppression_is_the_textbooks(
+    case: tuple[NDArray[np.float32], NDArray[np.float32]], threshold: float, overlap: Overlap
+) -> None:
+    boxes, scores = case
+    kept = suppress(boxes, scores, threshold, overlap)
+    assert kept.tolist() == brute_force(boxes, scores, threshold, overlap)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1), overlap=st.sampled_from(["union", "min"]))
+def test_suppression_of_more_boxes_than_one_block(seed: int, overlap: Overlap) -> None:
+    rng = np.random.default_rng(seed)
+    corner, side = rng.integers(0, 200, (700, 2)), rng.integers(5, 60, (700, 2))
+    boxes = np.hstack([corner, corner + side]).astype(np.float32)
+    scores = rng.random(700, dtype=np.float32)
+    kept = suppress(boxes, scores, 0.50001, overlap)
+    assert kept.tolist() == brute_force(boxes, scores, 0.50001, overlap)
+
+
+def test_export_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
+    from deepfake_training.detector_export import export_detector
+
+    first, second = export_detector(tmp_path / "first"), export_detector(tmp_path / "second")
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_export_that_disagrees_with_torch_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_training import detector_export
+
+    # Exact agreement is 0, so any result exceeds this tolerance.
+    monkeypatch.setattr(detector_export, "TOLERANCE", -1.0)
+    with pytest.raises(detector_export.DetectorExportFailed, match="pnet probability"):
+        detector_export.export_detector(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_without_facenet_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepfake_training import detector_export
+
+    monkeypatch.setattr(detector_export, "find_spec", lambda name: None)
+    with pytest.raises(detector_export.FacenetMissing, match="facenet-pytorch==2"):
+        detector_export.export_detector(tmp_path)

@@ -1,0 +1,144 @@
+"""Export facenet-pytorch's MTCNN as three ONNX graphs, for ``deepfake_models.faces``.
+
+Weights: those in the wheel of facenet-pytorch 2.5.3 (MIT), which are the published ones of Zhang
+et al. 2016 (arXiv:1604.02878) by way of David Sandberg's facenet (MIT).
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from deepfake_models.errors import DeepfakeError
+
+OPSET = 17
+TOLERANCE = 1e-4
+"""Largest absolute difference allowed between torch and onnxruntime on any output."""
+
+_CHECK_SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "pnet": [(1, 3, 12, 12), (2, 3, 97, 61)],
+    "rnet": [(1, 3, 24, 24), (7, 3, 24, 24)],
+    "onet": [(1, 3, 48, 48), (7, 3, 48, 48)],
+}
+"""Inputs on which each exported graph is compared with torch; the last is the one traced."""
+
+_OUTPUTS = {
+    "pnet": ("probability", "regression"),
+    "rnet": ("probability", "regression"),
+    "onet": ("probability", "regression", "landmarks"),
+}
+
+
+class DetectorExportFailed(DeepfakeError):
+    """The exported face detector does not agree with the network it was exported from."""
+
+
+class FacenetMissing(DeepfakeError):
+    """facenet-pytorch is not installed: pip install facenet-pytorch==2.5.3."""
+
+
+def export_detector(out_dir: Path) -> list[Path]:
+    """Write ``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` into ``out_dir``, and return the paths.
+
+    Every graph takes ``pixels``, float32 NCHW RGB normalised to ``(x - 127.5) / 128``, with a free
+    batch size; ``pnet`` also with free height and width of at least 12, ``rnet`` at 24x24 and
+    ``onet`` at 48x48. Outputs are float32: ``probability`` of a face in [0, 1] and ``regression``
+    of the box's four edges in box sides (``pnet``: (N, h, w) and (N, 4, h, w) with one cell per 2
+    pixels; else (N,) and (N, 4)), and ``landmarks`` (N, 5, 2), x and y in box sides (``onet``).
+    The same weights give the same bytes under the same versions of torch and onnx.
+
+    Raises:
+        FacenetMissing: facenet-pytorch is not installed.
+        DetectorExportFailed: onnxruntime's outputs differ from torch's by more than ``TOLERANCE``.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, network in _networks().items():
+        model = _to_onnx(name, network)
+        _check(name, network, model)
+        path = out_dir / f"{name}.onnx"
+        path.write_bytes(model)
+        paths.append(path)
+    return paths
+
+
+class _Stage(nn.Module):
+    """One network with its outputs reduced and ordered as ``export_detector`` describes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        # facenet-pytorch's order: regression, then landmarks if any, then the class probabilities.
+        regression, *landmarks, probabilities = self.network(pixels)
+        points = tuple(p.reshape(-1, 2, 5).transpose(1, 2) for p in landmarks)
+        return (probabilities[:, 1], regression, *points)
+
+
+def _networks() -> dict[str, _Stage]:
+    if (found := find_spec("facenet_pytorch")) is None or found.origin is None:
+        raise FacenetMissing
+    from facenet_pytorch.models import mtcnn
+
+    weights = Path(found.origin).parent / "data"
+    stages = {}
+    for name, cls in (("pnet", mtcnn.PNet), ("rnet", mtcnn.RNet), ("onet", mtcnn.ONet)):
+        # The constructor's own loading unpickles arbitrary objects under torch < 2.6.
+        network = cls(pretrained=False)
+        state = torch.load(weights / f"{name}.pt", map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+        stages[name] = _Stage(network).eval()
+    return stages
+
+
+def _to_onnx(name: str, network: _Stage) -> bytes:
+    axes: dict[str, dict[int, str]] = {"pixels": {0: "batch"}}
+    if name == "pnet":
+        axes["pixels"] |= {2: "height", 3: "width"}
+    for output in _OUTPUTS[name]:
+        axes[output] = {0: "batch"}
+    if name == "pnet":
+        axes["probability"] |= {1: "rows", 2: "columns"}
+        axes["regression"] |= {2: "rows", 3: "columns"}
+    with TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
+        # The tracing exporter is deprecated, but needs no further package for these plain stacks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        path = Path(scratch) / f"{name}.onnx"
+        torch.onnx.export(
+            network,
+            (torch.zeros(_CHECK_SHAPES[name][-1]),),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=list(_OUTPUTS[name]),
+            dynamic_axes=axes,
+        )
+        return bytes(onnx.load(path).SerializeToString(deterministic=True))
+
+
+def _check(name: str, network: _Stage, model: bytes) -> None:
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    for shape in _CHECK_SHAPES[name]:
+        # Uniform over the range of normalised pixels.
+        pixels = torch.rand(shape, generator=generator) * 2 - 1
+        with torch.no_grad():
+            expected = [t.numpy() for t in network(pixels)]
+        got: list[Any] = session.run(list(_OUTPUTS[name]), {"pixels": pixels.numpy()})
+        for output, want, have in zip(_OUTPUTS[name], expected, got, strict=True):
+            if want.shape != have.shape:
+                raise DetectorExportFailed(f"{name} {output}: shape {have.shape}, not {want.shape}")
+            worst = float(np.abs(want - have).max())
+            if not worst <= TOLERANCE:
+                raise DetectorExportFailed(f"{name} {output}: differs by {worst:.2e} at {shape}")

@@ -1,0 +1,17 @@
+"""Errors that a person running training can act on."""
+
+from __future__ import annotations
+
+from deepfake_models.errors import DeepfakeError
+
+
+class TrainingError(DeepfakeError):
+    """Training cannot go on with this input."""
+
+
+class ConfigError(TrainingError):
+    """The training config is not valid."""
+
+
+class WeightsMissing(TrainingError):
+    """The starting weights cannot be had here."""
