@@ -1,0 +1,323 @@
+"""Augmentation: one chain for both classes, right geometry, and steps that do what they say."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from skimage import data
+
+from deepfake_models.errors import SpecError
+from deepfake_training import augment
+from deepfake_training.augment import (
+    PRESETS,
+    AugmentConfig,
+    Augmenter,
+    Chain,
+    Chances,
+    Geometry,
+    centred,
+)
+from deepfake_training.degradations import (
+    H264,
+    Blur,
+    Caption,
+    Encode,
+    MotionBlur,
+    Noise,
+    Rescale,
+    Retouch,
+    Sticker,
+    Tone,
+)
+
+Image = NDArray[np.uint8]
+FIVE = np.float32([[133, 127], [193, 130], [162, 165], [129, 180], [191, 184]])
+NOTHING = Chances(**dict.fromkeys(Chances.model_fields, 0.0))
+STEPS: list[Callable[[Image], Image]] = [
+    Rescale(0.4, cv2.INTER_AREA, cv2.INTER_LINEAR),
+    Rescale(1.37, cv2.INTER_CUBIC, cv2.INTER_AREA),
+    Encode(".jpg", 50, False, (0, 0)),
+    Encode(".jpg", 50, True, (3, 5)),
+    Encode(".webp", 50, False, (7, 2)),
+    H264(30, 2, (1, -1), (5, 0)),
+    H264(30, 3, (-2, 2), (0, 3)),
+    Blur(1.5),
+    MotionBlur(7, 0.6),
+    Noise(6.0, False, False, 3),
+    Noise(6.0, True, True, 4),
+    Retouch(30.0, 0.8, 10.0),
+    Tone(0.1, 1.2, 0.9, (1.1, 1.0, 0.9), 0.7),
+    Caption("caption 12", False, 0.1, 0.8, 255),
+    Sticker((0.1, 0.9), 0.08, (200, 30, 90), True),
+    Sticker((0.9, 0.1), 0.08, (200, 30, 90), False),
+]
+
+
+@pytest.fixture(scope="module")
+def crop() -> Image:
+    return cv2.resize(
+        np.ascontiguousarray(data.astronaut()[29:205, 136:312]), (320, 320),
+        interpolation=cv2.INTER_CUBIC,
+    )  # fmt: skip
+
+
+def error(one: Image, two: Image) -> float:
+    return float(np.abs(one.astype(int) - two).mean())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("out_size", [112, 224, 299])
+def test_shape_type_and_determinism(name: Any, out_size: int, crop: Image) -> None:
+    augmenter = Augmenter(AugmentConfig.preset(name))
+    before = crop.copy()
+    outs = []
+    for seed in range(25):
+        cv2.setRNGSeed(seed)
+        out = augmenter(crop, FIVE, np.random.default_rng(seed), out_size)
+        cv2.setRNGSeed(seed + 1)
+        again = pickle.loads(pickle.dumps(augmenter))(
+            crop, FIVE, np.random.default_rng(seed), out_size
+        )
+        assert out.shape == (out_size, out_size, 3)
+        assert out.dtype == np.uint8
+        np.testing.assert_array_equal(out, again)
+        outs.append(out)
+    np.testing.assert_array_equal(crop, before)
+    assert len({o.tobytes() for o in outs}) == len(outs)
+
+
+def test_chains_are_drawn_blind(crop: Image) -> None:
+    """A chain can depend on nothing about the picture: drawing takes the generator alone."""
+    assert list(inspect.signature(Augmenter.draw).parameters) == ["self", "rng"]
+    augmenter = Augmenter(AugmentConfig.preset("strong"))
+    for seed in range(30):
+        one, two = np.random.default_rng(seed), np.random.default_rng(seed)
+        chain = augmenter.draw(one)
+        assert chain == Augmenter(AugmentConfig.preset("strong")).draw(np.random.default_rng(seed))
+        out = augmenter(crop, FIVE, two)
+        # Applying used no more randomness than drawing, so the next sample is unaffected too.
+        assert one.bit_generator.state == two.bit_generator.state
+        np.testing.assert_array_equal(out, augmenter.apply(chain, crop, FIVE))
+
+
+def test_every_step_occurs_as_often_as_configured() -> None:
+    config = AugmentConfig(max_steps=20, chances=Chances(final_encoding=0.0))
+    augmenter, rng, n = Augmenter(config), np.random.default_rng(0), 4000
+    counts: dict[str, int] = {}
+    for _ in range(n):
+        for step in augmenter.draw(rng).steps:
+            name = step.extension if isinstance(step, Encode) else type(step).__name__
+            counts[name] = counts.get(name, 0) + 1
+    chances = config.chances
+    expected = {
+        "Rescale": chances.rescale + chances.screen, ".jpg": chances.jpeg, ".webp": chances.webp,
+        "H264": chances.h264, "Blur": chances.blur, "MotionBlur": chances.motion_blur,
+        "Noise": chances.noise, "Retouch": chances.retouch,
+        "Tone": chances.tone + chances.grayscale,
+    }  # fmt: skip
+    counts["overlay"] = counts.pop("Caption") + counts.pop("Sticker")
+    expected["overlay"] = chances.overlay
+    assert counts.keys() == expected.keys()
+    for name, chance in expected.items():
+        assert counts[name] / n == pytest.approx(chance, abs=0.035), name
+
+
+def test_final_encoding_comes_last_and_is_not_cut_off() -> None:
+    everything = Chances(**dict.fromkeys(Chances.model_fields, 1.0))
+    augmenter = Augmenter(AugmentConfig(max_steps=2, chances=everything))
+    rng = np.random.default_rng(0)
+    last = set()
+    for _ in range(200):
+        steps = augmenter.draw(rng).steps
+        assert len(steps) == 3
+        assert isinstance(steps[-1], Encode | H264)
+        last.add(steps[-1].extension if isinstance(steps[-1], Encode) else "h264")
+    assert last == {".jpg", ".webp", "h264"}
+
+
+def test_the_order_of_steps_varies() -> None:
+    chances = NOTHING.model_copy(update={"blur": 1.0, "jpeg": 1.0})
+    augmenter, rng = Augmenter(AugmentConfig(chances=chances)), np.random.default_rng(0)
+    first = [type(augmenter.draw(rng).steps[0]) for _ in range(200)]
+    assert 60 < first.count(Blur) < 140
+
+
+def test_without_variation_the_view_is_the_centred_one(crop: Image) -> None:
+    config = AugmentConfig(
+        flip=0.0, rotation_deg=0.0, scale_jitter=(1.0, 1.0), shift=0.0, chances=NOTHING
+    )
+    augmenter = Augmenter(config)
+    outs = {augmenter(crop, FIVE, np.random.default_rng(s)).tobytes() for s in range(20)}
+    # Two interpolations are drawn from, of which the centred view has one.
+    assert len(outs) == 2
+    assert centred(crop).tobytes() in outs
+
+
+@pytest.mark.parametrize(
+    ("size", "store_scale", "out_size", "scale"),
+    [(320, 1.6, 224, 1.3), (400, 2.0, 224, 1.3), (320, 1.6, 260, 1.0)],
+)
+def test_the_box_has_the_promised_size(
+    size: int, store_scale: float, out_size: int, scale: float
+) -> None:
+    box = round(size / store_scale)
+    start = (size - box) // 2
+    crop = np.zeros((size, size, 3), np.uint8)
+    crop[start : start + box, start : start + box] = 255
+    view = centred(crop, out_size, scale, store_scale)
+    inside = (view[..., 0] > 127).sum(axis=1).max()
+    assert inside == pytest.approx(out_size / scale, abs=1.5)
+    # Centred to the pixel.
+    np.testing.assert_allclose(view, view[::-1, ::-1], atol=2)
+
+
+def test_flip_is_a_mirror(crop: Image) -> None:
+    augmenter = Augmenter()
+    plain = augmenter.apply(Chain(Geometry()), crop, FIVE)
+    flipped = augmenter.apply(Chain(Geometry(flip=True)), crop, FIVE)
+    assert error(flipped[:, ::-1], plain) < 0.5
+
+
+def test_points_follow_the_view() -> None:
+    rng = np.random.default_rng(5)
+    config = AugmentConfig.preset("strong")
+    for _ in range(30):
+        geometry = augment._geometry(config, rng)
+        crop = np.zeros((320, 320, 3), np.uint8)
+        x, y = (int(v) for v in rng.integers(120, 200, 2))
+        cv2.circle(crop, (x, y), 4, (255, 255, 255), -1)
+        points = np.tile(np.float32([[x, y]]), (5, 1))
+        view, moved = augment._view(crop, points, geometry, 224, 1.3 / 1.6)
+        weight = view[..., 0].astype(float)
+        where = [(weight.sum(axis=a) * np.arange(224)).sum() / weight.sum() for a in (0, 1)]
+        np.testing.assert_allclose(moved[0], where, atol=0.3)
+
+
+def test_views_stay_near_the_stored_crop() -> None:
+    """The default jitter must seldom look beyond what was stored, or borders become a cue."""
+    rng, beyond = np.random.default_rng(0), []
+    inside = np.full((320, 320, 3), 255, np.uint8)
+    padded = cv2.copyMakeBorder(inside, 160, 160, 160, 160, cv2.BORDER_CONSTANT)
+    for _ in range(200):
+        geometry = augment._geometry(AugmentConfig(), rng)
+        view, _ = augment._view(padded, FIVE, geometry, 224, 0.5 * 1.3 / 1.6)
+        beyond.append((view < 128).mean())
+    assert np.mean(beyond) < 0.02
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("size", [(224, 224), (97, 131)])
+def test_each_step_keeps_the_shape_and_does_something(
+    step: Callable[[Image], Image], size: tuple[int, int], crop: Image
+) -> None:
+    image = cv2.resize(crop, size[::-1], interpolation=cv2.INTER_AREA)
+    before = image.copy()
+    out = step(image)
+    assert out.shape == image.shape
+    assert out.dtype == np.uint8
+    assert out.flags.c_contiguous
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(out, step(image))
+    # Visible, and still the same picture.
+    assert 0.05 < error(out, image) < 40.0
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("value", [0, 255])
+def test_each_step_takes_flat_pictures(step: Callable[[Image], Image], value: int) -> None:
+    out = step(np.full((64, 64, 3), value, np.uint8))
+    assert out.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("offset", [(0, 0), (9, 6)])
+@pytest.mark.parametrize("drift", [(0, 0), (2, -1), (-1, 2)])
+def test_h264_keeps_the_picture_in_place(
+    offset: tuple[int, int], drift: tuple[int, int], crop: Image
+) -> None:
+    out = H264(18, 3, drift, offset)(crop)
+    in_place = error(out[4:-4, 4:-4], crop[4:-4, 4:-4])
+    for y, x in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        assert in_place < error(out[4:-4, 4:-4], np.roll(crop, (y, x), (0, 1))[4:-4, 4:-4])
+    assert in_place < 4.0
+
+
+def test_worse_settings_lose_more(crop: Image) -> None:
+    def losses(make: Callable[[int], Callable[[Image], Image]], values: list[int]) -> list[float]:
+        return [error(make(v)(crop), crop) for v in values]
+
+    for made in (
+        losses(lambda v: H264(v, 2, (1, 0), (0, 0)), [18, 28, 40]),
+        losses(lambda v: Encode(".jpg", v, False, (0, 0)), [95, 60, 20]),
+        losses(lambda v: Encode(".webp", v, False, (0, 0)), [95, 60, 20]),
+    ):
+        assert made[0] < made[1] < made[2]
+
+
+@pytest.mark.parametrize("left", [0, 3, 5])
+def test_jpeg_blocks_lie_where_the_offset_puts_them(left: int, crop: Image) -> None:
+    out = Encode(".jpg", 20, True, (0, left))(crop).astype(int)
+    steps = np.abs(np.diff(out, axis=1)).mean(axis=(0, 2)) - np.abs(
+        np.diff(crop.astype(int), axis=1)
+    ).mean(axis=(0, 2))
+    by_phase = [steps[phase::8].mean() for phase in range(8)]
+    # The step between columns c and c + 1 crosses a block's edge where c + 1 + left is 8n.
+    assert int(np.argmax(by_phase)) == (7 - left) % 8
+
+
+def test_noise_has_the_stated_size() -> None:
+    grey = np.full((224, 224, 3), 128, np.uint8)
+    for coloured in (False, True):
+        grain = Noise(8.0, True, coloured, 1)(grey).astype(float) - 128
+        assert grain.std() == pytest.approx(8.0, rel=0.05)
+        assert bool(np.allclose(grain[..., 0], grain[..., 1])) is not coloured
+
+
+def test_grey_is_grey_and_colour_is_kept(crop: Image) -> None:
+    grey = Tone(saturation=0.0)(crop)
+    assert (np.ptp(grey, axis=2) == 0).all()
+    np.testing.assert_array_equal(Tone()(crop), crop)
+    # Channels are not swapped on the way through the codecs, which have BGR and YUV inside.
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[..., 0] = 200
+    for step in STEPS[2:7]:
+        assert np.abs(step(red).mean(axis=(0, 1)) - (200, 0, 0)).max() < 12
+
+
+def test_stickers_stay_off_the_features() -> None:
+    rng, config = np.random.default_rng(0), AugmentConfig()
+    blank = np.zeros((224, 224, 3), np.uint8)
+    _, points = augment._view(np.zeros((320, 320, 3), np.uint8), FIVE, Geometry(), 224, 1.3 / 1.6)
+    seen = 0
+    for _ in range(400):
+        step = augment._draw_overlay(config, rng)
+        if isinstance(step, Sticker):
+            out = step.clear_of(points, 224)(blank)
+            seen += bool(out.any())
+            for x, y in np.rint(points).astype(int):
+                assert not out[y, x].any()
+    assert seen > 50
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValidationError, match="jpeg_qualtiy"):
+        AugmentConfig.model_validate({"jpeg_qualtiy": (20, 90)})
+    with pytest.raises(ValidationError):
+        Chances(jpeg=1.5)
+    assert AugmentConfig.model_validate_json(AugmentConfig().model_dump_json()) == AugmentConfig()
+
+
+def test_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = frozenset(av.codec.codecs_available) - {"libx264"}
+    monkeypatch.setattr(av.codec, "codecs_available", without)
+    with pytest.raises(SpecError, match="libx264"):
+        Augmenter()
+    Augmenter(AugmentConfig(chances=NOTHING))

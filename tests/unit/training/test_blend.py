@@ -1,0 +1,229 @@
+"""Blended faces: what changes, what must not, and that nothing but the generator decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import matplotlib.cbook
+import matplotlib.image
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from deepfake_training import blend
+from deepfake_training.augment import AugmentConfig, Augmenter, Chain, Geometry, centred
+from deepfake_training.landmarks import DenseLandmarks, five_points, hull_mask, transform
+
+Face = tuple[NDArray[np.uint8], NDArray[np.float32]]
+Maker = Callable[[Face, Face, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+
+SEEDS = range(40)
+MAKERS: dict[str, Maker] = {
+    "self_blended": lambda face, _, rng: blend.self_blended(*face, rng),
+    "swapped": lambda face, donor, rng: blend.swapped(*face, *donor, rng),
+    "smoothed_regeneration": lambda face, _, rng: blend.smoothed_regeneration(*face, rng),
+}
+
+
+def stored_crop(image: NDArray[np.uint8], box: tuple[int, int, int, int], five: list[int]) -> Face:
+    """A 320 px crop of 1.6 boxes, and its dense landmarks."""
+    x0, y0, x1, y1 = box
+    zoom = 1.6 * max(x1 - x0, y1 - y0) / 320
+    corner = (np.array([x0 + x1, y0 + y1]) / 2) - 160 * zoom
+    move = np.column_stack([zoom * np.eye(2), corner])
+    crop = cv2.warpAffine(
+        image, move, (320, 320), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )  # fmt: skip
+    points = (np.float32(five).reshape(5, 2) - corner) / zoom
+    found = DenseLandmarks()(crop, points.astype(np.float32))
+    assert found is not None
+    return crop, found
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Face:
+    five = [205, 102, 247, 104, 225, 129, 202, 139, 245, 142]
+    return stored_crop(np.ascontiguousarray(data.astronaut()), (181, 62, 267, 172), five)
+
+
+@pytest.fixture(scope="module")
+def hopper() -> Face:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        image = np.ascontiguousarray(matplotlib.image.imread(file, format="jpg"))
+    five = [222, 192, 310, 186, 269, 239, 233, 280, 307, 276]
+    return stored_crop(image, (174, 119, 355, 340), five)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_changes_the_masked_part_and_nothing_else(kind: str, astronaut: Face, hopper: Face) -> None:
+    crop, points = hopper
+    before = crop.copy(), points.copy()
+    changes = []
+    for seed in SEEDS:
+        out, mask = MAKERS[kind](hopper, astronaut, np.random.default_rng(seed))
+        assert out.shape == crop.shape
+        assert out.dtype == np.uint8
+        assert mask.shape == crop.shape[:2]
+        assert mask.dtype == np.float32
+        assert 0.2 < mask.max() <= 1.0
+        assert mask.min() >= 0.0
+        np.testing.assert_array_equal(out[mask == 0], crop[mask == 0])
+        difference = np.abs(out.astype(int) - crop)[mask > 0.5 * mask.max()]
+        assert difference.any()
+        changes.append(difference.mean() / mask.max())
+    np.testing.assert_array_equal(crop, before[0])
+    np.testing.assert_array_equal(points, before[1])
+    # A manipulation that cannot be seen would be a wrong label.
+    assert np.median(changes) > 2.0
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_only_the_generator_decides(kind: str, astronaut: Face, hopper: Face) -> None:
+    for seed in range(12):
+        cv2.setRNGSeed(seed)
+        first, first_mask = MAKERS[kind](hopper, astronaut, np.random.default_rng(seed))
+        cv2.setRNGSeed(99)
+        again, again_mask = MAKERS[kind](hopper, astronaut, np.random.default_rng(seed))
+        np.testing.assert_array_equal(first, again)
+        np.testing.assert_array_equal(first_mask, again_mask)
+    other, _ = MAKERS[kind](hopper, astronaut, np.random.default_rng(100))
+    assert (other != again).any()
+
+
+def test_masks_vary_in_region_softness_and_weight(hopper: Face) -> None:
+    masks = [blend.self_blended(*hopper, np.random.default_rng(s))[1] for s in range(80)]
+    weights = {round(float(m.max()), 2) for m in masks}
+    assert weights == {0.25, 0.5, 0.75, 1.0}
+    areas = np.array([(m > 0.5 * m.max()).mean() for m in masks])
+    assert areas.min() < 0.06
+    assert areas.max() > 0.2
+    edges = np.array([((m > 0.05 * m.max()) & (m < 0.95 * m.max())).sum() for m in masks])
+    assert edges.max() > 4 * edges.min()
+    # Lower-face masks, as of lip synchronisation, leave the eyes alone.
+    eye = np.rint(five_points(hopper[1])[0]).astype(int)
+    assert 0.1 < np.mean([m[eye[1], eye[0]] == 0 for m in masks]) < 0.5
+
+
+def test_pair_differs_inside_the_mask_only_even_where_the_target_is_altered(hopper: Face) -> None:
+    altered = 0
+    for seed in range(20):
+        real, fake, mask = blend.self_blended_pair(*hopper, np.random.default_rng(seed))
+        np.testing.assert_array_equal(real[mask == 0], fake[mask == 0])
+        altered += bool((real != hopper[0]).any())
+    assert 4 <= altered <= 16
+
+
+@pytest.mark.parametrize("side", [160, 640])
+def test_swap_aligns_the_donor(side: int, hopper: Face) -> None:
+    """A face swapped with itself, from a copy of another size, must come to lie on itself."""
+    crop, points = hopper
+    copy = cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
+    exact = (points + np.float32(0.5)) * np.float32(side / 320) - np.float32(0.5)
+    aligned, shifted = [], []
+    for seed in range(20):
+        for moved, errors in ((0.0, aligned), (side / 27, shifted)):
+            rng = np.random.default_rng(seed)
+            out, mask = blend.swapped(crop, points, copy, exact + np.float32(moved), rng)
+            errors.append(np.abs(out.astype(int) - crop)[mask > 0.9 * mask.max()].mean())
+    assert np.median(aligned) < 10.0
+    assert np.median(shifted) > 1.5 * np.median(aligned)
+
+
+def test_swap_matches_colour(astronaut: Face, hopper: Face) -> None:
+    blue = cv2.LUT(astronaut[0], np.stack([np.arange(256) // 3] * 2 + [np.arange(256)], -1)
+                   .astype(np.uint8).reshape(256, 1, 3))  # fmt: skip
+    hull = np.zeros(hopper[0].shape[:2], np.uint8)
+    hull[120:220, 110:210] = 255
+
+    def cast(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return np.ravel(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), mask=hull))[1:3]
+
+    matched = blend._matched(blue, hopper[0], hull, 1.0)
+    poisson = blend._poisson(blue, hopper[0], hull)
+    far = np.linalg.norm(cast(blue) - cast(hopper[0]))
+    assert np.linalg.norm(cast(matched) - cast(hopper[0])) < 0.15 * far
+    assert np.linalg.norm(cast(poisson) - cast(hopper[0])) < 0.7 * far
+
+
+def test_regeneration_loses_detail_in_the_face(hopper: Face) -> None:
+    crop, points = hopper
+
+    def detail(image: NDArray[np.uint8], where: NDArray[np.bool_]) -> float:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        return float(cv2.Laplacian(grey, cv2.CV_32F)[where].var())
+
+    lost, whole = 0, 0
+    for seed in range(60):
+        out, mask = blend.smoothed_regeneration(crop, points, np.random.default_rng(seed))
+        lost += detail(out, mask > 0.99) < 0.9 * detail(crop, mask > 0.99)
+        whole += bool((mask == 1).all())
+    assert lost > 50
+    assert 1 <= whole <= 15
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_takes_awkward_faces(kind: str, astronaut: Face, hopper: Face) -> None:
+    crop, points = hopper
+    move = np.array([[1.0, 0.0, 85.0], [0.0, 1.0, -60.0]])
+    cut = cv2.warpAffine(crop, move, (320, 320)), transform(points, move)
+    down = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 150.0]])
+    half = cv2.warpAffine(crop, down, (320, 320)), transform(points, down)
+    profile = crop, (points - np.float32([160, 0])) * np.float32([0.02, 1]) + np.float32([160, 0])
+    small = cv2.resize(crop, (64, 48)), points * np.float32([64 / 320, 48 / 320])
+    grey = np.full_like(crop, 128), points
+    for seed in range(15):
+        for face in (cut, half, profile, small, grey):
+            out, mask = MAKERS[kind](face, astronaut, np.random.default_rng(seed))
+            assert out.shape == face[0].shape
+            assert mask.max() > 0.2
+            np.testing.assert_array_equal(out[mask == 0], face[0][mask == 0])
+
+
+def test_a_region_beyond_the_edge_is_replaced_by_the_face(hopper: Face) -> None:
+    """Or nothing, or all of the picture, would be blended."""
+    down = hopper[1] + np.float32([0, 140])
+    assert not hull_mask(down, "mouth", (320, 320)).any()
+    for seed in range(60):
+        out, mask = blend.self_blended(hopper[0], down, np.random.default_rng(seed))
+        assert (out != hopper[0]).any()
+        assert 0.0 < (mask > 0).mean() < 0.6
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_refuses_what_is_not_a_face_crop(kind: str, astronaut: Face, hopper: Face) -> None:
+    crop, points = hopper
+    nan = points.copy()
+    nan[3] = np.nan
+    rng = np.random.default_rng(0)
+    for bad in (
+        (crop.astype(np.float32), points),
+        (crop[..., 0], points),
+        (crop, points[:68]),
+        (crop, nan),
+        (crop, points + np.float32(1000)),
+    ):
+        with pytest.raises(ValueError, match=r"crop|landmarks"):
+            MAKERS[kind](bad, astronaut, rng)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_real_and_fake_pass_through_one_chain(kind: str, astronaut: Face, hopper: Face) -> None:
+    """No label shortcut: equal state draws equal steps, whichever class the picture is of."""
+    crop, points = hopper
+    five = five_points(points)
+    augmenter = Augmenter(AugmentConfig.preset("strong"))
+    for seed in range(30):
+        fake, mask = MAKERS[kind](hopper, astronaut, np.random.default_rng(seed))
+        one, two = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 1])
+        real_out, fake_out = augmenter(crop, five, one), augmenter(fake, five, two)
+        assert one.bit_generator.state == two.bit_generator.state
+        assert real_out.shape == fake_out.shape
+        # Where nothing was manipulated and no step looks beyond a pixel, the classes are equal.
+        chain = Chain(Geometry(interpolation=cv2.INTER_LINEAR))
+        plain_real, plain_fake = (augmenter.apply(chain, i, five) for i in (crop, fake))
+        touched = centred(cv2.dilate(np.repeat((mask > 0)[..., None], 3, 2).astype(np.uint8) * 255,
+                                     np.ones((7, 7))))  # fmt: skip
+        np.testing.assert_array_equal(plain_real[touched == 0], plain_fake[touched == 0])

@@ -1,0 +1,350 @@
+"""What pictures and videos go through on their way to a detector, at random, for both classes.
+
+A chain is first drawn, wholly, and then applied: ``Augmenter.draw`` sees neither the picture nor
+its label, so real and manipulated faces pass through the same distribution of steps, encodings
+included, and a real face and its blend through the very same chain when given the same generator
+state. ``points5`` only keeps stickers off the eyes and the mouth.
+
+A crop is cut larger than the network's view when it is stored; its rotation, flip, scale and shift
+are one resampling from there. The rest is in random order: rescaling, JPEG, WebP and H.264,
+blur, noise, retouching, tone, screen recording, captions and stickers; often one encoding more at
+the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import av
+import cv2
+import numpy as np
+from pydantic import Field
+
+from deepfake_models.errors import SpecError
+from deepfake_models.spec import Positive, PositiveInt, Probability, Spec
+from deepfake_training.degradations import (
+    H264,
+    Blur,
+    Caption,
+    Encode,
+    MotionBlur,
+    Noise,
+    Rescale,
+    Retouch,
+    Sticker,
+    Tone,
+)
+from deepfake_training.landmarks import Image, Points, transform
+
+Preset = Literal["light", "default", "strong"]
+Step = Callable[[Image], Image]
+
+SMOOTH: Final = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+REDUCERS: Final = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST)
+ENLARGERS: Final = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+LETTERS: Final = "ABCDEFGHIKLMNOPRSTUVWXYZ abcdefghiklmnoprstuvwxyz 0123456789.,:!?@#"
+
+
+class Chances(Spec):
+    """The probability of each step, independently of the others."""
+
+    rescale: Probability = 0.4
+    screen: Probability = 0.06
+    jpeg: Probability = 0.45
+    webp: Probability = 0.05
+    h264: Probability = 0.12
+    blur: Probability = 0.2
+    motion_blur: Probability = 0.08
+    noise: Probability = 0.2
+    retouch: Probability = 0.1
+    tone: Probability = 0.6
+    overlay: Probability = 0.06
+    grayscale: Probability = 0.04
+    final_encoding: Probability = 0.3
+    """One JPEG, H.264 or WebP more, after all else."""
+
+
+class AugmentConfig(Spec):
+    """How strongly crops are varied. Ranges are (low, high)."""
+
+    store_scale: Positive = 1.6
+    """Side of the stored crop as a multiple of the longer side of the face's box."""
+    flip: Probability = 0.5
+    rotation_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 10.0
+    scale_jitter: tuple[Positive, Positive] = (0.88, 1.14)
+    shift: Annotated[float, Field(ge=0.0, le=0.3)] = 0.04
+    """Greatest shift along each axis as a share of the view's side."""
+    max_steps: PositiveInt = 5
+    """Of the steps drawn, as many are used; the final encoding is not counted."""
+    chances: Chances = Chances()
+    rescale: tuple[Positive, Positive] = (0.25, 1.0)
+    jpeg_quality: tuple[PositiveInt, PositiveInt] = (20, 100)
+    webp_quality: tuple[PositiveInt, PositiveInt] = (20, 95)
+    h264_crf: tuple[PositiveInt, PositiveInt] = (18, 40)
+    blur_sigma: Positive = 3.0
+    """Greatest; smaller ones are likelier (the square of a uniform)."""
+    motion_length: tuple[PositiveInt, PositiveInt] = (3, 11)
+    noise_sigma: Positive = 12.0
+    """Greatest, in grey levels; smaller ones are likelier."""
+    tone: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
+    """Greatest relative change of brightness, contrast, saturation and (half of it) channels."""
+
+    @classmethod
+    def preset(cls, name: Preset) -> AugmentConfig:
+        """``light`` (fine-tuning, ablation), ``default``, or ``strong`` (few real sources)."""
+        return PRESETS[name]
+
+
+PRESETS: Final[dict[Preset, AugmentConfig]] = {
+    "light": AugmentConfig(
+        rotation_deg=5.0,
+        scale_jitter=(0.94, 1.06),
+        shift=0.02,
+        max_steps=3,
+        chances=Chances(
+            rescale=0.2, screen=0.0, jpeg=0.3, webp=0.02, h264=0.05, blur=0.1, motion_blur=0.0,
+            noise=0.1, retouch=0.0, tone=0.4, overlay=0.0, grayscale=0.01, final_encoding=0.2,
+        ),
+        rescale=(0.5, 1.0),
+        jpeg_quality=(50, 100),
+        h264_crf=(18, 32),
+        blur_sigma=1.5,
+        noise_sigma=5.0,
+        tone=0.1,
+    ),
+    "default": AugmentConfig(),
+    "strong": AugmentConfig(
+        rotation_deg=15.0,
+        scale_jitter=(0.8, 1.2),
+        shift=0.06,
+        max_steps=7,
+        chances=Chances(
+            rescale=0.5, screen=0.12, jpeg=0.55, webp=0.08, h264=0.2, blur=0.3, motion_blur=0.12,
+            noise=0.3, retouch=0.18, tone=0.75, overlay=0.12, grayscale=0.06, final_encoding=0.45,
+        ),
+        noise_sigma=16.0,
+        tone=0.3,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The view onto the stored crop."""
+
+    flip: bool = False
+    angle: float = 0.0
+    """Radians."""
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Shares of the view's side."""
+    interpolation: int = cv2.INTER_CUBIC
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All that will be done to a crop: drawn without seeing it."""
+
+    geometry: Geometry
+    steps: tuple[Step, ...] = ()
+
+
+class Augmenter:
+    """Draws chains and applies them; holds no state, so it may be shared and pickled.
+
+    Raises:
+        SpecError: H.264 is wanted, but this build of PyAV has no x264.
+    """
+
+    def __init__(self, config: AugmentConfig | None = None) -> None:
+        self.config = config or AugmentConfig()
+        wanted = self.config.chances
+        if (wanted.h264 or wanted.final_encoding) and "libx264" not in av.codec.codecs_available:
+            raise SpecError("Augmentation by H.264 needs a PyAV with libx264.")
+
+    def __call__(
+        self,
+        crop: Image,
+        points5: Points,
+        rng: np.random.Generator,
+        out_size: int = 224,
+        scale: float = 1.3,
+    ) -> Image:
+        """Cut the network's view from a stored crop, varied at random.
+
+        Args:
+            crop: uint8 (S, S, 3) RGB, centred on the face's box, ``store_scale`` boxes wide.
+            points5: float32 (5, 2) in crop pixels.
+            rng: the source of all randomness.
+            out_size: side of the result in pixels.
+            scale: side of the view, before jitter, as a multiple of the box.
+
+        Returns:
+            uint8 (out_size, out_size, 3).
+        """
+        return self.apply(self.draw(rng), crop, points5, out_size, scale)
+
+    def draw(self, rng: np.random.Generator) -> Chain:
+        """Draw a chain; how much of ``rng`` is used depends on nothing but ``rng``."""
+        config, chances = self.config, self.config.chances
+        steps: list[Step] = []
+        for name, make in _MAKERS.items():
+            if rng.random() < getattr(chances, name):
+                steps.append(make(config, rng))
+        steps = [steps[i] for i in rng.permutation(len(steps))][: config.max_steps]
+        if rng.random() < chances.final_encoding:
+            name = str(rng.choice(("jpeg", "h264", "webp"), p=(0.6, 0.3, 0.1)))
+            steps.append(_MAKERS[name](config, rng))
+        return Chain(_geometry(config, rng), tuple(steps))
+
+    def apply(
+        self, chain: Chain, crop: Image, points5: Points, out_size: int = 224, scale: float = 1.3
+    ) -> Image:
+        """Apply a chain; the same chain and crop give the same bytes. As ``__call__``."""
+        image, points = _view(
+            crop, points5, chain.geometry, out_size, scale / self.config.store_scale
+        )
+        for step in chain.steps:
+            if isinstance(step, Sticker):
+                step = step.clear_of(points, out_size)
+            image = step(image)
+        return image
+
+
+def centred(
+    crop: Image, out_size: int = 224, scale: float = 1.3, store_scale: float = 1.6
+) -> Image:
+    """The network's view without any variation, for validation: uint8 (out_size, out_size, 3)."""
+    return _view(crop, np.zeros((5, 2), np.float32), Geometry(), out_size, scale / store_scale)[0]
+
+
+def _view(
+    crop: Image, points: Points, geometry: Geometry, out_size: int, share: float
+) -> tuple[Image, Points]:
+    side = crop.shape[0] * share * geometry.scale
+    zoom = side / out_size
+    c, s = np.cos(geometry.angle) * zoom, np.sin(geometry.angle) * zoom
+    turn = np.array([[-c if geometry.flip else c, -s], [-s if geometry.flip else s, c]])
+    middle = (np.array(crop.shape[1::-1]) - 1) / 2 + np.array(geometry.shift) * side
+    matrix = np.column_stack([turn, middle - turn @ np.full(2, (out_size - 1) / 2)])
+    if zoom > 1.6:
+        # Cubic sampling alone aliases beyond this.
+        crop = Blur(0.35 * zoom)(crop)
+    view = cv2.warpAffine(
+        crop,
+        matrix,
+        (out_size, out_size),
+        flags=geometry.interpolation | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return view.astype(np.uint8, copy=False), transform(
+        points, cv2.invertAffineTransform(matrix).astype(np.float64)
+    )
+
+
+def _geometry(config: AugmentConfig, rng: np.random.Generator) -> Geometry:
+    x, y = rng.uniform(-config.shift, config.shift, 2)
+    return Geometry(
+        flip=bool(rng.random() < config.flip),
+        angle=float(np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))),
+        scale=float(rng.uniform(*config.scale_jitter)),
+        shift=(float(x), float(y)),
+        interpolation=_one_of(SMOOTH, rng),
+    )
+
+
+def _draw_rescale(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    factor = float(np.exp(rng.uniform(*np.log(config.rescale))))
+    return Rescale(factor, _one_of(REDUCERS, rng), _one_of(ENLARGERS, rng))
+
+
+def _draw_screen(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+    # A recorded screen: enlarged by a factor that is no whole number, then brought back.
+    return Rescale(float(rng.uniform(1.1, 1.9)), _one_of(ENLARGERS, rng), _one_of(REDUCERS, rng))
+
+
+def _draw_jpeg(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    quality = _between(config.jpeg_quality, rng)
+    return Encode(".jpg", quality, bool(rng.random() < 0.3), _offset(8, rng))
+
+
+def _draw_webp(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    return Encode(".webp", _between(config.webp_quality, rng), False, _offset(16, rng))
+
+
+def _draw_h264(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    y, x = (int(v) for v in rng.integers(-2, 3, 2))
+    return H264(_between(config.h264_crf, rng), _between((2, 3), rng), (y, x), _offset(16, rng))
+
+
+def _draw_blur(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    return Blur(max(config.blur_sigma * float(rng.random()) ** 2, 0.2))
+
+
+def _draw_motion_blur(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    return MotionBlur(_between(config.motion_length, rng), float(rng.uniform(0.0, np.pi)))
+
+
+def _draw_noise(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    sigma = max(config.noise_sigma * float(rng.random()) ** 2, 0.5)
+    shot, coloured = (bool(v) for v in rng.random(2) < 0.5)
+    return Noise(sigma, shot, coloured, int(rng.integers(2**32)))
+
+
+def _draw_retouch(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+    spread, share, lift = rng.uniform((12.0, 0.5, 0.0), (45.0, 1.0, 20.0))
+    return Retouch(float(spread), float(share), float(lift))
+
+
+def _draw_tone(config: AugmentConfig, rng: np.random.Generator) -> Step:
+    b, c, g, s, *rest = (float(v) for v in config.tone * rng.uniform(-1.0, 1.0, 7))
+    red, green, blue = (1.0 + 0.5 * v for v in rest)
+    return Tone(0.5 * b, 1.0 + c, float(np.exp(g)), (red, green, blue), 1.0 + s)
+
+
+def _draw_overlay(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+    if rng.random() < 0.5:
+        text = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=rng.integers(6, 28)))
+        depth, opacity = rng.uniform((0.06, 0.3), (0.14, 1.0))
+        ink = int(rng.choice((0, 255)))
+        return Caption(text, bool(rng.random() < 0.3), float(depth), float(opacity), ink)
+    angle, reach, radius = rng.uniform((0.0, 0.38, 0.04), (2 * np.pi, 0.55, 0.16))
+    x, y = 0.5 + reach * np.cos(angle), 0.5 + reach * np.sin(angle)
+    red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
+    disc = bool(rng.random() < 0.6)
+    return Sticker((float(x), float(y)), float(radius), (red, green, blue), disc)
+
+
+def _draw_grayscale(_config: AugmentConfig, _rng: np.random.Generator) -> Step:
+    return Tone(saturation=0.0)
+
+
+_MAKERS: Final[dict[str, Callable[[AugmentConfig, np.random.Generator], Step]]] = {
+    "rescale": _draw_rescale,
+    "screen": _draw_screen,
+    "jpeg": _draw_jpeg,
+    "webp": _draw_webp,
+    "h264": _draw_h264,
+    "blur": _draw_blur,
+    "motion_blur": _draw_motion_blur,
+    "noise": _draw_noise,
+    "retouch": _draw_retouch,
+    "tone": _draw_tone,
+    "overlay": _draw_overlay,
+    "grayscale": _draw_grayscale,
+}
+
+
+def _one_of(choices: tuple[int, ...], rng: np.random.Generator) -> int:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _between(ends: tuple[int, int], rng: np.random.Generator) -> int:
+    return int(rng.integers(ends[0], ends[1] + 1))
+
+
+def _offset(block: int, rng: np.random.Generator) -> tuple[int, int]:
+    y, x = (int(v) for v in rng.integers(block, size=2))
+    return y, x
