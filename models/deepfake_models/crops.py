@@ -30,7 +30,7 @@ def square(box: Box, scale: float) -> tuple[float, float, float]:
 
 
 def visible_share(box: Box, width: int, height: int) -> float:
-    """Share of the area of ``box``, 0 to 1, that lies inside a picture of ``width`` x ``height``."""
+    """Share of the area of ``box``, 0 to 1, that is inside a ``width`` x ``height`` picture."""
     x0, y0, x1, y1 = box
     inside_x = max(min(x1, width) - max(x0, 0.0), 0.0)
     inside_y = max(min(y1, height) - max(y0, 0.0), 0.0)

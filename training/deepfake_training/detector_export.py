@@ -10,15 +10,14 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_models.session import OnnxSession
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -128,14 +127,14 @@ def _to_onnx(name: str, network: _Stage) -> bytes:
 
 
 def _check(name: str, network: _Stage, model: bytes) -> None:
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = OnnxSession(model, name=name, device="cpu")
     generator = torch.Generator().manual_seed(0)
     for shape in _CHECK_SHAPES[name]:
         # Uniform over the range of normalised pixels.
         pixels = torch.rand(shape, generator=generator) * 2 - 1
         with torch.no_grad():
             expected = [t.numpy() for t in network(pixels)]
-        got: list[Any] = session.run(list(_OUTPUTS[name]), {"pixels": pixels.numpy()})
+        got = session.run(list(_OUTPUTS[name]), {"pixels": pixels.numpy()})
         for output, want, have in zip(_OUTPUTS[name], expected, got, strict=True):
             if want.shape != have.shape:
                 raise DetectorExportFailed(f"{name} {output}: shape {have.shape}, not {want.shape}")

@@ -1,0 +1,72 @@
+"""Who is let in: bounds on the requests in work and on the memory that their uploads take."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from deepfake_service.errors import Overloaded
+
+
+class Ticket:
+    """One admitted request's share of the memory for uploads."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._bytes = 0
+
+    def take(self, count: int) -> None:
+        """Count ``count`` more bytes held in memory.
+
+        Raises:
+            Overloaded: when all requests together would hold too many.
+        """
+        self._admission.reserve(count)
+        self._bytes += count
+
+    def give_back(self) -> None:
+        self._admission.release(self._bytes)
+        self._bytes = 0
+
+
+class Admission:
+    """Admits requests up to a number and a number of bytes. Used in the event loop only."""
+
+    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self._requests = 0
+        self._bytes = 0
+
+    @property
+    def bytes_held(self) -> int:
+        return self._bytes
+
+    @property
+    def requests(self) -> int:
+        return self._requests
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[Ticket]:
+        """Admit a request for as long as the context lasts.
+
+        Raises:
+            Overloaded: when as many requests as allowed are in work.
+        """
+        if self._requests >= self._max_requests:
+            raise Overloaded
+        self._requests += 1
+        ticket = Ticket(self)
+        try:
+            yield ticket
+        finally:
+            ticket.give_back()
+            self._requests -= 1
+
+    def reserve(self, count: int) -> None:
+        if self._bytes + count > self._max_bytes:
+            raise Overloaded
+        self._bytes += count
+
+    def release(self, count: int) -> None:
+        self._bytes -= count

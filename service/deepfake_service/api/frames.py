@@ -1,0 +1,133 @@
+"""``POST /v1/frames``: pictures scored at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from deepfake_models.verdict import Verdict
+from deepfake_service.api.auth import submitter
+from deepfake_service.api.multipart import MULTIPART
+from deepfake_service.api.pictures import PictureScorer
+from deepfake_service.api.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
+from deepfake_service.api.state import services
+from deepfake_service.api.uploads import FIELD, Upload, read_files
+from deepfake_service.errors import ClientGone, Overloaded
+
+router = APIRouter(prefix="/v1", tags=["frames"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {
+                        FIELD: {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "string",
+                                "format": "binary",
+                                "contentMediaType": "application/octet-stream",
+                            },
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/frames",
+    summary="Score pictures",
+    dependencies=[Depends(submitter)],
+    responses=problems(400, 401, 403, 408, 413, 415, 422, 500, 503),
+    openapi_extra=_BODY,
+)
+async def post_frames(request: Request) -> FramesOut:
+    """Score 1 to 64 pictures and answer for each, in order.
+
+    A picture that cannot be examined, a video included, is answered as `unable_to_evaluate` with
+    the reason and spoils no other. Nothing of the request is kept.
+    """
+    parts = services(request)
+    engine = parts.ready()
+    if engine.batcher.full:
+        raise Overloaded
+    with parts.admission.enter() as ticket:
+        try:
+            uploads = await read_files(
+                request.stream(),
+                content_type=request.headers.get("content-type"),
+                content_encoding=request.headers.get("content-encoding"),
+                content_length=request.headers.get("content-length"),
+                settings=parts.settings,
+                ticket=ticket,
+            )
+        except ClientDisconnect as error:
+            raise ClientGone from error
+        try:
+            frames = await _score_all(engine.pictures, uploads, request.receive)
+        finally:
+            for upload in uploads:
+                upload.close()
+    for _, verdict in frames:
+        parts.metrics.frame(verdict)
+    return FramesOut(
+        frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
+    )
+
+
+async def _score_all(
+    pictures: PictureScorer, uploads: list[Upload], receive: Receive
+) -> list[tuple[FrameOut, Verdict]]:
+    """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
+
+    Raises:
+        ClientGone: the connection was closed; work not yet begun is dropped.
+    """
+    answers: dict[int, tuple[FrameOut, Verdict]] = {}
+    failures: list[Exception] = []
+
+    async def work(todo: Iterator[tuple[int, Upload]]) -> None:
+        try:
+            for index, upload in todo:
+                answers[index] = await _score_one(pictures, upload)
+        except Exception as error:
+            failures.append(error)
+            group.cancel_scope.cancel()
+        if len(answers) == len(uploads):
+            group.cancel_scope.cancel()  # nobody is left but the watcher
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        failures.append(ClientGone())
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        shared = iter(enumerate(uploads))
+        for _ in range(min(pictures.concurrency, len(uploads))):
+            group.start_soon(work, shared)
+    if failures:
+        raise failures[0]
+    return [answers[index] for index in range(len(uploads))]
+
+
+async def _score_one(pictures: PictureScorer, upload: Upload) -> tuple[FrameOut, Verdict]:
+    digest = await anyio.to_thread.run_sync(upload.sha256)
+    upload.content.seek(0)
+    verdict = await pictures.score(upload.content)
+    return frame_out(upload.name, digest, verdict), verdict

@@ -1,0 +1,77 @@
+"""Around every request: its id, its log line, its metrics, security headers and the last catch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deepfake_service.api.problems import REQUEST_ID_KEY, response_of
+from deepfake_service.errors import problem_of
+from deepfake_service.logs import describe, logger, request_id_from
+from deepfake_service.metrics import UNMATCHED, Metrics, known_method
+
+REQUEST_ID_HEADER = "X-Request-ID"
+
+_log = logger("deepfake_service.access")
+
+
+class RequestMiddleware:
+    """Pure ASGI, so that bodies stream through it and a disconnect reaches the route."""
+
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = request_id_from(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        scope.setdefault("state", {})[REQUEST_ID_KEY] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+            await send(message)
+
+        started = self._clock()
+        self._metrics.request_started()
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            # Logged here and not raised: the server would log the error's text.
+            _log.error("request_failed", failure=describe(error))
+            if not status:
+                answer = response_of(problem_of(error), request_id)
+                await answer(scope, receive, send_with_headers)
+        finally:
+            seconds = self._clock() - started
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            self._metrics.request_ended(scope["method"], route, status, seconds)
+            _log.info(
+                "request",
+                method=known_method(scope["method"]),
+                route=route,
+                status=status,
+                duration_ms=round(seconds * 1000, 1),
+            )
+            structlog.contextvars.clear_contextvars()
+
+
+def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
+    headers[REQUEST_ID_HEADER] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    if path.startswith("/v1/"):
+        headers["Cache-Control"] = "no-store"

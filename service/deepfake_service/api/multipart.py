@@ -1,0 +1,142 @@
+"""Multipart bodies as a stream: parts go to sinks as they arrive, never to a spool file.
+
+Starlette's own form parser writes parts over 1 MiB to the temporary folder in plain text, which
+this service must not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from deepfake_service.errors import MalformedRequest, UnsupportedContentType
+
+MULTIPART = "multipart/form-data"
+MAX_NAME_CHARS = 255
+"""Of a file name given back: what file systems allow."""
+MAX_FIELD_CHARS = 64
+"""Of a field name repeated in an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The head of one part. ``filename`` is ``None`` for a field that is not a file."""
+
+    field: str
+    filename: str | None
+
+
+Sink = Callable[[memoryview], None]
+"""Takes a part's bytes as they come. The view is valid during the call only."""
+
+
+@dataclass(slots=True)
+class _Header:
+    name: bytearray = field(default_factory=bytearray)
+    value: bytearray = field(default_factory=bytearray)
+
+
+class _Reader:
+    """Turns the parser's callbacks into parts and their bytes."""
+
+    def __init__(self, boundary: bytes, open_part: Callable[[Part], Sink]) -> None:
+        self._open_part = open_part
+        self._header = _Header()
+        self._headers: dict[bytes, bytes] = {}
+        self._sink: Sink | None = None
+        self.ended = False
+        self.parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begin,
+                "on_header_begin": self._header_begin,
+                "on_header_field": lambda d, a, b: self._header.name.extend(d[a:b]),
+                "on_header_value": lambda d, a, b: self._header.value.extend(d[a:b]),
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._part_data,
+                "on_end": self._end,
+            },
+        )
+
+    def _part_begin(self) -> None:
+        self._headers = {}
+        self._sink = None
+
+    def _header_begin(self) -> None:
+        self._header = _Header()
+
+    def _header_end(self) -> None:
+        self._headers[bytes(self._header.name).lower()] = bytes(self._header.value)
+
+    def _headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if disposition != b"form-data" or b"name" not in options:
+            raise MalformedRequest("A part has no Content-Disposition that names its field.")
+        filename = options.get(b"filename")
+        self._sink = self._open_part(
+            Part(
+                _printable(options[b"name"])[:MAX_FIELD_CHARS],
+                None if filename is None else base_name(filename),
+            )
+        )
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._sink is not None:
+            self._sink(memoryview(data)[start:end])
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+def boundary_of(content_type: str | None) -> bytes:
+    """The boundary that a request's ``Content-Type`` gives.
+
+    Raises:
+        UnsupportedContentType: it is not ``multipart/form-data``.
+        MalformedRequest: it has no boundary.
+    """
+    media_type, options = parse_options_header(content_type)
+    if media_type != MULTIPART.encode():
+        raise UnsupportedContentType(f"Send the pictures as {MULTIPART}.")
+    boundary = options.get(b"boundary", b"")
+    if not boundary:
+        raise MalformedRequest(f"The Content-Type {MULTIPART} has no boundary.")
+    return boundary
+
+
+async def parse_multipart(
+    chunks: AsyncIterator[bytes], boundary: bytes, open_part: Callable[[Part], Sink]
+) -> None:
+    """Feed each part of the body ``chunks`` to the sink that ``open_part`` gives for it.
+
+    Raises:
+        MalformedRequest: the body is not multipart (RFC 2046, RFC 7578), or was cut short.
+    """
+    try:
+        reader = _Reader(boundary, open_part)
+        async for chunk in chunks:
+            if chunk:
+                reader.parser.write(chunk)
+    except FormParserError as error:
+        raise MalformedRequest("The body is not well-formed multipart.") from error
+    if not reader.ended:
+        raise MalformedRequest("The body ends before its last boundary.")
+
+
+def base_name(raw: bytes) -> str:
+    """The last component of a client's file name, as text that is safe to show.
+
+    Folders are dropped for both separators, and with them every character that is not printable:
+    controls, and the bidirectional ones that make ``gpj.exe`` read as ``exe.jpg``.
+    """
+    return _printable(raw.replace(b"\\", b"/").rpartition(b"/")[2])[:MAX_NAME_CHARS]
+
+
+def _printable(raw: bytes) -> str:
+    text = raw.decode("utf-8", errors="replace")
+    return "".join(c for c in text if c.isprintable()).strip()

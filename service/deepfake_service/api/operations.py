@@ -1,0 +1,34 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: for those who run the service. No key is needed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from deepfake_service.api.schemas import HealthOut, ModelOut, ReadyOut, problems
+from deepfake_service.api.state import services
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz", summary="Is the process alive")
+async def healthz() -> HealthOut:
+    """Answers as long as the process does."""
+    return HealthOut()
+
+
+@router.get("/readyz", summary="Are requests taken", responses=problems(503))
+async def readyz(request: Request) -> ReadyOut:
+    """Answers once the model is loaded, with its identity and the terms of its use."""
+    return ReadyOut(model=ModelOut.model_validate(services(request).ready().model))
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Counts and durations; no score and no name."""
+    return Response(services(request).metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

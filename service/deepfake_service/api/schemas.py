@@ -1,0 +1,163 @@
+"""The published form of requests and answers; OpenAPI is made from it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deepfake_models.verdict import FaceScore, ReasonCode, Verdict, VerdictCode, rounded
+from deepfake_service.errors import MEDIA_TYPE
+
+Score = Annotated[
+    float | None,
+    Field(
+        ge=0.0,
+        le=1.0,
+        description="Higher = more probably manipulated, calibrated at the bundle's prior. "
+        "Null where nothing was judged.",
+    ),
+]
+LogLikelihoodRatio = Annotated[
+    float | None, Field(description="Base 10, free of the prior. Null where nothing was judged.")
+]
+
+
+class Published(BaseModel):
+    """Base of what is answered: a field that is not declared is a fault."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ReasonOut(Published):
+    """Why a verdict is undecided, or what limits a decided one."""
+
+    code: ReasonCode
+    detail: str
+
+
+class QualityOut(Published):
+    """What was measured on a face before it was judged."""
+
+    face_px: float = Field(description="Width of the face box in pixels of the picture.")
+    sharpness: float = Field(
+        description="Standard deviation of the Laplacian of the crop's luma, in 8-bit levels."
+    )
+    blockiness: float = Field(description="1.0 = no visible compression blocks; higher = more.")
+    exposure: float = Field(description="Mean luma of the crop, 0 (black) to 1 (white).")
+
+
+class FaceOut(Published):
+    """One face of a picture."""
+
+    box: tuple[float, float, float, float] = Field(
+        description="Half-open pixel rectangle x0, y0, x1, y1 in the displayed (rotated) picture."
+    )
+    confidence: float = Field(description="The face detector's, 0 to 1.")
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+    verdict: VerdictCode
+    quality: QualityOut
+    reasons: list[ReasonOut]
+
+
+class FrameOut(Published):
+    """The answer for one picture."""
+
+    name: str = Field(description="The uploaded file's base name, printable characters only.")
+    sha256: str = Field(description="Of the uploaded bytes.")
+    verdict: VerdictCode
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+    reasons: list[ReasonOut]
+    faces: list[FaceOut]
+
+
+class ModelOut(Published):
+    """Which model judged, and on what terms it may be used."""
+
+    bundle: str
+    version: str
+    sha256: str = Field(description="Of the bundle's bundle.json: its identity.")
+    terms: str
+
+
+class FramesOut(Published):
+    """The answer for all pictures of a request, in the order they were sent."""
+
+    frames: list[FrameOut]
+    model: ModelOut
+
+
+class HealthOut(Published):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyOut(Published):
+    """The model is loaded and requests are taken."""
+
+    status: Literal["ready"] = "ready"
+    model: ModelOut
+
+
+class FieldErrorOut(Published):
+    """One thing wrong with a request."""
+
+    field: str
+    detail: str
+
+
+class ProblemOut(Published):
+    """Any error (RFC 9457)."""
+
+    type: str = Field(description="Names the kind of error; stable.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The request's id, as in X-Request-ID and in the log.")
+    errors: list[FieldErrorOut] | None = Field(
+        default=None, description="Present where fields of the request are wrong."
+    )
+
+
+def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
+    """The published form of one picture's verdict."""
+    return FrameOut.model_validate(
+        {
+            "name": name,
+            "sha256": sha256,
+            "verdict": verdict.verdict,
+            "score": rounded(verdict.score),
+            "log_likelihood_ratio": rounded(verdict.log_likelihood_ratio),
+            "reasons": [r.to_json() for r in verdict.reasons],
+            "faces": [_face(f) for f in verdict.faces],
+        }
+    )
+
+
+def _face(face: FaceScore) -> dict[str, Any]:
+    published = face.to_json()
+    return {name: published[name] for name in FaceOut.model_fields}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may answer with these statuses."""
+    # Not as ``model``: FastAPI would add that errors come as application/json as well.
+    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def problem_schemas() -> dict[str, Any]:
+    """The components that ``problems`` refers to."""
+    schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+    nested: dict[str, Any] = schema.pop("$defs")
+    return {**nested, ProblemOut.__name__: schema}

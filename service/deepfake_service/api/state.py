@@ -1,0 +1,52 @@
+"""What routes share: made by the app, read through ``services``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import HTTPConnection
+
+from deepfake_service.accounts import KeyStore
+from deepfake_service.api.admission import Admission
+from deepfake_service.api.pictures import PictureScorer
+from deepfake_service.batching import Batcher
+from deepfake_service.errors import NotReady
+from deepfake_service.metrics import Metrics
+from deepfake_service.settings import Settings
+
+
+@dataclass(slots=True)
+class Engine:
+    """What scores: there from the end of start-up to the beginning of shutdown."""
+
+    pictures: PictureScorer
+    batcher: Batcher
+    model: dict[str, str]
+    """Identity and terms of the bundle, as in every result."""
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts that one app's routes use."""
+
+    settings: Settings
+    metrics: Metrics
+    keys: KeyStore
+    admission: Admission
+    engine: Engine | None = None
+
+    def ready(self) -> Engine:
+        """The engine.
+
+        Raises:
+            NotReady: while starting or stopping.
+        """
+        if self.engine is None or not self.engine.batcher.running:
+            raise NotReady
+        return self.engine
+
+
+def services(connection: HTTPConnection) -> Services:
+    """The parts of the app that ``connection`` came to."""
+    return cast(Services, connection.app.state.services)

@@ -1,0 +1,118 @@
+"""The HTTP application: routes, the parts they share, and when those start and stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.scorer import Scorer
+from deepfake_models.spec import DecodeLimits
+from deepfake_service.accounts import FileKeyStore, KeyStore
+from deepfake_service.api import docs, frames, operations, problems
+from deepfake_service.api.admission import Admission
+from deepfake_service.api.middleware import RequestMiddleware
+from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
+from deepfake_service.api.state import Engine, Services
+from deepfake_service.batching import Batcher
+from deepfake_service.metrics import Metrics
+from deepfake_service.settings import Settings
+
+DESCRIPTION = (
+    "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "
+    "error rates, never proof."
+)
+
+
+def open_scorer(settings: Settings) -> Scorer:
+    """Load the bundle that ``settings`` names.
+
+    Raises:
+        BundleError: it is incomplete or altered; EngineMissing: onnxruntime is not installed.
+    """
+    return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+
+
+def open_decoder(settings: Settings) -> ProcessDecoder:
+    """Start the decoder processes. Close it with ``close()``."""
+    limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
+    return ProcessDecoder(limits, settings.decode_workers)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    scorer: PictureJudge | None = None,
+    decoder: PictureDecoder | None = None,
+    keys: KeyStore | None = None,
+) -> FastAPI:
+    """The application. What is not given is made: the scorer and the decoder when the app starts,
+    and a decoder made here is closed when it stops."""
+    metrics = Metrics()
+    admission = Admission(
+        max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
+    )
+    parts = Services(settings, metrics, keys or FileKeyStore(settings.data_dir), admission)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            judge = scorer
+            if judge is None:
+                judge = await anyio.to_thread.run_sync(open_scorer, settings)
+            pictures_from = decoder
+            if pictures_from is None:
+                pictures_from = stack.enter_context(contextlib.closing(open_decoder(settings)))
+            batcher = await stack.enter_async_context(
+                Batcher(
+                    judge.classify,
+                    max_size=settings.batch_max_size,
+                    max_delay_s=settings.batch_max_delay_ms / 1000,
+                    max_queue=settings.batch_max_queue,
+                    on_batch=metrics.batch,
+                    on_failure=metrics.batch_failed,
+                )
+            )
+            metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: admission.bytes_held)
+            pictures = PictureScorer(
+                judge,
+                pictures_from,
+                batcher,
+                slots=settings.decode_workers,
+                max_faces=settings.max_faces_per_picture,
+            )
+            parts.engine = Engine(pictures, batcher, judge.bundle.model_json())
+            try:
+                yield
+            finally:
+                parts.engine = None
+
+    app = FastAPI(
+        title="Deepfake detection service",
+        description=DESCRIPTION,
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # FastAPI can report every request to a collector named in the environment. Nothing
+        # leaves this machine.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.services = parts
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    problems.install(app)
+    for router in (frames.router, operations.router, docs.router):
+        app.include_router(router)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("deepfake-service")
+    except PackageNotFoundError:
+        return "0+unknown"

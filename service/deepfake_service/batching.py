@@ -1,0 +1,209 @@
+"""Deadline batching: crops of concurrent requests are classified together.
+
+A batch goes off when it is full or when its first crop has waited for the deadline, whichever is
+sooner (Crankshaw et al. 2017, "Clipper", NSDI, section 4.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_service.errors import ClassificationFailed, NotReady
+
+Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""``(N, S, S, 3)`` uint8 RGB crops to ``(N,)`` float32 logits. Called in one thread at a time."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    crop: NDArray[np.uint8]
+    since: float
+    logit: asyncio.Future[float]
+
+
+class Batcher:
+    """Collects crops and classifies them in batches; an async context manager.
+
+    At most ``max_queue`` crops wait; who brings more waits for room, in order. Leaving the context
+    classifies what still waits and refuses what comes.
+    """
+
+    def __init__(
+        self,
+        classify: Classify,
+        *,
+        max_size: int,
+        max_delay_s: float,
+        max_queue: int,
+        on_batch: Callable[[int], None] | None = None,
+        on_failure: Callable[[], None] | None = None,
+    ) -> None:
+        self._classify = classify
+        self._max_size = max_size
+        self._max_delay_s = max_delay_s
+        self._max_queue = max_queue
+        self._on_batch = on_batch or (lambda _: None)
+        self._on_failure = on_failure or (lambda: None)
+        self._waiting: deque[_Waiting] = deque()
+        self._room = asyncio.Semaphore(max_queue)
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        # One thread: the engine spreads a batch over the cores itself.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="classify")
+
+    @property
+    def depth(self) -> int:
+        """Crops waiting."""
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever brings a crop now has to wait for room."""
+        return len(self._waiting) >= self._max_queue
+
+    @property
+    def running(self) -> bool:
+        """Whether crops are taken."""
+        return self._task is not None and not self._task.done() and not self._closing
+
+    async def __aenter__(self) -> Batcher:
+        self._task = asyncio.create_task(self._run(), name="batcher")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def logits(self, crops: Sequence[NDArray[np.uint8]]) -> list[float]:
+        """The logits of ``crops``, each (S, S, 3) uint8 RGB, in their order.
+
+        A caller that is cancelled takes its crops out of the queue and disturbs nobody.
+
+        Raises:
+            ClassificationFailed: the classifier failed on one of these crops, twice.
+            NotReady: the batcher is not running.
+        """
+        mine: list[_Waiting] = []
+        try:
+            for crop in crops:
+                mine.append(await self._enqueue(crop))
+            return [await item.logit for item in mine]
+        finally:
+            for item in mine:
+                # Cancelling the caller has already cancelled the one future it waited for.
+                if item.logit.cancel() or item.logit.cancelled():
+                    self._drop(item)
+                else:
+                    # asyncio logs failures that nobody looked at, as of a crop after the first.
+                    item.logit.exception()  # noqa: LOG004
+
+    async def _enqueue(self, crop: NDArray[np.uint8]) -> _Waiting:
+        await self._room.acquire()
+        if not self.running:
+            self._room.release()
+            raise NotReady
+        loop = asyncio.get_running_loop()
+        item = _Waiting(crop, loop.time(), loop.create_future())
+        self._waiting.append(item)
+        self._wake.set()
+        return item
+
+    def _drop(self, item: _Waiting) -> None:
+        with contextlib.suppress(ValueError):  # already taken into a batch
+            self._waiting.remove(item)
+            self._room.release()
+
+    async def _run(self) -> None:
+        try:
+            while await self._due():
+                await self._answer(self._take())
+        finally:
+            self._closing = True
+            for item in self._waiting:  # only after a fault of this class
+                _fail(item, NotReady())
+
+    async def _due(self) -> bool:
+        """Wait until a batch should go off; false when closing and nothing is left."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            if self._closing or len(self._waiting) >= self._max_size:
+                return bool(self._waiting)
+            wait = None
+            if self._waiting:
+                wait = self._waiting[0].since + self._max_delay_s - loop.time()
+                if wait <= 0:
+                    return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+
+    def _take(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft() for _ in range(min(self._max_size, len(self._waiting)))]
+        for _ in batch:
+            self._room.release()
+        return batch
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        self._on_batch(len(batch))
+        try:
+            logits = await self._in_thread(batch)
+        except Exception as error:
+            self._on_failure()
+            if len(batch) == 1:
+                _fail(batch[0], error)
+                return
+            await self._one_by_one(batch)
+            return
+        for item, logit in zip(batch, logits, strict=True):
+            _give(item, logit)
+
+    async def _one_by_one(self, batch: list[_Waiting]) -> None:
+        """Give each crop of a failed batch its own chance, so that only the bad one fails."""
+        for item in batch:
+            if item.logit.done():
+                continue
+            try:
+                (logit,) = await self._in_thread([item])
+            except Exception as error:
+                _fail(item, error)
+            else:
+                _give(item, logit)
+
+    async def _in_thread(self, batch: list[_Waiting]) -> list[float]:
+        crops = [item.crop for item in batch]
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, _classified, self._classify, crops
+        )
+
+
+def _classified(classify: Classify, crops: list[NDArray[np.uint8]]) -> list[float]:
+    logits = classify(np.stack(crops))
+    if logits.shape != (len(crops),) or not np.isfinite(logits).all():
+        raise ClassificationFailed
+    values: list[float] = logits.tolist()
+    return values
+
+
+def _give(item: _Waiting, logit: float) -> None:
+    if not item.logit.done():
+        item.logit.set_result(logit)
+
+
+def _fail(item: _Waiting, error: Exception) -> None:
+    if not item.logit.done():
+        failure = ClassificationFailed()
+        failure.__cause__ = error
+        item.logit.set_exception(failure)

@@ -1,0 +1,86 @@
+"""``deepfake``: score files, and serve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deepfake_models.errors import DeepfakeError
+from deepfake_models.session import Device
+from deepfake_service import scoring
+
+app = typer.Typer(
+    help="Face-manipulation detection: scores with a meaning, evidence that can be checked.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+EXIT_OK, EXIT_UNREADABLE = 0, 1
+
+
+@app.callback()
+def _options() -> None:
+    """Options common to all commands: none yet. Keeps every command behind its name."""
+
+
+@app.command()
+def score(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Exactly this many evenly spread frames of each video."),
+    ] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="With --json: every face as well.")
+    ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Model bundle directory.", envvar="DEEPFAKE_BUNDLE_DIR"),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to run the model.")] = "auto",
+) -> None:
+    """Say of each picture or video whether a face in it is probably manipulated.
+
+    Exit code 0, or 1 when a path could not be read or decoded.
+    """
+    if faces and not as_json:
+        raise typer.BadParameter("give --json with it", param_hint="--faces")
+    with scoring.open_scorer(bundle, device) as scorer:
+        unreadable = False
+        if as_json:
+            for item in scoring.score_paths(scorer, scoring.walk(paths), frames):
+                line = item.to_json(scorer.bundle, faces=faces)
+                typer.echo(json.dumps(line, ensure_ascii=False))
+                sys.stdout.flush()
+                unreadable |= item.unreadable
+        else:
+            unreadable = scoring.show(scorer, list(scoring.walk(paths)), frames, Console())
+    raise typer.Exit(EXIT_UNREADABLE if unreadable else EXIT_OK)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the HTTP API; settings come from DEEPFAKE_ environment variables."""
+    from deepfake_service.serve import run
+    from deepfake_service.settings import load_settings
+
+    run(load_settings())
+
+
+def main() -> None:
+    """Entry point: a domain error becomes one line and exit code 1, never a traceback."""
+    try:
+        app()
+    except DeepfakeError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        raise SystemExit(1) from error
+    except BrokenPipeError:
+        # The reader went away, as with `deepfake score ... | head`.
+        sys.stderr.close()
+        raise SystemExit(1) from None

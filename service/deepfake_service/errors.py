@@ -1,0 +1,191 @@
+"""Domain errors of the service, and their form over HTTP: RFC 9457 problem details.
+
+Nothing here knows a web framework: an error becomes a status, headers and a body of plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from deepfake_models.errors import DeepfakeError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:deepfake-service:problem:"
+RETRY_AFTER_S = 2
+"""What an overloaded service asks its clients to wait: some batches take about as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with a request: where, and what. Never repeats the value sent."""
+
+    field: str
+    detail: str
+
+
+class ServiceError(DeepfakeError):
+    """The service could not do what was asked."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class MalformedRequest(ServiceError):
+    """The request's body is not what its content type says."""
+
+    status = 400
+    code = "malformed_request"
+
+
+class NotAuthenticated(ServiceError):
+    """A valid key is needed: send it as "Authorization: Bearer KEY"."""
+
+    status = 401
+    code = "not_authenticated"
+
+
+class Forbidden(ServiceError):
+    """This key's role does not allow this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class UploadTimeout(ServiceError):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    code = "upload_timeout"
+
+
+class RequestTooLarge(ServiceError):
+    """The request exceeds a limit on its size."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class UnsupportedContentType(ServiceError):
+    """The request's content type is not one that is accepted here."""
+
+    status = 415
+    code = "unsupported_content_type"
+
+
+class InvalidRequest(ServiceError):
+    """A field of the request is missing or wrong."""
+
+    status = 422
+    code = "invalid_request"
+
+
+class ClientGone(ServiceError):
+    """The client closed the connection before it was answered."""
+
+    # Not registered; nginx's, so that dashboards tell it from a fault of ours. Nobody reads it.
+    status = 499
+    code = "client_closed_request"
+
+
+class Overloaded(ServiceError):
+    """The service is busy. Send the request again later."""
+
+    status = 503
+    code = "overloaded"
+
+
+class NotReady(ServiceError):
+    """The service is starting or stopping."""
+
+    status = 503
+    code = "not_ready"
+
+
+class ClassificationFailed(ServiceError):
+    """A face could not be classified: a fault of the service, so no score is given."""
+
+
+class SettingsError(ServiceError):
+    """A setting has a value that cannot be."""
+
+
+class KeyStoreError(ServiceError):
+    """The key store cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An RFC 9457 problem. ``instance`` is the request's id, also in its log line."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, instance: str) -> dict[str, Any]:
+        """The members that every error of this service has, ``errors`` where fields are wrong."""
+        members: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+        }
+        if self.errors:
+            members["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
+        return members
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that tells a client of ``error``.
+
+    Only the message of a ``ServiceError`` below 500, or of one that asks to come back later, is
+    for clients. Anything else may hold what was submitted and is answered without its text.
+    """
+    if isinstance(error, ServiceError) and (error.status < 500 or error.status == 503):
+        headers = {}
+        if isinstance(error, NotAuthenticated):
+            headers["WWW-Authenticate"] = "Bearer"
+        if error.status == 503:
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        return Problem(
+            error.status, error.code, _title(error.code), error.message, error.errors, headers
+        )
+    return Problem(
+        500,
+        ServiceError.code,
+        _title(ServiceError.code),
+        "The service failed. The request's id is in its log.",
+    )
+
+
+def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Problem:
+    """The problem for a bare HTTP status, such as a framework's 404 or 405."""
+    if status >= 500 and status != 503:
+        return problem_of(ServiceError())
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Error"
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = _STATUS_DETAIL.get(status, phrase + ".")
+    return Problem(status, code, phrase, detail, (), headers or {})
+
+
+_STATUS_DETAIL = {
+    404: "There is nothing at this address.",
+    405: "This address does not answer this method.",
+}
+
+
+def _title(code: str) -> str:
+    return code.replace("_", " ").capitalize()

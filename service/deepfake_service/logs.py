@@ -1,0 +1,126 @@
+"""Structured logs on standard error, one JSON object a line.
+
+What is logged: times, request ids, routes, statuses, key ids, error types and where in the code
+they arose. What never is: file names, addresses that were submitted, scores, keys, and the texts
+of unexpected exceptions, which may quote any of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from deepfake_service.settings import LogFormat, LogLevel
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""What is taken over from a client's ``X-Request-ID``; no more, as it is written into logs."""
+MAX_FRAMES = 20
+"""Innermost calls of a traceback that are logged."""
+LIBRARIES = {
+    "uvicorn.access": "CRITICAL",  # addresses with their query; the middleware has its own line
+    "uvicorn.error": "WARNING",
+    "python_multipart": "CRITICAL",  # pieces of uploads
+    "httpx": "WARNING",  # addresses called
+    "httpcore": "WARNING",
+}
+"""Loggers that would write what is not to be logged, and the least level that they keep."""
+
+
+def request_id_from(header: str | None) -> str:
+    """The client's request id where it is acceptable, otherwise a new one."""
+    if header is not None and REQUEST_ID.fullmatch(header):
+        return header
+    return uuid.uuid4().hex
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Type and calls of ``error`` and of what caused it, without their texts or values."""
+    described: dict[str, Any] = {
+        "error": f"{type(error).__module__}.{type(error).__qualname__}",
+        "calls": _calls(error.__traceback__),
+    }
+    if isinstance(error, BaseExceptionGroup):
+        described["errors"] = [describe(e) for e in error.exceptions[:5]]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        described["cause"] = describe(cause)
+    return described
+
+
+def _calls(tb: TracebackType | None) -> list[str]:
+    frames = traceback.extract_tb(tb)[-MAX_FRAMES:]
+    return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
+
+
+def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
+    """Replace an exception by its description."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    if isinstance(info, tuple):
+        info = info[1]
+    if isinstance(info, BaseException):
+        event["failure"] = describe(info)
+    return event
+
+
+def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
+    """Cut libraries' own multi-line texts, such as a traceback that was logged as a message."""
+    text = event.get("event")
+    if isinstance(text, str) and "\n" in text:
+        event["event"] = text.partition("\n")[0]
+    return event
+
+
+def configure(
+    level: LogLevel = "info", style: LogFormat = "json", stream: TextIO | None = None
+) -> None:
+    """Send structlog's and the standard library's log lines to ``stream`` (standard error)."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_content,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, _foreign],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name, quiet in LIBRARIES.items():
+        logging.getLogger(name).setLevel(quiet)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger named ``name``."""
+    bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return bound

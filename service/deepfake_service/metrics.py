@@ -1,0 +1,118 @@
+"""Prometheus metrics of one app. Counts and durations only: no score, no name, no content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from deepfake_models.verdict import ReasonCode, Verdict
+
+KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED = "unmatched"
+"""Route of a request that no route matched: its path is the client's text and would make a new
+time series of every guess."""
+_DECODING = frozenset(
+    {
+        ReasonCode.UNREADABLE,
+        ReasonCode.UNDECODABLE,
+        ReasonCode.NO_VISUAL_STREAM,
+        ReasonCode.TOO_LARGE,
+        ReasonCode.DECODER_FAILED,
+        ReasonCode.NOT_A_PICTURE,
+    }
+)
+# A small picture takes 0.05 s on two cores, 64 of the largest allowed about a minute.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The metrics of one app, in a registry of its own, so that apps do not share them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "deepfake_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "deepfake_http_request_seconds",
+            "Time from a request's first byte to its answer's last.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._in_progress = Gauge(
+            "deepfake_http_requests_in_progress",
+            "Requests being received, worked on or answered.",
+            registry=self.registry,
+        )
+        self._batches = Histogram(
+            "deepfake_batch_crops",
+            "Face crops classified together.",
+            buckets=_CROPS,
+            registry=self.registry,
+        )
+        self._batch_failures = Counter(
+            "deepfake_batch_failures",
+            "Batches that failed and were classified again crop by crop.",
+            registry=self.registry,
+        )
+        self._frames = Counter(
+            "deepfake_frames",
+            "Pictures answered by POST /v1/frames, by verdict.",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self._decoder_failures = Counter(
+            "deepfake_decoder_failures",
+            "Inputs that could not be examined, by reason code.",
+            ["code"],
+            registry=self.registry,
+        )
+        self._queue_depth = Gauge(
+            "deepfake_queue_depth", "Face crops waiting for the classifier.", registry=self.registry
+        )
+        self._buffered = Gauge(
+            "deepfake_upload_buffered_bytes",
+            "Bytes of uploads held in memory.",
+            registry=self.registry,
+        )
+
+    def watch(self, *, queue_depth: Callable[[], float], buffered: Callable[[], float]) -> None:
+        """Read these two gauges from their source whenever the metrics are asked for."""
+        self._queue_depth.set_function(queue_depth)
+        self._buffered.set_function(buffered)
+
+    def request_started(self) -> None:
+        self._in_progress.inc()
+
+    def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._in_progress.dec()
+        self._requests.labels(known_method(method), route, str(status)).inc()
+        self._seconds.labels(known_method(method), route).observe(seconds)
+
+    def batch(self, crops: int) -> None:
+        self._batches.observe(crops)
+
+    def batch_failed(self) -> None:
+        self._batch_failures.inc()
+
+    def frame(self, verdict: Verdict) -> None:
+        """Count one answered picture."""
+        self._frames.labels(str(verdict.verdict)).inc()
+        for reason in verdict.reasons:
+            if reason.code in _DECODING:
+                self._decoder_failures.labels(str(reason.code)).inc()
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+def known_method(method: str) -> str:
+    """``method``, or ``OTHER``: the method is the client's text too."""
+    return method if method in KNOWN_METHODS else "OTHER"

@@ -1,0 +1,200 @@
+"""Scoring of local files for the command line: walking, hashing, the table, the JSON line."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from deepfake_models.bundle import Bundle
+from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.errors import UnreadableMedia
+from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.session import Device
+from deepfake_models.verdict import (
+    ReasonCode,
+    Track,
+    Verdict,
+    VerdictCode,
+    suspects,
+    unable,
+)
+
+# The input itself is at fault, not the face in it: what makes `deepfake score` exit with 1.
+_INPUT_CODES = frozenset(
+    {
+        ReasonCode.UNREADABLE,
+        ReasonCode.UNDECODABLE,
+        ReasonCode.NO_VISUAL_STREAM,
+        ReasonCode.TOO_LARGE,
+        ReasonCode.DECODER_FAILED,
+    }
+)
+_STYLES = {
+    VerdictCode.LIKELY_MANIPULATED: "bold red",
+    VerdictCode.INCONCLUSIVE: "yellow",
+    VerdictCode.NO_MANIPULATION_FOUND: "green",
+    VerdictCode.NOT_APPLICABLE: "dim",
+    VerdictCode.UNABLE_TO_EVALUATE: "magenta",
+}
+_MAX_MOMENTS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPath:
+    """One path's result; ``sha256`` is ``None`` when the bytes could not be read."""
+
+    path: Path
+    sha256: str | None
+    verdict: Verdict
+
+    @property
+    def unreadable(self) -> bool:
+        return self.verdict.verdict is VerdictCode.UNABLE_TO_EVALUATE and any(
+            r.code in _INPUT_CODES for r in self.verdict.reasons
+        )
+
+    def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, Any]:
+        # A path may hold bytes that are no text; JSON must still be valid UTF-8.
+        path = str(self.path).encode("utf-8", "backslashreplace").decode()
+        return {
+            "path": path,
+            "sha256": self.sha256,
+            **self.verdict.to_json(faces=faces),
+            "model": bundle.model_json(),
+        }
+
+
+@contextmanager
+def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
+    """A scorer whose inputs are decoded in a child process."""
+    decoder = ProcessDecoder(workers=1)
+    try:
+        yield Scorer.open(bundle, decoder=decoder, device=device)
+    finally:
+        decoder.close()
+
+
+def walk(paths: Iterable[Path]) -> Iterator[Path]:
+    """The paths given; a folder gives the files below it, sorted, without hidden ones."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for found in sorted(path.rglob("*")):
+            inside = found.relative_to(path).parts
+            if found.is_file() and not any(part.startswith(".") for part in inside):
+                yield found
+
+
+def score_path(
+    scorer: Scorer,
+    path: Path,
+    frames: int | None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ScoredPath:
+    """Score one file; one that cannot be read gets ``unable_to_evaluate``."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UnreadableMedia("not a regular file")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            return ScoredPath(path, digest, scorer.score(file, frames=frames, progress=progress))
+    except UnreadableMedia as error:
+        return ScoredPath(path, None, unable(error))
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or "not a usable path"
+        return ScoredPath(path, None, unable(UnreadableMedia(f"cannot be read: {detail}")))
+
+
+def score_paths(scorer: Scorer, paths: Iterable[Path], frames: int | None) -> Iterator[ScoredPath]:
+    """Score ``paths`` in the order given."""
+    for path in paths:
+        yield score_path(scorer, path, frames)
+
+
+def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console) -> bool:
+    """Score ``paths`` under a progress bar and print a table; return whether one was unreadable."""
+    bar = Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    results = []
+    with bar:
+        overall = bar.add_task("files", total=len(paths))
+        current = bar.add_task("frames", total=None)
+        for path in paths:
+            bar.reset(current, description=clean(path.name)[:40], total=None)
+
+            def advance(progress: Progress) -> None:
+                bar.update(current, completed=progress.done, total=progress.total)
+
+            results.append(score_path(scorer, path, frames, advance))
+            bar.advance(overall)
+    console.print(_table(results))
+    _print_footer(scorer.bundle, console)
+    return any(r.unreadable for r in results)
+
+
+def _table(results: list[ScoredPath]) -> Table:
+    table = Table(show_lines=len(results) > 1)
+    table.add_column("file", overflow="fold")
+    table.add_column("verdict")
+    table.add_column("score", justify="right")
+    table.add_column("suspect moments", overflow="fold")
+    table.add_column("reasons", overflow="fold")
+    for result in results:
+        verdict = result.verdict
+        table.add_row(
+            Text(clean(str(result.path))),
+            Text(str(verdict.verdict).replace("_", " "), style=_STYLES[verdict.verdict]),
+            "–" if verdict.score is None else f"{verdict.score:.3f}",
+            "\n".join(_track_line(t) for t in suspects(verdict.tracks)) or "–",
+            Text("; ".join(r.detail for r in verdict.reasons) or "–"),
+        )
+    return table
+
+
+def _track_line(track: Track) -> str:
+    spans = sorted(track.moments, key=lambda m: -m.peak_score)[:_MAX_MOMENTS_SHOWN]
+    where = ", ".join(
+        f"{m.start_s:.1f}–{m.end_s:.1f} s" if m.end_s > m.start_s else f"{m.start_s:.1f} s"
+        for m in sorted(spans, key=lambda m: m.start_s)
+    )
+    return f"track {track.track}: {where}" if where else f"track {track.track}"
+
+
+def _print_footer(bundle: Bundle, console: Console) -> None:
+    item = bundle.spec.thresholds.item
+    console.print(
+        f"Model {bundle.name} {bundle.version}, terms: {bundle.terms}. A score is the probability "
+        f"of manipulation at even odds, not proof. On held-out videos this threshold called "
+        f"{item.false_positive_rate:.1%} of untouched ones manipulated "
+        f"(up to {item.false_positive_rate_upper:.1%} with 95% confidence) and found "
+        f"{item.true_positive_rate:.1%} of manipulated ones.",
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
+
+
+def clean(text: str) -> str:
+    """``text`` without control and direction-changing characters, for a terminal."""
+    return "".join(
+        c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -1,0 +1,119 @@
+"""Runs the service: what ``deepfake serve`` does."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from deepfake_models.errors import DeepfakeError
+from deepfake_service import logs
+from deepfake_service.accounts import FileKeyStore, FirstKey, ensure_admin_key
+from deepfake_service.app import create_app, open_scorer
+from deepfake_service.settings import PREFIX, Settings, unknown_variables
+
+MAX_HEADER_BYTES = 32 * 1024
+"""Of a request's line and headers; ours have under 1 kB."""
+KEEP_ALIVE_S = 15
+BACKLOG = 128
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class AddressUnavailable(DeepfakeError):
+    """The address to listen on is not available."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT (Ctrl-C), let running requests finish, and return.
+
+    Raises:
+        DeepfakeError: the bundle, the key store or the address cannot be used; its message is for
+            the operator.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    log = logs.logger("deepfake_service.serve")
+    for name in unknown_variables():
+        log.warning("unknown_setting", variable=name)
+    keys = FileKeyStore(settings.data_dir)
+    scorer = open_scorer(settings)
+    with _listen(settings) as listener:
+        first = ensure_admin_key(keys, settings, terminal=sys.stderr.isatty())
+        app = create_app(settings, scorer=scorer, keys=keys)
+        _greet(settings, listener, first, scorer.bundle.model_json())
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Nothing here depends on who is connected; the headers of a proxy are only a
+                # chance to lie.
+                proxy_headers=False,
+                ws="none",
+                http="h11",
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+                backlog=BACKLOG,
+            )
+        )
+        # uvicorn stops on these signals and then raises them again, which would end the process
+        # as killed. A stop that was asked for is a success.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stopped)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise DeepfakeError("The service could not start; its log says why.")
+        log.info("stopped")
+
+
+def _stopped(_: int, __: FrameType | None) -> None:
+    """A signal that uvicorn has already acted on."""
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise AddressUnavailable(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            f"{PREFIX}HOST and {PREFIX}PORT choose another address."
+        ) from error
+    return listener
+
+
+def _greet(
+    settings: Settings, listener: socket.socket, first: FirstKey | None, model: dict[str, str]
+) -> None:
+    port = listener.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lines = [
+        f"Serving on http://{host}:{port} (what it answers: http://{host}:{port}/docs)",
+        f"Model {model['bundle']} {model['version']}, {model['sha256'][:16]}; "
+        f"terms: {model['terms']}",
+    ]
+    if settings.host not in LOOPBACK:
+        lines.append("Others can reach this address: put a proxy with TLS before it.")
+    if first is None:
+        source = f"the one in {PREFIX}ADMIN_KEY" if settings.admin_key else "one made earlier"
+        lines.append(f"Sign in with an administrator's key: {source}.")
+    elif first.text is not None:
+        lines.append(f"Administrator's key, shown only this once: {first.text}")
+    else:
+        lines.append(f"Administrator's key: in {first.path}")
+    lines.append('Send it as "Authorization: Bearer KEY". Ctrl-C stops.')
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()

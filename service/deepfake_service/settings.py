@@ -1,0 +1,225 @@
+"""Everything that can be set, in one class. Built once, in the entry point, and passed down.
+
+Each setting is read from the environment as ``DEEPFAKE_`` and its name in capitals. Each has a
+default and says why it is there; ``settings_markdown`` writes that down for ``docs/settings.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deepfake_service.errors import SettingsError
+
+PREFIX = "DEEPFAKE_"
+MIB = 1024 * 1024
+MIN_ADMIN_KEY_CHARS = 20
+MIN_ADMIN_KEY_VARIETY = 10
+"""Different characters that a chosen admin key must hold: refuses "aaaa..." and "12341234..."."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "console"]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
+
+
+class Settings(BaseSettings):
+    """How the service runs."""
+
+    # hide_input_in_errors: a refused admin key must not be printed with the reason.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(
+        default=Path("var"),
+        description="Folder for keys and everything else that outlives a restart. Made, readable "
+        "by its owner alone, when it is not there.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. The loopback address by default, because the service "
+        "speaks plain HTTP: let a proxy with TLS stand before it when others are to reach it.",
+    )
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one."
+    )
+    bundle_dir: Path | None = Field(
+        default=None,
+        description="Folder of the model bundle. Unset: the bundle that ships with the package.",
+    )
+    admin_key: SecretStr | None = Field(
+        default=None,
+        description="Sets the administrator's key instead of having one made on the first start, "
+        "for containers. At least 20 characters; take a random one (`openssl rand -base64 32`), "
+        "because only a fast hash of it is kept. A changed value replaces the earlier one, and "
+        "taking it away withdraws it.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="Where the model runs. `auto` takes CUDA where the installed onnxruntime and "
+        "the machine have it.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Threads of one model operation; 0 takes one a core. Fewer leave cores to the "
+        "decoders.",
+    )
+    max_frames_per_request: Count = Field(
+        default=64,
+        description="Pictures in one `POST /v1/frames`. It answers at once, so its time has to "
+        "stay within what a client waits; more pictures belong into more requests.",
+    )
+    max_picture_bytes: Bytes = Field(
+        default=32 * MIB,
+        description="Bytes of one picture. A noisy 50-megapixel JPEG of quality 95 has 19 MiB; a "
+        "PNG of that size can have 70, so raise this where such are sent.",
+    )
+    max_request_bytes: Bytes = Field(
+        default=256 * MIB,
+        description="Bytes of one request: 64 pictures of 4 MiB. Uploads are held in memory, for "
+        "plaintext media never touches the disk, so this bounds what one client can take.",
+    )
+    max_buffered_bytes: Bytes = Field(
+        default=1024 * MIB,
+        description="Bytes of all uploads held in memory at a time. Beyond it requests get 503 "
+        "with `Retry-After`, instead of the machine running out of memory.",
+    )
+    max_pending_requests: Count = Field(
+        default=32,
+        description="Requests for scores received or judged at a time. Beyond it a request gets "
+        "503 with `Retry-After` at once, instead of waiting longer than its client does.",
+    )
+    upload_timeout_s: Seconds = Field(
+        default=120.0,
+        description="Seconds within which a request's body must have arrived; slower ones get "
+        "408. Bounds how long an idle or very slow client holds memory and a place.",
+    )
+    max_pixels: Count = Field(
+        default=50_000_000,
+        description="Pixels of one picture or frame. An 8K frame has 33 million, a 50-megapixel "
+        "phone picture just fits; each pixel takes 3 bytes decoded.",
+    )
+    max_faces_per_picture: Count = Field(
+        default=64,
+        description="Faces judged in one picture, the widest first; the others are reported as "
+        "not judged. Bounds what one picture of a crowd costs everybody else.",
+    )
+    decode_workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=2,
+        description="Decoder processes, and pictures decoded and searched for faces at a time. "
+        "Each holds one decoded picture (150 MB at the pixel limit).",
+    )
+    decode_timeout_s: Seconds = Field(
+        default=30.0,
+        description="Seconds that one picture may take to decode; then its decoder process is "
+        "replaced. The largest picture allowed takes about 2 s on one slow core.",
+    )
+    batch_max_size: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=32,
+        description="Face crops classified together, over all requests. Past 32 a CPU gains "
+        "nothing more.",
+    )
+    batch_max_delay_ms: Annotated[float, Field(ge=0.0, le=1000.0)] = Field(
+        default=10.0,
+        description="Milliseconds that the first crop of a batch waits for company. Small beside "
+        "the time that decoding takes; 0 batches only what is already waiting.",
+    )
+    batch_max_queue: Count = Field(
+        default=1024,
+        description="Crops that may wait for the classifier (150 kB each). While it is full new "
+        "requests get 503 with `Retry-After`.",
+    )
+    shutdown_timeout_s: Seconds = Field(
+        default=30.0,
+        description="Seconds that running requests get to finish when the service is stopped.",
+    )
+    log_level: LogLevel = Field(
+        default="info", description="Least severe log lines written. No level logs content."
+    )
+    log_format: LogFormat = Field(
+        default="json",
+        description="`json`: one object a line on standard error, for machines; `console`: for "
+        "people.",
+    )
+
+    @field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None  # compose files pass an unset variable on as an empty one
+        text = value.get_secret_value()
+        if len(text) < MIN_ADMIN_KEY_CHARS:
+            raise ValueError(f"must have at least {MIN_ADMIN_KEY_CHARS} characters")
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            raise ValueError("must be printable ASCII without spaces, as it travels in a header")
+        if len(set(text)) < MIN_ADMIN_KEY_VARIETY:
+            raise ValueError(f"must hold at least {MIN_ADMIN_KEY_VARIETY} different characters")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.max_picture_bytes > self.max_request_bytes:
+            raise ValueError("max_picture_bytes must not exceed max_request_bytes")
+        if self.max_request_bytes > self.max_buffered_bytes:
+            raise ValueError("max_request_bytes must not exceed max_buffered_bytes")
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings that the environment gives.
+
+    Raises:
+        SettingsError: naming each variable that is wrong, without its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
+            if e["loc"]
+            else e["msg"]
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("; ".join(wrong)) from None
+
+
+def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+    """Names in the environment (by default this process's) that look like settings and are none.
+
+    A misspelt limit would otherwise silently be the default.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    names = os.environ if environment is None else environment
+    return sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
+
+
+def settings_markdown() -> str:
+    """The content of ``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting is an environment variable. This page is written by",
+        "`python -m deepfake_service.settings`; a test compares the two.",
+        "",
+        "| Variable | Default | What it does, and why |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(settings_markdown())

@@ -1,0 +1,347 @@
+"""The service as it is shipped: the real model, decoder processes, and a server process."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import matplotlib.cbook
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image
+from skimage import data as samples
+
+from deepfake_models.bundle import default_bundle_dir
+from deepfake_service.accounts import FileKeyStore, Role, create_key
+from deepfake_service.app import create_app
+from deepfake_service.settings import Settings
+
+BUNDLE = default_bundle_dir()
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+STARTS_WITHIN_S = 60
+STOPS_WITHIN_S = 40
+
+pytestmark = pytest.mark.skipif(
+    not (BUNDLE / "classifier.onnx").is_file(), reason="bundles/default/classifier.onnx is absent"
+)
+
+
+def encoded(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def astronaut() -> Image.Image:
+    return Image.fromarray(samples.astronaut())
+
+
+def hopper() -> Image.Image:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return Image.open(file).convert("RGB")
+
+
+def huge_png() -> bytes:
+    """A 30000 x 30000 picture in under 400 kB: 2.7 GB once decoded."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        length, check = len(content).to_bytes(4, "big"), zlib.crc32(kind + content)
+        return length + kind + content + check.to_bytes(4, "big")
+
+    head = (30000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    pack = zlib.compressobj(9)
+    row = bytes(30001)
+    packed = b"".join(pack.compress(row) for _ in range(30000)) + pack.flush()
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def animation(kind: str) -> bytes:
+    frames = [astronaut().rotate(2 * i) for i in range(3)]
+    return encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    folder = tmp_path_factory.mktemp("data")
+    store = FileKeyStore(folder)
+    key = create_key(store, Role.PIPELINE).text
+    app = create_app(Settings(data_dir=folder, bundle_dir=BUNDLE), keys=store)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://service",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=120,
+        ) as running,
+    ):
+        yield running
+
+
+async def post(client: httpx.AsyncClient, *contents: bytes) -> dict[str, Any]:
+    files = [("files", (f"{i}.bin", c)) for i, c in enumerate(contents)]
+    response = await client.post("/v1/frames", files=files)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestPictures:
+    async def test_faces_are_found_and_scored(self, client: httpx.AsyncClient) -> None:
+        body = await post(client, encoded(astronaut()), encoded(hopper(), "PNG"))
+        for frame in body["frames"]:
+            (face,) = frame["faces"]
+            assert 0 <= frame["score"] <= 1
+            assert frame["score"] == face["score"]
+            assert face["confidence"] > 0.9
+            assert face["quality"]["face_px"] > 48
+        x0, y0, x1, y1 = body["frames"][0]["faces"][0]["box"]
+        assert (x0 + x1) / 2 == pytest.approx(223, abs=12)
+        assert (y0 + y1) / 2 == pytest.approx(115, abs=15)
+        assert set(body["model"]) == {"bundle", "version", "sha256", "terms"}
+
+    async def test_a_score_does_not_depend_on_company(self, client: httpx.AsyncClient) -> None:
+        pictures = [encoded(astronaut().rotate(a)) for a in (0, 3, 6)] + [encoded(hopper())]
+        alone = [(await post(client, p))["frames"][0]["score"] for p in pictures]
+        together = [f["score"] for f in (await post(client, *pictures))["frames"]]
+        crowd = await asyncio.gather(*(post(client, p) for p in pictures))
+        assert together == pytest.approx(alone, abs=2e-4)
+        assert [c["frames"][0]["score"] for c in crowd] == pytest.approx(alone, abs=2e-4)
+
+    async def test_hostile_input_is_answered_and_spoils_nothing(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        face = encoded(astronaut())
+        noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+        bad = {
+            "empty": (b"", {"undecodable"}),
+            "text": (b"this is no picture\n" * 50, {"undecodable"}),
+            "cut short": (face[: len(face) // 3], {"undecodable"}),
+            "30000 x 30000": (huge_png(), {"too_large"}),
+            "1 x 1": (encoded(Image.new("RGB", (1, 1)), "PNG"), {"no_face"}),
+            "noise": (encoded(Image.fromarray(noise), "PNG"), {"no_face"}),
+            "gif": (animation("GIF"), {"not_a_picture"}),
+            "webp": (animation("WEBP"), {"not_a_picture"}),
+        }
+        contents = [c for content, _ in bad.values() for c in (content, face)]
+        frames = (await post(client, *contents))["frames"]
+        scores = {f["score"] for f in frames[1::2]}
+        assert len(scores) == 1
+        assert None not in scores
+        for (name, (_, codes)), frame in zip(bad.items(), frames[::2], strict=True):
+            assert frame["score"] is None, name
+            assert {r["code"] for r in frame["reasons"]} == codes, name
+            expected = "not_applicable" if codes == {"no_face"} else "unable_to_evaluate"
+            assert frame["verdict"] == expected, name
+
+    @pytest.mark.data
+    @pytest.mark.skipif(not SHARED.is_dir(), reason="the research data set is absent")
+    async def test_every_robustness_file_is_answered(self, client: httpx.AsyncClient) -> None:
+        paths = sorted(p for p in (SHARED / "robustness").rglob("*") if p.is_file())
+        assert paths
+        frames = (await post(client, *(p.read_bytes() for p in paths[:64])))["frames"]
+        assert len(frames) == len(paths[:64])
+        for path, frame in zip(paths, frames, strict=False):
+            judged = frame["score"] is not None
+            assert judged or frame["reasons"], path.name
+
+
+class Server:
+    """``deepfake serve`` as a process."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.data_dir = folder / "var"
+        self.elsewhere = [folder / "spool", folder / "home"]
+        for outside in self.elsewhere:
+            outside.mkdir(exist_ok=True)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPFAKE_", "XDG_"))}
+        settings = {
+            "DEEPFAKE_DATA_DIR": str(self.data_dir),
+            "DEEPFAKE_PORT": "0",
+            "DEEPFAKE_BUNDLE_DIR": str(BUNDLE),
+            "TMPDIR": str(folder / "spool"),
+            "HOME": str(folder / "home"),
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            **environment,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from deepfake_service.cli import main; main()", "serve"],
+            env={**kept, **settings},
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def written_elsewhere(self) -> list[Path]:
+        """Files outside the data directory: uploads spooled, caches, a library's telemetry."""
+        return [p for folder in self.elsewhere for p in folder.rglob("*")]
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def address(self) -> str:
+        end = time.monotonic() + STARTS_WITHIN_S
+        while time.monotonic() < end:
+            if found := re.search(r"Serving on (http://\S+)", self.text):
+                with_retries = httpx.HTTPTransport(retries=5)
+                with httpx.Client(transport=with_retries) as client:
+                    if client.get(f"{found[1]}/readyz").status_code == 200:
+                        return found[1]
+            assert self.process.poll() is None, self.text
+            time.sleep(0.05)
+        raise AssertionError(f"did not start: {self.text}")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(STOPS_WITHIN_S)
+        self._reader.join(5)
+        return code
+
+    def ended(self) -> int:
+        """The exit code of a process that ends by itself."""
+        code = self.process.wait(STARTS_WITHIN_S)
+        self._reader.join(5)
+        return code
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[Server]]:
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.close()
+
+
+def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    servers.append(server)
+    address = server.address()
+    key_file = server.data_dir / "admin-key"
+    assert str(key_file) in server.text
+    key = key_file.read_text().strip()
+    assert key not in server.text
+    picture = encoded(astronaut().resize((3000, 3000)), "PNG", compress_level=0)
+    assert len(picture) > 20 * 1024 * 1024
+    files = {"files": ("private-name.png", picture)}
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for headers, status in (({}, 401), ({"Authorization": "Bearer wrong"}, 401)):
+            answer = client.post("/v1/frames", files=files, headers=headers)
+            assert answer.status_code == status
+        client.headers["Authorization"] = f"Bearer {key}"
+        answer = client.post("/v1/frames", files=files)
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+        (frame,) = answer.json()["frames"]
+        assert frame["name"] == "private-name.png"
+        assert frame["score"] is not None
+        assert client.post("/v1/frames", files={"file": b"x"}).status_code == 422
+        assert 'verdict="' in client.get("/metrics").text
+    assert server.written_elsewhere() == []
+    assert sorted(p.name for p in server.data_dir.iterdir()) == [
+        "admin-key", "keys.json", "keys.lock"
+    ]  # fmt: skip
+    assert server.stop() == 0
+    events = server.events()
+    assert {"request", "stopped"} <= {e["event"] for e in events}
+    assert [e["status"] for e in events if e.get("route") == "/v1/frames"] == [401, 401, 200, 422]
+    for secret in ("private-name", key, f"{frame['score']}", "Traceback"):
+        assert secret not in server.text
+
+    again = Server(tmp_path)
+    servers.append(again)
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{again.address()}/v1/frames", headers=headers, files={"files": b"x"})
+    assert answer.status_code == 200
+    assert "one made earlier" in again.text
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: Path) -> None:
+    server = Server(tmp_path, DEEPFAKE_ADMIN_KEY="0123456789-abcdefghij")
+    servers.append(server)
+    address = server.address()
+    assert not (server.data_dir / "admin-key").exists()
+    answers: list[httpx.Response] = []
+
+    def call() -> None:
+        files = [("files", (f"{i}.jpg", encoded(astronaut().rotate(i)))) for i in range(20)]
+        headers = {"Authorization": "Bearer 0123456789-abcdefghij"}
+        answers.append(httpx.post(f"{address}/v1/frames", files=files, headers=headers, timeout=60))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    end = time.monotonic() + 30
+    while "in_progress 2" not in httpx.get(f"{address}/metrics").text.replace(".0", ""):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.stop() == 0
+    thread.join(10)
+    assert answers[0].status_code == 200
+    assert len(answers[0].json()["frames"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"DEEPFAKE_PORT": "port"}, "DEEPFAKE_PORT"),
+        ({"DEEPFAKE_ADMIN_KEY": "too-short"}, "DEEPFAKE_ADMIN_KEY"),
+        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "bundle.json"),
+        ({"DEEPFAKE_HOST": "host.invalid"}, "DEEPFAKE_HOST"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_a_line(
+    servers: list[Server], tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    server = Server(tmp_path, **environment)
+    servers.append(server)
+    assert server.ended() == 1
+    assert says in server.text
+    assert "Traceback" not in server.text
+    assert "too-short" not in server.text
+
+
+def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server(tmp_path, DEEPFAKE_PORT=str(port))
+        servers.append(server)
+        assert server.ended() == 1
+    assert f"port {port}" in server.text
+    assert "Traceback" not in server.text

@@ -1,0 +1,223 @@
+"""A small scorer and decoder that stand for the model, which these tests are not about.
+
+A "picture" is the text ``still FACES VALUE``; other first words are other kinds of input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from numpy.typing import NDArray
+
+from deepfake_models.errors import UndecodableMedia
+from deepfake_models.media import FailedFrame, Frame
+from deepfake_models.scorer import FaceObservation
+from deepfake_models.verdict import (
+    FaceScore,
+    MediaFacts,
+    Quality,
+    Reason,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+)
+from deepfake_service.accounts import FileKeyStore, Role, create_key
+from deepfake_service.api.pictures import PictureDecoder, PictureJudge
+from deepfake_service.app import create_app
+from deepfake_service.settings import Settings
+
+SIZE = 8
+POISON = 13
+"""A crop of this value makes the whole batch fail."""
+
+
+class SmallBundle:
+    def model_json(self) -> dict[str, str]:
+        return {"bundle": "small", "version": "1", "sha256": "0" * 64, "terms": "tests-only"}
+
+
+class SmallScorer:
+    """Sees in a picture as many faces as its first pixel says; their value is the second's."""
+
+    bundle = SmallBundle()
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.observe_error: Exception | None = None
+
+    def observe(
+        self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
+    ) -> list[list[FaceObservation]]:
+        if self.observe_error is not None:
+            raise self.observe_error
+        return [
+            [self._face(i, int(p[0, 1, 0]), t) for i in range(int(p[0, 0, 0]))]
+            for p, t in zip(pictures, times, strict=True)
+        ]
+
+    def _face(self, index: int, value: int, time_s: float) -> FaceObservation:
+        crop = np.full((SIZE, SIZE, 3), value, np.uint8)
+        return FaceObservation(
+            time_s=time_s,
+            box=(0.0, 0.0, 50.0 + index, 60.0),
+            confidence=0.99,
+            landmarks=np.zeros((5, 2), np.float32),
+            quality=Quality(50.0 + index, 1.0, 1.0, 0.5),
+            crop=crop,
+        )
+
+    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.batches.append(len(crops))
+        values = crops[:, 0, 0, 0]
+        if (values == POISON).any():
+            raise RuntimeError("secret-name.jpg")
+        logits: NDArray[np.float32] = ((values.astype(np.float32) - 100) / 10).astype(np.float32)
+        return logits
+
+    def judge_picture(
+        self,
+        facts: MediaFacts,
+        observations: Sequence[FaceObservation],
+        logits: Sequence[float | None],
+    ) -> Verdict:
+        faces = tuple(_judged(o, z) for o, z in zip(observations, logits, strict=True))
+        known = [z for z in logits if z is not None]
+        if not known:
+            reason = Reason(ReasonCode.NO_FACE, "no face was found")
+            return Verdict(VerdictCode.NOT_APPLICABLE, reasons=(reason,), media=facts, faces=faces)
+        top = max(known)
+        return Verdict(_code(top), _sigmoid(top), top / math.log(10), media=facts, faces=faces)
+
+
+def _judged(face: FaceObservation, logit: float | None) -> FaceScore:
+    judged = logit is not None
+    return FaceScore(
+        time_s=face.time_s,
+        box=face.box,
+        confidence=face.confidence,
+        quality=face.quality,
+        verdict=_code(logit) if logit is not None else VerdictCode.UNABLE_TO_EVALUATE,
+        score=_sigmoid(logit) if logit is not None else None,
+        log_likelihood_ratio=logit / math.log(10) if logit is not None else None,
+        reasons=() if judged else face.reasons,
+    )
+
+
+def _code(logit: float) -> VerdictCode:
+    return VerdictCode.LIKELY_MANIPULATED if logit > 0 else VerdictCode.NO_MANIPULATION_FOUND
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
+class SmallMedia:
+    def __init__(self, kind: str, pixels: NDArray[np.uint8] | None) -> None:
+        self.facts = MediaFacts(kind, SIZE, SIZE, None, 1, 0)
+        self.times = np.zeros(1)
+        self._pixels = pixels
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+        for index in indices:
+            if self._pixels is None:
+                yield FailedFrame(index, 0.0, "torn")
+            else:
+                yield Frame(index, 0.0, self._pixels)
+
+    def __enter__(self) -> SmallMedia:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class SmallDecoder:
+    """``gate`` holds back inputs that say ``slow`` until it is set."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.opened = 0
+        self.entered = threading.Semaphore(0)
+
+    @contextlib.contextmanager
+    def open(self, source: BinaryIO) -> Iterator[SmallMedia]:
+        words = source.read(200).split()
+        self.opened += 1
+        self.entered.release()
+        if words[:1] == [b"slow"]:
+            assert self.gate.wait(10)
+            words = words[1:]
+        match words:
+            case [b"still", faces, value, *_]:
+                pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
+                pixels[0, 0, 0], pixels[0, 1, 0] = int(faces), int(value)
+                yield SmallMedia("image", pixels)
+            case [b"torn", *_]:
+                yield SmallMedia("image", None)
+            case [b"moving", *_]:
+                yield SmallMedia("video", None)
+            case [b"bug", *_]:
+                raise RuntimeError("secret-name.jpg")
+            case _:
+                raise UndecodableMedia
+
+
+_judge: PictureJudge = SmallScorer()
+_decoder: PictureDecoder = SmallDecoder()
+
+
+class Service:
+    """An app that runs, and a client that calls it."""
+
+    def __init__(
+        self, app: FastAPI, scorer: SmallScorer, decoder: SmallDecoder, store: FileKeyStore
+    ) -> None:
+        self.app = app
+        self.scorer = scorer
+        self.decoder = decoder
+        self.keys = {role: create_key(store, role).text for role in Role}
+        self.store = store
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=True),
+            base_url="http://service",
+            headers={"Authorization": f"Bearer {self.keys[Role.PIPELINE]}"},
+        )
+
+    async def post(self, *contents: bytes, **options: Any) -> httpx.Response:
+        files = [("files", (f"{i}.jpg", c, "image/jpeg")) for i, c in enumerate(contents)]
+        return await self.client.post("/v1/frames", files=files, **options)
+
+
+Starter = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Starter:
+    """Starts an app with the settings given: ``async with start(port=1) as service``."""
+
+    @contextlib.asynccontextmanager
+    async def started(**values: Any) -> AsyncIterator[Service]:
+        settings = Settings(data_dir=tmp_path / "var", **values)
+        scorer, decoder, store = SmallScorer(), SmallDecoder(), FileKeyStore(settings.data_dir)
+        app = create_app(settings, scorer=scorer, decoder=decoder, keys=store)
+        service = Service(app, scorer, decoder, store)
+        async with app.router.lifespan_context(app), service.client:
+            yield service
+
+    return started
+
+
+@pytest.fixture
+async def service(start: Starter) -> AsyncIterator[Service]:
+    async with start() as running:
+        yield running

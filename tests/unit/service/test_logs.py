@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from deepfake_service import logs
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    captured = io.StringIO()
+    logs.configure("info", "json", captured)
+    yield captured
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def _fail() -> None:
+    try:
+        raise KeyError("secret.jpg")
+    except KeyError as error:
+        raise ValueError("secret.jpg is bad") from error
+
+
+def test_a_line_is_one_json_object_with_the_request(stream: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        logs.logger("here").info("done", count=2)
+    (line,) = lines(stream)
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "done", "count": 2, "level": "info", "logger": "here", "request_id": "r-1"
+    }  # fmt: skip
+
+
+def test_exceptions_are_logged_by_type_and_place_without_their_text(stream: io.StringIO) -> None:
+    for log in (logs.logger("ours"), logging.getLogger("theirs")):
+        try:
+            _fail()
+        except ValueError:
+            log.exception("failed")
+    ours, theirs = lines(stream)
+    assert "secret" not in stream.getvalue()
+    for line in (ours, theirs):
+        failure = line["failure"]
+        assert isinstance(failure, dict)
+        assert failure["error"] == "builtins.ValueError"
+        assert failure["cause"]["error"] == "builtins.KeyError"
+        assert failure["calls"][-1].endswith(" _fail")
+
+
+def test_groups_are_described(stream: io.StringIO) -> None:
+    group = ExceptionGroup("secret", [ValueError("secret"), KeyError("secret")])
+    described = logs.describe(group)
+    assert [e["error"] for e in described["errors"]] == ["builtins.ValueError", "builtins.KeyError"]
+    assert "secret" not in json.dumps(described)
+
+
+def test_a_traceback_that_a_library_logs_as_text_is_cut(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").error("Traceback\n  File x\nValueError: secret.jpg")
+    assert lines(stream)[0]["event"] == "Traceback"
+
+
+def test_lines_below_the_level_and_access_logs_are_not_written(stream: io.StringIO) -> None:
+    logs.logger("here").debug("no")
+    logging.getLogger("uvicorn.access").info("GET /v1/jobs?url=secret")
+    logging.getLogger("python_multipart.multipart").warning("secret.jpg")
+    assert stream.getvalue() == ""
+
+
+def test_the_style_for_people(stream: io.StringIO) -> None:
+    people = io.StringIO()
+    logs.configure("info", "console", people)
+    logs.logger("here").info("done", count=2)
+    assert "done" in people.getvalue()
+    assert "count=2" in people.getvalue()
+    try:
+        _fail()
+    except ValueError:
+        logs.logger("here").exception("failed")
+    assert "builtins.ValueError" in people.getvalue()
+    assert "secret" not in people.getvalue()
+
+
+@pytest.mark.parametrize("given", ["abcdefgh", "A-b_9" * 4, "0" * 64])
+def test_a_proper_request_id_is_taken_over(given: str) -> None:
+    assert logs.request_id_from(given) == given
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "short", "0" * 65, "with space", "new\nline-1", "abcdefgh\n", "ünïcode-1"]
+)
+def test_any_other_request_id_is_replaced(given: str | None) -> None:
+    made = logs.request_id_from(given)
+    assert made != given
+    assert logs.REQUEST_ID.fullmatch(made)

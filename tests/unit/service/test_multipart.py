@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepfake_service.api.multipart import (
+    MAX_NAME_CHARS,
+    Part,
+    Sink,
+    base_name,
+    boundary_of,
+    parse_multipart,
+)
+from deepfake_service.errors import MalformedRequest, ServiceError, UnsupportedContentType
+
+BODY = (
+    b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'
+    b"Content-Type: image/jpeg\r\n\r\nfirst\r\n-- b of it\r\n"
+    b'--b\r\ncontent-disposition: form-data; name="files"; filename=""\r\n\r\n\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nthird\r\n'
+    b"--b--\r\n"
+)
+PARTS = [
+    (Part("files", "a.jpg"), b"first\r\n-- b of it"),
+    (Part("files", ""), b""),
+    (Part("note", None), b"third"),
+]
+
+
+async def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
+    found: list[tuple[Part, bytearray]] = []
+
+    def open_part(part: Part) -> Sink:
+        content = bytearray()
+        found.append((part, content))
+        return content.extend
+
+    async def chunks() -> AsyncIterator[bytes]:
+        edges = [0, *sorted(cuts), len(body)]
+        for start, end in pairwise(edges):
+            yield body[start:end]
+
+    await parse_multipart(chunks(), b"b", open_part)
+    return [(part, bytes(content)) for part, content in found]
+
+
+async def test_parts_are_read_in_order() -> None:
+    assert await parsed(BODY) == PARTS
+
+
+@given(cuts=st.lists(st.integers(0, len(BODY)), max_size=12))
+async def test_where_the_network_cuts_makes_no_difference(cuts: list[int]) -> None:
+    assert await parsed(BODY, *cuts) == PARTS
+
+
+@given(end=st.integers(0, len(BODY) - len(b"--\r\n") - 1))
+async def test_a_body_that_is_cut_short_is_refused(end: int) -> None:
+    with pytest.raises(MalformedRequest):
+        await parsed(BODY[:end])
+
+
+@given(body=st.binary(max_size=300))
+async def test_noise_is_refused_and_nothing_else(body: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        await parsed(body)
+
+
+@given(at=st.integers(0, len(BODY) - 1), value=st.integers(0, 255))
+async def test_a_changed_byte_never_escapes_as_a_foreign_error(at: int, value: int) -> None:
+    changed = BODY[:at] + bytes([value]) + BODY[at + 1 :]
+    with contextlib.suppress(MalformedRequest):
+        await parsed(changed)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: image/jpeg",
+        b"Content-Disposition: form-data",
+        b'Content-Disposition: attachment; name="files"',
+        b"Content-Disposition: form-data; name*=utf-8''files",
+        b"X: " + b"y" * 5000,
+        b"\r\n".join(b"X-%d: y" % i for i in range(20)),
+    ],
+)
+async def test_parts_without_a_proper_head_are_refused(head: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        await parsed(b"--b\r\n" + head + b"\r\n\r\nx\r\n--b--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "error"),
+    [
+        (None, UnsupportedContentType),
+        ("", UnsupportedContentType),
+        ("image/jpeg", UnsupportedContentType),
+        ("multipart/mixed; boundary=b", UnsupportedContentType),
+        ("application/x-www-form-urlencoded", UnsupportedContentType),
+        ("multipart/form-data", MalformedRequest),
+        ("multipart/form-data; boundary=", MalformedRequest),
+    ],
+)
+def test_content_types_that_cannot_be_read(
+    content_type: str | None, error: type[ServiceError]
+) -> None:
+    with pytest.raises(error):
+        boundary_of(content_type)
+
+
+def test_the_boundary_may_be_quoted() -> None:
+    assert boundary_of('Multipart/Form-Data; charset=utf-8; boundary="a b"') == b"a b"
+
+
+async def test_a_boundary_too_long_is_refused() -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
+    with pytest.raises(MalformedRequest):
+        await parse_multipart(nothing(), b"b" * 1000, lambda _: lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("사진.jpg", "사진.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\x\\a.jpg", "a.jpg"),
+        ("a/b\\c.png", "c.png"),
+        ("/", ""),
+        ("a\x00b\r\nc\x1b[31m.jpg", "abc[31m.jpg"),
+        ("photo\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe", "photogpj.exe"),
+        ("\N{LEFT-TO-RIGHT ISOLATE}\N{ARABIC LETTER MARK}\N{ZERO WIDTH SPACE}a.jpg", "a.jpg"),
+        ("x" * 5000, "x" * MAX_NAME_CHARS),
+    ],
+)
+def test_file_names_are_made_fit_to_be_shown(raw: str, name: str) -> None:
+    assert base_name(raw.encode()) == name
+
+
+@given(raw=st.binary(max_size=400))
+def test_any_file_name_becomes_printable_text(raw: bytes) -> None:
+    name = base_name(raw)
+    assert name.isprintable()
+    assert not {"/", "\\"} & set(name)
+    assert len(name) <= MAX_NAME_CHARS

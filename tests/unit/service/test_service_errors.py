@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from deepfake_models.errors import BundleError
+from deepfake_service import errors
+from deepfake_service.errors import (
+    FieldError,
+    InvalidRequest,
+    NotAuthenticated,
+    Overloaded,
+    ServiceError,
+    problem_of,
+    problem_of_status,
+)
+
+
+def _kinds() -> list[type[ServiceError]]:
+    found = [
+        c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ServiceError)
+    ]
+    assert len(found) > 10
+    return found
+
+
+@pytest.mark.parametrize("kind", _kinds())
+def test_every_error_has_a_sentence_a_status_and_a_code(kind: type[ServiceError]) -> None:
+    problem = problem_of(kind())
+    assert kind().message.endswith((".", '"', "given")) or kind.status == 500
+    assert problem.status == kind.status
+    assert problem.code == kind.code
+    body = problem.body("request-1")
+    assert list(body) == ["type", "title", "status", "detail", "instance"]
+    assert body["type"] == f"urn:deepfake-service:problem:{kind.code}"
+    assert body["instance"] == "request-1"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("/home/x/secret.jpg"),
+        KeyError("secret.jpg"),
+        BundleError("secret.jpg: altered"),
+        errors.KeyStoreError("secret.jpg"),
+        errors.ClassificationFailed("secret.jpg"),
+    ],
+)
+def test_what_went_wrong_inside_is_not_told(error: Exception) -> None:
+    problem = problem_of(error)
+    assert problem.status == 500
+    assert "secret" not in str(problem.body("r"))
+
+
+def test_fields_that_are_wrong_are_listed() -> None:
+    body = problem_of(InvalidRequest(errors=[FieldError("files", "missing")])).body("r")
+    assert body["errors"] == [{"field": "files", "detail": "missing"}]
+
+
+def test_headers_that_tell_the_client_what_to_do() -> None:
+    assert problem_of(NotAuthenticated()).headers == {"WWW-Authenticate": "Bearer"}
+    assert int(problem_of(Overloaded()).headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed")])
+def test_the_frameworks_own_statuses(status: int, code: str) -> None:
+    assert problem_of_status(status).code == code
+
+
+def test_an_unregistered_status_is_still_a_problem() -> None:
+    assert problem_of_status(499).body("r")["status"] == 499

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_service.errors import SettingsError
+from deepfake_service.settings import (
+    PREFIX,
+    Settings,
+    load_settings,
+    settings_markdown,
+    unknown_variables,
+)
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
+STRONG = "0123456789abcdefghij"
+
+
+def test_the_page_on_settings_is_the_one_that_the_settings_write() -> None:
+    assert DOCS.read_text(encoding="utf-8") == settings_markdown()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_a_default_and_says_what_it_is_for(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert not field.is_required()
+    assert field.description
+    assert len(field.description) > 30
+    assert f"`{PREFIX}{name.upper()}`" in DOCS.read_text(encoding="utf-8")
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", "/somewhere")
+    monkeypatch.setenv("DEEPFAKE_PORT", "9001")
+    monkeypatch.setenv("DEEPFAKE_ADMIN_KEY", STRONG)
+    settings = load_settings()
+    assert settings.data_dir == Path("/somewhere")
+    assert settings.port == 9001
+    assert settings.admin_key is not None
+    assert STRONG not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("0123456789abcdefghi", "at least 20 characters"),
+        ("a" * 40, "different characters"),
+        ("0123456789 abcdefghij", "without spaces"),
+        ("0123456789abcdefghi\N{LATIN SMALL LETTER E WITH ACUTE}", "ASCII"),
+    ],
+)
+def test_a_weak_admin_key_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, value: str, says: str
+) -> None:
+    monkeypatch.setenv("DEEPFAKE_ADMIN_KEY", value)
+    with pytest.raises(SettingsError, match=says) as caught:
+        load_settings()
+    assert "DEEPFAKE_ADMIN_KEY" in caught.value.message
+    assert value not in caught.value.message
+
+
+def test_an_empty_admin_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPFAKE_ADMIN_KEY", "")
+    assert load_settings().admin_key is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("DEVICE", "tpu"),
+        ("DECODE_WORKERS", "0"),
+        ("MAX_FRAMES_PER_REQUEST", "-1"),
+        ("BATCH_MAX_DELAY_MS", "nan"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_that_cannot_be_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError, match=PREFIX + name):
+        load_settings()
+
+
+def test_limits_that_contradict_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPFAKE_MAX_REQUEST_BYTES", "4096")
+    with pytest.raises(SettingsError, match="max_picture_bytes must not exceed"):
+        load_settings()
+
+
+def test_misspelt_variables_are_found() -> None:
+    names = ["DEEPFAKE_PORT", "DEEPFAKE_PROT", "deepfake_host", "PATH"]
+    assert unknown_variables(names) == ["DEEPFAKE_PROT"]
