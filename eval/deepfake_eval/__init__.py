@@ -1,0 +1,1 @@
+"""Measures a model bundle on labelled data sets: adapters, metrics, reliability. No torch."""

@@ -1,0 +1,85 @@
+"""Rates and AUC with intervals clustered by group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from deepfake_eval.metrics import auc, bootstrap, rate
+
+
+def test_independent_samples_give_the_exact_binomial_interval() -> None:
+    hits = np.r_[np.zeros(50, bool)]
+    estimate = rate(hits, np.arange(50))
+    exact = binomtest(0, 50).proportion_ci(0.95, method="exact")
+    assert estimate.value == 0.0
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_copies_of_one_person_do_not_narrow_the_interval() -> None:
+    people = np.arange(20)
+    few = rate(np.zeros(20, bool), people)
+    many = rate(np.zeros(2000, bool), people.repeat(100))
+    assert many.high == pytest.approx(few.high)
+    assert (many.samples, many.groups) == (2000, 20)
+    hits = (people % 4 == 0).repeat(100)
+    assert rate(hits, people.repeat(100)).high > rate(hits, np.arange(2000)).high + 0.1
+
+
+def test_one_group_proves_nothing() -> None:
+    estimate = rate(np.ones(100, bool), np.zeros(100))
+    assert (estimate.value, estimate.low, estimate.high) == (1.0, 0.0, 1.0)
+
+
+def test_no_samples() -> None:
+    estimate = rate([], [])
+    assert np.isnan(estimate.value)
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
+    assert estimate.to_json()["value"] is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
+def test_the_interval_holds_the_value(rows: list[tuple[bool, int]]) -> None:
+    estimate = rate([h for h, _ in rows], [g for _, g in rows])
+    assert 0.0 <= estimate.low <= estimate.value + 1e-9
+    assert estimate.value - 1e-9 <= estimate.high <= 1.0
+
+
+def test_coverage_of_the_interval_under_clustering() -> None:
+    """Of 300 experiments with correlated groups, about 95% must hold the truth."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        by_group = rng.beta(1.0, 4.0, size=25)
+        groups = np.arange(25).repeat(8)
+        hits = rng.random(200) < by_group[groups]
+        estimate = rate(hits, groups)
+        held += estimate.low <= 0.2 <= estimate.high
+    assert held >= 0.91 * 300
+
+
+def test_auc_of_a_perfect_and_a_blind_ranking() -> None:
+    truth = np.r_[np.zeros(40, int), np.ones(40, int)]
+    assert auc(truth, truth, np.arange(80), draws=50).value == 1.0
+    blind = auc(truth, np.zeros(80), np.arange(80), draws=50)
+    assert (blind.value, blind.low, blind.high) == (0.5, 0.5, 0.5)
+
+
+def test_auc_of_a_single_class_is_not_a_number() -> None:
+    estimate = auc([1, 1], [0.2, 0.3], ["a", "b"])
+    assert np.isnan(estimate.value)
+    assert estimate.to_json()["value"] is None
+
+
+def test_bootstrap_resamples_whole_groups() -> None:
+    seen: list[set[int]] = []
+
+    def record(rows: np.ndarray) -> float:
+        seen.append(set(rows.tolist()))
+        return 0.0
+
+    bootstrap(record, ["a", "b", "a", "b"], draws=20)
+    assert all(rows in ({0, 2}, {1, 3}, {0, 1, 2, 3}) for rows in seen)
