@@ -1,0 +1,74 @@
+"""The ``Decoder`` protocol, and the decoder that works in the calling process.
+
+``ProcessDecoder``, behind a process boundary, is what a service uses on media of unknown origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import BinaryIO, Protocol
+
+from deepfake_models.errors import UndecodableMedia
+from deepfake_models.media import GuardedSource, OpenMedia
+from deepfake_models.pictures import HEAD_BYTES, PictureMedia, picture_format
+from deepfake_models.process_decoder import ProcessDecoder
+from deepfake_models.spec import DecodeLimits
+from deepfake_models.video import VideoMedia
+
+__all__ = ["Decoder", "InProcessDecoder", "ProcessDecoder"]
+
+
+class Decoder(Protocol):
+    """Opens media. Implementations are safe to call from several threads at once."""
+
+    def open(self, source: BinaryIO) -> AbstractContextManager[OpenMedia]:
+        """Open the media in ``source``, a seekable binary file, which stays the caller's to close.
+
+        What it is, is told by content, never by name. Entering the context raises
+        ``UnreadableMedia``, ``UndecodableMedia``, ``NoVisualStream``, ``MediaTooLarge`` or
+        ``DecoderFailed``, and nothing else but what ``source`` raises (its ``OSError`` and
+        ``ValueError`` become ``UnreadableMedia``).
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the decoder holds. Media still open may fail; ``open`` must not follow."""
+        ...
+
+
+class InProcessDecoder:
+    """Decodes in the calling process: fastest, for media that one trusts not to attack FFmpeg.
+
+    Of ``limits``, ``timeout_s`` is not enforced here: a decoder cannot be stopped from within.
+    """
+
+    def __init__(self, limits: DecodeLimits | None = None) -> None:
+        self._limits = limits or DecodeLimits()
+
+    @contextmanager
+    def open(self, source: BinaryIO) -> Iterator[OpenMedia]:
+        """See ``Decoder.open``."""
+        guard = GuardedSource(source)
+        try:
+            media = _open(guard, self._limits)
+        except Exception as error:  # Pillow and FFmpeg raise nearly anything on hostile input
+            explained = guard.explain(error)
+            if explained is error:
+                raise
+            raise explained from error
+        with media:
+            yield media
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _open(guard: GuardedSource, limits: DecodeLimits) -> PictureMedia | VideoMedia:
+    if not guard.size():
+        raise UndecodableMedia("the file is empty")
+    picture = picture_format(guard.read(HEAD_BYTES))
+    guard.seek(0)
+    if picture is not None:
+        return PictureMedia(guard, picture, limits)
+    return VideoMedia(guard, limits)

@@ -1,0 +1,241 @@
+"""Still and animated pictures through Pillow, one of a named set of formats, chosen by content.
+
+FFmpeg 8.1's WebP decoder refuses animations, and Pillow states a picture's size before it decodes.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import IO, Self, cast
+
+import numpy as np
+import pillow_heif
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from deepfake_models.errors import MediaTooLarge, UndecodableMedia
+from deepfake_models.media import (
+    FailedFrame,
+    Frame,
+    GuardedSource,
+    Orientation,
+    check_indices,
+    check_pixels,
+)
+from deepfake_models.spec import DecodeLimits
+from deepfake_models.verdict import MediaFacts
+
+# Pillow's own limit is one number for the whole process and warns through a global channel; every
+# picture is checked here against the decoder's limit before a pixel of it is decoded.
+Image.MAX_IMAGE_PIXELS = None
+pillow_heif.register_heif_opener()
+
+HEAD_BYTES = 4096
+"""Enough to tell the format: the ``ftyp`` box of ISO media lists its brands there."""
+
+ANIMATED_FORMATS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
+"""Formats in which several frames are an animation. In a TIFF they are pages, in a JPEG (MPO) a
+gain map or a second view, in HEIF a collection: there the first is the picture."""
+
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
+STRUCTURAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+
+MAX_PICTURE_BYTES = 512 << 20
+"""The AVIF, HEIF and WebP decoders read the whole file into memory."""
+
+SHORTEST_DURATION_S = 0.01
+DEFAULT_DURATION_S = 0.1
+"""Browsers show frames of at most 10 ms for 100 ms: such durations mean "unset"."""
+
+EXIF_ORIENTATIONS = {
+    1: Orientation(),
+    2: Orientation(-1, 0, 0, 1),
+    3: Orientation(-1, 0, 0, -1),
+    4: Orientation(1, 0, 0, -1),
+    5: Orientation(0, 1, 1, 0),
+    6: Orientation(0, 1, -1, 0),
+    7: Orientation(0, -1, -1, 0),
+    8: Orientation(0, -1, 1, 0),
+}
+"""Exif 2.32 (CIPA DC-008), tag 274, as matrices."""
+
+_warnings_lock = threading.Lock()
+
+
+def picture_format(head: bytes) -> str | None:
+    """Pillow's name of the format that a file starting with ``head`` is in; None if no picture."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        return _iso_format(head)
+    return None
+
+
+def _iso_format(head: bytes) -> str | None:
+    major = head[8:12]
+    if major in AVIF_BRANDS:
+        return "AVIF"
+    if major in HEIF_BRANDS:
+        return "HEIF"
+    if major in STRUCTURAL_BRANDS:
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        compatible = {head[i : i + 4] for i in range(16, end, 4)}
+        return "AVIF" if compatible & AVIF_BRANDS else "HEIF"
+    return None
+
+
+class PictureMedia:
+    """An opened picture; implements ``media.OpenMedia``.
+
+    Transparency is laid on white: the page colour on which browsers and messengers show a picture,
+    and what platforms that re-encode to JPEG make of it. Embedded ICC profiles are not applied:
+    neither are they by the loaders of the published training sets. Raises ``MediaTooLarge`` or,
+    through the caller's translation of Pillow's exceptions, ``UndecodableMedia``.
+    """
+
+    def __init__(self, source: GuardedSource, picture_format: str, limits: DecodeLimits) -> None:
+        if source.size() > MAX_PICTURE_BYTES:
+            raise MediaTooLarge(f"a picture file may have {MAX_PICTURE_BYTES} bytes")
+        self._source = source
+        self._limits = limits
+        self._format = picture_format
+        self._open()
+        count = getattr(self._image, "n_frames", 1) if picture_format in ANIMATED_FORMATS else 1
+        if count > limits.max_frames:
+            raise MediaTooLarge(f"the limit is {limits.max_frames} frames")
+        if count > 1:
+            self.times, duration = self._measure(count)
+            kind, self._still = "video", None
+        else:
+            self.times, duration = np.zeros(1), None
+            kind, self._still = "image", self._decoded()
+        width, height = self._image.size
+        if self._orientation.transposed:
+            width, height = height, width
+        self.facts = MediaFacts(
+            kind, width, height, duration, len(self.times), self._orientation.rotation
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._image.close()
+        self._still = None
+
+    def _open(self) -> None:
+        self._source.seek(0)
+        # Pillow warns of odd metadata; a lock, since Python's warning filters are not per thread.
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._image = Image.open(cast("IO[bytes]", self._source), formats=[self._format])
+            check_pixels(*self._image.size, self._limits)
+            self._orientation = self._read_orientation()
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+        """See ``OpenMedia.frames``."""
+        return self._frames(check_indices(indices, len(self.times)))
+
+    def _frames(self, wanted: list[int]) -> Iterator[Frame | FailedFrame]:
+        if self._still is None and wanted:
+            # Anew each time: Pillow 13 loses count when it goes back in an APNG a second time.
+            self._open()
+        for index in wanted:
+            time = float(self.times[index])
+            if self._still is not None:
+                yield Frame(index, time, self._still.copy())
+                continue
+            try:
+                self._image.seek(index)
+                pixels = self._decoded()
+            except Exception:  # Pillow's decoders raise nearly anything on hostile input
+                self._source.check()
+                yield FailedFrame(index, time, "the frame could not be decoded")
+                continue
+            if pixels.shape[:2] != (self.facts.height, self.facts.width):
+                yield FailedFrame(index, time, "the frame has another size than the first")
+                continue
+            yield Frame(index, time, pixels)
+
+    def _read_orientation(self) -> Orientation:
+        try:
+            tag = self._image.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:  # broken metadata does not make the picture unfit
+            self._source.check()
+            return Orientation()
+        return EXIF_ORIENTATIONS.get(tag, Orientation()) if isinstance(tag, int) else Orientation()
+
+    def _measure(self, count: int) -> tuple[NDArray[np.float64], float]:
+        """Times of the frames, and the duration, from the frames' own durations.
+
+        Pillow knows a frame's duration only when it has decoded it. From the first undecodable
+        frame on, the last known duration is assumed.
+        """
+        durations = np.full(count, DEFAULT_DURATION_S)
+        for index in range(count):
+            try:
+                self._image.seek(index)
+                self._image.load()
+            except Exception:
+                self._source.check()
+                if index == 0:
+                    raise
+                durations[index:] = durations[index - 1]
+                break
+            check_pixels(*self._image.size, self._limits)
+            stated = self._image.info.get("duration")
+            seconds = float(stated) / 1000 if isinstance(stated, int | float) else 0.0
+            if SHORTEST_DURATION_S < seconds < self._limits.max_duration_s:
+                durations[index] = seconds
+        total = float(durations.sum())
+        if total > self._limits.max_duration_s:
+            raise MediaTooLarge(f"the limit is {self._limits.max_duration_s:.0f} s")
+        return np.concatenate(([0.0], np.cumsum(durations[:-1]))), total
+
+    def _decoded(self) -> NDArray[np.uint8]:
+        """The current frame as displayed."""
+        self._image.load()
+        check_pixels(*self._image.size, self._limits)
+        return self._orientation.apply(_rgb(self._image))
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """uint8 RGB of any of Pillow's modes; 16-bit samples keep their upper eight bits."""
+    if image.mode.startswith("I"):
+        gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.mode == "F":
+        levels = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        scale = 255.0 if levels.max(initial=0.0) <= 1.0 else 1.0
+        gray = np.clip(levels * scale + 0.5, 0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(page, image)
+    pixels = np.array(image.convert("RGB"))
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UndecodableMedia
+    return pixels

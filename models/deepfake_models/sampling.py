@@ -1,0 +1,96 @@
+"""Which frames of a video are examined. Deterministic: the same times give the same frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_models.spec import SamplingSpec
+
+Times = NDArray[np.float64]
+
+
+def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[int]:
+    """Indices of an even spread over the whole duration, first and last frame included.
+
+    ``times``: (n,) seconds, ascending. By default ``ceil(duration / interval_s) + 1`` frames, at
+    least ``min_frames`` and at most ``max_frames``; with ``frames``, exactly that many; never more
+    than there are. Each is the frame nearest to its place in time; where two places share their
+    nearest frame (variable frame rate), a neighbour not yet taken stands in, so that the number
+    holds. Returned ascending. Raises ``ValueError`` for ``frames`` below 1.
+    """
+    if frames is not None and frames < 1:
+        raise ValueError("frames must be at least 1")
+    total = len(times)
+    if total == 0:
+        return []
+    if frames is not None:
+        count = frames
+    else:
+        duration = float(times[-1] - times[0])
+        every = math.ceil(duration / spec.interval_s) + 1
+        count = min(max(every, spec.min_frames), spec.max_frames)
+    if count >= total:
+        return list(range(total))
+    if count == 1:
+        # One frame stands for all: the middle, not the first, which is often black.
+        return [int(_nearest(times, np.array([(times[0] + times[-1]) / 2]))[0])]
+    nearest = _nearest(times, np.linspace(times[0], times[-1], count))
+    # Strictly ascending with room left for those that follow: nearest[k] moved least.
+    ordinal = np.arange(count)
+    taken = np.maximum.accumulate(np.minimum(nearest, total - count + ordinal) - ordinal) + ordinal
+    return [int(i) for i in taken]
+
+
+def densify(
+    times: Times, sampled: Sequence[int], suspect_times: Sequence[float], spec: SamplingSpec
+) -> list[int]:
+    """Further indices around suspect moments, ascending, none of them in ``sampled``.
+
+    Within ``interval_s`` before and after each of ``suspect_times`` (seconds, most suspect first),
+    one frame every ``dense_interval_s``. Where that is more than ``dense_max_frames``, those
+    nearest to the suspect moments are kept, and among equally near ones the more suspect moment's.
+    """
+    if len(times) == 0 or not suspect_times or spec.dense_max_frames == 0:
+        return []
+    steps = math.floor(spec.interval_s / spec.dense_interval_s)
+    offsets = sorted(range(-steps, steps + 1), key=lambda k: (abs(k), k))
+    centers = np.asarray(suspect_times, dtype=np.float64)
+    taken = set(sampled)
+    chosen: list[int] = []
+    for step in offsets:
+        moments = centers + step * spec.dense_interval_s
+        inside = moments[(moments >= times[0]) & (moments <= times[-1])]
+        for index in _nearest(times, inside).tolist():
+            if index in taken:
+                continue
+            if len(chosen) == spec.dense_max_frames:
+                return sorted(chosen)
+            taken.add(index)
+            chosen.append(index)
+    return sorted(chosen)
+
+
+def longest_gap(times: Times, examined: Sequence[int]) -> float:
+    """Longest time in seconds between neighbours examined, the ends of the video included.
+
+    The whole duration where nothing was examined; 0 for a still picture.
+    """
+    if len(times) == 0:
+        return 0.0
+    seen = np.sort(np.asarray(times, dtype=np.float64)[list(examined)])
+    if len(seen) == 0:
+        return float(times[-1] - times[0])
+    return float(np.diff(np.concatenate(([times[0]], seen, [times[-1]]))).max())
+
+
+def _nearest(times: Times, moments: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the frame nearest to each of ``moments``; of two equally near, the earlier."""
+    after = np.clip(np.searchsorted(times, moments), 1, max(len(times) - 1, 1))
+    if len(times) == 1:
+        return np.zeros(len(moments), dtype=np.int64)
+    earlier = moments - times[after - 1] <= times[after] - moments
+    return np.where(earlier, after - 1, after).astype(np.int64)

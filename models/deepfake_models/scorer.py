@@ -1,0 +1,266 @@
+"""Composes decoding, detection, cropping, classification and judging into one scorer.
+
+Memory is bounded by a few frames however long the video: crops are dropped once they are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_models.bundle import Bundle, load_bundle
+from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.classifier import Classifier
+from deepfake_models.crops import cut, measure, unfit, usable
+from deepfake_models.decoding import Decoder, InProcessDecoder
+from deepfake_models.errors import MediaError, UndecodableMedia
+from deepfake_models.faces import FaceDetector, MtcnnDetector
+from deepfake_models.judging import (
+    ExaminedFrame,
+    JudgedFace,
+    judge_picture,
+    judge_video,
+)
+from deepfake_models.media import FailedFrame, Frame, OpenMedia
+from deepfake_models.sampling import densify, longest_gap, sample
+from deepfake_models.session import Device, OnnxSession
+from deepfake_models.tracks import signature
+from deepfake_models.verdict import Box, FrameCounts, MediaFacts, Quality, Reason, Verdict, unable
+
+CHUNK_FRAMES = 8
+"""Frames detected and classified together: enough to fill a batch, 50 MB at 1080p."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one item is: ``done`` of ``total`` frames; ``total`` grows by the dense pass."""
+
+    stage: Literal["overview", "dense"]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaceObservation:
+    """A face found in a frame, before it is scored.
+
+    ``landmarks`` is (5, 2) float32 in pixels of the frame; ``crop`` is (S, S, 3) uint8 RGB, and
+    ``None`` where ``reasons`` say why the face may not be judged.
+    """
+
+    time_s: float
+    box: Box
+    confidence: float
+    landmarks: NDArray[np.float32]
+    quality: Quality
+    crop: NDArray[np.uint8] | None
+    reasons: tuple[Reason, ...] = ()
+
+
+class Scorer:
+    """Scores pictures and videos with one bundle. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        detector: FaceDetector,
+        classifier: Classifier,
+        decoder: Decoder,
+    ) -> None:
+        self.bundle = bundle
+        self._detector = detector
+        self._classifier = classifier
+        self._decoder = decoder
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | None = None,
+        *,
+        decoder: Decoder | None = None,
+        device: Device = "auto",
+        threads: int = 0,
+    ) -> Scorer:
+        """Load the bundle in ``directory`` (by default the shipped one) and its graphs."""
+        bundle = load_bundle(directory)
+
+        def session(name: str) -> OnnxSession:
+            return OnnxSession(bundle.graphs[name], name=name, device=device, threads=threads)
+
+        detector = MtcnnDetector(
+            session("pnet.onnx"), session("rnet.onnx"), session("onet.onnx"), bundle.spec.detector
+        )
+        classifier = Classifier(session("classifier.onnx"), bundle.spec.input)
+        return cls(bundle, detector, classifier, decoder or InProcessDecoder())
+
+    def observe(
+        self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
+    ) -> list[list[FaceObservation]]:
+        """Find, cut and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB."""
+        spec = self.bundle.spec.crop
+        observed = []
+        found_in = self._detector.detect(pictures)
+        for picture, time_s, found in zip(pictures, times, found_in, strict=True):
+            faces = []
+            for face in usable(found, picture, spec):
+                crop = cut(picture, face.box, spec)
+                quality = measure(picture, face.box, crop)
+                reasons = unfit(quality, spec)
+                faces.append(
+                    FaceObservation(
+                        time_s=time_s,
+                        box=face.box,
+                        confidence=face.confidence,
+                        landmarks=face.landmarks,
+                        quality=quality,
+                        crop=None if reasons else crop,
+                        reasons=reasons,
+                    )
+                )
+            observed.append(faces)
+        return observed
+
+    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return ``(N,)`` float32 logits of ``(N, S, S, 3)`` uint8 RGB crops."""
+        return self._classifier.logits(crops)
+
+    def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return ``(N, h, w)`` float32 class-activation maps of ``(N, S, S, 3)`` crops."""
+        return self._classifier.activation_maps(crops)
+
+    def judge_picture(
+        self,
+        facts: MediaFacts,
+        observations: Sequence[FaceObservation],
+        logits: Sequence[float | None],
+    ) -> Verdict:
+        """Judge a still from its observations and their logits (``None`` = not judged)."""
+        faces = [_judged(o, z) for o, z in zip(observations, logits, strict=True)]
+        return judge_picture(facts, faces, self.bundle.spec)
+
+    def score(
+        self,
+        source: BinaryIO,
+        *,
+        frames: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Verdict:
+        """Examine one picture or video read from ``source``, a seekable binary file.
+
+        ``frames`` asks for exactly that many evenly spread frames and no dense pass. Input that
+        cannot be examined gives ``unable_to_evaluate`` with the reason, never an exception.
+        """
+        try:
+            with self._decoder.open(source) as media:
+                if media.facts.kind == "image":
+                    return self._score_picture(media)
+                return self._score_video(media, frames, progress or _silent)
+        except MediaError as error:
+            return unable(error)
+
+    def _score_picture(self, media: OpenMedia) -> Verdict:
+        examined, failed = self._examine(media, [0], "overview", _silent)
+        if failed:
+            raise UndecodableMedia
+        return judge_picture(media.facts, examined[0].faces, self.bundle.spec)
+
+    def _score_video(
+        self, media: OpenMedia, frames: int | None, progress: Callable[[Progress], None]
+    ) -> Verdict:
+        spec = self.bundle.spec
+        indices = sample(media.times, spec.sampling, frames)
+        examined, failed = self._examine(media, indices, "overview", progress)
+        if frames is None:
+            extra = densify(media.times, indices, self._suspect_times(examined), spec.sampling)
+            more, failed_more = self._examine(media, extra, "dense", progress)
+            examined = sorted([*examined, *more], key=lambda f: f.time_s)
+            failed += failed_more
+            indices = sorted([*indices, *extra])
+        seen = {f.time_s for f in examined}
+        counts = FrameCounts(
+            sampled=len(indices),
+            with_face=sum(bool(f.faces) for f in examined),
+            failed=failed,
+            longest_gap_s=longest_gap(
+                media.times, [i for i in indices if float(media.times[i]) in seen]
+            ),
+        )
+        return judge_video(media.facts, examined, counts, spec)
+
+    def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
+        """Times of faces judged ``likely_manipulated``, most suspect first."""
+        spec = self.bundle.spec
+        found = []
+        for frame in examined:
+            ratios = [
+                log_likelihood_ratio(f.logit, spec.calibration.face)
+                for f in frame.faces
+                if f.logit is not None
+            ]
+            if ratios and max(ratios) >= spec.thresholds.face.likely_manipulated:
+                found.append((-max(ratios), frame.time_s))
+        return [time for _, time in sorted(found)]
+
+    def _examine(
+        self,
+        media: OpenMedia,
+        indices: Sequence[int],
+        stage: Literal["overview", "dense"],
+        progress: Callable[[Progress], None],
+    ) -> tuple[list[ExaminedFrame], int]:
+        """Decode, observe and classify the frames ``indices``; return them and how many failed."""
+        examined: list[ExaminedFrame] = []
+        failed = 0
+        chunk: list[Frame] = []
+
+        def flush() -> None:
+            if chunk:
+                examined.extend(self._examine_chunk(chunk))
+                chunk.clear()
+            progress(Progress(stage, len(examined) + failed, len(indices)))
+
+        for frame in media.frames(indices):
+            if isinstance(frame, FailedFrame):
+                failed += 1
+                continue
+            chunk.append(frame)
+            if len(chunk) == CHUNK_FRAMES:
+                flush()
+        if indices:
+            flush()
+        return examined, failed
+
+    def _examine_chunk(self, chunk: Sequence[Frame]) -> list[ExaminedFrame]:
+        observed = self.observe([f.pixels for f in chunk], [f.time_s for f in chunk])
+        crops = [o.crop for faces in observed for o in faces if o.crop is not None]
+        size = self.bundle.spec.crop.size
+        stacked = np.stack(crops) if crops else np.zeros((0, size, size, 3), dtype=np.uint8)
+        logits = iter(self.classify(stacked).tolist())
+        return [
+            ExaminedFrame(
+                frame.time_s,
+                tuple(_judged(o, None if o.crop is None else next(logits)) for o in faces),
+                signature(frame.pixels),
+            )
+            for frame, faces in zip(chunk, observed, strict=True)
+        ]
+
+
+def _judged(observation: FaceObservation, logit: float | None) -> JudgedFace:
+    return JudgedFace(
+        time_s=observation.time_s,
+        box=observation.box,
+        confidence=observation.confidence,
+        quality=observation.quality,
+        logit=logit,
+        reasons=observation.reasons,
+    )
+
+
+def _silent(_: Progress) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,230 @@
+"""Video through PyAV: exact timestamps, exact frames, seeking only where it saves work.
+
+A first pass reads packets without decoding them and gives the presentation time of every frame
+that a full decode would output. Frames are then matched by timestamp, never by counting from a
+seek, so that a wrong index cannot pass off one frame as another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import av.error
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from deepfake_models.color import to_rgb
+from deepfake_models.errors import MediaTooLarge, UndecodableMedia
+from deepfake_models.media import (
+    FailedFrame,
+    Frame,
+    GuardedSource,
+    Orientation,
+    check_indices,
+    check_pixels,
+)
+from deepfake_models.packets import PacketTable, TableBuilder
+from deepfake_models.reader import StreamReader
+from deepfake_models.spec import DecodeLimits
+from deepfake_models.verdict import MediaFacts
+
+PLAIN_CONTAINERS = frozenset({"mov", "matroska"})
+PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores"})
+"""Here one packet is one displayed frame and carries its timestamp, if the file is sound."""
+PLAIN_TRIAL = 3
+OTHER_TRIAL = 24
+"""Frames decoded at first to check that: elsewhere, enough for hidden and paired packets to
+show."""
+
+ASPECT_RANGE = (0.25, 4.0)
+"""Pixel aspect ratios outside are taken for errors of the file."""
+
+FALLBACK_RATE = 25.0
+"""Frames a second of streams that state neither timestamps nor a rate."""
+
+
+class VideoMedia:
+    """An opened video; implements ``media.OpenMedia``.
+
+    Pixels that are not square are resampled in width, since a face would else be distorted. Frames
+    of another size than the first are resampled to its size, so that boxes stay comparable.
+    Interlaced video is not deinterlaced. After an error in the stream the frames that build upon
+    the damaged one, up to the next keyframe, are failed frames.
+    """
+
+    def __init__(self, source: GuardedSource, limits: DecodeLimits) -> None:
+        self._source = source
+        self._limits = limits
+        self._call = 0
+        self._reader = StreamReader(source, limits)
+        try:
+            self._scan()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._call += 1
+        self._reader.close()
+
+    def _scan(self) -> None:
+        """Build the table of frames, decoding only the first few."""
+        reader, limits = self._reader, self._limits
+        stream = reader.stream
+        if stream.width and stream.height:
+            check_pixels(stream.width, stream.height, limits)
+        codec = stream.codec_context.codec.name
+        plain = codec in PLAIN_CODECS and reader.container_format in PLAIN_CONTAINERS
+        trial_frames = PLAIN_TRIAL if plain else OTHER_TRIAL
+        table, trial, first = TableBuilder(codec), list[int | None](), None
+        sound = True
+        while (packet := reader.next_packet()) is not None:
+            if packet.size:
+                table.add(packet)
+                if len(table) > limits.max_frames:
+                    raise MediaTooLarge(f"the limit is {limits.max_frames} frames")
+            if first is None or len(trial) < trial_frames:
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    self._source.check()
+                    frames, sound = [], False
+                for frame in frames:
+                    first = first or frame
+                    trial.append(frame.pts)
+        if first is None:
+            raise UndecodableMedia("no frame of the video can be decoded")
+        self._read_shape(first)
+        self._table: PacketTable | None = table.build(
+            stream,
+            trial,
+            trust_damaged=plain,
+            sound=sound,
+            indexed=reader.container_format == "mov",
+            max_frames=limits.max_frames,
+        )
+        if self._table is None:
+            self._pts = self._decode_all()
+        else:
+            self._pts = self._table.pts
+        self._set_times(table)
+
+    def _read_shape(self, frame: VideoFrame) -> None:
+        check_pixels(frame.width, frame.height, self._limits)
+        aspect = self._reader.stream.sample_aspect_ratio
+        width = frame.width
+        if aspect and aspect != 1 and ASPECT_RANGE[0] <= aspect <= ASPECT_RANGE[1]:
+            width = max(1, round(width * aspect))
+        check_pixels(width, frame.height, self._limits)
+        self._size = (width, frame.height)
+        self._orientation = orientation_of(frame)
+
+    def _set_times(self, table: TableBuilder) -> None:
+        pts, stream = self._pts, self._reader.stream
+        base = stream.time_base
+        rate = float(stream.guessed_rate or stream.average_rate or FALLBACK_RATE)
+        if not 0.1 <= rate <= 1000.0:
+            rate = FALLBACK_RATE
+        if pts is None or not base:
+            count = self._count if pts is None else len(pts)
+            self.times = np.arange(count) / rate
+        else:
+            self.times = (pts - pts[0]) * float(base)
+        last = float(table.last_duration * base) if base else 0.0
+        duration = float(self.times[-1]) + (last if 0 < last < 60.0 else 1.0 / rate)
+        if duration > self._limits.max_duration_s:
+            raise MediaTooLarge(
+                f"the video lasts {duration:.0f} s; the limit is {self._limits.max_duration_s:.0f}"
+            )
+        width, height = self._size
+        if self._orientation.transposed:
+            width, height = height, width
+        self.facts = MediaFacts(
+            "video", width, height, duration, len(self.times), self._orientation.rotation
+        )
+
+    def _decode_all(self) -> NDArray[np.int64] | None:
+        """Timestamps of what a full decode outputs, for files whose packets cannot be trusted.
+
+        None if the decoder states none. Timestamps that step back are held at the latest one.
+        """
+        self._reader.open()
+        found: list[int | None] = []
+        while (packet := self._reader.next_packet()) is not None:
+            found.extend(frame.pts for frame in self._reader.decode(packet))
+            if len(found) > self._limits.max_frames:
+                raise MediaTooLarge(f"the limit is {self._limits.max_frames} frames")
+        if not found:
+            raise UndecodableMedia("no frame of the video can be decoded")
+        self._count = len(found)
+        if any(pts is None for pts in found):
+            return None
+        return np.maximum.accumulate(np.array(found, dtype=np.int64))
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+        """See ``OpenMedia.frames``."""
+        wanted = check_indices(indices, len(self.times))
+        self._call += 1
+        return self._frames(wanted, self._call)
+
+    def _frames(self, wanted: list[int], call: int) -> Iterator[Frame | FailedFrame]:
+        if not wanted:
+            return
+        if self._table is None:
+            found = self._reader.by_order(wanted)
+        else:
+            found = self._reader.by_time(self._table, wanted)
+        while True:
+            if call != self._call:
+                raise ValueError("another iteration over this media has begun, or it was closed")
+            index, frame = next(found, (None, None))
+            if index is None:
+                return
+            time = float(self.times[index])
+            pixels = self._pixels(frame) if frame is not None else None
+            if pixels is None:
+                yield FailedFrame(index, time, "the frame could not be decoded intact")
+            else:
+                yield Frame(index, time, pixels)
+
+    def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8] | None:
+        if frame.width * frame.height > self._limits.max_pixels:
+            return None
+        try:
+            return self._orientation.apply(to_rgb(frame, *self._size))
+        except (av.error.FFmpegError, ValueError, MemoryError):
+            return None
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """How ``frame`` is to be turned, from the display matrix that its container gave it."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        turns = round(-frame.rotation / 90) % 4
+        matrix = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][turns]
+    return Orientation.from_matrix(*matrix)
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[float, float, float, float] | None:
+    try:
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know a type of side data that FFmpeg attached
+        return None
+    if side_data is None:
+        return None
+    values = np.frombuffer(bytes(side_data), dtype=np.int32)  # type: ignore[call-overload]
+    return float(values[0]), float(values[1]), float(values[3]), float(values[4])

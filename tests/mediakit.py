@@ -1,0 +1,228 @@
+"""Test media made on the fly from pictures that scikit-image and matplotlib carry."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import matplotlib.cbook
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+
+@cache
+def _astronaut() -> Pixels:
+    from skimage import data
+
+    return np.asarray(data.astronaut(), dtype=np.uint8)
+
+
+def astronaut() -> Pixels:
+    """Eileen Collins: uint8 RGB, shape (512, 512, 3); one face near (x 225, y 115)."""
+    return _astronaut().copy()
+
+
+@cache
+def _grace_hopper() -> Pixels:
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        return np.asarray(Image.open(file).convert("RGB"))
+
+
+def grace_hopper() -> Pixels:
+    """Grace Hopper: uint8 RGB, shape (600, 512, 3); one face near (x 265, y 165)."""
+    return _grace_hopper().copy()
+
+
+def resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """``pixels`` resampled to ``width`` by ``height``."""
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def panning(
+    count: int, width: int = 160, height: int = 128, portrait: Pixels | None = None
+) -> list[Pixels]:
+    """``count`` frames of a portrait that drifts and comes nearer: no two are alike."""
+    image = Image.fromarray(astronaut() if portrait is None else portrait)
+    frames = []
+    for k in range(count):
+        phase = k / max(count - 1, 1)
+        side = 360 - 120 * phase
+        left, top = 60 + 40 * np.sin(7 * phase), 20 + 30 * phase
+        box = (left, top, left + side, top + side * height / width)
+        frames.append(np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=box)))
+    return frames
+
+
+def still_clip(portrait: Pixels, count: int) -> list[Pixels]:
+    """``count`` times the same picture."""
+    return [portrait] * count
+
+
+def encode(
+    frames: Iterable[Pixels],
+    *,
+    codec: str = "libx264",
+    container: str = "mp4",
+    rate: int = 25,
+    pts: Sequence[int] | None = None,
+    pix_fmt: str = "yuv420p",
+    gop: int = 12,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
+    color: tuple[int, int, int, int] | None = None,
+    sound: bool = False,
+) -> bytes:
+    """A video file of RGB ``frames`` of one size.
+
+    ``pts``: timestamps in 1/1000 s instead of a constant ``rate``. ``aspect``: of a pixel.
+    ``color``: primaries, transfer, matrix and range as in ITU-T H.273 (range: 1 limited, 2 full).
+    """
+    frames = list(frames)
+    height, width, _ = frames[0].shape
+    # A file, since moving the index to the front makes FFmpeg open its output again.
+    with (
+        tempfile.NamedTemporaryFile() as file,
+        av.open(file.name, "w", format=container, container_options=container_options) as out,
+    ):
+        stream: Any = out.add_stream(codec, rate=rate, options={"threads": "1", **(options or {})})
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.gop_size = gop
+        context = stream.codec_context
+        context.thread_count = 1
+        time_base = Fraction(1, 1000) if pts is not None else Fraction(1, rate)
+        context.time_base = time_base
+        if aspect is not None:
+            context.sample_aspect_ratio = aspect
+        if color is not None:
+            (context.color_primaries, context.color_trc) = color[:2]
+            (context.colorspace, context.color_range) = color[2:]
+        audio: Any = out.add_stream("aac", rate=48000) if sound else None
+        for k, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            if color is not None:
+                frame = frame.reformat(
+                    format=pix_fmt,
+                    dst_colorspace={1: 1, 5: 5, 6: 5, 9: 9}.get(color[2], 5),
+                    dst_color_range=color[3],
+                )
+                frame.color_primaries, frame.color_trc = color[:2]
+            frame.pts = k if pts is None else pts[k]
+            frame.time_base = time_base
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        if audio is not None:
+            _tone(out, audio, "aac", seconds=len(frames) / rate)
+        out.close()
+        return Path(file.name).read_bytes()
+
+
+def sound_only(container: str = "mp4", cover: Pixels | None = None) -> bytes:
+    """A second of sound, with ``cover`` as attached picture (mp3 only)."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as out:
+        codec = {"mp4": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le"}[container]
+        stream: Any = out.add_stream(codec, rate=48000)
+        stream.layout = "mono"
+        _tone(out, stream, codec, seconds=1.0)
+    data = buffer.getvalue()
+    return _id3_cover(cover) + data if cover is not None else data
+
+
+def _tone(out: Any, stream: Any, codec: str, seconds: float) -> None:
+    sample_format = {"aac": "fltp", "libmp3lame": "fltp", "pcm_s16le": "s16"}[codec]
+    resampler = av.AudioResampler(format=sample_format, layout="mono", rate=48000)
+    wave = (0.1 * np.sin(np.arange(int(48000 * seconds)) * 0.06)).astype(np.float32)
+    for start in range(0, len(wave), 1152):
+        frame = av.AudioFrame.from_ndarray(
+            wave[None, start : start + 1152], format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 48000, start
+        for resampled in resampler.resample(frame):
+            out.mux(stream.encode(resampled))
+    out.mux(stream.encode(None))
+
+
+def _id3_cover(cover: Pixels) -> bytes:
+    """An ID3v2.3 tag with an attached picture (APIC) frame."""
+    body = b"\0image/jpeg\0\x03\0" + picture(cover, "JPEG")
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = len(frame)
+    packed = bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x03\0\0" + packed + frame
+
+
+def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """``mp4`` with the upper left (a, b, c, d) of its first track's display matrix replaced."""
+    at = mp4.index(b"tkhd") + 4
+    start = at + (52 if mp4[at] == 1 else 40)
+    values = [v << 16 for v in matrix]
+    words = [values[0], values[1], 0, values[2], values[3], 0, 0, 0, 1 << 30]
+    encoded = b"".join(w.to_bytes(4, "big", signed=True) for w in words)
+    return mp4[:start] + encoded + mp4[start + 36 :]
+
+
+def decode_all(data: bytes) -> Iterator[av.VideoFrame]:
+    """Every frame that a plain sequential decode of ``data`` outputs."""
+    with av.open(io.BytesIO(data)) as container:
+        yield from container.decode(video=0)
+
+
+def picture(pixels: Pixels | Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
+    """A picture file; ``options`` as of ``PIL.Image.Image.save``."""
+    buffer = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def animation(frames: Sequence[Pixels], format: str, durations: Sequence[int]) -> bytes:  # noqa: A002
+    """An animated picture; ``durations`` in milliseconds."""
+    images = [Image.fromarray(f) for f in frames]
+    return picture(
+        images[0],
+        format,
+        save_all=True,
+        append_images=images[1:],
+        duration=list(durations),
+        loop=0,
+        **({"lossless": True} if format == "WEBP" else {}),
+    )
+
+
+class CountingFile(io.BytesIO):
+    """A file in memory that counts the bytes read from it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.bytes_read += len(data)
+        return data
+
+
+class BrokenFile(io.BytesIO):
+    """A file whose reads fail once ``after`` bytes have been read."""
+
+    def __init__(self, data: bytes, after: int, error: Exception | None = None) -> None:
+        super().__init__(data)
+        self._left = after
+        self._error = error or OSError("the disk is gone")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._left <= 0:
+            raise self._error
+        data = super().read(size)
+        self._left -= len(data)
+        return data

@@ -1,0 +1,716 @@
+"""One contract for both decoders, hostile input, and what only the decoder process does."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mediakit
+from deepfake_models import process_decoder, wire
+from deepfake_models.decode_worker import RemoteFile
+from deepfake_models.decoding import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.errors import (
+    DecoderFailed,
+    MediaTooLarge,
+    NoVisualStream,
+    UndecodableMedia,
+    UnreadableMedia,
+)
+from deepfake_models.media import Frame
+from deepfake_models.spec import DecodeLimits
+
+LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=3600, timeout_s=60)
+
+
+@pytest.fixture(scope="module", params=[InProcessDecoder, ProcessDecoder])
+def decoder(request: pytest.FixtureRequest) -> Iterator[Decoder]:
+    made: Decoder = request.param(LIMITS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessDecoder]:
+    made = ProcessDecoder(LIMITS, workers=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def video() -> bytes:
+    return mediakit.encode(mediakit.panning(50), gop=10, sound=True)
+
+
+def refused(decoder: Decoder, data: bytes, error: type[Exception]) -> str:
+    with pytest.raises(error) as caught, decoder.open(io.BytesIO(data)) as media:
+        list(media.frames(range(min(len(media.times), 3))))
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+def noise(count: int, side: int) -> list[np.ndarray]:
+    """Frames that no codec makes small."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 255, (side, side, 3), np.uint8) for _ in range(count)]
+
+
+def child_of(decoder: ProcessDecoder) -> Any:
+    (child,) = decoder._children
+    return child
+
+
+# -- contract --------------------------------------------------------------------------------
+
+
+def test_video(decoder: Decoder, video: bytes) -> None:
+    with decoder.open(io.BytesIO(video)) as media:
+        assert media.facts.to_json() == {
+            "kind": "video",
+            "width": 160,
+            "height": 128,
+            "duration_s": 2.0,
+            "frames": 50,
+            "rotation": 0,
+        }
+        np.testing.assert_allclose(media.times, np.arange(50) / 25, atol=1e-9)
+        assert media.times.dtype == np.float64
+        for indices in ([0, 13, 49], [5, 6], []):
+            results = list(media.frames(indices))
+            assert [r.index for r in results] == indices
+            for result in results:
+                assert isinstance(result, Frame)
+                assert result.time_s == media.times[result.index]
+                assert result.pixels.shape == (128, 160, 3)
+                assert result.pixels.dtype == np.uint8
+                assert result.pixels.flags.writeable
+                assert result.pixels.flags.c_contiguous
+
+
+def test_both_decoders_give_the_same(process: ProcessDecoder, video: bytes) -> None:
+    picture = mediakit.picture(mediakit.grace_hopper(), "JPEG")
+    for data in (video, picture):
+        with (
+            process.open(io.BytesIO(data)) as far,
+            InProcessDecoder(LIMITS).open(io.BytesIO(data)) as near,
+        ):
+            assert far.facts == near.facts
+            np.testing.assert_array_equal(far.times, near.times)
+            indices = range(0, len(far.times), 7)
+            for a, b in zip(far.frames(indices), near.frames(indices), strict=True):
+                assert isinstance(a, Frame)
+                assert isinstance(b, Frame)
+                assert a.time_s == b.time_s
+                np.testing.assert_array_equal(a.pixels, b.pixels)
+
+
+def test_picture(decoder: Decoder) -> None:
+    with decoder.open(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))) as media:
+        assert media.facts.kind == "image"
+        assert media.times.tolist() == [0.0]
+        (frame,) = media.frames([0])
+        assert isinstance(frame, Frame)
+        np.testing.assert_array_equal(frame.pixels, mediakit.astronaut())
+
+
+def test_wrong_indices(decoder: Decoder, video: bytes) -> None:
+    with decoder.open(io.BytesIO(video)) as media:
+        for indices in ([50], [-1], [3, 3], [4, 2]):
+            with pytest.raises(ValueError, match="indices"):
+                media.frames(indices)
+
+
+def test_an_iteration_may_be_abandoned(decoder: Decoder, video: bytes) -> None:
+    for _ in range(3):
+        with decoder.open(io.BytesIO(video)) as media:
+            iterator = media.frames(range(50))
+            next(iterator)
+            next(iterator)
+        with pytest.raises(ValueError, match="closed"):
+            next(iterator)
+    with decoder.open(io.BytesIO(video)) as media:
+        next(media.frames(range(50)))
+        assert [r.index for r in media.frames([1, 2])] == [1, 2]
+
+
+def test_an_error_of_the_user_leaves_the_decoder_usable(decoder: Decoder, video: bytes) -> None:
+    def use() -> None:
+        with decoder.open(io.BytesIO(video)) as media:
+            next(media.frames([1, 2, 3]))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    with decoder.open(io.BytesIO(video)) as media:
+        assert len(list(media.frames([0]))) == 1
+
+
+def test_threads(decoder: Decoder, video: bytes) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(3):
+                with decoder.open(io.BytesIO(video)) as media:
+                    assert len([*media.frames([0, 20, 40])]) == 3
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def test_the_source_fails_at_once(decoder: Decoder, video: bytes) -> None:
+    with (
+        pytest.raises(UnreadableMedia),
+        decoder.open(mediakit.BrokenFile(video, after=0)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["video", "picture"])
+def test_the_source_fails_on_the_way(decoder: Decoder, kind: str) -> None:
+    if kind == "video":
+        data = mediakit.encode(noise(60, 256), gop=5, options={"crf": "5"})
+        assert len(data) > 3 * wire.MAX_READ_BYTES
+    else:
+        data = mediakit.picture(noise(1, 900)[0], "PNG")
+    source = mediakit.BrokenFile(data, after=200_000)
+    with pytest.raises(UnreadableMedia), decoder.open(source) as media:
+        list(media.frames(range(len(media.times))))
+    with decoder.open(io.BytesIO(data)) as media:
+        assert len(list(media.frames([0]))) == 1
+
+
+def test_what_else_the_source_raises_comes_through(decoder: Decoder, video: bytes) -> None:
+    class Tampered(Exception):
+        pass
+
+    source = mediakit.BrokenFile(video, after=0, error=Tampered("block 7"))
+    with pytest.raises(Tampered, match="block 7"), decoder.open(source):
+        pass
+
+
+def test_short_reads(decoder: Decoder, video: bytes) -> None:
+    class Dribble(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size, 777) if size and size > 0 else size)
+
+    with decoder.open(Dribble(video)) as media:
+        assert isinstance(next(media.frames([49])), Frame)
+
+
+# -- hostile input ---------------------------------------------------------------------------
+
+M3U8 = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{path}\n#EXT-X-ENDLIST\n"
+CONCAT = "ffconcat version 1.0\nfile {path}\n"
+SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"
+DASH = """<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{path}</BaseURL></MPD>"""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"This is a text that somebody has named film.mp4.\n" * 100,
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF89a",
+        b"RIFF\0\0\0\0WEBP",
+        b"BM\0\0\0\0\0\0\0\0",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\0\0\0\x18ftypavif\0\0\0\0mif1avif",
+        b"\0\0\0\x18ftypisom\0\0\0\0isommp42",
+        b"II*\0\x08\0\0\0\xff\xff",
+        b"\x1aE\xdf\xa3" + b"\xff" * 100,
+        np.random.default_rng(1).bytes(5000),
+    ],
+    ids=lambda d: repr(d[:12]),
+)
+def test_no_media(decoder: Decoder, data: bytes) -> None:
+    refused(decoder, data, UndecodableMedia)
+
+
+@pytest.mark.parametrize("text", [M3U8, CONCAT, SDP, DASH], ids=["m3u8", "concat", "sdp", "dash"])
+def test_files_that_name_other_files(
+    decoder: Decoder, text: str, video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by content nor by the name of the source may FFmpeg be led to open another file."""
+    target = tmp_path / "target.mp4"
+    os.mkfifo(target)  # whoever opened it would wait until the test's limit
+    monkeypatch.chdir(tmp_path)
+
+    class Named(io.BytesIO):
+        name = "playlist.m3u8"
+
+    for path in (target, target.name, f"file:{target}", f"concat:{target}"):
+        with (
+            pytest.raises(UndecodableMedia),
+            decoder.open(Named(text.format(path=path).encode())),
+        ):
+            pass
+
+
+def test_a_name_decides_nothing(decoder: Decoder, video: bytes) -> None:
+    class Named(io.BytesIO):
+        name = "frame%03d.png"
+
+    with decoder.open(Named(video)) as media:
+        assert media.facts.kind == "video"
+
+
+@pytest.mark.parametrize("container", ["mp4", "mp3", "wav"])
+def test_sound_alone(decoder: Decoder, container: str) -> None:
+    refused(decoder, mediakit.sound_only(container), NoVisualStream)
+
+
+def test_cover_art_is_no_video(decoder: Decoder) -> None:
+    refused(decoder, mediakit.sound_only("mp3", cover=mediakit.astronaut()), NoVisualStream)
+
+
+def test_one_pixel(decoder: Decoder) -> None:
+    data = mediakit.picture(np.zeros((1, 1, 3), np.uint8), "PNG")
+    with decoder.open(io.BytesIO(data)) as media:
+        (frame,) = media.frames([0])
+        assert isinstance(frame, Frame)
+        assert frame.pixels.shape == (1, 1, 3)
+
+
+def huge_png(side: int) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        check = zlib.crc32(name + body)
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", check)
+
+    packer = zlib.compressobj(9)
+    row = b"\0" * (side // 8 + 2)
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
+    data = huge_png(30_000)
+    assert len(data) < 200_000
+    started = time.monotonic()
+    message = refused(decoder, data, MediaTooLarge)
+    assert "30000 x 30000 = 900000000" in message
+    assert "2000000" in message
+    assert time.monotonic() - started < 2
+
+
+def test_a_picture_between_pillows_limits_does_not_warn() -> None:
+    """Pillow warns from 89 million pixels on and raises from 179 million on."""
+    limits = DecodeLimits(max_pixels=120_000_000)
+    with InProcessDecoder(limits).open(io.BytesIO(huge_png(10_000))) as media:
+        assert media.facts.width == 10_000
+
+
+def test_a_gif_with_very_many_frames(decoder: Decoder) -> None:
+    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
+    frame = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
+    started = time.monotonic()
+    assert "2000 frames" in refused(decoder, head + frame * 100_000 + b";", MediaTooLarge)
+    assert time.monotonic() - started < 30
+    with decoder.open(io.BytesIO(head + frame * 1000 + b";")) as media:
+        assert len(media.times) == 1000
+
+
+def test_a_container_that_claims_huge_frames(decoder: Decoder) -> None:
+    """Uncompressed video: nothing but the container's header states the size."""
+    data = mediakit.encode(
+        mediakit.panning(3, 32, 32), codec="rawvideo", container="mov", pix_fmt="rgb24"
+    )
+    at = data.index(b"raw ", data.index(b"stsd")) + 4 + 24
+    assert struct.unpack(">HH", data[at : at + 4]) == (32, 32)
+    with decoder.open(io.BytesIO(data)) as media:
+        assert media.facts.width == 32
+    large = data[:at] + struct.pack(">HH", 2000, 2000) + data[at + 4 :]
+    assert "2000 x 2000 = 4000000" in refused(decoder, large, MediaTooLarge)
+    absurd = data[:at] + struct.pack(">HH", 60_000, 60_000) + data[at + 4 :]
+    refused(decoder, absurd, UndecodableMedia)
+
+
+def test_frames_that_are_too_large(decoder: Decoder) -> None:
+    data = mediakit.encode(mediakit.panning(2, 1920, 1088), options={"preset": "ultrafast"})
+    assert "1920 x 1088" in refused(decoder, data, MediaTooLarge)
+
+
+def test_frames_that_grow_are_failed_frames() -> None:
+    """A transport stream whose second half has a frame size above the limit."""
+    small = mediakit.encode(mediakit.panning(10), container="mpegts", gop=5)
+    large = mediakit.encode(mediakit.panning(10, 640, 512), container="mpegts", gop=5)
+    limits = DecodeLimits(max_pixels=100_000)
+    with InProcessDecoder(limits).open(io.BytesIO(small + large)) as media:
+        results = list(media.frames(range(len(media.times))))
+    frames = [r for r in results if isinstance(r, Frame)]
+    assert len(frames) >= 5
+    assert {f.pixels.shape for f in frames} == {(128, 160, 3)}
+
+
+def test_too_many_frames_and_too_long(decoder: Decoder) -> None:
+    many = mediakit.encode(mediakit.panning(1, 16, 16) * 2100, codec="mpeg4")
+    assert "2000 frames" in refused(decoder, many, MediaTooLarge)
+    long = mediakit.encode(mediakit.panning(2, 16, 16), codec="mpeg4", pts=[0, 4_000_000])
+    assert "limit is 3600" in refused(decoder, long, MediaTooLarge)
+
+
+# -- the decoder process ---------------------------------------------------------------------
+
+
+def test_children_are_kept(process: ProcessDecoder, video: bytes) -> None:
+    pids = set()
+    for _ in range(3):
+        with process.open(io.BytesIO(video)) as media:
+            list(media.frames([0]))
+            pids.add(child_of(process).pid)
+    refused(process, b"nonsense", UndecodableMedia)
+    pids.add(child_of(process).pid)
+    assert len(pids) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_costs_one_item(
+    process: ProcessDecoder, video: bytes, number: int
+) -> None:
+    with process.open(io.BytesIO(video)) as media:
+        iterator = media.frames(range(50))
+        next(iterator)
+        os.kill(child_of(process).pid, number)
+        with pytest.raises(DecoderFailed):
+            list(iterator)
+    with process.open(io.BytesIO(video)) as media:
+        assert len(list(media.frames([0, 1]))) == 2
+
+
+def test_a_child_that_dies_while_idle_is_replaced(process: ProcessDecoder, video: bytes) -> None:
+    with process.open(io.BytesIO(video)):
+        pass
+    child = child_of(process)
+    os.kill(child.pid, signal.SIGKILL)
+    child._process.wait()
+    with process.open(io.BytesIO(video)) as media:
+        assert len(list(media.frames([0]))) == 1
+
+
+def test_a_child_that_hangs_is_ended(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
+    try:
+        with decoder.open(io.BytesIO(video)):
+            pass
+        started = time.monotonic()
+        with decoder.open(io.BytesIO(video)) as media:
+            os.kill(child_of(decoder).pid, signal.SIGSTOP)
+            with pytest.raises(DecoderFailed):
+                list(media.frames(range(50)))
+        assert time.monotonic() - started < 10
+        with decoder.open(io.BytesIO(video)) as media:
+            assert len(list(media.frames([0]))) == 1
+    finally:
+        decoder.close()
+
+
+def test_time_spent_by_the_user_does_not_count(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
+    try:
+        with decoder.open(io.BytesIO(video)) as media:
+            for number, _ in enumerate(media.frames([0, 10, 20])):
+                time.sleep(0.6 if number < 2 else 0)
+    finally:
+        decoder.close()
+
+
+def test_after_closing(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    with decoder.open(io.BytesIO(video)):
+        child = child_of(decoder)
+    decoder.close()
+    assert child._process.poll() is not None
+    with pytest.raises(DecoderFailed, match="closed"), decoder.open(io.BytesIO(video)):
+        pass
+
+
+def test_closing_while_an_item_is_open(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    with decoder.open(io.BytesIO(video)) as media:
+        decoder.close()
+        with pytest.raises(DecoderFailed):
+            list(media.frames([0, 1]))
+
+
+def test_the_child_reads_only_what_it_needs(process: ProcessDecoder) -> None:
+    data = mediakit.encode(noise(150, 256), gop=5, options={"crf": "8", "preset": "ultrafast"})
+    assert len(data) > 10 * wire.MAX_READ_BYTES
+    source = mediakit.CountingFile(data)
+    with process.open(source) as media:
+        list(media.frames([0]))
+        once = source.bytes_read
+        list(media.frames([149]))
+    assert source.bytes_read - once < 6 * wire.MAX_READ_BYTES
+
+
+def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
+    with process.open(io.BytesIO(video)):
+        pid = child_of(process).pid
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        rows = {line[:25].strip(): line[25:].split()[:2] for line in limits[1:]}
+        assert rows["Max core file size"] == ["0", "0"]
+        assert rows["Max file size"] == ["0", "0"]
+        assert int(rows["Max address space"][1]) == 6 << 30
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        names = {entry.split(b"=")[0] for entry in environment if entry}
+        assert names <= {
+            b"PYTHONPATH", b"LC_ALL", b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS"
+        }  # fmt: skip
+        # Three standard streams to nowhere and the socket: no file of the parent's.
+        targets = [str(f.readlink()) for f in Path(f"/proc/{pid}/fd").iterdir()]
+        assert {t for t in targets if t.startswith("/")} == {"/dev/null"}
+        assert sum(t.startswith("socket:") for t in targets) == 1
+
+
+PARENT = """
+import io, sys, time
+import mediakit
+from deepfake_models.decoding import ProcessDecoder
+decoder = ProcessDecoder(workers=1)
+data = mediakit.encode(mediakit.panning(10))
+with decoder.open(io.BytesIO(data)) as media:
+    next(media.frames([0, 1]))
+    (child,) = decoder._children
+    if sys.argv[1] == "open":
+        print(child.pid, flush=True)
+        time.sleep(60)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("state", ["open", "idle", "stuck"])
+def test_the_child_ends_with_its_parent(state: str) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT), "open" if state == "stuck" else state],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+    if state == "stuck":
+        os.kill(pid, signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    if state == "stuck":
+        os.kill(pid, signal.SIGCONT)
+    deadline = time.monotonic() + 10
+    while running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_decoder_that_is_forgotten_ends_its_children(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    with decoder.open(io.BytesIO(video)):
+        child = child_of(decoder)
+    del decoder
+    assert child._process.poll() is not None
+
+
+def test_workers_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="workers"):
+        ProcessDecoder(workers=0)
+
+
+# -- a child that has been taken over --------------------------------------------------------
+
+OPENED = {
+    "op": "opened",
+    "frames": 2,
+    "facts": {
+        "kind": "video", "width": 4, "height": 2, "duration_s": 1.0, "frames": 2, "rotation": 0
+    },
+}  # fmt: skip
+TIMES = struct.pack("<2d", 0.0, 0.5)
+FRAME = {"op": "frame", "index": 0, "height": 2, "width": 4}
+
+
+class Impostor:
+    """Stands in for a child: says what it was told to say, whatever is asked."""
+
+    def __init__(self, script: list[Any]) -> None:
+        import socket
+        from multiprocessing.connection import Connection
+
+        ours, theirs = socket.socketpair()
+        self.connection = Connection(ours.detach())
+        self.theirs = Connection(theirs.detach())
+        for item in script:
+            if isinstance(item, dict):
+                wire.send(self.theirs, item)
+            elif isinstance(item, bytes):
+                self.theirs.send_bytes(item)
+            else:
+                item(self.theirs)
+        self.broken = False
+        self._lock = threading.Lock()
+
+    exchange = process_decoder._Child.exchange
+
+    def kill(self) -> None:
+        with self._lock:  # as a process may be killed by two threads at once
+            self.broken = True
+            self.theirs.close()
+
+
+def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor, Any]:
+    child = Impostor(script)
+    source = process_decoder.GuardedSource(io.BytesIO(b"0123456789"))
+    media = process_decoder._RemoteMedia(child, source, limits)  # type: ignore[arg-type]
+    return child, list(media.frames([0]))
+
+
+def test_the_impostor_is_believed_when_it_tells_the_truth() -> None:
+    _, frames = converse([OPENED, b"D" + TIMES, FRAME, b"D" + bytes(range(24))])
+    assert frames[0].pixels[1, 3].tolist() == [21, 22, 23]
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    return {**OPENED, "facts": {**OPENED["facts"], **changes}}  # type: ignore[dict-item]
+
+
+def raw_length(length: int) -> Callable[[Any], None]:
+    def send(connection: Any) -> None:
+        os.write(connection.fileno(), struct.pack("!i", -1) + struct.pack("!Q", length))
+
+    return send
+
+
+GOOD = [OPENED, b"D" + TIMES]
+LIES: dict[str, list[Any]] = {
+    "no json": [b"J{"],
+    "deep json": [b"J" + b"[" * 10_000],
+    "no object": [b"J[]"],
+    "unknown op": [{"op": "hello"}],
+    "pickle": [b"\x80\x04N."],
+    "endless header": [b"J" + b" " * 100_000],
+    "length of 2^62": [raw_length(1 << 62)],
+    "kind": [facts(kind="program"), b"D" + TIMES],
+    "width as text": [facts(width="4"), b"D" + TIMES],
+    "width as truth": [facts(width=True), b"D" + TIMES],
+    "no area": [facts(width=0), b"D" + TIMES],
+    "area over the limit": [facts(width=2000, height=2000), b"D" + TIMES],
+    "rotation": [facts(rotation=45), b"D" + TIMES],
+    "infinite duration": [b'J{"op":"opened","frames":2,"facts":{"kind":"video","width":4,'
+                          b'"height":2,"duration_s":Infinity,"rotation":0}}', b"D" + TIMES],
+    "huge integer": [facts(duration_s=10**400), b"D" + TIMES],
+    "more frames than allowed": [{**OPENED, "frames": 1 << 40}],
+    "image with two frames": [facts(kind="image"), b"D" + TIMES],
+    "times too short": [OPENED, b"D" + TIMES[:8]],
+    "times too long": [OPENED, b"D" + TIMES * 2],
+    "times fall": [OPENED, b"D" + struct.pack("<2d", 0.0, -1.0)],
+    "times not from zero": [OPENED, b"D" + struct.pack("<2d", 1.0, 2.0)],
+    "times not numbers": [OPENED, b"D" + struct.pack("<2d", 0.0, float("nan"))],
+    "times as text": [OPENED, b"J" + TIMES],
+    "another index": [*GOOD, {**FRAME, "index": 1}, b"D" + bytes(24)],
+    "another size": [*GOOD, {**FRAME, "height": 3}, b"D" + bytes(36)],
+    "too few pixels": [*GOOD, FRAME, b"D" + bytes(23)],
+    "too many pixels": [*GOOD, FRAME, b"D" + bytes(25)],
+    "failed, of another index": [*GOOD, {"op": "failed", "index": 1, "detail": ""}],
+    "failed without detail": [*GOOD, {"op": "failed", "index": 0}],
+    "read before the start": [{"op": "read", "offset": -1, "length": 1}],
+    "read of everything": [{"op": "read", "offset": 0, "length": 1 << 40}],
+    "foreign error": [{"op": "error", "class": "SystemExit", "message": "x"}],
+    "error of no class": [{"op": "error", "class": ["UndecodableMedia"], "message": "x"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", LIES.values(), ids=LIES.keys())
+def test_lies_are_a_failed_decoder(script: list[Any]) -> None:
+    child = None
+    with pytest.raises(DecoderFailed):
+        child, _ = converse(script)
+    assert child is None
+
+
+def test_a_text_from_the_child_is_cut_and_made_printable() -> None:
+    message = "\x1b[31m" + "x" * 1000
+    with pytest.raises(UndecodableMedia) as caught:
+        converse([{"op": "error", "class": "UndecodableMedia", "message": message}])
+    assert len(caught.value.message) == wire.MAX_TEXT
+    assert caught.value.message.isprintable()
+
+
+def test_a_child_that_stops_within_a_message_is_ended() -> None:
+    script = [*GOOD, lambda c: os.write(c.fileno(), struct.pack("!i", 50) + b"J{")]
+    started = time.monotonic()
+    with pytest.raises(DecoderFailed):
+        converse(script, LIMITS.model_copy(update={"timeout_s": 0.5}))
+    assert time.monotonic() - started < 5
+
+
+def test_remote_file_reads_like_a_file() -> None:
+    import socket
+    from multiprocessing.connection import Connection
+
+    data = np.random.default_rng(0).bytes(3 * wire.MAX_READ_BYTES + 17)
+    ours, theirs = socket.socketpair()
+    parent, child = Connection(ours.detach()), Connection(theirs.detach())
+    requests: list[dict[str, Any]] = []
+
+    def answer() -> None:
+        while True:
+            try:
+                request = wire.receive(parent)
+            except EOFError:
+                return
+            requests.append(request)
+            wire.send_data(parent, data[request["offset"] :][: request["length"]])
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    remote, local = RemoteFile(child, len(data)), io.BytesIO(data)
+    draw = np.random.default_rng(5)
+    for _ in range(60):
+        offset, size = int(draw.integers(0, len(data) + 100)), int(draw.integers(0, 1 << 21))
+        assert remote.seek(offset) == local.seek(offset)
+        assert remote.read(size) == local.read(size)
+        assert remote.tell() == offset + len(data[offset : offset + size])
+    assert remote.seek(-5, os.SEEK_END) == len(data) - 5
+    assert remote.read() == data[-5:]
+    with pytest.raises(OSError, match="before the start"):
+        remote.seek(-1)
+    assert len(requests) == 4  # each block once
+    child.close()
+    thread.join()
+    parent.close()
+
+
+def test_pictures_decode_without_pillows_global_limit() -> None:
+    assert Image.MAX_IMAGE_PIXELS is None
