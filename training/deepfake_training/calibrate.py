@@ -1,0 +1,179 @@
+"""Fit calibrations and decision thresholds on held-out predictions, level by level."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from deepfake_eval.metrics import rate
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.calibration import LN10, log_likelihood_ratio
+from deepfake_models.judging import time_weighted_mean
+from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
+from deepfake_training.errors import TrainingError
+
+# Weak regularisation alone: one slope and one intercept need none, but separable scores do.
+_INVERSE_REGULARISATION = 10.0
+_MARGIN = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Held-out values of one level: ``raw`` before calibration, truth 1 = manipulated, groups."""
+
+    raw: NDArray[np.float64]
+    truth: NDArray[np.int64]
+    group: NDArray[np.object_]
+
+
+def _level(frame: pd.DataFrame, column: str) -> Level:
+    return Level(
+        frame[column].to_numpy(np.float64),
+        (frame["label"] == "fake").to_numpy().astype(np.int64),
+        frame["group"].astype(str).to_numpy(object),
+    )
+
+
+def fit_calibration(level: Level, name: str) -> Calibration:
+    """Platt's logistic map (1999), classes weighted to equal prior and groups to equal weight.
+
+    At equal priors the log-odds are the natural-log likelihood ratio. The limit is log10 of one
+    more than the smaller class's number of groups.
+
+    Raises:
+        TrainingError: when a class is missing, or higher values do not mean manipulated.
+    """
+    groups = {}
+    weights = np.zeros(len(level.raw))
+    for truth in (0, 1):
+        mine = level.truth == truth
+        names, codes, sizes = np.unique(level.group[mine], return_inverse=True, return_counts=True)
+        if not len(names):
+            raise TrainingError(f"{name} level: no held-out {'fake' if truth else 'real'} value")
+        groups[truth] = len(names)
+        weights[mine] = 1.0 / (sizes[codes] * len(names))
+    model = LogisticRegression(C=_INVERSE_REGULARISATION)
+    model.fit(level.raw[:, None], level.truth, sample_weight=weights * len(weights) / 2.0)
+    slope = float(model.coef_[0, 0])
+    if slope <= 0.0:
+        raise TrainingError(f"{name} level: higher values do not mean manipulated on held-out data")
+    return Calibration(
+        slope=slope,
+        intercept=float(model.intercept_[0]),
+        limit=math.log10(min(groups.values()) + 1),
+        samples=len(level.raw),
+        groups=len(set(level.group)),
+    )
+
+
+def fit_thresholds(
+    level: Level, calibration: Calibration, *, max_fpr: float, max_miss: float
+) -> LevelThresholds:
+    """Place the two thresholds on calibrated, clipped values, and measure them there.
+
+    ``likely_manipulated`` is the lowest value at which at most ``max_fpr`` of the held-out real
+    values are called manipulated; ``no_manipulation_found`` the highest below which at most
+    ``max_miss`` of the manipulated ones lie, and never above the first.
+    """
+    values = np.array([log_likelihood_ratio(float(r), calibration) for r in level.raw])
+    real, fake = values[level.truth == 0], values[level.truth == 1]
+    allowed = math.floor(max_fpr * len(real))
+    upper = float(np.sort(real)[::-1][allowed]) + _MARGIN
+    # Evidence under 10 to 3 is no ground for a request, whatever the false positives were.
+    upper = max(upper, math.log10(10.0 / 3.0))
+    lower = float(np.sort(fake)[math.floor(max_miss * len(fake))])
+    lower = min(lower, upper)
+    false_positives = rate(real >= upper, level.group[level.truth == 0])
+    found = rate(fake >= upper, level.group[level.truth == 1])
+    missed = rate(fake < lower, level.group[level.truth == 1])
+    return LevelThresholds(
+        likely_manipulated=round(upper, 4),
+        no_manipulation_found=round(lower, 4),
+        false_positive_rate=round(false_positives.value, 4),
+        false_positive_rate_upper=round(false_positives.high, 4),
+        true_positive_rate=round(found.value, 4),
+        miss_rate=round(missed.value, 4),
+    )
+
+
+def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
+    """One row a judged track of a video: labels and ``raw``, its time-weighted mean logit.
+
+    Of a fake video only the main track; of a real one every track.
+    """
+    rows: list[dict[str, Any]] = []
+    videos = faces[(faces["kind"] == "video") & faces["logit"].notna()]
+    for (media, track), part in videos.groupby(["media", "track"], sort=True):
+        first = part.iloc[0]
+        if first["label"] == "fake" and not first["main"]:
+            continue
+        if len(part) < spec.aggregation.min_track_faces:
+            continue
+        ordered = part.sort_values("time_s")
+        raw = time_weighted_mean(
+            ordered["time_s"].tolist(), ordered["logit"].tolist(), spec.sampling.interval_s
+        )
+        rows.append(
+            {
+                "media": media,
+                "track": track,
+                "label": first["label"],
+                "method": first["method"],
+                "dataset": first["dataset"],
+                "group": first["group"],
+                "raw": raw,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    """One row a video: ``raw`` = highest track value less log of the number of tracks."""
+    table = tracks.assign(
+        ratio=[log_likelihood_ratio(r, calibration) * LN10 for r in tracks["raw"]]
+    )
+    grouped = table.groupby("media", sort=True)
+    items = grouped.first()
+    items["raw"] = grouped["ratio"].max() - np.log(grouped.size())
+    return items.reset_index()
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What calibration gives: the two specs, and the tables they were fitted on."""
+
+    calibration: LevelCalibrations
+    thresholds: Thresholds
+    faces: pd.DataFrame
+    tracks: pd.DataFrame
+    items: pd.DataFrame
+
+
+def fit_levels(faces: pd.DataFrame, spec: BundleSpec, *, max_fpr: float, max_miss: float) -> Fitted:
+    """Fit face, track and item level from held-out face predictions (see ``predictions``)."""
+    judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
+    tracks = track_table(faces, spec)
+    if tracks.empty:
+        raise TrainingError("no held-out video track could be judged: calibration needs videos")
+    face = fit_calibration(_level(judged, "logit"), "face")
+    track = fit_calibration(_level(tracks, "raw"), "track")
+    items = item_table(tracks, track)
+    item = fit_calibration(_level(items, "raw"), "item")
+    limits = {"max_fpr": max_fpr, "max_miss": max_miss}
+    return Fitted(
+        LevelCalibrations(face=face, track=track, item=item),
+        Thresholds(
+            face=fit_thresholds(_level(judged, "logit"), face, **limits),
+            track=fit_thresholds(_level(tracks, "raw"), track, **limits),
+            item=fit_thresholds(_level(items, "raw"), item, **limits),
+        ),
+        judged,
+        tracks,
+        items,
+    )

@@ -1,0 +1,148 @@
+"""The model card, filled from measured figures alone (Mitchell et al. 2019, arXiv:1810.03993)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from deepfake_training.config import Config
+
+_SOURCES = """\
+| source | terms |
+| --- | --- |
+| FaceForensics++ (c23) | FaceForensics++ terms of use: non-commercial research, no redistribution |
+| faces of film, talk shows and interviews (the real half of MesoNet's set) | none stated |
+| Kaggle "real and fake face": portraits and Photoshop composites | the page's own |
+| FFHQ | CC BY-NC-SA 4.0 |
+| press and web photographs of celebrities and K-pop artists | none stated |
+| photographs of politicians; FLUX.1-dev pictures with a LoRA a person | MIT (their repositories) |
+| portraits by a generator of the StyleGAN family | none stated |
+| swaps and reenactments published by their methods' repositories and pages | each its own |
+"""
+
+
+def model_card(
+    config: Config, fields: dict[str, Any], reliability: dict[str, Any], items: pd.DataFrame
+) -> str:
+    """Write the card of a bundle with the manifest ``fields``, its table and held-out items."""
+    training = fields["training"]
+    lines = [
+        f"# Model card: {fields['name']} {fields['version']}",
+        "",
+        f"Terms: **{fields['terms']}**. The weights were fitted on data that is licensed for "
+        "non-commercial research. A deployer trains on data it holds rights to: "
+        "`deepfake-train run --config CONFIG --manifest MANIFEST.csv --out DIR`.",
+        "",
+        "## What it does",
+        "",
+        f"`{config.backbone.name}` on a {config.bundle.input.width} px square crop, "
+        f"{config.bundle.crop.scale} times the face box, gives one logit a face: higher = more "
+        "probably manipulated (swapped, reenacted or synthesised). It says nothing on consent, on "
+        "who made it, or on anything outside the face. A score is not proof.",
+        "",
+        "Faces are averaged over time into one value a person (track); the item's value is the "
+        "highest track's less the log of the number of tracks. Each level has its calibration.",
+        "",
+        "## Fitted on",
+        "",
+        f"Folds other than {', '.join(map(str, config.validation_folds))} of a grouped partition; "
+        "no person, film or identity pair is on both sides.",
+        "",
+        _SOURCES,
+        "| source (label) | crops | media | groups | held out: media | groups |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    train, held = training["train"], training["held_out"]
+    for name in sorted({*train, *held}):
+        a, b = train.get(name, {}), held.get(name, {})
+        lines.append(
+            f"| {name} | {a.get('crops', 0)} | {a.get('media', 0)} | {a.get('groups', 0)} "
+            f"| {b.get('media', 0)} | {b.get('groups', 0)} |"
+        )
+    lines += ["", "## Decision thresholds, measured on held-out material", ""]
+    lines += [
+        "| level | likely_manipulated at log10 LR | false positives (95% up to) | found | "
+        "no_manipulation_found below | manipulated below it |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for level, t in fields["thresholds"].items():
+        lines.append(
+            f"| {level} | {t['likely_manipulated']:+.2f} | {t['false_positive_rate']:.1%} "
+            f"({t['false_positive_rate_upper']:.1%}) | {t['true_positive_rate']:.1%} "
+            f"| {t['no_manipulation_found']:+.2f} | {t['miss_rate']:.1%} |"
+        )
+    lines += [
+        "",
+        "The thresholds were placed on the same held-out fold on which they are measured here, so "
+        "these figures are on the hopeful side, and the checkpoint was chosen on it too.",
+    ]
+    for level, title in (("level_track", "Videos, by track"), ("level_face", "Single faces")):
+        lines += ["", f"## {title}, by source", "", *_source_table(reliability[level])]
+    lines += ["", "## Single faces, by face width", "", *_width_table(reliability["level_face"])]
+    lines += ["", "## Held-out items, by verdict", "", *_verdicts(items)]
+    lines += [
+        "",
+        "## Limits",
+        "",
+        "- Methods, tools and people that were not in the fit are found less often than those that "
+        "were: the figures above are for unseen people of *seen* methods.",
+        "- Figures marked * rest on fewer than ten groups and are indicative.",
+        "- Manipulation of a few seconds in a long video is diluted by the mean over time; moments "
+        "that look manipulated keep the item from `no_manipulation_found`, no more.",
+        "- Profile, covered, heavily made-up or filtered faces are scarce in the fit.",
+        f"- Faces narrower than {config.bundle.crop.min_face_px} px are not judged.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _estimate(entry: dict[str, Any] | None) -> str:
+    if entry is None or entry["value"] is None:
+        return "–"
+    star = "*" if entry.get("indicative", entry["groups"] < 10) else ""
+    low, high = entry["low"], entry["high"]
+    span = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{entry['value']:.2f}{star}{span}"
+
+
+def _source_table(level: dict[str, Any]) -> list[str]:
+    rows = [
+        "| source | method | n | groups | called manipulated | AUC |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for e in level["by_source"]:
+        r = e["false_positive_rate"] if e["label"] == "real" else e["true_positive_rate"]
+        rows.append(
+            f"| {e['dataset']} | {e['method']} ({e['label']}) | {r['samples']} | {r['groups']} "
+            f"| {_estimate(r)} | {_estimate(e.get('auc'))} |"
+        )
+    return rows
+
+
+def _width_table(level: dict[str, Any]) -> list[str]:
+    rows = [
+        "| face width, px | false positives | found | AUC |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for e in level["by_face_width"]:
+        low, high = e["face_px"]
+        span = f"{low:.0f} and more" if high is None else f"{low:.0f} to {high:.0f}"
+        rows.append(
+            f"| {span} | {_estimate(e['false_positive_rate'])} "
+            f"| {_estimate(e['true_positive_rate'])} | {_estimate(e.get('auc'))} |"
+        )
+    return rows
+
+
+def _verdicts(items: pd.DataFrame) -> list[str]:
+    unjudged = items[items["score"].isna()]
+    return [
+        f"{len(items)} media were scored through the serving path; {len(unjudged)} could not be "
+        "judged: "
+        + (
+            ", ".join(f"{n} {code}" for code, n in unjudged["reason"].value_counts().items())
+            or "none"
+        )
+        + "."
+    ]

