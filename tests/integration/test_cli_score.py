@@ -1,0 +1,157 @@
+"""``deepfake score`` on real files, with the shipped bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import mediakit
+from deepfake_models.bundle import default_bundle_dir, load_bundle
+from deepfake_service.cli import app
+
+FIELDS = {
+    "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",
+    "frames", "model",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("files")
+    clip = mediakit.encode(mediakit.panning(40, 320, 256))
+    (root / "a-portrait.jpg").write_bytes(mediakit.picture(mediakit.astronaut(), "JPEG"))
+    (root / "b-clip.mp4").write_bytes(clip)
+    (root / "c-cut.mp4").write_bytes(clip[: len(clip) // 3])
+    (root / "d-empty.mp4").write_bytes(b"")
+    (root / "e-text.mp4").write_text("no video at all\n" * 100)
+    (root / "f-sound.mp4").write_bytes(mediakit.sound_only())
+    (root / ".hidden").write_bytes(b"")
+    deeper = root / "g-folder"
+    deeper.mkdir()
+    (deeper / "one.png").write_bytes(mediakit.picture(mediakit.astronaut()[:1, :1], "PNG"))
+    return root
+
+
+def score(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_folder_gives_a_line_a_file_in_order(folder: Path) -> None:
+    result = score(folder, "--json")
+    found = lines(result)
+    assert result.exit_code == 1, result.output
+    assert [Path(f["path"]).name for f in found] == [
+        "a-portrait.jpg", "b-clip.mp4", "c-cut.mp4", "d-empty.mp4", "e-text.mp4", "f-sound.mp4",
+        "one.png",
+    ]  # fmt: skip
+    assert all(set(f) == FIELDS for f in found)
+    by_name = {Path(f["path"]).name: f for f in found}
+    for name, code in {
+        "c-cut.mp4": "undecodable",
+        "d-empty.mp4": "undecodable",
+        "e-text.mp4": "undecodable",
+        "f-sound.mp4": "no_visual_stream",
+    }.items():
+        assert by_name[name]["verdict"] == "unable_to_evaluate"
+        assert by_name[name]["score"] is None
+        assert [r["code"] for r in by_name[name]["reasons"]] == [code]
+        assert len(by_name[name]["sha256"]) == 64
+    assert by_name["one.png"]["verdict"] == "not_applicable"
+    model = load_bundle().model_json()
+    assert all(f["model"] == model for f in found)
+
+
+def test_a_video_is_scored_by_track(folder: Path) -> None:
+    result = score(folder / "b-clip.mp4", "--json", "--faces")
+    (found,) = lines(result)
+    assert result.exit_code == 0
+    assert found["media"] == {
+        "kind": "video", "width": 320, "height": 256, "duration_s": 1.6, "frames": 40,
+        "rotation": 0,
+    }  # fmt: skip
+    assert 0.0 <= found["score"] <= 1.0
+    assert found["frames"]["sampled"] >= 32
+    assert found["frames"]["failed"] == 0
+    (track,) = found["tracks"]
+    assert track["faces"] == len(found["faces"]) >= 30
+    face = found["faces"][0]
+    assert {"time_s", "track", "box", "confidence", "score", "quality", "reasons"} <= set(face)
+    x0, y0, x1, y1 = face["box"]
+    assert 0 <= x0 < x1 <= 320
+    assert y0 < y1
+
+
+def test_exactly_n_frames(folder: Path) -> None:
+    (found,) = lines(score(folder / "b-clip.mp4", "--json", "--faces", "--frames", 5))
+    assert found["frames"]["sampled"] == 5
+    assert [f["time_s"] for f in found["faces"]] == pytest.approx(
+        [0.0, 0.4, 0.8, 1.16, 1.56], abs=0.05
+    )
+
+
+def test_the_same_file_always_gets_the_same_answer(folder: Path) -> None:
+    first, second = (score(folder / "b-clip.mp4", "--json", "--faces").stdout for _ in range(2))
+    assert first == second
+
+
+def test_the_table_is_for_people(folder: Path) -> None:
+    result = score(folder / "a-portrait.jpg", folder / "e-text.mp4")
+    assert result.exit_code == 1
+    assert "unable to evaluate" in result.output
+    assert "not proof" in result.output.replace("\n", " ")
+    assert load_bundle().terms in result.output
+
+
+def test_a_path_that_is_not_there_or_no_file_still_gets_its_line(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    result = score(tmp_path / "absent.mp4", fifo, "--json")
+    assert result.exit_code == 1
+    absent, pipe = lines(result)
+    assert [r["code"] for r in absent["reasons"]] == ["unreadable"]
+    assert [r["code"] for r in pipe["reasons"]] == ["unreadable"]
+    assert absent["sha256"] is pipe["sha256"] is None
+
+
+def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    evil = tmp_path / "\x1b[31m[bold]red\u202egpj.jpg"
+    evil.write_bytes(b"")
+    result = score(evil)
+    assert "\x1b" not in result.output
+    assert "\u202e" not in result.output
+    assert "[bold]" in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["x.jpg", "--frames", "0"], ["x.jpg", "--faces"], ["x.jpg", "--wrong"]]
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    assert score(*arguments).exit_code == 2
+
+
+def test_an_altered_bundle_is_refused_by_name(tmp_path: Path, folder: Path) -> None:
+    for path in default_bundle_dir().iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "rnet.onnx").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\0\1\2\3")
+    done = subprocess.run(
+        [sys.executable, "-m", "deepfake_service", "score", str(folder), "--bundle", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: rnet.onnx:")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,72 @@
+"""The wheel holds the bundle and scores without the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import mediakit
+from deepfake_models.bundle import MANIFEST, default_bundle_dir
+
+ROOT = Path(__file__).parents[2]
+MAX_WHEEL_BYTES = 40 * 1024**2
+"""Small enough to install over a slow line; the model is under half of it."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_four_packages_and_the_bundle(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    listed = json.loads((default_bundle_dir() / MANIFEST).read_text())["files"]
+    for name in (MANIFEST, *listed):
+        assert f"deepfake_models/bundles/default/{name}" in names
+    tops = {n.split("/")[0] for n in names if not n.split("/")[0].endswith(".dist-info")}
+    assert tops == {"deepfake_models", "deepfake_eval", "deepfake_training", "deepfake_service"}
+    for package in tops:
+        assert f"{package}/py.typed" in names
+    assert wheel.stat().st_size < MAX_WHEEL_BYTES
+
+
+def test_the_wheel_scores_a_picture(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (tmp_path / "portrait.jpg").write_bytes(mediakit.picture(mediakit.astronaut(), "JPEG"))
+    done = subprocess.run(
+        [sys.executable, "-m", "deepfake_service", "score", "portrait.jpg", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["score"] is not None
+    where = subprocess.run(
+        [sys.executable, "-c", "import deepfake_models as m; print(m.__file__)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert where.stdout.strip().startswith(str(site))
