@@ -291,10 +291,8 @@ def _without_face(base: Verdict) -> Verdict:
         )
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(reason,))
     examined = counts.sampled - counts.failed
-    reason = Reason(
-        ReasonCode.NO_FACE,
-        f"no face was found in the {examined} {'frame' if examined == 1 else 'frames'} examined",
-    )
+    where = "the one frame" if examined == 1 else f"the {examined} frames"
+    reason = Reason(ReasonCode.NO_FACE, f"no face was found in {where} examined")
     return replace(base, verdict=VerdictCode.NOT_APPLICABLE, reasons=(reason,))
 
 

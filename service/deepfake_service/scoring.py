@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -137,14 +143,14 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
     results = []
     with bar:
         overall = bar.add_task("files", total=len(paths))
-        current = bar.add_task("frames", total=None)
         for path in paths:
-            bar.reset(current, description=clean(path.name)[:40], total=None)
+            current = bar.add_task(clean(path.name)[:40], total=None)
 
-            def advance(progress: Progress) -> None:
-                bar.update(current, completed=progress.done, total=progress.total)
+            def advance(progress: Progress, task: TaskID = current) -> None:
+                bar.update(task, completed=progress.done, total=progress.total)
 
             results.append(score_path(scorer, path, frames, advance))
+            bar.remove_task(current)
             bar.advance(overall)
     console.print(_table(results))
     _print_footer(scorer.bundle, console)

@@ -1,0 +1,86 @@
+"""The shipped bundle: complete, honest about its origin, and the same graph as its maps say."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake_models.bundle import Bundle, default_bundle_dir, load_bundle
+from deepfake_models.classifier import Classifier
+from deepfake_models.session import OnnxSession
+from mediakit import astronaut, resized
+
+MAX_BYTES = 30 * 1024**2
+CONFIG = Path(str(files("deepfake_training"))) / "configs" / "default.toml"
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle()
+
+
+@pytest.fixture(scope="module")
+def classifier(bundle: Bundle) -> Classifier:
+    session = OnnxSession(bundle.graphs["classifier.onnx"], device="cpu", threads=1)
+    return Classifier(session, bundle.spec.input, batch=4)
+
+
+def test_it_was_made_by_the_committed_config(bundle: Bundle) -> None:
+    digest = hashlib.sha256(CONFIG.read_bytes()).hexdigest()
+    assert bundle.spec.training["config_sha256"] == digest
+    assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
+
+
+def test_it_is_small_enough_to_ship() -> None:
+    assert sum(p.stat().st_size for p in default_bundle_dir().iterdir()) < MAX_BYTES
+
+
+def test_its_card_and_its_tables_agree_with_its_thresholds(bundle: Bundle) -> None:
+    assert bundle.terms == "research-only"
+    card = (default_bundle_dir() / "MODEL_CARD.md").read_text()
+    assert "research-only" in card
+    assert "FaceForensics++" in card
+    reliability = bundle.reliability()
+    for level in ("face", "track"):
+        table = reliability[f"level_{level}"]
+        thresholds = getattr(bundle.spec.thresholds, level)
+        assert table["threshold"] == thresholds.likely_manipulated
+        measured = table["overall"]["false_positive_rate"]
+        assert measured["value"] == pytest.approx(thresholds.false_positive_rate, abs=1e-3)
+        assert measured["groups"] >= 10
+
+
+def test_no_threshold_lies_beyond_what_its_level_can_reach(bundle: Bundle) -> None:
+    for level in ("face", "track", "item"):
+        limit = getattr(bundle.spec.calibration, level).limit
+        assert getattr(bundle.spec.thresholds, level).likely_manipulated < limit
+
+
+def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> None:
+    rng = np.random.default_rng(0)
+    portrait = resized(astronaut()[:300, 80:380], 224, 224)
+    noise = rng.integers(0, 256, (8, 224, 224, 3), dtype=np.uint8)
+    crops = np.concatenate([portrait[None], noise])
+    together = classifier.logits(crops)
+    alone = np.concatenate([classifier.logits(c[None]) for c in crops])
+    assert together.shape == (9,)
+    assert np.abs(together - alone).max() < 1e-4
+
+
+def test_the_activation_map_averages_to_the_logit(classifier: Classifier) -> None:
+    crops = resized(astronaut()[:300, 80:380], 224, 224)[None]
+    maps = classifier.activation_maps(crops)
+    assert maps.shape == (1, 7, 7)
+    assert maps.mean() == pytest.approx(float(classifier.logits(crops)[0]), abs=1e-3)
+
+
+def test_no_crops_and_wrong_crops(classifier: Classifier) -> None:
+    assert classifier.logits(np.zeros((0, 224, 224, 3), np.uint8)).shape == (0,)
+    with pytest.raises(ValueError, match="uint8"):
+        classifier.logits(np.zeros((1, 224, 224, 3), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="224"):
+        classifier.logits(np.zeros((1, 112, 112, 3), np.uint8))
