@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from deepfake_models.spec import Calibration
 
@@ -19,6 +20,17 @@ def log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
     """
     value = (calibration.slope * raw + calibration.intercept) / LN10
     return min(max(value, -calibration.limit), calibration.limit)
+
+
+def mean_log_likelihood_ratio(log10_ratios: Sequence[float]) -> float:
+    """Return log10 of the mean of likelihood ratios given as log10; at least one.
+
+    With n people of whom exactly one, each as likely as another, is manipulated if any is, this is
+    the likelihood ratio of "somebody is manipulated".
+    """
+    highest = max(log10_ratios)
+    total = sum(10.0 ** (r - highest) for r in log10_ratios)
+    return highest + math.log10(total / len(log10_ratios))
 
 
 def probability(log10_ratio: float, prior: float) -> float:

@@ -6,7 +6,6 @@ evidence bundle can be judged again from what it states.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import LN10, log_likelihood_ratio, probability
+from deepfake_models.calibration import (
+    LN10,
+    log_likelihood_ratio,
+    mean_log_likelihood_ratio,
+    probability,
+)
 from deepfake_models.spec import Calibration, LevelThresholds
 from deepfake_models.tracks import FrameFaces, link
 from deepfake_models.verdict import (
@@ -247,23 +251,22 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, identity: bool) -> Verdict:
     """Give the item its verdict from its tracks; ``identity`` = a picture, judged at face level."""
     if not base.tracks:
         return _without_face(base)
-    judged = [t for t in base.tracks if t.log_likelihood_ratio is not None]
-    if not judged:
+    ratios = [r for t in base.tracks if (r := t.log_likelihood_ratio) is not None]
+    if not ratios:
         counted = Counter(r for t in base.tracks for r in t.reasons)
         first = counted.most_common(1)[0][0]
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(first,))
-    highest = max(t.log_likelihood_ratio or 0.0 for t in judged)
-    corrected = highest - math.log10(len(judged))
+    mean = mean_log_likelihood_ratio(ratios)
     calibration: Calibration = spec.calibration.face if identity else spec.calibration.item
     thresholds = spec.thresholds.face if identity else spec.thresholds.item
-    ratio = corrected if identity else log_likelihood_ratio(corrected * LN10, calibration)
+    ratio = mean if identity else log_likelihood_ratio(mean * LN10, calibration)
     code = decide(ratio, thresholds)
     reasons = list(_band_reason(code, ratio, thresholds))
     if code is VerdictCode.NO_MANIPULATION_FOUND:
         doubts = _doubts(base, spec)
         if doubts:
             code, reasons = VerdictCode.INCONCLUSIVE, doubts
-    unjudged = len(base.tracks) - len(judged)
+    unjudged = len(base.tracks) - len(ratios)
     if unjudged:
         reasons.append(
             Reason(

@@ -98,11 +98,10 @@ class AggregationSpec(Spec):
 
     track: Literal["time_weighted_mean"] = "time_weighted_mean"
     """Mean of the face logits, each weighted by the time it stands for."""
-    item: Literal["max_minus_log_tracks"] = "max_minus_log_tracks"
-    """Highest track log-likelihood ratio less the log of the number of judged tracks: the
-    likelihood ratio of "exactly one of n people is manipulated, each equally likely" is the mean of
-    theirs, and the highest divided by n is its greatest term. A picture's faces stand in for
-    tracks, at face level."""
+    item: Literal["mean_likelihood_ratio"] = "mean_likelihood_ratio"
+    """Mean of the judged tracks' likelihood ratios: the likelihood ratio of "one of the n people is
+    manipulated, each equally likely". So one suspect among n needs evidence n times as strong. A
+    picture's faces stand in for tracks, at face level."""
     min_track_faces: PositiveInt = 3
     """A video's track with fewer judged faces is not judged."""
 

@@ -13,7 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from deepfake_eval.metrics import rate
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import LN10, log_likelihood_ratio
+from deepfake_models.calibration import (
+    LN10,
+    log_likelihood_ratio,
+    mean_log_likelihood_ratio,
+)
 from deepfake_models.judging import time_weighted_mean
 from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
 from deepfake_training.errors import TrainingError
@@ -134,14 +138,12 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """One row a video: ``raw`` = highest track value less log of the number of tracks."""
-    table = tracks.assign(
-        ratio=[log_likelihood_ratio(r, calibration) * LN10 for r in tracks["raw"]]
-    )
-    grouped = table.groupby("media", sort=True)
-    items = grouped.first()
-    items["raw"] = grouped["ratio"].max() - np.log(grouped.size())
-    return items.reset_index()
+    """One row a video: ``raw`` = natural log of the mean of its tracks' likelihood ratios."""
+    rows = []
+    for _, part in tracks.groupby("media", sort=True):
+        ratios = [log_likelihood_ratio(float(r), calibration) for r in part["raw"]]
+        rows.append({**part.iloc[0].to_dict(), "raw": mean_log_likelihood_ratio(ratios) * LN10})
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True, slots=True)

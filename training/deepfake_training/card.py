@@ -41,8 +41,9 @@ def model_card(
         "probably manipulated (swapped, reenacted or synthesised). It says nothing on consent, on "
         "who made it, or on anything outside the face. A score is not proof.",
         "",
-        "Faces are averaged over time into one value a person (track); the item's value is the "
-        "highest track's less the log of the number of tracks. Each level has its calibration.",
+        "Faces are averaged over time into one value a person (track); an item's likelihood ratio "
+        "is the mean of its tracks', so one suspect among n people needs evidence n times as "
+        "strong. Each level has its calibration.",
         "",
         "## Fitted on",
         "",

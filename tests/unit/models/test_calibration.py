@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_models.calibration import log_likelihood_ratio, probability
+from deepfake_models.calibration import (
+    log_likelihood_ratio,
+    mean_log_likelihood_ratio,
+    probability,
+)
 from deepfake_models.spec import Calibration
 
 PLAIN = Calibration(slope=2.0, intercept=-1.0, limit=2.0, samples=10, groups=5)
@@ -41,3 +45,14 @@ def test_a_probability_never_overflows(ratio: float, prior: float) -> None:
 def test_order_is_kept(a: float, b: float) -> None:
     low, high = sorted((a, b))
     assert log_likelihood_ratio(low, PLAIN) <= log_likelihood_ratio(high, PLAIN)
+
+
+@given(st.lists(st.floats(-300, 300), min_size=1, max_size=20))
+def test_the_mean_lies_between_the_highest_and_its_share(ratios: list[float]) -> None:
+    mean = mean_log_likelihood_ratio(ratios)
+    assert max(ratios) - math.log10(len(ratios)) - 1e-9 <= mean <= max(ratios) + 1e-9
+
+
+def test_the_mean_of_known_ratios() -> None:
+    assert mean_log_likelihood_ratio([1.0]) == 1.0
+    assert mean_log_likelihood_ratio([1.0, 0.0]) == pytest.approx(math.log10(5.5))

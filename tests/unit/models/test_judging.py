@@ -96,9 +96,14 @@ def test_the_more_people_the_stronger_the_evidence_must_be() -> None:
 
     alone, four = judged(crowd(1)), judged(crowd(4))
     assert alone.verdict is VerdictCode.LIKELY_MANIPULATED
-    assert four.log_likelihood_ratio == pytest.approx(1.2 - math.log10(4))
+    assert four.log_likelihood_ratio == pytest.approx(math.log10((10**1.2 + 3 * 0.1) / 4))
     assert four.verdict is VerdictCode.INCONCLUSIVE
     assert [t.track for t in suspects(four.tracks)] == [0]
+
+
+def test_a_crowd_of_faces_without_evidence_is_no_evidence() -> None:
+    faces = [face(0.0, 0.0) for _ in range(50)]
+    assert judge_picture(PICTURE, faces, SPEC).log_likelihood_ratio == pytest.approx(0.0)
 
 
 def test_no_face_is_not_applicable() -> None:
@@ -152,7 +157,7 @@ def test_an_unjudged_neighbour_is_mentioned() -> None:
 def test_a_picture_is_judged_at_face_level() -> None:
     faces = [face(0.0, 1.5 * TEN_TO_ONE), face(0.0, -TEN_TO_ONE)]
     result = judge_picture(PICTURE, faces, SPEC)
-    assert result.log_likelihood_ratio == pytest.approx(1.5 - math.log10(2))
+    assert result.log_likelihood_ratio == pytest.approx(math.log10((10**1.5 + 0.1) / 2))
     assert [f.verdict for f in result.faces] == [
         VerdictCode.LIKELY_MANIPULATED,
         VerdictCode.NO_MANIPULATION_FOUND,

@@ -110,7 +110,7 @@ def test_bystanders_of_a_fake_are_left_out_those_of_a_real_video_are_not() -> No
         ("f", 3.0), ("r", -2.0), ("r", 1.0),
     ]  # fmt: skip
     items = item_table(tracks, spec().calibration.track).set_index("media")
-    assert items.loc["r", "raw"] == pytest.approx(1.0 - math.log(2))
+    assert items.loc["r", "raw"] == pytest.approx(math.log((math.exp(1.0) + math.exp(-2.0)) / 2))
 
 
 def test_without_videos_there_is_no_calibration() -> None:
