@@ -13,12 +13,10 @@ All randomness comes from the generator given; the same state gives the same byt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from deepfake_training.landmarks import (
@@ -36,10 +34,17 @@ from deepfake_training.landmarks import (
     similarity,
     transform,
 )
-
-Mask = NDArray[np.float32]
-Field = NDArray[np.float32]
-Table = NDArray[np.float64]
+from deepfake_training.warping import (
+    Field,
+    Mask,
+    blurred,
+    coarse_axes,
+    converted,
+    enlarged,
+    grid,
+    remapped,
+    toned,
+)
 
 BLEND_RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 """Of self-blended images, from the paper."""
@@ -66,7 +71,6 @@ P_ENHANCED: Final = 0.2
 P_POISSON: Final = 0.12
 """Gradient-domain cloning costs several times all else here."""
 _RAMP: Final = np.arange(256.0)
-_NO_SECOND_MAP: Any = None
 _FAINTEST: Final = 1 / 255
 """Mask values below this cannot change a pixel by a grey level and are made 0."""
 
@@ -149,7 +153,7 @@ def swapped(
 
     generated, scale = _as_generated(donor, donor_landmarks, rng)
     warp = _warp_between(shape, scale * (donor_landmarks + 0.5) - 0.5, crop.shape[:2])
-    face = _remapped(generated, warp, _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC))
+    face = remapped(generated, warp, _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC))
 
     region = _draw(rng, SWAP_REGIONS)
     hull = _region(landmarks, region, crop.shape[:2])
@@ -185,10 +189,10 @@ def smoothed_regeneration(
     _check(crop, landmarks)
     size = crop.shape[:2]
     extent = rng.random()
-    moved = _grid((size[0], size[1])) + _expression_shift(landmarks, size, rng)
-    face = _remapped(crop, moved, cv2.INTER_CUBIC)
+    moved = grid((size[0], size[1])) + _expression_shift(landmarks, size, rng)
+    face = remapped(crop, moved, cv2.INTER_CUBIC)
     face = _regenerated(face, landmarks, rng, traces=extent > 0.9 or rng.random() < 0.4)
-    face = _toned(face, _RAMP[:, None] + rng.normal(0.0, 3.0, 3))
+    face = toned(face, _RAMP[:, None] + rng.normal(0.0, 3.0, 3))
     if extent > 0.9:
         return face, np.ones(size, np.float32)
     if extent > 0.6:
@@ -226,12 +230,12 @@ def _colour_jitter(image: Image, rng: np.random.Generator, amount: float) -> Ima
     hue, saturation, value = rng.uniform(-1.0, 1.0, 3) * (4.0, 25.0, 20.0) * amount
     # A grey pixel has no hue: raising its saturation would paint it red.
     hsv = np.stack([(_RAMP + hue) % 180, _RAMP + saturation * (_RAMP > 0), _RAMP + value], axis=1)
-    toned = _toned(_converted(image, cv2.COLOR_RGB2HSV), hsv)
+    in_hue = toned(converted(image, cv2.COLOR_RGB2HSV), hsv)
     contrast = 1.0 + rng.uniform(-0.1, 0.1) * amount
     brightness = rng.uniform(-0.1, 0.1) * amount
     shift = rng.uniform(-20.0, 20.0, 3) * amount * (rng.random() < 0.3)
     rgb = (_RAMP[:, None] - 127.5) * contrast + 127.5 * (1.0 + brightness) + shift
-    return _toned(_converted(toned, cv2.COLOR_HSV2RGB), rgb)
+    return toned(converted(in_hue, cv2.COLOR_HSV2RGB), rgb)
 
 
 def _coarser(image: Image, rng: np.random.Generator) -> Image:
@@ -294,7 +298,7 @@ def _regenerated(
 def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Generator) -> Field:
     """Where each pixel is taken from, relative to itself, when mouth and eyes move a little."""
     cells = 64
-    x, y = _coarse_axes(size, cells)
+    x, y = coarse_axes(size, cells)
     field = np.zeros((cells, cells, 2))
     blink = rng.uniform(-0.2, 0.2)
     for part, stretch in ((LIPS, rng.uniform(-0.2, 0.2)), (RIGHT_EYE, blink), (LEFT_EYE, blink)):
@@ -305,29 +309,29 @@ def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Gen
         drift = rng.normal(0.0, 0.03, 2) * reach
         field[..., 0] += near * (0.3 * stretch * dx + drift[0])
         field[..., 1] += near * (stretch * dy + drift[1])
-    return _enlarged(field, size)
+    return enlarged(field, size)
 
 
 def _warp_between(shape: Points, source: Points, size: Sequence[int]) -> Field:
     """The map, for ``cv2.remap``, that brings ``source`` points to where ``shape`` has them."""
     cells = 32
     index = list(WARP_POINTS)
-    x, y = _coarse_axes(size, cells)
+    x, y = coarse_axes(size, cells)
     # A trace of smoothing keeps coinciding points, as in profile, from being singular.
     spline = RBFInterpolator(shape[index], source[index], kernel="thin_plate_spline", smoothing=1.0)
     places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    return _enlarged(spline(places).reshape(cells, cells, 2), size)
+    return enlarged(spline(places).reshape(cells, cells, 2), size)
 
 
 def _matched(face: Image, target: Image, hull: Image, strength: float) -> Image:
-    lab = _converted(face, cv2.COLOR_RGB2LAB)
+    lab = converted(face, cv2.COLOR_RGB2LAB)
     mean, deviation = (v.ravel() for v in cv2.meanStdDev(lab, mask=hull))
-    goal = cv2.meanStdDev(_converted(target, cv2.COLOR_RGB2LAB), mask=hull)
+    goal = cv2.meanStdDev(converted(target, cv2.COLOR_RGB2LAB), mask=hull)
     to_mean, to_deviation = (v.ravel() for v in goal)
     gain = np.clip(to_deviation / np.maximum(deviation, 1.0), 0.5, 2.0)
     ramp = _RAMP[:, None]
     wanted = (ramp - mean) * gain + to_mean
-    return _converted(_toned(lab, ramp + strength * (wanted - ramp)), cv2.COLOR_LAB2RGB)
+    return converted(toned(lab, ramp + strength * (wanted - ramp)), cv2.COLOR_LAB2RGB)
 
 
 def _poisson(face: Image, target: Image, hull: Image) -> Image:
@@ -352,68 +356,27 @@ def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
 def _elastic(mask: Image, rng: np.random.Generator) -> Image:
     height, width = mask.shape[:2]
     amplitude = rng.uniform(0.002, 0.01) * max(height, width)
-    field = _enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), (height, width))
-    return _remapped(mask, _grid((height, width)) + field, cv2.INTER_LINEAR)
+    field = enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), (height, width))
+    return remapped(mask, grid((height, width)) + field, cv2.INTER_LINEAR)
 
 
 def _softened(hull: Image, rng: np.random.Generator) -> Mask:
     """Erode by a first blur, then blur again, by random amounts in proportion to the region."""
     _, _, w, h = cv2.boundingRect(hull)
     side = max(min(w, h), 1)
-    mask = _blurred(np.where(hull > 127, 1.0, 0.0), float(rng.uniform(0.01, 0.05)) * side)
+    mask = blurred(np.where(hull > 127, 1.0, 0.0), float(rng.uniform(0.01, 0.05)) * side)
     # A Gaussian reaches 1 again about two deviations inside the edge.
     level = 0.98 if mask.max() >= 0.98 else 0.5 * float(mask.max())
     sigma = float(np.exp(rng.uniform(np.log(0.006), np.log(0.07)))) * side
-    soft = _blurred(np.where(mask >= level, 1.0, 0.0), max(sigma, 0.5))
+    soft = blurred(np.where(mask >= level, 1.0, 0.0), max(sigma, 0.5))
     soft /= max(float(soft.max()), _FAINTEST)
     soft[soft < _FAINTEST] = 0.0
     return soft
 
 
-def _blurred(mask: NDArray[Any], sigma: float) -> Mask:
-    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3)).astype(
-        np.float32, copy=False
-    )
-
-
 def _composite(source: Image, target: Image, mask: Mask) -> tuple[Image, Mask]:
     blended = cv2.blendLinear(source, target, mask, np.float32(1.0) - mask)
     return blended.astype(np.uint8, copy=False), mask
-
-
-def _coarse_axes(size: Sequence[int], cells: int) -> tuple[Table, Table]:
-    # The pixel centres of a coarse picture that cv2.resize would enlarge to ``size``.
-    middle = (np.arange(cells) + 0.5) / cells
-    return middle * size[1] - 0.5, middle * size[0] - 0.5
-
-
-def _enlarged(field: NDArray[Any], size: Sequence[int]) -> Field:
-    return cv2.resize(
-        field.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
-    ).astype(np.float32, copy=False)
-
-
-@lru_cache(maxsize=8)
-def _grid(size: tuple[int, int]) -> Field:
-    grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
-    grid.setflags(write=False)
-    return grid
-
-
-def _remapped(image: Image, field: Field, interpolation: int) -> Image:
-    return cv2.remap(
-        image, field, _NO_SECOND_MAP, interpolation, borderMode=cv2.BORDER_REFLECT_101
-    ).astype(np.uint8, copy=False)
-
-
-def _toned(image: Image, values: Table) -> Image:
-    """Map each channel by its column of (256, 3) values."""
-    table = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8).reshape(256, 1, 3)
-    return cv2.LUT(image, table).astype(np.uint8, copy=False)
-
-
-def _converted(image: Image, code: int) -> Image:
-    return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
 
 
 def _pick(rng: np.random.Generator, *choices: int) -> int:
