@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
@@ -23,6 +27,7 @@ from deepfake_models.verdict import VerdictCode
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.config import BackboneConfig, Config, load_config
 from deepfake_training.data import CropStore, PairDataset, framed_alike
+from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.export import export
 from deepfake_training.fit import CHECKPOINT, StepReport, fit, read_checkpoint
@@ -220,6 +225,46 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         assert torch.equal(tensor, resumed["model"][name]), name
     for name, tensor in whole["ema"].items():
         assert torch.equal(tensor, resumed["ema"][name]), name
+
+
+def losses(run: Path) -> list[float]:
+    events = EventAccumulator(str(run / "log"))
+    events.Reload()
+    return [e.value for e in events.Scalars("loss")]
+
+
+def test_two_processes_train_as_one(crops: Path, tmp_path: Path) -> None:
+    text = SMOKE.read_text().replace("steps = 12", "steps = 4\nfreeze_batchnorm = true")
+    path = tmp_path / "frozen.toml"
+    path.write_text(text.replace("validate_every = 6", "validate_every = 4"))
+    config, _ = load_config(path)
+    fit(crops, tmp_path / "one", config)
+    command = ["fit", "--config", path, "--crops", crops, "--checkpoints", tmp_path / "two"]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            "--module", "deepfake_training.cli", *map(str, command),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == len(two) == 4
+    assert two == pytest.approx(one, abs=2e-4)
+    assert one[0] != pytest.approx(one[3], abs=2e-3), "nothing was learnt: the test shows nothing"
+
+
+def test_processes_that_cannot_share_a_batch_say_so() -> None:
+    with pytest.raises(ConfigError, match=r"fit\.pairs: 16 .* 3 processes"):
+        Workers(0, 3, torch.device("cpu")).share(16)
+
+
+def test_the_processes_share_out_every_pair_once() -> None:
+    each = [Workers(r, 2, torch.device("cpu")).numbers(3, 5, 4) for r in range(2)]
+    assert each == [[12, 13, 16, 17], [14, 15, 18, 19]]
 
 
 def test_a_checkpoint_of_another_config_is_refused(

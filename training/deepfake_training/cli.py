@@ -20,7 +20,7 @@ ManifestOption = Annotated[
     Path, typer.Option("--manifest", help="CSV: media,label,method,dataset,group,fold.")
 ]
 CropsOption = Annotated[Path, typer.Option("--crops", help="Folder of prepared crops.")]
-RunOption = Annotated[Path, typer.Option("--run", help="Folder of checkpoints and logs.")]
+RunOption = Annotated[Path, typer.Option("--checkpoints", help="Folder of checkpoints and logs.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Where to write.")]
 
 
@@ -76,7 +76,7 @@ def prepare(
 
 @app.command()
 def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
-    """Train on prepared crops; goes on from the checkpoint in --run where there is one."""
+    """Train on prepared crops; goes on from the checkpoint in --checkpoints where there is one."""
     from deepfake_training.fit import StepReport
     from deepfake_training.fit import fit as run_fit
 
@@ -102,7 +102,7 @@ def export(
     run: RunOption,
     out: OutOption,
 ) -> None:
-    """Export, calibrate and measure the best checkpoint of --run as the bundle --out."""
+    """Export, calibrate and measure the best checkpoint of --checkpoints as the bundle --out."""
     from deepfake_training.export import export as run_export
 
     settings, digest = load_config(config)
@@ -143,3 +143,7 @@ def main() -> None:
     except DeepfakeError as error:
         _console.print(f"error: {error.message}", style="red", highlight=False)
         raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -76,6 +76,9 @@ class FitConfig(Spec):
     workers: Annotated[int, Field(ge=0)] = 2
     seed: int = 20261125
     bf16: bool = True
+    freeze_batchnorm: bool = False
+    """Keep the running statistics as they started. With plain BatchNorm each process normalises
+    by its own part of the batch, so only frozen does their number not matter."""
 
 
 class BundleConfig(Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.config import Config
 from deepfake_training.data import CropStore, PairDataset, ValidationDataset
+from deepfake_training.distributed import Workers, joined
 from deepfake_training.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -40,17 +41,17 @@ class StepReport:
     validation: dict[str, float] | None
 
 
-class _From(Sampler[int]):
-    """Pair numbers from ``start`` on, in order: what lets a resumed run see the same pairs."""
+class _Numbers(Sampler[int]):
+    """Pair numbers in a fixed order: what lets a resumed run see the same pairs."""
 
-    def __init__(self, start: int, stop: int) -> None:
-        self._range = range(start, stop)
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._range)
+        return iter(self._numbers)
 
     def __len__(self) -> int:
-        return len(self._range)
+        return len(self._numbers)
 
 
 class Ema:
@@ -115,11 +116,12 @@ def validate(
     )
     rows: list[int] = []
     logits: list[float] = []
+    device = next(model.parameters()).device
     model.eval()
     with torch.inference_mode():
         for crops, numbers in loader:
             rows += numbers.tolist()
-            logits += model(graph.normalise(crops)).flatten().float().tolist()
+            logits += model(graph.normalise(crops.to(device))).flatten().float().tolist()
     scores = store.index.iloc[rows][["media", "label", "method", "dataset", "group"]].copy()
     scores["logit"] = logits
     media = scores.groupby("media", sort=True).agg(
@@ -153,94 +155,143 @@ def fit(
     """Train on the prepared ``crops``; write checkpoints to ``out``; return the best metrics.
 
     A run that finds its own checkpoint in ``out`` goes on from it, to the same weights as if it
-    had not been stopped (the loss of step ``n`` depends on the seed and on ``n``).
+    had not been stopped (the loss of step ``n`` depends on the seed and on ``n``). Under torchrun
+    each step's pairs are dealt out to the processes; ``progress`` is called in the first alone.
     """
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
-    torch.manual_seed(config.fit.seed)
-    store = CropStore(crops)
-    model = create_backbone(config.backbone)
-    graph = ExportGraph(model, config.bundle.input)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = Ema(model, config.fit.ema_decay)
-    optimiser = torch.optim.AdamW(
-        _parameter_groups(model, config.fit.weight_decay), lr=config.fit.learning_rate
-    )
-    start, best, waited = 0, {"auc_mean": -1.0}, 0
-    if (out / CHECKPOINT).exists():
-        state = read_checkpoint(out / CHECKPOINT)
-        if state["config"] != config.model_dump_json():
+    with joined() as workers:
+        run = _Run(CropStore(crops), out, config, workers)
+        run.resume()
+        run.train(progress)
+        return run.best
+
+
+class _Run:
+    """The state of one training run in one process."""
+
+    def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
+        torch.manual_seed(config.fit.seed)
+        self._store, self._out, self._config, self._workers = store, out, config, workers
+        model = create_backbone(config.backbone)
+        self._graph = ExportGraph(model, config.bundle.input).to(workers.device)
+        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._ema = Ema(self._model, config.fit.ema_decay)
+        self._optimiser = torch.optim.AdamW(
+            _parameter_groups(self._model, config.fit.weight_decay), lr=config.fit.learning_rate
+        )
+        self._step, self._waited = 0, 0
+        self.best: dict[str, float] = {"auc_mean": -1.0}
+
+    def resume(self) -> None:
+        """Take up the checkpoint in the run's folder, if there is one."""
+        path = self._out / CHECKPOINT
+        if not path.exists():
+            return
+        state = read_checkpoint(path)
+        if state["config"] != self._config.model_dump_json():
             raise TrainingError(
-                f"{out}: holds the checkpoint of another config; choose another folder"
+                f"{self._out}: holds the checkpoint of another config; choose another folder"
             )
-        model.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        optimiser.load_state_dict(state["optimiser"])
-        start, best, waited = state["step"], state["best"], state["waited"]
-    pairs = PairDataset(store, config, config.fit.steps * config.fit.pairs)
-    loader = DataLoader(
-        pairs,
-        batch_size=config.fit.pairs,
-        sampler=_From(start * config.fit.pairs, len(pairs)),
-        num_workers=config.fit.workers,
-        worker_init_fn=_start_loader_worker,
-    )
-    log = SummaryWriter(str(out / "log"), purge_step=start)
-    smoothing = config.fit.label_smoothing
-    for step, (real, fake) in enumerate(loader, start=start):
-        # Dropout and drop path draw from torch's generator: tie it to the step.
-        torch.manual_seed(config.fit.seed + step)
-        rate = learning_rate(step, config)
-        for group in optimiser.param_groups:
+        self._model.load_state_dict(state["model"])
+        self._ema.model.load_state_dict(state["ema"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._step, self.best, self._waited = state["step"], state["best"], state["waited"]
+
+    def train(self, progress: Callable[[StepReport], None] | None) -> None:
+        """Go on to the last step, or until nothing has become better for long."""
+        fit = self._config.fit
+        pairs = PairDataset(self._store, self._config, fit.steps * fit.pairs)
+        loader = DataLoader(
+            pairs,
+            batch_size=self._workers.share(fit.pairs),
+            sampler=_Numbers(self._workers.numbers(self._step, fit.steps, fit.pairs)),
+            num_workers=fit.workers,
+            worker_init_fn=_start_loader_worker,
+        )
+        trained = self._workers.wrapped(self._model)
+        log = SummaryWriter(str(self._out / "log"), purge_step=self._step)
+        for real, fake in loader:
+            loss, rate = self._one_step(trained, real, fake)
+            self._step += 1
+            last = self._step == fit.steps
+            metrics = None
+            if self._workers.leads:
+                log.add_scalar("loss", loss, self._step)
+                log.add_scalar("learning_rate", rate, self._step)
+            if self._step % fit.validate_every == 0 or last:
+                metrics = self._validate(log)
+            if self._workers.leads:
+                if self._step % fit.checkpoint_every == 0 or last or metrics:
+                    self._checkpoint()
+                if progress:
+                    progress(StepReport(self._step, fit.steps, loss, metrics))
+            self._workers.wait()
+            if self._waited >= fit.patience:
+                break
+        log.close()
+
+    def _one_step(
+        self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
+    ) -> tuple[float, float]:
+        fit, device = self._config.fit, self._workers.device
+        # Dropout and drop path draw from torch's generator: tie it to the step and the process.
+        torch.manual_seed(fit.seed + self._step * self._workers.world + self._workers.rank)
+        rate = learning_rate(self._step, self._config)
+        for group in self._optimiser.param_groups:
             group["lr"] = rate
-        model.train()
-        batch = graph.normalise(torch.cat([real, fake])).contiguous(
-            memory_format=torch.channels_last
-        )
-        truth = torch.cat(
-            [torch.full((len(real),), smoothing), torch.full((len(fake),), 1.0 - smoothing)]
-        )
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.fit.bf16):
-            output = model(batch).flatten()
+        trained.train()
+        if fit.freeze_batchnorm:
+            for module in self._model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        batch = self._graph.normalise(torch.cat([real, fake]).to(device, non_blocking=True))
+        truth = torch.full((len(batch),), fit.label_smoothing, device=device)
+        truth[len(real) :] = 1.0 - fit.label_smoothing
+        with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
+            output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
         loss = F.binary_cross_entropy_with_logits(output.float(), truth)
-        optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        ema.update(model, step)
-        done = step + 1
-        log.add_scalar("loss", loss.item(), done)
-        log.add_scalar("learning_rate", rate, done)
+        nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimiser.step()
+        self._ema.update(self._model, self._step)
+        return self._workers.mean(loss), rate
+
+    def _validate(self, log: SummaryWriter) -> dict[str, float] | None:
+        """Measure the average, keep it if it is the best; the first process does, and all wait."""
+        self._waited += 1
         metrics = None
-        if done % config.fit.validate_every == 0 or done == config.fit.steps:
-            metrics, _ = validate(ema.model, graph, store, config)
+        if self._workers.leads:
+            metrics, _ = validate(self._ema.model, self._graph, self._store, self._config)
             for name, value in metrics.items():
-                log.add_scalar(name, value, done)
-            waited += 1
-            if metrics["auc_mean"] > best["auc_mean"]:
-                best, waited = {**metrics, "step": float(done)}, 0
-                _save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": ema.model.state_dict()})
-                (out / "metrics.json").write_text(json.dumps(best, indent=2, sort_keys=True))
-        if done % config.fit.checkpoint_every == 0 or done == config.fit.steps or metrics:
-            _save(
-                out / CHECKPOINT,
-                {
-                    "format": CHECKPOINT_FORMAT,
-                    "config": config.model_dump_json(),
-                    "step": done,
-                    "best": best,
-                    "waited": waited,
-                    "model": model.state_dict(),
-                    "ema": ema.model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                },
-            )
-        if progress:
-            progress(StepReport(done, config.fit.steps, loss.item(), metrics))
-        if waited >= config.fit.patience:
-            break
-    log.close()
-    return best
+                log.add_scalar(name, value, self._step)
+            if metrics["auc_mean"] > self.best["auc_mean"]:
+                self.best, self._waited = {**metrics, "step": float(self._step)}, 0
+                _save(
+                    self._out / BEST,
+                    {"format": CHECKPOINT_FORMAT, "ema": self._ema.model.state_dict()},
+                )
+                (self._out / "metrics.json").write_text(
+                    json.dumps(self.best, indent=2, sort_keys=True)
+                )
+        self._waited = round(self._workers.sum(self._waited if self._workers.leads else 0))
+        return metrics
+
+    def _checkpoint(self) -> None:
+        _save(
+            self._out / CHECKPOINT,
+            {
+                "format": CHECKPOINT_FORMAT,
+                "config": self._config.model_dump_json(),
+                "step": self._step,
+                "best": self.best,
+                "waited": self._waited,
+                "model": self._model.state_dict(),
+                "ema": self._ema.model.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+            },
+        )
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
