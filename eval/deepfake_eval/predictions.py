@@ -1,4 +1,4 @@
-"""Run a scorer over labelled media: one row a face and one row an item, never a filled-in score."""
+"""Run a scorer over labelled media: one row a face, frame and item, never a filled-in score."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_eval.sequences import FrameFolder
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.calibration import LN10, mean_log_likelihood_ratio, probability
+from deepfake_models.errors import UnreadableMedia
+from deepfake_models.judging import time_weighted_mean
 from deepfake_models.scorer import Scorer
-from deepfake_models.verdict import Verdict
+from deepfake_models.spec import Calibration
+from deepfake_models.verdict import Verdict, unable
 
 LABELS = ("media", "label", "method", "dataset", "group")
 
@@ -26,6 +32,115 @@ def main_track(verdict: Verdict) -> int | None:
     return max(area, key=lambda t: (area[t], -t), default=None)
 
 
+def examine(scorer: Scorer, path: Path, frames: int | None) -> Verdict:
+    """Score the file or folder of frames at ``path``; what cannot be read is said, not raised.
+
+    Folders need a scorer whose decoder is a ``FrameFolderDecoder``.
+    """
+    if path.is_dir():
+        return scorer.score(FrameFolder(path), frames=frames)
+    try:
+        with path.open("rb") as file:
+            return scorer.score(file, frames=frames)
+    except OSError:
+        return unable(UnreadableMedia())
+
+
+def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
+    """A record a face: where, what was measured, its values; ``None`` where not judged."""
+    main = main_track(verdict)
+    return [
+        {
+            "track": face.track,
+            "main": face.track == main,
+            "time_s": face.time_s,
+            "logit": face.logit,
+            "rank": None if face.logit is None else _unlimited(face.logit, spec.calibration.face),
+            "score": face.score,
+            "log_likelihood_ratio": face.log_likelihood_ratio,
+            "verdict": str(face.verdict),
+            "reason": str(face.reasons[0].code) if face.reasons else None,
+            **face.quality.to_json(),
+        }
+        for face in verdict.faces
+    ]
+
+
+def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[str, Any]]:
+    """A record a frame with a face, from ``face_records`` of one item.
+
+    A frame is valued as the bundle values a picture: by the mean of its judged faces' likelihood
+    ratios. Where no face was judged, the values are ``None``.
+    """
+    by_time: dict[float, list[dict[str, Any]]] = {}
+    for face in faces:
+        by_time.setdefault(face["time_s"], []).append(face)
+    records = []
+    for time_s, found in sorted(by_time.items()):
+        judged = [f for f in found if f["log_likelihood_ratio"] is not None]
+        ratio = rank = None
+        if judged:
+            ratio = mean_log_likelihood_ratio([f["log_likelihood_ratio"] for f in judged])
+            rank = mean_log_likelihood_ratio([f["rank"] for f in judged])
+        records.append(
+            {
+                "time_s": time_s,
+                "tracks": len(found),
+                "judged": len(judged),
+                "rank": rank,
+                "score": None if ratio is None else probability(ratio, prior),
+                "log_likelihood_ratio": ratio,
+            }
+        )
+    return records
+
+
+def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
+    """The record of a whole picture or video."""
+    return {
+        "kind": verdict.media.kind if verdict.media else "",
+        "verdict": str(verdict.verdict),
+        "score": verdict.score,
+        "log_likelihood_ratio": verdict.log_likelihood_ratio,
+        "rank": rank_value(verdict, spec),
+        "reason": str(verdict.reasons[0].code) if verdict.reasons else None,
+        "tracks": len(verdict.tracks),
+        "sampled": verdict.frames.sampled,
+        "with_face": verdict.frames.with_face,
+        "failed": verdict.frames.failed,
+    }
+
+
+def rank_value(verdict: Verdict, spec: BundleSpec) -> float | None:
+    """The item's log10 likelihood ratio before limits are put on it; ``None`` if not judged.
+
+    ``log_likelihood_ratio`` stops at what the fitting material supports, so that clear cases tie;
+    ROC curves need their order. The two are equal where no limit was met.
+    """
+    if verdict.log_likelihood_ratio is None or verdict.media is None:
+        return None
+    still = verdict.media.kind == "image"
+    values = []
+    for track in verdict.tracks:
+        judged = [f for f in verdict.faces if f.track == track.track and f.logit is not None]
+        if track.log_likelihood_ratio is None or not judged:
+            continue
+        logits = [f.logit for f in judged if f.logit is not None]
+        if still:
+            values.append(_unlimited(logits[0], spec.calibration.face))
+        else:
+            times = [f.time_s for f in judged]
+            raw = time_weighted_mean(times, logits, spec.sampling.interval_s)
+            values.append(_unlimited(raw, spec.calibration.track))
+    mean = mean_log_likelihood_ratio(values)
+    return mean if still else _unlimited(mean * LN10, spec.calibration.item)
+
+
+def _unlimited(raw: float, calibration: Calibration) -> float:
+    """log10 likelihood ratio of ``raw`` without ``calibration.limit``."""
+    return (calibration.slope * raw + calibration.intercept) / LN10
+
+
 def predict(
     scorer: Scorer,
     root: Path,
@@ -36,46 +151,19 @@ def predict(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every medium of ``rows``; return (faces, items).
 
-    Faces: labels, ``kind``, ``track``, ``main`` (of the main track), ``time_s``, ``logit`` (NaN
-    where not judged), ``score``, ``log_likelihood_ratio``, ``verdict`` and the measured quality.
-    Items: labels, ``kind``, ``verdict``, ``score``, ``log_likelihood_ratio``, ``reason``, counts.
+    Faces: labels, ``kind`` and what ``face_records`` gives: ``track``, ``main`` (of the main
+    track), ``time_s``, ``logit`` (NaN where not judged), ``score``, ``log_likelihood_ratio``,
+    ``verdict`` and the measured quality. Items: labels and what ``item_record`` gives.
     """
+    spec = scorer.bundle.spec
     faces: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []
     for done, row in enumerate(rows, start=1):
         labels = {c: row[c] for c in LABELS}
-        with (root / row["media"]).open("rb") as file:
-            verdict = scorer.score(file, frames=frames)
-        kind = verdict.media.kind if verdict.media else ""
-        main = main_track(verdict)
-        for face in verdict.faces:
-            faces.append(
-                {
-                    **labels,
-                    "kind": kind,
-                    "track": face.track,
-                    "main": face.track == main,
-                    "time_s": face.time_s,
-                    "logit": face.logit,
-                    "score": face.score,
-                    "log_likelihood_ratio": face.log_likelihood_ratio,
-                    "verdict": str(face.verdict),
-                    **face.quality.to_json(),
-                }
-            )
-        items.append(
-            {
-                **labels,
-                "kind": kind,
-                "verdict": str(verdict.verdict),
-                "score": verdict.score,
-                "log_likelihood_ratio": verdict.log_likelihood_ratio,
-                "reason": str(verdict.reasons[0].code) if verdict.reasons else None,
-                "tracks": len(verdict.tracks),
-                "sampled": verdict.frames.sampled,
-                "failed": verdict.frames.failed,
-            }
-        )
+        verdict = examine(scorer, root / row["media"], frames)
+        item = item_record(verdict, spec)
+        faces += [{**labels, "kind": item["kind"], **f} for f in face_records(verdict, spec)]
+        items.append({**labels, **item})
         if progress:
             progress(done, len(rows))
     return pd.DataFrame(faces), pd.DataFrame(items)

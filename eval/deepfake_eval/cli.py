@@ -1,0 +1,128 @@
+"""``deepfake-eval``: measure a bundle on labelled media, compare runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.errors import DeepfakeError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+_console = Console(stderr=True)
+
+
+@app.command()
+def run(
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, as listed by `deepfake-eval datasets`; "
+            "may be given several times."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier run goes on.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
+    ] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+) -> None:
+    """Score media and write predictions.parquet, metrics.json, plots and report.html."""
+    from deepfake_eval.run import REPORT
+    from deepfake_eval.run import run as run_all
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_console,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        metrics = run_all(
+            bundle or default_bundle_dir(),
+            dataset,
+            out,
+            split=split,
+            frames=frames or None,
+            workers=workers,
+            draws=draws,
+            progress=show,
+        )
+    for entry in metrics["settings"]["datasets"]:
+        if entry["missing"]:
+            _console.print(
+                f"{entry['adapter']}: {entry['missing']} listed media are absent", highlight=False
+            )
+    for level in ("item", "frame"):
+        typer.echo(f"{level} AUC {_figure(metrics['levels'][level][0])}")
+    typer.echo(out / REPORT)
+
+
+def _figure(entry: dict[str, Any]) -> str:
+    auc = entry["auc"]
+    if auc["value"] is None:
+        return "none: a class is missing"
+    interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
+    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups"
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another.")],
+    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+) -> None:
+    """Compare two runs on the media that both scored: bootstrap by group, and DeLong's test."""
+    from deepfake_eval.compare import compare as compare_runs
+
+    typer.echo(json.dumps(compare_runs(a, b, draws=draws), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets that can be read, and the layout each expects."""
+    from deepfake_eval.datasets import DATASETS
+
+    table = Table(show_lines=True)
+    for column in ("name", "layout below ROOT", "options", "group"):
+        table.add_column(column, overflow="fold")
+    for name, adapter in DATASETS.items():
+        fields = dataclasses.fields(adapter)  # type: ignore[arg-type]
+        options = "\n".join(f"{f.name}={f.default}" for f in fields)
+        # Layouts hold brackets, which rich would take for markup.
+        table.add_row(*(_plain(t) for t in (name, adapter.layout, options, adapter.grouping)))
+    Console().print(table)
+
+
+def _plain(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text)
+
+
+def main() -> None:
+    """Entry point: a domain error becomes one line and exit code 1."""
+    try:
+        app()
+    except DeepfakeError as error:
+        _console.print(f"error: {error.message}", style="red", highlight=False, markup=False)
+        raise SystemExit(1) from error

@@ -1,0 +1,92 @@
+"""``deepfake-eval compare``: is one run better than another, on the media that both scored?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from deepfake_eval.errors import RunError
+from deepfake_eval.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, delong
+from deepfake_eval.reliability import MIN_GROUPS
+
+KEYS = {"item": ["dataset", "media"], "frame": ["dataset", "media", "time_s"]}
+
+
+def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
+    """Compare the AUCs of two run folders, A less B, at item and frame level.
+
+    Media (or frames) scored in both count; the others are counted out. ``difference`` has an
+    interval from resampling whole groups, the same in both runs. ``delong`` takes items for
+    independent and is stated at item level alone: frames of one video are not.
+
+    Raises:
+        RunError: a folder holds no predictions, the two label a medium differently, or a class is
+            missing among what both scored.
+    """
+    first, second = _read(a), _read(b)
+    result: dict[str, Any] = {"a": a.resolve().name, "b": b.resolve().name}
+    for level, keys in KEYS.items():
+        left, right = (t[t["level"] == level] for t in (first, second))
+        both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
+        if (both["label_a"] != both["label_b"]).any():
+            raise RunError("the two runs label a medium differently")
+        scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
+        truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
+        if len(truth) == 0 or truth.min() == truth.max():
+            raise RunError(f"what both runs scored at {level} level lacks a class")
+        entry = _difference(scored, truth, draws)
+        entry["scored_in_both"] = len(scored)
+        entry["scored_in_a_alone"] = int(left["rank"].notna().sum()) - len(scored)
+        entry["scored_in_b_alone"] = int(right["rank"].notna().sum()) - len(scored)
+        if level == "item":
+            entry["delong"] = _delong(scored, truth)
+        result[level] = entry
+    return result
+
+
+def _read(folder: Path) -> pd.DataFrame:
+    path = folder / "predictions.parquet"
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder}: holds no readable predictions.parquet") from error
+    needed = {"level", "dataset", "media", "label", "group", "rank", "time_s"}
+    if not needed <= set(table.columns):
+        raise RunError(f"{folder}: predictions.parquet was not written by deepfake-eval run")
+    return table
+
+
+def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> dict[str, Any]:
+    a, b = scored["rank_a"].to_numpy(), scored["rank_b"].to_numpy()
+    groups = scored["group_a"].to_numpy()
+
+    def difference(rows: NDArray[np.intp]) -> float:
+        chosen = truth[rows]
+        if chosen.min() == chosen.max():
+            return float("nan")
+        return float(roc_auc_score(chosen, a[rows]) - roc_auc_score(chosen, b[rows]))
+
+    everything = np.arange(len(truth))
+    count = len(np.unique(groups))
+    low, high = (
+        bootstrap(difference, groups, draws=draws) if count > 1 else (float("nan"), float("nan"))
+    )
+    estimate = Estimate(difference(everything), low, high, len(truth), count)
+    return {
+        "auc_a": round(float(roc_auc_score(truth, a)), 4),
+        "auc_b": round(float(roc_auc_score(truth, b)), 4),
+        "difference": {**estimate.to_json(), "indicative": count < MIN_GROUPS},
+    }
+
+
+def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float] | None:
+    try:
+        test = delong(truth, scored["rank_a"], scored["rank_b"])
+    except ValueError:
+        return None
+    return {"z": round(test.z, 4), "p_value": float(f"{test.p_value:.3g}")}

@@ -1,0 +1,126 @@
+"""Celeb-DF v1, v2 (Li et al. 2020, arXiv:1909.12962) and Celeb-DF++ (Li et al. 2025)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from deepfake_eval.datasets.base import (
+    Label,
+    Row,
+    Rows,
+    clips_in,
+    group_by_people,
+    locate,
+    relative,
+    visible,
+    wrong_root,
+)
+from deepfake_eval.errors import DatasetError
+
+TEST_LIST = "List_of_testing_videos.txt"
+FOLDERS = ("Celeb-real", "YouTube-real", "Celeb-synthesis")
+SCENARIOS = ("FaceSwap", "FaceReenact", "TalkingFace")
+LISTED = {100: "Celeb-DF-v1", 518: "Celeb-DF-v2"}
+"""Videos in the test list, by which the two releases of one layout are told apart."""
+
+IS_REAL = {"1": True, "0": False}
+"""The list's first column: 1 means real, the opposite of nearly every other data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class CelebDf:
+    """Celeb-DF v1, v2 and ++."""
+
+    group: str = "auto"
+    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
+
+    name: ClassVar[str] = "celebdf"
+    layout: ClassVar[str] = (
+        "{Celeb-real,YouTube-real,Celeb-synthesis}[/videos]/*.mp4 (++: "
+        "Celeb-synthesis/{FaceSwap,FaceReenact,TalkingFace}/<method>[/videos]/*.mp4), "
+        "List_of_testing_videos.txt, in which 1 means real"
+    )
+    grouping: ClassVar[str] = (
+        "celebrities: of idA_NNNN the person, of idA_idB_NNNN both, linked over all clips; by the "
+        "person of the footage (idA) where that would tie more than half of the clips together, as "
+        "it does in v2. A YouTube-real clip shows somebody else each time and is its own group"
+    )
+
+    def rows(self, root: Path, split: str) -> Rows:
+        folders = {p.name.lower(): p.name for p in visible(root) if p.is_dir()}
+        if not all(f.lower() in folders for f in FOLDERS) or not (root / TEST_LIST).is_file():
+            raise wrong_root(self.name, root, f"{'/, '.join(FOLDERS)}/ and {TEST_LIST}", FOLDERS)
+        if split == "val":
+            raise DatasetError(f"{self.name}: publishes no val split; ask for train or test")
+        listed, missing = _listed(root, folders)
+        dataset = LISTED.get(len(listed) + len(missing), "Celeb-DF")
+        synthesis = root / folders["celeb-synthesis"]
+        if any((synthesis / s).is_dir() for s in SCENARIOS):
+            dataset = "Celeb-DF++"
+        found = [(media, "test") for media in listed]
+        if split != "test":
+            tested = set(listed)
+            everything = [relative(c, root) for f in _sources(root, folders) for c in clips_in(f)]
+            found += [(media, "train") for media in everything if media not in tested]
+        if split == "train":
+            found, missing = [f for f in found if f[1] == "train"], []
+        groups, notes = group_by_people([_people(m) for m, _ in found], self.group, dataset)
+        rows = []
+        for (media, part), group in zip(found, groups, strict=True):
+            top = media.split("/")[0].lower()
+            label: Label = "fake" if top == "celeb-synthesis" else "real"
+            rows.append(Row(media, label, _method(media), dataset, part, group))
+        return Rows(root, tuple(rows), tuple(missing), tuple(notes))
+
+
+def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
+    sources = [root / folders[f.lower()] for f in FOLDERS]
+    synthesis = sources[-1]
+    for scenario in SCENARIOS:
+        if (synthesis / scenario).is_dir():
+            sources += [p for p in visible(synthesis / scenario) if p.is_dir()]
+    return sources
+
+
+def _listed(root: Path, folders: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Media of the test list that are here, and those that are not.
+
+    Raises:
+        DatasetError: for a line that is not ``0|1 path``, or whose flag contradicts its folder.
+    """
+    here, missing = [], []
+    text = (root / TEST_LIST).read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        flag, _, path = line.strip().partition(" ")
+        top, _, rest = path.strip().partition("/")
+        folder = folders.get(top.lower())
+        if flag not in IS_REAL or folder is None or not rest:
+            raise DatasetError(
+                f"celebdf: {TEST_LIST}, line {number}: expected '1 YouTube-real/00170.mp4'"
+            )
+        if IS_REAL[flag] == (top.lower() == "celeb-synthesis"):
+            raise DatasetError(
+                f"celebdf: {TEST_LIST}, line {number}: {flag} contradicts {folder}; 1 means real"
+            )
+        media = locate(root, f"{folder}/{rest}")
+        if media is None:
+            missing.append(f"{folder}/{rest}")
+        else:
+            here.append(media)
+    return here, missing
+
+
+def _method(media: str) -> str:
+    parts = media.split("/")
+    return parts[2] if len(parts) > 3 and parts[1] in SCENARIOS else parts[0]
+
+
+def _people(media: str) -> list[str]:
+    """Celebrities in a clip, that of the footage first; of YouTube-real, the clip itself."""
+    stem = Path(media).stem
+    return re.findall(r"(?:^|_)(id\d+)(?=_|$)", stem) or [f"youtube-{stem}"]

@@ -1,0 +1,174 @@
+"""Lists in DeepfakeBench's JSON format (Yan et al. 2023, arXiv:2307.01426)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from deepfake_eval.datasets.base import Label, Row, Rows, wrong_root
+from deepfake_eval.errors import DatasetError
+
+COMPRESSIONS = ("raw", "c23", "c40")
+METHODS = {
+    "FF-DF": "Deepfakes",
+    "FF-F2F": "Face2Face",
+    "FF-FS": "FaceSwap",
+    "FF-NT": "NeuralTextures",
+    "FF-FH": "FaceShifter",
+}
+FOLDER = "dataset_json"
+
+
+@dataclass(frozen=True, slots=True)
+class DeepfakeBench:
+    """Frames listed by DeepfakeBench's ``rearrange.py``; each listed video is one clip."""
+
+    json: str = ""
+    """Lists to read, by name without ``.json``, joined by ``+``; by default all that are there."""
+    compression: str = "c23"
+    """For the sets that have one."""
+
+    name: ClassVar[str] = "deepfakebench"
+    layout: ClassVar[str] = (
+        "[dataset_json/]*.json as {DATASET: {LABEL: {train|val|test: {[c23|c40|raw:] {VIDEO: "
+        '{"label", "frames": []}}}}}}, and the frames that they name, below the root'
+    )
+    grouping: ClassVar[str] = (
+        "the ids in a video's name: FaceForensics++ pairs, the celebrity of the footage, else the "
+        "video"
+    )
+
+    def rows(self, root: Path, split: str) -> Rows:
+        folder = root / FOLDER if (root / FOLDER).is_dir() else root
+        lists = {p.stem: p for p in sorted(folder.glob("*.json"))}
+        wanted = self.json.split("+") if self.json else list(lists)
+        absent = [n for n in wanted if n not in lists]
+        if absent or not wanted:
+            raise wrong_root(self.name, folder, f"{absent[0]}.json" if absent else "*.json")
+        rows: dict[str, Row] = {}
+        missing: dict[str, None] = {}
+        notes: dict[str, None] = {}
+        held_out = Counter[str]()
+        for name in wanted:
+            for entry in _entries(lists[name], self.compression, notes):
+                media, absent_frames = _media(root, entry.frames)
+                missing.update(dict.fromkeys(absent_frames))
+                if media is None:
+                    continue
+                held_out.update([media] if entry.split == "train" else [])
+                if split in ("all", entry.split) and media not in rows:
+                    rows[media] = entry.row(media)
+        leaked = sum(1 for m, r in rows.items() if r.split != "train" and held_out[m])
+        if leaked:
+            notes[
+                f"{leaked} of {len(rows)} videos are listed in train as well: not held out from a "
+                "model trained on these lists"
+            ] = None
+        return Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    dataset: str
+    label: str
+    split: str
+    compression: str
+    video: str
+    frames: tuple[str, ...]
+
+    def row(self, media: str) -> Row:
+        label = _binary(self.label)
+        return Row(
+            media,
+            label,
+            METHODS.get(self.label, "original" if label == "real" else self.label),
+            self.dataset,
+            self.split,
+            _group(self.video),
+            self.compression,
+        )
+
+
+def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_Entry]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"deepfakebench: {path.name} is not readable JSON") from error
+    for dataset, labels in _mapping(content, path).items():
+        for label, splits in _mapping(labels, path).items():
+            for split, videos in _mapping(splits, path).items():
+                level = ""
+                if isinstance(videos, dict) and set(videos) & set(COMPRESSIONS):
+                    level, videos = compression, videos.get(compression, {})
+                if isinstance(videos, dict) and "frames" in videos:
+                    # rearrange.py overwrites DFDC's val with its last video.
+                    notes[f"{path.name}: {label}/{split} holds one video in place of a mapping"] = (
+                        None
+                    )
+                    continue
+                for video, facts in _mapping(videos, path).items():
+                    frames = facts.get("frames") if isinstance(facts, dict) else None
+                    if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
+                        raise DatasetError(
+                            f"deepfakebench: {path.name}: {label}/{split}/{video} has no frames"
+                        )
+                    own = str(facts.get("label", label))
+                    if not frames:
+                        notes[f"{path.name}: {label}/{split} lists videos without a frame"] = None
+                        continue
+                    yield _Entry(dataset, own, split, level, video, tuple(frames))
+
+
+def _mapping(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DatasetError(
+            f"deepfakebench: {path.name} is not {{DATASET: {{LABEL: {{SPLIT: {{VIDEO: ...}}}}}}}}"
+        )
+    return value
+
+
+def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:
+    """The folder of a video's frames below ``root``, and the listed frames that are not there.
+
+    Lists name paths of the machine they were made on: leading folders are dropped until it fits.
+    """
+    folder: str | None = None
+    missing = []
+    for frame in frames:
+        parts = PurePosixPath(frame.replace("\\", "/")).parts
+        fits = next(
+            (
+                PurePosixPath(*parts[i:])
+                for i in range(len(parts))
+                if ".." not in parts[i:] and not PurePosixPath(*parts[i:]).is_absolute()
+                and (root / PurePosixPath(*parts[i:])).is_file()
+            ),
+            None,
+        )  # fmt: skip
+        if fits is None:
+            missing.append(frame)
+        elif folder is None:
+            folder = fits.parent.as_posix()
+    return folder, missing
+
+
+def _binary(label: str) -> Label:
+    """``real`` or ``fake``: ``FF-real``, ``DFDCP_Real``, ``FF-DF``, ``DFDCP_FakeA``."""
+    if re.search(r"[-_]real$", label, re.IGNORECASE):
+        return "real"
+    if label in METHODS or re.search(r"[-_]fake[AB]?$", label, re.IGNORECASE):
+        return "fake"
+    raise DatasetError(f"deepfakebench: label {label!r} says neither real nor fake")
+
+
+def _group(video: str) -> str:
+    pair = re.fullmatch(r"(\d{3})_(\d{3})", video)
+    if pair:
+        return "_".join(sorted(pair.groups()))
+    celebrity = re.match(r"id\d+(?=_)", video)
+    return celebrity.group() if celebrity else video

@@ -1,0 +1,163 @@
+"""FaceForensics++ and DeepFakeDetection (Rössler et al. 2019, arXiv:1901.08971)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from deepfake_eval.datasets.base import (
+    Label,
+    Row,
+    Rows,
+    clips_in,
+    group_by_people,
+    locate,
+    relative,
+    require,
+    visible,
+)
+from deepfake_eval.errors import DatasetError
+
+COMPRESSIONS = ("raw", "c23", "c40")
+DFD = "DeepFakeDetection"
+FOLDERS = ("original_sequences", "manipulated_sequences")
+LISTS = ("train", "val", "test")
+METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
+"""Methods of the release, to say which are not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceForensics:
+    """FaceForensics++: 1,000 YouTube originals and as many fakes a method."""
+
+    compression: str = "c23"
+    """``raw``, ``c23`` or ``c40``."""
+    methods: str = ""
+    """Methods to take, joined by ``+``; by default every folder but DeepFakeDetection."""
+
+    name: ClassVar[str] = "ffpp"
+    layout: ClassVar[str] = (
+        "original_sequences/youtube/{raw,c23,c40}/{videos,frames}/, "
+        "manipulated_sequences/<method>/{raw,c23,c40}/{videos,frames}/, "
+        "{train,val,test}.json (lists of id pairs)"
+    )
+    grouping: ClassVar[str] = (
+        "the official id pair: both originals and, of every method, both fakes made from them"
+    )
+
+    def rows(self, root: Path, split: str) -> Rows:
+        require(self.name, root, FOLDERS)
+        if self.compression not in COMPRESSIONS:
+            raise DatasetError(
+                f"{self.name}: compression must be one of {', '.join(COMPRESSIONS)}, "
+                f"not {self.compression!r}"
+            )
+        sources = {"original": f"original_sequences/youtube/{self.compression}"}
+        notes = []
+        here = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
+        for method in self.methods.split("+") if self.methods else here:
+            folder = f"manipulated_sequences/{method}/{self.compression}"
+            if (root / folder).is_dir():
+                sources[method] = folder
+            elif method in here:
+                notes.append(f"FaceForensics++: no {self.compression} of {method} is here")
+            else:
+                raise DatasetError(
+                    f"{self.name}: no method {method!r}; found {', '.join(here) or 'none'}"
+                )
+        absent = [m for m in METHODS if m not in here]
+        if absent and not self.methods:
+            notes.append(f"FaceForensics++: not here: {', '.join(absent)}")
+        if not any((root / folder).is_dir() for folder in sources.values()):
+            raise DatasetError(
+                f"{self.name}: expected {sources['original']} or a method's {self.compression} "
+                f"folder in {root}"
+            )
+        rows: list[Row] = []
+        missing: list[str] = []
+        for part in LISTS if split == "all" else (split,):
+            for one, two in _pairs(root / f"{part}.json"):
+                group = "_".join(sorted((one, two)))
+                for method, folder in sources.items():
+                    names = (one, two) if method == "original" else (f"{one}_{two}", f"{two}_{one}")
+                    for name in names:
+                        media = locate(root, f"{folder}/{name}.mp4")
+                        if media is None:
+                            missing.append(f"{folder}/videos/{name}.mp4")
+                            continue
+                        label: Label = "real" if method == "original" else "fake"
+                        rows.append(
+                            Row(media, label, method, "FaceForensics++", part, group,
+                                self.compression)
+                        )  # fmt: skip
+        return Rows(root, tuple(rows), tuple(missing), tuple(notes))
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [(a, b) for a, b in content if isinstance(a, str) and isinstance(b, str)]
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"ffpp: expected the official list {path.name} in {path.parent}; it comes with the "
+            "data set's code, under dataset/splits"
+        ) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs") from error
+    if len(pairs) != len(content):
+        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs")
+    return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class DeepFakeDetection:
+    """Google's DeepFakeDetection, distributed with FaceForensics++: 28 paid actors.
+
+    No split is published. It is all test, and never train or val: the common copy in which the
+    same clips are train, val and test measures memory.
+    """
+
+    compression: str = "c23"
+    group: str = "auto"
+    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
+
+    name: ClassVar[str] = "dfd"
+    layout: ClassVar[str] = (
+        "original_sequences/actors/{raw,c23,c40}/{videos,frames}/, "
+        "manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/{videos,frames}/"
+    )
+    grouping: ClassVar[str] = (
+        "actors: of NN__scene.mp4 the actor, of NN_MM__scene__hash.mp4 both, linked over all "
+        "clips; by the actor of the footage (NN) where that would tie more than half of "
+        "the clips together"
+    )
+
+    def rows(self, root: Path, split: str) -> Rows:
+        require(self.name, root, FOLDERS)
+        if split not in ("test", "all"):
+            raise DatasetError(f"{self.name}: publishes no {split} split; ask for test or all")
+        found: list[tuple[str, Label, str]] = []
+        sources: tuple[tuple[str, Label, str], ...] = (
+            ("original_sequences/actors", "real", "original"),
+            (f"manipulated_sequences/{DFD}", "fake", DFD),
+        )
+        for folder, label, method in sources:
+            clips = clips_in(root / folder / self.compression)
+            if not clips:
+                raise DatasetError(
+                    f"{self.name}: expected clips in {folder}/{self.compression}/videos"
+                )
+            found += [(relative(clip, root), label, method) for clip in clips]
+        people = [Path(media).stem.split("__")[0].split("_") for media, _, _ in found]
+        groups, notes = group_by_people(people, self.group, DFD)
+        return Rows(
+            root,
+            tuple(
+                Row(media, label, method, DFD, "test", f"actor-{group}", self.compression)
+                for (media, label, method), group in zip(found, groups, strict=True)
+            ),
+            (),
+            (f"{DFD}: publishes no split; everything is taken for test", *notes),
+        )

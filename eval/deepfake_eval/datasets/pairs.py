@@ -1,0 +1,75 @@
+"""Data sets of a real folder beside a fake folder: FFIW and UADFV."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from deepfake_eval.datasets.base import Label, Row, Rows, clips_in, relative, require, wrong_root
+from deepfake_eval.errors import DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class Ffiw:
+    """Face Forensics in the Wild (Zhou et al. 2021, arXiv:2103.16076): several faces a video."""
+
+    name: ClassVar[str] = "ffiw"
+    layout: ClassVar[str] = (
+        "[FFIW10K-v1-release/]{source,target}/{train,val}[/videos]/*.mp4; source is real, target "
+        "is manipulated"
+    )
+    grouping: ClassVar[str] = (
+        "the file name, which ties a manipulated video to the source of the same name; whether "
+        "names correspond in the release at hand is not documented"
+    )
+
+    def rows(self, root: Path, split: str) -> Rows:
+        inner = root / "FFIW10K-v1-release"
+        base = inner if inner.is_dir() else root
+        require(self.name, base, ("source", "target"))
+        notes = ["FFIW: one of several faces is manipulated; the label is the video's"]
+        if split == "test":
+            notes.append("FFIW: publishes no test videos in this layout; val is used, as papers do")
+        parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
+        labels: tuple[tuple[str, Label], ...] = (("source", "real"), ("target", "fake"))
+        rows = []
+        for part in parts:
+            for folder, label in labels:
+                clips = clips_in(base / folder / part)
+                if not clips:
+                    raise DatasetError(
+                        f"{self.name}: expected videos in {folder}/{part}/videos below {base}"
+                    )
+                rows += [
+                    Row(relative(c, root), label, "original" if label == "real" else "FFIW",
+                        "FFIW", part, f"{part}-{c.stem}")
+                    for c in clips
+                ]  # fmt: skip
+        return Rows(root, tuple(rows), (), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Uadfv:
+    """UADFV (Yang et al. 2019, arXiv:1811.00661): 49 real videos and a FakeApp swap of each."""
+
+    name: ClassVar[str] = "uadfv"
+    layout: ClassVar[str] = "{real,fake}[/videos]/*.mp4 or {real,fake}/frames/<clip>/*.png"
+    grouping: ClassVar[str] = "the clip's number, which a real video shares with its fake"
+
+    def rows(self, root: Path, split: str) -> Rows:
+        require(self.name, root, ("real", "fake"))
+        labels: tuple[Label, ...] = ("real", "fake")
+        rows = []
+        for label in labels:
+            clips = clips_in(root / label)
+            if not clips:
+                raise wrong_root(self.name, root / label, "videos/*.mp4 or frames/<clip>/*.png")
+            for clip in clips:
+                number = re.match(r"\d+", clip.stem)
+                rows.append(
+                    Row(relative(clip, root), label, "original" if label == "real" else "FakeApp",
+                        "UADFV", split, number.group() if number else clip.stem)
+                )  # fmt: skip
+        return Rows(root, tuple(rows), (), ("UADFV: publishes no split; everything is used",))

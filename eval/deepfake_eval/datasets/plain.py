@@ -1,0 +1,115 @@
+"""One's own media: ``real/`` and ``fake/`` folders, or a CSV."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from deepfake_eval.datasets.base import SPLITS, Label, Row, Rows, files_below, relative, require
+from deepfake_eval.errors import DatasetError
+
+LABELS: tuple[Label, ...] = ("real", "fake")
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Videos and pictures sorted into two folders."""
+
+    title: str = ""
+    """The data set's name in the report; by default the root folder's."""
+
+    name: ClassVar[str] = "folders"
+    layout: ClassVar[str] = "real/**, fake/[<method>/]**: videos and pictures at any depth"
+    grouping: ClassVar[str] = "each file alone; where people recur, a CSV with groups is better"
+
+    def rows(self, root: Path, split: str) -> Rows:
+        require(self.name, root, LABELS)
+        dataset = self.title or root.resolve().name
+        rows = []
+        for label in LABELS:
+            for path in files_below(root / label):
+                inside = path.relative_to(root / label).parts
+                method = inside[0] if len(inside) > 1 else ("original", "fake")[label == "fake"]
+                media = relative(path, root)
+                rows.append(Row(media, label, method, dataset, split, media))
+        note = f"{dataset}: each file is its own group; if people recur, intervals are too narrow"
+        return Rows(root, tuple(rows), (), (note,))
+
+
+@dataclass(frozen=True, slots=True)
+class Csv:
+    """A table of media beside it."""
+
+    title: str = ""
+    """The data set's name where the table has no ``dataset`` column."""
+    split_column: str = "split"
+    """Column that names the split; without it every row is used."""
+
+    name: ClassVar[str] = "csv"
+    layout: ClassVar[str] = (
+        "a CSV file, or a folder with manifest.csv: media (path relative to it), label "
+        "(real|fake), and optionally method, dataset, split, group, compression, attribute_<name>"
+    )
+    grouping: ClassVar[str] = "the column group; without it each file alone"
+
+    def rows(self, root: Path, split: str) -> Rows:
+        path = root / "manifest.csv" if root.is_dir() else root
+        if not path.is_file():
+            raise DatasetError(f"{self.name}: expected manifest.csv in {root}")
+        folder, rows, missing = path.parent, [], []
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                columns = list(reader.fieldnames or ())
+                lines = list(reader)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DatasetError(f"{self.name}: {path.name} is not a readable CSV") from error
+        if not {"media", "label"} <= set(columns):
+            raise DatasetError(
+                f"{self.name}: {path.name}: expected the columns media and label, "
+                f"found {', '.join(columns) or 'none'}"
+            )
+        notes = []
+        if self.split_column not in columns and split != "all":
+            notes.append(f"{path.name}: has no column {self.split_column}; every row is used")
+        if "group" not in columns:
+            notes.append(f"{path.name}: has no column group; each file is its own group")
+        for number, line in enumerate(lines, start=2):
+            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
+            if row is None:
+                continue
+            if (folder / row.media).exists():
+                rows.append(row)
+            else:
+                missing.append(row.media)
+        return Rows(folder, tuple(rows), tuple(missing), tuple(notes))
+
+    def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row | None:
+        part = line.get(self.split_column)
+        if part is not None and split not in ("all", part):
+            return None
+        label, media = line["label"], line["media"]
+        if label not in LABELS:
+            raise DatasetError(
+                f"{where}: label must be real or fake, not {label!r}; numbers are refused because "
+                "1 means real in some lists and fake in others"
+            )
+        pure = PurePosixPath(media or "")
+        if not media or pure.is_absolute() or ".." in pure.parts:
+            raise DatasetError(f"{where}: media must be a path below the table's folder")
+        return Row(
+            media,
+            label,
+            line.get("method") or ("original" if label == "real" else "fake"),
+            line.get("dataset") or self.title or title,
+            part or (split if split in SPLITS else "test"),
+            line.get("group") or media,
+            line.get("compression") or "",
+            tuple(
+                (c.removeprefix("attribute_"), v)
+                for c, v in line.items()
+                if c and c.startswith("attribute_") and v
+            ),
+        )

@@ -1,0 +1,207 @@
+"""Plots of a run as SVG that needs nothing from outside and reads on light and dark pages."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from deepfake_eval.metrics import calibration_bins
+
+INK = "#010203"
+"""Stands for the page's own text colour: replaced by ``currentColor`` in the SVG."""
+
+REAL, FAKE, THIRD = "#1f77b4", "#d1495b", "#8a8f98"
+"""Blue and red differ in lightness as well, so that colour blindness does not merge them."""
+
+FALLBACK_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
+"""For names that DejaVu Sans cannot write; taken where they are installed."""
+
+MAX_BARS = 40
+"""Methods shown; the table in the report has them all."""
+
+LABEL_CHARACTERS = 32
+
+
+def write_plots(predictions: pd.DataFrame, metrics: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Write ``roc``, ``scores``, ``reliability`` and ``methods`` as SVG files; return their text.
+
+    A plot whose data lacks a class is left out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    drawn = {}
+    for name, figure in figures(predictions, metrics).items():
+        text = svg(figure, name)
+        (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        drawn[name] = text
+    return drawn
+
+
+def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Figure]:
+    """The plots as figures, by name."""
+    scored = predictions[predictions["rank"].notna()]
+    levels = {
+        level: part
+        for level, part in scored.groupby("level")
+        if level in ("item", "frame") and part["label"].nunique() == 2
+    }
+    drawn: dict[str, Figure] = {}
+    if levels:
+        drawn["roc"] = _draw(lambda axes: _roc(axes, levels))
+        prior = metrics["bundle"]["prior"]
+        drawn["reliability"] = _draw(lambda axes: _reliability(axes, levels, prior))
+    items = scored[scored["level"] == "item"]
+    if len(items):
+        drawn["scores"] = _draw(lambda axes: _scores(axes, items, metrics))
+    bars = [e for e in metrics["levels"]["item"] if e["scope"] == "method"]
+    bars = [e for e in bars if e["auc"]["value"] is not None]
+    if bars:
+        height = 1.2 + 0.32 * min(len(bars), MAX_BARS)
+        drawn["methods"] = _draw(lambda axes: _methods(axes, bars), height)
+    return drawn
+
+
+def svg(figure: Figure, name: str) -> str:
+    """``figure`` as SVG text: glyphs as outlines, colours of the page, ids of its own."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}), warnings.catch_warnings():
+        # Boxes stand in for glyphs that no installed font has; the report's tables spell names out.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue().replace(INK, "currentColor")
+    # Several of these stand in one document, where an id may occur once.
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+
+
+def _draw(plot: Callable[[Axes], None], height: float = 4.2) -> Figure:
+    installed = set(font_manager.get_font_names())
+    fonts = ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)]
+    style: Any = {
+        "font.family": fonts,
+        "font.size": 10,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.8,
+        "legend.frameon": False,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=True, color=THIRD, alpha=0.3, linewidth=0.6)
+        axes.set_axisbelow(True)
+        plot(axes)
+    return figure
+
+
+def _roc(axes: Axes, levels: dict[Any, pd.DataFrame]) -> None:
+    for level, colour in (("item", FAKE), ("frame", REAL)):
+        if level in levels:
+            part = levels[level]
+            fpr, tpr, _ = roc_curve(part["label"] == "fake", part["rank"])
+            axes.plot(fpr, tpr, color=colour, linewidth=1.8, label=f"{level} (n = {len(part)})")
+    axes.plot([0, 1], [0, 1], color=THIRD, linewidth=1, linestyle="--", label="chance")
+    for limit in (0.01, 0.05):
+        axes.axvline(limit, color=THIRD, linewidth=0.8, linestyle=":")
+    axes.set(
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+        xlabel="false positive rate (dotted: 1% and 5%)",
+        ylabel="true positive rate",
+    )
+    axes.legend(loc="lower right")
+
+
+def _scores(axes: Axes, items: pd.DataFrame, metrics: dict[str, Any]) -> None:
+    values = items["log_likelihood_ratio"].to_numpy()
+    edges = np.linspace(values.min() - 0.05, values.max() + 0.05, 31).tolist()
+    for label, colour in (("real", REAL), ("fake", FAKE)):
+        part = items.loc[items["label"] == label, "log_likelihood_ratio"].to_numpy()
+        if len(part):
+            axes.hist(
+                part,
+                edges,
+                weights=np.full(len(part), 1 / len(part)),
+                histtype="stepfilled",
+                facecolor=(*mpl.colors.to_rgb(colour), 0.35),
+                edgecolor=colour,
+                linewidth=1.2,
+                label=f"{label} (n = {len(part)})",
+            )
+    kinds = {"image": "picture", "video": "video"}
+    for kind, style in (("video", "--"), ("image", ":")):
+        if (items["kind"] == kind).any():
+            limits = metrics["bundle"]["thresholds"][kinds[kind]]
+            for name in ("no_manipulation_found", "likely_manipulated"):
+                axes.axvline(limits[name], color=INK, linewidth=1, linestyle=style)
+    axes.set(
+        xlabel="log10 likelihood ratio of an item\n(lines: the thresholds; dotted: of pictures)",
+        ylabel="share of its class",
+    )
+    axes.legend(loc="best")
+
+
+def _reliability(axes: Axes, levels: dict[Any, pd.DataFrame], prior: float) -> None:
+    axes.plot([0, 1], [0, 1], color=THIRD, linewidth=1, linestyle="--", label="calibrated")
+    for level, colour, marker in (("item", FAKE, "o"), ("frame", REAL, "s")):
+        if level in levels:
+            part = levels[level]
+            bins = calibration_bins(part["label"] == "fake", part["score"], prior=prior)
+            means, shares, weights = (np.array(v) for v in zip(*bins, strict=True))
+            axes.plot(means, shares, color=colour, linewidth=1.2, label=level)
+            axes.scatter(means, shares, 12 + 220 * weights, color=colour, marker=marker, alpha=0.7)
+    axes.set(
+        xlim=(-0.03, 1.03),
+        ylim=(-0.03, 1.03),
+        xlabel=f"score (mean of a bin; area: its weight at a prior of {prior:g})",
+        ylabel="share manipulated",
+    )
+    axes.legend(loc="upper left")
+
+
+def _methods(axes: Axes, bars: Sequence[dict[str, Any]]) -> None:
+    shown = sorted(bars, key=lambda e: e["auc"]["value"])[:MAX_BARS]
+    for place, entry in enumerate(shown):
+        auc = entry["auc"]
+        axes.barh(
+            place,
+            auc["value"],
+            0.62,
+            color=FAKE,
+            alpha=0.35 if entry["indicative"] else 0.75,
+            edgecolor=FAKE,
+        )
+        if auc["low"] is not None:
+            axes.plot([auc["low"], auc["high"]], [place, place], color=INK, linewidth=1.4)
+        axes.text(1.01, place, f"{auc['value']:.3f}", va="center", fontsize=9)
+    datasets = {e["dataset"] for e in shown}
+    names = [e["name"] if len(datasets) == 1 else f"{e['dataset']}: {e['name']}" for e in shown]
+    axes.set_yticks(range(len(shown)))
+    # Names come from folders: a dollar sign is no formula.
+    axes.set_yticklabels([shorten(n) for n in names], parse_math=False)
+    axes.axvline(0.5, color=THIRD, linewidth=1, linestyle="--")
+    axes.set(xlim=(0, 1.08), xlabel="AUC of items, 95% interval\n(pale: fewer than ten groups)")
+    axes.grid(visible=False, axis="y")
+
+
+def shorten(text: str) -> str:
+    """``text`` on one line, cut to ``LABEL_CHARACTERS``."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return plain if len(plain) <= LABEL_CHARACTERS else plain[: LABEL_CHARACTERS - 1] + "…"

@@ -1,0 +1,82 @@
+"""A tiny bundle and tiny data sets for tests of evaluation.
+
+The detector is the shipped one; "the classifier" is the mean of the red channel less that of the
+green, so that a picture tinted red is "manipulated".
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import judgingkit
+import mediakit
+from deepfake_models.bundle import Bundle, default_bundle_dir, seal
+
+TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}
+
+
+def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
+    """Seal a bundle in ``directory`` whose logit is ``gain`` × (red − green − 22)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("pnet", "rnet", "onet"):
+        shutil.copy(default_bundle_dir() / f"{name}.onnx", directory)
+    weights = np.array([gain, -gain, 0.0], dtype=np.float32).reshape(3, 1)
+    constants = {"weights": weights, "offset": np.array([-22.0 * gain], dtype=np.float32)}
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["means", "weights"], ["weighed"]),
+        helper.make_node("Add", ["weighed", "offset"], ["logit"]),
+        helper.make_node("MatMul", ["floats", "weights"], ["mapped"]),
+        helper.make_node("ReduceSum", ["mapped", "last"], ["activation_map"], keepdims=0),
+    ]
+    initial = [numpy_helper.from_array(v, k) for k, v in constants.items()]
+    initial.append(numpy_helper.from_array(np.array([3], dtype=np.int64), "last"))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", 224, 224, 3])],
+        [
+            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n", 1]),
+            helper.make_tensor_value_info("activation_map", TensorProto.FLOAT, ["n", 224, 224]),
+        ],
+        initial,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, directory / "classifier.onnx")
+    (directory / "reliability.json").write_text(json.dumps({}))
+    (directory / "MODEL_CARD.md").write_text("For tests.\n")
+    return seal(directory, {**judgingkit.bundle_fields(), **fields})
+
+
+def portrait(label: str, number: int, size: int = 256) -> mediakit.Pixels:
+    """A face, tinted by ``label``; ``number`` chooses the portrait and the framing."""
+    whole = mediakit.astronaut() if number % 2 else mediakit.grace_hopper()
+    left, top = (110, 0) if number % 2 else (130, 30)
+    shift = 3 * (number % 7)
+    view = whole[top + shift : top + shift + 280, left + shift : left + shift + 280]
+    tinted = view.astype(float) * TINTS[label] * (0.9 + 0.02 * (number % 5))
+    return mediakit.resized(tinted.clip(0, 255).astype(np.uint8), size, size)
+
+
+def clip(label: str, number: int, frames: int = 3) -> bytes:
+    """A video of a face that drifts."""
+    return mediakit.encode([portrait(label, number + 2 * k) for k in range(frames)])
+
+
+def touch(root: Path, names: Iterable[str]) -> Path:
+    """A tree of empty files: adapters read names, not content."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root

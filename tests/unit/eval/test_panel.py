@@ -1,0 +1,138 @@
+"""The figures of a run against plain definitions of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from deepfake_eval.metrics import (
+    calibration_bins,
+    delong,
+    equal_error_rate,
+    expected_calibration_error,
+    panel,
+    tpr_at,
+    worst_case_auc,
+)
+
+RNG = np.random.default_rng(5)
+
+
+def test_figures_of_a_case_worked_by_hand() -> None:
+    truth = [0, 0, 0, 0, 1, 1, 1, 1]
+    score = [0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9]
+    figures = panel(truth, score, score, range(8), draws=50)
+    assert figures["auc"].value == pytest.approx(15 / 16)
+    assert figures["eer"].value == pytest.approx(0.25)
+    assert figures["accuracy"].value == pytest.approx(6 / 8)
+    # One real of four above the threshold is 25% FPR, so that 5% allows none.
+    assert figures["tpr_at_5_fpr"].value == pytest.approx(3 / 4)
+    # Precision at each fake found, from the top: 1, 1, 1, 4/5.
+    assert figures["average_precision"].value == pytest.approx((1 + 1 + 1 + 4 / 5) / 4)
+    assert all(e.low <= e.value <= e.high for e in figures.values())
+
+
+def test_a_fake_that_was_not_scored_counts_as_missed() -> None:
+    truth = np.array([0] * 10 + [1] * 10)
+    rank = np.concatenate([np.linspace(0, 0.4, 10), np.linspace(0.6, 1, 10)])
+    whole = panel(truth, rank, rank, range(20), draws=20)
+    assert whole["tpr_at_1_fpr"].value == 1.0
+    rank[15:] = np.nan
+    part = panel(truth, rank, rank, range(20), draws=20)
+    assert part["tpr_at_1_fpr"].value == pytest.approx(0.5)
+    assert part["auc"].value == 1.0
+    assert part["auc"].samples == 15
+    assert worst_case_auc(truth, rank) == pytest.approx(0.5)
+
+
+def test_worst_case_counts_reals_not_scored_as_alarms() -> None:
+    assert worst_case_auc([0, 0, 1, 1], [np.nan, 0.1, 0.5, 0.6]) == pytest.approx(0.5)
+    assert worst_case_auc([0, 1], [np.nan, np.nan]) == 0.0
+    assert np.isnan(worst_case_auc([1, 1], [0.1, 0.2]))
+
+
+def test_intervals_are_of_groups_not_of_rows() -> None:
+    groups = np.repeat(np.arange(20), 2)
+    truth = np.tile([0, 1], 20)
+    rank = RNG.normal(size=40) + truth
+    once = panel(truth, rank, np.full(40, 0.5), groups, draws=400)["auc"]
+    # The same people fifty times over tell nothing new.
+    more = panel(
+        np.tile(truth, 50), np.tile(rank, 50), np.full(2000, 0.5), np.tile(groups, 50), draws=400
+    )["auc"]
+    assert more.value == pytest.approx(once.value)
+    assert (more.low, more.high) == (pytest.approx(once.low), pytest.approx(once.high))
+    assert (more.groups, more.samples) == (20, 2000)
+
+
+@pytest.mark.parametrize(("truth", "groups"), [([0, 0], [1, 2]), ([], []), ([1, 1, 1], [1, 2, 3])])
+def test_a_missing_class_gives_no_figure(truth: list[int], groups: list[int]) -> None:
+    figures = panel(truth, np.linspace(0, 1, len(truth)), np.full(len(truth), 0.5), groups)
+    assert all(e.to_json()["value"] is None for e in figures.values())
+
+
+def test_one_group_gives_no_interval() -> None:
+    figures = panel([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], ["g"] * 4)
+    assert figures["auc"].value == pytest.approx(0.75)
+    assert figures["auc"].to_json()["low"] is None
+
+
+def test_equal_error_rate_of_a_perfect_a_useless_and_an_inverted_ranking() -> None:
+    def curve(*points: tuple[float, float]) -> float:
+        fpr, tpr = np.array(points).T
+        return equal_error_rate(fpr, tpr)
+
+    assert curve((0, 0), (0, 1), (1, 1)) == pytest.approx(0.0, abs=1e-9)
+    assert curve((0, 0), (1, 1)) == pytest.approx(0.5)
+    assert curve((0, 0), (1, 0), (1, 1)) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_tpr_at_a_fixed_fpr_is_not_interpolated() -> None:
+    fpr, tpr = np.array([0.0, 0.0, 0.02, 1.0]), np.array([0.0, 0.3, 0.8, 1.0])
+    assert tpr_at(fpr, tpr, 0.01) == 0.3
+    assert tpr_at(fpr, tpr, 0.05) == 0.8
+
+
+def test_calibration_is_judged_at_the_prior_not_at_the_set_s_share_of_fakes() -> None:
+    # Scores calibrated at one half, on a set in which nine of ten are fakes.
+    score = RNG.uniform(0.02, 0.98, 400_000)
+    fake = RNG.random(400_000) < score
+    keep = fake | (RNG.random(400_000) < 1 / 9)
+    truth, kept = fake[keep].astype(int), score[keep]
+    assert truth.mean() > 0.88
+    assert expected_calibration_error(truth, kept) < 0.01
+    assert expected_calibration_error(truth, kept, prior=0.9) > 0.2
+    assert sum(w for *_, w in calibration_bins(truth, kept)) == pytest.approx(1.0)
+
+
+def test_scores_of_exactly_one_have_a_bin() -> None:
+    assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0.0
+
+
+def test_delong_against_the_definition() -> None:
+    truth = np.array([0] * 25 + [1] * 15)
+    a = RNG.normal(size=40) + truth
+    b = np.round(RNG.normal(size=40) + 0.4 * truth, 1)  # with ties
+    test = delong(truth, a, b)
+    assert test.auc_a == pytest.approx(roc_auc_score(truth, a))
+    assert test.auc_b == pytest.approx(roc_auc_score(truth, b))
+    # Structural components by counting every pair (DeLong et al. 1988, eqs. 4 and 5).
+    parts = []
+    for ranks in (a, b):
+        x, y = ranks[truth == 1][:, None], ranks[truth == 0][None, :]
+        wins = (x > y) + 0.5 * (x == y)
+        parts.append((wins.mean(axis=1), wins.mean(axis=0)))
+    v10, v01 = np.cov([p[0] for p in parts]), np.cov([p[1] for p in parts])
+    s = v10 / 15 + v01 / 25
+    z = (test.auc_a - test.auc_b) / np.sqrt(s[0, 0] + s[1, 1] - 2 * s[0, 1])
+    assert test.z == pytest.approx(z)
+    assert 0.0 < test.p_value < 1.0
+    assert delong(truth, b, a).z == pytest.approx(-z)
+
+
+def test_delong_of_a_run_with_itself() -> None:
+    truth = np.array([0, 0, 1, 1])
+    assert delong(truth, [1, 2, 3, 4], [1, 2, 3, 4]).p_value == 1.0
+    with pytest.raises(ValueError, match="two samples"):
+        delong([0, 1], [0, 1], [0, 1])

@@ -1,0 +1,206 @@
+"""The report and its plots: self-contained, escaped, legible without data."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import evalkit
+from deepfake_eval.plots import shorten, write_plots
+from deepfake_eval.report import render
+from deepfake_eval.summary import summarise
+from deepfake_models.bundle import Bundle
+
+HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, and checks that they nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle"), terms="<b>research-only</b>")
+
+
+def table(seed: int = 0) -> pd.DataFrame:
+    """Predictions of two methods over thirty groups, some not scored."""
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    for group in range(30):
+        for method, mean in (("original", -1.0), ("Deepfakes", 1.5), (HOSTILE, 0.3)):
+            labels = {
+                "media": f"{method}/{group}", "label": "real" if method == "original" else "fake",
+                "method": method, "dataset": HOSTILE, "split": "test", "group": str(group),
+                "kind": "video" if group % 2 else "image", "attribute_sex": "MF"[group % 2],
+            }  # fmt: skip
+            value = rng.normal(mean)
+            judged = rng.random() > 0.1
+            scored = {
+                "rank": value if judged else np.nan,
+                "log_likelihood_ratio": value if judged else np.nan,
+                "score": 1 / (1 + 10**-value) if judged else np.nan,
+            }
+            verdict = "likely_manipulated" if value > 1 else "no_manipulation_found"
+            rows.append(
+                {
+                    "level": "item", **labels, **scored, "sampled": 8, "with_face": 8, "failed": 0,
+                    "verdict": verdict if judged else "unable_to_evaluate",
+                    "reason": None if judged else "undecodable",
+                }
+            )  # fmt: skip
+            rows.append({"level": "frame", **labels, **scored, "time_s": 0.0})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def made(
+    bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, str], dict[str, Any]]:
+    predictions = table()
+    metrics = summarise(predictions, bundle, settings=settings())
+    plots = write_plots(predictions, metrics, tmp_path_factory.mktemp("plots"))
+    return render(metrics, plots), plots, metrics
+
+
+def settings() -> dict[str, Any]:
+    stated = {
+        "adapter": "folders", "options": {"title": HOSTILE}, "names": [HOSTILE], "real": 30,
+        "fake": 60, "groups": 30, "missing": 2, "notes": [HOSTILE],
+    }  # fmt: skip
+    return {"frames": None, "split": "test", "draws": 30, "datasets": [stated]}
+
+
+def test_the_report_is_well_formed_and_escapes_every_name(
+    made: tuple[str, dict[str, str], dict[str, Any]],
+) -> None:
+    page = Page()
+    page.feed(made[0])
+    page.close()
+    assert page.open == []
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "link", "iframe", "object", "b"}
+    assert HOSTILE in page.text
+    assert "<b>research-only</b>" in page.text
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_report_needs_nothing_from_outside(
+    made: tuple[str, dict[str, str], dict[str, Any]],
+) -> None:
+    page = Page()
+    page.feed(made[0])
+    policy = dict(page.tags)["meta"]  # the last meta is the viewport
+    assert policy["name"] == "viewport"
+    assert "default-src 'none'" in made[0]
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("#")
+    assert not re.search(r"url\((?!#)|@import", made[0])
+
+
+def test_ids_of_the_plots_do_not_collide_and_their_links_resolve(
+    made: tuple[str, dict[str, str], dict[str, Any]],
+) -> None:
+    page = Page()
+    page.feed(made[0])
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a["xlink:href"] for _, a in page.tags if "xlink:href" in a]
+    assert links
+    assert {str(link)[1:] for link in links} <= set(ids)
+
+
+def test_plots_are_xml_with_outlined_glyphs_in_the_page_s_colour(
+    made: tuple[str, dict[str, str], dict[str, Any]],
+) -> None:
+    assert set(made[1]) == {"roc", "scores", "reliability", "methods"}
+    for text in made[1].values():
+        root = ElementTree.fromstring(text)
+        assert root.tag.endswith("svg")
+        assert not root.findall(".//{http://www.w3.org/2000/svg}text")
+        assert "currentColor" in text
+        assert "#010203" not in text
+
+
+def test_the_report_states_what_it_rests_on(
+    made: tuple[str, dict[str, str], dict[str, Any]], bundle: Bundle
+) -> None:
+    html, _, metrics = made
+    page = Page()
+    page.feed(html)
+    overall = metrics["levels"]["item"][0]
+    assert bundle.sha256 in page.text
+    assert f"{overall['auc']['value']:.3f}" in page.text
+    assert f"of {overall['groups']} groups" in page.text
+    for words in ("inconclusive", "not judged", "failed", "sex: F", "as the bundle samples"):
+        assert words in page.text
+    assert overall["indicative"] is False
+    assert "as indicative" not in page.text
+
+
+def test_per_method_figures_are_against_the_reals_of_the_data_set(
+    made: tuple[str, dict[str, str], dict[str, Any]],
+) -> None:
+    methods = [e for e in made[2]["levels"]["item"] if e["scope"] == "method"]
+    assert [e["name"] for e in methods] == [HOSTILE, "Deepfakes"]
+    assert {e["against"] for e in methods} == {HOSTILE}
+    assert methods[1]["auc"]["value"] > methods[0]["auc"]["value"]
+    only = table()
+    only.loc[only["label"] == "real", "dataset"] = "elsewhere"
+    settled = summarise(only, made_bundle(made), settings=settings())
+    methods = [e for e in settled["levels"]["item"] if e["scope"] == "method"]
+    assert {e["against"] for e in methods} == {"all real media"}
+
+
+def made_bundle(made: tuple[str, dict[str, str], dict[str, Any]]) -> Any:
+    """Enough of a bundle to summarise with."""
+    import judgingkit
+
+    class Stated:
+        spec = judgingkit.spec()
+
+        @staticmethod
+        def model_json() -> dict[str, str]:
+            return {"bundle": "b", "version": "1", "sha256": "0", "terms": "t"}
+
+    return Stated
+
+
+def test_the_same_run_gives_the_same_plots(bundle: Bundle, tmp_path: Path) -> None:
+    metrics = summarise(table(), bundle, settings=settings())
+    assert write_plots(table(), metrics, tmp_path) == write_plots(table(), metrics, tmp_path)
+
+
+def test_names_on_plots_stay_on_one_line_and_short() -> None:
+    assert shorten("a\nb\u202e") == "a b "
+    assert len(shorten("x" * 99)) == 32

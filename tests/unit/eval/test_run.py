@@ -1,0 +1,504 @@
+"""``deepfake-eval run`` and ``compare``: the real decoder and detector, a tiny classifier."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import evalkit
+import mediakit
+from deepfake_eval import cli
+from deepfake_eval.compare import compare
+from deepfake_eval.datasets import DATASETS
+from deepfake_eval.errors import DatasetError, RunError
+from deepfake_eval.predictions import (
+    examine,
+    face_records,
+    frame_records,
+    predict,
+    rank_value,
+)
+from deepfake_eval.run import RECORDS, read_records, run
+from deepfake_eval.sequences import FrameFolder, FrameFolderDecoder
+from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.errors import BundleError
+from deepfake_models.scorer import Scorer
+
+DRAWS = 40
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    evalkit.tiny_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, clips and folders of frames of both classes, and what cannot be judged."""
+    root = tmp_path_factory.mktemp("media")
+    rows = []
+
+    def add(name: str, label: str, method: str, group: str, content: bytes | None) -> None:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        rows.append([name, label, method, group, {"g0": "F", "g1": "M"}.get(group, "")])
+
+    for number in range(4):
+        for label, method in (("real", "original"), ("fake", "tint")):
+            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            add(f"{label}/{number}.png", label, method, f"g{number}", picture)
+    for label, method in (("real", "original"), ("fake", "tint")):
+        add(f"{label}/clip.mp4", label, method, "g4", evalkit.clip(label, 1))
+        folder = root / label / "frames"
+        folder.mkdir()
+        for portrait, k in ((1, 7), (3, 30), (5, 101)):
+            frame = mediakit.picture(evalkit.portrait(label, portrait), "JPEG", quality=95)
+            (folder / f"{k}.jpg").write_bytes(frame)
+        add(f"{label}/frames", label, method, "g5", None)
+    blank = mediakit.picture(np.full((64, 64, 3), 90, np.uint8), "PNG")
+    add("fake/faceless.png", "fake", "<script>alert(1)</script>", "g6", blank)
+    add("fake/corrupt.mp4", "fake", "tint", "g7", mediakit.encode(mediakit.panning(3))[:300])
+    add("real/corrupt.mp4", "real", "original", "g8", b"\0" * 100)
+    with (root / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["media", "label", "method", "group", "attribute_sex"])
+        writer.writerows(rows)
+        writer.writerow(["absent.mp4", "real", "original", "g9", ""])
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(
+    bundle: Path, media: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("out")
+    steps: list[tuple[str, int, int]] = []
+    metrics = run(
+        bundle,
+        [f"csv,title=made:{media}"],
+        out,
+        draws=DRAWS,
+        progress=lambda what, done, total: steps.append((what, done, total)),
+    )
+    assert [s for s in steps if s[0] == "scoring"] == [("scoring", k, 15) for k in range(16)]
+    return out, metrics
+
+
+def test_what_a_run_writes(done: tuple[Path, dict[str, Any]]) -> None:
+    out, metrics = done
+    names = {p.name for p in out.iterdir()}
+    assert names == {
+        "predictions.parquet", "metrics.json", "missing.txt", "records.jsonl", "report.html",
+        "plots",
+    }  # fmt: skip
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert (out / "missing.txt").read_text() == "absent.mp4\n"
+    assert metrics["settings"]["datasets"][0]["missing"] == 1
+    assert {p.name for p in (out / "plots").iterdir()} == {
+        "roc.svg", "scores.svg", "reliability.svg", "methods.svg",
+    }  # fmt: skip
+
+
+def test_predictions_have_a_row_a_face_frame_and_item(done: tuple[Path, dict[str, Any]]) -> None:
+    table = pd.read_parquet(done[0] / "predictions.parquet")
+    assert dict(table["level"].value_counts()) == {"face": 20, "frame": 20, "item": 15}
+    items = table[table["level"] == "item"].set_index("media")
+    assert len(items) == 15
+    assert items.loc["real/frames", "kind"] == "video"
+    assert items.loc["real/frames", "sampled"] == 3
+    times = table[(table["level"] == "frame") & (table["media"] == "real/frames")]["time_s"]
+    assert times.tolist() == pytest.approx([0.0, 23 / 25, 94 / 25])
+    assert set(items["dataset"]) == {"made"}
+    assert set(items["group"]) == {f"g{k}" for k in range(9)}
+
+
+def test_what_was_not_judged_has_no_score(done: tuple[Path, dict[str, Any]]) -> None:
+    table = pd.read_parquet(done[0] / "predictions.parquet")
+    items = table[table["level"] == "item"].set_index("media")
+    for name, reason in (
+        ("fake/faceless.png", "no_face"),
+        ("fake/corrupt.mp4", "undecodable"),
+        ("real/corrupt.mp4", "undecodable"),
+    ):
+        assert items.loc[name, ["score", "rank", "log_likelihood_ratio"]].isna().all()
+        assert items.loc[name, "reason"] == reason
+    assert not (table["score"] == 0.5).any()
+
+
+def test_figures_and_coverage_of_the_run(done: tuple[Path, dict[str, Any]]) -> None:
+    metrics = done[1]
+    overall = metrics["levels"]["item"][0]
+    assert overall["auc"]["value"] == 1.0
+    assert overall["fake"] == {"scored": 6, "not_scored": 2, "groups": 6}
+    assert overall["real"] == {"scored": 6, "not_scored": 1, "groups": 6}
+    assert overall["indicative"] is True
+    assert overall["tpr_at_1_fpr"]["value"] == pytest.approx(6 / 8)
+    assert overall["worst_case_auc"] < 1.0
+    scopes = [(e["scope"], e["name"]) for e in metrics["levels"]["item"]]
+    assert scopes == [
+        ("all", "all"), ("kind", "image"), ("kind", "video"),
+        ("method", "<script>alert(1)</script>"), ("method", "tint"),
+    ]  # fmt: skip
+    assert metrics["levels"]["frame"][0]["scope"] == "all"
+    coverage = {(e["label"], e["name"]): e for e in metrics["coverage"]}
+    fakes = coverage["fake", "fake"]
+    assert (fakes["media"], fakes["not_judged"], fakes["failed"]) == (8, 1, 1)
+    assert fakes["scored"] == fakes["flagged"] + fakes["cleared"] + fakes["inconclusive"] == 6
+    assert fakes["reasons"]["no_face"] == fakes["reasons"]["undecodable"] == 1
+    rates = {(e["label"], e["name"]): e for e in metrics["operating_point"]}
+    found = rates["fake", "fake"]["true_positive_rate"]
+    # Abstentions are misses: of eight fakes only those flagged are found.
+    assert found["value"] == pytest.approx(fakes["flagged"] / 8, abs=1e-4)
+    assert found["samples"] == 8
+    assert rates["real", "real"]["false_positive_rate"]["samples"] == 6
+    assert {e["value"] for e in metrics["false_positives"]} == {"F", "M"}
+
+
+def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
+    bundle: Path, media: Path, tmp_path: Path
+) -> None:
+    fields = judged(never_flag=True)
+    evalkit.tiny_bundle(tmp_path / "b", **fields)
+    metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", draws=5)
+    fakes = next(e for e in metrics["coverage"] if e["label"] == "fake")
+    assert (fakes["inconclusive"], fakes["not_judged"], fakes["failed"]) == (6, 1, 1)
+    rates = [e for e in metrics["operating_point"] if e["label"] == "fake"]
+    assert rates[0]["true_positive_rate"]["value"] == 0.0
+    assert metrics["levels"]["item"][0]["auc"]["value"] == 1.0
+
+
+def judged(*, never_flag: bool) -> dict[str, Any]:
+    """Fields of a bundle that decides nothing."""
+    limits = {
+        "likely_manipulated": 9.0 if never_flag else 1.0,
+        "no_manipulation_found": -9.0,
+        "false_positive_rate": 0.0,
+        "false_positive_rate_upper": 1.0,
+        "true_positive_rate": 0.0,
+        "miss_rate": 0.0,
+    }
+    return {"thresholds": dict.fromkeys(("face", "track", "item"), limits)}
+
+
+def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) -> None:
+    scorer = Scorer.open(bundle, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu")
+    rows = [
+        {"media": f"{label}/{name}", "label": label, "method": "", "dataset": "", "group": ""}
+        for label in ("real", "fake")
+        for name in ("0.png", "1.png", "clip.mp4", "frames")
+    ]
+    faces, items = predict(scorer, media, rows)
+    limit = scorer.bundle.spec.calibration.item.limit
+    inside = items["rank"].abs() < limit
+    assert inside.any()
+    assert np.allclose(items["rank"][inside], items["log_likelihood_ratio"][inside])
+    assert (items["log_likelihood_ratio"].abs() <= limit).all()
+    strong = tuned(bundle, limit=0.01)
+    _, clipped = predict(
+        Scorer.open(strong, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu"),
+        media,
+        rows,
+    )
+    assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
+    assert np.allclose(clipped["rank"], items["rank"])
+    assert faces["logit"].notna().all()
+
+
+def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
+    bundle: Path, tmp_path: Path
+) -> None:
+    two = np.hstack([evalkit.portrait("real", 0), evalkit.portrait("fake", 1)])
+    (tmp_path / "two.png").write_bytes(mediakit.picture(two, "PNG"))
+    (tmp_path / "two.mp4").write_bytes(mediakit.encode([two] * 4))
+    scorer = Scorer.open(bundle, device="cpu")
+    for name in ("two.png", "two.mp4"):
+        verdict = examine(scorer, tmp_path / name, 32)
+        assert len(verdict.tracks) == 2
+        assert rank_value(verdict, scorer.bundle.spec) == pytest.approx(
+            verdict.log_likelihood_ratio
+        )
+    verdict = examine(scorer, tmp_path / "two.png", 32)
+    frame = frame_records(face_records(verdict, scorer.bundle.spec), scorer.bundle.spec.prior)[0]
+    assert frame["log_likelihood_ratio"] == pytest.approx(verdict.log_likelihood_ratio)
+    assert frame["score"] == pytest.approx(verdict.score)
+    assert (frame["tracks"], frame["judged"]) == (2, 2)
+
+
+def tuned(bundle: Path, *, limit: float) -> Path:
+    """The same bundle with another limit on its evidence."""
+    directory = bundle.parent / "tuned"
+    calibration = {"slope": 1.0, "intercept": 0.0, "limit": limit, "samples": 9, "groups": 9}
+    evalkit.tiny_bundle(
+        directory, calibration=dict.fromkeys(("face", "track", "item"), calibration)
+    )
+    return directory
+
+
+def test_a_run_goes_on_where_it_stopped(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
+    # Killed while the sixth record was being written.
+    (out / RECORDS).write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    scored: list[int] = []
+    metrics = run(
+        bundle,
+        [f"csv,title=made:{media}"],
+        out,
+        draws=DRAWS,
+        progress=lambda what, done, _: scored.append(done) if what == "scoring" else None,
+    )
+    assert scored == list(range(5, 16))
+    assert (out / RECORDS).read_bytes().splitlines(keepends=True)[:5] == lines[:5]
+    assert len(read_records(out / RECORDS)) == 15
+    first, second = dict(done[1]), dict(metrics)
+    assert first.pop("created")
+    assert second.pop("created")
+    assert first == second
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(done[0] / "predictions.parquet"),
+        pd.read_parquet(out / "predictions.parquet"),
+    )
+
+
+def test_another_bundle_or_number_of_frames_scores_anew(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    for label in ("real", "fake"):
+        (small / label).mkdir(parents=True)
+        shutil.copy(media / label / "0.png", small / label)
+    out = tmp_path / "out"
+
+    def scored(directory: Path, frames: int | None) -> int:
+        steps: list[int] = []
+        run(
+            directory,
+            [f"folders:{small}"],
+            out,
+            frames=frames,
+            draws=5,
+            progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
+        )
+        return len(steps) - 1
+
+    assert [scored(bundle, 32), scored(bundle, 32), scored(bundle, None)] == [2, 0, 2]
+    evalkit.tiny_bundle(tmp_path / "other", version="2")
+    assert scored(tmp_path / "other", 32) == 2
+
+
+def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        (tmp_path / "d" / label / "a.png").write_bytes(picture)
+    out = tmp_path / "out"
+    run(bundle, [f"folders:{tmp_path / 'd'}"], out, draws=5)
+    records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
+    records[0]["item"]["reason"] = "unreadable"
+    records[0]["item"]["rank"] = None
+    (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
+    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, draws=5)
+    assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
+
+
+def test_worker_processes_give_the_same_results(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run(bundle, [f"csv,title=made:{media}"], tmp_path, draws=5, workers=2)
+    one = pd.read_parquet(done[0] / "predictions.parquet")
+    two = pd.read_parquet(tmp_path / "predictions.parquet")
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / RECORDS).write_text('{"key":"a","item":{},"faces":[]}\n{"key":"b"}\n')
+    with pytest.raises(RunError, match=r"records\.jsonl, line 2: not a record"):
+        read_records(tmp_path / RECORDS)
+    assert read_records(tmp_path / "none.jsonl") == {}
+
+
+def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("media,label\na.mp4,real\nb.mp4,fake\n")
+    with pytest.raises(RunError, match="nothing to score in this split; 2 media are listed but"):
+        run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) -> None:
+    for parent in "ab":
+        evalkit.touch(tmp_path / parent / "set", ["real/1.mp4", "fake/2.mp4"])
+    specs = [f"folders:{tmp_path / p / 'set'}" for p in "ab"]
+    with pytest.raises(RunError, match="two data sets called set hold a medium of the same name"):
+        run(bundle, specs, tmp_path / "out")
+
+
+def test_a_set_of_one_class_gives_a_report_without_auc(
+    bundle: Path, media: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "d" / "real").mkdir(parents=True)
+    (tmp_path / "d" / "fake").mkdir()
+    shutil.copy(media / "real" / "0.png", tmp_path / "d" / "real")
+    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out")
+    assert metrics["levels"]["item"][0]["auc"]["value"] is None
+    assert "Only one class was scored" in (tmp_path / "out" / "report.html").read_text()
+    assert {p.name for p in (tmp_path / "out" / "plots").iterdir()} == {"scores.svg"}
+
+
+def test_media_without_any_face_give_a_report(bundle: Path, media: Path, tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        shutil.copy(media / "fake" / "faceless.png", tmp_path / "d" / label)
+    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out")
+    assert metrics["levels"]["frame"][0]["groups"] == 0
+    assert [e["not_judged"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_folder_of_frames_is_one_clip(media: Path, tmp_path: Path) -> None:
+    decoder = FrameFolderDecoder(InProcessDecoder())
+    with decoder.open(FrameFolder(media / "real" / "frames")) as clip:
+        assert clip.facts.kind == "video"
+        assert clip.facts.frames == 3
+        # By number, not by name: 7, 30, 101.
+        assert clip.times.tolist() == pytest.approx([0.0, 23 / 25, 94 / 25])
+        assert [f.index for f in clip.frames([0, 2])] == [0, 2]
+    broken = tmp_path / "frames"
+    shutil.copytree(media / "real" / "frames", broken)
+    (broken / "30.jpg").write_bytes(b"\xff\xd8\xff torn")
+    with decoder.open(FrameFolder(broken)) as clip:
+        kinds = [type(f).__name__ for f in clip.frames([0, 1, 2])]
+    assert kinds == ["Frame", "FailedFrame", "Frame"]
+
+
+def test_compare_finds_the_better_run(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    evalkit.tiny_bundle(tmp_path / "inverted", gain=-0.15)
+    run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", draws=5)
+    # A method that is always mistaken has a bar too, of no length.
+    assert "methods.svg" in {p.name for p in (tmp_path / "b" / "plots").iterdir()}
+    result = compare(done[0], tmp_path / "b", draws=DRAWS)
+    assert result["item"]["auc_a"] == 1.0
+    assert result["item"]["auc_b"] == 0.0
+    assert result["item"]["scored_in_both"] == 12
+    assert result["item"]["difference"]["value"] == 1.0
+    assert result["item"]["difference"]["low"] == 1.0
+    assert result["item"]["difference"]["indicative"] is True
+    assert result["item"]["delong"]["p_value"] < 0.05
+    assert result["frame"]["difference"]["groups"] == 6
+    same = compare(done[0], done[0], draws=DRAWS)
+    assert same["item"]["difference"]["value"] == 0.0
+    assert same["item"]["delong"]["p_value"] == 1.0
+
+
+def test_compare_refuses_what_it_cannot_compare(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="holds no readable predictions"):
+        compare(done[0], tmp_path)
+    table = pd.read_parquet(done[0] / "predictions.parquet")
+    for name, change, named in (
+        ("label", table["label"].map({"real": "fake", "fake": "real"}), "label a medium diff"),
+        ("rank", np.nan, "lacks a class"),
+    ):
+        table.assign(**{name: change}).to_parquet(tmp_path / "predictions.parquet")
+        with pytest.raises(RunError, match=named):
+            compare(done[0], tmp_path)
+    table[["media"]].to_parquet(tmp_path / "predictions.parquet")
+    with pytest.raises(RunError, match="was not written by deepfake-eval run"):
+        compare(done[0], tmp_path)
+
+
+def test_command_line(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    arguments = ["run", "--bundle", str(bundle), "--dataset", f"csv,title=made:{media}"]
+    result = CliRunner().invoke(cli.app, [*arguments, "--out", str(out), "--draws", "20"])
+    assert result.exit_code == 0, result.output
+    assert "item AUC 1.000" in result.output
+    assert "1 listed media are absent" in result.output
+    result = CliRunner().invoke(cli.app, ["compare", str(out), str(out), "--draws", "20"])
+    assert json.loads(result.stdout)["item"]["difference"]["value"] == 0.0
+    result = CliRunner().invoke(cli.app, ["datasets"], env={"COLUMNS": "300"})
+    for name in ("ffpp", "celebdf", "kodf", "deepfakebench"):
+        assert name in result.stdout
+    assert "[FFIW10K-v1-release/]" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--dataset", "ffpp:/nowhere"], "/nowhere does not exist"),
+        (["--dataset", "[red]x"], "'[red]x' is not of the form"),
+        (["--dataset", "ffpp:.", "--bundle", "/nowhere"], "bundle.json: missing"),
+    ],
+)
+def test_a_domain_error_becomes_one_line_and_exit_code_1(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    named: str,
+) -> None:
+    line = ["deepfake-eval", "run", "--out", str(tmp_path / "o"), "--bundle", str(bundle)]
+    monkeypatch.setattr("sys.argv", [*line, *arguments])
+    monkeypatch.setattr(cli._console, "_width", 300)
+    monkeypatch.setattr(cli._console, "_file", None)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert named in error
+
+
+def test_errors_come_from_the_domain(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        run(tmp_path, ["folders:."], tmp_path / "o")
+    with pytest.raises(DatasetError):
+        run(bundle, ["folders:."], tmp_path / "o", split="dev")
+
+
+def test_the_commands_of_the_documentation(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    commands = [line.split() for block in blocks for line in block.splitlines()]
+    assert len(commands) == 4
+    for label in ("real", "fake"):
+        folder = tmp_path / "media" / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            (folder / f"{number}.png").write_bytes(picture)
+    shutil.copytree(bundle, tmp_path / "bundle")
+    evalkit.tiny_bundle(tmp_path / "other", version="2")
+    monkeypatch.chdir(tmp_path)
+    for name, *arguments in commands:
+        assert name == "deepfake-eval"
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == 0, result.output
+    assert all(adapter in page for adapter in (f"`{name}`" for name in DATASETS))
+    named = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, flags=re.MULTILINE)
+    assert len(named) == 5
+    assert all((tmp_path / "results" / name).is_file() for name in named)
