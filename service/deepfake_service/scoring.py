@@ -160,7 +160,7 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
 def _table(results: list[ScoredPath]) -> Table:
     table = Table(show_lines=len(results) > 1)
     table.add_column("file", overflow="fold")
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     table.add_column("score", justify="right")
     table.add_column("suspect moments", overflow="fold")
     table.add_column("reasons", overflow="fold")
