@@ -210,18 +210,20 @@ class _Run:
             worker_init_fn=_start_loader_worker,
         )
         trained = self._workers.wrapped(self._model)
-        log = SummaryWriter(str(self._out / "log"), purge_step=self._step)
+        # One file alone: a reader of the log takes the newest, which might be an empty one.
+        leads = self._workers.leads
+        log = SummaryWriter(str(self._out / "log"), purge_step=self._step) if leads else None
         for real, fake in loader:
             loss, rate = self._one_step(trained, real, fake)
             self._step += 1
             last = self._step == fit.steps
             metrics = None
-            if self._workers.leads:
+            if log:
                 log.add_scalar("loss", loss, self._step)
                 log.add_scalar("learning_rate", rate, self._step)
             if self._step % fit.validate_every == 0 or last:
                 metrics = self._validate(log)
-            if self._workers.leads:
+            if leads:
                 if self._step % fit.checkpoint_every == 0 or last or metrics:
                     self._checkpoint()
                 if progress:
@@ -229,7 +231,8 @@ class _Run:
             self._workers.wait()
             if self._waited >= fit.patience:
                 break
-        log.close()
+        if log:
+            log.close()
 
     def _one_step(
         self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
@@ -258,11 +261,11 @@ class _Run:
         self._ema.update(self._model, self._step)
         return self._workers.mean(loss), rate
 
-    def _validate(self, log: SummaryWriter) -> dict[str, float] | None:
+    def _validate(self, log: SummaryWriter | None) -> dict[str, float] | None:
         """Measure the average, keep it if it is the best; the first process does, and all wait."""
         self._waited += 1
         metrics = None
-        if self._workers.leads:
+        if log:
             metrics, _ = validate(self._ema.model, self._graph, self._store, self._config)
             for name, value in metrics.items():
                 log.add_scalar(name, value, self._step)
