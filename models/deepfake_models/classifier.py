@@ -11,8 +11,9 @@ from deepfake_models.spec import InputSpec
 
 LOGIT = "logit"
 ACTIVATION_MAP = "activation_map"
-DEFAULT_BATCH = 32
-"""Past 32 crops of 224 px a CPU gains nothing more, and memory stays under 100 MB."""
+DEFAULT_BATCH = 8
+"""Crops run at once. onnxruntime keeps the buffers of the largest batch it ever ran: for 32 crops
+of 224 px some 500 MB, and a CPU gains nothing past a few."""
 
 
 class Classifier:

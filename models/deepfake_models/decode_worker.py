@@ -120,9 +120,10 @@ def serve(connection: Connection) -> None:
     while True:
         request = wire.receive(connection)
         limits = DecodeLimits.model_validate(request["limits"])
-        source = RemoteFile(connection, request["size"])
+        stills_only = wire.boolean(request, "stills_only")
+        source = cast("BinaryIO", RemoteFile(connection, request["size"]))
         try:
-            with InProcessDecoder(limits).open(cast("BinaryIO", source)) as media:
+            with InProcessDecoder(limits).open(source, stills_only=stills_only) as media:
                 _announce(connection, media)
                 _serve_item(connection, media)
         except (EOFError, BrokenPipeError):

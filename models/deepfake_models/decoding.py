@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, Protocol
 
-from deepfake_models.errors import UndecodableMedia
+from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.media import GuardedSource, OpenMedia
 from deepfake_models.pictures import HEAD_BYTES, PictureMedia, picture_format
 from deepfake_models.process_decoder import ProcessDecoder
@@ -22,10 +22,13 @@ __all__ = ["Decoder", "InProcessDecoder", "ProcessDecoder"]
 class Decoder(Protocol):
     """Opens media. Implementations are safe to call from several threads at once."""
 
-    def open(self, source: BinaryIO) -> AbstractContextManager[OpenMedia]:
+    def open(
+        self, source: BinaryIO, *, stills_only: bool = False
+    ) -> AbstractContextManager[OpenMedia]:
         """Open the media in ``source``, a seekable binary file, which stays the caller's to close.
 
-        What it is, is told by content, never by name. Entering the context raises
+        What it is, is told by content, never by name. With ``stills_only`` anything but a still
+        picture raises ``NotAPicture`` before a pixel is decoded. Entering the context raises that,
         ``UnreadableMedia``, ``UndecodableMedia``, ``NoVisualStream``, ``MediaTooLarge`` or
         ``DecoderFailed``, and nothing else but what ``source`` raises (its ``OSError`` and
         ``ValueError`` become ``UnreadableMedia``).
@@ -47,11 +50,11 @@ class InProcessDecoder:
         self._limits = limits or DecodeLimits()
 
     @contextmanager
-    def open(self, source: BinaryIO) -> Iterator[OpenMedia]:
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
         """See ``Decoder.open``."""
         guard = GuardedSource(source)
         try:
-            media = _open(guard, self._limits)
+            media = _open(guard, self._limits, stills_only)
         except Exception as error:  # Pillow and FFmpeg raise nearly anything on hostile input
             explained = guard.explain(error)
             if explained is error:
@@ -64,11 +67,15 @@ class InProcessDecoder:
         """Nothing is held."""
 
 
-def _open(guard: GuardedSource, limits: DecodeLimits) -> PictureMedia | VideoMedia:
+def _open(
+    guard: GuardedSource, limits: DecodeLimits, stills_only: bool
+) -> PictureMedia | VideoMedia:
     if not guard.size():
         raise UndecodableMedia("the file is empty")
     picture = picture_format(guard.read(HEAD_BYTES))
     guard.seek(0)
     if picture is not None:
-        return PictureMedia(guard, picture, limits)
+        return PictureMedia(guard, picture, limits, stills_only=stills_only)
+    if stills_only:
+        raise NotAPicture
     return VideoMedia(guard, limits)

@@ -38,6 +38,10 @@ class NoVisualStream(MediaError):
     """The media holds no picture and no video stream, only sound, subtitles or data."""
 
 
+class NotAPicture(MediaError):
+    """The media is no still picture: a video, an animated picture, or another kind of file."""
+
+
 class MediaTooLarge(MediaError):
     """The media exceeds a limit on pixels, frames or duration."""
 

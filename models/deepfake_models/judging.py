@@ -20,7 +20,8 @@ from deepfake_models.calibration import (
     mean_log_likelihood_ratio,
     probability,
 )
-from deepfake_models.spec import Calibration, LevelThresholds
+from deepfake_models.doubts import item_doubts, notes, track_doubts
+from deepfake_models.levels import band_reason, decide, track_value
 from deepfake_models.tracks import FrameFaces, link
 from deepfake_models.verdict import (
     Box,
@@ -58,33 +59,6 @@ class ExaminedFrame:
     signature: NDArray[np.float32]
 
 
-def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
-    """Place a log10 likelihood ratio on one level's scale."""
-    if log10_ratio >= thresholds.likely_manipulated:
-        return VerdictCode.LIKELY_MANIPULATED
-    if log10_ratio < thresholds.no_manipulation_found:
-        return VerdictCode.NO_MANIPULATION_FOUND
-    return VerdictCode.INCONCLUSIVE
-
-
-def time_weighted_mean(times: Sequence[float], values: Sequence[float], cap_s: float) -> float:
-    """Mean of ``values``, each weighted by the time it stands for.
-
-    A value stands for half the way to each neighbour; at an end the only neighbour counts twice.
-    Gaps count for at most ``cap_s`` seconds. So a denser look at one moment does not outvote the
-    rest of the track. ``times`` ascend.
-    """
-    if len(values) == 1:
-        return float(values[0])
-    gaps = np.minimum(np.diff(np.asarray(times, dtype=np.float64)), cap_s)
-    before = np.concatenate([gaps[:1], gaps])
-    after = np.concatenate([gaps, gaps[-1:]])
-    weights = before + after
-    if weights.sum() <= 0.0:
-        weights = np.ones(len(values))
-    return float(np.average(np.asarray(values, dtype=np.float64), weights=weights))
-
-
 def judge_face(face: JudgedFace, spec: BundleSpec, track: int = 0) -> FaceScore:
     """Score one face at face level."""
     judged = FaceScore(
@@ -106,7 +80,7 @@ def judge_face(face: JudgedFace, spec: BundleSpec, track: int = 0) -> FaceScore:
         logit=face.logit,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
-        reasons=_band_reason(code, ratio, spec.thresholds.face),
+        reasons=band_reason(code, ratio, spec.thresholds.face),
     )
 
 
@@ -131,7 +105,7 @@ def judge_picture(facts: MediaFacts, faces: Sequence[JudgedFace], spec: BundleSp
     base = Verdict(
         VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
     )
-    return _judge_item(base, spec, identity=True)
+    return _judge_item(base, spec, still=True)
 
 
 def judge_video(
@@ -153,13 +127,14 @@ def judge_video(
     by_track: dict[int, list[FaceScore]] = {}
     for score in scores:
         by_track.setdefault(score.track, []).append(score)
-    # A clip of one or two frames cannot have more faces than that.
-    needed = min(spec.aggregation.min_track_faces, max(len(frames), 1))
+    # A clip of one or two frames cannot have more faces than that. What could not be decoded, or
+    # was not asked for, lowers no bar.
+    needed = min(spec.aggregation.min_track_faces, facts.frames or counts.sampled)
     tracks = tuple(_judge_track(n, by_track[n], needed, spec) for n in sorted(by_track))
     base = Verdict(
         VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
     )
-    return _judge_item(base, spec, identity=False)
+    return _judge_item(base, spec, still=False)
 
 
 def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleSpec) -> Track:
@@ -175,33 +150,34 @@ def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleS
         judged=len(judged),
     )
     if len(judged) < needed:
-        return replace(track, reasons=_unjudged_reasons(faces, len(judged), needed))
-    ratio = log_likelihood_ratio(_track_value(judged, spec), spec.calibration.track)
+        return replace(track, reasons=_unjudged_reasons(faces, needed))
+    ratio = log_likelihood_ratio(track_value(judged, spec), spec.calibration.track)
     code = decide(ratio, spec.thresholds.track)
+    reasons = band_reason(code, ratio, spec.thresholds.track)
+    moments = _moments(judged)
+    doubts = track_doubts(faces, judged, moments, spec)
+    if code is VerdictCode.NO_MANIPULATION_FOUND and doubts:
+        code, reasons = VerdictCode.INCONCLUSIVE, doubts
     return replace(
         track,
         verdict=code,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
-        moments=_moments(judged),
-        reasons=_band_reason(code, ratio, spec.thresholds.track),
+        moments=moments,
+        reasons=reasons,
     )
 
 
-def _track_value(judged: Sequence[FaceScore], spec: BundleSpec) -> float:
-    return time_weighted_mean(
-        [f.time_s for f in judged],
-        [f.logit for f in judged if f.logit is not None],
-        spec.sampling.interval_s,
-    )
-
-
-def _unjudged_reasons(faces: list[FaceScore], judged: int, needed: int) -> tuple[Reason, ...]:
+def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, ...]:
+    """Why none of ``faces`` was judged: the commonest reason, and of how many."""
     counted = Counter(r.code for f in faces for r in f.reasons if f.logit is None)
     if counted:
         code, count = counted.most_common(1)[0]
+        if len(faces) == 1:
+            return faces[0].reasons
         detail = next(r.detail for f in faces for r in f.reasons if r.code is code)
-        return (Reason(code, f"{count} of {len(faces)} faces not judged; first: {detail}"),)
+        return (Reason(code, f"{count} of {len(faces)} faces not judged; one of them: {detail}"),)
+    judged = sum(f.logit is not None for f in faces)
     return (
         Reason(
             ReasonCode.TOO_FEW_FACES,
@@ -227,59 +203,34 @@ def _moments(judged: Sequence[FaceScore]) -> tuple[Moment, ...]:
     return tuple(moments)
 
 
-def _contradicts(track: Track, faces: Sequence[FaceScore], spec: BundleSpec) -> bool:
-    """Whether one moment of the track, on its own, would be judged ``likely_manipulated``."""
-    if track.verdict is VerdictCode.LIKELY_MANIPULATED:
-        return True
-    for moment in track.moments:
-        inside = [
-            f
-            for f in faces
-            if f.track == track.track
-            and f.logit is not None
-            and moment.start_s <= f.time_s <= moment.end_s
-        ]
-        if len(inside) < spec.aggregation.min_track_faces:
-            continue
-        ratio = log_likelihood_ratio(_track_value(inside, spec), spec.calibration.track)
-        if decide(ratio, spec.thresholds.track) is VerdictCode.LIKELY_MANIPULATED:
-            return True
-    return False
-
-
-def _judge_item(base: Verdict, spec: BundleSpec, *, identity: bool) -> Verdict:
-    """Give the item its verdict from its tracks; ``identity`` = a picture, judged at face level."""
+def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
+    """Give the item its verdict from its tracks; a still is judged at face level."""
     if not base.tracks:
         return _without_face(base)
     ratios = [r for t in base.tracks if (r := t.log_likelihood_ratio) is not None]
     if not ratios:
-        counted = Counter(r for t in base.tracks for r in t.reasons)
-        first = counted.most_common(1)[0][0]
-        return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(first,))
-    mean = mean_log_likelihood_ratio(ratios)
-    calibration: Calibration = spec.calibration.face if identity else spec.calibration.item
-    thresholds = spec.thresholds.face if identity else spec.thresholds.item
-    ratio = mean if identity else log_likelihood_ratio(mean * LN10, calibration)
-    code = decide(ratio, thresholds)
-    reasons = list(_band_reason(code, ratio, thresholds))
-    if code is VerdictCode.NO_MANIPULATION_FOUND:
-        doubts = _doubts(base, spec)
-        if doubts:
-            code, reasons = VerdictCode.INCONCLUSIVE, doubts
-    unjudged = len(base.tracks) - len(ratios)
-    if unjudged:
-        reasons.append(
-            Reason(
-                ReasonCode.UNJUDGED_FACES,
-                f"{unjudged} of {len(base.tracks)} faces or tracks were not fit to judge",
-            )
+        reasons = _unjudged_reasons(base.faces, spec.aggregation.min_track_faces)
+        return replace(
+            base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(*reasons, *notes(base))
         )
+    ratio = mean_log_likelihood_ratio(ratios)
+    thresholds = spec.thresholds.face
+    if not still:
+        ratio = log_likelihood_ratio(ratio * LN10, spec.calibration.item)
+        thresholds = spec.thresholds.item
+    code = decide(ratio, thresholds)
+    reasons = band_reason(code, ratio, thresholds)
+    if code is VerdictCode.NO_MANIPULATION_FOUND and (
+        doubts := item_doubts(base, spec, still=still)
+    ):
+        code, reasons = VerdictCode.INCONCLUSIVE, doubts
+    given = {r.code for r in reasons}
     return replace(
         base,
         verdict=code,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
-        reasons=tuple(reasons),
+        reasons=(*reasons, *(n for n in notes(base) if n.code not in given)),
     )
 
 
@@ -297,41 +248,3 @@ def _without_face(base: Verdict) -> Verdict:
     where = "the one frame" if examined == 1 else f"the {examined} frames"
     reason = Reason(ReasonCode.NO_FACE, f"no face was found in {where} examined")
     return replace(base, verdict=VerdictCode.NOT_APPLICABLE, reasons=(reason,))
-
-
-def _doubts(base: Verdict, spec: BundleSpec) -> list[Reason]:
-    """What forbids saying "no manipulation found" although the value is low enough."""
-    doubts = []
-    if base.frames.longest_gap_s > spec.sampling.max_gap_s:
-        doubts.append(
-            Reason(
-                ReasonCode.COVERAGE,
-                f"{base.frames.longest_gap_s:.1f} s in a row were not examined; "
-                f"at most {spec.sampling.max_gap_s:.0f} s may be",
-            )
-        )
-    suspicious = [t.track for t in base.tracks if _contradicts(t, base.faces, spec)]
-    if suspicious:
-        names = ", ".join(str(n) for n in suspicious)
-        doubts.append(
-            Reason(
-                ReasonCode.SUSPECT_MOMENTS,
-                f"moments of track {names} look manipulated although the whole does not",
-            )
-        )
-    return doubts
-
-
-def _band_reason(
-    code: VerdictCode, ratio: float, thresholds: LevelThresholds
-) -> tuple[Reason, ...]:
-    if code is not VerdictCode.INCONCLUSIVE:
-        return ()
-    return (
-        Reason(
-            ReasonCode.BETWEEN_THRESHOLDS,
-            f"log10 likelihood ratio {ratio:+.2f} lies between "
-            f"{thresholds.no_manipulation_found:+.2f} and {thresholds.likely_manipulated:+.2f}, "
-            "where the error rates are too high to decide",
-        ),
-    )

@@ -16,7 +16,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from deepfake_models.errors import MediaTooLarge, UndecodableMedia
+from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.media import (
     FailedFrame,
     Frame,
@@ -103,18 +103,30 @@ class PictureMedia:
 
     Transparency is laid on white: the page colour on which browsers and messengers show a picture,
     and what platforms that re-encode to JPEG make of it. Embedded ICC profiles are not applied:
-    neither are they by the loaders of the published training sets. Raises ``MediaTooLarge`` or,
-    through the caller's translation of Pillow's exceptions, ``UndecodableMedia``.
+    neither are they by the loaders of the published training sets. Raises ``NotAPicture`` for an
+    animation where only stills are wanted, ``MediaTooLarge`` or, through the caller's translation
+    of Pillow's exceptions, ``UndecodableMedia``.
     """
 
-    def __init__(self, source: GuardedSource, picture_format: str, limits: DecodeLimits) -> None:
+    def __init__(
+        self,
+        source: GuardedSource,
+        picture_format: str,
+        limits: DecodeLimits,
+        *,
+        stills_only: bool = False,
+    ) -> None:
         if source.size() > MAX_PICTURE_BYTES:
             raise MediaTooLarge(f"a picture file may have {MAX_PICTURE_BYTES} bytes")
         self._source = source
         self._limits = limits
         self._format = picture_format
         self._open()
-        count = getattr(self._image, "n_frames", 1) if picture_format in ANIMATED_FORMATS else 1
+        animated = picture_format in ANIMATED_FORMATS
+        # Unlike the number of frames, this makes Pillow look no further than at a second frame.
+        if stills_only and animated and getattr(self._image, "is_animated", False):
+            raise NotAPicture
+        count = getattr(self._image, "n_frames", 1) if animated else 1
         if count > limits.max_frames:
             raise MediaTooLarge(f"the limit is {limits.max_frames} frames")
         if count > 1:

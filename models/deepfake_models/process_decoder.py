@@ -45,6 +45,7 @@ RELAYED = {
         errors.UnreadableMedia,
         errors.UndecodableMedia,
         errors.NoVisualStream,
+        errors.NotAPicture,
         errors.MediaTooLarge,
         errors.DecoderFailed,
     )
@@ -73,12 +74,12 @@ class ProcessDecoder:
         self._finalizer = weakref.finalize(self, _end_all, self._children)
 
     @contextmanager
-    def open(self, source: BinaryIO) -> Iterator[OpenMedia]:
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
         """See ``decoding.Decoder.open``."""
         guard = GuardedSource(source)
         child = self._take()
         try:
-            with _RemoteMedia(child, guard, self._limits) as media:
+            with _RemoteMedia(child, guard, self._limits, stills_only) as media:
                 yield media
         finally:
             self._give_back(child)
@@ -205,7 +206,9 @@ class _Child:
 class _RemoteMedia:
     """Media open in a child; implements ``media.OpenMedia``."""
 
-    def __init__(self, child: _Child, source: GuardedSource, limits: DecodeLimits) -> None:
+    def __init__(
+        self, child: _Child, source: GuardedSource, limits: DecodeLimits, stills_only: bool
+    ) -> None:
         self._child = child
         self._source = source
         self._limits = limits
@@ -215,10 +218,19 @@ class _RemoteMedia:
         self._pending = False
         self._open = False
         # A child that reported an error has closed the item by itself.
-        self._send({"op": "open", "size": self._size, "limits": limits.model_dump()})
+        self._send(
+            {
+                "op": "open",
+                "size": self._size,
+                "limits": limits.model_dump(),
+                "stills_only": stills_only,
+            }
+        )
         with self._exchange():
             message = self._answer("opened")
             self.facts, count = _facts(message, limits)
+            if stills_only and self.facts.kind != "image":
+                raise wire.WireError
             data = wire.receive_data(child.connection, 8 * count)
             self.times = _times(data, count, limits)
         self._open = True

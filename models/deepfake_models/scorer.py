@@ -19,7 +19,7 @@ from deepfake_models.classifier import Classifier
 from deepfake_models.crops import cut, measure, unfit, usable
 from deepfake_models.decoding import Decoder, InProcessDecoder
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces import FaceDetector, MtcnnDetector
+from deepfake_models.faces import DetectedFace, FaceDetector, MtcnnDetector
 from deepfake_models.judging import (
     ExaminedFrame,
     JudgedFace,
@@ -30,10 +30,21 @@ from deepfake_models.media import FailedFrame, Frame, OpenMedia
 from deepfake_models.sampling import densify, longest_gap, sample
 from deepfake_models.session import Device, OnnxSession
 from deepfake_models.tracks import signature
-from deepfake_models.verdict import Box, FrameCounts, MediaFacts, Quality, Reason, Verdict, unable
+from deepfake_models.verdict import (
+    Box,
+    FrameCounts,
+    MediaFacts,
+    Quality,
+    Reason,
+    ReasonCode,
+    Verdict,
+    unable,
+)
 
 CHUNK_FRAMES = 8
-"""Frames detected and classified together: enough to fill a batch, 50 MB at 1080p."""
+"""Frames detected and classified together at the most: enough to fill a batch."""
+CHUNK_PIXELS = 16 * 1024**2
+"""Pixels of a chunk from which it is worked off: 50 MB, eight frames of 1080p or two of 4K."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +113,37 @@ class Scorer:
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
     ) -> list[list[FaceObservation]]:
         """Find, cut and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB."""
-        spec = self.bundle.spec.crop
+        spec = self.bundle.spec
         observed = []
         found_in = self._detector.detect(pictures)
         for picture, time_s, found in zip(pictures, times, found_in, strict=True):
-            faces = []
-            for face in usable(found, picture, spec):
-                crop = cut(picture, face.box, spec)
-                quality = measure(picture, face.box, crop)
-                reasons = unfit(quality, spec)
-                faces.append(
-                    FaceObservation(
-                        time_s=time_s,
-                        box=face.box,
-                        confidence=face.confidence,
-                        landmarks=face.landmarks,
-                        quality=quality,
-                        crop=None if reasons else crop,
-                        reasons=reasons,
-                    )
-                )
-            observed.append(faces)
+            usable_faces = usable(found, picture, spec.crop)
+            widest = sorted(usable_faces, key=lambda f: f.box[0] - f.box[2])
+            beyond = {id(f) for f in widest[spec.detector.max_faces :]}
+            observed.append(
+                [self._observe(picture, time_s, f, id(f) in beyond) for f in usable_faces]
+            )
         return observed
+
+    def _observe(
+        self, picture: NDArray[np.uint8], time_s: float, face: DetectedFace, beyond: bool
+    ) -> FaceObservation:
+        spec = self.bundle.spec
+        crop = cut(picture, face.box, spec.crop)
+        quality = measure(picture, face.box, crop)
+        reasons = unfit(quality, spec.crop)
+        if beyond and not reasons:
+            detail = f"only the widest {spec.detector.max_faces} faces of a frame are judged"
+            reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
+        return FaceObservation(
+            time_s=time_s,
+            box=face.box,
+            confidence=face.confidence,
+            landmarks=face.landmarks,
+            quality=quality,
+            crop=None if reasons else crop,
+            reasons=reasons,
+        )
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``(N,)`` float32 logits of ``(N, S, S, 3)`` uint8 RGB crops."""
@@ -229,7 +249,8 @@ class Scorer:
                 failed += 1
                 continue
             chunk.append(frame)
-            if len(chunk) == CHUNK_FRAMES:
+            pixels = sum(f.pixels.shape[0] * f.pixels.shape[1] for f in chunk)
+            if len(chunk) == CHUNK_FRAMES or pixels >= CHUNK_PIXELS:
                 flush()
         if indices:
             flush()

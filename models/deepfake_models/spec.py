@@ -36,6 +36,8 @@ class SamplingSpec(Spec):
     dense_max_frames: Annotated[int, Field(ge=0)] = 64
     max_gap_s: Positive = 10.0
     """Longest unexamined gap, in seconds, with which "no manipulation found" may still be said."""
+    max_failed_share: Probability = 0.2
+    """Largest share of the sampled frames that may be undecodable for it to be said."""
 
 
 class DetectorSpec(Spec):
@@ -50,6 +52,8 @@ class DetectorSpec(Spec):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.709
     min_confidence: Probability = 0.9
     """Detections of the last stage below this are dropped."""
+    max_faces: PositiveInt = 64
+    """Of one frame, the widest are judged: bounds what a picture of a crowd costs."""
 
 
 class CropSpec(Spec):
@@ -104,6 +108,12 @@ class AggregationSpec(Spec):
     picture's faces stand in for tracks, at face level."""
     min_track_faces: PositiveInt = 3
     """A video's track with fewer judged faces is not judged."""
+    min_judged_share: Probability = 0.5
+    """A track of whose faces fewer could be judged may not be called free of manipulation."""
+    max_suspect_share: Probability = 0.25
+    """Nor one of whose judged faces more look manipulated, however scattered."""
+    max_unjudged_presence: Probability = 0.25
+    """Nor an item in more of whose frames with a face there is one person who was not judged."""
 
 
 class Calibration(Spec):

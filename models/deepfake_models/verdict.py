@@ -42,6 +42,7 @@ class ReasonCode(StrEnum):
     FACE_TOO_SMALL = "face_too_small"
     FACE_TOO_BLURRED = "face_too_blurred"
     TOO_FEW_FACES = "too_few_faces"
+    TOO_MANY_FACES = "too_many_faces"
     # unable_to_evaluate: the input
     UNREADABLE = "unreadable"
     UNDECODABLE = "undecodable"
@@ -54,6 +55,7 @@ class ReasonCode(StrEnum):
     COVERAGE = "coverage"
     SUSPECT_MOMENTS = "suspect_moments"
     UNJUDGED_FACES = "unjudged_faces"
+    FAILED_FRAMES = "failed_frames"
 
 
 @dataclass(frozen=True, slots=True)

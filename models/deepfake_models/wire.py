@@ -79,6 +79,14 @@ def integer(message: dict[str, Any], name: str, low: int, high: int) -> int:
     return value
 
 
+def boolean(message: dict[str, Any], name: str) -> bool:
+    """The boolean ``name`` of a message."""
+    value = message.get(name)
+    if not isinstance(value, bool):
+        raise WireError
+    return value
+
+
 def number(message: dict[str, Any], name: str, low: float, high: float) -> float:
     """The finite number ``name`` of a message, within [``low``, ``high``]."""
     value = message.get(name)

@@ -18,7 +18,7 @@ from deepfake_models.calibration import (
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
 )
-from deepfake_models.judging import time_weighted_mean
+from deepfake_models.levels import time_weighted_mean
 from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
 from deepfake_training.errors import TrainingError
 

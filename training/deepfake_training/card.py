@@ -89,8 +89,12 @@ def model_card(
         "- Methods, tools and people that were not in the fit are found less often than those that "
         "were: the figures above are for unseen people of *seen* methods.",
         "- Figures marked * rest on fewer than ten groups and are indicative.",
-        "- Manipulation of a few seconds in a long video is diluted by the mean over time; moments "
-        "that look manipulated keep the item from `no_manipulation_found`, no more.",
+        "- Manipulation of a few seconds in a long video is diluted by the mean over time. Moments "
+        f"of {config.bundle.aggregation.min_track_faces} examined faces and more that look "
+        "manipulated keep the item from `no_manipulation_found`, no more.",
+        "- People are followed by where their faces are, not by who they are: one person is "
+        "several tracks over scene cuts, and two people who take the same place without a cut are "
+        "one.",
         "- Profile, covered, heavily made-up or filtered faces are scarce in the fit.",
         f"- Faces narrower than {config.bundle.crop.min_face_px} px are not judged.",
         "",

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from deepfake_models.judging import ExaminedFrame, judge_picture, judge_video, time_weighted_mean
+from deepfake_models.judging import ExaminedFrame, judge_picture, judge_video
+from deepfake_models.levels import time_weighted_mean
 from deepfake_models.verdict import (
     FrameCounts,
     MediaFacts,
@@ -135,23 +136,92 @@ def test_a_face_seen_too_seldom_is_not_judged() -> None:
 
 
 def test_a_clip_of_one_frame_is_judged_by_it() -> None:
-    result = judged([frame(0.0, face(0.0, 2 * TEN_TO_ONE))])
+    frames = [frame(0.0, face(0.0, 2 * TEN_TO_ONE))]
+    counts = FrameCounts(sampled=1, with_face=1)
+    result = judge_video(replace(VIDEO, frames=1), frames, counts, SPEC)
     assert result.verdict is VerdictCode.LIKELY_MANIPULATED
 
 
-def test_an_unjudged_neighbour_is_mentioned() -> None:
+def beside(share: float, small: Reason | None) -> list[ExaminedFrame]:
+    """An innocent person in ten frames, and in a share of them another, unfit to judge."""
     far = (400.0, 100.0, 430.0, 135.0)
-    frames = [
-        frame(
-            2.0 * t,
-            face(2.0 * t, -TEN_TO_ONE),
-            face(2.0 * t, None, far, reasons=(SMALL,)),
-        )
-        for t in range(10)
-    ]
-    result = judged(frames)
+    reasons = (small,) if small else ()
+    frames = []
+    for t in range(10):
+        faces = [face(2.0 * t, -TEN_TO_ONE)]
+        if t < 10 * share:
+            faces.append(face(2.0 * t, None if small else -TEN_TO_ONE, far, reasons=reasons))
+        frames.append(frame(2.0 * t, *faces))
+    return frames
+
+
+def test_a_person_who_was_there_and_not_judged_forbids_the_all_clear() -> None:
+    result = judged(beside(1.0, SMALL))
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
+    assert "too small" in result.reasons[0].detail
+    assert judged(beside(1.0, None)).verdict is VerdictCode.NO_MANIPULATION_FOUND
+
+
+def test_a_passer_by_is_mentioned_and_forbids_nothing() -> None:
+    result = judged(beside(0.2, SMALL))
     assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
     assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
+
+
+def test_an_unjudged_face_in_a_picture_forbids_the_all_clear() -> None:
+    faces = [face(0.0, -TEN_TO_ONE), face(0.0, None, reasons=(SMALL,))]
+    result = judge_picture(PICTURE, faces, SPEC)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert result.score is not None
+
+
+def test_a_track_of_mostly_blurred_faces_is_not_cleared_by_the_few_sharp_ones() -> None:
+    frames = [
+        frame(float(t), face(float(t), -TEN_TO_ONE if t < 3 else None, reasons=(SMALL,)))
+        for t in range(30)
+    ]
+    result = judged(frames)
+    assert result.tracks[0].verdict is VerdictCode.INCONCLUSIVE
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
+    assert "3 of this person's 30" in result.reasons[0].detail
+
+
+def test_a_mostly_undecodable_video_is_not_cleared_by_the_rest() -> None:
+    result = judged(steady(-TEN_TO_ONE, n=9), sampled=32, failed=23)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.FAILED_FRAMES]
+    few = judged(steady(-TEN_TO_ONE, n=30), sampled=32, failed=2)
+    assert few.verdict is VerdictCode.NO_MANIPULATION_FOUND
+    assert [r.code for r in few.reasons] == [ReasonCode.FAILED_FRAMES]
+
+
+@pytest.mark.parametrize("sampled", [1, 2, 32])
+def test_neither_damage_nor_a_small_sample_lowers_the_bar(sampled: int) -> None:
+    frames = steady(-TEN_TO_ONE, n=min(sampled, 2))
+    result = judged(frames, sampled=sampled, failed=sampled - len(frames))
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert ReasonCode.TOO_FEW_FACES in [r.code for r in result.reasons]
+
+
+def test_flickering_manipulation_forbids_the_all_clear() -> None:
+    frames = [
+        frame(float(t), face(float(t), 2 * TEN_TO_ONE if t % 4 < 2 else -4 * TEN_TO_ONE))
+        for t in range(40)
+    ]
+    result = judged(frames)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.SUSPECT_MOMENTS]
+    assert "20 of 40" in result.reasons[0].detail
+
+
+def test_one_suspect_in_a_crowded_picture_is_named() -> None:
+    faces = [face(0.0, 1.1 * TEN_TO_ONE), *[face(0.0, -2 * TEN_TO_ONE) for _ in range(60)]]
+    result = judge_picture(PICTURE, faces, SPEC)
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert [r.code for r in result.reasons] == [ReasonCode.SUSPECT_MOMENTS]
+    assert result.reasons[0].detail.startswith("face 0 by itself")
 
 
 def test_a_picture_is_judged_at_face_level() -> None:

@@ -1,0 +1,137 @@
+"""What forbids "no manipulation found" although a value is low enough, and what is always said.
+
+What was not looked at, or not fit to judge, is no evidence of authenticity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.levels import decide, track_value
+from deepfake_models.verdict import (
+    FaceScore,
+    Moment,
+    Reason,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+)
+
+_TRACK_DOUBTS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENTS})
+"""Reasons of a track that is inconclusive although its value is low enough."""
+
+
+def track_doubts(
+    faces: Sequence[FaceScore],
+    judged: Sequence[FaceScore],
+    moments: Sequence[Moment],
+    spec: BundleSpec,
+) -> tuple[Reason, ...]:
+    """What forbids calling a track free of manipulation although its value is low enough."""
+    rules = spec.aggregation
+    doubts = []
+    if len(judged) < rules.min_judged_share * len(faces):
+        doubts.append(
+            Reason(
+                ReasonCode.UNJUDGED_FACES,
+                f"only {len(judged)} of this person's {len(faces)} faces were fit to judge",
+            )
+        )
+    suspect = sum(f.verdict is VerdictCode.LIKELY_MANIPULATED for f in judged)
+    telling = next((m for m in moments if _telling(m, judged, spec)), None)
+    if telling:
+        doubts.append(
+            Reason(
+                ReasonCode.SUSPECT_MOMENTS,
+                f"from {telling.start_s:.1f} s to {telling.end_s:.1f} s the face looks manipulated "
+                "although the whole does not",
+            )
+        )
+    elif suspect > rules.max_suspect_share * len(judged):
+        doubts.append(
+            Reason(
+                ReasonCode.SUSPECT_MOMENTS,
+                f"{suspect} of {len(judged)} judged faces look manipulated although the whole "
+                "does not",
+            )
+        )
+    return tuple(doubts)
+
+
+def _telling(moment: Moment, judged: Sequence[FaceScore], spec: BundleSpec) -> bool:
+    """Whether a moment, on its own, is long enough to judge and ``likely_manipulated``."""
+    inside = [f for f in judged if moment.start_s <= f.time_s <= moment.end_s]
+    if len(inside) < spec.aggregation.min_track_faces:
+        return False
+    ratio = log_likelihood_ratio(track_value(inside, spec), spec.calibration.track)
+    return decide(ratio, spec.thresholds.track) is VerdictCode.LIKELY_MANIPULATED
+
+
+def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason, ...]:
+    """What forbids saying "no manipulation found" although the value is low enough."""
+    counts, rules = base.frames, spec.aggregation
+    doubts = []
+    if counts.longest_gap_s > spec.sampling.max_gap_s:
+        doubts.append(
+            Reason(
+                ReasonCode.COVERAGE,
+                f"{counts.longest_gap_s:.1f} s in a row were not examined; "
+                f"at most {spec.sampling.max_gap_s:.0f} s may be",
+            )
+        )
+    if counts.failed > spec.sampling.max_failed_share * counts.sampled:
+        doubts.append(
+            Reason(
+                ReasonCode.FAILED_FRAMES,
+                f"{counts.failed} of {counts.sampled} sampled frames could not be decoded",
+            )
+        )
+    present = max(counts.with_face, 1) * rules.max_unjudged_presence
+    hidden = [
+        t for t in base.tracks if t.log_likelihood_ratio is None and (still or t.faces > present)
+    ]
+    if hidden:
+        doubts.append(
+            Reason(
+                ReasonCode.UNJUDGED_FACES,
+                f"{len(hidden)} of {len(base.tracks)} people were there and not judged: "
+                f"{hidden[0].reasons[0].detail}",
+            )
+        )
+    what = "face" if still else "track"
+    for track in base.tracks:
+        if track.verdict is VerdictCode.LIKELY_MANIPULATED:
+            detail = f"{what} {track.track} by itself is likely manipulated; the whole is not"
+            doubts.append(Reason(ReasonCode.SUSPECT_MOMENTS, detail))
+        elif track.verdict is VerdictCode.INCONCLUSIVE:
+            doubts += [
+                replace(r, detail=f"track {track.track}: {r.detail}")
+                for r in track.reasons
+                if r.code in _TRACK_DOUBTS
+            ]
+    return tuple(doubts)
+
+
+def notes(base: Verdict) -> tuple[Reason, ...]:
+    """What was left out, said with every verdict."""
+    notes = []
+    unjudged = sum(t.log_likelihood_ratio is None for t in base.tracks)
+    if 0 < unjudged < len(base.tracks):
+        notes.append(
+            Reason(
+                ReasonCode.UNJUDGED_FACES,
+                f"{unjudged} of {len(base.tracks)} people were not judged",
+            )
+        )
+    if base.frames.failed:
+        notes.append(
+            Reason(
+                ReasonCode.FAILED_FRAMES,
+                f"{base.frames.failed} of {base.frames.sampled} sampled frames could not be "
+                "decoded",
+            )
+        )
+    return tuple(notes)
