@@ -12,7 +12,7 @@ from deepfake_eval.sequences import FrameFolder
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.calibration import LN10, mean_log_likelihood_ratio, probability
 from deepfake_models.errors import UnreadableMedia
-from deepfake_models.judging import time_weighted_mean
+from deepfake_models.levels import time_weighted_mean
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import Calibration
 from deepfake_models.verdict import Verdict, unable

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_models.decoding import Decoder
-from deepfake_models.errors import MediaError, UndecodableMedia, UnreadableMedia
+from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia, UnreadableMedia
 from deepfake_models.media import FailedFrame, Frame, OpenMedia, check_indices
 from deepfake_models.verdict import MediaFacts
 
@@ -44,12 +44,14 @@ class FrameFolderDecoder:
         self._inner = inner
 
     @contextmanager
-    def open(self, source: BinaryIO) -> Iterator[OpenMedia]:
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
         """See ``Decoder.open``."""
         if isinstance(source, FrameFolder):
+            if stills_only:
+                raise NotAPicture
             yield _FolderMedia(source.path, self._inner)
         else:
-            with self._inner.open(source) as media:
+            with self._inner.open(source, stills_only=stills_only) as media:
                 yield media
 
     def close(self) -> None:

@@ -207,7 +207,11 @@ class _RemoteMedia:
     """Media open in a child; implements ``media.OpenMedia``."""
 
     def __init__(
-        self, child: _Child, source: GuardedSource, limits: DecodeLimits, stills_only: bool
+        self,
+        child: _Child,
+        source: GuardedSource,
+        limits: DecodeLimits,
+        stills_only: bool = False,
     ) -> None:
         self._child = child
         self._source = source

@@ -78,13 +78,7 @@ def create_app(
                 )
             )
             metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: admission.bytes_held)
-            pictures = PictureScorer(
-                judge,
-                pictures_from,
-                batcher,
-                slots=settings.decode_workers,
-                max_faces=settings.max_faces_per_picture,
-            )
+            pictures = PictureScorer(judge, pictures_from, batcher, slots=settings.decode_workers)
             parts.engine = Engine(pictures, batcher, judge.bundle.model_json())
             try:
                 yield

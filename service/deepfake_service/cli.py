@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +27,25 @@ app = typer.Typer(
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(version("deepfake-service"))
+        except PackageNotFoundError:
+            typer.echo("0+unknown")
+        raise typer.Exit(EXIT_OK)
+
+
 @app.callback()
-def _options() -> None:
-    """Options common to all commands: none yet. Keeps every command behind its name."""
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options common to all commands. Keeps every command behind its name."""
 
 
 @app.command()
@@ -53,15 +73,24 @@ def score(
         raise typer.BadParameter("give --json with it", param_hint="--faces")
     with scoring.open_scorer(bundle, device) as scorer:
         unreadable = False
+        found = scoring.walk(paths, _say_empty)
         if as_json:
-            for item in scoring.score_paths(scorer, scoring.walk(paths), frames):
+            for item in scoring.score_paths(scorer, found, frames):
                 line = item.to_json(scorer.bundle, faces=faces)
-                typer.echo(json.dumps(line, ensure_ascii=False))
+                typer.echo(json.dumps(line, ensure_ascii=not _writes_utf8()))
                 sys.stdout.flush()
                 unreadable |= item.unreadable
         else:
-            unreadable = scoring.show(scorer, list(scoring.walk(paths)), frames, Console())
+            unreadable = scoring.show(scorer, list(found), frames, Console())
     raise typer.Exit(EXIT_UNREADABLE if unreadable else EXIT_OK)
+
+
+def _say_empty(folder: Path) -> None:
+    typer.echo(f"no files in {scoring.clean(str(folder))}", err=True)
+
+
+def _writes_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 @app.command()
@@ -74,13 +103,28 @@ def serve() -> None:
 
 
 def main() -> None:
-    """Entry point: a domain error becomes one line and exit code 1, never a traceback."""
+    """Entry point: a domain error, or output that cannot be written, becomes one line and exit
+    code 1, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except DeepfakeError as error:
         typer.echo(f"error: {error.message}", err=True)
         raise SystemExit(1) from error
-    except BrokenPipeError:
-        # The reader went away, as with `deepfake score ... | head`.
-        sys.stderr.close()
+    except OSError as error:
+        _drop_output()
+        # A reader that went away, as with `deepfake score ... | head`, needs no telling.
+        if error.errno != errno.EPIPE:
+            typer.echo(f"error: {error.strerror or 'the output cannot be written'}", err=True)
         raise SystemExit(1) from None
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere: the interpreter would try to write it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,11 +24,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle import Bundle, default_bundle_dir
 from deepfake_models.decoding import ProcessDecoder
-from deepfake_models.errors import UnreadableMedia
+from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.session import Device
+from deepfake_models.spec import LevelThresholds
 from deepfake_models.verdict import (
     ReasonCode,
     Track,
@@ -82,25 +85,63 @@ class ScoredPath:
 
 
 @contextmanager
+def naming_bundle(directory: Path | None) -> Iterator[None]:
+    """Put before a ``BundleError``'s text which bundle it is about."""
+    try:
+        yield
+    except BundleError as error:
+        where = clean(str(directory or default_bundle_dir()))
+        raise BundleError(f"{where}: {error.message}") from error
+
+
+@contextmanager
 def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
     """A scorer whose inputs are decoded in a child process."""
     decoder = ProcessDecoder(workers=1)
     try:
-        yield Scorer.open(bundle, decoder=decoder, device=device)
+        with naming_bundle(bundle):
+            scorer = Scorer.open(bundle, decoder=decoder, device=device)
+        yield scorer
     finally:
         decoder.close()
 
 
-def walk(paths: Iterable[Path]) -> Iterator[Path]:
-    """The paths given; a folder gives the files below it, sorted, without hidden ones."""
+def walk(paths: Iterable[Path], empty: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """The paths given; a folder gives the files below it, sorted, without hidden ones.
+
+    What cannot be looked at, such as a folder that may not be entered or a link to nothing, is
+    given as well, for ``score_path`` to say so. Links to folders are not followed. ``empty`` is
+    called with each folder that gives nothing. Raises nothing.
+    """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on a name too long
             yield path
             continue
-        for found in sorted(path.rglob("*")):
-            inside = found.relative_to(path).parts
-            if found.is_file() and not any(part.startswith(".") for part in inside):
-                yield found
+        found = _below(path)
+        if not found and empty is not None:
+            empty(path)
+        yield from found
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+
+    def closed(error: OSError) -> None:
+        found.append(Path(os.fsdecode(error.filename)))
+
+    for parent, folders, names in os.walk(folder, onerror=closed):
+        folders[:] = [n for n in folders if not n.startswith(".")]
+        found.extend(
+            Path(parent, n) for n in names if not n.startswith(".") and _wanted(Path(parent, n))
+        )
+    return sorted(found)
+
+
+def _wanted(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def score_path(
@@ -111,7 +152,10 @@ def score_path(
 ) -> ScoredPath:
     """Score one file; one that cannot be read gets ``unable_to_evaluate``."""
     try:
-        if path.exists() and not path.is_file():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(path).close()  # says why a folder that was not walked could not be
+        if not stat.S_ISREG(mode):
             raise UnreadableMedia("not a regular file")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,13 +176,15 @@ def score_paths(scorer: Scorer, paths: Iterable[Path], frames: int | None) -> It
 
 def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console) -> bool:
     """Score ``paths`` under a progress bar and print a table; return whether one was unreadable."""
+    errors = Console(stderr=True)
     bar = Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=errors,
         transient=True,
+        disable=not errors.is_terminal,
     )
     results = []
     with bar:
@@ -153,7 +199,8 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
             bar.remove_task(current)
             bar.advance(overall)
     console.print(_table(results))
-    _print_footer(scorer.bundle, console)
+    kinds = {r.verdict.media.kind for r in results if r.verdict.media}
+    _print_footer(scorer.bundle, kinds, console)
     return any(r.unreadable for r in results)
 
 
@@ -185,18 +232,22 @@ def _track_line(track: Track) -> str:
     return f"track {track.track}: {where}" if where else f"track {track.track}"
 
 
-def _print_footer(bundle: Bundle, console: Console) -> None:
-    item = bundle.spec.thresholds.item
-    console.print(
+def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
+    """The model, its terms, and the error rates of the thresholds that decided these results."""
+    levels = {"image": "face", "video": "item"}
+    lines = [
         f"Model {bundle.name} {bundle.version}, terms: {bundle.terms}. A score is the probability "
-        f"of manipulation at even odds, not proof. On held-out videos this threshold called "
-        f"{item.false_positive_rate:.1%} of untouched ones manipulated "
-        f"(up to {item.false_positive_rate_upper:.1%} with 95% confidence) and found "
-        f"{item.true_positive_rate:.1%} of manipulated ones.",
-        style="dim",
-        highlight=False,
-        markup=False,
-    )
+        "of manipulation at even odds, not proof."
+    ]
+    for kind, name in (("image", "single faces"), ("video", "videos")):
+        if kind in kinds:
+            rates: LevelThresholds = getattr(bundle.spec.thresholds, levels[kind])
+            lines.append(
+                f"On held-out {name} the threshold called {rates.false_positive_rate:.1%} of "
+                f"untouched ones manipulated (up to {rates.false_positive_rate_upper:.1%} with 95% "
+                f"confidence) and found {rates.true_positive_rate:.1%} of manipulated ones."
+            )
+    console.print(" ".join(lines), style="dim", highlight=False, markup=False)
 
 
 def clean(text: str) -> str:

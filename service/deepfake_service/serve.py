@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service import logs
-from deepfake_service.accounts import FileKeyStore, FirstKey, ensure_admin_key
+from deepfake_service.accounts import ADMIN_KEY_FILE, FileKeyStore, FirstKey, ensure_admin_key
 from deepfake_service.app import create_app, open_scorer
+from deepfake_service.errors import KeyStoreError
+from deepfake_service.scoring import clean, naming_bundle
 from deepfake_service.settings import PREFIX, Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -37,10 +41,13 @@ def run(settings: Settings) -> None:
     log = logs.logger("deepfake_service.serve")
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name)
-    keys = FileKeyStore(settings.data_dir)
-    scorer = open_scorer(settings)
+    with _naming_data_dir(settings):
+        keys = FileKeyStore(settings.data_dir)
+    with naming_bundle(settings.bundle_dir):
+        scorer = open_scorer(settings)
     with _listen(settings) as listener:
-        first = ensure_admin_key(keys, settings, terminal=sys.stderr.isatty())
+        with _naming_data_dir(settings):
+            first = ensure_admin_key(keys, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, keys=keys)
         _greet(settings, listener, first, scorer.bundle.model_json())
         server = uvicorn.Server(
@@ -58,6 +65,8 @@ def run(settings: Settings) -> None:
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+                # uvicorn refuses the connection that reaches its limit, not the one beyond.
+                limit_concurrency=settings.max_connections + 1,
                 backlog=BACKLOG,
             )
         )
@@ -69,6 +78,16 @@ def run(settings: Settings) -> None:
         if not server.started:
             raise DeepfakeError("The service could not start; its log says why.")
         log.info("stopped")
+
+
+@contextlib.contextmanager
+def _naming_data_dir(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except KeyStoreError as error:
+        raise KeyStoreError(
+            f"{PREFIX}DATA_DIR ({clean(str(settings.data_dir))}): {error.message}"
+        ) from error
 
 
 def _stopped(_: int, __: FrameType | None) -> None:
@@ -108,7 +127,13 @@ def _greet(
     if settings.host not in LOOPBACK:
         lines.append("Others can reach this address: put a proxy with TLS before it.")
     if first is None:
-        source = f"the one in {PREFIX}ADMIN_KEY" if settings.admin_key else "one made earlier"
+        kept = settings.data_dir / ADMIN_KEY_FILE
+        if settings.admin_key:
+            source = f"the one in {PREFIX}ADMIN_KEY"
+        elif kept.is_file():
+            source = f"the one made earlier, in {kept}"
+        else:
+            source = f"the one made earlier. Lost? Set {PREFIX}ADMIN_KEY to one of your own"
         lines.append(f"Sign in with an administrator's key: {source}.")
     elif first.text is not None:
         lines.append(f"Administrator's key, shown only this once: {first.text}")

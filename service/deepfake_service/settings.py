@@ -34,7 +34,11 @@ class Settings(BaseSettings):
 
     # hide_input_in_errors: a refused admin key must not be printed with the reason.
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,  # compose files pass an unset variable on as an empty one
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     data_dir: Path = Field(
@@ -73,6 +77,13 @@ class Settings(BaseSettings):
         description="Threads of one model operation; 0 takes one a core. Fewer leave cores to the "
         "decoders.",
     )
+    max_connections: Count = Field(
+        default=512,
+        description="Connections open at a time, idle ones and those without a key included. "
+        "Beyond it every request, `/healthz` too, gets 503 from the server itself, in plain text. "
+        "Half of the 1024 files that a process usually may open, so that decoders can still be "
+        "started; idle connections are for a proxy to end.",
+    )
     max_frames_per_request: Count = Field(
         default=64,
         description="Pictures in one `POST /v1/frames`. It answers at once, so its time has to "
@@ -108,15 +119,11 @@ class Settings(BaseSettings):
         description="Pixels of one picture or frame. An 8K frame has 33 million, a 50-megapixel "
         "phone picture just fits; each pixel takes 3 bytes decoded.",
     )
-    max_faces_per_picture: Count = Field(
-        default=64,
-        description="Faces judged in one picture, the widest first; the others are reported as "
-        "not judged. Bounds what one picture of a crowd costs everybody else.",
-    )
     decode_workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default=2,
         description="Decoder processes, and pictures decoded and searched for faces at a time. "
-        "Each holds one decoded picture (150 MB at the pixel limit).",
+        "At the pixel limit a decoded picture has 150 MB, held with copies: a 50-megapixel picture "
+        "raised the server's peak by about 350 MB, two at once by 570 MB.",
     )
     decode_timeout_s: Seconds = Field(
         default=30.0,
@@ -155,7 +162,7 @@ class Settings(BaseSettings):
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
-            return None  # compose files pass an unset variable on as an empty one
+            return None
         text = value.get_secret_value()
         if len(text) < MIN_ADMIN_KEY_CHARS:
             raise ValueError(f"must have at least {MIN_ADMIN_KEY_CHARS} characters")
@@ -167,10 +174,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if self.max_picture_bytes > self.max_request_bytes:
-            raise ValueError("max_picture_bytes must not exceed max_request_bytes")
-        if self.max_request_bytes > self.max_buffered_bytes:
-            raise ValueError("max_request_bytes must not exceed max_buffered_bytes")
+        for lower, upper in (
+            ("max_picture_bytes", "max_request_bytes"),
+            ("max_request_bytes", "max_buffered_bytes"),
+        ):
+            if getattr(self, lower) > getattr(self, upper):
+                raise ValueError(
+                    f"{PREFIX}{lower.upper()} ({getattr(self, lower)}) must not exceed "
+                    f"{PREFIX}{upper.upper()} ({getattr(self, upper)})"
+                )
         return self
 
 
@@ -184,9 +196,10 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = [
-            f"{PREFIX}{'.'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
-            if e["loc"]
-            else e["msg"]
+            ": ".join(
+                [PREFIX + ".".join(str(p) for p in e["loc"]).upper()] * bool(e["loc"])
+                + [e["msg"].removeprefix("Value error, ")]
+            )
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("; ".join(wrong)) from None

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,105 @@ def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
     assert "[bold]" in re.sub(r"[│\s]", "", result.output)
 
 
+def test_a_name_too_long_gets_its_line() -> None:
+    result = score("x" * 5000, "--json")
+    assert result.exit_code == 1
+    assert [r["code"] for r in lines(result)[0]["reasons"]] == ["unreadable"]
+
+
+def test_a_folder_tells_of_links_to_nothing_and_follows_none_to_folders(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b-link").symlink_to(tmp_path / "absent")
+    (tmp_path / "c-loop").symlink_to(tmp_path, target_is_directory=True)
+    os.mkfifo(tmp_path / "d-pipe")
+    found = lines(score(tmp_path, "--json"))
+    assert [(Path(f["path"]).name, f["reasons"][0]["code"]) for f in found] == [
+        ("a.txt", "undecodable"), ("b-link", "unreadable")
+    ]  # fmt: skip
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from deepfake_service import scoring
+if os.geteuid() == 0:
+    os.setuid(65534)
+for path in scoring.walk(map(Path, sys.argv[1:])):
+    print(path, scoring.score_path(None, path, None).verdict.reasons[0].detail)
+"""
+
+
+def test_a_closed_folder_gets_its_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for above in list(tmp_path.parents)[:2]:  # pytest's own folders are its user's alone
+        above.chmod(0o755)
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "one.jpg").write_bytes(b"x")
+    closed.chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, str(tmp_path), str(closed / "one.jpg")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    closed.chmod(0o700)
+    assert done.stdout.splitlines() == [
+        f"{closed} cannot be read: Permission denied",
+        f"{closed / 'one.jpg'} cannot be read: Permission denied",
+    ], done.stderr
+
+
+def test_an_empty_folder_is_said(tmp_path: Path) -> None:
+    result = score(tmp_path, "--json")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert result.stderr == f"no files in {tmp_path}\n"
+
+
+def run_into(
+    output: str, *arguments: object, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    with Path(output).open("w") as file:
+        return subprocess.run(
+            [sys.executable, "-m", "deepfake_service", *map(str, arguments)],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_output_that_cannot_be_written_is_said_in_a_line(folder: Path, more: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = run_into("/dev/full", "score", folder / "d-empty.mp4", *more)
+    assert done.returncode == 1
+    assert done.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_output_that_is_ascii(folder: Path, tmp_path: Path, more: list[str]) -> None:
+    path = tmp_path / "picture-\N{LATIN SMALL LETTER U WITH DIAERESIS}.jpg"
+    path.write_bytes((folder / "a-portrait.jpg").read_bytes())
+    into = tmp_path / "out"
+    done = run_into(str(into), "score", path, *more, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    text = into.read_bytes().decode("ascii")
+    assert text
+    if more:
+        assert json.loads(text)["path"] == str(path)
+
+
+def test_the_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == version("deepfake-service")
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["x.jpg", "--frames", "0"], ["x.jpg", "--faces"], ["x.jpg", "--wrong"]]
 )
@@ -154,5 +254,5 @@ def test_an_altered_bundle_is_refused_by_name(tmp_path: Path, folder: Path) -> N
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: rnet.onnx:")
+    assert done.stderr.startswith(f"error: {tmp_path}: rnet.onnx:")
     assert "Traceback" not in done.stderr

@@ -132,7 +132,7 @@ class TestPictures:
         noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
         bad = {
             "empty": (b"", {"undecodable"}),
-            "text": (b"this is no picture\n" * 50, {"undecodable"}),
+            "text": (b"this is no picture\n" * 50, {"not_a_picture"}),
             "cut short": (face[: len(face) // 3], {"undecodable"}),
             "30000 x 30000": (huge_png(), {"too_large"}),
             "1 x 1": (encoded(Image.new("RGB", (1, 1)), "PNG"), {"no_face"}),
@@ -289,7 +289,7 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     headers = {"Authorization": f"Bearer {key}"}
     answer = httpx.post(f"{again.address()}/v1/frames", headers=headers, files={"files": b"x"})
     assert answer.status_code == 200
-    assert "one made earlier" in again.text
+    assert f"one made earlier, in {key_file}" in again.text
     assert again.stop(signal.SIGINT) == 0
 
 
@@ -322,7 +322,8 @@ def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: P
     [
         ({"DEEPFAKE_PORT": "port"}, "DEEPFAKE_PORT"),
         ({"DEEPFAKE_ADMIN_KEY": "too-short"}, "DEEPFAKE_ADMIN_KEY"),
-        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "bundle.json"),
+        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "/nonexistent: bundle.json"),
+        ({"DEEPFAKE_DATA_DIR": "/dev/null/data"}, "DEEPFAKE_DATA_DIR (/dev/null/data): "),
         ({"DEEPFAKE_HOST": "host.invalid"}, "DEEPFAKE_HOST"),
     ],
 )
@@ -344,4 +345,47 @@ def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> 
         servers.append(server)
         assert server.ended() == 1
     assert f"port {port}" in server.text
+    assert "Traceback" not in server.text
+
+
+def test_connections_beyond_the_limit_are_refused(servers: list[Server], tmp_path: Path) -> None:
+    server = Server(tmp_path, DEEPFAKE_MAX_CONNECTIONS="2")
+    servers.append(server)
+    port = int(server.address().rpartition(":")[2])
+    deadline = time.monotonic() + 10
+    with socket.create_connection(("127.0.0.1", port)):
+        while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 200:
+            assert time.monotonic() < deadline
+        with socket.create_connection(("127.0.0.1", port)):
+            while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 503:
+                assert time.monotonic() < deadline
+    while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 200:
+        assert time.monotonic() < deadline
+
+
+def test_a_stop_that_cannot_wait_tells_the_client_to_come_back(
+    servers: list[Server], tmp_path: Path
+) -> None:
+    key = "0123456789-abcdefghij"
+    server = Server(tmp_path, DEEPFAKE_ADMIN_KEY=key, DEEPFAKE_SHUTDOWN_TIMEOUT_S="1")
+    servers.append(server)
+    address = server.address()
+    answers: list[httpx.Response] = []
+    large = encoded(astronaut().resize((4000, 4000)))
+
+    def call() -> None:
+        files = [("files", (f"{i}.jpg", large)) for i in range(40)]
+        headers = {"Authorization": f"Bearer {key}"}
+        answers.append(httpx.post(f"{address}/v1/frames", files=files, headers=headers, timeout=60))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    end = time.monotonic() + 30
+    while "in_progress 2" not in httpx.get(f"{address}/metrics").text.replace(".0", ""):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.stop() == 0
+    thread.join(10)
+    assert answers[0].status_code == 503
+    assert answers[0].headers["content-type"] == "application/problem+json"
     assert "Traceback" not in server.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.api.problems import REQUEST_ID_KEY, response_of
-from deepfake_service.errors import problem_of
+from deepfake_service.errors import NotReady, problem_of
 from deepfake_service.logs import describe, logger, request_id_from
 from deepfake_service.metrics import UNMATCHED, Metrics, known_method
 
@@ -50,6 +51,13 @@ class RequestMiddleware:
         self._metrics.request_started()
         try:
             await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # Only the server does this, at the end of the time that a stop leaves; it would log
+            # a traceback and answer 500.
+            if status:
+                raise
+            answer = response_of(problem_of(NotReady()), request_id)
+            await answer(scope, receive, send_with_headers)
         except Exception as error:
             # Logged here and not raised: the server would log the error's text.
             _log.error("request_failed", failure=describe(error))

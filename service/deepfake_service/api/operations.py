@@ -11,12 +11,14 @@ from deepfake_service.api.state import services
 router = APIRouter(tags=["operations"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Is the process alive")
 async def healthz() -> HealthOut:
     """Answers as long as the process does."""
     return HealthOut()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Are requests taken", responses=problems(503))
 async def readyz(request: Request) -> ReadyOut:
     """Answers once the model is loaded, with its identity and the terms of its use."""

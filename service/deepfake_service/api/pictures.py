@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 import anyio
@@ -12,7 +11,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.errors import MediaError, UndecodableMedia
+from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia
 from deepfake_models.media import FailedFrame, OpenMedia
 from deepfake_models.scorer import FaceObservation
 from deepfake_models.verdict import (
@@ -24,8 +23,6 @@ from deepfake_models.verdict import (
     unable,
 )
 from deepfake_service.batching import Batcher
-
-STILL = "image"
 
 
 class Identified(Protocol):
@@ -57,18 +54,14 @@ class PictureJudge(Protocol):
 class PictureDecoder(Protocol):
     """What is used of ``deepfake_models.decoding.Decoder``."""
 
-    def open(self, source: BinaryIO) -> AbstractContextManager[OpenMedia]: ...
-
-
-class _NotAPicture(Exception):
-    def __init__(self, facts: MediaFacts) -> None:
-        super().__init__()
-        self.facts = facts
+    def open(
+        self, source: BinaryIO, *, stills_only: bool = False
+    ) -> AbstractContextManager[OpenMedia]: ...
 
 
 class PictureScorer:
     """Scores pictures. ``slots`` are decoded and searched at a time; each slot holds one decoded
-    picture. The widest ``max_faces`` of a picture's faces are judged."""
+    picture."""
 
     def __init__(
         self,
@@ -77,14 +70,12 @@ class PictureScorer:
         batcher: Batcher,
         *,
         slots: int,
-        max_faces: int,
     ) -> None:
         self._judge = judge
         self._decoder = decoder
         self._batcher = batcher
         self._slots = slots
         self._limiter = anyio.CapacityLimiter(slots)
-        self._max_faces = max_faces
 
     @property
     def concurrency(self) -> int:
@@ -101,52 +92,36 @@ class PictureScorer:
             ClassificationFailed, NotReady: from the batcher.
         """
         try:
-            facts, found = await anyio.to_thread.run_sync(
+            facts, faces = await anyio.to_thread.run_sync(
                 self._observe, source, limiter=self._limiter
             )
-        except _NotAPicture as error:
-            return _not_a_picture(error.facts)
+        except NotAPicture:
+            return _not_a_picture()
         except MediaError as error:
             return unable(error)
-        faces = self._widest(found)
         logits = iter(await self._batcher.logits([f.crop for f in faces if f.crop is not None]))
         return self._judge.judge_picture(
             facts, faces, [None if f.crop is None else next(logits) for f in faces]
         )
 
     def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[FaceObservation]]:
-        with self._decoder.open(source) as media:
+        with self._decoder.open(source, stills_only=True) as media:
             facts = media.facts
-            if facts.kind != STILL:
-                raise _NotAPicture(facts)
             frame = next(iter(media.frames([0])), None)
         if frame is None or isinstance(frame, FailedFrame):
             raise UndecodableMedia
         (found,) = self._judge.observe([frame.pixels], [frame.time_s])
         return facts, found
 
-    def _widest(self, found: Sequence[FaceObservation]) -> list[FaceObservation]:
-        fit = [i for i, f in enumerate(found) if f.crop is not None]
-        fit.sort(key=lambda i: -found[i].quality.face_px)
-        beyond = set(fit[self._max_faces :])
-        reason = Reason(
-            ReasonCode.UNJUDGED_FACES,
-            f"Not judged: of a picture's faces only the widest {self._max_faces} are.",
-        )
-        return [
-            replace(face, crop=None, reasons=(*face.reasons, reason)) if i in beyond else face
-            for i, face in enumerate(found)
-        ]
 
-
-def _not_a_picture(facts: MediaFacts) -> Verdict:
+def _not_a_picture() -> Verdict:
     return Verdict(
         VerdictCode.UNABLE_TO_EVALUATE,
         reasons=(
             Reason(
                 ReasonCode.NOT_A_PICTURE,
-                "This is a video or an animated picture; only still pictures are scored here.",
+                "This is no still picture in a known format but a video, an animation or another "
+                "kind of file; only still pictures are scored here.",
             ),
         ),
-        media=facts,
     )

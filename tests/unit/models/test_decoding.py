@@ -27,6 +27,7 @@ from deepfake_models.decoding import Decoder, InProcessDecoder, ProcessDecoder
 from deepfake_models.errors import (
     DecoderFailed,
     MediaTooLarge,
+    NotAPicture,
     NoVisualStream,
     UndecodableMedia,
     UnreadableMedia,
@@ -335,6 +336,53 @@ def test_a_gif_with_very_many_frames(decoder: Decoder) -> None:
     assert time.monotonic() - started < 30
     with decoder.open(io.BytesIO(head + frame * 1000 + b";")) as media:
         assert len(media.times) == 1000
+
+
+def animation(kind: str, frames: list[np.ndarray]) -> bytes:
+    first, *rest = (Image.fromarray(f) for f in frames)
+    buffer = io.BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=rest, duration=100)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_only_stills(decoder: Decoder, kind: str) -> None:
+    moving = animation(kind, noise(3, 64))
+    with (
+        pytest.raises(NotAPicture),
+        decoder.open(io.BytesIO(moving), stills_only=True),
+    ):
+        pass
+    with decoder.open(io.BytesIO(moving)) as media:
+        assert len(media.times) == 3
+    still = animation(kind, noise(1, 64))
+    with decoder.open(io.BytesIO(still), stills_only=True) as media:
+        assert media.facts.kind == "image"
+        (frame,) = media.frames([0])
+        assert isinstance(frame, Frame)
+
+
+def test_only_stills_refuses_what_is_no_picture(decoder: Decoder, video: bytes) -> None:
+    for data in (video, b"no media at all"):
+        with pytest.raises(NotAPicture), decoder.open(io.BytesIO(data), stills_only=True):
+            pass
+
+
+def test_a_large_animation_is_no_still_before_it_is_decoded() -> None:
+    side = 7000
+    moving = animation("GIF", [np.full((side, side), v, np.uint8) for v in (0, 255, 0, 255)])
+    limits = LIMITS.model_copy(update={"max_pixels": side * side})
+    started = time.monotonic()
+    with (
+        pytest.raises(NotAPicture),
+        InProcessDecoder(limits).open(io.BytesIO(moving), stills_only=True),
+    ):
+        pass
+    alone = time.monotonic() - started
+    started = time.monotonic()
+    with InProcessDecoder(limits).open(io.BytesIO(moving)):
+        pass
+    assert alone * 10 < time.monotonic() - started
 
 
 def test_a_container_that_claims_huge_frames(decoder: Decoder) -> None:
@@ -657,6 +705,19 @@ def test_lies_are_a_failed_decoder(script: list[Any]) -> None:
     with pytest.raises(DecoderFailed):
         child, _ = converse(script)
     assert child is None
+
+
+def test_a_video_that_is_passed_off_as_a_still_is_a_failed_decoder() -> None:
+    child = Impostor(GOOD)
+    source = process_decoder.GuardedSource(io.BytesIO(b"0123456789"))
+    with pytest.raises(DecoderFailed):
+        process_decoder._RemoteMedia(child, source, LIMITS, stills_only=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "true"])
+def test_a_boolean_on_the_wire_is_one(value: Any) -> None:
+    with pytest.raises(wire.WireError):
+        wire.boolean({"stills_only": value}, "stills_only")
 
 
 def test_a_text_from_the_child_is_cut_and_made_printable() -> None:

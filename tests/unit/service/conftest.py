@@ -19,7 +19,7 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from deepfake_models.errors import UndecodableMedia
+from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.media import FailedFrame, Frame
 from deepfake_models.scorer import FaceObservation
 from deepfake_models.verdict import (
@@ -150,7 +150,7 @@ class SmallDecoder:
         self.entered = threading.Semaphore(0)
 
     @contextlib.contextmanager
-    def open(self, source: BinaryIO) -> Iterator[SmallMedia]:
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[SmallMedia]:
         words = source.read(200).split()
         self.opened += 1
         self.entered.release()
@@ -165,6 +165,8 @@ class SmallDecoder:
             case [b"torn", *_]:
                 yield SmallMedia("image", None)
             case [b"moving", *_]:
+                if stills_only:
+                    raise NotAPicture
                 yield SmallMedia("video", None)
             case [b"bug", *_]:
                 raise RuntimeError("secret-name.jpg")

@@ -130,13 +130,6 @@ async def test_concurrent_requests_are_classified_together(start: Starter) -> No
     assert len(set(scores)) == 8
 
 
-async def test_a_crowd_is_judged_up_to_the_limit_widest_first(start: Starter) -> None:
-    async with start(max_faces_per_picture=3) as service:
-        frame = (await service.post(b"still 5 120")).json()["frames"][0]
-    assert [f["score"] is None for f in frame["faces"]] == [True, True, False, False, False]
-    assert frame["faces"][0]["reasons"][0]["code"] == "unjudged_faces"
-
-
 async def test_names_are_cleaned(service: Service) -> None:
     files = {"files": ("C:\\x\\\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe", b"still 0 0")}
     response = await service.client.post("/v1/frames", files=files)
@@ -496,6 +489,27 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     ready = await stranger.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "model": MODEL})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_head_is_answered_like_get(stranger: httpx.AsyncClient, path: str) -> None:
+    head, get = await stranger.head(path), await stranger.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == get.headers[name]
+
+
+async def test_a_request_that_a_stop_ends_is_told_to_come_back(service: Service) -> None:
+    task = asyncio.create_task(service.post(b"slow still 1 120"))
+    await asyncio.to_thread(service.decoder.entered.acquire)
+    task.cancel()
+    service.decoder.gate.set()
+    answer = await task
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":not_ready")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "retry-after" in answer.headers
 
 
 async def test_a_service_that_has_not_started_is_alive_but_not_ready(

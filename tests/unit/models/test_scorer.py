@@ -1,0 +1,172 @@
+"""The scorer's own work: which frames and faces it looks at, with stand-ins for the networks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepfake_models.bundle import Bundle
+from deepfake_models.classifier import Classifier
+from deepfake_models.errors import DecoderFailed
+from deepfake_models.faces import DetectedFace
+from deepfake_models.media import FailedFrame, Frame, OpenMedia
+from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.spec import DetectorSpec, InputSpec
+from deepfake_models.verdict import MediaFacts, ReasonCode, VerdictCode
+from judgingkit import spec
+
+
+class Boxes:
+    """A detector that finds the boxes it is told."""
+
+    def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
+        self.faces = [DetectedFace(b, np.zeros((5, 2), np.float32), 0.99) for b in boxes]
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+        return [self.faces for _ in pictures]
+
+
+class Brightness:
+    """A classifier graph whose logit is the crop's mean brightness, scaled to -4..4."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, outputs: object, feed: dict[str, NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        crops = feed["crops"]
+        self.batches.append(len(crops))
+        return [(crops.mean(axis=(1, 2, 3), dtype=np.float32) - 127.5) / 32]
+
+
+@dataclass
+class Film:
+    """Media of flat grey frames one second apart; ``broken`` ones cannot be decoded."""
+
+    levels: Sequence[int]
+    kind: str = "video"
+    broken: frozenset[int] = frozenset()
+    asked: list[int] = field(default_factory=list)
+
+    @property
+    def facts(self) -> MediaFacts:
+        return MediaFacts(self.kind, 400, 300, float(len(self.levels)), len(self.levels), 0)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        return np.arange(len(self.levels), dtype=np.float64)
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+        noise = np.random.default_rng(0).integers(-40, 41, (300, 400, 3))
+        for i in indices:
+            self.asked.append(i)
+            if i in self.broken:
+                yield FailedFrame(i, float(i), "damaged")
+            else:
+                pixels = np.clip(self.levels[i] + noise, 0, 255).astype(np.uint8)
+                yield Frame(i, float(i), pixels)
+
+
+class Player:
+    """A decoder that opens one film, or fails."""
+
+    def __init__(self, film: Film | None) -> None:
+        self.film = film
+
+    @contextmanager
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
+        if self.film is None:
+            raise DecoderFailed
+        yield self.film
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+MIDDLE = (100.0, 80.0, 220.0, 220.0)
+
+
+def scorer(film: Film | None, finder: Boxes | None = None, **changes: object) -> Scorer:
+    bundle = Bundle(Path(), spec(**changes), "0" * 64, {})
+    classifier = Classifier(Brightness(), InputSpec(), batch=4)  # type: ignore[arg-type]
+    return Scorer(bundle, finder or Boxes(MIDDLE), classifier, Player(film))
+
+
+def test_an_even_overview_and_a_denser_look_where_a_face_is_suspect() -> None:
+    levels = [60] * 200
+    levels[100:103] = [230] * 3
+    film = Film(levels)
+    seen: list[Progress] = []
+    result = scorer(film).score(io.BytesIO(), progress=seen.append)
+    overview = film.asked[:101]
+    assert overview == sorted(overview)
+    assert max(np.diff(overview)) <= 2
+    dense = film.asked[101:]
+    assert dense
+    assert all(95 <= i <= 108 for i in dense)
+    assert result.frames.sampled == len(film.asked)
+    assert {p.stage for p in seen} == {"overview", "dense"}
+    assert seen[-1].done == seen[-1].total
+    assert [f.time_s for f in result.faces] == sorted(f.time_s for f in result.faces)
+
+
+def test_exactly_n_frames_and_no_more() -> None:
+    film = Film([230] * 200)
+    result = scorer(film).score(io.BytesIO(), frames=7)
+    assert len(film.asked) == result.frames.sampled == 7
+    assert film.asked[0] == 0
+    assert film.asked[-1] == 199
+
+
+def test_failed_frames_are_counted_and_widen_the_gap() -> None:
+    film = Film([60] * 40, broken=frozenset(range(10, 30)))
+    result = scorer(film).score(io.BytesIO())
+    assert result.frames.failed >= 15
+    assert result.frames.longest_gap_s >= 20.0
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert ReasonCode.COVERAGE in [r.code for r in result.reasons]
+
+
+def test_a_picture_that_cannot_be_decoded_is_not_called_faceless() -> None:
+    result = scorer(Film([60], kind="image", broken=frozenset({0}))).score(io.BytesIO())
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.UNDECODABLE]
+
+
+def test_a_failed_decoder_is_a_reason_not_an_exception() -> None:
+    result = scorer(None).score(io.BytesIO())
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.DECODER_FAILED]
+    assert result.score is None
+
+
+def test_of_a_crowd_the_widest_are_judged_and_nobody_is_cleared() -> None:
+    crowd = Boxes(*[(10.0 + 60 * i, 80.0, 62.0 + 61 * i, 150.0) for i in range(5)])
+    limited = DetectorSpec(max_faces=3).model_dump()
+    result = scorer(Film([60], kind="image"), crowd, detector=limited).score(io.BytesIO())
+    assert [f.score is None for f in result.faces] == [True, True, False, False, False]
+    assert result.faces[0].reasons[0].code is ReasonCode.TOO_MANY_FACES
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+
+
+def test_large_frames_are_worked_off_before_they_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfake_models.scorer.CHUNK_PIXELS", 2 * 300 * 400)
+    film = Film([60] * 40)
+    tested = scorer(film)
+    sizes: list[int] = []
+    observe = tested.observe
+
+    def counted(pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]):  # type: ignore[no-untyped-def]
+        sizes.append(len(pictures))
+        return observe(pictures, times)
+
+    monkeypatch.setattr(tested, "observe", counted)
+    tested.score(io.BytesIO())
+    assert max(sizes) == 2
