@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,20 +45,7 @@ def run(
     from deepfake_eval.run import REPORT
     from deepfake_eval.run import run as run_all
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_console,
-    ) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
+    with _bars() as show:
         metrics = run_all(
             bundle or default_bundle_dir(),
             dataset,
@@ -77,6 +66,26 @@ def run(
     typer.echo(out / REPORT)
 
 
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each thing that is being done, as ``run.Progress`` names them."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_console,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield show
+
+
 def _figure(entry: dict[str, Any]) -> str:
     auc = entry["auc"]
     if auc["value"] is None:
@@ -95,6 +104,86 @@ def compare(
     from deepfake_eval.compare import compare as compare_runs
 
     typer.echo(json.dumps(compare_runs(a, b, draws=draws), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def robustness(
+    dataset: Annotated[
+        list[str],
+        typer.Option(help="NAME:ROOT or NAME,OPTION=VALUE:ROOT; may be given several times."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier sweep goes on.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
+    ] = 16,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Degradations, comma-separated: jpeg, h264, resize, blur, noise, smoothing, "
+            "screen. By default all."
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Media to draw, half of them real; by default all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw, and of noise.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+) -> None:
+    """Score media as they are and degraded; write robustness.json, plots and report.html."""
+    from deepfake_eval.robustness import robustness as sweep
+    from deepfake_eval.run import REPORT
+
+    with _bars() as show:
+        result = sweep(
+            bundle or default_bundle_dir(),
+            dataset,
+            out,
+            split=split,
+            frames=frames or None,
+            only=[name.strip() for name in only.split(",") if name.strip()],
+            limit=limit,
+            seed=seed,
+            draws=draws,
+            progress=show,
+        )
+    table = Table("", "level", "AUC", "FPR", "TPR", "scored")
+    table.add_row("as it is", "", *_rates(result["baseline"]))
+    for curve in result["degradations"]:
+        for entry in curve["levels"]:
+            if entry["level"] != curve["identity"]:
+                table.add_row(curve["name"], f"{entry['level']:g}", *_rates(entry))
+    Console().print(table)
+    typer.echo(out / REPORT)
+
+
+def _rates(entry: dict[str, Any]) -> list[str]:
+    keys = ("auc", "false_positive_rate", "true_positive_rate", "scored_rate")
+    values = [entry[key]["value"] for key in keys]
+    return ["–" if value is None else f"{value:.3f}" for value in values]
+
+
+@app.command()
+def reliability(
+    predictions: Annotated[
+        list[Path],
+        typer.Option(help="predictions.parquet of a run; may be given several times."),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
+    ] = None,
+) -> None:
+    """Measure TPR and FPR by face width, sharpness and blockiness, and write them as JSON."""
+    from deepfake_eval.reliability import write_reliability
+
+    table = write_reliability(bundle or default_bundle_dir(), predictions, out)
+    bins = table["by_condition"]["bins"]
+    typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions rest on enough groups")
+    typer.echo(out)
 
 
 @app.command()

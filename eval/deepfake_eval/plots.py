@@ -74,6 +74,31 @@ def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Fig
     return drawn
 
 
+def write_robustness_plots(result: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Write an SVG file a degradation of ``robustness.json``; return their text by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    drawn = {}
+    for name, figure in robustness_figures(result).items():
+        text = svg(figure, name)
+        (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        drawn[name] = text
+    return drawn
+
+
+def robustness_figures(result: dict[str, Any]) -> dict[str, Figure]:
+    """AUC and, below it, rates at the bundle's threshold against each degradation's level."""
+    return {
+        curve["name"]: _draw(
+            lambda above, below, curve=curve: _curves(above, below, curve, result["baseline"]),
+            height=5.4,
+            panels_down=2,
+        )
+        for curve in result["degradations"]
+    }
+
+
 def svg(figure: Figure, name: str) -> str:
     """``figure`` as SVG text: glyphs as outlines, colours of the page, ids of its own."""
     buffer = io.StringIO()
@@ -86,7 +111,8 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
-def _draw(plot: Callable[[Axes], None], height: float = 4.2) -> Figure:
+def _draw(plot: Callable[..., None], height: float = 4.2, panels_down: int = 1) -> Figure:
+    """A figure of ``panels_down`` axes one below the other, which ``plot`` is called with."""
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)]
     style: Any = {
@@ -104,10 +130,11 @@ def _draw(plot: Callable[[Axes], None], height: float = 4.2) -> Figure:
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=(6.4, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(visible=True, color=THIRD, alpha=0.3, linewidth=0.6)
-        axes.set_axisbelow(True)
-        plot(axes)
+        panels = figure.subplots(panels_down, 1, sharex=True, squeeze=False)[:, 0].tolist()
+        for axes in panels:
+            axes.grid(visible=True, color=THIRD, alpha=0.3, linewidth=0.6)
+            axes.set_axisbelow(True)
+        plot(*panels)
     return figure
 
 
@@ -199,6 +226,40 @@ def _methods(axes: Axes, bars: Sequence[dict[str, Any]]) -> None:
     axes.axvline(0.5, color=THIRD, linewidth=1, linestyle="--")
     axes.set(xlim=(0, 1.08), xlabel="AUC of items, 95% interval\n(pale: fewer than ten groups)")
     axes.grid(visible=False, axis="y")
+
+
+def _curves(above: Axes, below: Axes, curve: dict[str, Any], baseline: dict[str, Any]) -> None:
+    levels = curve["levels"]
+    # Markers of unequal size: curves that coincide stay visible.
+    for axes, key, colour, marker, size, label in (
+        (above, "auc", FAKE, "o", 5, "AUC"),
+        (below, "scored_rate", THIRD, "^", 5, "scored"),
+        (below, "false_positive_rate", REAL, "o", 8, "FPR"),
+        (below, "true_positive_rate", FAKE, "s", 4, "TPR"),
+    ):
+        found = [(k, e[key]) for k, e in enumerate(levels) if e[key]["value"] is not None]
+        if not found:
+            continue
+        places, values = zip(*((k, v["value"]) for k, v in found), strict=True)
+        axes.plot(places, values, color=colour, marker=marker, markersize=size, label=label)
+        bounded = [(k, v["low"], v["high"]) for k, v in found if v["low"] is not None]
+        if key in ("auc", "false_positive_rate") and bounded:
+            where, low, high = zip(*bounded, strict=True)
+            axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
+    reference = baseline["auc"]["value"]
+    if reference is not None:
+        above.axhline(reference, color=INK, linewidth=1, linestyle="--", label="as it is")
+    above.axhline(0.5, color=THIRD, linewidth=1, linestyle=":", label="chance")
+    reference = baseline["false_positive_rate"]["value"]
+    if reference is not None:
+        below.axhline(reference, color=REAL, linewidth=1, linestyle="--", label="FPR as it is")
+    above.set(ylabel="AUC of items", ylim=(min(0.45, above.get_ylim()[0]), 1.02))
+    below.set(ylabel="rate at the bundle's threshold", ylim=(-0.03, 1.03))
+    below.set_xticks(range(len(levels)), [f"{e['level']:g}" for e in levels])
+    below.set_xlabel(f"{curve['title']}: {curve['unit']} (mild to harsh)")
+    for axes in (above, below):
+        # Beside the axes: wherever a legend stood inside, some curve would run through it.
+        axes.legend(loc="upper left", bbox_to_anchor=(0.0, 1.16), ncols=4, fontsize=8)
 
 
 def shorten(text: str) -> str:

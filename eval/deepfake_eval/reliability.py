@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.errors import RunError
 from deepfake_eval.metrics import auc, rate
+from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
+from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.levels import time_weighted_mean
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
+SHARPNESS_BINS = (0.0, 4.0, 8.0, 16.0, float("inf"))
+"""Of ``Quality.sharpness``: a blurred or smoothed face is low."""
+
+BLOCKINESS_BINS = (0.0, 1.1, 1.3, 1.6, float("inf"))
+"""Of ``Quality.blockiness``: 1 without visible blocks of compression, more with them."""
+
 MIN_GROUPS = 10
 """Figures that rest on fewer groups are marked indicative."""
+
+NEEDED = (
+    "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
+    "logit", "log_likelihood_ratio", "face_px", "sharpness", "blockiness",
+)  # fmt: skip
 
 
 def error_rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """TPR, FPR and AUC of ``values`` (label, group, log_likelihood_ratio) at ``threshold``."""
-    real, fake = values[values["label"] == "real"], values[values["label"] == "fake"]
-    entry: dict[str, Any] = {}
-    for name, part in (("false_positive_rate", real), ("true_positive_rate", fake)):
-        estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
-        entry[name] = estimate.to_json()
-        entry[name]["indicative"] = estimate.groups < MIN_GROUPS
-    if len(real) and len(fake):
+    entry = _rates(values, threshold)
+    if values["label"].nunique() == 2:
         entry["auc"] = auc(
             (values["label"] == "fake").to_numpy(int),
             values["log_likelihood_ratio"],
             values["group"],
         ).to_json()
+    return entry
+
+
+def _rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for name, label in (("false_positive_rate", "real"), ("true_positive_rate", "fake")):
+        part = values[values["label"] == label]
+        estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
+        entry[name] = {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
     return entry
 
 
@@ -88,3 +111,134 @@ def _by_source(values: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
                 entry["auc"]["against"] = dataset if len(own) else "all real sources"
         entries.append(entry)
     return entries
+
+
+def write_reliability(bundle_dir: Path, predictions: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Measure the bundle on what runs of it left in ``predictions``, and write ``out`` as JSON.
+
+    The content is ``reliability_table``'s with ``by_condition``, which is returned as well. The
+    bundle is not touched: its files are sealed.
+
+    Raises:
+        BundleError: the bundle is incomplete or altered.
+        RunError: a file was not written by ``deepfake-eval run`` with this bundle, two of them
+            hold the same medium, or no face was judged.
+    """
+    bundle = load_bundle(bundle_dir)
+    spec = bundle.spec
+    tables = [_read(path, bundle) for path in predictions]
+    everything = pd.concat(tables, ignore_index=True)
+    media = pd.concat([t[["dataset", "media"]].drop_duplicates() for t in tables])
+    if media.duplicated().any():
+        raise RunError("two of the files hold predictions of the same medium")
+    faces = everything[everything["level"] == "face"]
+    # A data set's label speaks of its main person: a bystander in a fake is real.
+    faces = faces[faces["main"].astype(bool) | (faces["label"] == "real")]
+    judged = faces[faces["logit"].notna()]
+    if judged.empty:
+        raise RunError("no face was judged in these predictions")
+    limits = spec.thresholds
+    tracks = _tracks(judged, spec)
+    table = {
+        **reliability_table(
+            judged,
+            tracks,
+            face_threshold=limits.face.likely_manipulated,
+            track_threshold=limits.track.likely_manipulated,
+        ),
+        "by_condition": condition_table(faces, limits.face.likely_manipulated),
+        "bundle": bundle.model_json(),
+    }
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(out)
+    return table
+
+
+def condition_table(faces: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    """TPR and FPR of ``faces`` at ``threshold`` by face width and sharpness or blockiness.
+
+    ``faces`` carries label, group, ``log_likelihood_ratio`` (NaN where not judged), ``face_px``,
+    ``sharpness`` and ``blockiness``. Rates are those of judged faces. Every bin is listed; one in
+    which a class has faces of fewer than ``MIN_GROUPS`` groups does not ``decides``.
+    """
+    bins = [
+        _condition(faces, threshold, width, measure, span)
+        for measure, edges in (("sharpness", SHARPNESS_BINS), ("blockiness", BLOCKINESS_BINS))
+        for width in _spans(FACE_WIDTH_BINS_PX)
+        for span in _spans(edges)
+    ]
+    return {"level": "face", "threshold": threshold, "min_groups": MIN_GROUPS, "bins": bins}
+
+
+def _condition(
+    faces: pd.DataFrame,
+    threshold: float,
+    width: tuple[float, float],
+    measure: str,
+    span: tuple[float, float],
+) -> dict[str, Any]:
+    inside = _within(faces["face_px"], width) & _within(faces[measure], span)
+    part = faces[inside]
+    judged = part[part["log_likelihood_ratio"].notna()]
+    rates = _rates(judged, threshold)
+    return {
+        "face_px": _stated(width),
+        measure: _stated(span),
+        **rates,
+        "not_judged": len(part) - len(judged),
+        "decides": not any(r["indicative"] for r in rates.values()),
+    }
+
+
+def _spans(edges: Sequence[float]) -> Iterator[tuple[float, float]]:
+    return itertools.pairwise(edges)
+
+
+def _within(values: pd.Series, span: tuple[float, float]) -> pd.Series:
+    return (values >= span[0]) & (values < span[1])
+
+
+def _stated(span: tuple[float, float]) -> list[float | None]:
+    return [span[0], span[1] if np.isfinite(span[1]) else None]
+
+
+def _tracks(judged: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
+    """A row a track of a video with enough judged faces, valued as the bundle values tracks."""
+    rows: list[dict[str, Any]] = []
+    videos = judged[judged["kind"] == "video"]
+    for _, part in videos.groupby(["dataset", "media", "track"], sort=True):
+        if len(part) < spec.aggregation.min_track_faces:
+            continue
+        ordered = part.sort_values("time_s")
+        raw = time_weighted_mean(
+            ordered["time_s"].tolist(), ordered["logit"].tolist(), spec.sampling.interval_s
+        )
+        labels = {c: ordered[c].iloc[0] for c in ("label", "method", "dataset", "group")}
+        ratio = log_likelihood_ratio(raw, spec.calibration.track)
+        rows.append({**labels, "log_likelihood_ratio": ratio})
+    return pd.DataFrame(
+        rows, columns=["label", "method", "dataset", "group", "log_likelihood_ratio"]
+    )
+
+
+def _read(path: Path, bundle: Bundle) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not a readable Parquet file") from error
+    if not set(NEEDED) <= set(table.columns) or "degradation" in table.columns:
+        raise RunError(f"{path}: not the predictions of deepfake-eval run")
+    judged = table[(table["level"] == "face") & table["logit"].notna()]
+    calibration = bundle.spec.calibration.face
+    ratios = [log_likelihood_ratio(float(z), calibration) for z in judged["logit"]]
+    metrics = path.with_name("metrics.json")
+    try:
+        stated = json.loads(metrics.read_text(encoding="utf-8"))["bundle"]["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        # The table alone was passed on: its calibration tells bundles apart.
+        stated = bundle.sha256
+    same = np.allclose(ratios, judged["log_likelihood_ratio"].to_numpy(dtype=np.float64))
+    if stated != bundle.sha256 or not same:
+        raise RunError(f"{path}: scored with another bundle")
+    return table

@@ -64,10 +64,10 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     title = f"Evaluation of {bundle['bundle']} {bundle['version']}"
     sections = [
         f"<h1>{escape(title)}</h1>",
-        _facts(metrics),
+        facts_section(metrics),
         f'<p class="terms">Terms of the bundle: <strong>{escape(bundle["terms"])}</strong></p>',
         _headline(metrics),
-        _datasets(settings["datasets"]),
+        datasets_section(settings["datasets"]),
         "<h2>Figures</h2>" + _reading(metrics),
         _panels(metrics, "item", "Items: pictures and videos"),
         _panels(metrics, "frame", "Frames"),
@@ -87,7 +87,8 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     )
 
 
-def _facts(metrics: Mapping[str, Any]) -> str:
+def facts_section(metrics: Mapping[str, Any]) -> str:
+    """What was measured, with what: bundle, split, frames, terms."""
     bundle, settings = metrics["bundle"], metrics["settings"]
     frames = settings["frames"]
     facts = {
@@ -115,7 +116,8 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     return f"<p><strong>{escape(text)}</strong></p>"
 
 
-def _datasets(datasets: Sequence[Mapping[str, Any]]) -> str:
+def datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
+    """The material: counts by data set, what is absent, and the adapters' notes."""
     rows = []
     notes: list[str] = []
     for entry in datasets:
@@ -123,14 +125,14 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> str:
         name = ", ".join(entry["names"]) or entry["adapter"]
         rows.append(
             [
-                _cell(name, f"{entry['adapter']}{' ' + chosen if chosen else ''}"),
+                cell(name, f"{entry['adapter']}{' ' + chosen if chosen else ''}"),
                 *(str(entry[k]) for k in ("real", "fake", "groups", "missing")),
             ]
         )
         notes += entry["notes"]
-    table = _table(("data set", "real", "manipulated", "groups", "listed, absent"), rows)
+    listing = table(("data set", "real", "manipulated", "groups", "listed, absent"), rows)
     listed = "".join(f"<li>{escape(n)}</li>" for n in notes)
-    return "<h2>Material</h2>" + table + (f"<ul>{listed}</ul>" if listed else "")
+    return "<h2>Material</h2>" + listing + (f"<ul>{listed}</ul>" if listed else "")
 
 
 def _reading(metrics: Mapping[str, Any]) -> str:
@@ -158,21 +160,21 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
         mark = "†" if entry["indicative"] else ""
         rows.append(
             [
-                _cell(name + mark, detail),
+                cell(name + mark, detail),
                 *(
-                    _cell(
+                    cell(
                         f"{entry[c]['scored']}",
                         f"{entry[c]['not_scored']} not" if entry[c]["not_scored"] else "",
                     )
                     for c in ("real", "fake")
                 ),
                 str(entry["groups"]),
-                *(_estimate(entry[key]) for key, _ in COLUMNS),
-                _plain(entry["worst_case_auc"]),
+                *(estimate_cell(entry[key]) for key, _ in COLUMNS),
+                plain(entry["worst_case_auc"]),
             ]
         )
     header = ("", "real", "manip.", "groups", *(t for _, t in COLUMNS), "worst case AUC")
-    return f"<h3>{escape(title)}</h3>" + _table(header, rows)
+    return f"<h3>{escape(title)}</h3>" + table(header, rows)
 
 
 def _operating_point(metrics: Mapping[str, Any]) -> str:
@@ -183,10 +185,10 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         name = f"all {label}" if entry["scope"] == "all" else entry["name"]
         rows.append(
             [
-                _cell(name, entry.get("dataset", "")),
-                _rate(entry.get("true_positive_rate")),
-                _rate(entry.get("false_positive_rate")),
-                _rate(entry["cleared_rate"]),
+                cell(name, entry.get("dataset", "")),
+                rate_cell(entry.get("true_positive_rate")),
+                rate_cell(entry.get("false_positive_rate")),
+                rate_cell(entry["cleared_rate"]),
             ]
         )
     stated = "; ".join(
@@ -198,7 +200,7 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         "<h2>At the bundle’s own thresholds</h2><p>likely_manipulated, as log10 likelihood ratio: "
         f"{escape(stated)}. TPR counts every fake: inconclusive, not judged and failed are missed. "
         "FPR counts scored reals alone.</p>"
-        + _table(("", "TPR", "FPR", "no_manipulation_found"), rows)
+        + table(("", "TPR", "FPR", "no_manipulation_found"), rows)
     )
 
 
@@ -211,9 +213,9 @@ def _coverage(coverage: Iterable[Mapping[str, Any]]) -> str:
         keys = ("media", "scored", "flagged", "cleared", "inconclusive", "not_judged", "failed")
         rows.append(
             [
-                _cell(f"all {label}" if everything else entry["name"], entry.get("dataset", "")),
+                cell(f"all {label}" if everything else entry["name"], entry.get("dataset", "")),
                 *(str(entry[k]) for k in keys),
-                _rate(entry["decided_rate"]),
+                rate_cell(entry["decided_rate"]),
                 escape(reasons),
             ]
         )
@@ -221,17 +223,17 @@ def _coverage(coverage: Iterable[Mapping[str, Any]]) -> str:
         "", "media", "scored", "flagged", "cleared", "inconclusive", "not judged", "failed",
         "decided", "reasons",
     )  # fmt: skip
-    return "<h2>Coverage</h2>" + _table(header, rows)
+    return "<h2>Coverage</h2>" + table(header, rows)
 
 
 def _false_positives(entries: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        [_cell(f"{e['attribute']}: {e['value']}", ""), _rate(e["false_positive_rate"])]
+        [cell(f"{e['attribute']}: {e['value']}", ""), rate_cell(e["false_positive_rate"])]
         for e in entries
     ]
     if not rows:
         return ""
-    return "<h2>False positives by attribute</h2>" + _table(("", "FPR"), rows)
+    return "<h2>False positives by attribute</h2>" + table(("", "FPR"), rows)
 
 
 def _plots(plots: Mapping[str, str]) -> str:
@@ -253,7 +255,7 @@ def _limits() -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already; ``header`` is text."""
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
@@ -263,7 +265,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _cell(text: str, detail: str) -> str:
+def cell(text: str, detail: str) -> str:
+    """A cell's HTML: ``text`` and, small beneath it, ``detail``; both are escaped."""
     return escape(text) + (f"<small>{escape(detail)}</small>" if detail else "")
 
 
@@ -274,23 +277,26 @@ def _number(estimate: Mapping[str, Any]) -> str:
     return f"{value} ({estimate['low']:.3f} to {estimate['high']:.3f})"
 
 
-def _estimate(estimate: Mapping[str, Any]) -> str:
+def estimate_cell(estimate: Mapping[str, Any]) -> str:
+    """A figure with its interval beneath; a dash where there is none."""
     if estimate["value"] is None:
         return "–"
     low, high = estimate["low"], estimate["high"]
     interval = f"{low:.3f} to {high:.3f}" if low is not None else "no interval"
-    return _cell(f"{estimate['value']:.3f}", interval)
+    return cell(f"{estimate['value']:.3f}", interval)
 
 
-def _rate(estimate: Mapping[str, Any] | None) -> str:
+def rate_cell(estimate: Mapping[str, Any] | None) -> str:
+    """A rate in per cent with its interval and groups beneath."""
     if estimate is None or estimate["value"] is None:
         return "–"
     mark = "†" if estimate["indicative"] else ""
-    return _cell(
+    return cell(
         f"{estimate['value']:.1%}{mark}",
         f"{estimate['low']:.1%} to {estimate['high']:.1%}; {estimate['groups']} groups",
     )
 
 
-def _plain(value: float | None) -> str:
+def plain(value: float | None) -> str:
+    """A figure to three decimals; a dash for none."""
     return "–" if value is None else f"{value:.3f}"

@@ -87,10 +87,10 @@ def run(
         DatasetError: a root is laid out otherwise than its data set is published.
         RunError: there is nothing to score, or two data sets share a medium's name.
     """
-    report = progress or _silent
+    report = progress or silent
     bundle = load_bundle(bundle_dir)
-    sources = [_source(text, split) for text in datasets]
-    labelled = _unique(sources)
+    sources = [source_of(text, split) for text in datasets]
+    labelled = unique(sources)
     out.mkdir(parents=True, exist_ok=True)
     keys = {_key(bundle, frames, row): (row, root) for row, root in labelled}
     records = read_records(out / RECORDS)
@@ -111,7 +111,7 @@ def run(
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
     predictions.to_parquet(out / PREDICTIONS)
     missing = [m for s in sources for m in s.rows.missing]
-    _write(out / MISSING, "".join(f"{m}\n" for m in missing))
+    write_text(out / MISSING, "".join(f"{m}\n" for m in missing))
     metrics = summarise(
         predictions,
         bundle,
@@ -119,11 +119,11 @@ def run(
             "frames": frames,
             "split": split,
             "draws": draws,
-            "datasets": [_stated(s) for s in sources],
+            "datasets": [stated(s) for s in sources],
         },
         progress=lambda done, total: report("measuring", done, total),
     )
-    _write(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     plots = write_plots(predictions, metrics, out / PLOTS)
     write_report(out / REPORT, metrics, plots)
     return metrics
@@ -263,16 +263,18 @@ def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd
     return table
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
+def silent(_what: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
-def _source(text: str, split: str) -> Source:
+def source_of(text: str, split: str) -> Source:
+    """What the adapter named in a ``--dataset`` argument finds."""
     name, options, root = parse(text)
     return Source(name, options, load(name, root, split, **options))
 
 
-def _unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
+def unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
+    """All rows with their roots; raises ``RunError`` where two share a medium's name."""
     labelled = [(row, s.rows.root) for s in sources for row in s.rows.rows]
     if not labelled:
         absent = sum(len(s.rows.missing) for s in sources)
@@ -294,7 +296,7 @@ def _key(bundle: Bundle, frames: int | None, row: Row) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _stated(source: Source) -> dict[str, Any]:
+def stated(source: Source) -> dict[str, Any]:
     """What the results say of a source; no path, since reports are passed on."""
     rows = source.rows.rows
     return {
@@ -309,7 +311,8 @@ def _stated(source: Source) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

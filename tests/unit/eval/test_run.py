@@ -484,7 +484,7 @@ def test_the_commands_of_the_documentation(
     page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
     commands = [line.split() for block in blocks for line in block.splitlines()]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for label in ("real", "fake"):
         folder = tmp_path / "media" / label
         folder.mkdir(parents=True)

@@ -1,0 +1,195 @@
+"""``deepfake-eval reliability``: error rates by condition, from the predictions of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import evalkit
+from deepfake_eval import cli
+from deepfake_eval.errors import RunError
+from deepfake_eval.reliability import (
+    BLOCKINESS_BINS,
+    FACE_WIDTH_BINS_PX,
+    SHARPNESS_BINS,
+    condition_table,
+    write_reliability,
+)
+from deepfake_models.bundle import Bundle
+from deepfake_models.calibration import log_likelihood_ratio
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
+    """Videos of four faces: sharp ones told apart, blurred ones not; and a bystander in fakes."""
+    rows: list[dict[str, Any]] = []
+
+    def add(label: str, group: int, time_s: float, logit: float | None, **more: Any) -> None:
+        ratio = None
+        if logit is not None:
+            ratio = log_likelihood_ratio(logit, bundle.spec.calibration.face)
+        rows.append(
+            {
+                "level": "face", "dataset": "d", "media": f"{label}/{group}.mp4", "label": label,
+                "method": "original" if label == "real" else "swap", "group": f"g{group}",
+                "kind": "video", "track": 0, "main": True, "time_s": time_s, "logit": logit,
+                "log_likelihood_ratio": ratio, "face_px": 200.0, "sharpness": 12.0,
+                "blockiness": 1.0, **more,
+            }
+        )  # fmt: skip
+
+    for group in range(groups):
+        for time_s in (0.0, 1.0):
+            add("real", group, time_s, -3.0)
+            add("fake", group, time_s, 9.0)
+            add("fake", group, time_s, -9.0, track=1, main=False)
+        for label in ("real", "fake"):
+            add(label, group, 2.0, -3.0, sharpness=5.0)
+        add("fake", group, 3.0, None, face_px=30.0, sharpness=2.0)
+    # Blocks are seen in material of too few people.
+    for group in range(3):
+        add("real", group, 4.0, 9.0, blockiness=2.5)
+    table = pd.DataFrame(rows)
+    items = table.drop_duplicates("media").assign(level="item", main=None, logit=None)
+    return pd.concat([table, items], ignore_index=True)
+
+
+def bin_of(table: dict[str, Any], width: float, measure: str, value: float) -> dict[str, Any]:
+    def holds(span: list[float | None], x: float) -> bool:
+        low, high = span
+        return low is not None and low <= x and (high is None or x < high)
+
+    found = [
+        b
+        for b in table["by_condition"]["bins"]
+        if measure in b and holds(b["face_px"], width) and holds(b[measure], value)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def table(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("run")
+    path = folder / "predictions.parquet"
+    predictions(bundle).to_parquet(path)
+    before = {p.name: p.read_bytes() for p in bundle.directory.iterdir()}
+    result = write_reliability(bundle.directory, [path], folder / "rates.json")
+    assert json.loads((folder / "rates.json").read_text()) == result
+    assert {p.name: p.read_bytes() for p in bundle.directory.iterdir()} == before
+    assert {p.name for p in folder.iterdir()} == {"predictions.parquet", "rates.json"}
+    return result
+
+
+def test_the_structure_is_that_of_a_bundle_s_table(table: dict[str, Any], bundle: Bundle) -> None:
+    assert set(table) == {
+        "format_version", "level_face", "level_track", "by_condition", "bundle",
+    }  # fmt: skip
+    assert table["bundle"]["sha256"] == bundle.sha256
+    widths, count = len(FACE_WIDTH_BINS_PX) - 1, len(SHARPNESS_BINS) + len(BLOCKINESS_BINS) - 2
+    assert len(table["by_condition"]["bins"]) == widths * count
+    thresholds = bundle.spec.thresholds
+    assert table["by_condition"]["threshold"] == thresholds.face.likely_manipulated
+    assert table["level_track"]["threshold"] == thresholds.track.likely_manipulated
+
+
+def test_rates_differ_by_condition(table: dict[str, Any]) -> None:
+    sharp = bin_of(table, 200, "sharpness", 12)
+    soft = bin_of(table, 200, "sharpness", 5)
+    assert sharp["true_positive_rate"]["value"] == 1.0
+    assert soft["true_positive_rate"]["value"] == 0.0
+    assert sharp["true_positive_rate"]["groups"] == 12
+    assert sharp["true_positive_rate"]["samples"] == 24
+    assert sharp["true_positive_rate"]["low"] < 1.0
+    # 24 as they should be, and three with blocks.
+    assert sharp["false_positive_rate"]["value"] == pytest.approx(3 / 27, abs=1e-4)
+    assert soft["false_positive_rate"]["value"] == 0.0
+    assert sharp["decides"]
+    assert soft["decides"]
+
+
+def test_a_condition_seen_in_too_few_groups_does_not_decide(table: dict[str, Any]) -> None:
+    blocks = bin_of(table, 200, "blockiness", 2.5)
+    assert blocks["false_positive_rate"]["value"] == 1.0
+    assert blocks["false_positive_rate"]["groups"] == 3
+    assert blocks["false_positive_rate"]["indicative"] is True
+    assert blocks["true_positive_rate"]["value"] is None
+    assert blocks["decides"] is False
+    unseen = bin_of(table, 500, "sharpness", 30)
+    assert unseen["false_positive_rate"]["samples"] == 0
+    assert unseen["decides"] is False
+
+
+def test_ten_groups_decide_and_nine_do_not(bundle: Bundle) -> None:
+    for groups, decides in ((9, False), (10, True)):
+        faces = predictions(bundle, groups)
+        faces = faces[faces["level"] == "face"]
+        made = {"by_condition": condition_table(faces, 1.0)}
+        assert bin_of(made, 200, "sharpness", 12)["decides"] is decides
+
+
+def test_faces_not_judged_are_counted_and_bystanders_left_out(table: dict[str, Any]) -> None:
+    small = bin_of(table, 30, "sharpness", 2)
+    assert small["not_judged"] == 12
+    assert small["true_positive_rate"]["samples"] == 0
+    fake = table["level_face"]["overall"]["true_positive_rate"]
+    assert fake["samples"] == 12 * 3
+    tracks = table["level_track"]["overall"]
+    assert tracks["true_positive_rate"]["samples"] == 12
+    assert tracks["false_positive_rate"]["samples"] == 12
+
+
+def test_several_runs_add_up_and_may_not_overlap(bundle: Bundle, tmp_path: Path) -> None:
+    whole = predictions(bundle)
+    whole.to_parquet(tmp_path / "a.parquet")
+    whole.assign(dataset="e", group=whole["group"] + "e").to_parquet(tmp_path / "b.parquet")
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    both = write_reliability(bundle.directory, paths, tmp_path / "out.json")
+    assert bin_of(both, 200, "sharpness", 12)["true_positive_rate"]["groups"] == 24
+    with pytest.raises(RunError, match="hold predictions of the same medium"):
+        write_reliability(bundle.directory, [paths[0], paths[0]], tmp_path / "out.json")
+
+
+def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path, out = tmp_path / "predictions.parquet", tmp_path / "out.json"
+
+    def refused(text: str) -> None:
+        with pytest.raises(RunError, match=text):
+            write_reliability(bundle.directory, [path], out)
+        assert not out.exists()
+
+    refused("not a readable Parquet file")
+    path.write_bytes(b"PAR1 torn")
+    refused("not a readable Parquet file")
+    whole = predictions(bundle)
+    whole.drop(columns="sharpness").to_parquet(path)
+    refused("not the predictions of deepfake-eval run")
+    whole.assign(degradation="none").to_parquet(path)
+    refused("not the predictions of deepfake-eval run")
+    whole.assign(log_likelihood_ratio=whole["log_likelihood_ratio"] + 0.1).to_parquet(path)
+    refused("scored with another bundle")
+    whole.assign(logit=np.nan, log_likelihood_ratio=np.nan).to_parquet(path)
+    refused("no face was judged")
+    whole.to_parquet(path)
+    (tmp_path / "metrics.json").write_text(json.dumps({"bundle": {"sha256": "0" * 64}}))
+    refused("scored with another bundle")
+
+
+def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    predictions(bundle).to_parquet(path)
+    line = ["reliability", "--bundle", str(bundle.directory), "--predictions", str(path)]
+    result = CliRunner().invoke(cli.app, [*line, "--out", str(tmp_path / "rates.json")])
+    assert result.exit_code == 0, result.output
+    assert "3 of 32 conditions rest on enough groups" in result.output
+    assert (tmp_path / "rates.json").is_file()

@@ -1,0 +1,417 @@
+"""``deepfake-eval robustness``: real encoders, the real detector, a tiny classifier."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import evalkit
+import mediakit
+from deepfake_eval import cli
+from deepfake_eval.datasets import Row
+from deepfake_eval.degrade import (
+    CLIP_FRAMES,
+    DEGRADATIONS,
+    DegradingDecoder,
+    Variant,
+    blur,
+    encode_h264,
+    encode_jpeg,
+    h264,
+    jpeg,
+    noise,
+    resize,
+    show,
+    smooth,
+)
+from deepfake_eval.errors import RunError
+from deepfake_eval.metrics import auc
+from deepfake_eval.robustness import draw, measure, robustness
+from deepfake_eval.robustness_report import render_robustness
+from deepfake_eval.run import RECORDS, run
+from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.media import FailedFrame, Frame
+
+DRAWS = 20
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = float(((a.astype(float) - b) ** 2).mean())
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[np.ndarray]:
+    """Of odd size, which 4:2:0 cannot hold."""
+    return mediakit.panning(CLIP_FRAMES, 161, 129)
+
+
+def test_jpeg_loses_more_the_lower_its_quality(clip: list[np.ndarray]) -> None:
+    levels = DEGRADATIONS["jpeg"].levels
+    quality = [psnr(clip[0], jpeg(clip[0], q)) for q in levels]
+    assert quality == sorted(quality, reverse=True)
+    assert quality[0] > quality[-1] + 8
+    sizes = [len(encode_jpeg(clip[0], int(q))) for q in levels]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_h264_loses_more_and_takes_less_the_higher_its_rate_factor(clip: list[np.ndarray]) -> None:
+    levels = [int(v) for v in DEGRADATIONS["h264"].levels]
+    sizes = [len(encode_h264(clip, crf)) for crf in levels]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0] / 2
+    quality = [psnr(clip[4], h264(clip, crf, 4)) for crf in levels]
+    assert quality == sorted(quality, reverse=True)
+    # Colours and size come through: at CRF 18 hardly anything is lost.
+    assert quality[0] > 34
+    assert len({encode_h264(clip, 28) for _ in range(20)}) == 1
+
+
+def test_h264_returns_the_frame_asked_for(clip: list[np.ndarray]) -> None:
+    for place in (0, 4, CLIP_FRAMES - 1):
+        got = h264(clip, 18, place)
+        nearest = max(range(CLIP_FRAMES), key=lambda k: psnr(clip[k], got))
+        assert nearest == place
+
+
+def test_smoothing_takes_texture_and_leaves_edges() -> None:
+    rng = np.random.default_rng(0)
+    step = np.full((80, 80, 3), 60.0)
+    step[:, 40:] = 200.0
+    texture = rng.normal(0, 6, step.shape)
+    picture = (step + texture).clip(0, 255).astype(np.uint8)
+    # Away from the step by more than the filter's reach.
+    flat = np.s_[:, 52:]
+    left = [float(smooth(picture, s)[flat].std()) for s in (0, 1, 2, 3)]
+    assert left == sorted(left, reverse=True)
+    assert left[3] < left[0] / 2
+    filtered = smooth(picture, 2).astype(float)
+    assert filtered[:, 41].mean() - filtered[:, 38].mean() > 120
+    blurred = blur(picture, 3.0).astype(float)
+    assert blurred[:, 41].mean() - blurred[:, 38].mean() < 100
+
+
+def test_blur_and_noise_do_what_they_state() -> None:
+    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
+    noisy = noise(grey, 0.1, np.random.default_rng(0)).astype(float)
+    assert noisy.std() == pytest.approx(25.5, rel=0.05)
+    point = grey.copy()
+    point[32, 32] = 255
+    spread = blur(point, 2.0).astype(float)[..., 0] - 128
+    assert spread.max() < 127 / 15
+    assert spread[32, 36] > 0
+
+
+def test_rescaled_frames_stay_smaller_and_screens_alias() -> None:
+    lines = np.zeros((90, 120, 3), dtype=np.uint8)
+    lines[:, ::2] = 255
+    small = resize(lines, 0.5)
+    assert small.shape == (45, 60, 3)
+    shown = show(lines, 0.43)
+    assert shown.shape == (39, 52, 3)
+    # A low-pass makes fine lines grey; a screen that samples without one makes new ones of them.
+    assert small[:, 5:-5].std() < 5
+    assert shown[:, 5:-5].std() > 30
+    assert show(lines, 1.37).shape == (123, 164, 3)
+    assert resize(lines[:1, :1], 0.25).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("name", list(DEGRADATIONS))
+def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
+    file = mediakit.encode(mediakit.panning(14))
+    level = DEGRADATIONS[name].levels[-1]
+    decoder = DegradingDecoder(InProcessDecoder(), Variant(name, level), seed=3)
+    with InProcessDecoder().open(BytesIO(file)) as plain:
+        times = plain.times
+        before = {f.index: f for f in plain.frames([0, 6, 13])}
+    with decoder.open(BytesIO(file)) as media:
+        assert media.times.tolist() == times.tolist()
+        first = list(media.frames([0, 6, 13]))
+        again = list(media.frames([6]))
+        assert list(media.frames([])) == []
+        with pytest.raises(ValueError, match="ascend"):
+            list(media.frames([6, 0]))
+        for frame in first:
+            assert isinstance(frame, Frame)
+            assert frame.pixels.shape == (media.facts.height, media.facts.width, 3)
+            assert frame.pixels.dtype == np.uint8
+            assert frame.time_s == times[frame.index]
+            source = before[frame.index]
+            assert isinstance(source, Frame)
+            assert not np.array_equal(source.pixels, frame.pixels)
+    assert [f.index for f in first] == [0, 6, 13]
+    # The same frame comes out whatever else was asked for, noise included.
+    assert isinstance(again[0], Frame)
+    assert isinstance(first[1], Frame)
+    assert np.array_equal(again[0].pixels, first[1].pixels)
+
+
+def test_frames_of_the_clip_that_failed_are_left_out() -> None:
+    frames = mediakit.panning(12, 64, 48)
+
+    class Media:
+        facts = mediakit_facts(12)
+        times = np.arange(12) / 25
+
+        def frames(self, indices: list[int]) -> Any:
+            for k in indices:
+                bad = k in (3, 6)
+                yield FailedFrame(k, k / 25, "torn") if bad else Frame(k, k / 25, frames[k])
+
+    class Inner:
+        def open(self, _source: Any, *, stills_only: bool = False) -> Any:
+            from contextlib import nullcontext
+
+            return nullcontext(Media())
+
+        def close(self) -> None: ...
+
+    with DegradingDecoder(Inner(), Variant("h264", 18)).open(BytesIO()) as media:
+        got = list(media.frames([5, 6, 7]))
+    assert isinstance(got[1], FailedFrame)
+    for frame, k in ((got[0], 5), (got[2], 7)):
+        assert isinstance(frame, Frame)
+        assert max(range(12), key=lambda j: psnr(frames[j], frame.pixels)) == k
+
+
+def mediakit_facts(frames: int) -> Any:
+    from deepfake_models.verdict import MediaFacts
+
+    return MediaFacts("video", 64, 48, frames / 25, frames, 0)
+
+
+def test_a_frame_that_no_jpeg_can_hold_fails_and_nothing_else() -> None:
+    wide = mediakit.picture(np.zeros((1, 70000, 3), np.uint8), "PNG")
+    with DegradingDecoder(InProcessDecoder(), Variant("jpeg", 80)).open(BytesIO(wide)) as media:
+        assert isinstance(next(iter(media.frames([0]))), FailedFrame)
+    with DegradingDecoder(InProcessDecoder(), Variant("h264", 23)).open(BytesIO(wide)) as media:
+        assert isinstance(next(iter(media.frames([0]))), FailedFrame)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    evalkit.tiny_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("media")
+    for label in ("real", "fake"):
+        (root / label).mkdir()
+        for number in range(2):
+            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            (root / label / f"{number}.png").write_bytes(picture)
+        (root / label / "clip.mp4").write_bytes(evalkit.clip(label, 1))
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(
+    bundle: Path, media: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("out")
+    result = robustness(
+        bundle, [f"folders:{media}"], out, only=["h264", "resize", "noise"], draws=DRAWS
+    )
+    return out, result
+
+
+def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
+    out, result = done
+    names = {p.name for p in out.iterdir()}
+    assert names == {
+        "robustness.json", "predictions.parquet", "records.jsonl", "report.html", "plots",
+    }  # fmt: skip
+    assert json.loads((out / "robustness.json").read_text()) == result
+    assert {p.name for p in (out / "plots").iterdir()} == {"h264.svg", "resize.svg", "noise.svg"}
+    for path in (out / "plots").iterdir():
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    # What changes nothing is scored once: 6 media × (1 + 6 + 2 + 4).
+    assert len((out / RECORDS).read_text().splitlines()) == 6 * 13
+
+
+def test_the_level_that_changes_nothing_gives_what_run_gives(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run(bundle, [f"folders:{media}"], tmp_path, frames=16, draws=DRAWS)
+    plain = pd.read_parquet(tmp_path / "predictions.parquet")
+    swept = pd.read_parquet(done[0] / "predictions.parquet")
+    same = swept[swept["degradation"] == "none"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same[plain.columns], plain)
+    for curve in done[1]["degradations"]:
+        for entry in curve["levels"]:
+            if entry["level"] == curve["identity"]:
+                assert {**done[1]["baseline"], "level": entry["level"]} == entry
+    assert done[1]["baseline"]["auc"]["value"] == 1.0
+    assert done[1]["baseline"]["auc_change"]["value"] == 0.0
+
+
+def test_faces_that_become_too_small_are_not_judged_and_count_against_the_bundle(
+    done: tuple[Path, dict[str, Any]],
+) -> None:
+    levels = {e["level"]: e for c in done[1]["degradations"] for e in c["levels"]
+              if c["name"] == "resize"}  # fmt: skip
+    assert levels[1.0]["coverage"]["fake"]["scored"] == 3
+    smallest = levels[0.25]
+    assert smallest["coverage"]["fake"]["scored"] == 0
+    assert smallest["coverage"]["fake"]["not_judged"] == 3
+    assert smallest["true_positive_rate"]["value"] == 0.0
+    assert smallest["true_positive_rate"]["samples"] == 3
+    assert smallest["auc"]["value"] is None
+    assert smallest["worst_case_auc"] == 0.0
+    assert smallest["scored_rate"]["value"] == 0.0
+    faces = pd.read_parquet(done[0] / "predictions.parquet")
+    faces = faces[(faces["level"] == "face") & (faces["degradation"] == "resize")]
+    assert faces["face_px"].max() < 0.6 * 256
+
+
+def test_a_sweep_goes_on_where_it_stopped(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
+    (tmp_path / RECORDS).write_bytes(b"".join(lines[:70]) + lines[70][:30])
+    steps: list[tuple[str, int, int]] = []
+    result = robustness(
+        bundle,
+        [f"folders:{media}"],
+        tmp_path,
+        only=["noise", "resize", "h264"],
+        draws=DRAWS,
+        progress=lambda *step: steps.append(step),
+    )
+    assert [s for s in steps if s[0] == "scoring"] == [("scoring", k, 78) for k in range(70, 79)]
+    first, second = dict(done[1]), dict(result)
+    assert first.pop("created")
+    assert second.pop("created")
+    assert first == second
+    assert (tmp_path / RECORDS).read_bytes().splitlines(keepends=True)[:70] == lines[:70]
+
+
+class _Nesting(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_well_formed_escaped_and_self_contained(
+    done: tuple[Path, dict[str, Any]],
+) -> None:
+    hostile = "<script>alert(1)</script>"
+    result = json.loads(json.dumps(done[1]))
+    result["settings"]["datasets"][0]["names"] = [hostile]
+    plots = {p.stem: p.read_text() for p in (done[0] / "plots").iterdir()}
+    html = render_robustness(result, plots)
+    page = _Nesting()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert "script" not in page.tags
+    assert hostile in page.text
+    assert html.count("<svg ") == 3
+    assert "default-src 'none'" in html
+    assert "H.264: constant rate factor" in page.text
+    assert "face_too_small" in page.text or "no_face" in page.text
+
+
+def test_figures_of_a_level_on_known_scores() -> None:
+    def items(ranks: dict[str, list[float]], flagged: float = 1.0) -> pd.DataFrame:
+        rows = []
+        for label, values in ranks.items():
+            for k, value in enumerate(values):
+                known = np.isfinite(value)
+                verdict = "likely_manipulated" if value >= flagged else "inconclusive"
+                rows.append(
+                    {
+                        "label": label, "group": f"g{k}", "rank": value,
+                        "verdict": verdict if known else "unable_to_evaluate",
+                        "reason": None if known else "face_too_small",
+                        "sampled": 1, "with_face": 1, "failed": 0,
+                    }
+                )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    before = items({"real": [0.0, 0.1, 0.2, 0.3], "fake": [1.5, 1.5, 2.0, 2.0]})
+    after = items({"real": [0.0, 1.2, 0.2, np.nan], "fake": [1.1, 1.5, 2.0, np.nan]})
+    entry = measure(after, before, draws=DRAWS)
+    assert entry["false_positive_rate"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert entry["true_positive_rate"]["value"] == 0.75
+    assert entry["auc"]["value"] == pytest.approx(8 / 9, abs=1e-4)
+    assert entry["auc_change"]["value"] == pytest.approx(-1 / 9, abs=1e-4)
+    assert entry["auc_change"]["low"] <= entry["auc_change"]["value"]
+    assert entry["auc"]["indicative"] is True
+    assert entry["worst_case_auc"] == pytest.approx(8 / 16)
+    assert entry["coverage"]["fake"]["reasons"] == {"face_too_small": 1}
+
+
+def test_the_auc_is_scikit_learn_s() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "label": rng.choice(["real", "fake"], 60),
+            "group": rng.integers(20, size=60).astype(str),
+            "rank": rng.integers(12, size=60) / 4,
+            "verdict": "inconclusive", "reason": None, "sampled": 1, "with_face": 1, "failed": 0,
+        }
+    )  # fmt: skip
+    entry = measure(frame, frame.assign(rank=-frame["rank"]), draws=300)
+    wanted = auc(frame["label"] == "fake", frame["rank"], frame["group"], draws=300).to_json()
+    assert entry["auc"] == {**wanted, "indicative": False}
+    assert entry["auc_change"]["value"] == pytest.approx(2 * entry["auc"]["value"] - 1, abs=1e-3)
+
+
+def test_a_draw_is_balanced_repeatable_and_grows() -> None:
+    rows = [
+        (Row(f"{label}/{method}/{k}", label, method, "d", "test", str(k)), Path())
+        for label, method, count in (("real", "o", 9), ("fake", "a", 9), ("fake", "b", 3))
+        for k in range(count)
+    ]
+    chosen = draw(rows, 8, 0)
+    labels = [r.label for r, _ in chosen]
+    methods = [r.method for r, _ in chosen]
+    assert labels.count("real") == 4
+    assert methods.count("a") == methods.count("b") == 2
+    assert chosen == draw(rows, 8, 0) != draw(rows, 8, 1)
+    assert {r.media for r, _ in chosen} <= {r.media for r, _ in draw(rows, 11, 0)}
+    assert len(draw(rows, 20, 0)) == 20
+    assert draw(rows, None, 0) == draw(rows, 99, 0) == rows
+
+
+def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
+    line = ["robustness", "--bundle", str(bundle), "--dataset", f"folders:{media}", "--out"]
+    options = ["--only", "jpeg", "--limit", "2", "--frames", "1", "--draws", "5"]
+    result = CliRunner().invoke(cli.app, [*line, str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    assert "as it is" in result.output
+    written = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert written["media"] == 2
+    assert [c["name"] for c in written["degradations"]] == ["jpeg"]
+    assert all(e["coverage"]["real"]["media"] == 1 for e in written["degradations"][0]["levels"])
+    with pytest.raises(RunError, match="unknown degradation 'heat'; known: jpeg, h264, resize"):
+        robustness(bundle, [f"folders:{media}"], tmp_path / "o", only=["heat"])
