@@ -117,21 +117,21 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
 
 def notes(base: Verdict) -> tuple[Reason, ...]:
     """What was left out, said with every verdict."""
-    notes = []
+    said = []
     unjudged = sum(t.log_likelihood_ratio is None for t in base.tracks)
     if 0 < unjudged < len(base.tracks):
-        notes.append(
+        said.append(
             Reason(
                 ReasonCode.UNJUDGED_FACES,
                 f"{unjudged} of {len(base.tracks)} people were not judged",
             )
         )
     if base.frames.failed:
-        notes.append(
+        said.append(
             Reason(
                 ReasonCode.FAILED_FRAMES,
                 f"{base.frames.failed} of {base.frames.sampled} sampled frames could not be "
                 "decoded",
             )
         )
-    return tuple(notes)
+    return tuple(said)

@@ -172,9 +172,9 @@ def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, 
     """Why none of ``faces`` was judged: the commonest reason, and of how many."""
     counted = Counter(r.code for f in faces for r in f.reasons if f.logit is None)
     if counted:
-        code, count = counted.most_common(1)[0]
         if len(faces) == 1:
             return faces[0].reasons
+        code, count = counted.most_common(1)[0]
         detail = next(r.detail for f in faces for r in f.reasons if r.code is code)
         return (Reason(code, f"{count} of {len(faces)} faces not judged; one of them: {detail}"),)
     judged = sum(f.logit is not None for f in faces)
@@ -184,6 +184,16 @@ def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, 
             f"{judged} faces of this person could be judged; at least {needed} are needed",
         ),
     )
+
+
+def _nobody_judged(tracks: Sequence[Track]) -> tuple[Reason, ...]:
+    """Why no track was judged: the commonest reason, and of how many."""
+    if len(tracks) == 1:
+        return tracks[0].reasons
+    first = [t.reasons[0] for t in tracks]
+    code, count = Counter(r.code for r in first).most_common(1)[0]
+    detail = next(r.detail for r in first if r.code is code)
+    return (Reason(code, f"{count} of {len(tracks)} people not judged; one of them: {detail}"),)
 
 
 def _moments(judged: Sequence[FaceScore]) -> tuple[Moment, ...]:
@@ -209,10 +219,8 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
         return _without_face(base)
     ratios = [r for t in base.tracks if (r := t.log_likelihood_ratio) is not None]
     if not ratios:
-        reasons = _unjudged_reasons(base.faces, spec.aggregation.min_track_faces)
-        return replace(
-            base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(*reasons, *notes(base))
-        )
+        reasons = (*_nobody_judged(base.tracks), *notes(base))
+        return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=reasons)
     ratio = mean_log_likelihood_ratio(ratios)
     thresholds = spec.thresholds.face
     if not still:

@@ -205,6 +205,17 @@ def test_neither_damage_nor_a_small_sample_lowers_the_bar(sampled: int) -> None:
     assert ReasonCode.TOO_FEW_FACES in [r.code for r in result.reasons]
 
 
+def test_when_nobody_is_judged_the_commonest_reason_is_counted() -> None:
+    far = (400.0, 100.0, 520.0, 240.0)
+    frames = [frame(0.0, face(0.0, 5.0), face(0.0, 5.0, far)), frame(1.0, face(1.0, 5.0))]
+    result = judged([*frames, frame(2.0), frame(3.0)])
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.TOO_FEW_FACES]
+    assert result.reasons[0].detail.startswith("2 of 2 people not judged; one of them: 2 faces")
+    crowd = [face(0.0, None, reasons=(SMALL,)) for _ in range(3)]
+    assert judge_picture(PICTURE, crowd, SPEC).reasons[0].detail.startswith("3 of 3 people")
+
+
 def test_flickering_manipulation_forbids_the_all_clear() -> None:
     frames = [
         frame(float(t), face(float(t), 2 * TEN_TO_ONE if t % 4 < 2 else -4 * TEN_TO_ONE))
