@@ -19,12 +19,14 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
 import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
 from deepfake_models.scorer import Scorer
 from deepfake_models.verdict import VerdictCode
 from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.cli import app
 from deepfake_training.config import BackboneConfig, Config, load_config
 from deepfake_training.data import CropStore, PairDataset, framed_alike
 from deepfake_training.distributed import Workers
@@ -323,6 +325,14 @@ def test_export_gives_a_bundle_that_scores(
     assert verdict.score is not None
     assert not list(tmp_path.glob(".bundle-*"))
     assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["format_version"] == 1
+
+
+def test_one_command_makes_a_bundle(manifest: Path, tmp_path: Path) -> None:
+    command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
+    done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
+    assert done.exit_code == 0, done.output
+    assert "12 media" in done.output
+    assert load_bundle(tmp_path / "bundle").sha256 in done.output
 
 
 def test_the_activation_map_averages_to_the_logit() -> None:
