@@ -20,6 +20,15 @@ from deepfake_models.errors import DeepfakeError
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 _console = Console(stderr=True)
 
+BundleOption = Annotated[
+    Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
+]
+SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
+FramesOption = Annotated[
+    int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
+]
+DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")]
+
 
 @app.command()
 def run(
@@ -31,15 +40,11 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results; an earlier run goes on.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    frames: Annotated[
-        int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
-    ] = 32,
+    bundle: BundleOption = None,
+    split: SplitOption = "test",
+    frames: FramesOption = 32,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+    draws: DrawsOption = 1000,
 ) -> None:
     """Score media and write predictions.parquet, metrics.json, plots and report.html."""
     from deepfake_eval.run import REPORT
@@ -98,7 +103,7 @@ def _figure(entry: dict[str, Any]) -> str:
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run.")],
     b: Annotated[Path, typer.Argument(help="Folder of another.")],
-    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+    draws: DrawsOption = 1000,
 ) -> None:
     """Compare two runs on the media that both scored: bootstrap by group, and DeLong's test."""
     from deepfake_eval.compare import compare as compare_runs
@@ -113,13 +118,9 @@ def robustness(
         typer.Option(help="NAME:ROOT or NAME,OPTION=VALUE:ROOT; may be given several times."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results; an earlier sweep goes on.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    frames: Annotated[
-        int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
-    ] = 16,
+    bundle: BundleOption = None,
+    split: SplitOption = "test",
+    frames: FramesOption = 16,
     only: Annotated[
         str,
         typer.Option(
@@ -131,7 +132,7 @@ def robustness(
         int | None, typer.Option(min=1, help="Media to draw, half of them real; by default all.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, and of noise.")] = 0,
-    draws: Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")] = 1000,
+    draws: DrawsOption = 1000,
 ) -> None:
     """Score media as they are and degraded; write robustness.json, plots and report.html."""
     from deepfake_eval.robustness import robustness as sweep
@@ -173,9 +174,7 @@ def reliability(
         typer.Option(help="predictions.parquet of a run; may be given several times."),
     ],
     out: Annotated[Path, typer.Option(help="File to write.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
-    ] = None,
+    bundle: BundleOption = None,
 ) -> None:
     """Measure TPR and FPR by face width, sharpness and blockiness, and write them as JSON."""
     from deepfake_eval.reliability import write_reliability

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -23,7 +22,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from deepfake_models.decoding import Decoder, InProcessDecoder
 from deepfake_models.errors import MediaError
-from deepfake_models.media import FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.media import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
 from deepfake_models.verdict import MediaFacts
 
 Pixels = NDArray[np.uint8]
@@ -242,7 +241,7 @@ class DegradingDecoder:
         self._inner.close()
 
 
-class _DegradedMedia:
+class _DegradedMedia(ClosesItself):
     """``media.OpenMedia`` whose frames went through a degradation.
 
     A frame that cannot go through it is a failed frame.
@@ -289,17 +288,6 @@ class _DegradedMedia:
                 got = self._applied(next(source))
                 held[got.index] = got
             yield _encoded_again(held[index], [held[k] for k in span], crf)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """The inner media is closed by who opened it."""
 
 
 def _encoded_again(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.errors import RunError
+from deepfake_eval.files import write_text
 from deepfake_eval.metrics import auc, rate
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
 from deepfake_models.calibration import log_likelihood_ratio
@@ -149,9 +150,7 @@ def write_reliability(bundle_dir: Path, predictions: Sequence[Path], out: Path) 
         "by_condition": condition_table(faces, limits.face.likely_manipulated),
         "bundle": bundle.model_json(),
     }
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(out)
+    write_text(out, json.dumps(table, indent=2, ensure_ascii=False) + "\n")
     return table
 
 

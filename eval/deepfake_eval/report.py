@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from deepfake_eval.files import write_text
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
 @media (prefers-color-scheme: dark) { :root { --warn: #fbbf24; } }
@@ -53,9 +55,7 @@ COLUMNS = (
 
 def write_report(path: Path, metrics: Mapping[str, Any], plots: Mapping[str, str]) -> None:
     """Write the report of one run; ``plots`` are SVG texts by name."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(render(metrics, plots), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, render(metrics, plots))
 
 
 def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from scipy.stats import rankdata
 from deepfake_eval.datasets import Row
 from deepfake_eval.degrade import CLIP_FRAMES, DEGRADATIONS, DegradingDecoder, Variant
 from deepfake_eval.errors import RunError
+from deepfake_eval.files import write_text
 from deepfake_eval.metrics import (
     BOOTSTRAP_DRAWS,
     CONFIDENCE,
@@ -48,10 +48,9 @@ from deepfake_eval.run import (
     source_of,
     stated,
     unique,
-    write_text,
 )
 from deepfake_eval.sequences import FrameFolderDecoder
-from deepfake_eval.summary import OUTCOMES, outcome
+from deepfake_eval.summary import OUTCOMES, heading, outcome
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
@@ -118,18 +117,8 @@ def robustness(
         report("measuring", done, len(variants))
         measured[variant] = measure(_items(tables[variant]), baseline, draws=draws)
     report("measuring", len(variants), len(variants))
-    thresholds = bundle.spec.thresholds
     result = {
-        "format_version": 1,
-        "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "bundle": {
-            **bundle.model_json(),
-            "prior": bundle.spec.prior,
-            "thresholds": {
-                "picture": thresholds.face.model_dump(),
-                "video": thresholds.item.model_dump(),
-            },
-        },
+        **heading(bundle),
         "settings": {
             "frames": frames,
             "split": split,

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from deepfake_eval.files import write_text
 from deepfake_eval.report import (
     POLICY,
     STYLE,
@@ -30,9 +31,7 @@ def write_robustness_report(
     path: Path, result: Mapping[str, Any], plots: Mapping[str, str]
 ) -> None:
     """Write the page of one sweep; ``plots`` are SVG texts by degradation."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(render_robustness(result, plots), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, render_robustness(result, plots))
 
 
 def render_robustness(result: Mapping[str, Any], plots: Mapping[str, str]) -> str:

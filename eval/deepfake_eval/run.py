@@ -21,6 +21,7 @@ import pandas as pd
 
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
+from deepfake_eval.files import write_text
 from deepfake_eval.plots import write_plots
 from deepfake_eval.predictions import examine, face_records, frame_records, item_record
 from deepfake_eval.report import write_report
@@ -309,10 +310,3 @@ def stated(source: Source) -> dict[str, Any]:
         "missing": len(source.rows.missing),
         "notes": list(source.rows.notes),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

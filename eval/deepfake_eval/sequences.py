@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_models.decoding import Decoder
 from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia, UnreadableMedia
-from deepfake_models.media import FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.media import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
 from deepfake_models.verdict import MediaFacts
 
 FRAME_RATE = 25.0
@@ -59,7 +58,7 @@ class FrameFolderDecoder:
         self._inner.close()
 
 
-class _FolderMedia:
+class _FolderMedia(ClosesItself):
     """One folder as ``media.OpenMedia``; frames keep the size that each file has."""
 
     def __init__(self, folder: Path, inner: Decoder) -> None:
@@ -100,17 +99,6 @@ class _FolderMedia:
                 yield Frame(index, time_s, got.pixels)
             else:
                 yield FailedFrame(index, time_s, got.detail)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Files are open while they are read, and no longer."""
 
 
 def _number(path: Path) -> int | None:

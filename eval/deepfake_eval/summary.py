@@ -34,6 +34,23 @@ OUTCOMES = ("flagged", "cleared", "inconclusive", "not_judged", "failed")
 """What can become of an item. The first three were scored; all but the first two abstain."""
 
 
+def heading(bundle: Bundle) -> dict[str, Any]:
+    """How every results file begins: its format, when it was written, and of which bundle."""
+    thresholds = bundle.spec.thresholds
+    return {
+        "format_version": 1,
+        "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
+        "bundle": {
+            **bundle.model_json(),
+            "prior": bundle.spec.prior,
+            "thresholds": {
+                "picture": thresholds.face.model_dump(),
+                "video": thresholds.item.model_dump(),
+            },
+        },
+    }
+
+
 def summarise(
     predictions: pd.DataFrame,
     bundle: Bundle,
@@ -59,18 +76,8 @@ def summarise(
         levels[level].append({**about, **figures})
         if progress:
             progress(number, len(parts))
-    thresholds = bundle.spec.thresholds
     return {
-        "format_version": 1,
-        "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "bundle": {
-            **bundle.model_json(),
-            "prior": bundle.spec.prior,
-            "thresholds": {
-                "picture": thresholds.face.model_dump(),
-                "video": thresholds.item.model_dump(),
-            },
-        },
+        **heading(bundle),
         "settings": {**settings, "confidence": CONFIDENCE},
         "versions": {
             "python": platform.python_version(),

@@ -169,14 +169,10 @@ def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleS
 
 
 def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, ...]:
-    """Why none of ``faces`` was judged: the commonest reason, and of how many."""
-    counted = Counter(r.code for f in faces for r in f.reasons if f.logit is None)
-    if counted:
-        if len(faces) == 1:
-            return faces[0].reasons
-        code, count = counted.most_common(1)[0]
-        detail = next(r.detail for f in faces for r in f.reasons if r.code is code)
-        return (Reason(code, f"{count} of {len(faces)} faces not judged; one of them: {detail}"),)
+    """Why a track was not judged."""
+    reasons = [r for f in faces if f.logit is None for r in f.reasons]
+    if reasons:
+        return faces[0].reasons if len(faces) == 1 else (_commonest(reasons, len(faces), "faces"),)
     judged = sum(f.logit is not None for f in faces)
     return (
         Reason(
@@ -187,13 +183,17 @@ def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, 
 
 
 def _nobody_judged(tracks: Sequence[Track]) -> tuple[Reason, ...]:
-    """Why no track was judged: the commonest reason, and of how many."""
+    """Why no track was judged."""
     if len(tracks) == 1:
         return tracks[0].reasons
-    first = [t.reasons[0] for t in tracks]
-    code, count = Counter(r.code for r in first).most_common(1)[0]
-    detail = next(r.detail for r in first if r.code is code)
-    return (Reason(code, f"{count} of {len(tracks)} people not judged; one of them: {detail}"),)
+    return (_commonest([t.reasons[0] for t in tracks], len(tracks), "people"),)
+
+
+def _commonest(reasons: Sequence[Reason], total: int, what: str) -> Reason:
+    """The commonest of ``reasons`` for which some of ``total`` were not judged, with an example."""
+    code, count = Counter(r.code for r in reasons).most_common(1)[0]
+    detail = next(r.detail for r in reasons if r.code is code)
+    return Reason(code, f"{count} of {total} {what} not judged; one of them: {detail}")
 
 
 def _moments(judged: Sequence[FaceScore]) -> tuple[Moment, ...]:

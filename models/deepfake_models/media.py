@@ -80,6 +80,24 @@ class OpenMedia(Protocol):
     ) -> None: ...
 
 
+class ClosesItself:
+    """``OpenMedia``'s context: leaving it calls ``close``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free what is held: nothing, unless a class says otherwise."""
+
+
 class GuardedSource:
     """The only view of a source that decoders get.
 

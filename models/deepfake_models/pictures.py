@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import IO, Self, cast
+from typing import IO, cast
 
 import numpy as np
 import pillow_heif
@@ -18,6 +17,7 @@ from PIL import ExifTags, Image
 
 from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.media import (
+    ClosesItself,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -98,7 +98,7 @@ def _iso_format(head: bytes) -> str | None:
     return None
 
 
-class PictureMedia:
+class PictureMedia(ClosesItself):
     """An opened picture; implements ``media.OpenMedia``.
 
     Transparency is laid on white: the page colour on which browsers and messengers show a picture,
@@ -141,17 +141,6 @@ class PictureMedia:
         self.facts = MediaFacts(
             kind, width, height, duration, len(self.times), self._orientation.rotation
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._image.close()

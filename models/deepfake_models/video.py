@@ -8,8 +8,6 @@ seek, so that a wrong index cannot pass off one frame as another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 import av.error
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from deepfake_models.color import to_rgb
 from deepfake_models.errors import MediaTooLarge, UndecodableMedia
 from deepfake_models.media import (
+    ClosesItself,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -46,7 +45,7 @@ FALLBACK_RATE = 25.0
 """Frames a second of streams that state neither timestamps nor a rate."""
 
 
-class VideoMedia:
+class VideoMedia(ClosesItself):
     """An opened video; implements ``media.OpenMedia``.
 
     Pixels that are not square are resampled in width, since a face would else be distorted. Frames
@@ -65,17 +64,6 @@ class VideoMedia:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._call += 1

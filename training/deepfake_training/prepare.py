@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.files import write_text
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.crops import cut, square, usable
 from deepfake_models.decoding import InProcessDecoder
@@ -85,8 +86,7 @@ class _Cutter:
                     face = _main_face(inside, prep.min_face_px)
                     if face is None:
                         continue
-                    stem = hashlib.sha256(row["media"].encode()).hexdigest()[:20]
-                    name = f"{stem}-{frame.index:06d}.png"
+                    name = f"{_key(row)[:20]}-{frame.index:06d}.png"
                     record["crops"].append(
                         {
                             "crop": name,
@@ -120,6 +120,11 @@ class _Cutter:
         }
 
 
+def _key(row: dict[str, Any]) -> str:
+    """What a medium's record and crops are called: a path may hold what a file name may not."""
+    return hashlib.sha256(row["media"].encode()).hexdigest()
+
+
 def _main_face(faces: list[DetectedFace], min_face_px: int) -> DetectedFace | None:
     """The largest face: a medium's label speaks of its main person alone."""
     wide = [f for f in faces if f.box[2] - f.box[0] >= min_face_px]
@@ -138,10 +143,7 @@ def _work(job: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
     root, out, row = job
     assert _cutter is not None
     record = _cutter.rows(root, out / "crops", row)
-    target = out / "records" / (hashlib.sha256(row["media"].encode()).hexdigest() + ".json")
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(record))
-    partial.replace(target)
+    write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
     return record
 
 
@@ -182,7 +184,7 @@ def prepare(
     (out / "records").mkdir(exist_ok=True)
     rows = cast("list[dict[str, Any]]", frame.to_dict("records"))
     done = {p.stem for p in (out / "records").glob("*.json")}
-    todo = [r for r in rows if hashlib.sha256(r["media"].encode()).hexdigest() not in done]
+    todo = [r for r in rows if _key(r) not in done]
     finished = len(rows) - len(todo)
     with ProcessPoolExecutor(
         workers,
@@ -202,8 +204,7 @@ def _write_index(rows: Iterable[dict[str, Any]], out: Path) -> Summary:
     seen: dict[str, str] = {}
     media = without = failed = duplicates = failed_frames = 0
     for row in rows:
-        stem = hashlib.sha256(row["media"].encode()).hexdigest()
-        record = json.loads((out / "records" / f"{stem}.json").read_text())
+        record = json.loads((out / "records" / f"{_key(row)}.json").read_text())
         if record["sha256"] in seen:
             if seen[record["sha256"]] != row["label"]:
                 raise TrainingError(
