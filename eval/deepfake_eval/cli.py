@@ -27,6 +27,7 @@ SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
 FramesOption = Annotated[
     int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
 ]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that share the media.")]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")]
 
 
@@ -43,7 +44,7 @@ def run(
     bundle: BundleOption = None,
     split: SplitOption = "test",
     frames: FramesOption = 32,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: WorkersOption = 1,
     draws: DrawsOption = 1000,
 ) -> None:
     """Score media and write predictions.parquet, metrics.json, plots and report.html."""
@@ -132,6 +133,7 @@ def robustness(
         int | None, typer.Option(min=1, help="Media to draw, half of them real; by default all.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, and of noise.")] = 0,
+    workers: WorkersOption = 1,
     draws: DrawsOption = 1000,
 ) -> None:
     """Score media as they are and degraded; write robustness.json, plots and report.html."""
@@ -148,6 +150,7 @@ def robustness(
             only=[name.strip() for name in only.split(",") if name.strip()],
             limit=limit,
             seed=seed,
+            workers=workers,
             draws=draws,
             progress=show,
         )

@@ -57,16 +57,19 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A degradation at one level; ``Variant()`` is the medium as it is."""
+    """A degradation at one level; by default the medium as it is."""
 
     name: str = "none"
     level: float = 0.0
 
     def settled(self) -> Variant:
-        """The same, with every level that changes nothing brought to ``Variant()``."""
+        """The same, with every level that changes nothing brought to ``AS_IS``."""
         if self.name != "none" and DEGRADATIONS[self.name].identity == self.level:
-            return Variant()
+            return AS_IS
         return self
+
+
+AS_IS = Variant()
 
 
 def jpeg(pixels: Pixels, quality: float, _rng: np.random.Generator | None = None) -> Pixels:
@@ -223,7 +226,7 @@ class DegradingDecoder:
 
     def __init__(self, inner: Decoder, variant: Variant | None = None, *, seed: int = 0) -> None:
         self._inner = inner
-        self.variant = variant or Variant()
+        self.variant = variant or AS_IS
         self._seed = seed
 
     @contextmanager
@@ -231,7 +234,7 @@ class DegradingDecoder:
         """See ``Decoder.open``."""
         variant = self.variant.settled()
         with self._inner.open(source, stills_only=stills_only) as media:
-            if variant == Variant():
+            if variant == AS_IS:
                 yield media
             else:
                 yield _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, self._seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,29 +141,37 @@ def _unlimited(raw: float, calibration: Calibration) -> float:
     return (calibration.slope * raw + calibration.intercept) / LN10
 
 
-def predict(
+def verdicts(
     scorer: Scorer,
     root: Path,
     rows: Sequence[dict[str, Any]],
     *,
     frames: int | None = 32,
     progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[dict[str, Any], Verdict]]:
+    """Score every medium of ``rows``; return each row with its verdict."""
+    judged = []
+    for done, row in enumerate(rows, start=1):
+        judged.append((row, examine(scorer, root / row["media"], frames)))
+        if progress:
+            progress(done, len(rows))
+    return judged
+
+
+def tables(
+    judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpec
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score every medium of ``rows``; return (faces, items).
+    """(faces, items) of what ``verdicts`` gave.
 
     Faces: labels, ``kind`` and what ``face_records`` gives: ``track``, ``main`` (of the main
     track), ``time_s``, ``logit`` (NaN where not judged), ``score``, ``log_likelihood_ratio``,
     ``verdict`` and the measured quality. Items: labels and what ``item_record`` gives.
     """
-    spec = scorer.bundle.spec
     faces: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []
-    for done, row in enumerate(rows, start=1):
+    for row, verdict in judged:
         labels = {c: row[c] for c in LABELS}
-        verdict = examine(scorer, root / row["media"], frames)
         item = item_record(verdict, spec)
         faces += [{**labels, "kind": item["kind"], **f} for f in face_records(verdict, spec)]
         items.append({**labels, **item})
-        if progress:
-            progress(done, len(rows))
     return pd.DataFrame(faces), pd.DataFrame(items)

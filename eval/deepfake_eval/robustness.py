@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from deepfake_eval.datasets import Row
-from deepfake_eval.degrade import CLIP_FRAMES, DEGRADATIONS, DegradingDecoder, Variant
+from deepfake_eval.degrade import AS_IS, CLIP_FRAMES, DEGRADATIONS, Variant
 from deepfake_eval.errors import RunError
 from deepfake_eval.files import write_text
 from deepfake_eval.metrics import (
@@ -32,28 +32,20 @@ from deepfake_eval.metrics import (
     worst_case_auc,
 )
 from deepfake_eval.plots import write_robustness_plots
-from deepfake_eval.predictions import examine, face_records, item_record
 from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_eval.robustness_report import write_robustness_report
 from deepfake_eval.run import (
     PLOTS,
     PREDICTIONS,
-    RECORDS,
     REPORT,
-    RETRIED,
-    Progress,
     assemble,
-    read_records,
-    silent,
     source_of,
     stated,
     unique,
 )
-from deepfake_eval.sequences import FrameFolderDecoder
+from deepfake_eval.scoring import RECORDS, Job, Progress, score_all, silent
 from deepfake_eval.summary import OUTCOMES, heading, outcome
 from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.decoding import ProcessDecoder
-from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device
 
 ROBUSTNESS = "robustness.json"
@@ -69,6 +61,7 @@ def robustness(
     only: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
+    workers: int = 1,
     draws: int = BOOTSTRAP_DRAWS,
     device: Device = "auto",
     progress: Progress | None = None,
@@ -77,8 +70,8 @@ def robustness(
     results to ``out`` and return the content of ``robustness.json``.
 
     ``only`` names the degradations of ``DEGRADATIONS`` to sweep, by default all. ``limit`` draws
-    that many media by ``seed``, half of them real, fakes evenly from all methods. ``frames`` is as
-    in ``run.run``. Everything in ``out`` but ``records.jsonl`` is written anew.
+    that many media by ``seed``, half of them real, fakes evenly from all methods. ``frames`` and
+    ``workers`` are as in ``run.run``. Everything in ``out`` but ``records.jsonl`` is written anew.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
@@ -93,12 +86,23 @@ def robustness(
     labelled = draw(unique(sources), limit, seed)
     variants = list(
         dict.fromkeys(
-            [Variant(), *(Variant(n, v).settled() for n in names for v in DEGRADATIONS[n].levels)]
+            [AS_IS, *(Variant(n, v).settled() for n in names for v in DEGRADATIONS[n].levels)]
         )
     )
     out.mkdir(parents=True, exist_ok=True)
-    records = _score(
-        bundle, bundle_dir, labelled, variants, out / RECORDS, frames, seed, device, report
+    records = score_all(
+        bundle_dir,
+        [
+            Job(_key(bundle, frames, seed, variant, row), root / row.media, variant)
+            for row, root in labelled
+            for variant in variants
+        ],
+        out / RECORDS,
+        frames=frames,
+        workers=workers,
+        device=device,
+        seed=seed,
+        progress=report,
     )
     tables = {
         variant: assemble(
@@ -112,7 +116,7 @@ def robustness(
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
     measured: dict[Variant, dict[str, Any]] = {}
-    baseline = _items(tables[Variant()])
+    baseline = _items(tables[AS_IS])
     for done, variant in enumerate(variants):
         report("measuring", done, len(variants))
         measured[variant] = measure(_items(tables[variant]), baseline, draws=draws)
@@ -130,7 +134,7 @@ def robustness(
             "datasets": [stated(s) for s in sources],
         },
         "media": len(labelled),
-        "baseline": measured[Variant()],
+        "baseline": measured[AS_IS],
         "degradations": [_curve(name, measured) for name in names],
     }
     write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
@@ -262,52 +266,6 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
             {"level": level, **measured[Variant(name, level).settled()]} for level in kind.levels
         ],
     }
-
-
-def _score(
-    bundle: Bundle,
-    bundle_dir: Path,
-    labelled: Sequence[tuple[Row, Path]],
-    variants: Sequence[Variant],
-    path: Path,
-    frames: int | None,
-    seed: int,
-    device: Device,
-    report: Progress,
-) -> dict[str, dict[str, Any]]:
-    """The records of all of ``labelled`` at all of ``variants``, scored where they are not yet."""
-    records = read_records(path)
-    jobs = [
-        (_key(bundle, frames, seed, variant, row), variant, root / row.media)
-        for row, root in labelled
-        for variant in variants
-    ]
-    todo = [j for j in jobs if j[0] not in records or records[j[0]]["item"]["reason"] in RETRIED]
-    done = len(jobs) - len(todo)
-    report("scoring", done, len(jobs))
-    if not todo:
-        return records
-    # Behind a process boundary: a file that crashes FFmpeg costs itself, not the sweep.
-    decoder = DegradingDecoder(FrameFolderDecoder(ProcessDecoder(workers=1)), seed=seed)
-    try:
-        scorer = Scorer.open(bundle_dir, decoder=decoder, device=device)
-        with path.open("a", encoding="utf-8") as file:
-            for key, variant, media in todo:
-                decoder.variant = variant
-                verdict = examine(scorer, media, frames)
-                record = {
-                    "key": key,
-                    "item": item_record(verdict, bundle.spec),
-                    "faces": face_records(verdict, bundle.spec),
-                }
-                records[key] = record
-                file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-                file.flush()
-                done += 1
-                report("scoring", done, len(jobs))
-    finally:
-        decoder.close()
-    return records
 
 
 def _key(bundle: Bundle, frames: int | None, seed: int, variant: Variant, row: Row) -> str:

@@ -8,11 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,36 +19,18 @@ from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
 from deepfake_eval.files import write_text
 from deepfake_eval.plots import write_plots
-from deepfake_eval.predictions import examine, face_records, frame_records, item_record
+from deepfake_eval.predictions import frame_records
 from deepfake_eval.report import write_report
-from deepfake_eval.sequences import FrameFolderDecoder
+from deepfake_eval.scoring import RECORDS, Job, Progress, score_all, silent
 from deepfake_eval.summary import summarise
 from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.decoding import ProcessDecoder
-from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device
-from deepfake_models.verdict import ReasonCode
 
-RECORDS = "records.jsonl"
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
 MISSING = "missing.txt"
 REPORT = "report.html"
 PLOTS = "plots"
-
-RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
-"""Failures of the machine rather than of the medium: a later run tries these media again."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and of how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One medium to score, and the key of its record."""
-
-    key: str
-    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +72,15 @@ def run(
     labelled = unique(sources)
     out.mkdir(parents=True, exist_ok=True)
     keys = {_key(bundle, frames, row): (row, root) for row, root in labelled}
-    records = read_records(out / RECORDS)
-    todo = [
-        Job(key, root / row.media)
-        for key, (row, root) in keys.items()
-        if key not in records or records[key]["item"]["reason"] in RETRIED
-    ]
-    done = len(keys) - len(todo)
-    report("scoring", done, len(keys))
-    with (out / RECORDS).open("a", encoding="utf-8") as file:
-        for record in score(bundle_dir, todo, frames=frames, workers=workers, device=device):
-            records[record["key"]] = record
-            file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-            file.flush()
-            done += 1
-            report("scoring", done, len(keys))
+    records = score_all(
+        bundle_dir,
+        [Job(key, root / row.media) for key, (row, root) in keys.items()],
+        out / RECORDS,
+        frames=frames,
+        workers=workers,
+        device=device,
+        progress=report,
+    )
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
     predictions.to_parquet(out / PREDICTIONS)
     missing = [m for s in sources for m in s.rows.missing]
@@ -130,120 +102,6 @@ def run(
     return metrics
 
 
-def score(
-    bundle_dir: Path,
-    jobs: Sequence[Job],
-    *,
-    frames: int | None,
-    workers: int,
-    device: Device = "auto",
-) -> Iterator[dict[str, Any]]:
-    """Score ``jobs`` and yield a record each, in the order in which they are done."""
-    if not jobs:
-        return
-    if workers == 1:
-        worker = _Worker(bundle_dir, frames, device, threads=0)
-        try:
-            yield from map(worker, jobs)
-        finally:
-            worker.close()
-        return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    # Forking a process that holds onnxruntime's threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(bundle_dir, frames, device, threads)
-    ) as pool:
-        queue = iter(jobs)
-        running: set[Future[dict[str, Any]]] = set()
-        try:
-            while True:
-                for job in queue:
-                    running.add(pool.submit(_work, job))
-                    if len(running) >= 2 * workers:
-                        break
-                if not running:
-                    return
-                finished, running = wait(running, return_when="FIRST_COMPLETED")
-                for future in finished:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker process ended unexpectedly (memory?); what was scored is kept, and the "
-                "same command goes on from there"
-            ) from error
-        finally:
-            for future in running:
-                future.cancel()
-
-
-class _Worker:
-    """One scorer, for one process."""
-
-    def __init__(
-        self, bundle_dir: Path, frames: int | None, device: Device, *, threads: int
-    ) -> None:
-        # Behind a process boundary: a file that crashes FFmpeg costs itself, not the run.
-        self._decoder = FrameFolderDecoder(ProcessDecoder(workers=1))
-        self._scorer = Scorer.open(
-            bundle_dir, decoder=self._decoder, device=device, threads=threads
-        )
-        self._frames = frames
-
-    def __call__(self, job: Job) -> dict[str, Any]:
-        verdict = examine(self._scorer, job.path, self._frames)
-        spec = self._scorer.bundle.spec
-        return {
-            "key": job.key,
-            "item": item_record(verdict, spec),
-            "faces": face_records(verdict, spec),
-        }
-
-    def close(self) -> None:
-        self._decoder.close()
-
-
-_worker: _Worker | None = None
-
-
-def _start(bundle_dir: Path, frames: int | None, device: Device, threads: int) -> None:
-    global _worker  # one scorer a worker process
-    _worker = _Worker(bundle_dir, frames, device, threads=threads)
-
-
-def _work(job: Job) -> dict[str, Any]:
-    assert _worker is not None
-    return _worker(job)
-
-
-def read_records(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of earlier runs by key. A torn last line, from a run that was killed while
-    writing it, is cut off the file.
-
-    Raises:
-        RunError: for any other line that is not a record.
-    """
-    if not path.exists():
-        return {}
-    raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if len(whole) < len(raw):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    records = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            records[record["key"]] = {
-                "key": record["key"], "item": dict(record["item"]), "faces": list(record["faces"])
-            }  # fmt: skip
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"{path.name}, line {number}: not a record; remove the file to score anew"
-            ) from error
-    return records
-
-
 def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd.DataFrame:
     """One table of all levels; ``level`` is ``face``, ``frame`` or ``item``.
 
@@ -262,10 +120,6 @@ def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd
     for column in ("rank", "score", "log_likelihood_ratio", "logit", "time_s"):
         table[column] = table.get(column, pd.Series(index=table.index)).astype("float64")
     return table
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
 
 
 def source_of(text: str, split: str) -> Source:

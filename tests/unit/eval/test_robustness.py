@@ -37,7 +37,8 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.metrics import auc
 from deepfake_eval.robustness import draw, measure, robustness
 from deepfake_eval.robustness_report import render_robustness
-from deepfake_eval.run import RECORDS, run
+from deepfake_eval.run import run
+from deepfake_eval.scoring import RECORDS
 from deepfake_models.decoding import InProcessDecoder
 from deepfake_models.media import FailedFrame, Frame
 

@@ -24,10 +24,12 @@ from deepfake_eval.predictions import (
     examine,
     face_records,
     frame_records,
-    predict,
     rank_value,
+    tables,
+    verdicts,
 )
-from deepfake_eval.run import RECORDS, read_records, run
+from deepfake_eval.run import run
+from deepfake_eval.scoring import RECORDS, read_records
 from deepfake_eval.sequences import FrameFolder, FrameFolderDecoder
 from deepfake_models.decoding import InProcessDecoder
 from deepfake_models.errors import BundleError
@@ -200,18 +202,15 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) 
         for label in ("real", "fake")
         for name in ("0.png", "1.png", "clip.mp4", "frames")
     ]
-    faces, items = predict(scorer, media, rows)
+    faces, items = tables(verdicts(scorer, media, rows), scorer.bundle.spec)
     limit = scorer.bundle.spec.calibration.item.limit
     inside = items["rank"].abs() < limit
     assert inside.any()
     assert np.allclose(items["rank"][inside], items["log_likelihood_ratio"][inside])
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
     strong = tuned(bundle, limit=0.01)
-    _, clipped = predict(
-        Scorer.open(strong, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu"),
-        media,
-        rows,
-    )
+    other = Scorer.open(strong, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu")
+    _, clipped = tables(verdicts(other, media, rows), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
     assert np.allclose(clipped["rank"], items["rank"])
     assert faces["logit"].notna().all()
