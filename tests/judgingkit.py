@@ -11,10 +11,13 @@ from deepfake_models.judging import ExaminedFrame, JudgedFace
 from deepfake_models.spec import (
     AggregationSpec,
     Calibration,
+    ConditionBin,
+    ConditionsSpec,
     CropSpec,
     DetectorSpec,
     InputSpec,
     LevelThresholds,
+    MeasuredRate,
     SamplingSpec,
     TrackSpec,
 )
@@ -68,10 +71,25 @@ def face(
     logit: float | None,
     box: Box = (100.0, 100.0, 220.0, 240.0),
     reasons: tuple[Reason, ...] = (),
+    quality: Quality = GOOD,
 ) -> JudgedFace:
     """A face of one person who stands still unless ``box`` says otherwise."""
-    return JudgedFace(time_s, box, 0.99, GOOD, logit, reasons)
+    return JudgedFace(time_s, box, 0.99, quality, logit, reasons)
 
 
 def frame(time_s: float, *faces: JudgedFace) -> ExaminedFrame:
     return ExaminedFrame(time_s, faces, SCENE)
+
+
+def conditions(*groups: tuple[int, int]) -> ConditionsSpec:
+    """Four bins, (narrow, wide) x (blurred, sharp): the real and manipulated groups of each."""
+
+    def rate(count: int) -> MeasuredRate:
+        return MeasuredRate(value=0.0, low=0.0, high=1.0, samples=count, groups=count)
+
+    bins = [
+        ConditionBin(false_positive_rate=rate(r), true_positive_rate=rate(f)) for r, f in groups
+    ]
+    return ConditionsSpec(
+        face_px_edges=(100.0,), sharpness_edges=(5.0,), bins=(tuple(bins[:2]), tuple(bins[2:]))
+    )

@@ -1,4 +1,4 @@
-"""Error rates by condition: what ``reliability.json`` of a bundle states."""
+"""Error rates by condition: what ``reliability.json`` and ``conditions`` of a bundle state."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ import pandas as pd
 
 from deepfake_eval.errors import RunError
 from deepfake_eval.files import write_text
-from deepfake_eval.metrics import auc, rate
+from deepfake_eval.metrics import Estimate, auc, rate
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.levels import time_weighted_mean
+from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
-SHARPNESS_BINS = (0.0, 4.0, 8.0, 16.0, float("inf"))
-"""Of ``Quality.sharpness``: a blurred or smoothed face is low."""
+SHARPNESS_BINS = (0.0, 6.0, 12.0, 20.0, float("inf"))
+"""Of ``Quality.sharpness``: a blurred or smoothed face is low. Few manipulated faces under 6 can be
+had; with finer bins common faces too would lie where ``MIN_GROUPS`` are not reached."""
 
 BLOCKINESS_BINS = (0.0, 1.1, 1.3, 1.6, float("inf"))
 """Of ``Quality.blockiness``: 1 without visible blocks of compression, more with them."""
 
 MIN_GROUPS = 10
-"""Figures that rest on fewer groups are marked indicative."""
+"""Figures that rest on fewer groups are marked indicative, and decide nothing."""
 
 NEEDED = (
     "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
@@ -47,12 +49,18 @@ def error_rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
 
 
 def _rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    entry: dict[str, Any] = {}
+    return {
+        name: {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
+        for name, estimate in _estimates(values, threshold).items()
+    }
+
+
+def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
+    estimates = {}
     for name, label in (("false_positive_rate", "real"), ("true_positive_rate", "fake")):
         part = values[values["label"] == label]
-        estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
-        entry[name] = {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
-    return entry
+        estimates[name] = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
+    return estimates
 
 
 def reliability_table(
@@ -154,6 +162,35 @@ def write_reliability(bundle_dir: Path, predictions: Sequence[Path], out: Path) 
     return table
 
 
+def conditions(faces: pd.DataFrame, threshold: float) -> ConditionsSpec:
+    """Measure for a bundle where it may decide: rates of ``faces`` at ``threshold``.
+
+    ``faces`` are held-out and carry label, group, ``log_likelihood_ratio`` (NaN where not judged,
+    which counts nowhere), ``face_px`` and ``sharpness``; of fakes the main person's alone. The bins
+    are those of ``condition_table`` by face width and sharpness. ``threshold`` is that of the
+    bundle's ``thresholds.face.likely_manipulated``.
+    """
+    judged = faces[faces["log_likelihood_ratio"].notna()]
+
+    def measured(width: tuple[float, float], sharpness: tuple[float, float]) -> ConditionBin:
+        part = _inside(judged, face_px=width, sharpness=sharpness)
+        rates = {
+            name: MeasuredRate.model_validate(estimate.to_json())
+            for name, estimate in _estimates(part, threshold).items()
+        }
+        return ConditionBin(**rates)
+
+    return ConditionsSpec(
+        face_px_edges=FACE_WIDTH_BINS_PX[1:-1],
+        sharpness_edges=SHARPNESS_BINS[1:-1],
+        min_groups=MIN_GROUPS,
+        bins=tuple(
+            tuple(measured(width, span) for span in _spans(SHARPNESS_BINS))
+            for width in _spans(FACE_WIDTH_BINS_PX)
+        ),
+    )
+
+
 def condition_table(faces: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """TPR and FPR of ``faces`` at ``threshold`` by face width and sharpness or blockiness.
 
@@ -177,8 +214,7 @@ def _condition(
     measure: str,
     span: tuple[float, float],
 ) -> dict[str, Any]:
-    inside = _within(faces["face_px"], width) & _within(faces[measure], span)
-    part = faces[inside]
+    part = _inside(faces, **{"face_px": width, measure: span})
     judged = part[part["log_likelihood_ratio"].notna()]
     rates = _rates(judged, threshold)
     return {
@@ -194,8 +230,10 @@ def _spans(edges: Sequence[float]) -> Iterator[tuple[float, float]]:
     return itertools.pairwise(edges)
 
 
-def _within(values: pd.Series, span: tuple[float, float]) -> pd.Series:
-    return (values >= span[0]) & (values < span[1])
+def _inside(faces: pd.DataFrame, **spans: tuple[float, float]) -> pd.DataFrame:
+    for measure, (low, high) in spans.items():
+        faces = faces[(faces[measure] >= low) & (faces[measure] < high)]
+    return faces
 
 
 def _stated(span: tuple[float, float]) -> list[float | None]:

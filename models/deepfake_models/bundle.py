@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from deepfake_models.errors import BundleError
 from deepfake_models.spec import (
     AggregationSpec,
+    ConditionsSpec,
     CropSpec,
     DetectorSpec,
     InputSpec,
@@ -58,6 +59,8 @@ class BundleSpec(Spec):
     aggregation: AggregationSpec
     calibration: LevelCalibrations
     thresholds: Thresholds
+    conditions: ConditionsSpec = ConditionsSpec()
+    """Where error rates were measured well enough to decide; by default, everywhere."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]

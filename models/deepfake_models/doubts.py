@@ -1,21 +1,24 @@
-"""What forbids "no manipulation found" although a value is low enough, and what is always said.
+"""What forbids a decision although a value would allow it, and what is always said.
 
-What was not looked at, or not fit to judge, is no evidence of authenticity.
+What was not looked at, or not fit to judge, is no evidence of authenticity. What was looked at
+under conditions in which error rates are not known is no evidence either way.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.levels import decide, track_value
+from deepfake_models.levels import decide, looks_manipulated, track_value
 from deepfake_models.verdict import (
     FaceScore,
     Moment,
     Reason,
     ReasonCode,
+    Track,
     Verdict,
     VerdictCode,
 )
@@ -40,7 +43,7 @@ def track_doubts(
                 f"only {len(judged)} of this person's {len(faces)} faces were fit to judge",
             )
         )
-    suspect = sum(f.verdict is VerdictCode.LIKELY_MANIPULATED for f in judged)
+    suspect = sum(looks_manipulated(f, spec) for f in judged)
     telling = next((m for m in moments if _telling(m, judged, spec)), None)
     if telling:
         doubts.append(
@@ -68,6 +71,44 @@ def _telling(moment: Moment, judged: Sequence[FaceScore], spec: BundleSpec) -> b
         return False
     ratio = log_likelihood_ratio(track_value(inside, spec), spec.calibration.track)
     return decide(ratio, spec.thresholds.track) is VerdictCode.LIKELY_MANIPULATED
+
+
+def track_refusal(judged: Sequence[FaceScore]) -> tuple[Reason, ...]:
+    """What forbids deciding on a track either way: most of its judged faces may not be decided on.
+
+    "Most" is more than half, by count.
+    """
+    found = [r for f in judged for r in f.reasons if r.code is ReasonCode.UNMEASURED_CONDITION]
+    if 2 * len(found) <= len(judged):
+        return ()
+    detail = Counter(r.detail for r in found).most_common(1)[0][0]
+    return (
+        Reason(
+            ReasonCode.UNMEASURED_CONDITION,
+            f"{len(found)} of this person's {len(judged)} judged faces may not be decided on; "
+            f"most often {detail}",
+        ),
+    )
+
+
+def is_refused(track: Track) -> bool:
+    """Whether a track was valued and may not be decided on."""
+    return any(r.code is ReasonCode.UNMEASURED_CONDITION for r in track.reasons)
+
+
+def item_refusal(base: Verdict) -> tuple[Reason, ...]:
+    """That people of an item may not be decided on; empty when there is none."""
+    refused = [t for t in base.tracks if is_refused(t)]
+    if not refused:
+        return ()
+    reasons = refused[0].reasons
+    detail = next(r.detail for r in reasons if r.code is ReasonCode.UNMEASURED_CONDITION)
+    if len(base.tracks) > 1:
+        detail = (
+            f"{len(refused)} of {len(base.tracks)} people may not be decided on; "
+            f"one of them: {detail}"
+        )
+    return (Reason(ReasonCode.UNMEASURED_CONDITION, detail),)
 
 
 def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason, ...]:
@@ -112,7 +153,7 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
                 for r in track.reasons
                 if r.code in _TRACK_DOUBTS
             ]
-    return tuple(doubts)
+    return (*doubts, *item_refusal(base))
 
 
 def notes(base: Verdict) -> tuple[Reason, ...]:
@@ -134,4 +175,4 @@ def notes(base: Verdict) -> tuple[Reason, ...]:
                 "decoded",
             )
         )
-    return tuple(said)
+    return (*said, *item_refusal(base))

@@ -2,10 +2,24 @@
 
 Nothing here touches pixels: the same observations and logits always give the same verdict, so an
 evidence bundle can be judged again from what it states.
+
+Nothing is decided where error rates are not known. By ``conditions`` of the bundle,
+
+1. a face whose width and sharpness lie in a bin with too few groups is ``inconclusive``;
+2. so is a video's track of whose judged faces more than half are refused by 1, whichever way its
+   value points; a still's track is its face;
+3. an item is ``likely_manipulated`` only if the tracks that are not refused carry that alone: the
+   sum of their likelihood ratios, still divided by the number of all judged tracks, must reach the
+   threshold too, as if the refused ones were certainly untouched;
+4. an item with a refused track is never ``no_manipulation_found``.
+
+Otherwise it is ``inconclusive`` with the reason ``unmeasured_condition``. Values are stated as
+ever, and a refusal changes no verdict but the two decided ones.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +34,15 @@ from deepfake_models.calibration import (
     mean_log_likelihood_ratio,
     probability,
 )
-from deepfake_models.doubts import item_doubts, notes, track_doubts
-from deepfake_models.levels import band_reason, decide, track_value
+from deepfake_models.doubts import (
+    is_refused,
+    item_doubts,
+    item_refusal,
+    notes,
+    track_doubts,
+    track_refusal,
+)
+from deepfake_models.levels import band_reason, decide, looks_manipulated, track_value, unmeasured
 from deepfake_models.tracks import FrameFaces, link
 from deepfake_models.verdict import (
     Box,
@@ -60,7 +81,7 @@ class ExaminedFrame:
 
 
 def judge_face(face: JudgedFace, spec: BundleSpec, track: int = 0) -> FaceScore:
-    """Score one face at face level."""
+    """Score one face at face level; see the module on conditions that refuse a decision."""
     judged = FaceScore(
         time_s=face.time_s,
         box=face.box,
@@ -74,13 +95,15 @@ def judge_face(face: JudgedFace, spec: BundleSpec, track: int = 0) -> FaceScore:
         return judged
     ratio = log_likelihood_ratio(face.logit, spec.calibration.face)
     code = decide(ratio, spec.thresholds.face)
+    reasons = band_reason(code, ratio, spec.thresholds.face)
+    refusal = unmeasured(face.quality, spec.conditions)
     return replace(
         judged,
-        verdict=code,
+        verdict=VerdictCode.INCONCLUSIVE if refusal else code,
         logit=face.logit,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
-        reasons=band_reason(code, ratio, spec.thresholds.face),
+        reasons=(*reasons, *refusal),
     )
 
 
@@ -124,6 +147,42 @@ def judge_video(
         for frame, numbers in zip(frames, labels, strict=True)
         for face, number in zip(frame.faces, numbers, strict=True)
     )
+    return _judge_tracks(facts, scores, counts, spec)
+
+
+def judge_again(verdict: Verdict, spec: BundleSpec) -> Verdict:
+    """Judge what ``verdict`` states by another bundle's calibration, thresholds and conditions.
+
+    The logits, boxes, qualities and tracks stay as they are, so both bundles must agree on
+    whatever they came from: detector, crop, classifier, tracks and sampling. A verdict without a
+    face is returned as it is, and so is one on media that could not be decoded.
+    """
+    if not verdict.faces or verdict.media is None:
+        return verdict
+    faces = [
+        JudgedFace(
+            time_s=face.time_s,
+            box=face.box,
+            confidence=face.confidence,
+            quality=face.quality,
+            logit=face.logit,
+            # Of a face with a logit, every reason comes from judging.
+            reasons=face.reasons if face.logit is None else (),
+        )
+        for face in verdict.faces
+    ]
+    if verdict.media.kind == "image":
+        return judge_picture(verdict.media, faces, spec)
+    scores = tuple(
+        judge_face(face, spec, track=old.track)
+        for face, old in zip(faces, verdict.faces, strict=True)
+    )
+    return _judge_tracks(verdict.media, scores, verdict.frames, spec)
+
+
+def _judge_tracks(
+    facts: MediaFacts, scores: tuple[FaceScore, ...], counts: FrameCounts, spec: BundleSpec
+) -> Verdict:
     by_track: dict[int, list[FaceScore]] = {}
     for score in scores:
         by_track.setdefault(score.track, []).append(score)
@@ -154,17 +213,18 @@ def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleS
     ratio = log_likelihood_ratio(track_value(judged, spec), spec.calibration.track)
     code = decide(ratio, spec.thresholds.track)
     reasons = band_reason(code, ratio, spec.thresholds.track)
-    moments = _moments(judged)
+    moments = _moments(judged, spec)
     doubts = track_doubts(faces, judged, moments, spec)
     if code is VerdictCode.NO_MANIPULATION_FOUND and doubts:
         code, reasons = VerdictCode.INCONCLUSIVE, doubts
+    refusal = track_refusal(judged)
     return replace(
         track,
-        verdict=code,
+        verdict=VerdictCode.INCONCLUSIVE if refusal else code,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
         moments=moments,
-        reasons=reasons,
+        reasons=(*reasons, *refusal),
     )
 
 
@@ -196,16 +256,17 @@ def _commonest(reasons: Sequence[Reason], total: int, what: str) -> Reason:
     return Reason(code, f"{count} of {total} {what} not judged; one of them: {detail}")
 
 
-def _moments(judged: Sequence[FaceScore]) -> tuple[Moment, ...]:
-    """Runs of neighbouring faces judged ``likely_manipulated`` one by one."""
+def _moments(judged: Sequence[FaceScore], spec: BundleSpec) -> tuple[Moment, ...]:
+    """Runs of neighbouring faces that look manipulated one by one, refused ones included."""
     runs: list[list[FaceScore]] = []
     open_run = False
     for face in judged:
-        if face.verdict is VerdictCode.LIKELY_MANIPULATED:
+        suspect = looks_manipulated(face, spec)
+        if suspect:
             if not open_run:
                 runs.append([])
             runs[-1].append(face)
-        open_run = face.verdict is VerdictCode.LIKELY_MANIPULATED
+        open_run = suspect
     moments = []
     for run in runs:
         peak = max(run, key=lambda f: f.score or 0.0)
@@ -217,21 +278,21 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
     """Give the item its verdict from its tracks; a still is judged at face level."""
     if not base.tracks:
         return _without_face(base)
-    ratios = [r for t in base.tracks if (r := t.log_likelihood_ratio) is not None]
-    if not ratios:
+    judged = [t for t in base.tracks if t.log_likelihood_ratio is not None]
+    if not judged:
         reasons = (*_nobody_judged(base.tracks), *notes(base))
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=reasons)
-    ratio = mean_log_likelihood_ratio(ratios)
-    thresholds = spec.thresholds.face
-    if not still:
-        ratio = log_likelihood_ratio(ratio * LN10, spec.calibration.item)
-        thresholds = spec.thresholds.item
+    thresholds = spec.thresholds.face if still else spec.thresholds.item
+    ratio = _item_ratio(judged, len(judged), spec, still=still)
     code = decide(ratio, thresholds)
     reasons = band_reason(code, ratio, thresholds)
-    if code is VerdictCode.NO_MANIPULATION_FOUND and (
-        doubts := item_doubts(base, spec, still=still)
-    ):
-        code, reasons = VerdictCode.INCONCLUSIVE, doubts
+    forbidding: tuple[Reason, ...] = ()
+    if code is VerdictCode.NO_MANIPULATION_FOUND:
+        forbidding = item_doubts(base, spec, still=still)
+    elif code is VerdictCode.LIKELY_MANIPULATED and not _carried(judged, spec, still=still):
+        forbidding = item_refusal(base)
+    if forbidding:
+        code, reasons = VerdictCode.INCONCLUSIVE, forbidding
     given = {r.code for r in reasons}
     return replace(
         base,
@@ -240,6 +301,26 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
         log_likelihood_ratio=ratio,
         reasons=(*reasons, *(n for n in notes(base) if n.code not in given)),
     )
+
+
+def _item_ratio(tracks: Sequence[Track], people: int, spec: BundleSpec, *, still: bool) -> float:
+    """log10 likelihood ratio of an item of ``people`` judged, from the evidence of ``tracks``.
+
+    Judged people who are not among ``tracks`` count as certainly untouched.
+    """
+    ratios = [r for t in tracks if (r := t.log_likelihood_ratio) is not None]
+    ratio = mean_log_likelihood_ratio(ratios) + math.log10(len(ratios) / people)
+    return ratio if still else log_likelihood_ratio(ratio * LN10, spec.calibration.item)
+
+
+def _carried(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> bool:
+    """Whether the tracks that are not refused make the item ``likely_manipulated`` alone."""
+    measured = [t for t in judged if not is_refused(t)]
+    if not measured:
+        return False
+    ratio = _item_ratio(measured, len(judged), spec, still=still)
+    thresholds = spec.thresholds.face if still else spec.thresholds.item
+    return decide(ratio, thresholds) is VerdictCode.LIKELY_MANIPULATED
 
 
 def _without_face(base: Verdict) -> Verdict:

@@ -1,14 +1,15 @@
-"""What the levels share: placing a value between thresholds, and a track's value from faces'."""
+"""What the levels share: placing a value between thresholds, a track's value, conditions."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.spec import LevelThresholds
-from deepfake_models.verdict import FaceScore, Reason, ReasonCode, VerdictCode
+from deepfake_models.spec import ConditionsSpec, LevelThresholds
+from deepfake_models.verdict import FaceScore, Quality, Reason, ReasonCode, VerdictCode
 
 
 def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
@@ -59,3 +60,49 @@ def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) ->
             "where the error rates are too high to decide",
         ),
     )
+
+
+def looks_manipulated(face: FaceScore, spec: BundleSpec) -> bool:
+    """Whether a face's value alone says so, under whatever condition it was seen.
+
+    What casts doubt on "no manipulation found" goes by this: a face on which nothing may be
+    decided is no less suspect for it.
+    """
+    ratio = face.log_likelihood_ratio
+    if ratio is None:
+        return False
+    return decide(ratio, spec.thresholds.face) is VerdictCode.LIKELY_MANIPULATED
+
+
+def unmeasured(quality: Quality, conditions: ConditionsSpec) -> tuple[Reason, ...]:
+    """Why nothing may be decided on a face of this width and sharpness; empty where it may.
+
+    Faces are placed by the values that results state, which are rounded, so that a reader finds the
+    same bin.
+    """
+    if not conditions.bins:
+        return ()
+    stated = quality.to_json()
+    row = bisect_right(conditions.face_px_edges, stated["face_px"])
+    column = bisect_right(conditions.sharpness_edges, stated["sharpness"])
+    measured = conditions.bins[row][column]
+    real, fake = measured.false_positive_rate.groups, measured.true_positive_rate.groups
+    if min(real, fake) >= conditions.min_groups:
+        return ()
+    return (
+        Reason(
+            ReasonCode.UNMEASURED_CONDITION,
+            f"faces of {_span(conditions.face_px_edges, row)} px and sharpness "
+            f"{_span(conditions.sharpness_edges, column)}: error rates were measured on {real} "
+            f"real and {fake} manipulated groups; {conditions.min_groups} of each are needed",
+        ),
+    )
+
+
+def _span(edges: Sequence[float], index: int) -> str:
+    """Bin ``index`` of those that ``edges``, at least one, make, in words."""
+    if index == 0:
+        return f"under {edges[0]:g}"
+    if index == len(edges):
+        return f"{edges[-1]:g} or more"
+    return f"{edges[index - 1]:g} to {edges[index]:g}"

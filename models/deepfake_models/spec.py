@@ -6,6 +6,8 @@ cut, scale and judge alike. Unknown or missing-typed fields are refused with the
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Spec(BaseModel):
@@ -167,6 +170,67 @@ class Thresholds(Spec):
     face: LevelThresholds
     track: LevelThresholds
     item: LevelThresholds
+
+
+class MeasuredRate(Spec):
+    """A share of held-out faces with its 95% interval, clustered by group, and what it rests on."""
+
+    value: Probability | None
+    """``None`` where nothing was measured."""
+    low: Probability
+    high: Probability
+    samples: Count
+    groups: Count
+
+
+class ConditionBin(Spec):
+    """What was measured on held-out faces of one condition.
+
+    Rates are those at which faces are called manipulated at ``thresholds.face``.
+    """
+
+    false_positive_rate: MeasuredRate
+    """Of real faces."""
+    true_positive_rate: MeasuredRate
+    """Of manipulated faces."""
+
+
+class ConditionsSpec(Spec):
+    """Under which conditions error rates were measured, by face width and sharpness.
+
+    In a bin with fewer than ``min_groups`` groups of real or of manipulated faces the rates are
+    not known well enough, and nothing is decided there: see ``judging``. Without ``bins``, the
+    default, nothing was measured by condition; the rates stated with the thresholds then stand for
+    every condition, and every face is decided on.
+    """
+
+    face_px_edges: tuple[Positive, ...] = ()
+    """Inner edges, ascending, in pixels of ``Quality.face_px``. A bin holds its lower edge; the
+    first and the last bin are open to their side, so that every face lies in one."""
+    sharpness_edges: tuple[Positive, ...] = ()
+    """The same of ``Quality.sharpness``."""
+    min_groups: PositiveInt = 10
+    bins: tuple[tuple[ConditionBin, ...], ...] = ()
+    """A row a face width, and in it a bin a sharpness, both ascending."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> ConditionsSpec:
+        for edges in (self.face_px_edges, self.sharpness_edges):
+            if not _ascending(edges):
+                raise ValueError("edges must ascend")
+        rows, columns = len(self.face_px_edges) + 1, len(self.sharpness_edges) + 1
+        if not self.bins:
+            if rows > 1 or columns > 1:
+                raise ValueError("edges without bins")
+        elif rows == 1 or columns == 1:
+            raise ValueError("bins need at least one edge of face_px and one of sharpness")
+        elif len(self.bins) != rows or any(len(row) != columns for row in self.bins):
+            raise ValueError(f"the edges make {rows} rows of {columns} bins")
+        return self
+
+
+def _ascending(edges: Sequence[float]) -> bool:
+    return all(low < high for low, high in itertools.pairwise(edges))
 
 
 class DecodeLimits(Spec):

@@ -56,6 +56,7 @@ class ReasonCode(StrEnum):
     SUSPECT_MOMENTS = "suspect_moments"
     UNJUDGED_FACES = "unjudged_faces"
     FAILED_FRAMES = "failed_frames"
+    UNMEASURED_CONDITION = "unmeasured_condition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,10 @@ class FaceScore:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A span of one track in which the faces look manipulated."""
+    """A span of one track in which the faces look manipulated.
+
+    It tells where to look, by the faces' values alone, and decides nothing.
+    """
 
     start_s: float
     end_s: float
