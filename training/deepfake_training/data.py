@@ -23,10 +23,13 @@ from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
 from deepfake_training.landmarks import shape_distance
 from deepfake_training.prepare import INDEX
+from deepfake_training.splits import is_still, measured_on, trained_on
 
 REAL_FAKE, SELF_BLENDED, SWAPPED, REGENERATED = range(4)
 _DONORS = 6
 """Candidates among whom the donor of a swap is chosen."""
+_MAX_ORIGINALS = 4
+"""Real media of a group among which a fake's original is looked for."""
 _MIN_SHARED = 0.4
 """Two faces cut off on opposite sides share too little picture to be framed alike."""
 
@@ -69,6 +72,15 @@ class CropStore:
         """The dense landmarks (468, 2) of the crop in position ``row``, which has some."""
         return np.asarray(self.index["dense"].iat[row], np.float32).reshape(-1, 2)
 
+    def centred(self, row: int, config: Config) -> NDArray[np.uint8]:
+        """The crop in position ``row`` as the service would cut it: (S, S, 3) uint8 RGB."""
+        return centred(
+            self.read(row).pixels,
+            config.bundle.input.height,
+            config.bundle.crop.scale,
+            config.prepare.store_scale,
+        )
+
 
 class _Tree:
     """Rows by source, then group, then medium: each level is drawn evenly."""
@@ -89,13 +101,34 @@ class _Tree:
         """Tempered by size: a source of one clip is not seen as often as one of hundreds."""
         sizes = np.array([sum(len(g) for g in groups) for groups in self.groups], np.float64)
         tempered: NDArray[np.float64] = sizes**power
-        shares: NDArray[np.float64] = tempered / tempered.sum()
+        shares: NDArray[np.float64] = tempered / (tempered.sum() or 1.0)
         return shares
 
     def draw(self, source: int, rng: np.random.Generator) -> int:
         group = self.groups[source][rng.integers(len(self.groups[source]))]
         medium = group[rng.integers(len(group))]
         return int(medium[rng.integers(len(medium))])
+
+
+def _originals(
+    real: pd.DataFrame,
+) -> dict[tuple[str, str], list[tuple[NDArray[np.int64], NDArray[np.float64]]]]:
+    """By data set and group: rows and times of each real medium, of a few where there are many."""
+    found: dict[tuple[str, str], list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+    for (dataset, group, _), part in real.groupby(["dataset", "group", "media"], sort=True):
+        media = found.setdefault((str(dataset), str(group)), [])
+        if len(media) < _MAX_ORIGINALS:
+            media.append((part["row"].to_numpy(), part["time_s"].to_numpy(np.float64)))
+    return found
+
+
+def _thumbnail_distance(a: Crop, b: Crop) -> float:
+    """Mean difference of two crops at 16 px: which of a group's originals was manipulated."""
+    first, second = (
+        cv2.resize(c.pixels, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+        for c in (a, b)
+    )
+    return float(np.abs(first - second).mean())
 
 
 def framed_alike(a: Crop, b: Crop) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -126,22 +159,31 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._config = config
         self._length = length
         index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
-        train = index[~index["fold"].isin(config.validation_folds)]
+        train = index[trained_on(index, config)]
         real, fake = train[train["label"] == "real"], train[train["label"] == "fake"]
-        for name, part in (("real", real), ("fake", fake)):
-            if part.empty:
-                raise TrainingError(f"no {name} crop outside folds {config.validation_folds}")
+        if real.empty:
+            raise TrainingError("no real crop is left to train on")
+        if fake.empty and config.mix.real_fakes:
+            raise TrainingError("no fake crop is left to train on; mix.real_fakes asks for some")
         self._real = _Tree(real, "dataset")
         self._fake = _Tree(fake, "method")
-        self._blendable = _Tree(real[real["dense"].notna()], "dataset")
+        blendable = real[real["dense"].notna()]
+        if blendable.empty and config.mix.synthesised:
+            raise TrainingError(
+                "no real crop has landmarks to blend by; set mix to real fakes alone"
+            )
+        self._blendable = _Tree(blendable, "dataset")
         self._blendable_weights = self._blendable.weights()
-        self._real_weights = self._real.weights()
+        self._still = dict(zip(train["row"], map(is_still, train["media"]), strict=True))
+        self._real_weights = self._weights_by_kind(real)
         named = np.array([config.mix.method_weights.get(m, 1.0) for m in self._fake.sources])
         self._fake_weights = self._fake.weights() * named
-        self._fake_weights /= self._fake_weights.sum()
+        self._fake_weights /= self._fake_weights.sum() or 1.0
         self._groups = dict(zip(train["row"], train["group"], strict=True))
         self._dataset_of_row = dict(zip(train["row"], train["dataset"], strict=True))
         self._real_source = {name: i for i, name in enumerate(self._real.sources)}
+        self._times = train.set_index("row")["time_s"].to_dict()
+        self._originals = _originals(real)
         mix = config.mix
         kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
         self._kinds = kinds / kinds.sum()
@@ -152,6 +194,17 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._out_size = config.bundle.input.height
         self._scale = config.bundle.crop.scale
 
+    def _weights_by_kind(self, real: pd.DataFrame) -> dict[bool, NDArray[np.float64]]:
+        """Weights of the real sources beside a still and beside a video: only those of its kind."""
+        still = real.groupby("dataset")["media"].agg(lambda media: is_still(str(media.iloc[0])))
+        alike = np.array([still[name] for name in self._real.sources])
+        every = self._real.weights()
+        weights = {}
+        for kind in (True, False):
+            mine = every * (alike == kind)
+            weights[kind] = mine / mine.sum() if mine.any() else every
+        return weights
+
     def __len__(self) -> int:
         return self._length
 
@@ -161,12 +214,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if kind == REAL_FAKE:
             row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
-            # The real half comes from the same data set where that has any, so that neither
-            # camera, size nor compression tells the two apart.
-            source = self._real_source.get(self._dataset_of_row[row])
-            if source is None:
-                source = self._pick(rng, self._real_weights)
-            real = self._store.read(self._real.draw(source, rng))
+            real = self._real_half(row, fake, rng)
             first, second = framed_alike(real, fake)
             halves = ((first, real.points), (second, fake.points))
         else:
@@ -174,6 +222,26 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             halves = ((untouched, face.points), (made, face.points))
         chain = int(rng.integers(2**63))
         return self._augmented(*halves[0], chain), self._augmented(*halves[1], chain)
+
+    def _real_half(self, row: int, fake: Crop, rng: np.random.Generator) -> Crop:
+        """A real crop beside the manipulated one in position ``row``.
+
+        Often its untouched original, at the same moment, where the group has it: the two then
+        differ by the manipulation alone. Else one of the same data set where that has any, or of
+        the same kind, still or video, so that camera, size and compression tell little.
+        """
+        dataset = self._dataset_of_row[row]
+        originals = self._originals.get((dataset, self._groups[row]))
+        if originals and rng.random() < self._config.mix.untouched:
+            nearest = [
+                self._store.read(int(rows[np.abs(times - self._times[row]).argmin()]))
+                for rows, times in originals
+            ]
+            return min(nearest, key=lambda crop: _thumbnail_distance(crop, fake))
+        source = self._real_source.get(dataset)
+        if source is None:
+            source = self._pick(rng, self._real_weights[self._still[row]])
+        return self._store.read(self._real.draw(source, rng))
 
     def _synthesise(
         self, kind: int, rng: np.random.Generator
@@ -214,26 +282,24 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 class ValidationDataset(Dataset[tuple[torch.Tensor, int]]):
-    """Crops of the held-out folds as the service would cut them; item = (crop, row)."""
+    """Held-out crops as the service would cut them; item = (crop, row)."""
 
-    def __init__(self, store: CropStore, config: Config, *, per_medium: int = 4) -> None:
+    def __init__(self, store: CropStore, config: Config) -> None:
         index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
-        held = index[index["fold"].isin(config.validation_folds)]
+        held = measured_on(index, config)
+        per_medium = config.cross_validation.crops_per_medium
         rows: list[int] = []
         for _, part in held.groupby("media", sort=True):
             picks = np.linspace(0, len(part) - 1, min(per_medium, len(part))).round().astype(int)
             rows += part["row"].to_numpy()[np.unique(picks)].tolist()
         self.rows = rows
         self._store = store
-        self._geometry = (
-            config.bundle.input.height,
-            config.bundle.crop.scale,
-            config.prepare.store_scale,
-        )
+        self._config = config
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, int]:
-        crop = centred(self._store.read(self.rows[item]).pixels, *self._geometry)
-        return torch.from_numpy(np.ascontiguousarray(crop)), self.rows[item]
+        row = self.rows[item]
+        crop = self._store.centred(row, self._config)
+        return torch.from_numpy(np.ascontiguousarray(crop)), row

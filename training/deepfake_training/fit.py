@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
@@ -25,10 +23,16 @@ from deepfake_training.config import Config
 from deepfake_training.data import CropStore, PairDataset, ValidationDataset
 from deepfake_training.distributed import Workers, joined
 from deepfake_training.errors import TrainingError
+from deepfake_training.held_out import mean_aucs
+from deepfake_training.splits import held_out
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
+METRICS = "metrics.json"
+HELD_OUT = "held_out_crops.parquet"
 CHECKPOINT_FORMAT = "deepfake-training/1"
+
+LABELS = ["media", "label", "method", "dataset", "group", "fold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +106,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def validate(
+def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Score the held-out crops; return the metrics and a frame of scores by crop.
+) -> pd.DataFrame:
+    """Score the held-out crops: a row a crop, with its labels and ``logit``.
 
-    The metric that selects a checkpoint is the mean over fake methods of the medium-level AUC
-    against all held-out real media of the same kind of source, so that no large source decides.
+    Raises:
+        TrainingError: when a class has no held-out crop.
     """
     data = ValidationDataset(store, config)
+    labels = set(store.index["label"].iloc[data.rows])
+    if missing := sorted({"real", "fake"} - labels):
+        raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
     loader = DataLoader(
         data, batch_size=64, num_workers=config.fit.workers, worker_init_fn=_start_loader_worker
     )
@@ -118,31 +125,13 @@ def validate(
     logits: list[float] = []
     device = next(model.parameters()).device
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=False):
         for crops, numbers in loader:
             rows += numbers.tolist()
             logits += model(graph.normalise(crops.to(device))).flatten().float().tolist()
-    scores = store.index.iloc[rows][["media", "label", "method", "dataset", "group"]].copy()
+    scores = store.index.iloc[rows][LABELS].copy()
     scores["logit"] = logits
-    media = scores.groupby("media", sort=True).agg(
-        logit=("logit", "mean"),
-        label=("label", "first"),
-        method=("method", "first"),
-        dataset=("dataset", "first"),
-    )
-    real = media[media["label"] == "real"]
-    metrics: dict[str, float] = {}
-    for method, part in media[media["label"] == "fake"].groupby("method"):
-        own = real[real["dataset"].isin(part["dataset"].unique())]
-        against = own if len(own) >= 3 else real
-        truth = np.r_[np.ones(len(part)), np.zeros(len(against))]
-        metrics[f"auc/{method}"] = float(
-            roc_auc_score(truth, np.r_[part["logit"], against["logit"]])
-        )
-    metrics["auc_mean"] = float(np.mean(list(metrics.values())))
-    truth = (media["label"] == "fake").to_numpy(int)
-    metrics["auc_all"] = float(roc_auc_score(truth, media["logit"]))
-    return metrics, scores
+    return scores
 
 
 def fit(
@@ -173,7 +162,7 @@ class _Run:
     def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
         torch.manual_seed(config.fit.seed)
         self._store, self._out, self._config, self._workers = store, out, config, workers
-        model = create_backbone(config.backbone)
+        model = create_backbone(config.backbone, config.bundle.input)
         self._graph = ExportGraph(model, config.bundle.input).to(workers.device)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._ema = Ema(self._model, config.fit.ema_decay)
@@ -181,7 +170,8 @@ class _Run:
             _parameter_groups(self._model, config.fit.weight_decay), lr=config.fit.learning_rate
         )
         self._step, self._waited = 0, 0
-        self.best: dict[str, float] = {"auc_mean": -1.0}
+        self._measured = bool(held_out(store.index, config).any())
+        self.best: dict[str, float] = {}
 
     def resume(self) -> None:
         """Take up the checkpoint in the run's folder, if there is one."""
@@ -221,7 +211,7 @@ class _Run:
             if log:
                 log.add_scalar("loss", loss, self._step)
                 log.add_scalar("learning_rate", rate, self._step)
-            if self._step % fit.validate_every == 0 or last:
+            if last or (self._measured and self._step % fit.validate_every == 0):
                 metrics = self._validate(log)
             if leads:
                 if self._step % fit.checkpoint_every == 0 or last or metrics:
@@ -262,24 +252,32 @@ class _Run:
         return self._workers.mean(loss), rate
 
     def _validate(self, log: SummaryWriter | None) -> dict[str, float] | None:
-        """Measure the average, keep it if it is the best; the first process does, and all wait."""
+        """Measure the average, keep it if it is the best; the first process does, and all wait.
+
+        With nothing held out there is nothing to choose by: the last average is kept.
+        """
         self._waited += 1
         metrics = None
         if log:
-            metrics, _ = validate(self._ema.model, self._graph, self._store, self._config)
+            metrics, scores = {}, None
+            if self._measured:
+                scores = score_held_out(self._ema.model, self._graph, self._store, self._config)
+                metrics = mean_aucs(scores)
             for name, value in metrics.items():
                 log.add_scalar(name, value, self._step)
-            if metrics["auc_mean"] > self.best["auc_mean"]:
+            if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
                 self.best, self._waited = {**metrics, "step": float(self._step)}, 0
-                _save(
-                    self._out / BEST,
-                    {"format": CHECKPOINT_FORMAT, "ema": self._ema.model.state_dict()},
-                )
-                (self._out / "metrics.json").write_text(
-                    json.dumps(self.best, indent=2, sort_keys=True)
-                )
+                self._keep(scores)
         self._waited = round(self._workers.sum(self._waited if self._workers.leads else 0))
         return metrics
+
+    def _keep(self, scores: pd.DataFrame | None) -> None:
+        state = {"format": CHECKPOINT_FORMAT, "ema": self._ema.model.state_dict()}
+        _save(self._out / BEST, state)
+        figures = json.dumps(self.best, indent=2, sort_keys=True)
+        (self._out / METRICS).write_text(figures + "\n", encoding="utf-8")
+        if scores is not None:
+            scores.to_parquet(self._out / HELD_OUT)
 
     def _checkpoint(self) -> None:
         _save(

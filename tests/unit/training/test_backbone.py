@@ -1,0 +1,106 @@
+"""Any timm backbone by name: its logit, its map, what may be fitted, and what cannot be had."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake_models.session import OnnxSession
+from deepfake_models.spec import InputSpec
+from deepfake_training.backbone import ExportGraph, MapMethod, create_backbone
+from deepfake_training.config import BackboneConfig
+from deepfake_training.errors import ConfigError, WeightsMissing
+from deepfake_training.export import export_graph, parity
+
+SMALL = InputSpec(height=64, width=64)
+
+
+def graph(name: str, spec: InputSpec = SMALL, **options: object) -> ExportGraph:
+    torch.manual_seed(0)
+    config = BackboneConfig(name=name, weights="none", drop_rate=0.0, drop_path_rate=0.0, **options)
+    return ExportGraph(create_backbone(config, spec).eval(), spec).eval()
+
+
+def crops(size: int = 64, n: int = 3) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "cells"),
+    [
+        ("tf_efficientnet_lite0", MapMethod.CLASS_ACTIVATION, (2, 2)),
+        ("convnext_atto", MapMethod.CLASS_ACTIVATION, (2, 2)),
+        ("mobilenetv3_small_050", MapMethod.CELL_LOGIT, (2, 2)),
+        ("vit_tiny_patch16_224", MapMethod.PATCH_LOGIT, (4, 4)),
+    ],
+)
+def test_families_of_backbones_export_with_a_map(
+    name: str, method: MapMethod, cells: tuple[int, int], tmp_path: Path
+) -> None:
+    made = graph(name)
+    assert made.map_method is method
+    logit, cam = made(crops())
+    assert logit.shape == (3,)
+    assert cam.shape == (3, *cells)
+    if method is MapMethod.CLASS_ACTIVATION:
+        assert torch.allclose(cam.flatten(1).mean(dim=1), logit, atol=1e-4)
+    path = tmp_path / "classifier.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export_graph(made, 64, path)
+    assert parity(made, path, crops().numpy()) < 1e-3
+    outputs = OnnxSession(path.read_bytes(), name="c", device="cpu").run(
+        ["activation_map"], {"crops": crops(n=5).numpy()}
+    )
+    assert outputs[0].shape == (5, *cells)
+
+
+def test_a_transformer_of_fixed_size_is_made_for_the_size_asked() -> None:
+    made = graph("vit_tiny_patch16_224", InputSpec(height=96, width=96))
+    assert made(crops(96))[1].shape == (3, 6, 6)
+    with pytest.raises(ConfigError, match="not a multiple"):
+        graph("vit_tiny_patch16_224", InputSpec(height=100, width=100))
+
+
+def test_norm_tuning_fits_norms_and_head_alone() -> None:
+    config = BackboneConfig(name="vit_tiny_patch16_224", weights="none", tune="norm",
+                            drop_rate=0.0, drop_path_rate=0.0)  # fmt: skip
+    model = create_backbone(config, SMALL)
+    fitted = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert {"head.weight", "head.bias", "norm.weight", "blocks.0.norm1.bias"} <= fitted
+    assert all("norm" in n or n.startswith("head.") for n in fitted)
+    total = sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) < 0.01 * total
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"name": "resnet_of_dreams"}, "has no model"),
+        ({"name": "convnext_atto.no_such_tag"}, "no such weights"),
+        ({"name": "convnext_atto", "weights": "package"}, '"package" knows'),
+        ({"name": "vgg11", "weights": "none", "tune": "norm"}, "no normalisation layer"),
+    ],
+)
+def test_what_cannot_be_had_is_named(config: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        create_backbone(BackboneConfig(**{"drop_path_rate": 0.0, **config}), SMALL)
+
+
+def test_without_a_network_the_download_says_what_to_use_instead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsMissing, match='"package"'):
+        create_backbone(BackboneConfig(name="mobilenetv3_small_050.lamb_in1k", weights="timm",
+                                       drop_path_rate=0.0))  # fmt: skip

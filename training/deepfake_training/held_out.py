@@ -1,0 +1,150 @@
+"""What held-out scores say, by method: of a checkpoint while it learns, of a recipe afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from deepfake_eval.metrics import Estimate, auc
+from deepfake_eval.reliability import MIN_GROUPS
+from deepfake_training.config import Config
+from deepfake_training.splits import is_still
+
+_MIN_OWN = 3
+"""Fewer reals of a method's own source say nothing; it is then measured against all of its kind."""
+
+
+def media_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """A row a medium: its labels, whether it is a ``still``, the mean ``logit`` of its crops."""
+    media = scores.groupby("media", sort=True).agg(
+        logit=("logit", "mean"),
+        label=("label", "first"),
+        method=("method", "first"),
+        dataset=("dataset", "first"),
+        group=("group", "first"),
+        fold=("fold", "first"),
+    )
+    return media.assign(still=[is_still(str(m)) for m in media.index]).reset_index()
+
+
+def opponents(fakes: pd.DataFrame, reals: pd.DataFrame) -> pd.DataFrame:
+    """The reals that a method's ``fakes`` are measured against.
+
+    Those of its own source where there are any to speak of: camera, size and compression are then
+    the same on both sides. Else all of the same kind, videos or stills.
+    """
+    own = reals[reals["dataset"].isin(fakes["dataset"].unique())]
+    if len(own) >= _MIN_OWN:
+        return own
+    alike = reals[reals["still"].isin(fakes["still"].unique())]
+    return alike if len(alike) else reals
+
+
+def _both(fakes: pd.DataFrame, reals: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    truth = np.r_[np.ones(len(fakes), int), np.zeros(len(reals), int)]
+    return truth, np.r_[fakes["logit"], reals["logit"]]
+
+
+def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
+    """``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over everything.
+
+    The mean over methods is what selects a checkpoint, so that no large source decides.
+    """
+    media = media_table(scores)
+    fakes, reals = media[media["label"] == "fake"], media[media["label"] == "real"]
+    metrics = {
+        f"auc/{method}": float(roc_auc_score(*_both(part, opponents(part, reals))))
+        for method, part in fakes.groupby("method", sort=True)
+    }
+    metrics["auc_mean"] = float(np.mean(list(metrics.values())))
+    metrics["auc_all"] = float(roc_auc_score(*_both(fakes, reals)))
+    return metrics
+
+
+def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
+    """AUC by medium of every method, with its interval over groups.
+
+    ``Estimate.samples`` and ``groups`` are those of the fakes, which are the scarcer.
+    """
+    media = media_table(scores)
+    reals = media[media["label"] == "real"]
+    figures = {}
+    for method, part in media[media["label"] == "fake"].groupby("method", sort=True):
+        against = opponents(part, reals)
+        truth, logits = _both(part, against)
+        estimate = auc(truth, logits, np.r_[part["group"], against["group"]])
+        figures[str(method)] = Estimate(
+            estimate.value, estimate.low, estimate.high, len(part), part["group"].nunique()
+        )
+    return figures
+
+
+def by_acquaintance(
+    scores: pd.DataFrame, config: Config
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """AUC by method: where the run had learnt from others of the method, and where it had not.
+
+    ``scores`` are those of any splits of ``config``. A method that one split leaves out and another
+    learns from has a figure on both sides.
+    """
+    sets = {f"without-{s.name}": s for s in config.cross_validation.leave_out}
+    left = pd.Series(
+        [
+            s in sets and (m in sets[s].methods or d in sets[s].datasets)
+            for s, m, d in zip(scores["split"], scores["method"], scores["dataset"], strict=True)
+        ],
+        index=scores.index,
+    )
+    real = scores["label"] == "real"
+    # Runs differ in where their logits lie: each split is ranked by itself, except folds, whose
+    # runs are one recipe and whose scores are calibrated together.
+    runs = scores["split"].where(scores["split"].isin(sets), "folds")
+    seen: dict[str, list[Estimate]] = {}
+    unseen: dict[str, list[Estimate]] = {}
+    for _, part in scores.groupby(runs, sort=True):
+        for store, mask in ((seen, real | ~left), (unseen, real | left)):
+            rows = part[mask[part.index]]
+            if (rows["label"] == "fake").any():
+                for method, estimate in method_aucs(rows).items():
+                    store.setdefault(method, []).append(estimate)
+    return _pooled(seen), _pooled(unseen)
+
+
+def _pooled(estimates: Mapping[str, Sequence[Estimate]]) -> dict[str, Estimate]:
+    """The mean over splits, weighted by media; the interval is the widest that any gives."""
+    pooled = {}
+    for method, parts in sorted(estimates.items()):
+        weights = [p.samples for p in parts]
+        pooled[method] = Estimate(
+            float(np.average([p.value for p in parts], weights=weights)),
+            min(p.low for p in parts),
+            max(p.high for p in parts),
+            sum(weights),
+            sum(p.groups for p in parts),
+        )
+    return pooled
+
+
+def method_table(seen: Mapping[str, Estimate], left_out: Mapping[str, Estimate]) -> str:
+    """Figures by method as a Markdown table, with intervals and groups; * = indicative."""
+    lines = [
+        "| method | media (groups) | people unseen | method and source unseen |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for method in sorted({*seen, *left_out}):
+        widest = max(
+            (e for e in (seen.get(method), left_out.get(method)) if e), key=lambda e: e.samples
+        )
+        star = "" if widest.groups >= MIN_GROUPS else "*"
+        cells = " | ".join(_cell(figures.get(method)) for figures in (seen, left_out))
+        lines.append(f"| {method}{star} | {widest.samples} ({widest.groups}) | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None or np.isnan(estimate.value):
+        return "–"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
