@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -27,13 +28,22 @@ from deepfake_models.scorer import Scorer
 from deepfake_models.verdict import VerdictCode
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.cli import app
-from deepfake_training.config import BackboneConfig, Config, load_config
+from deepfake_training.config import (
+    BackboneConfig,
+    Config,
+    CrossValidationConfig,
+    LeaveOut,
+    MixConfig,
+    load_config,
+)
+from deepfake_training.crossvalidate import run_splits, summarise
 from deepfake_training.data import CropStore, PairDataset, framed_alike
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export import export
-from deepfake_training.fit import CHECKPOINT, StepReport, fit, read_checkpoint
+from deepfake_training.export import HELD_OUT_REPORT, export
+from deepfake_training.fit import BEST, CHECKPOINT, StepReport, fit, read_checkpoint
 from deepfake_training.prepare import prepare, read_manifest
+from deepfake_training.splits import fold_splits
 
 SMOKE = Path(str(files("deepfake_training"))) / "configs" / "smoke.toml"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -201,6 +211,10 @@ def test_a_class_without_a_sample_is_named(crops: Path, config: Config) -> None:
     store.index = store.index[store.index["label"] == "real"]
     with pytest.raises(TrainingError, match="no fake crop"):
         PairDataset(store, config, 8)
+    # Self-blended images need real faces alone.
+    mix = MixConfig(real_fakes=0.0, self_blended=1.0, swapped=0.0, regenerated=0.0)
+    real, fake = PairDataset(store, config.model_copy(update={"mix": mix}), 8)[0]
+    assert real.shape == fake.shape
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(
@@ -327,6 +341,90 @@ def test_export_gives_a_bundle_that_scores(
     assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["format_version"] == 1
 
 
+@pytest.fixture(scope="module")
+def crossed(config: Config) -> Config:
+    """Two parts of the folds, and a set that leaves the one method out; a few steps a run."""
+    parts = CrossValidationConfig(
+        folds=((0,), (1,)),
+        short_steps=2,
+        media_per_group=1,
+        leave_out=(LeaveOut(name="tint", folds=(0,), methods=("tint",)),),
+    )
+    fit = config.fit.model_copy(update={"steps": 12})
+    update = {"cross_validation": parts, "fit": fit, "validation_folds": ()}
+    return config.model_copy(update=update)
+
+
+def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
+    manifest: Path, crops: Path, crossed: Config, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cv"
+    scores = run_splits(crops, folder, fold_splits(crossed, short=False))
+    assert scores["media"].nunique() == 12
+    assert (scores.groupby("media")["split"].nunique() == 1).all()
+    for split, part in scores.groupby("split"):
+        assert set(part["fold"]) == {int(str(split).removeprefix("fold-"))}
+    before = (folder / "fold-0" / BEST).stat().st_mtime_ns
+    again = run_splits(crops, folder, fold_splits(crossed, short=False))
+    assert (folder / "fold-0" / BEST).stat().st_mtime_ns == before
+    assert again.equals(scores)
+    assert "| tint* | 6 (6) |" in summarise(folder, crossed)
+    fit(crops, tmp_path / "all", crossed)
+    bundle = export(
+        manifest, crops, tmp_path / "all", tmp_path / "bundle", crossed, "0" * 64,
+        cross_validation=folder, frames=4,
+    )  # fmt: skip
+    assert bundle.spec.calibration.item.groups == 12
+    predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
+    items = predictions[predictions["level"] == "item"]
+    assert len(items) == 12
+    # Judged anew under the fitted calibration, not under the neutral one they were scored with.
+    limit = bundle.spec.calibration.item.limit
+    assert (items["log_likelihood_ratio"].abs() <= limit + 1e-9).all()
+    flagged = items["log_likelihood_ratio"] >= bundle.spec.thresholds.item.likely_manipulated
+    assert (items["verdict"][flagged] == "likely_manipulated").all()
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "Every figure is out of fold: 2 runs" in card
+    assert "Methods and sources never seen" in card
+
+
+def test_a_cross_validation_that_is_not_complete_is_named(
+    manifest: Path, crops: Path, crossed: Config, fitted: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="no run of this cross-validation is complete"):
+        summarise(tmp_path, crossed)
+    with pytest.raises(TrainingError, match="fold-0 is missing"):
+        export(
+            manifest, crops, fitted, tmp_path / "bundle", crossed, "0" * 64,
+            cross_validation=tmp_path, frames=4,
+        )  # fmt: skip
+    with pytest.raises(TrainingError, match="nothing is held out"):
+        export(manifest, crops, fitted, tmp_path / "bundle", crossed, "0" * 64, frames=4)
+
+
+def test_recipes_are_compared_from_the_command_line(
+    crops: Path, crossed: Config, tmp_path: Path
+) -> None:
+    text = SMOKE.read_text().replace("steps = 40", "steps = 2").replace("warmup_steps = 4", "")
+    text += (
+        '[cross_validation]\nshort_steps = 2\nfamilies = { swap = ["tint"] }\n'
+        '[[cross_validation.leave_out]]\nname = "people"\nfolds = [0]\n'
+    )
+    (tmp_path / "c.toml").write_text(text)
+    (tmp_path / "r.toml").write_text(
+        '[[recipe]]\nname = "plain"\nabout = "as it is"\n'
+        '[[recipe]]\nname = "slow"\nabout = "slow"\nchanges.fit = { learning_rate = 1e-6 }\n'
+    )
+    command = ["recipes", "--config", tmp_path / "c.toml", "--recipes", tmp_path / "r.toml"]
+    command += ["--crops", crops, "--out", tmp_path / "out"]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, done.output
+    assert "| as it is | " in done.output
+    assert "| slow | " in done.output
+    wrong = CliRunner().invoke(app, [*map(str, command), "--only", "nothing"])
+    assert isinstance(wrong.exception, ConfigError)
+
+
 def test_one_command_makes_a_bundle(manifest: Path, tmp_path: Path) -> None:
     command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
     done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
@@ -356,14 +454,3 @@ def test_imagenet_weights_of_the_package_fill_the_backbone() -> None:
     changed = [k for k in body if not torch.equal(plain[k], loaded[k])]
     assert len(changed) > 0.9 * len([k for k in body if not k.endswith("num_batches_tracked")])
     assert loaded["bn1.running_var"].std() > 0
-
-
-def test_weights_and_names_that_cannot_be_had_say_so() -> None:
-    with pytest.raises(ConfigError, match="no model 'no_such_net'"):
-        create_backbone(BackboneConfig(name="no_such_net"))
-    with pytest.raises(ConfigError, match="knows tf_efficientnet_lite0"):
-        create_backbone(BackboneConfig(name="resnet18", weights="package"))
-    vit = create_backbone(BackboneConfig(name="vit_tiny_patch16_224", weights="none"))
-    spec = load_config(SMOKE)[0].bundle.input
-    with pytest.raises(ConfigError, match="average pool and a linear head"):
-        ExportGraph(vit, spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from deepfake_eval.metrics import rate
+from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.calibration import (
     LN10,
@@ -29,11 +31,13 @@ _MARGIN = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Held-out values of one level: ``raw`` before calibration, truth 1 = manipulated, groups."""
+    """Held-out values of one level, each array (N,): ``raw`` before calibration, truth 1 =
+    manipulated, the group and the source (data set) of each."""
 
     raw: NDArray[np.float64]
     truth: NDArray[np.int64]
     group: NDArray[np.object_]
+    source: NDArray[np.object_]
 
 
 def _level(frame: pd.DataFrame, column: str) -> Level:
@@ -41,6 +45,7 @@ def _level(frame: pd.DataFrame, column: str) -> Level:
         frame[column].to_numpy(np.float64),
         (frame["label"] == "fake").to_numpy().astype(np.int64),
         frame["group"].astype(str).to_numpy(object),
+        frame["dataset"].astype(str).to_numpy(object),
     )
 
 
@@ -82,13 +87,17 @@ def fit_thresholds(
     """Place the two thresholds on calibrated, clipped values, and measure them there.
 
     ``likely_manipulated`` is the lowest value at which at most ``max_fpr`` of the held-out real
-    values are called manipulated; ``no_manipulation_found`` the highest below which at most
-    ``max_miss`` of the manipulated ones lie, and never above the first.
+    values are called manipulated, of all together and of every source that can show it (see
+    ``_binding``); ``no_manipulation_found`` the highest below which at most ``max_miss`` of the
+    manipulated ones lie, and never above the first.
     """
     values = np.array([log_likelihood_ratio(float(r), calibration) for r in level.raw])
     real, fake = values[level.truth == 0], values[level.truth == 1]
-    allowed = math.floor(max_fpr * len(real))
-    upper = float(np.sort(real)[::-1][allowed]) + _MARGIN
+    upper = max(
+        float(np.sort(part)[::-1][math.floor(max_fpr * len(part))])
+        for part in (real, *_binding(real, level, max_fpr))
+    )
+    upper += _MARGIN
     # Evidence under 10 to 3 is no ground for a request, whatever the false positives were.
     upper = max(upper, math.log10(10.0 / 3.0))
     lower = float(np.sort(fake)[math.floor(max_miss * len(fake))])
@@ -104,6 +113,23 @@ def fit_thresholds(
         true_positive_rate=round(found.value, 4),
         miss_rate=round(missed.value, 4),
     )
+
+
+def _binding(
+    real: NDArray[np.float64], level: Level, max_fpr: float
+) -> Iterator[NDArray[np.float64]]:
+    """The real values of each source that can show a rate of ``max_fpr``.
+
+    A source has to hold ``max_fpr`` by itself where it has enough values that one false positive is
+    not already more, or enough groups for its rate to be known: a detector that is right on average
+    and wrong on one kind of camera, filter or people is of no use to them. Smaller sources count in
+    the whole alone; one odd clip of theirs would set the threshold for everybody.
+    """
+    group, source = level.group[level.truth == 0], level.source[level.truth == 0]
+    for name in np.unique(source):
+        mine = source == name
+        if max_fpr * mine.sum() >= 1.0 or len(np.unique(group[mine])) >= MIN_GROUPS:
+            yield real[mine]
 
 
 def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:

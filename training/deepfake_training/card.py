@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from deepfake_training.config import Config
+from deepfake_training.crossvalidate import METHODS
 
 _SOURCES = """\
 | source | terms |
@@ -23,9 +23,18 @@ _SOURCES = """\
 
 
 def model_card(
-    config: Config, fields: dict[str, Any], reliability: dict[str, Any], items: pd.DataFrame
+    config: Config,
+    fields: dict[str, Any],
+    reliability: dict[str, Any],
+    metrics: dict[str, Any],
+    *,
+    cross_validation: Path | None = None,
 ) -> str:
-    """Write the card of a bundle with the manifest ``fields``, its table and held-out items."""
+    """Write the card of a bundle with the manifest ``fields``.
+
+    ``metrics`` is what ``deepfake_eval.summary.summarise`` says of the held-out media, and
+    ``cross_validation`` the folder of the runs that they were scored by, if there were several.
+    """
     training = fields["training"]
     lines = [
         f"# Model card: {fields['name']} {fields['version']}",
@@ -47,8 +56,7 @@ def model_card(
         "",
         "## Fitted on",
         "",
-        f"Folds other than {', '.join(map(str, config.validation_folds))} of a grouped partition; "
-        "no person, film or identity pair is on both sides.",
+        _partition(config, crossed=cross_validation is not None),
         "",
         _SOURCES,
         "| source (label) | crops | media | groups | held out: media | groups |",
@@ -75,13 +83,34 @@ def model_card(
         )
     lines += [
         "",
-        "The thresholds were placed on the same held-out fold on which they are measured here, so "
-        "these figures are on the hopeful side, and the checkpoint was chosen on it too.",
+        "The thresholds were placed on the same held-out material on which they are measured here, "
+        "so the first column is what was asked for; the bound in brackets is what to rely on.",
+        "",
+        "## Pictures and videos, by manipulation method",
+        "",
+        "Through the serving path, with the thresholds above. AUC is against the untouched media "
+        "of the same source where there are any, else against all real media.",
+        "",
+        *_item_table(metrics),
+        "",
+        "## Real pictures and videos, by source",
+        "",
+        *_real_table(metrics),
     ]
+    if cross_validation and (table := cross_validation / METHODS).exists():
+        lines += [
+            "",
+            "## Methods and sources never seen",
+            "",
+            "AUC by medium of runs that learnt nothing of the method, nor of its whole source, "
+            "beside runs that learnt from other people's fakes of the method. The short schedule "
+            f"({config.cross_validation.short_steps} steps) served for the left-out column.",
+            "",
+            table.read_text(encoding="utf-8").rstrip(),
+        ]
     for level, title in (("level_track", "Videos, by track"), ("level_face", "Single faces")):
         lines += ["", f"## {title}, by source", "", *_source_table(reliability[level])]
     lines += ["", "## Single faces, by face width", "", *_width_table(reliability["level_face"])]
-    lines += ["", "## Held-out items, by verdict", "", *_verdicts(items)]
     lines += [
         "",
         "## Limits",
@@ -140,14 +169,57 @@ def _width_table(level: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _verdicts(items: pd.DataFrame) -> list[str]:
-    unjudged = items[items["score"].isna()]
-    return [
-        f"{len(items)} media were scored through the serving path; {len(unjudged)} could not be "
-        "judged: "
-        + (
-            ", ".join(f"{n} {code}" for code, n in unjudged["reason"].value_counts().items())
-            or "none"
+def _partition(config: Config, *, crossed: bool) -> str:
+    if not crossed:
+        folds = ", ".join(map(str, config.validation_folds))
+        return (
+            f"Folds other than {folds} of a grouped partition; no person, film or identity pair is "
+            "on both sides. The checkpoint was chosen on the held-out folds, on which it is "
+            "measured too, so the figures are on the hopeful side."
         )
-        + "."
+    parts = len(config.cross_validation.folds)
+    return (
+        f"Everything below. Every figure is out of fold: {parts} runs of the same recipe each held "
+        "out a part of the people, films and identity pairs, and each medium was scored by the run "
+        "that saw none of its group, at its last step. The weights in this bundle are those of a "
+        "further run on all of it, which itself was measured on nothing."
+    )
+
+
+def _item_table(metrics: dict[str, Any]) -> list[str]:
+    found = {
+        (e["dataset"], e["name"]): e["true_positive_rate"]
+        for e in metrics["operating_point"]
+        if e["label"] == "fake" and e["scope"] != "all"
+    }
+    rows = [
+        "| source | method | n | groups | AUC | called manipulated |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
+    for e in metrics["levels"]["item"]:
+        if e["scope"] != "method":
+            continue
+        rate = found[e["dataset"], e["name"]]
+        rows.append(
+            f"| {e['dataset']} | {e['name']} | {rate['samples']} | {rate['groups']} "
+            f"| {_estimate({**e['auc'], 'indicative': e['indicative']})} | {_estimate(rate)} |"
+        )
+    return rows
+
+
+def _real_table(metrics: dict[str, Any]) -> list[str]:
+    rows = [
+        "| source | scored | groups | called manipulated | cleared | decided |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    covered = {(e["scope"], e["label"], e["name"]): e for e in metrics["coverage"]}
+    for e in metrics["operating_point"]:
+        if e["label"] != "real":
+            continue
+        rate = e["false_positive_rate"]
+        decided = covered[e["scope"], e["label"], e["name"]]["decided_rate"]
+        rows.append(
+            f"| {e.get('dataset', 'all')} | {rate['samples']} | {rate['groups']} "
+            f"| {_estimate(rate)} | {_estimate(e['cleared_rate'])} | {_estimate(decided)} |"
+        )
+    return rows

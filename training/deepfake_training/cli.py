@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
+
+if TYPE_CHECKING:
+    from deepfake_training.fit import StepReport
+    from deepfake_training.splits import Split
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 _console = Console(stderr=True)
@@ -77,21 +89,82 @@ def prepare(
 @app.command()
 def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     """Train on prepared crops; goes on from the checkpoint in --checkpoints where there is one."""
-    from deepfake_training.fit import StepReport
     from deepfake_training.fit import fit as run_fit
 
     settings, _ = load_config(config)
     with _bar() as bar:
         task = bar.add_task("fitting", total=settings.fit.steps)
+        best = run_fit(crops, run, settings, progress=lambda r: _show(bar, task, r))
+    mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
+    typer.echo(f"kept: step {best.get('step', 0):.0f}{mean}")
 
-        def show(report: StepReport) -> None:
-            bar.update(task, completed=report.step, description=f"loss {report.loss:.3f}")
-            if report.validation:
-                figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(report.validation.items()))
-                bar.console.print(f"step {report.step}: {figures}", highlight=False)
 
-        best = run_fit(crops, run, settings, progress=show)
-    typer.echo(f"best: step {best.get('step', 0):.0f}, mean AUC {best['auc_mean']:.4f}")
+def _show(bar: Progress, task: TaskID, report: StepReport) -> None:
+    bar.update(task, completed=report.step, total=report.steps)
+    bar.update(task, description=f"loss {report.loss:.3f}")
+    if report.validation:
+        figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(report.validation.items()))
+        bar.console.print(f"step {report.step}: {figures}", highlight=False)
+
+
+def _split_bars(bar: Progress) -> Callable[[Split, StepReport], None]:
+    """A bar a run, made when the run reports for the first time."""
+    tasks: dict[int, TaskID] = {}
+
+    def show(split: Split, report: StepReport) -> None:
+        if id(split) not in tasks:
+            tasks[id(split)] = bar.add_task("fitting", total=report.steps)
+            bar.console.print(f"{split.name}", highlight=False)
+        _show(bar, tasks[id(split)], report)
+
+    return show
+
+
+@app.command()
+def crossvalidate(
+    config: ConfigOption,
+    crops: CropsOption,
+    out: OutOption,
+    short: Annotated[bool, typer.Option("--short", help="The short schedule.")] = False,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="Leave out methods and sources, not folds alone.")
+    ] = False,
+) -> None:
+    """Fit a run a fold, or a leave-out set, into --out; goes on where it stopped."""
+    from deepfake_training.crossvalidate import run_splits, summarise
+    from deepfake_training.splits import fold_splits, leave_out_splits
+
+    settings, _ = load_config(config)
+    splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
+    with _bar() as bar:
+        run_splits(crops, out, splits, progress=_split_bars(bar))
+    typer.echo(summarise(out, settings))
+
+
+@app.command()
+def recipes(
+    config: ConfigOption,
+    crops: CropsOption,
+    out: OutOption,
+    recipe_file: Annotated[Path, typer.Option("--recipes", help="TOML file of recipes.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Leave-out set; may be given again. All, if none is.")
+    ] = None,
+) -> None:
+    """Compare recipes on the short schedule, with methods left out; goes on where it stopped."""
+    from deepfake_training.recipes import compare, comparison_table, load_recipes
+
+    settings, _ = load_config(config)
+    with _bar() as bar:
+        measured = compare(
+            crops,
+            out,
+            settings,
+            load_recipes(recipe_file),
+            sets=only or (),
+            progress=_split_bars(bar),
+        )
+    typer.echo(comparison_table(measured, settings))
 
 
 @app.command()
@@ -101,8 +174,12 @@ def export(
     crops: CropsOption,
     run: RunOption,
     out: OutOption,
+    cross_validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the fold runs that calibration and figures come from."),
+    ] = None,
 ) -> None:
-    """Export, calibrate and measure the best checkpoint of --checkpoints as the bundle --out."""
+    """Export, calibrate and measure the checkpoint of --checkpoints as the bundle --out."""
     from deepfake_training.export import export as run_export
 
     settings, digest = load_config(config)
@@ -115,9 +192,36 @@ def export(
             out,
             settings,
             digest,
+            cross_validation=cross_validation,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{bundle.name} {bundle.version} {bundle.sha256}")
+
+
+@app.command()
+def quantise(
+    bundle: Annotated[Path, typer.Option(help="Folder of the bundle to quantise.")],
+    crops: CropsOption,
+    out: OutOption,
+    cross_validation: Annotated[
+        Path | None, typer.Option(help="Folder of the fold runs to measure the loss on.")
+    ] = None,
+) -> None:
+    """Write a bundle with an int8 classifier, unless its ranks differ from the original's."""
+    from deepfake_training.quantise import quantise as run_quantise
+
+    made = run_quantise(
+        bundle,
+        crops,
+        out,
+        cross_validation=cross_validation,
+        progress=lambda what: _console.print(what, highlight=False),
+    )
+    figures = made.spec.training["quantised"]
+    for name in ("auc_all", "auc_mean"):
+        typer.echo(f"{name}: {figures[name]['fp32']:.4f} fp32, {figures[name]['int8']:.4f} int8")
+    typer.echo(f"a batch takes 1/{figures['speed_ratio']:.2f} of the floating-point time")
+    typer.echo(f"{made.name} {made.version} {made.sha256}")
 
 
 @app.command(name="run")
@@ -128,12 +232,21 @@ def run_all(
     work: Annotated[Path, typer.Option(help="Folder for crops and checkpoints.")] = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="Processes that cut faces.")] = 2,
 ) -> None:
-    """Prepare, fit and export in one go."""
-    graphs = work / "detector"
+    """Prepare, cross-validate, fit and export in one go.
+
+    With validation_folds in the config there is no cross-validation: those folds are measured.
+    """
+    graphs, crops = work / "detector", work / "crops"
     detector(graphs)
-    prepare(config, manifest, work / "crops", graphs, workers)
-    fit(config, work / "crops", work / "fit")
-    export(config, manifest, work / "crops", work / "fit", out)
+    prepare(config, manifest, crops, graphs, workers)
+    crossed = None
+    if not load_config(config)[0].validation_folds:
+        crossed = work / "cross-validation"
+        crossvalidate(config, crops, crossed)
+        if load_config(config)[0].cross_validation.leave_out:
+            crossvalidate(config, crops, crossed, leave_out=True)
+    fit(config, crops, work / "fit")
+    export(config, manifest, crops, work / "fit", out, crossed)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -19,28 +19,51 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from deepfake_eval.predictions import predict
-from deepfake_eval.reliability import reliability_table
+from deepfake_eval.datasets import Row, Rows
+from deepfake_eval.files import write_text
+from deepfake_eval.plots import write_plots
+from deepfake_eval.predictions import LABELS, face_records, item_record, tables, verdicts
+from deepfake_eval.reliability import condition_table, conditions, reliability_table
+from deepfake_eval.report import write_report
+from deepfake_eval.run import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
+from deepfake_eval.summary import summarise
 from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
+from deepfake_models.judging import judge_again
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import OnnxSession
-from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
+from deepfake_models.spec import (
+    Calibration,
+    ConditionsSpec,
+    LevelCalibrations,
+    LevelThresholds,
+    Thresholds,
+)
+from deepfake_models.verdict import Verdict
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
 from deepfake_training.config import Config
-from deepfake_training.data import CropStore, ValidationDataset
+from deepfake_training.crossvalidate import fold_weights
+from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
 from deepfake_training.fit import BEST, read_checkpoint
+from deepfake_training.fit import METRICS as CHECKPOINT_METRICS
 from deepfake_training.prepare import read_manifest
+from deepfake_training.splits import held_out, measured_on, trained_on
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
 """Largest absolute difference of logits, torch against onnxruntime, on real crops."""
 PARITY_CROPS = 64
+CLASSIFIER = "classifier.onnx"
+HELD_OUT_REPORT = "held_out"
+"""Folder beside the checkpoint with the evaluation that the card's figures come from."""
+
+_Measured = tuple[Config, dict[str, Any]]
+_Judged = tuple[dict[str, Any], Verdict]
 
 
 def export_graph(model: ExportGraph, size: int, path: Path) -> None:
@@ -87,75 +110,161 @@ def export(
     config: Config,
     config_sha256: str,
     *,
+    cross_validation: Path | None = None,
     frames: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bundle:
-    """Export the best checkpoint of ``run`` as the bundle directory ``out``.
+    """Export the checkpoint kept in ``run`` as the bundle directory ``out``.
 
     1. The backbone and the face detector become ONNX; logits are compared with torch's.
-    2. Every held-out medium is scored through the serving path, under a neutral calibration.
+    2. Held-out media are scored through the serving path, under a neutral calibration: every fold
+       by the run in ``cross_validation`` that did not see it; without that folder, the run's own
+       held-out folds.
     3. Calibrations and thresholds are fitted, the error rates measured, the model card written.
     4. The bundle is sealed beside ``out`` and moved into its place.
+
+    Raises:
+        TrainingError: when neither gives held-out media, a file is not ours, or parity is missed.
     """
-    backbone = create_backbone(config.backbone, initial=False)
-    backbone.load_state_dict(read_checkpoint(run / BEST)["ema"])
-    graph = ExportGraph(backbone.eval(), config.bundle.input).eval()
     store = CropStore(crops)
+    weights = read_checkpoint(run / BEST)["ema"]
+    measured: Iterable[_Measured] = ((config, weights),)
+    if cross_validation:
+        measured = fold_weights(cross_validation, config)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
-        directory.mkdir()
-        export_graph(graph, config.bundle.input.height, directory / "classifier.onnx")
-        export_detector(directory)
-        held_out = ValidationDataset(store, config)
-        picks = np.linspace(0, len(held_out) - 1, min(PARITY_CROPS, len(held_out))).astype(int)
-        samples = np.stack([held_out[int(i)][0].numpy() for i in picks])
-        worst = parity(graph, directory / "classifier.onnx", samples)
-        rows = read_manifest(manifest)
-        chosen = rows[rows["fold"].isin(config.validation_folds)]
+        worst = _export_graphs(directory, weights, config, store)
         training = _provenance(config, config_sha256, store, run, worst)
         neutral = _seal_neutral(directory, config, training)
-        scorer = Scorer.open(directory, device="cpu")
-        faces, items = predict(
-            scorer,
-            manifest.parent,
-            cast("list[dict[str, Any]]", chosen.to_dict("records")),
-            frames=frames,
-            progress=progress,
-        )
+        judged = _score_held_out(directory, measured, manifest, frames, progress)
+        faces, _ = tables(judged, neutral.spec)
         fitted = fit_levels(
             faces,
             neutral.spec,
             max_fpr=config.bundle.max_false_positive_rate,
             max_miss=config.bundle.max_miss_rate,
         )
-        reliability = _reliability(fitted)
-        _write_json(directory / "reliability.json", reliability)
+        table, measured_in = _reliability(fitted)
+        _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
-        card = model_card(config, fields, reliability, items)
+        fields["conditions"] = measured_in.model_dump()
+        bundle = seal(directory, fields)
+        measures = _measure(judged, bundle, run / HELD_OUT_REPORT, frames)
+        card = model_card(config, fields, table, measures, cross_validation=cross_validation)
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
-        faces.to_parquet(run / "held_out_faces.parquet")
-        items.to_parquet(run / "held_out_items.parquet")
         if out.exists():
             shutil.rmtree(out)
         directory.replace(out)
     return load_bundle(out)
 
 
-def _reliability(fitted: Fitted) -> dict[str, Any]:
+def _export_graphs(
+    directory: Path, weights: dict[str, Any], config: Config, store: CropStore
+) -> float:
+    """Write all graphs of a bundle into ``directory``; return the largest difference of logits."""
+    directory.mkdir()
+    graph = write_classifier(directory, weights, config)
+    export_detector(directory)
+    rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
+    samples = np.stack([store.centred(int(r), config) for r in np.unique(rows)])
+    return parity(graph, directory / CLASSIFIER, samples)
+
+
+def write_classifier(directory: Path, weights: dict[str, Any], config: Config) -> ExportGraph:
+    """Write ``classifier.onnx`` of averaged ``weights`` into ``directory``."""
+    backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
+    backbone.load_state_dict(weights)
+    graph = ExportGraph(backbone.eval(), config.bundle.input).eval()
+    export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
+    return graph
+
+
+def _score_held_out(
+    directory: Path,
+    measured: Iterable[_Measured],
+    manifest: Path,
+    frames: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[_Judged]:
+    """Score each run's held-out media with its own weights in the otherwise sealed ``directory``.
+
+    ``directory`` is as before afterwards.
+    """
+    rows = read_manifest(manifest)
+    parts = [(c, w, measured_on(rows, c)) for c, w in measured]
+    total = sum(len(part) for _, _, part in parts)
+    if not total:
+        raise TrainingError(
+            "nothing is held out: give --cross-validation, or name validation_folds in the config"
+        )
+    judged: list[_Judged] = []
+    for config, weights, part in parts:
+        with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
+            shutil.copytree(directory, copy, dirs_exist_ok=True)
+            write_classifier(Path(copy), weights, config)
+            seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
+            done = len(judged)
+
+            def report(now: int, _: int, done: int = done) -> None:
+                if progress:
+                    progress(done + now, total)
+
+            judged += verdicts(
+                Scorer.open(Path(copy), device="cpu"),
+                manifest.parent,
+                cast("list[dict[str, Any]]", part.to_dict("records")),
+                frames=frames,
+                progress=report,
+            )
+    return judged
+
+
+def _measure(judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int) -> dict[str, Any]:
+    """Judge the held-out media anew under the fitted calibration, and report as an evaluation.
+
+    Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    labelled = []
+    for row, verdict in judged:
+        again = judge_again(verdict, bundle.spec)
+        record = {
+            "faces": face_records(again, bundle.spec),
+            "item": item_record(again, bundle.spec),
+        }
+        labels = {c: row[c] for c in LABELS}
+        labelled.append((Row(**labels, split="held out"), record))
+    predictions = assemble(labelled, bundle.spec.prior)
+    predictions.to_parquet(out / PREDICTIONS)
+    rows = tuple(r for r, _ in labelled)
+    source = Source("manifest", {}, Rows(Path(), rows))
+    settings = {"frames": frames, "split": "held out", "draws": 1000, "datasets": [stated(source)]}
+    metrics = summarise(predictions, bundle, settings=settings)
+    write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
+    return metrics
+
+
+def _reliability(fitted: Fitted) -> tuple[dict[str, Any], ConditionsSpec]:
+    """The content of ``reliability.json``, and where the bundle may decide."""
     calibration, thresholds = fitted.calibration, fitted.thresholds
 
     def valued(frame: pd.DataFrame, column: str, level: Calibration) -> pd.DataFrame:
         ratios = [log_likelihood_ratio(float(v), level) for v in frame[column]]
         return frame.assign(log_likelihood_ratio=ratios)
 
-    return reliability_table(
-        valued(fitted.faces, "logit", calibration.face),
+    faces = valued(fitted.faces, "logit", calibration.face)
+    threshold = thresholds.face.likely_manipulated
+    table = reliability_table(
+        faces,
         valued(fitted.tracks, "raw", calibration.track),
-        face_threshold=thresholds.face.likely_manipulated,
+        face_threshold=threshold,
         track_threshold=thresholds.track.likely_manipulated,
     )
+    table["by_condition"] = condition_table(faces, threshold)
+    return table, conditions(faces, threshold)
 
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
@@ -205,14 +314,13 @@ def _provenance(
     config: Config, config_sha256: str, store: CropStore, run: Path, worst: float
 ) -> dict[str, Any]:
     index = store.index
-    train = index[~index["fold"].isin(config.validation_folds)]
-    held = index[index["fold"].isin(config.validation_folds)]
+    train, held = index[trained_on(index, config)], index[held_out(index, config)]
     return {
         "config": config.model_dump(mode="json"),
         "config_sha256": config_sha256,
         "train": _counts(train),
         "held_out": _counts(held),
-        "metrics": json.loads((run / "metrics.json").read_text()),
+        "metrics": json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8")),
         "parity_max_abs_difference": round(worst, 8),
         "versions": {
             "python": platform.python_version(),

@@ -26,7 +26,12 @@ def gaussians(n: int = 4000, distance: float = 2.0, seed: int = 0) -> Level:
     rng = np.random.default_rng(seed)
     raw = np.r_[rng.normal(0, 1, n), rng.normal(distance, 1, n)]
     truth = np.r_[np.zeros(n, np.int64), np.ones(n, np.int64)]
-    return Level(raw, truth, np.array([f"g{i}" for i in range(2 * n)], object))
+    return level_of(raw, truth, np.array([f"g{i}" for i in range(2 * n)], object))
+
+
+def level_of(raw: np.ndarray, truth: np.ndarray, group: np.ndarray) -> Level:
+    """Values of one source."""
+    return Level(raw, truth, group, np.full(len(raw), "source", object))
 
 
 def test_known_likelihood_ratios_are_found_again() -> None:
@@ -39,7 +44,9 @@ def test_known_likelihood_ratios_are_found_again() -> None:
 def test_class_imbalance_does_not_move_the_ratio() -> None:
     level = gaussians()
     keep = (level.truth == 0) | (np.arange(len(level.raw)) % 10 == 0)
-    fitted = fit_calibration(Level(level.raw[keep], level.truth[keep], level.group[keep]), "face")
+    fitted = fit_calibration(
+        level_of(level.raw[keep], level.truth[keep], level.group[keep]), "face"
+    )
     assert fitted.slope == pytest.approx(2.0, rel=0.1)
     assert fitted.intercept == pytest.approx(-2.0, rel=0.15)
 
@@ -49,13 +56,15 @@ def test_the_limit_follows_the_smaller_class_in_groups() -> None:
     few = np.where(
         level.truth == 1, "g" + (np.arange(200) % 9).astype(str).astype(object), level.group
     )
-    assert fit_calibration(Level(level.raw, level.truth, few), "face").limit == pytest.approx(1.0)
+    assert fit_calibration(level_of(level.raw, level.truth, few), "face").limit == pytest.approx(
+        1.0
+    )
 
 
 def test_a_detector_that_ranks_backwards_is_refused() -> None:
     level = gaussians()
     with pytest.raises(TrainingError, match="do not mean manipulated"):
-        fit_calibration(Level(-level.raw, level.truth, level.group), "face")
+        fit_calibration(level_of(-level.raw, level.truth, level.group), "face")
 
 
 @pytest.mark.parametrize(("keep", "named"), [(0, "fake"), (1, "real")])
@@ -63,7 +72,7 @@ def test_a_missing_class_is_named(keep: int, named: str) -> None:
     level = gaussians(50)
     mine = level.truth == keep
     with pytest.raises(TrainingError, match=f"no held-out {named}"):
-        fit_calibration(Level(level.raw[mine], level.truth[mine], level.group[mine]), "track")
+        fit_calibration(level_of(level.raw[mine], level.truth[mine], level.group[mine]), "track")
 
 
 def test_thresholds_keep_the_false_positive_rate() -> None:
@@ -78,6 +87,26 @@ def test_thresholds_keep_the_false_positive_rate() -> None:
     fresh = gaussians(distance=3.0, seed=1)
     ratios = np.array([log_likelihood_ratio(r, calibration) for r in fresh.raw[fresh.truth == 0]])
     assert (ratios >= found.likely_manipulated).mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "binds"),
+    [(100, 2, True), (20, 10, True), (20, 9, False)],
+    ids=["many values", "many groups", "too few of both"],
+)
+def test_each_source_that_can_show_the_rate_keeps_it(values: int, groups: int, binds: bool) -> None:
+    level = gaussians(distance=3.0)
+    odd = np.full(values, 3.0) + np.arange(values) / 1000
+    mixed = Level(
+        np.r_[level.raw, odd],
+        np.r_[level.truth, np.zeros(values, np.int64)],
+        np.r_[level.group, np.array([f"odd{i % groups}" for i in range(values)], object)],
+        np.r_[level.source, np.full(values, "odd", object)],
+    )
+    calibration = fit_calibration(level, "face")
+    found = fit_thresholds(mixed, calibration, max_fpr=0.02, max_miss=0.1)
+    ratios = np.array([log_likelihood_ratio(r, calibration) for r in odd])
+    assert ((ratios >= found.likely_manipulated).mean() <= 0.02) == binds
 
 
 def test_weak_evidence_is_never_called_likely() -> None:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import timm
 
 from deepfake_training.config import load_config
 from deepfake_training.errors import ConfigError
@@ -28,6 +29,10 @@ def test_shipped_configs_are_valid(path: Path) -> None:
         (MINIMAL + "[fit]\nsteps = 0\n", "fit.steps"),
         (MINIMAL + '[backbone]\nweights = "internet"\n', "backbone.weights"),
         ("[fit]\nsteps = 5\n", "bundle"),
+        (
+            MINIMAL + "[mix]\nreal_fakes = 0\nself_blended = 0\nswapped = 0\nregenerated = 0\n",
+            "mix: .*nothing to learn from",
+        ),
         ("steps = = 5", "not valid TOML"),
     ],
 )
@@ -41,3 +46,20 @@ def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:
 def test_an_absent_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         load_config(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_configs_name_backbones_that_timm_can_make(path: Path) -> None:
+    config, _ = load_config(path)
+    backbone, spec = config.backbone, config.bundle.input
+    assert timm.is_model(backbone.name)
+    if backbone.weights == "timm":
+        known = timm.get_pretrained_cfg(backbone.name)
+        assert known.hf_hub_id, "timm has weights of it"
+        assert known.mean == pytest.approx(spec.mean)
+        assert known.std == pytest.approx(spec.std)
+        if known.fixed_input_size:
+            assert known.input_size == (3, spec.height, spec.width)
+    # What is stored must hold the network's view in at least its own resolution.
+    view = config.prepare.store_size * config.bundle.crop.scale / config.prepare.store_scale
+    assert path.stem == "smoke" or view >= spec.height

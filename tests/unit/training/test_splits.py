@@ -1,0 +1,91 @@
+"""Who is trained on and who is measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
+from deepfake_training.errors import ConfigError
+from deepfake_training.splits import (
+    fold_splits,
+    held_out,
+    is_still,
+    leave_out_splits,
+    measured_on,
+    trained_on,
+)
+
+INDEX = pd.DataFrame(
+    [
+        (0, "original", "ffpp", "a"),
+        (1, "original", "ffpp", "b"),
+        (1, "Face2Face", "ffpp", "b"),
+        (0, "Face2Face", "ffpp", "a"),
+        (1, "Deepfakes", "ffpp", "b"),
+        (1, "talker", "pairs/talker", "c"),
+        (2, "original", "pairs/talker", "d"),
+    ],
+    columns=["fold", "method", "dataset", "group"],
+)
+
+
+def config(**cross_validation: object) -> Config:
+    return Config(
+        bundle=BundleConfig(name="n", version="1", terms="t"),
+        cross_validation=CrossValidationConfig(**cross_validation),  # type: ignore[arg-type]
+    )
+
+
+def test_every_fold_is_held_out_once_and_never_trained_on() -> None:
+    splits = fold_splits(config(folds=((0,), (1, 2))), short=False)
+    assert [s.name for s in splits] == ["fold-0", "fold-1-2"]
+    measured = sum(held_out(INDEX, s.config).astype(int) for s in splits)
+    assert (measured == 1).all()
+    for split in splits:
+        assert not (trained_on(INDEX, split.config) & held_out(INDEX, split.config)).any()
+
+
+def test_a_left_out_method_is_not_trained_on_and_measured_on_unseen_people_alone() -> None:
+    chosen = LeaveOut(name="a", folds=(0,), methods=("Face2Face",), datasets=("pairs/talker",))
+    (split,) = leave_out_splits(config(leave_out=(chosen,)))
+    trained, held = trained_on(INDEX, split.config), held_out(INDEX, split.config)
+    # Row 2 is a fake of the method whose person is trained on: it is in neither part.
+    assert list(trained[trained].index) == [1, 4]
+    assert list(held[held].index) == [0, 3, 5, 6]
+
+
+def test_a_short_schedule_has_its_steps_and_validates_after_the_last() -> None:
+    chosen = config(short_steps=7, leave_out=(LeaveOut(name="a"),))
+    for split in (*fold_splits(chosen, short=True), *leave_out_splits(chosen)):
+        assert split.config.fit.steps == split.config.fit.validate_every == 7
+    full = fold_splits(chosen, short=False)[0].config.fit
+    assert full.steps == full.validate_every == chosen.fit.steps
+
+
+def test_sets_that_cannot_be_run_say_so() -> None:
+    with pytest.raises(ConfigError, match="names no set"):
+        leave_out_splits(config())
+    with pytest.raises(ConfigError, match="two sets have one name"):
+        leave_out_splits(config(leave_out=(LeaveOut(name="a"), LeaveOut(name="a"))))
+    with pytest.raises(ConfigError, match="a fold is in two parts"):
+        fold_splits(config(folds=((0, 1), (1,))), short=False)
+
+
+def test_stills_are_told_by_their_name() -> None:
+    assert is_still("a/b.JPG")
+    assert is_still("c.webp")
+    assert not is_still("d.mp4")
+    assert not is_still("folder/of-frames")
+
+
+def test_of_a_large_group_a_few_media_are_measured() -> None:
+    rows = pd.DataFrame(
+        [(0, "o", "film", "real", "g", f"{n:02d}.png") for n in range(30)]
+        + [(0, "o", "film", "real", "h", "h.png"), (1, "o", "film", "real", "i", "i.png")],
+        columns=["fold", "method", "dataset", "label", "group", "media"],
+    )
+    chosen = config(media_per_group=4).model_copy(update={"validation_folds": (0,)})
+    kept = measured_on(pd.concat([rows, rows]), chosen)
+    assert sorted(set(kept["media"])) == ["00.png", "10.png", "19.png", "29.png", "h.png"]
+    assert len(kept) == 10

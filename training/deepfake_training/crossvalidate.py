@@ -1,0 +1,78 @@
+"""Measure a recipe: a run a part of the folds, and a run a set of methods and sources left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfake_eval.files import write_text
+from deepfake_training.config import Config
+from deepfake_training.errors import TrainingError
+from deepfake_training.fit import BEST, HELD_OUT, StepReport, fit, read_checkpoint
+from deepfake_training.held_out import by_acquaintance, method_table
+from deepfake_training.splits import Split, fold_splits, leave_out_splits
+
+METHODS = "methods.md"
+
+Progress = Callable[[Split, StepReport], None]
+
+
+def run_splits(
+    crops: Path, out: Path, splits: Sequence[Split], *, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Fit each split into ``out/NAME`` and return all held-out crops with their ``split``.
+
+    A run that is complete is not repeated, and one that was stopped goes on.
+    """
+    for split in splits:
+
+        def report(step: StepReport, split: Split = split) -> None:
+            if progress:
+                progress(split, step)
+
+        fit(crops, out / split.name, split.config, progress=report)
+    return held_out_crops(out, splits)
+
+
+def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
+    """The held-out crops of those ``splits`` whose run in ``out`` is complete, with ``split``."""
+    parts = [
+        pd.read_parquet(path).assign(split=s.name)
+        for s in splits
+        if (path := out / s.name / HELD_OUT).exists()
+    ]
+    if not parts:
+        raise TrainingError(f"{out}: no run of this cross-validation is complete")
+    return pd.concat(parts, ignore_index=True)
+
+
+def summarise(out: Path, config: Config) -> str:
+    """A table of figures by method from every complete run in ``out``; written as ``methods.md``.
+
+    Raises:
+        TrainingError: when no run is complete.
+    """
+    splits = fold_splits(config, short=False)
+    if config.cross_validation.leave_out:
+        splits += leave_out_splits(config)
+    table = method_table(*by_acquaintance(held_out_crops(out, splits), config))
+    write_text(out / METHODS, table)
+    return table
+
+
+def fold_weights(out: Path, config: Config) -> Iterator[tuple[Config, dict[str, Any]]]:
+    """Of every part of the folds: the config of its run in ``out``, and its averaged weights.
+
+    Raises:
+        TrainingError: when a part was not run, or its file is not ours.
+    """
+    for split in fold_splits(config, short=False):
+        path = out / split.name / BEST
+        if not path.exists():
+            raise TrainingError(
+                f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
+            )
+        yield split.config, read_checkpoint(path)["ema"]
