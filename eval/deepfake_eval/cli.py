@@ -178,11 +178,16 @@ def reliability(
     ],
     out: Annotated[Path, typer.Option(help="File to write.")],
     bundle: BundleOption = None,
+    bundle_out: Annotated[
+        Path | None, typer.Option(help="Write a bundle that states these rates and goes by them.")
+    ] = None,
 ) -> None:
     """Measure TPR and FPR by face width, sharpness and blockiness, and write them as JSON."""
     from deepfake_eval.reliability import write_reliability
 
-    table = write_reliability(bundle or default_bundle_dir(), predictions, out)
+    table = write_reliability(
+        bundle or default_bundle_dir(), predictions, out, bundle_out=bundle_out
+    )
     bins = table["by_condition"]["bins"]
     typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions rest on enough groups")
     typer.echo(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 from deepfake_eval.errors import RunError
 from deepfake_eval.files import write_text
 from deepfake_eval.metrics import Estimate, auc, rate
-from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
+from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.levels import time_weighted_mean
 from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
@@ -122,17 +123,22 @@ def _by_source(values: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     return entries
 
 
-def write_reliability(bundle_dir: Path, predictions: Sequence[Path], out: Path) -> dict[str, Any]:
+def write_reliability(
+    bundle_dir: Path, predictions: Sequence[Path], out: Path, *, bundle_out: Path | None = None
+) -> dict[str, Any]:
     """Measure the bundle on what runs of it left in ``predictions``, and write ``out`` as JSON.
 
     The content is ``reliability_table``'s with ``by_condition``, which is returned as well. The
-    bundle is not touched: its files are sealed.
+    bundle is not touched: its files are sealed. ``bundle_out`` is a new one beside it, with this
+    table as its ``reliability.json`` and with its ``conditions``: where it may decide.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         RunError: a file was not written by ``deepfake-eval run`` with this bundle, two of them
-            hold the same medium, or no face was judged.
+            hold the same medium, no face was judged, or ``bundle_out`` is there already.
     """
+    if bundle_out and bundle_out.exists():
+        raise RunError(f"{bundle_out}: is there already; name a new folder")
     bundle = load_bundle(bundle_dir)
     spec = bundle.spec
     tables = [_read(path, bundle) for path in predictions]
@@ -158,8 +164,20 @@ def write_reliability(bundle_dir: Path, predictions: Sequence[Path], out: Path) 
         "by_condition": condition_table(faces, limits.face.likely_manipulated),
         "bundle": bundle.model_json(),
     }
-    write_text(out, json.dumps(table, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+    write_text(out, text)
+    if bundle_out:
+        measured = conditions(faces, limits.face.likely_manipulated)
+        _seal_copy(bundle, bundle_out, text, measured)
     return table
+
+
+def _seal_copy(bundle: Bundle, out: Path, reliability: str, measured: ConditionsSpec) -> None:
+    shutil.copytree(bundle.directory, out)
+    write_text(out / "reliability.json", reliability)
+    fields = bundle.spec.model_dump(exclude={"files", "format_version"})
+    fields["conditions"] = measured.model_dump()
+    seal(out, fields)
 
 
 def conditions(faces: pd.DataFrame, threshold: float) -> ConditionsSpec:

@@ -26,6 +26,7 @@ import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
 from deepfake_models.scorer import Scorer
 from deepfake_models.verdict import VerdictCode
+from deepfake_training import quantise as quantise_module
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.cli import app
 from deepfake_training.config import (
@@ -43,6 +44,7 @@ from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.export import HELD_OUT_REPORT, export
 from deepfake_training.fit import BEST, CHECKPOINT, StepReport, fit, read_checkpoint
 from deepfake_training.prepare import prepare, read_manifest
+from deepfake_training.quantise import MAX_AUC_LOSS, quantise
 from deepfake_training.splits import fold_splits
 
 SMOKE = Path(str(files("deepfake_training"))) / "configs" / "smoke.toml"
@@ -347,6 +349,7 @@ def crossed(config: Config) -> Config:
     parts = CrossValidationConfig(
         folds=((0,), (1,)),
         short_steps=2,
+        leave_out_steps=2,
         media_per_group=1,
         leave_out=(LeaveOut(name="tint", folds=(0,), methods=("tint",)),),
     )
@@ -381,11 +384,40 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     # Judged anew under the fitted calibration, not under the neutral one they were scored with.
     limit = bundle.spec.calibration.item.limit
     assert (items["log_likelihood_ratio"].abs() <= limit + 1e-9).all()
-    flagged = items["log_likelihood_ratio"] >= bundle.spec.thresholds.item.likely_manipulated
-    assert (items["verdict"][flagged] == "likely_manipulated").all()
+    # Six groups of each class: nothing may be decided under any condition.
+    assert (items["verdict"] == "inconclusive").all()
+    assert not any(
+        min(b.false_positive_rate.groups, b.true_positive_rate.groups) >= 10
+        for row in bundle.spec.conditions.bins
+        for b in row
+    )
     card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert "Every figure is out of fold: 2 runs" in card
     assert "Methods and sources never seen" in card
+
+
+def test_a_bundle_is_quantised_only_where_that_costs_nothing(
+    manifest: Path,
+    crops: Path,
+    config: Config,
+    fitted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = export(manifest, crops, fitted, tmp_path / "bundle", config, "0" * 64, frames=4)
+    small = quantise(tmp_path / "bundle", crops, tmp_path / "int8")
+    assert len(small.graphs["classifier.onnx"]) < 0.4 * len(original.graphs["classifier.onnx"])
+    figures = small.spec.training["quantised"]
+    assert figures["from"] == original.sha256
+    assert figures["auc_all"]["fp32"] - figures["auc_all"]["int8"] <= MAX_AUC_LOSS
+    assert small.spec.thresholds == original.spec.thresholds
+    assert "## In 8-bit integers" in (tmp_path / "int8" / "MODEL_CARD.md").read_text()
+    with (manifest.parent / "02.mp4").open("rb") as file:
+        assert Scorer.open(tmp_path / "int8", device="cpu").score(file).score is not None
+    monkeypatch.setattr(quantise_module, "MAX_AUC_LOSS", -1.0)
+    with pytest.raises(TrainingError, match="stays in floating point"):
+        quantise(tmp_path / "bundle", crops, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_cross_validation_that_is_not_complete_is_named(

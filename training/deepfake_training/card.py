@@ -103,8 +103,9 @@ def model_card(
             "## Methods and sources never seen",
             "",
             "AUC by medium of runs that learnt nothing of the method, nor of its whole source, "
-            "beside runs that learnt from other people's fakes of the method. The short schedule "
-            f"({config.cross_validation.short_steps} steps) served for the left-out column.",
+            "beside runs that learnt from other people's fakes of the method. The left-out column is "
+            f"of shorter runs ({config.cross_validation.leave_out_steps} steps, not "
+            f"{config.fit.steps}).",
             "",
             table.read_text(encoding="utf-8").rstrip(),
         ]

@@ -113,7 +113,9 @@ class CrossValidationConfig(Spec):
     folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
     """The parts that are held out in turn, each a list of folds."""
     short_steps: PositiveInt = 200
-    """Steps of the short schedule, by which recipes are compared and methods left out."""
+    """Steps of the short schedule, by which recipes are compared."""
+    leave_out_steps: PositiveInt = 400
+    """Steps of the runs that leave methods and sources out, of the recipe that was chosen."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
     """Of a person or film with more media, so many are scored for calibration: groups, not files,

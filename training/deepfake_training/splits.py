@@ -73,14 +73,15 @@ def fold_splits(config: Config, *, short: bool) -> list[Split]:
     parts = config.cross_validation.folds
     if len({f for p in parts for f in p}) < sum(map(len, parts)):
         raise ConfigError("cross_validation.folds: a fold is in two parts")
+    steps = config.cross_validation.short_steps if short else config.fit.steps
     return [
-        _split(config, f"fold-{'-'.join(map(str, part))}", short, validation_folds=part)
+        _split(config, f"fold-{'-'.join(map(str, part))}", steps, validation_folds=part)
         for part in parts
     ]
 
 
-def leave_out_splits(config: Config) -> list[Split]:
-    """A run a set of methods and sources never seen, on the short schedule.
+def leave_out_splits(config: Config, *, short: bool = False) -> list[Split]:
+    """A run a set of methods and sources never seen, of ``leave_out_steps`` or ``short_steps``.
 
     Raises:
         ConfigError: when the config names no set, or one name twice.
@@ -90,11 +91,13 @@ def leave_out_splits(config: Config) -> list[Split]:
         raise ConfigError("cross_validation.leave_out: names no set of methods to leave out")
     if len({s.name for s in sets}) < len(sets):
         raise ConfigError("cross_validation.leave_out: two sets have one name")
+    crossing = config.cross_validation
+    steps = crossing.short_steps if short else crossing.leave_out_steps
     return [
         _split(
             config,
             f"without-{chosen.name}",
-            True,
+            steps,
             validation_folds=chosen.folds,
             left_out_methods=chosen.methods,
             left_out_datasets=chosen.datasets,
@@ -103,8 +106,7 @@ def leave_out_splits(config: Config) -> list[Split]:
     ]
 
 
-def _split(config: Config, name: str, short: bool, **held: object) -> Split:
-    steps = config.cross_validation.short_steps if short else config.fit.steps
+def _split(config: Config, name: str, steps: int, **held: object) -> Split:
     # One validation, after the last step: a checkpoint chosen by what it is measured on flatters.
     fit = config.fit.model_copy(update={"steps": steps, "validate_every": steps})
     return Split(name, config.model_copy(update={**held, "fit": fit}))

@@ -21,7 +21,7 @@ from deepfake_eval.reliability import (
     condition_table,
     write_reliability,
 )
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.calibration import log_likelihood_ratio
 
 
@@ -193,3 +193,30 @@ def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "3 of 32 conditions rest on enough groups" in result.output
     assert (tmp_path / "rates.json").is_file()
+
+
+def test_a_bundle_can_be_sealed_with_rates_of_ones_own(bundle: Bundle, tmp_path: Path) -> None:
+    path, mine = tmp_path / "p.parquet", tmp_path / "mine"
+    predictions(bundle).to_parquet(path)
+    line = ["reliability", "--bundle", bundle.directory, "--predictions", path]
+    line += ["--out", tmp_path / "rates.json", "--bundle-out", mine]
+    result = CliRunner().invoke(cli.app, [*map(str, line)])
+    assert result.exit_code == 0, result.output
+    sealed = load_bundle(mine)
+    assert sealed.reliability() == json.loads((tmp_path / "rates.json").read_text())
+    conditions = sealed.spec.conditions
+    enough = [
+        min(b.false_positive_rate.groups, b.true_positive_rate.groups) >= conditions.min_groups
+        for row in conditions.bins
+        for b in row
+    ]
+    listed = [
+        b["decides"] for b in sealed.reliability()["by_condition"]["bins"] if "sharpness" in b
+    ]
+    assert enough == listed
+    assert any(enough)
+    assert not all(enough)
+    assert sealed.graphs == bundle.graphs
+    assert load_bundle(bundle.directory).sha256 == bundle.sha256
+    again = CliRunner().invoke(cli.app, [*map(str, line)])
+    assert isinstance(again.exception, RunError)

@@ -56,8 +56,9 @@ def test_a_left_out_method_is_not_trained_on_and_measured_on_unseen_people_alone
 
 
 def test_a_short_schedule_has_its_steps_and_validates_after_the_last() -> None:
-    chosen = config(short_steps=7, leave_out=(LeaveOut(name="a"),))
-    for split in (*fold_splits(chosen, short=True), *leave_out_splits(chosen)):
+    chosen = config(short_steps=7, leave_out_steps=9, leave_out=(LeaveOut(name="a"),))
+    assert leave_out_splits(chosen)[0].config.fit.steps == 9
+    for split in (*fold_splits(chosen, short=True), *leave_out_splits(chosen, short=True)):
         assert split.config.fit.steps == split.config.fit.validate_every == 7
     full = fold_splits(chosen, short=False)[0].config.fit
     assert full.steps == full.validate_every == chosen.fit.steps
