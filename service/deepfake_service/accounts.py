@@ -1,42 +1,53 @@
-"""Keys and roles: who may call the service.
+"""Accounts, their keys and roles: who may call the service.
 
-A key's text is ``dfk_<id>_<secret>``. It is shown once, where it is made; only its hash is kept.
+An account is a person or a system; cases belong to accounts, and so do keys, which can be
+exchanged without losing anything. A key's text is ``dfk_<id>_<secret>``. It is shown once, where it
+is made; only its hash is kept.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import hmac
-import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from deepfake_service.errors import Forbidden, KeyStoreError, NotAuthenticated
+from deepfake_service.audit import SERVICE, Action, Actor, record
+from deepfake_service.errors import (
+    AccountExists,
+    AccountUnknown,
+    Forbidden,
+    KeyUnknown,
+    NotAuthenticated,
+)
+from deepfake_service.files import replace_private
+from deepfake_service.records import Account, Database, Key, new_id
 from deepfake_service.settings import Settings
 
-KEY_FILE = "keys.json"
 ADMIN_KEY_FILE = "admin-key"
 ENVIRONMENT_ID = "environment"
 """Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets; there is at most one."""
+FIRST_ACCOUNT = "administrator"
 SECRET_BYTES = 32
 MAX_KEY_CHARS = 1024
 """Longer credentials are refused unhashed."""
 
 _KEY = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
+Kind = Literal["person", "system"]
+
 
 class Role(StrEnum):
-    """What the holder of a key may do."""
+    """What an account may do."""
 
     PIPELINE = "pipeline"
     """Submit; read what it submitted."""
@@ -45,155 +56,38 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     """Read the audit log; no media and no scores."""
     ADMIN = "admin"
-    """Everything, and manage keys."""
+    """Everything, and manage accounts and keys."""
 
 
 MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
+MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
+MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 
 
-class StoredKey(BaseModel):
-    """A key as it is kept."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: an account, by one of its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
+    account_id: str
     role: Role
-    created_at: datetime
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    key_id: str
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.account_id, self.key_id)
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """A key just made. ``text`` is the only copy of the secret."""
 
-    key: StoredKey
+    id: str
+    account_id: str
+    expires_at: datetime | None
     text: str
 
     def __repr__(self) -> str:
-        return f"NewKey(key={self.key!r})"
-
-
-class KeyStore(Protocol):
-    """Where keys are kept. Implementations are safe to use from several processes at once."""
-
-    def get(self, key_id: str) -> StoredKey | None:
-        """The key with this id."""
-        ...
-
-    def all(self) -> list[StoredKey]:
-        """All keys, oldest first."""
-        ...
-
-    def put(self, key: StoredKey) -> None:
-        """Keep ``key``, in place of one with the same id."""
-        ...
-
-    def remove(self, key_id: str) -> bool:
-        """Forget a key; whether there was one."""
-        ...
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    format_version: Literal[1] = 1
-    keys: list[StoredKey] = []
-
-
-class FileKeyStore:
-    """Keys in one JSON file, readable by its owner alone and only ever replaced as a whole.
-
-    The file is read again whenever it has changed, so a key revoked by another process stops
-    working at once.
-    """
-
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / KEY_FILE
-        self._seen: tuple[int, int, int] | None = None
-        self._keys: dict[str, StoredKey] = {}
-        try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise KeyStoreError(f"the data directory cannot be made: {error.strerror}") from error
-
-    def get(self, key_id: str) -> StoredKey | None:
-        return self._current().get(key_id)
-
-    def all(self) -> list[StoredKey]:
-        return sorted(self._current().values(), key=lambda k: (k.created_at, k.id))
-
-    def put(self, key: StoredKey) -> None:
-        with self._exclusive() as keys:
-            keys[key.id] = key
-
-    def remove(self, key_id: str) -> bool:
-        with self._exclusive() as keys:
-            return keys.pop(key_id, None) is not None
-
-    def _current(self) -> dict[str, StoredKey]:
-        try:
-            stat = self._path.stat()
-            stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if stamp != self._seen:
-                document = _Document.model_validate_json(self._path.read_bytes())
-                self._keys = {k.id: k for k in document.keys}
-                self._seen = stamp
-        except FileNotFoundError:
-            self._keys, self._seen = {}, None
-        except (OSError, ValidationError) as error:
-            # Neither error's text: a file damaged in place may hold anything.
-            raise KeyStoreError(f"{KEY_FILE} in the data directory cannot be read") from error
-        return self._keys
-
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[dict[str, StoredKey]]:
-        try:
-            lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise KeyStoreError(f"{KEY_FILE} cannot be locked: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            keys = dict(self._current())
-            yield keys
-            document = _Document(keys=list(keys.values()))
-            _replace(self._path, document.model_dump_json(indent=1) + "\n")
-        except OSError as error:
-            raise KeyStoreError(f"{KEY_FILE} cannot be written: {error.strerror}") from error
-        finally:
-            os.close(lock)
-
-
-def create_key(store: KeyStore, role: Role) -> NewKey:
-    """Make a key of 256 random bits and keep its hash."""
-    new = _new_key(role)
-    store.put(new.key)
-    return new
-
-
-def authenticate(store: KeyStore, text: str) -> StoredKey:
-    """The key whose text this is.
-
-    1. The id is read from the text; a text of another form can only be the environment's key.
-    2. The stored hash is looked up, or one that nothing matches stands in for it.
-    3. Hashes are compared in constant time, so an unknown id answers like a wrong secret.
-
-    Raises:
-        NotAuthenticated: whatever the reason, with the same text.
-    """
-    if len(text) > MAX_KEY_CHARS:
-        raise NotAuthenticated
-    form = _KEY.fullmatch(text)
-    key = (store.get(form[1]) if form else None) or store.get(ENVIRONMENT_ID)
-    expected = key.sha256 if key else _NO_HASH
-    if not hmac.compare_digest(_hash(text), expected) or key is None:
-        raise NotAuthenticated
-    return key
-
-
-def authorize(key: StoredKey, allowed: frozenset[Role]) -> None:
-    """Raise ``Forbidden`` unless the key's role is one of ``allowed``."""
-    if key.role not in allowed:
-        raise Forbidden
+        return f"NewKey(id={self.id!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,48 +95,248 @@ class FirstKey:
     """An administrator's key made on the first start: its text, or the file that holds it."""
 
     text: str | None
-    path: Path | None
+    path: str | None
 
     def __repr__(self) -> str:
         return f"FirstKey(path={self.path!r})"
 
 
-def ensure_admin_key(store: KeyStore, settings: Settings, *, terminal: bool) -> FirstKey | None:
-    """See to it that an administrator can sign in; what was made for that, if anything.
+class Accounts:
+    """The accounts and keys in a database."""
 
-    1. ``DEEPFAKE_ADMIN_KEY`` replaces the key that its earlier value made; where it is no longer
-       set, that key is withdrawn.
-    2. If no administrator's key is left, one is made. On a terminal its text is returned, to be
-       shown once; otherwise it is written to a 0600 file in the data directory.
-    """
-    wanted = settings.admin_key.get_secret_value() if settings.admin_key else None
-    present = store.get(ENVIRONMENT_ID)
-    if wanted is None and present is not None:
-        store.remove(ENVIRONMENT_ID)
-    if wanted is not None and (present is None or present.sha256 != _hash(wanted)):
-        store.put(_stored(ENVIRONMENT_ID, Role.ADMIN, wanted))
-    if any(k.role is Role.ADMIN for k in store.all()):
-        return None
-    new = _new_key(Role.ADMIN)
-    path = None if terminal else settings.data_dir / ADMIN_KEY_FILE
-    if path is not None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str, kind: Kind, role: Role, actor: Actor = SERVICE) -> Account:
+        """Make an account without a key.
+
+        Raises:
+            AccountExists: another has this name.
+        """
         try:
-            _replace(path, new.text + "\n")
-        except OSError as error:
-            raise KeyStoreError(f"{ADMIN_KEY_FILE} cannot be written: {error.strerror}") from error
-    # Kept only once it has been handed over: otherwise a crash in between locks everybody out.
-    store.put(new.key)
-    return FirstKey(None, path) if path else FirstKey(new.text, None)
+            with self._database.write() as session:
+                return _account(session, name, kind, role, actor)
+        except IntegrityError as error:
+            raise AccountExists(f"there is an account named {name!r} already") from error
+
+    def all(self) -> Sequence[Account]:
+        """Every account, by name."""
+        with self._database.read() as session:
+            return session.scalars(select(Account).order_by(Account.name)).all()
+
+    def named(self, name: str) -> Account:
+        """The account of this name.
+
+        Raises:
+            AccountUnknown: there is none.
+        """
+        with self._database.read() as session:
+            found = session.scalars(select(Account).where(Account.name == name)).first()
+        if found is None:
+            raise AccountUnknown(f"there is no account named {name!r}")
+        return found
+
+    def disable(self, name: str, actor: Actor = SERVICE) -> None:
+        """Stop an account's keys from working, now. What it submitted stays."""
+        found = self.named(name)
+        with self._database.write() as session:
+            session.get_one(Account, found.id).disabled_at = datetime.now(UTC)
+            record(session, actor, Action.ACCOUNT_DISABLED, found.id)
+
+    def create_key(
+        self, name: str, *, expires_in: timedelta | None = None, actor: Actor = SERVICE
+    ) -> NewKey:
+        """Make a key of 256 random bits for the account ``name`` and keep its hash."""
+        found = self.named(name)
+        with self._database.write() as session:
+            new = _new_key(found.id, expires_in)
+            _keep(session, new, actor, Action.KEY_CREATED)
+        return new
+
+    def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:
+        """Keys with their accounts, oldest first; those of one account, if it is named."""
+        statement = select(Key, Account).join(Account, Key.account_id == Account.id)
+        if name is not None:
+            statement = statement.where(Account.name == name)
+        with self._database.read() as session:
+            return [
+                (key, account)
+                for key, account in session.execute(statement.order_by(Key.created_at, Key.id))
+            ]
+
+    def revoke(self, key_id: str, actor: Actor = SERVICE) -> None:
+        """Stop a key from working, now.
+
+        Raises:
+            KeyUnknown: there is no such key that still works.
+        """
+        with self._database.write() as session:
+            key = _working(session, key_id)
+            key.revoked_at = datetime.now(UTC)
+            record(session, actor, Action.KEY_REVOKED, key.id)
+
+    def rotate(
+        self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE
+    ) -> NewKey:
+        """Make another key of the same account; the old one works for ``grace`` longer.
+
+        Raises:
+            KeyUnknown: there is no such key that still works.
+        """
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            key = _working(session, key_id)
+            lifetime = key.expires_at - key.created_at if key.expires_at else None
+            new = _new_key(key.account_id, lifetime)
+            _keep(session, new, actor, Action.KEY_ROTATED, detail=key.id)
+            key.expires_at = min(now + grace, key.expires_at or now + grace)
+        return new
+
+    def authenticate(self, text: str) -> Caller:
+        """The caller whose key's text this is.
+
+        1. The id is read from the text; a text of another form can only be the environment's key.
+        2. The stored hash is looked up, or one that nothing matches stands in for it.
+        3. Hashes are compared in constant time, so an unknown id answers like a wrong secret.
+        4. The key must not be expired or revoked, nor its account disabled.
+
+        Raises:
+            NotAuthenticated: whatever the reason, with the same text.
+        """
+        if len(text) > MAX_KEY_CHARS:
+            raise NotAuthenticated
+        form = _KEY.fullmatch(text)
+        wanted = [form[1], ENVIRONMENT_ID] if form else [ENVIRONMENT_ID]
+        with self._database.read() as session:
+            statement = select(Key, Account).join(Account, Key.account_id == Account.id)
+            rows = session.execute(statement.where(Key.id.in_(wanted))).all()
+        found = {key.id: (key, account) for key, account in rows}
+        key, account = next((found[i] for i in wanted if i in found), (None, None))
+        if not hmac.compare_digest(_hash(text), key.sha256 if key else _NO_HASH):
+            raise NotAuthenticated
+        if key is None or account is None or account.disabled_at or not _works(key):
+            raise NotAuthenticated
+        return Caller(account.id, Role(account.role), key.id)
+
+    def ensure_admin_key(self, settings: Settings, *, terminal: bool) -> FirstKey | None:
+        """See to it that an administrator can sign in; what was made for that, if anything.
+
+        1. ``DEEPFAKE_ADMIN_KEY`` replaces the key that its earlier value made; where it is no
+           longer set, that key is withdrawn.
+        2. If no administrator's key works, one is made. On a terminal its text is returned, to be
+           shown once; otherwise it is written to a 0600 file in the data directory.
+        """
+        wanted = settings.admin_key.get_secret_value() if settings.admin_key else None
+        with self._database.write() as session:
+            self._environment_key(session, wanted)
+            if _administrators(session):
+                return None
+            account = session.scalars(
+                select(Account).where(Account.name == FIRST_ACCOUNT)
+            ).first() or _account(session, FIRST_ACCOUNT, "person", Role.ADMIN, SERVICE)
+            account.disabled_at = None
+            new = _new_key(account.id, None)
+            path = None if terminal else settings.data_dir / ADMIN_KEY_FILE
+            if path is not None:
+                # Before it is kept: otherwise a crash in between locks everybody out.
+                replace_private(path, new.text + "\n")
+            _keep(session, new, SERVICE, Action.KEY_CREATED)
+        return FirstKey(None, str(path)) if path else FirstKey(new.text, None)
+
+    @staticmethod
+    def _environment_key(session: Session, wanted: str | None) -> None:
+        key = session.get(Key, ENVIRONMENT_ID)
+        if wanted is None:
+            if key is not None:
+                session.delete(key)
+                record(session, SERVICE, Action.KEY_REVOKED, ENVIRONMENT_ID)
+            return
+        digest = _hash(wanted)
+        if key is not None and key.sha256 == digest:
+            return
+        if key is not None:
+            session.delete(key)
+            session.flush()
+        account = session.scalars(
+            select(Account).where(Account.name == ENVIRONMENT_ID)
+        ).first() or _account(session, ENVIRONMENT_ID, "person", Role.ADMIN, SERVICE)
+        session.add(
+            Key(
+                id=ENVIRONMENT_ID,
+                account_id=account.id,
+                sha256=digest,
+                created_at=datetime.now(UTC),
+            )
+        )
+        record(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
 
 
-def _new_key(role: Role) -> NewKey:
+def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
+    """Raise ``Forbidden`` unless the caller's role is one of ``allowed``."""
+    if caller.role not in allowed:
+        raise Forbidden
+
+
+def _account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) -> Account:
+    account = Account(
+        id=new_id(), name=name, kind=kind, role=str(role), created_at=datetime.now(UTC)
+    )
+    session.add(account)
+    session.flush()
+    record(session, actor, Action.ACCOUNT_CREATED, account.id, str(role))
+    return account
+
+
+def _works(key: Key) -> bool:
+    now = datetime.now(UTC)
+    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def _working(session: Session, key_id: str) -> Key:
+    key = session.get(Key, key_id)
+    if key is None or not _works(key):
+        raise KeyUnknown(f"there is no working key {key_id!r}")
+    return key
+
+
+def _administrators(session: Session) -> int:
+    """How many keys let an administrator in."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Key)
+            .join(Account, Key.account_id == Account.id)
+            .where(
+                Account.role == str(Role.ADMIN),
+                Account.disabled_at.is_(None),
+                Key.revoked_at.is_(None),
+                or_(Key.expires_at.is_(None), Key.expires_at > datetime.now(UTC)),
+            )
+        )
+        or 0
+    )
+
+
+def _new_key(account_id: str, expires_in: timedelta | None) -> NewKey:
     key_id = secrets.token_hex(6)
     text = f"dfk_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return NewKey(_stored(key_id, role, text), text)
+    expires_at = datetime.now(UTC) + expires_in if expires_in is not None else None
+    return NewKey(key_id, account_id, expires_at, text)
 
 
-def _stored(key_id: str, role: Role, text: str) -> StoredKey:
-    return StoredKey(id=key_id, role=role, created_at=datetime.now(UTC), sha256=_hash(text))
+def _keep(
+    session: Session, new: NewKey, actor: Actor, action: Action, detail: str | None = None
+) -> None:
+    session.add(
+        Key(
+            id=new.id,
+            account_id=new.account_id,
+            sha256=_hash(new.text),
+            created_at=datetime.now(UTC),
+            expires_at=new.expires_at,
+        )
+    )
+    record(session, actor, action, new.id, detail)
 
 
 def _hash(text: str) -> str:
@@ -253,20 +347,3 @@ def _hash(text: str) -> str:
 
 
 _NO_HASH = "-" * 64
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else a power cut may bring the old file, and a revoked key, back
-    finally:
-        os.close(folder)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import DecodeLimits
-from deepfake_service.accounts import FileKeyStore, KeyStore
+from deepfake_service.accounts import Accounts
 from deepfake_service.api import docs, frames, operations, problems
 from deepfake_service.api.admission import Admission
 from deepfake_service.api.middleware import RequestMiddleware
@@ -20,6 +20,7 @@ from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureS
 from deepfake_service.api.state import Engine, Services
 from deepfake_service.batching import Batcher
 from deepfake_service.metrics import Metrics
+from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
 
 DESCRIPTION = (
@@ -48,15 +49,16 @@ def create_app(
     *,
     scorer: PictureJudge | None = None,
     decoder: PictureDecoder | None = None,
-    keys: KeyStore | None = None,
+    database: Database | None = None,
 ) -> FastAPI:
-    """The application. What is not given is made: the scorer and the decoder when the app starts,
-    and a decoder made here is closed when it stops."""
+    """The application. What is not given is made: the database at once, the scorer and the decoder
+    when the app starts, and a decoder made here is closed when it stops."""
     metrics = Metrics()
     admission = Admission(
         max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
     )
-    parts = Services(settings, metrics, keys or FileKeyStore(settings.data_dir), admission)
+    accounts = Accounts(database or open_database(settings))
+    parts = Services(settings, metrics, accounts, admission)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

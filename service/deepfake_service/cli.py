@@ -17,12 +17,17 @@ from rich.console import Console
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service import scoring
+from deepfake_service.manage import accounts, audit, keys
 
 app = typer.Typer(
     help="Face-manipulation detection: scores with a meaning, evidence that can be checked.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(accounts, name="accounts")
+app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
 
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 

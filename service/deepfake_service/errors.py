@@ -116,8 +116,55 @@ class SettingsError(ServiceError):
     """A setting has a value that cannot be."""
 
 
-class KeyStoreError(ServiceError):
-    """The key store cannot be read or written."""
+class DataDirError(ServiceError):
+    """The data directory cannot be read or written."""
+
+
+class AccountExists(ServiceError):
+    """An account has this name already."""
+
+    status = 409
+    code = "account_exists"
+
+
+class AccountUnknown(ServiceError):
+    """There is no such account."""
+
+    status = 404
+    code = "account_unknown"
+
+
+class KeyUnknown(ServiceError):
+    """There is no such key."""
+
+    status = 404
+    code = "key_unknown"
+
+
+class AuditBroken(ServiceError):
+    """The audit log was altered."""
+
+
+class InvalidCheckpoint(ServiceError):
+    """The checkpoint of the audit log cannot be used."""
+
+    status = 422
+    code = "invalid_checkpoint"
+
+
+class DatabaseError(ServiceError):
+    """The database cannot be used."""
+
+
+class DatabaseUnavailable(ServiceError):
+    """The database does not answer. Send the request again later."""
+
+    status = 503
+    code = "database_unavailable"
+
+
+class DecryptionFailed(ServiceError):
+    """What is stored does not decrypt: its key is another one, or its bytes were altered."""
 
 
 @dataclass(frozen=True, slots=True)

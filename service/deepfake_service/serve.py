@@ -13,9 +13,10 @@ import uvicorn
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service import logs
-from deepfake_service.accounts import ADMIN_KEY_FILE, FileKeyStore, FirstKey, ensure_admin_key
+from deepfake_service.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
 from deepfake_service.app import create_app, open_scorer
-from deepfake_service.errors import KeyStoreError
+from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
+from deepfake_service.records import open_database
 from deepfake_service.scoring import clean, naming_bundle
 from deepfake_service.settings import PREFIX, Settings, unknown_variables
 
@@ -34,7 +35,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT (Ctrl-C), let running requests finish, and return.
 
     Raises:
-        DeepfakeError: the bundle, the key store or the address cannot be used; its message is for
+        DeepfakeError: the bundle, the database or the address cannot be used; its message is for
             the operator.
     """
     logs.configure(settings.log_level, settings.log_format)
@@ -42,13 +43,14 @@ def run(settings: Settings) -> None:
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name)
     with _naming_data_dir(settings):
-        keys = FileKeyStore(settings.data_dir)
+        database = open_database(settings)
     with naming_bundle(settings.bundle_dir):
         scorer = open_scorer(settings)
     with _listen(settings) as listener:
         with _naming_data_dir(settings):
-            first = ensure_admin_key(keys, settings, terminal=sys.stderr.isatty())
-        app = create_app(settings, scorer=scorer, keys=keys)
+            accounts = Accounts(database)
+            first = accounts.ensure_admin_key(settings, terminal=sys.stderr.isatty())
+        app = create_app(settings, scorer=scorer, database=database)
         _greet(settings, listener, first, scorer.bundle.model_json())
         server = uvicorn.Server(
             uvicorn.Config(
@@ -84,10 +86,14 @@ def run(settings: Settings) -> None:
 def _naming_data_dir(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except KeyStoreError as error:
-        raise KeyStoreError(
+    except DataDirError as error:
+        raise DataDirError(
             f"{PREFIX}DATA_DIR ({clean(str(settings.data_dir))}): {error.message}"
         ) from error
+    except (DatabaseError, DatabaseUnavailable) as error:
+        # The URL holds a password: it is not repeated.
+        where = f"{PREFIX}DATABASE_URL" if settings.database_url else f"{PREFIX}DATA_DIR"
+        raise type(error)(f"{where}: {error.message}") from error
 
 
 def _stopped(_: int, __: FrameType | None) -> None:

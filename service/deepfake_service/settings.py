@@ -18,6 +18,7 @@ from deepfake_service.errors import SettingsError
 
 PREFIX = "DEEPFAKE_"
 MIB = 1024 * 1024
+RECORDS_FILE = "records.sqlite"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Different characters that a chosen admin key must hold: refuses "aaaa..." and "12341234..."."""
@@ -45,6 +46,12 @@ class Settings(BaseSettings):
         default=Path("var"),
         description="Folder for keys and everything else that outlives a restart. Made, readable "
         "by its owner alone, when it is not there.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Database of accounts, cases, jobs and the audit log, for instance "
+        "`postgresql://user:password@host/name`. Unset: SQLite in the data directory, which serves "
+        "one machine.",
     )
     host: str = Field(
         default="127.0.0.1",
@@ -157,6 +164,13 @@ class Settings(BaseSettings):
         description="`json`: one object a line on standard error, for machines; `console`: for "
         "people.",
     )
+
+    @property
+    def records_url(self) -> str:
+        """The URL of the database."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
 
     @field_validator("admin_key")
     @classmethod

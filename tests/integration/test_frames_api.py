@@ -27,8 +27,9 @@ from PIL import Image
 from skimage import data as samples
 
 from deepfake_models.bundle import default_bundle_dir
-from deepfake_service.accounts import FileKeyStore, Role, create_key
+from deepfake_service.accounts import Accounts, Role
 from deepfake_service.app import create_app
+from deepfake_service.records import open_database
 from deepfake_service.settings import Settings
 
 BUNDLE = default_bundle_dir()
@@ -79,9 +80,12 @@ def animation(kind: str) -> bytes:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
     folder = tmp_path_factory.mktemp("data")
-    store = FileKeyStore(folder)
-    key = create_key(store, Role.PIPELINE).text
-    app = create_app(Settings(data_dir=folder, bundle_dir=BUNDLE), keys=store)
+    settings = Settings(data_dir=folder, bundle_dir=BUNDLE)
+    database = open_database(settings)
+    accounts = Accounts(database)
+    accounts.create("pipeline", "system", Role.PIPELINE)
+    key = accounts.create_key("pipeline").text
+    app = create_app(settings, database=database)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(

@@ -103,7 +103,7 @@ def model_card(
             "## Methods and sources never seen",
             "",
             "AUC by medium of runs that learnt nothing of the method, nor of its whole source, "
-            "beside runs that learnt from other people's fakes of the method. The left-out column is "
+            "beside runs that learnt from other people's fakes of it. The left-out column is "
             f"of shorter runs ({config.cross_validation.leave_out_steps} steps, not "
             f"{config.fit.steps}).",
             "",

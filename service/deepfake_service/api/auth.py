@@ -4,38 +4,40 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import anyio.to_thread
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from deepfake_service.accounts import MAY_SUBMIT, StoredKey, authenticate, authorize
+from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.state import services
 from deepfake_service.errors import NotAuthenticated
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of this service.")
 
 
-async def current_key(
+async def current_caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> StoredKey:
-    """The caller's key.
+) -> Caller:
+    """Who is calling.
 
     Raises:
-        NotAuthenticated: there is none, or not a valid one.
+        NotAuthenticated: there is no key, or not a valid one.
     """
     if credentials is None:
         raise NotAuthenticated
-    key = authenticate(services(request).keys, credentials.credentials)
-    structlog.contextvars.bind_contextvars(key_id=key.id)
-    return key
+    authenticate = services(request).accounts.authenticate
+    caller = await anyio.to_thread.run_sync(authenticate, credentials.credentials)
+    structlog.contextvars.bind_contextvars(key_id=caller.key_id)
+    return caller
 
 
-async def submitter(key: Annotated[StoredKey, Depends(current_key)]) -> StoredKey:
-    """The caller's key, which may submit media.
+async def submitter(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may submit media.
 
     Raises:
-        Forbidden: it may not.
+        Forbidden: they may not.
     """
-    authorize(key, MAY_SUBMIT)
-    return key
+    authorize(caller, MAY_SUBMIT)
+    return caller

@@ -7,7 +7,7 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
-from deepfake_service.accounts import KeyStore
+from deepfake_service.accounts import Accounts
 from deepfake_service.api.admission import Admission
 from deepfake_service.api.pictures import PictureScorer
 from deepfake_service.batching import Batcher
@@ -32,7 +32,7 @@ class Services:
 
     settings: Settings
     metrics: Metrics
-    keys: KeyStore
+    accounts: Accounts
     admission: Admission
     engine: Engine | None = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -31,9 +32,10 @@ from deepfake_models.verdict import (
     Verdict,
     VerdictCode,
 )
-from deepfake_service.accounts import FileKeyStore, Role, create_key
+from deepfake_service.accounts import Accounts, Role
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge
 from deepfake_service.app import create_app
+from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
 
 SIZE = 8
@@ -182,13 +184,18 @@ class Service:
     """An app that runs, and a client that calls it."""
 
     def __init__(
-        self, app: FastAPI, scorer: SmallScorer, decoder: SmallDecoder, store: FileKeyStore
+        self, app: FastAPI, scorer: SmallScorer, decoder: SmallDecoder, database: Database
     ) -> None:
         self.app = app
         self.scorer = scorer
         self.decoder = decoder
-        self.keys = {role: create_key(store, role).text for role in Role}
-        self.store = store
+        self.database = database
+        self.accounts = Accounts(database)
+        self.keys = {}
+        for role in Role:
+            name = f"{role} {secrets.token_hex(4)}"  # services may share a database
+            self.accounts.create(name, "person", role)
+            self.keys[role] = self.accounts.create_key(name).text
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=True),
             base_url="http://service",
@@ -210,9 +217,9 @@ def start(tmp_path: Path) -> Starter:
     @contextlib.asynccontextmanager
     async def started(**values: Any) -> AsyncIterator[Service]:
         settings = Settings(data_dir=tmp_path / "var", **values)
-        scorer, decoder, store = SmallScorer(), SmallDecoder(), FileKeyStore(settings.data_dir)
-        app = create_app(settings, scorer=scorer, decoder=decoder, keys=store)
-        service = Service(app, scorer, decoder, store)
+        scorer, decoder, database = SmallScorer(), SmallDecoder(), open_database(settings)
+        app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
+        service = Service(app, scorer, decoder, database)
         async with app.router.lifespan_context(app), service.client:
             yield service
 

@@ -1,38 +1,43 @@
+"""Accounts, keys and roles."""
+
 from __future__ import annotations
 
-import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from deepfake_service.accounts import (
     ADMIN_KEY_FILE,
     ENVIRONMENT_ID,
-    KEY_FILE,
     MAX_KEY_CHARS,
     MAY_SUBMIT,
-    FileKeyStore,
+    Accounts,
     FirstKey,
+    NewKey,
     Role,
-    authenticate,
     authorize,
-    create_key,
-    ensure_admin_key,
 )
-from deepfake_service.errors import Forbidden, KeyStoreError, NotAuthenticated
-from deepfake_service.settings import Settings
+from deepfake_service.errors import (
+    AccountExists,
+    AccountUnknown,
+    DatabaseError,
+    DataDirError,
+    Forbidden,
+    KeyUnknown,
+    NotAuthenticated,
+)
+from deepfake_service.records import Database, Key, open_database
+from deepfake_service.settings import RECORDS_FILE, Settings
 
 CHOSEN = "correct-horse-battery-staple"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FileKeyStore:
-    return FileKeyStore(tmp_path / "var")
 
 
 @pytest.fixture
@@ -40,32 +45,54 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "var")
 
 
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = open_database(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def accounts(database: Database) -> Accounts:
+    return Accounts(database)
+
+
+def made(accounts: Accounts, role: Role = Role.PIPELINE, name: str = "uploader") -> NewKey:
+    accounts.create(name, "system", role)
+    return accounts.create_key(name)
+
+
+def refused(accounts: Accounts, text: str) -> str:
+    with pytest.raises(NotAuthenticated) as caught:
+        accounts.authenticate(text)
+    return caught.value.message
+
+
 def _with(settings: Settings, key: str) -> Settings:
     return settings.model_copy(update={"admin_key": SecretStr(key)})
 
 
-def test_a_key_is_known_by_its_text_alone(store: FileKeyStore) -> None:
-    new = create_key(store, Role.PIPELINE)
-    assert new.text.startswith(f"dfk_{new.key.id}_")
-    assert authenticate(store, new.text) == new.key
+def test_a_key_is_known_by_its_text_alone(accounts: Accounts) -> None:
+    new = made(accounts)
+    assert new.text.startswith(f"dfk_{new.id}_")
+    caller = accounts.authenticate(new.text)
+    assert (caller.account_id, caller.key_id) == (new.account_id, new.id)
+    assert caller.role is Role.PIPELINE
     assert new.text not in repr(new)
 
 
-def test_only_the_hash_is_kept(store: FileKeyStore, tmp_path: Path) -> None:
-    new = create_key(store, Role.ADMIN)
-    path = tmp_path / "var" / KEY_FILE
-    written = path.read_text()
-    assert new.text.rpartition("_")[2] not in written
-    assert json.loads(written)["keys"][0]["sha256"] == new.key.sha256
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert sorted(p.name for p in path.parent.iterdir()) == [KEY_FILE, "keys.lock"]
+def test_only_the_hash_is_kept_where_only_the_owner_can_read(
+    accounts: Accounts, settings: Settings
+) -> None:
+    new = made(accounts, Role.ADMIN)
+    for path in settings.data_dir.iterdir():
+        assert new.text.rpartition("_")[2].encode() not in path.read_bytes()
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("change", ["secret", "id", "case", "short", "long", "empty", "huge"])
-def test_every_other_text_is_refused_alike(store: FileKeyStore, change: str) -> None:
-    text = create_key(store, Role.ADMIN).text
-    other = create_key(store, Role.ADMIN).text
+def test_every_other_text_is_refused_alike(accounts: Accounts, change: str) -> None:
+    text, other = made(accounts).text, made(accounts, name="other").text
     last = "A" if text[-1] != "A" else "B"
     wrong = {
         "secret": text[:-1] + last,
@@ -76,121 +103,170 @@ def test_every_other_text_is_refused_alike(store: FileKeyStore, change: str) -> 
         "empty": "",
         "huge": "A" * (MAX_KEY_CHARS + 1),
     }[change]
-    with pytest.raises(NotAuthenticated) as caught:
-        authenticate(store, wrong)
-    assert caught.value.message == NotAuthenticated().message
+    assert refused(accounts, wrong) == NotAuthenticated().message
 
 
-def test_a_key_removed_elsewhere_stops_working_at_once(tmp_path: Path) -> None:
-    here, elsewhere = FileKeyStore(tmp_path), FileKeyStore(tmp_path)
-    new = create_key(here, Role.ANALYST)
-    assert authenticate(elsewhere, new.text).role is Role.ANALYST
-    assert elsewhere.remove(new.key.id)
-    assert not elsewhere.remove(new.key.id)
-    with pytest.raises(NotAuthenticated):
-        authenticate(here, new.text)
+def test_revoked_expired_and_disabled_keys_are_refused_alike(
+    accounts: Accounts, database: Database
+) -> None:
+    revoked, disabled = made(accounts), made(accounts, name="gone")
+    accounts.create("brief", "system", Role.PIPELINE)
+    expired = accounts.create_key("brief", expires_in=timedelta(hours=1))
+    assert accounts.authenticate(expired.text)
+    accounts.revoke(revoked.id)
+    accounts.disable("gone")
+    with database.write() as session:
+        past = expired.expires_at - timedelta(hours=2) if expired.expires_at else None
+        session.execute(update(Key).where(Key.id == expired.id).values(expires_at=past))
+    for key in (revoked, disabled, expired):
+        assert refused(accounts, key.text) == NotAuthenticated().message
+    for key in (revoked, expired):
+        with pytest.raises(KeyUnknown):
+            accounts.revoke(key.id)
+
+
+def test_a_key_revoked_elsewhere_stops_working_at_once(
+    accounts: Accounts, settings: Settings
+) -> None:
+    new = made(accounts)
+    elsewhere = Accounts(open_database(settings))
+    assert elsewhere.authenticate(new.text)
+    accounts.revoke(new.id)
+    refused(elsewhere, new.text)
+
+
+def test_rotation_keeps_the_account_and_leaves_time_to_change_over(accounts: Accounts) -> None:
+    old = made(accounts)
+    new = accounts.rotate(old.id, grace=timedelta(hours=1))
+    assert accounts.authenticate(old.text).account_id == accounts.authenticate(new.text).account_id
+    at_once = accounts.rotate(new.id)
+    refused(accounts, new.text)
+    assert accounts.authenticate(at_once.text).account_id == old.account_id
+    assert [key.id for key, _ in accounts.keys("uploader")] == [old.id, new.id, at_once.id]
+    with pytest.raises(KeyUnknown):
+        accounts.rotate("000000000000")
+
+
+def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None:
+    made(accounts)
+    with pytest.raises(AccountExists, match="uploader"):
+        accounts.create("uploader", "person", Role.ADMIN)
+    with pytest.raises(AccountUnknown, match="nobody"):
+        accounts.create_key("nobody")
 
 
 _CREATE_TEN = """
-import sys, pathlib
-from deepfake_service.accounts import FileKeyStore, Role, create_key
-store = FileKeyStore(pathlib.Path(sys.argv[1]))
+import sys
+from deepfake_service.accounts import Accounts
+from deepfake_service.records import Database
+accounts = Accounts(Database(sys.argv[1]))
 for _ in range(10):
-    create_key(store, Role.PIPELINE)
+    accounts.create_key("uploader")
 """
 
 
-def test_processes_that_write_at_once_lose_no_key(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_lose_no_key(accounts: Accounts, settings: Settings) -> None:
+    accounts.create("uploader", "system", Role.PIPELINE)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-c", _CREATE_TEN, str(tmp_path)]
+    command = [sys.executable, "-c", _CREATE_TEN, settings.records_url]
     processes = [subprocess.Popen(command, env=environment) for _ in range(3)]
     assert [p.wait(60) for p in processes] == [0, 0, 0]
-    assert len(FileKeyStore(tmp_path).all()) == 30
+    assert len(accounts.keys()) == 30
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"keys": [{"id": "a"}]}', '{"format_version": 2}'])
-def test_a_damaged_store_is_an_error_and_not_an_empty_store(
-    store: FileKeyStore, tmp_path: Path, content: str
-) -> None:
-    new = create_key(store, Role.ADMIN)
-    (tmp_path / "var" / KEY_FILE).write_text(content)
-    with pytest.raises(KeyStoreError, match=KEY_FILE):
-        authenticate(store, new.text)
-    with pytest.raises(KeyStoreError):
-        create_key(store, Role.ADMIN)
-    assert (tmp_path / "var" / KEY_FILE).read_text() == content
+def test_a_file_that_is_no_database_is_an_error_and_not_an_empty_one(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    path = settings.data_dir / RECORDS_FILE
+    path.write_text("not a database, but 100 bytes of text" * 3)
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError):
+        open_database(settings)
+    assert path.read_bytes() == before
 
 
 def test_a_data_directory_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(KeyStoreError, match="data directory"):
-        FileKeyStore(tmp_path / "file" / "var")
+    with pytest.raises(DataDirError, match="data directory"):
+        open_database(Settings(data_dir=tmp_path / "file" / "var"))
 
 
-def test_only_submitting_roles_submit(store: FileKeyStore) -> None:
+def test_only_submitting_roles_submit(accounts: Accounts) -> None:
     for role in Role:
-        key = create_key(store, role).key
+        caller = accounts.authenticate(made(accounts, role, str(role)).text)
         if role is Role.AUDITOR:
             with pytest.raises(Forbidden):
-                authorize(key, MAY_SUBMIT)
+                authorize(caller, MAY_SUBMIT)
         else:
-            authorize(key, MAY_SUBMIT)
+            authorize(caller, MAY_SUBMIT)
 
 
 def test_the_first_start_on_a_terminal_shows_a_key_once(
-    store: FileKeyStore, settings: Settings
+    accounts: Accounts, settings: Settings
 ) -> None:
-    first = ensure_admin_key(store, settings, terminal=True)
+    first = accounts.ensure_admin_key(settings, terminal=True)
     assert first is not None
     assert first.text is not None
-    assert authenticate(store, first.text).role is Role.ADMIN
+    assert accounts.authenticate(first.text).role is Role.ADMIN
     assert not (settings.data_dir / ADMIN_KEY_FILE).exists()
-    assert ensure_admin_key(store, settings, terminal=True) is None
+    assert accounts.ensure_admin_key(settings, terminal=True) is None
     assert first.text not in repr(first)
 
 
 def test_the_first_start_without_a_terminal_writes_a_key_file(
-    store: FileKeyStore, settings: Settings
+    accounts: Accounts, settings: Settings
 ) -> None:
-    first = ensure_admin_key(store, settings, terminal=False)
-    assert first == FirstKey(None, settings.data_dir / ADMIN_KEY_FILE)
+    first = accounts.ensure_admin_key(settings, terminal=False)
     path = settings.data_dir / ADMIN_KEY_FILE
+    assert first == FirstKey(None, str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert authenticate(store, path.read_text().strip()).role is Role.ADMIN
+    assert accounts.authenticate(path.read_text().strip()).role is Role.ADMIN
+
+
+def test_without_a_working_administrators_key_another_is_made(
+    accounts: Accounts, settings: Settings
+) -> None:
+    first = accounts.ensure_admin_key(settings, terminal=True)
+    assert first is not None
+    assert first.text is not None
+    accounts.revoke(accounts.authenticate(first.text).key_id)
+    again = accounts.ensure_admin_key(settings, terminal=True)
+    assert again is not None
+    assert again.text is not None
+    assert len(accounts.all()) == 1
 
 
 def test_the_environment_sets_replaces_and_withdraws_its_key(
-    store: FileKeyStore, settings: Settings
+    accounts: Accounts, settings: Settings
 ) -> None:
-    assert ensure_admin_key(store, _with(settings, CHOSEN), terminal=False) is None
-    key = authenticate(store, CHOSEN)
-    assert (key.id, key.role) == (ENVIRONMENT_ID, Role.ADMIN)
-    assert CHOSEN not in (settings.data_dir / KEY_FILE).read_text()
-    assert ensure_admin_key(store, _with(settings, CHOSEN), terminal=False) is None
-    assert authenticate(store, CHOSEN) == key
+    assert accounts.ensure_admin_key(_with(settings, CHOSEN), terminal=False) is None
+    caller = accounts.authenticate(CHOSEN)
+    assert (caller.key_id, caller.role) == (ENVIRONMENT_ID, Role.ADMIN)
+    for path in settings.data_dir.iterdir():
+        assert CHOSEN.encode() not in path.read_bytes()
+    assert accounts.ensure_admin_key(_with(settings, CHOSEN), terminal=False) is None
+    assert accounts.authenticate(CHOSEN) == caller
 
-    ensure_admin_key(store, _with(settings, CHOSEN + "2"), terminal=False)
-    with pytest.raises(NotAuthenticated):
-        authenticate(store, CHOSEN)
-    assert authenticate(store, CHOSEN + "2").id == ENVIRONMENT_ID
-    assert len(store.all()) == 1
+    accounts.ensure_admin_key(_with(settings, CHOSEN + "2"), terminal=False)
+    refused(accounts, CHOSEN)
+    assert accounts.authenticate(CHOSEN + "2").key_id == ENVIRONMENT_ID
+    assert len(accounts.keys()) == 1
 
-    first = ensure_admin_key(store, settings, terminal=True)
+    first = accounts.ensure_admin_key(settings, terminal=True)
     assert first is not None
-    with pytest.raises(NotAuthenticated):
-        authenticate(store, CHOSEN + "2")
+    refused(accounts, CHOSEN + "2")
 
 
 def test_an_environment_key_may_have_the_form_of_a_made_one(
-    store: FileKeyStore, settings: Settings, tmp_path: Path
+    accounts: Accounts, settings: Settings, tmp_path: Path
 ) -> None:
-    text = create_key(FileKeyStore(tmp_path / "other"), Role.ADMIN).text
-    ensure_admin_key(store, _with(settings, text), terminal=False)
-    assert authenticate(store, text).id == ENVIRONMENT_ID
+    other = Accounts(open_database(Settings(data_dir=tmp_path / "other")))
+    text = made(other, Role.ADMIN).text
+    accounts.ensure_admin_key(_with(settings, text), terminal=False)
+    assert accounts.authenticate(text).key_id == ENVIRONMENT_ID
 
 
 def test_hashes_are_compared_in_constant_time(
-    store: FileKeyStore, monkeypatch: pytest.MonkeyPatch
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[tuple[str, str]] = []
 
@@ -199,7 +275,6 @@ def test_hashes_are_compared_in_constant_time(
         return a == b
 
     monkeypatch.setattr("deepfake_service.accounts.hmac.compare_digest", watched)
-    with pytest.raises(NotAuthenticated):
-        authenticate(store, "dfk_" + "0" * 12 + "_" + "A" * 43)
+    refused(accounts, "dfk_" + "0" * 12 + "_" + "A" * 43)
     ((given, expected),) = compared
     assert len(given) == len(expected) == 64

@@ -287,7 +287,7 @@ async def test_roles(service: Service, role: Role) -> None:
 
 
 async def test_a_revoked_key_stops_working(service: Service) -> None:
-    service.store.remove(service.keys[Role.PIPELINE].split("_")[1])
+    service.accounts.revoke(service.keys[Role.PIPELINE].split("_")[1])
     check_problem(await service.post(b"still 0 0"), 401, "not_authenticated")
 
 
@@ -517,7 +517,7 @@ async def test_a_service_that_has_not_started_is_alive_but_not_ready(
 ) -> None:
     app = create_app(
         Settings(data_dir=tmp_path / "other"), scorer=service.scorer, decoder=service.decoder,
-        keys=service.store,
+        database=service.database,
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
     transport = httpx.ASGITransport(app)

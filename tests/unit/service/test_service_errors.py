@@ -41,7 +41,7 @@ def test_every_error_has_a_sentence_a_status_and_a_code(kind: type[ServiceError]
         RuntimeError("/home/x/secret.jpg"),
         KeyError("secret.jpg"),
         BundleError("secret.jpg: altered"),
-        errors.KeyStoreError("secret.jpg"),
+        errors.DatabaseError("secret.jpg"),
         errors.ClassificationFailed("secret.jpg"),
     ],
 )

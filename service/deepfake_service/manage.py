@@ -1,0 +1,176 @@
+"""``deepfake accounts|keys|audit``: what an operator does on the machine itself, without a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deepfake_service import audit as log
+from deepfake_service.accounts import Accounts, NewKey, Role
+from deepfake_service.files import replace_private
+from deepfake_service.records import Database, Key, open_database
+from deepfake_service.settings import Settings, load_settings
+from deepfake_service.signing import audit_key
+
+accounts = typer.Typer(help="People and systems that may call the service.", no_args_is_help=True)
+keys = typer.Typer(help="Keys of accounts.", no_args_is_help=True)
+audit = typer.Typer(help="The audit log.", no_args_is_help=True)
+
+_DURATION = re.compile(r"(\d+)([dhm])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+
+Name = Annotated[str, typer.Argument(help="The account's name.")]
+
+
+@contextmanager
+def _database() -> Iterator[tuple[Settings, Database]]:
+    settings = load_settings()
+    database = open_database(settings)
+    try:
+        yield settings, database
+    finally:
+        database.close()
+
+
+def _duration(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    form = _DURATION.fullmatch(text)
+    if form is None:
+        raise typer.BadParameter("a number and d, h or m, for instance 90d")
+    return timedelta(**{_UNITS[form[2]]: int(form[1])})
+
+
+@accounts.command("create")
+def create_account(
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What it may do.")],
+    kind: Annotated[
+        Literal["person", "system"], typer.Option(help="Whether it is somebody or a program.")
+    ] = "person",
+) -> None:
+    """Make an account, and its first key."""
+    with _database() as (_, database):
+        book = Accounts(database)
+        book.create(name, kind, role)
+        _show_once(book.create_key(name))
+
+
+@accounts.command("list")
+def list_accounts() -> None:
+    """List accounts."""
+    table = Table("name", "kind", "role", "created", "state")
+    with _database() as (_, database):
+        for account in Accounts(database).all():
+            state = "disabled" if account.disabled_at else "active"
+            table.add_row(account.name, account.kind, account.role, _day(account.created_at), state)
+    Console().print(table)
+
+
+@accounts.command("disable")
+def disable_account(name: Name) -> None:
+    """Stop an account's keys from working, now. What it submitted stays."""
+    with _database() as (_, database):
+        Accounts(database).disable(name)
+    typer.echo("disabled")
+
+
+Expiry = Annotated[
+    str | None, typer.Option("--expires-in", help="For instance 90d, 12h. Unset: never.")
+]
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `deepfake keys list` shows it.")]
+
+
+@keys.command("create")
+def create_key(
+    account: Annotated[str, typer.Option(help="The account's name.")], expires_in: Expiry = None
+) -> None:
+    """Make another key for an account."""
+    with _database() as (_, database):
+        _show_once(Accounts(database).create_key(account, expires_in=_duration(expires_in)))
+
+
+@keys.command("list")
+def list_keys(
+    account: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
+) -> None:
+    """List keys; never their secrets."""
+    table = Table("id", "account", "role", "created", "expires", "state")
+    with _database() as (_, database):
+        for key, owner in Accounts(database).keys(account):
+            expires = _day(key.expires_at) if key.expires_at else "never"
+            state = "account disabled" if owner.disabled_at else _state(key)
+            table.add_row(key.id, owner.name, owner.role, _day(key.created_at), expires, state)
+    Console().print(table)
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "expired" if key.expires_at and key.expires_at <= datetime.now(UTC) else "active"
+
+
+@keys.command("revoke")
+def revoke_key(key: KeyId) -> None:
+    """Stop a key from working, now."""
+    with _database() as (_, database):
+        Accounts(database).revoke(key)
+    typer.echo("revoked")
+
+
+@keys.command("rotate")
+def rotate_key(
+    key: KeyId,
+    grace: Annotated[str, typer.Option(help="How long the old key still works.")] = "24h",
+) -> None:
+    """Make a key in place of another one, which works a little longer."""
+    with _database() as (_, database):
+        _show_once(Accounts(database).rotate(key, grace=_duration(grace) or timedelta(0)))
+
+
+@audit.command("verify")
+def verify_log(
+    since: Annotated[
+        Path | None, typer.Option(help="A checkpoint: that the log still holds what it held then.")
+    ] = None,
+) -> None:
+    """Check that the log was not altered; exit code 1 if it was."""
+    with _database() as (settings, database):
+        point = None
+        if since is not None:
+            signer = audit_key(settings.data_dir).public_key()
+            point = log.Checkpoint.opened(since.read_text(encoding="utf-8"), signer)
+        with database.read() as session:
+            now = log.verify(session, point)
+    typer.echo(f"holds: {now.number} entries, last hash {now.hash}")
+    if point is None:
+        typer.echo("To see whether it was cut or written anew as a whole, give --since.", err=True)
+
+
+@audit.command("checkpoint")
+def export_checkpoint(
+    out: Annotated[Path, typer.Option(help="File to write; keep it where the service cannot.")],
+) -> None:
+    """Write a signed statement of how the log stands."""
+    with _database() as (settings, database):
+        with database.read() as session:
+            point = log.checkpoint(session)
+        replace_private(out, point.signed(audit_key(settings.data_dir)))
+    typer.echo(f"{out}: {point.number} entries, last hash {point.hash}")
+
+
+def _show_once(new: NewKey) -> None:
+    typer.echo("The key, shown only this once:", err=True)
+    typer.echo(new.text)
+
+
+def _day(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")

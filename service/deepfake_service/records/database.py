@@ -1,0 +1,184 @@
+"""The database: opened, brought up to date, read and written in transactions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from deepfake_service.errors import DatabaseError, DatabaseUnavailable
+from deepfake_service.files import private_folder
+from deepfake_service.settings import Settings
+
+BUSY_TIMEOUT_S = 15
+"""SQLite has one writer at a time; ours hold the lock for milliseconds."""
+_MIGRATION_LOCK = 0x6465657066616B65
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id() -> str:
+    """A random id whose order is that of time: 48 bits of milliseconds, 80 random ones, in
+    Crockford's base 32 (as ULIDs are)."""
+    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+class Database:
+    """Opens ``url`` and brings its tables up to date; ``close`` it.
+
+    Raises:
+        DatabaseError: the URL is wrong, or the database is newer than this program.
+        DatabaseUnavailable: it cannot be reached.
+    """
+
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
+        self.engine = _engine(url)
+        try:
+            with translating():
+                if migrate:
+                    self._migrate()
+        except DBAPIError as error:
+            raise DatabaseError("what is there is no database of this program") from error
+        self._writing = self.engine.execution_options(writing=True)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads.
+
+        Raises:
+            DatabaseUnavailable: the connection failed.
+        """
+        with translating(), Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block, or rolled back by an error.
+
+        On SQLite it takes the write lock at its start: two that read before they write would
+        otherwise refuse each other.
+
+        Raises:
+            DatabaseUnavailable: the connection failed; nothing was written.
+        """
+        with (
+            translating(),
+            Session(self._writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def forget_deleted(self) -> None:
+        """Bring deletions to the file: SQLite's write-ahead log still holds what was deleted."""
+        if self.engine.dialect.name == "sqlite":
+            with translating(), self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def check(self) -> None:
+        """Raise ``DatabaseUnavailable`` unless the database answers."""
+        with self.read() as session:
+            session.execute(text("SELECT 1"))
+
+    def _migrate(self) -> None:
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(files("deepfake_service") / "migrations"))
+        with self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # Services that start together migrate one after the other.
+                connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
+            config.attributes["connection"] = connection
+            try:
+                alembic.command.upgrade(config, "head")
+            except alembic.util.CommandError as error:
+                raise DatabaseError(
+                    "the database was made by a newer version of this program"
+                ) from error
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Raise a lost connection, and whatever else the database refuses, as errors of ours.
+
+    No text of the driver's is kept: it can hold the values of the statement.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable from error
+        raise
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            return _sqlite(parsed.database)
+        if backend == "postgresql":
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                pool_size=10,
+                connect_args={"connect_timeout": 5},
+                hide_parameters=True,
+            )
+    except (ArgumentError, SQLAlchemyError, ValueError) as error:
+        raise DatabaseError("the database URL cannot be read") from error
+    raise DatabaseError(f"a database of {backend} is not supported; sqlite and postgresql are")
+
+
+def _sqlite(path: str | None) -> Engine:
+    if not path:
+        raise DatabaseError("the database URL names no file: sqlite:////folder/records.sqlite")
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(
+        f"sqlite+pysqlite:///{path}",
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a job that was accepted survives a power cut
+        "foreign_keys = ON",
+        "secure_delete = ON",  # a shredded key is overwritten, not only unlinked
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database that ``settings`` name, and bring its tables up to date.
+
+    Raises:
+        DataDirError: the data directory cannot be made; DatabaseError, DatabaseUnavailable.
+    """
+    private_folder(settings.data_dir)
+    return Database(settings.records_url)

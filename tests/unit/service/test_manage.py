@@ -1,0 +1,80 @@
+"""The operator's commands."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+from typer.testing import CliRunner, Result
+
+from deepfake_service.accounts import Accounts
+from deepfake_service.cli import app
+from deepfake_service.errors import AuditBroken, InvalidCheckpoint, KeyUnknown, NotAuthenticated
+from deepfake_service.records import AuditEntry, open_database
+from deepfake_service.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
+    return Settings(data_dir=tmp_path / "var")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(w) for w in words])
+
+
+def output(*words: object) -> str:
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
+
+
+def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) -> None:
+    first = output("accounts", "create", "uploader", "--role", "pipeline", "--kind", "system")
+    second = output("keys", "create", "--account", "uploader", "--expires-in", "90d")
+    book = Accounts(open_database(settings))
+    assert book.authenticate(first).account_id == book.authenticate(second).account_id
+    listed = output("keys", "list", "--account", "uploader")
+    assert first.split("_")[1] in listed
+    assert first[17:] not in listed
+    third = output("keys", "rotate", first.split("_")[1], "--grace", "0m")
+    assert output("keys", "revoke", second.split("_")[1]) == "revoked"
+    for text in (first, second):
+        with pytest.raises(NotAuthenticated):
+            book.authenticate(text)
+    assert book.authenticate(third)
+    assert re.search(r"uploader\W+system\W+pipeline", output("accounts", "list"))
+    output("accounts", "disable", "uploader")
+    with pytest.raises(NotAuthenticated):
+        book.authenticate(third)
+    assert "disabled" in output("keys", "list")
+
+
+def test_wrong_usage_is_named(settings: Settings) -> None:
+    output("accounts", "create", "uploader", "--role", "pipeline")
+    assert (
+        "for instance 90d"
+        in run("keys", "create", "--account", "uploader", "--expires-in", "soon").output
+    )
+    assert isinstance(run("keys", "revoke", "0123456789ab").exception, KeyUnknown)
+    assert run("accounts", "create", "x", "--role", "emperor").exit_code == 2
+
+
+def test_the_log_is_checked_against_a_checkpoint(settings: Settings, tmp_path: Path) -> None:
+    output("accounts", "create", "uploader", "--role", "pipeline")
+    point = tmp_path / "checkpoint.json"
+    assert "2 entries" in output("audit", "checkpoint", "--out", point)
+    assert stat.S_IMODE(point.stat().st_mode) == 0o600
+    output("keys", "create", "--account", "uploader")
+    assert "holds: 3 entries" in output("audit", "verify", "--since", point)
+    assert "give --since" in run("audit", "verify").output
+    with open_database(settings).write() as session:
+        session.execute(delete(AuditEntry).where(AuditEntry.number > 1))
+    assert "holds: 1 entries" in output("audit", "verify")
+    assert isinstance(run("audit", "verify", "--since", point).exception, AuditBroken)
+    (settings.data_dir / "audit-key.pem").unlink()
+    assert isinstance(run("audit", "verify", "--since", point).exception, InvalidCheckpoint)
