@@ -163,6 +163,24 @@ class DatabaseUnavailable(ServiceError):
     code = "database_unavailable"
 
 
+class StorageError(ServiceError):
+    """The blob store cannot be used."""
+
+
+class StorageUnavailable(StorageError):
+    """The blob store does not answer, or is full. Send the request again later."""
+
+    status = 503
+    code = "storage_unavailable"
+
+
+class CaseShredded(ServiceError):
+    """This case was deleted: nothing of it can be read any more."""
+
+    status = 410
+    code = "case_shredded"
+
+
 class DecryptionFailed(ServiceError):
     """What is stored does not decrypt: its key is another one, or its bytes were altered."""
 

@@ -53,6 +53,28 @@ class Settings(BaseSettings):
         "`postgresql://user:password@host/name`. Unset: SQLite in the data directory, which serves "
         "one machine.",
     )
+    blob_url: str | None = Field(
+        default=None,
+        description="Where media and results lie, sealed: `s3://bucket/prefix`, `gs://`, `az://` "
+        "(credentials by each provider's own variables) or `file:///folder`. Unset: a folder in "
+        "the data directory.",
+    )
+    master_key: SecretStr | None = Field(
+        default=None,
+        description="32 random bytes in base64 (`openssl rand -base64 32`) under which every "
+        "case's key is wrapped. Unset: made on the first start, in `master-key` in the data "
+        "directory, readable by its owner alone. Who loses it loses every case.",
+    )
+    older_master_keys: SecretStr | None = Field(
+        default=None,
+        description="Former master keys, separated by commas: cases that they wrapped can still "
+        "be opened, until `deepfake keys rewrap` has wrapped them anew.",
+    )
+    key_wrapper: str | None = Field(
+        default=None,
+        description="`package.module:function` that gives a `KeyWrapper` of "
+        "`deepfake_service.crypto`, for a key management service. In place of a master key.",
+    )
     host: str = Field(
         default="127.0.0.1",
         description="Address to listen on. The loopback address by default, because the service "

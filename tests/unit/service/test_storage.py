@@ -1,0 +1,189 @@
+"""Sealed storage: one suite for every implementation, and keys that can be lost or exchanged."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import stat
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from obstore.store import MemoryStore
+from pydantic import SecretStr
+
+from deepfake_service.crypto import CHUNK_BYTES, MasterKeys, new_key
+from deepfake_service.errors import (
+    CaseShredded,
+    DecryptionFailed,
+    SettingsError,
+    StorageError,
+    StorageUnavailable,
+)
+from deepfake_service.settings import Settings
+from deepfake_service.storage import Blobs, ObjectBlobs, Vault, open_blobs, open_keys
+from deepfake_service.storage.blobs import BlobMissing
+
+KEY = new_key()
+
+
+@pytest.fixture(params=["folder", "memory", "url"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    if request.param == "memory":
+        return ObjectBlobs(MemoryStore())
+    if request.param == "url":
+        (tmp_path / "there").mkdir()
+        return open_blobs(f"file://{tmp_path}/there", tmp_path)
+    return open_blobs(None, tmp_path / "blobs")
+
+
+@pytest.fixture
+def vault(blobs: Blobs) -> Vault:
+    return Vault(blobs, MasterKeys(new_key()))
+
+
+async def pieces(data: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def _found(needle: bytes, folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+
+
+async def test_what_is_stored_comes_back_and_its_plaintext_is_nowhere(
+    vault: Vault, tmp_path: Path
+) -> None:
+    data = random.Random(0).randbytes(3 * CHUNK_BYTES + 5)
+    stored = await vault.store("media/1", KEY, pieces(data))
+    assert stored.size == len(data)
+    with vault.open("media/1", KEY) as file:
+        assert file.read() == data
+        file.seek(CHUNK_BYTES - 3)
+        assert file.read(6) == data[CHUNK_BYTES - 3 : CHUNK_BYTES + 3]
+    assert not _found(data[:64], tmp_path)
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(vault: Vault) -> None:
+    async def torn() -> AsyncIterator[bytes]:
+        yield bytes(20_000_000)
+        raise ConnectionError
+
+    with pytest.raises((ConnectionError, StorageUnavailable)):
+        await vault.store("media/1", KEY, torn())
+    with pytest.raises(BlobMissing):
+        vault.open("media/1", KEY)
+
+
+async def test_a_blob_under_another_name_does_not_open(vault: Vault, blobs: Blobs) -> None:
+    await vault.store("media/1", KEY, pieces(b"media"))
+    blob = blobs.open("media/1")
+    blobs.put_bytes("media/2", blob.read_at(0, blob.size))
+    with pytest.raises(DecryptionFailed):
+        vault.open("media/2", KEY)
+
+
+async def test_deleting_is_final_and_may_be_repeated(vault: Vault, blobs: Blobs) -> None:
+    await vault.store("media/1", KEY, pieces(b"media"))
+    for _ in range(2):
+        blobs.delete("media/1")
+    with pytest.raises(BlobMissing):
+        vault.open("media/1", KEY)
+
+
+def test_small_values_are_sealed_too(vault: Vault) -> None:
+    vault.keep("work/1", KEY, b"first")
+    vault.keep("work/1", KEY, b"second")
+    assert vault.kept("work/1", KEY) == b"second"
+    with pytest.raises(DecryptionFailed):
+        vault.kept("work/1", new_key())
+
+
+def test_old_blobs_are_found_by_prefix(blobs: Blobs) -> None:
+    blobs.put_bytes("work/1", b"x")
+    blobs.put_bytes("media/1", b"x")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert list(blobs.older_than("work/", later)) == ["work/1"]
+    assert not list(blobs.older_than("work/", later - timedelta(hours=1)))
+
+
+def test_without_its_wrapped_key_a_case_is_shredded(vault: Vault) -> None:
+    key, wrapped = vault.new_case_key("1")
+    assert vault.case_key("1", wrapped) == key
+    with pytest.raises(CaseShredded):
+        vault.case_key("1", None)
+    with pytest.raises(DecryptionFailed):
+        vault.case_key("2", wrapped)
+
+
+def test_rotation_wraps_anew_what_the_old_key_wrapped(blobs: Blobs) -> None:
+    old, new = new_key(), new_key()
+    key, wrapped = Vault(blobs, MasterKeys(old)).new_case_key("1")
+    vault = Vault(blobs, MasterKeys(new, (old,)))
+    again = vault.rewrapped("1", wrapped)
+    assert again is not None
+    assert vault.rewrapped("1", again) is None
+    assert Vault(blobs, MasterKeys(new)).case_key("1", again) == key
+
+
+def test_a_master_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    wrapped = open_keys(settings).wrap(KEY, b"")
+    assert open_keys(settings).unwrap(wrapped, b"") == KEY
+    path = tmp_path / "var" / "master-key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("short\n")
+    with pytest.raises(SettingsError, match="master-key in the data directory"):
+        open_keys(settings)
+
+
+def test_master_keys_from_the_environment(tmp_path: Path) -> None:
+    old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
+    first = Settings(data_dir=tmp_path, master_key=SecretStr(old))
+    wrapped = open_keys(first).wrap(KEY, b"")
+    rotated = Settings(
+        data_dir=tmp_path, master_key=SecretStr(new), older_master_keys=SecretStr(f"{old}, ")
+    )
+    assert open_keys(rotated).unwrap(wrapped, b"") == KEY
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SettingsError, match="DEEPFAKE_MASTER_KEY"):
+        open_keys(Settings(data_dir=tmp_path, master_key=SecretStr("dG9vIHNob3J0")))
+
+
+def other_wrapper() -> MasterKeys:
+    return MasterKeys(bytes(32))
+
+
+def test_a_key_management_service_is_a_function(tmp_path: Path) -> None:
+    hook = Settings(data_dir=tmp_path, key_wrapper=f"{__name__}:other_wrapper")
+    assert open_keys(hook).unwrap(other_wrapper().wrap(KEY, b""), b"") == KEY
+    for name in (f"{__name__}:absent", "no.such.module:f", "nothing"):
+        with pytest.raises(SettingsError, match="DEEPFAKE_KEY_WRAPPER"):
+            open_keys(Settings(data_dir=tmp_path, key_wrapper=name))
+
+
+def test_a_url_that_is_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="URL"):
+        open_blobs("nowhere://x", tmp_path)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if os.geteuid() or os.system(f"mount -t tmpfs -o size=1m tmpfs {folder} 2>/dev/null"):
+        pytest.skip("needs to be root and to mount a file system")
+    yield folder
+    os.system(f"umount {folder}")
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing(full_disk: Path) -> None:
+    vault = Vault(open_blobs(None, full_disk), MasterKeys(new_key()))
+    with pytest.raises(StorageUnavailable):
+        await vault.store("media/1", KEY, pieces(bytes(4_000_000)))
+    with pytest.raises(BlobMissing):
+        vault.open("media/1", KEY)
+    await vault.store("media/2", KEY, pieces(b"small"))
