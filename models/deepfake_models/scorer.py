@@ -57,6 +57,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What examining some frames of an item gave: no pixels, and how many frames failed."""
+
+    examined: tuple[ExaminedFrame, ...]
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class FaceObservation:
     """A face found in a frame, before it is scored.
 
@@ -184,33 +192,90 @@ class Scorer:
             return unable(error)
 
     def _score_picture(self, media: OpenMedia) -> Verdict:
-        examined, failed = self._examine(media, [0], "overview", _silent)
-        if failed:
-            raise UndecodableMedia
-        return judge_picture(media.facts, examined[0].faces, self.bundle.spec)
+        part = self.examine(media, [0])
+        return self.conclude(media, [0], [part])
 
     def _score_video(
         self, media: OpenMedia, frames: int | None, progress: Callable[[Progress], None]
     ) -> Verdict:
-        spec = self.bundle.spec
-        indices = sample(media.times, spec.sampling, frames)
-        examined, failed = self._examine(media, indices, "overview", progress)
+        indices = self.plan(media, frames)
+        parts = [self.examine(media, indices, progress=progress)]
         if frames is None:
-            extra = densify(media.times, indices, self._suspect_times(examined), spec.sampling)
-            more, failed_more = self._examine(media, extra, "dense", progress)
-            examined = sorted([*examined, *more], key=lambda f: f.time_s)
-            failed += failed_more
+            extra = self.further(media, indices, parts)
+            parts.append(self.examine(media, extra, stage="dense", progress=progress))
             indices = sorted([*indices, *extra])
+        return self.conclude(media, indices, parts)
+
+    # What follows are the steps of ``score`` on opened media, for those who do them one by one and
+    # keep each ``Part``, so that a long video goes on from where it was.
+
+    def plan(self, media: OpenMedia, frames: int | None = None) -> list[int]:
+        """The frames to examine first, ascending; ``frames`` is as in ``score``."""
+        if media.facts.kind == "image":
+            return [0]
+        return sample(media.times, self.bundle.spec.sampling, frames)
+
+    def examine(
+        self,
+        media: OpenMedia,
+        indices: Sequence[int],
+        *,
+        stage: Literal["overview", "dense"] = "overview",
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Part:
+        """Decode, observe and classify the frames ``indices``."""
+        report = progress or _silent
+        examined: list[ExaminedFrame] = []
+        failed = 0
+        chunk: list[Frame] = []
+
+        def flush() -> None:
+            if chunk:
+                examined.extend(self._examine_chunk(chunk))
+                chunk.clear()
+            report(Progress(stage, len(examined) + failed, len(indices)))
+
+        for frame in media.frames(indices):
+            if isinstance(frame, FailedFrame):
+                failed += 1
+                continue
+            chunk.append(frame)
+            pixels = sum(f.pixels.shape[0] * f.pixels.shape[1] for f in chunk)
+            if len(chunk) == CHUNK_FRAMES or pixels >= CHUNK_PIXELS:
+                flush()
+        if indices:
+            flush()
+        return Part(tuple(examined), failed)
+
+    def further(self, media: OpenMedia, sampled: Sequence[int], parts: Sequence[Part]) -> list[int]:
+        """The frames of the denser pass around what looks suspect in ``parts``; none of a still."""
+        if media.facts.kind == "image":
+            return []
+        suspects = self._suspect_times([f for part in parts for f in part.examined])
+        return densify(media.times, sampled, suspects, self.bundle.spec.sampling)
+
+    def conclude(self, media: OpenMedia, sampled: Sequence[int], parts: Sequence[Part]) -> Verdict:
+        """Judge what was examined: ``sampled`` are all frames asked for, in whichever part.
+
+        Raises:
+            UndecodableMedia: a still picture whose one frame failed.
+        """
+        examined = sorted((f for part in parts for f in part.examined), key=lambda f: f.time_s)
+        failed = sum(part.failed for part in parts)
+        if media.facts.kind == "image":
+            if failed:
+                raise UndecodableMedia
+            return judge_picture(media.facts, examined[0].faces, self.bundle.spec)
         seen = {f.time_s for f in examined}
         counts = FrameCounts(
-            sampled=len(indices),
+            sampled=len(sampled),
             with_face=sum(bool(f.faces) for f in examined),
             failed=failed,
             longest_gap_s=longest_gap(
-                media.times, [i for i in indices if float(media.times[i]) in seen]
+                media.times, [i for i in sampled if float(media.times[i]) in seen]
             ),
         )
-        return judge_video(media.facts, examined, counts, spec)
+        return judge_video(media.facts, examined, counts, self.bundle.spec)
 
     def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
         """Times of faces judged ``likely_manipulated``, most suspect first."""
@@ -225,36 +290,6 @@ class Scorer:
             if ratios and max(ratios) >= spec.thresholds.face.likely_manipulated:
                 found.append((-max(ratios), frame.time_s))
         return [time for _, time in sorted(found)]
-
-    def _examine(
-        self,
-        media: OpenMedia,
-        indices: Sequence[int],
-        stage: Literal["overview", "dense"],
-        progress: Callable[[Progress], None],
-    ) -> tuple[list[ExaminedFrame], int]:
-        """Decode, observe and classify the frames ``indices``; return them and how many failed."""
-        examined: list[ExaminedFrame] = []
-        failed = 0
-        chunk: list[Frame] = []
-
-        def flush() -> None:
-            if chunk:
-                examined.extend(self._examine_chunk(chunk))
-                chunk.clear()
-            progress(Progress(stage, len(examined) + failed, len(indices)))
-
-        for frame in media.frames(indices):
-            if isinstance(frame, FailedFrame):
-                failed += 1
-                continue
-            chunk.append(frame)
-            pixels = sum(f.pixels.shape[0] * f.pixels.shape[1] for f in chunk)
-            if len(chunk) == CHUNK_FRAMES or pixels >= CHUNK_PIXELS:
-                flush()
-        if indices:
-            flush()
-        return examined, failed
 
     def _examine_chunk(self, chunk: Sequence[Frame]) -> list[ExaminedFrame]:
         observed = self.observe([f.pixels for f in chunk], [f.time_s for f in chunk])
