@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_models.spec import DecodeLimits
 from deepfake_service.accounts import Accounts
-from deepfake_service.api import docs, frames, operations, problems
+from deepfake_service.api import docs, frames, jobs, operations, problems, videos
 from deepfake_service.api.admission import Admission
 from deepfake_service.api.middleware import RequestMiddleware
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
@@ -22,26 +23,12 @@ from deepfake_service.batching import Batcher
 from deepfake_service.metrics import Metrics
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
+from deepfake_service.worker import open_decoder, open_scorer, opened_work, working
 
 DESCRIPTION = (
     "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "
     "error rates, never proof."
 )
-
-
-def open_scorer(settings: Settings) -> Scorer:
-    """Load the bundle that ``settings`` names.
-
-    Raises:
-        BundleError: it is incomplete or altered; EngineMissing: onnxruntime is not installed.
-    """
-    return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
-
-
-def open_decoder(settings: Settings) -> ProcessDecoder:
-    """Start the decoder processes. Close it with ``close()``."""
-    limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
-    return ProcessDecoder(limits, settings.decode_workers)
 
 
 def create_app(
@@ -50,15 +37,19 @@ def create_app(
     scorer: PictureJudge | None = None,
     decoder: PictureDecoder | None = None,
     database: Database | None = None,
+    worker: bool = True,
 ) -> FastAPI:
-    """The application. What is not given is made: the database at once, the scorer and the decoder
-    when the app starts, and a decoder made here is closed when it stops."""
+    """The application, and with ``worker`` one that examines jobs in its process.
+
+    What is not given is made: the database at once, the scorer and the decoder when the app starts,
+    and a decoder made here is closed when it stops.
+    """
     metrics = Metrics()
     admission = Admission(
         max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
     )
-    accounts = Accounts(database or open_database(settings))
-    parts = Services(settings, metrics, accounts, admission)
+    records = database or open_database(settings)
+    parts = Services(settings, metrics, Accounts(records), admission)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,11 +72,23 @@ def create_app(
             )
             metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: admission.bytes_held)
             pictures = PictureScorer(judge, pictures_from, batcher, slots=settings.decode_workers)
-            parts.engine = Engine(pictures, batcher, judge.bundle.model_json())
-            try:
-                yield
-            finally:
-                parts.engine = None
+            model = judge.bundle.model_json()
+            with opened_work(settings, records, model["sha256"]) as (parts.work, vault):
+                if (
+                    worker
+                    and isinstance(judge, Scorer)
+                    and isinstance(pictures_from, ProcessDecoder)
+                ):
+                    jobs = working(
+                        settings, records, vault, parts.work, judge, pictures_from, metrics
+                    )
+                    # In a thread, as DBOS insists: its calls would block the event loop.
+                    await stack.enter_async_context(_in_thread(jobs))
+                parts.engine = Engine(pictures, batcher, model)
+                try:
+                    yield
+                finally:
+                    parts.engine = parts.work = None
 
     app = FastAPI(
         title="Deepfake detection service",
@@ -102,9 +105,20 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
-    for router in (frames.router, operations.router, docs.router):
+    for router in (frames.router, videos.router, jobs.router, operations.router, docs.router):
         app.include_router(router)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _in_thread(context: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """Enter and leave a context in a thread."""
+    await anyio.to_thread.run_sync(context.__enter__)
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(context.__exit__, None, None, None)
 
 
 def _version() -> str:

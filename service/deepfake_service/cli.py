@@ -99,12 +99,26 @@ def _writes_utf8() -> bool:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    worker: Annotated[bool, typer.Option(help="Examine jobs in this process too.")] = True,
+) -> None:
     """Serve the HTTP API; settings come from DEEPFAKE_ environment variables."""
     from deepfake_service.serve import run
     from deepfake_service.settings import load_settings
 
-    run(load_settings())
+    run(load_settings(), worker=worker)
+
+
+@app.command()
+def worker() -> None:
+    """Examine jobs, beside a service started with --no-worker or other workers."""
+    from deepfake_service import logs
+    from deepfake_service.settings import load_settings
+    from deepfake_service.worker import run_worker
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    run_worker(settings)
 
 
 def main() -> None:

@@ -174,6 +174,20 @@ class StorageUnavailable(StorageError):
     code = "storage_unavailable"
 
 
+class NotFound(ServiceError):
+    """There is nothing of this kind with this id that this account may see."""
+
+    status = 404
+    code = "not_found"
+
+
+class IdempotencyConflict(ServiceError):
+    """This Idempotency-Key was used before, for another request."""
+
+    status = 409
+    code = "idempotency_conflict"
+
+
 class CaseShredded(ServiceError):
     """This case was deleted: nothing of it can be read any more."""
 

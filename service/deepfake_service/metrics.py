@@ -24,6 +24,7 @@ _DECODING = frozenset(
 )
 # A small picture takes 0.05 s on two cores, 64 of the largest allowed about a minute.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 _CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -73,6 +74,15 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self._jobs = Counter(
+            "deepfake_jobs", "Jobs ended, by verdict.", ["state", "verdict"], registry=self.registry
+        )
+        self._job_seconds = Histogram(
+            "deepfake_job_seconds",
+            "Time from a job's first step to its verdict.",
+            buckets=_JOB_SECONDS,
+            registry=self.registry,
+        )
         self._queue_depth = Gauge(
             "deepfake_queue_depth", "Face crops waiting for the classifier.", registry=self.registry
         )
@@ -107,6 +117,12 @@ class Metrics:
         for reason in verdict.reasons:
             if reason.code in _DECODING:
                 self._decoder_failures.labels(str(reason.code)).inc()
+
+    def job_ended(self, state: str, verdict: str | None, seconds: float | None = None) -> None:
+        """Count one job that is over."""
+        self._jobs.labels(state, verdict or "none").inc()
+        if seconds is not None:
+            self._job_seconds.observe(seconds)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

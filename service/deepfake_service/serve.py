@@ -14,11 +14,12 @@ import uvicorn
 from deepfake_models.errors import DeepfakeError
 from deepfake_service import logs
 from deepfake_service.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
-from deepfake_service.app import create_app, open_scorer
+from deepfake_service.app import create_app
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.records import open_database
 from deepfake_service.scoring import clean, naming_bundle
 from deepfake_service.settings import PREFIX, Settings, unknown_variables
+from deepfake_service.worker import open_scorer
 
 MAX_HEADER_BYTES = 32 * 1024
 """Of a request's line and headers; ours have under 1 kB."""
@@ -31,7 +32,7 @@ class AddressUnavailable(DeepfakeError):
     """The address to listen on is not available."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, *, worker: bool = True) -> None:
     """Serve until SIGTERM or SIGINT (Ctrl-C), let running requests finish, and return.
 
     Raises:
@@ -50,7 +51,7 @@ def run(settings: Settings) -> None:
         with _naming_data_dir(settings):
             accounts = Accounts(database)
             first = accounts.ensure_admin_key(settings, terminal=sys.stderr.isatty())
-        app = create_app(settings, scorer=scorer, database=database)
+        app = create_app(settings, scorer=scorer, database=database, worker=worker)
         _greet(settings, listener, first, scorer.bundle.model_json())
         server = uvicorn.Server(
             uvicorn.Config(

@@ -106,6 +106,34 @@ class Settings(BaseSettings):
         description="Threads of one model operation; 0 takes one a core. Fewer leave cores to the "
         "decoders.",
     )
+    max_video_bytes: Bytes = Field(
+        default=4096 * MIB,
+        description="Bytes of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. Sealed into "
+        "the blob store as they arrive; memory holds a few MiB of them.",
+    )
+    video_upload_timeout_s: Seconds = Field(
+        default=3600.0,
+        description="Seconds within which a video must have arrived.",
+    )
+    jobs_at_once: Count = Field(
+        default=2,
+        description="Videos that one worker examines at a time. Each takes a decoder and up to "
+        "50 MB for frames.",
+    )
+    max_attempts: Count = Field(
+        default=3,
+        description="How often a job is taken up, by whichever worker, before it is failed. A "
+        "video that kills its worker each time must not do so for ever.",
+    )
+    media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
+        default=7.0,
+        description="Days after its verdict at which a medium is deleted at the latest, unless a "
+        "legal hold keeps it.",
+    )
+    media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = Field(
+        default=24.0,
+        description="Hours after the review of its case at which a medium is deleted.",
+    )
     max_connections: Count = Field(
         default=512,
         description="Connections open at a time, idle ones and those without a key included. "

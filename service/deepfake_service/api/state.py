@@ -13,6 +13,7 @@ from deepfake_service.api.pictures import PictureScorer
 from deepfake_service.batching import Batcher
 from deepfake_service.errors import NotReady
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.work import Work
 from deepfake_service.settings import Settings
 
 
@@ -35,6 +36,7 @@ class Services:
     accounts: Accounts
     admission: Admission
     engine: Engine | None = None
+    work: Work | None = None
 
     def ready(self) -> Engine:
         """The engine.
@@ -45,6 +47,16 @@ class Services:
         if self.engine is None or not self.engine.batcher.running:
             raise NotReady
         return self.engine
+
+    def working(self) -> Work:
+        """What jobs are made with.
+
+        Raises:
+            NotReady: while starting or stopping.
+        """
+        if self.work is None:
+            raise NotReady
+        return self.work
 
 
 def services(connection: HTTPConnection) -> Services:

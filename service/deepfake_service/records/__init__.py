@@ -13,6 +13,7 @@ from deepfake_service.records.tables import (
     Lease,
     Media,
     Occurrence,
+    Secret,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Lease",
     "Media",
     "Occurrence",
+    "Secret",
     "new_id",
     "open_database",
 ]

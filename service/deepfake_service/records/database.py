@@ -42,6 +42,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
+        self.url = url
         self.engine = _engine(url)
         try:
             with translating():

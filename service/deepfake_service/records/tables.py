@@ -116,6 +116,8 @@ class Media(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
     size: Mapped[int] = mapped_column(BigInteger)
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Its key, sealed under its case's: it is sealed before it is known which case it is of."""
     blob: Mapped[str | None] = mapped_column(String(200))
     """Its name in the store; none once it was deleted."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -163,8 +165,6 @@ class Job(Base):
     verdict: Mapped[str | None] = mapped_column(String(32))
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Sealed: the whole verdict as JSON."""
-    callback: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Sealed: the URL to tell when it is done."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -190,13 +190,14 @@ class Idempotency(Base):
 
 
 class Delivery(Base):
-    """A webhook to be delivered."""
+    """A webhook to be delivered once its job is over."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[str] = _id()
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
-    event: Mapped[str] = mapped_column(String(32))
+    target: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed: the URL."""
     state: Mapped[str] = mapped_column(String(16), index=True)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(Moment)
@@ -219,6 +220,15 @@ class AuditEntry(Base):
     subject: Mapped[str | None] = mapped_column(String(ID_CHARS), index=True)
     detail: Mapped[str | None] = mapped_column(String(200))
     hash: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+
+
+class Secret(Base):
+    """A key of the service's own, wrapped by the master key."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Lease(Base):

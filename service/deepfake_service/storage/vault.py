@@ -105,8 +105,13 @@ class Vault:
         return unseal(key, blob.read_at(0, blob.size), name.encode())
 
 
+def context_of(kind: str, row_id: str) -> bytes:
+    """What a sealed column is bound to: one copied to another row does not open there."""
+    return f"{kind}/{row_id}".encode()
+
+
 def _case_context(case_id: str) -> bytes:
-    return f"case/{case_id}".encode()
+    return context_of("case-key", case_id)
 
 
 def open_keys(settings: Settings) -> KeyWrapper:

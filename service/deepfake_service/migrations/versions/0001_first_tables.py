@@ -51,6 +51,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("executor_id", name=op.f("pk_leases")),
     )
     op.create_table(
+        "secrets",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_secrets")),
+    )
+    op.create_table(
         "cases",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("account_id", sa.String(length=26), nullable=False),
@@ -89,6 +95,7 @@ def upgrade() -> None:
         sa.Column("case_id", sa.String(length=26), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
         sa.Column("blob", sa.String(length=200), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
@@ -121,7 +128,6 @@ def upgrade() -> None:
         sa.Column("failure", sa.String(length=64), nullable=True),
         sa.Column("verdict", sa.String(length=32), nullable=True),
         sa.Column("result", sa.LargeBinary(), nullable=True),
-        sa.Column("callback", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -168,7 +174,7 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("job_id", sa.String(length=26), nullable=False),
-        sa.Column("event", sa.String(length=32), nullable=False),
+        sa.Column("target", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
@@ -240,6 +246,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_cases_account_id"))
 
     op.drop_table("cases")
+    op.drop_table("secrets")
     op.drop_table("leases")
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_subject"))

@@ -1,0 +1,248 @@
+"""``/v1/jobs`` and ``/v1/cases``: how far a job is, what came of it, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+from starlette.responses import StreamingResponse
+
+from deepfake_models.verdict import VerdictCode
+from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
+from deepfake_service.api.auth import current_caller
+from deepfake_service.api.schemas import Published, problems
+from deepfake_service.api.state import services
+from deepfake_service.errors import NotFound
+from deepfake_service.pipeline.reading import MAX_PAGE, Filters
+from deepfake_service.pipeline.states import ENDED, JobState, Retention
+from deepfake_service.pipeline.work import Work
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+EVENTS_EVERY_S = 0.5
+KEEP_ALIVE_EVERY_S = 15.0
+"""A comment is sent where nothing has changed for so long: proxies end silent connections."""
+
+
+class ProgressOut(Published):
+    """How far an examination is, in frames."""
+
+    stage: str | None = Field(description="`overview`, then `dense` around suspect moments.")
+    done: int
+    total: int | None
+
+
+class JobBase(Published):
+    """A job, less its result."""
+
+    id: str
+    kind: str
+    state: JobState
+    sha256: str = Field(description="Of the submitted bytes.")
+    size: int
+    case_id: str
+    priority: str
+    frames: int | None
+    retention: Retention
+    progress: ProgressOut
+    verdict: VerdictCode | None
+    failure: str | None = Field(description="A code, where the service failed.")
+    bundle_sha256: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    media_expires_at: str | None
+    media_kept: bool
+
+
+class JobOut(JobBase):
+    """A job, with its result once it has one."""
+
+    result: dict[str, Any] | None = Field(
+        description="As `deepfake score --json --faces` states it."
+    )
+
+
+class JobsOut(Published):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobBase]
+    next: str | None = Field(description="Cursor of the next page.")
+
+
+class OccurrenceOut(Published):
+    """Where and when a medium was seen."""
+
+    id: str
+    media_id: str
+    recorded_at: str
+    source_url: str | None
+    platform: str | None
+    account: str | None
+    captured_at: str | None
+    case_reference: str | None
+    collector: str
+    tool: str
+
+
+class CaseOut(Published):
+    """A case: what was submitted under one reference, and where it was seen."""
+
+    id: str
+    case_reference: str | None
+    created_at: str
+    legal_hold: bool
+    occurrences: list[OccurrenceOut]
+    jobs: list[JobBase]
+
+
+async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may read jobs.
+
+    Raises:
+        Forbidden: an auditor, who sees neither media nor scores.
+    """
+    authorize(caller, MAY_SUBMIT)
+    return caller
+
+
+Reader = Annotated[Caller, Depends(reader)]
+
+
+async def job_out(work: Work, caller: Caller, job_id: str) -> JobOut:
+    """The job as it is answered."""
+    found = await anyio.to_thread.run_sync(work.reading.job, caller, job_id)
+    return JobOut.model_validate(found)
+
+
+@router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 503))
+async def get_jobs(
+    request: Request,
+    caller: Reader,
+    state: JobState | None = None,
+    verdict: VerdictCode | None = None,
+    case_id: Annotated[str | None, Query(max_length=26)] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> JobsOut:
+    """Jobs of this account, newest first; of all accounts for analysts."""
+    filters = Filters(state, verdict, case_id)
+    work = services(request).working()
+    page = await anyio.to_thread.run_sync(
+        lambda: work.reading.jobs(caller, filters, limit=limit, cursor=cursor)
+    )
+    return JobsOut.model_validate({"jobs": page.jobs, "next": page.next})
+
+
+@router.get("/jobs/{job_id}", summary="Read a job", responses=problems(401, 403, 404, 410, 503))
+async def get_job(request: Request, job_id: str, caller: Reader) -> JobOut:
+    """A job, with its result once it has one."""
+    return await job_out(services(request).working(), caller, job_id)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel and shred a job",
+    status_code=204,
+    responses=problems(401, 403, 404, 503),
+)
+async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
+    """Stop the job, and delete its media, its result and, if nothing else is in it, its case."""
+    work = services(request).working()
+    await anyio.to_thread.run_sync(work.lifecycle.cancel, caller, job_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **problems(401, 403, 404, 503),
+    },
+)
+async def get_events(request: Request, job_id: str, caller: Reader) -> StreamingResponse:
+    """Server-sent events: `job` whenever something changes, until the job is over."""
+    work = services(request).working()
+    first = await anyio.to_thread.run_sync(work.reading.progress, caller, job_id)
+    return StreamingResponse(
+        _events(request, work, caller, job_id, first), media_type="text/event-stream"
+    )
+
+
+async def _events(
+    request: Request, work: Work, caller: Caller, job_id: str, job: dict[str, Any]
+) -> AsyncIterator[str]:
+    told, silent = None, 0.0
+    while True:
+        if job != told:
+            told, silent = job, 0.0
+            yield f"event: job\ndata: {json.dumps(job)}\n\n"
+        elif silent >= KEEP_ALIVE_EVERY_S:
+            silent = 0.0
+            yield ": still here\n\n"
+        if JobState(job["state"]) in ENDED or await request.is_disconnected():
+            return
+        await asyncio.sleep(EVENTS_EVERY_S)
+        silent += EVENTS_EVERY_S
+        try:
+            job = await anyio.to_thread.run_sync(work.reading.progress, caller, job_id)
+        except NotFound:
+            yield "event: gone\ndata: {}\n\n"
+            return
+
+
+@router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
+async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
+    """A case with its jobs and occurrences."""
+    work = services(request).working()
+    return CaseOut.model_validate(
+        await anyio.to_thread.run_sync(work.reading.case, caller, case_id)
+    )
+
+
+@router.delete(
+    "/cases/{case_id}",
+    summary="Shred a case",
+    status_code=204,
+    responses=problems(401, 403, 404, 503),
+)
+async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
+    """Forget the case's key, and delete all that it opened."""
+    work = services(request).working()
+    await anyio.to_thread.run_sync(work.lifecycle.shred, case_id, caller)
+    return Response(status_code=204)
+
+
+@router.put(
+    "/cases/{case_id}/hold",
+    summary="Set a legal hold",
+    status_code=204,
+    responses=problems(401, 403, 404, 503),
+)
+async def put_hold(request: Request, case_id: str, caller: Reader) -> Response:
+    """While it is set, the case's media do not expire."""
+    return await _hold(request, case_id, caller, wanted=True)
+
+
+@router.delete(
+    "/cases/{case_id}/hold",
+    summary="Lift a legal hold",
+    status_code=204,
+    responses=problems(401, 403, 404, 503),
+)
+async def delete_hold(request: Request, case_id: str, caller: Reader) -> Response:
+    """Let the case's media expire again."""
+    return await _hold(request, case_id, caller, wanted=False)
+
+
+async def _hold(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
+    work = services(request).working()
+    await anyio.to_thread.run_sync(lambda: work.lifecycle.hold(caller, case_id, wanted=wanted))
+    return Response(status_code=204)

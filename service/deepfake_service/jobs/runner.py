@@ -1,0 +1,148 @@
+"""The worker: DBOS in this process, and a lease by which others see that it is alive.
+
+DBOS gives a dead worker's jobs back to a worker of the same name alone. So every start has a name
+of its own, and whoever lives takes over the jobs of those whose lease has run out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from dbos import DBOS, DBOSConfig
+from sqlalchemy import delete, select
+
+from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.jobs.queue import (
+    APPLICATION,
+    EXAMINE,
+    QUEUE,
+    WORKFLOW_VERSION,
+    PlainJson,
+    quieten,
+)
+from deepfake_service.jobs.workflow import Steps, register
+from deepfake_service.logs import describe, logger
+from deepfake_service.records import Database, Lease
+
+BEAT_S = 2.0
+"""How often a worker says that it is alive."""
+LEASE_S = 10.0
+"""How long it is believed: a few beats, so that a slow disk does not make two of one worker."""
+_TAKING_OVER = "taking-over"
+"""The lease of whoever takes jobs over: one at a time, or two would both queue them."""
+
+_log = logger("deepfake_service.jobs")
+
+
+class Runner:
+    """Runs examinations until it is stopped. One in a process: DBOS is a singleton."""
+
+    def __init__(
+        self,
+        database: Database,
+        steps: Steps,
+        *,
+        at_once: int,
+        housekeeping: Callable[[], None] | None = None,
+        polling_s: float = 0.5,
+    ) -> None:
+        quieten()
+        self._database = database
+        self._at_once = at_once
+        self._polling_s = polling_s
+        self._housekeeping = housekeeping or (lambda: None)
+        self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
+        config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": database.url,
+            "application_version": WORKFLOW_VERSION,
+            "executor_id": self.executor_id,
+            "serializer": PlainJson(),
+            "log_level": "CRITICAL",
+        }
+        DBOS.destroy(destroy_registry=True)
+        DBOS(config=config)
+        register(steps)
+
+    def start(self) -> None:
+        """Take up jobs from now on."""
+        self._say_alive()
+        DBOS.launch()
+        DBOS.register_queue(
+            QUEUE,
+            worker_concurrency=self._at_once,
+            polling_interval_sec=self._polling_s,
+            on_conflict="always_update",
+        )
+        self._beat.start()
+
+    def stop(self, *, drain_s: float) -> None:
+        """Finish running jobs within ``drain_s`` seconds; what is not done is for others."""
+        self._stop.set()
+        self._beat.join()
+        DBOS.destroy(workflow_completion_timeout_sec=max(0, round(drain_s)), destroy_registry=True)
+        try:
+            with self._database.write() as session:
+                session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
+        except DatabaseUnavailable:
+            return  # it runs out by itself
+
+    def _keep_alive(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            try:
+                self._say_alive()
+                self._take_over()
+                self._housekeeping()
+            except DatabaseUnavailable:
+                _log.warning("database_unavailable")
+            except Exception as error:  # the worker lives on, or nobody would notice
+                _log.error("housekeeping_failed", failure=describe(error))
+
+    def _say_alive(self) -> None:
+        until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
+        with self._database.write() as session:
+            session.merge(Lease(executor_id=self.executor_id, expires_at=until))
+
+    def _take_over(self) -> None:
+        """Queue again the jobs of workers that are no longer alive."""
+        if not self._orphans():
+            return
+        if not self._claim():
+            return
+        try:
+            for job_id in self._orphans():
+                DBOS.resume_workflow(job_id, queue_name=QUEUE)
+                _log.warning("job_taken_over", job_id=job_id)
+        finally:
+            with self._database.write() as session:
+                session.execute(delete(Lease).where(Lease.executor_id == _TAKING_OVER))
+
+    def _orphans(self) -> list[str]:
+        running = DBOS.list_workflows(
+            status="PENDING", name=EXAMINE, load_input=False, load_output=False
+        )
+        if not running:
+            return []
+        with self._database.read() as session:
+            alive = set(
+                session.scalars(
+                    select(Lease.executor_id).where(Lease.expires_at > datetime.now(UTC))
+                )
+            )
+        return [w.workflow_id for w in running if w.executor_id not in alive]
+
+    def _claim(self) -> bool:
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            held = session.get(Lease, _TAKING_OVER, with_for_update=True)
+            if held is not None and held.expires_at > now:
+                return False
+            until = now + timedelta(seconds=LEASE_S)
+            session.merge(Lease(executor_id=_TAKING_OVER, expires_at=until))
+        return True

@@ -1,0 +1,81 @@
+"""The durable workflow of an examination: which steps there are, in which order.
+
+What a step returns is kept by DBOS; a worker that takes a job up skips the steps that were done.
+Steps take and give ids and counts alone: what they find lies sealed in the vault.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dbos import DBOS, StepOptions
+
+from deepfake_service.jobs.queue import EXAMINE
+from deepfake_service.logs import describe, logger
+
+_RETRIED: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
+
+_log = logger("deepfake_service.jobs")
+
+
+class JobOver(Exception):
+    """The job was cancelled, shredded or ended by another worker: nothing is left to do."""
+
+
+class Steps(Protocol):
+    """What is done in each step. All may be done again after a crash in the midst of them."""
+
+    def take_up(self, job_id: str) -> None:
+        """Note that a worker begins the job, or goes on with it.
+
+        Raises:
+            JobOver: it is over, or was taken up too often already (and is failed now).
+        """
+        ...
+
+    def look(self, job_id: str) -> int:
+        """Open the media and plan; in how many parts it is to be examined (0: not at all)."""
+        ...
+
+    def part(self, job_id: str, number: int) -> None:
+        """Examine part ``number``."""
+        ...
+
+    def further(self, job_id: str, parts: int) -> int:
+        """How many parts more it takes to look closely at what is suspect in the ``parts``."""
+        ...
+
+    def conclude(self, job_id: str, parts: int) -> None:
+        """Judge the ``parts`` and end the job."""
+        ...
+
+    def fail(self, job_id: str, code: str) -> None:
+        """End the job as failed: a fault of the service."""
+        ...
+
+
+def register(steps: Steps) -> None:
+    """Make the workflow known to DBOS, before it is launched."""
+
+    def examine(job_id: str) -> None:
+        try:
+            # Not a step: what is kept would not be counted again.
+            steps.take_up(job_id)
+            parts = DBOS.run_step(_options("look"), steps.look, job_id)
+            for number in range(parts):
+                DBOS.run_step(_options("part"), steps.part, job_id, number)
+            more = DBOS.run_step(_options("further"), steps.further, job_id, parts) if parts else 0
+            for number in range(parts, parts + more):
+                DBOS.run_step(_options("part"), steps.part, job_id, number)
+            DBOS.run_step(_options("conclude"), steps.conclude, job_id, parts + more)
+        except JobOver:
+            return
+        except Exception as error:
+            _log.error("job_failed", job_id=job_id, failure=describe(error))
+            DBOS.run_step(_options("fail"), steps.fail, job_id, type(error).__name__)
+
+    DBOS.workflow(name=EXAMINE)(examine)
+
+
+def _options(name: str) -> StepOptions:
+    return {**_RETRIED, "name": name}

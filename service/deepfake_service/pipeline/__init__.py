@@ -1,0 +1,1 @@
+"""What happens to what is submitted: taken in, examined, read, and forgotten."""

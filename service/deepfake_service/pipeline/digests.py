@@ -1,0 +1,49 @@
+"""Keyed digests: to find again what is sealed, without being able to read it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from deepfake_service.crypto import KeyWrapper, new_key
+from deepfake_service.records import Database, Secret
+
+_NAME = "lookup"
+_CONTEXT = b"secret/lookup"
+
+
+class Digests:
+    """HMAC-SHA256 under a key of the installation, which is kept wrapped in the database.
+
+    Without a key, whoever has the database could try out references and URLs.
+    """
+
+    def __init__(self, database: Database, keys: KeyWrapper) -> None:
+        self._key = _lookup_key(database, keys)
+
+    def of(self, purpose: str, *parts: str) -> str:
+        """The digest (64 hex digits) of ``parts`` for ``purpose``."""
+        text = json.dumps([purpose, *parts], ensure_ascii=False)
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def of_content(self, purpose: str, content: dict[str, Any]) -> str:
+        """The digest of a JSON object, whatever the order of its members."""
+        return self.of(purpose, json.dumps(content, sort_keys=True, ensure_ascii=False))
+
+
+def _lookup_key(database: Database, keys: KeyWrapper) -> bytes:
+    with database.read() as session:
+        kept = session.get(Secret, _NAME)
+    if kept is None:
+        try:
+            with database.write() as session:
+                session.add(Secret(name=_NAME, wrapped=keys.wrap(new_key(), _CONTEXT)))
+        except IntegrityError:
+            pass  # another process was first
+        with database.read() as session:
+            kept = session.get_one(Secret, _NAME)
+    return keys.unwrap(kept.wrapped, _CONTEXT)

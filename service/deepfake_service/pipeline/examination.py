@@ -1,0 +1,247 @@
+"""The steps of an examination: each keeps what it found, sealed, so that the next can be another
+worker's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from deepfake_models.decoding import Decoder
+from deepfake_models.errors import MediaError
+from deepfake_models.media import OpenMedia
+from deepfake_models.parts import dump_part, load_part
+from deepfake_models.scorer import Part, Progress, Scorer
+from deepfake_models.verdict import unable
+from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.crypto import seal, unseal
+from deepfake_service.jobs.workflow import JobOver
+from deepfake_service.logs import logger
+from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.states import ENDED, DeliveryState, JobState, Retention
+from deepfake_service.records import Case, Database, Delivery, Job, Media
+from deepfake_service.storage import BlobMissing, Vault, context_of
+
+FRAMES_A_PART = 64
+"""Lost at the most when a worker dies: some seconds of work, against opening the media again for
+each part."""
+TOO_MANY_ATTEMPTS = "too_many_attempts"
+
+_log = logger("deepfake_service.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A job's rows and keys, as they are at the beginning of a step."""
+
+    job: Job
+    media: Media
+    case_key: bytes
+    media_key: bytes
+
+    def work(self, name: str) -> str:
+        return f"work/{self.job.id}/{name}"
+
+
+class Examination:
+    """Implements ``jobs.Steps`` with a scorer, a decoder, the vault and the database."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        scorer: Scorer,
+        decoder: Decoder,
+        metrics: Metrics,
+        *,
+        max_attempts: int,
+        keep_after_verdict: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._scorer = scorer
+        self._decoder = decoder
+        self._metrics = metrics
+        self._max_attempts = max_attempts
+        self._keep = keep_after_verdict
+
+    def take_up(self, job_id: str) -> None:
+        """See ``jobs.Steps``."""
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if job is None or JobState(job.state) in ENDED:
+                raise JobOver
+            job.attempts += 1
+            too_many = job.attempts > self._max_attempts
+            if not too_many:
+                job.state = str(JobState.RUNNING)
+                job.started_at = job.started_at or _now()
+        if too_many:
+            self.fail(job_id, TOO_MANY_ATTEMPTS)
+            raise JobOver
+
+    def look(self, job_id: str) -> int:
+        """See ``jobs.Steps``."""
+        opened = self._open(job_id)
+        try:
+            with self._media(opened) as media:
+                sampled = self._scorer.plan(media, opened.job.frames)
+        except MediaError as error:
+            # Media that cannot be examined are an answer, not a failure of ours.
+            self._keep_json(opened, "verdict", unable(error).to_json(faces=True))
+            return 0
+        self._keep_json(opened, "plan", _parts(sampled))
+        self._progress(job_id, "overview", 0, len(sampled))
+        return len(_parts(sampled))
+
+    def part(self, job_id: str, number: int) -> None:
+        """See ``jobs.Steps``."""
+        opened = self._open(job_id)
+        parts = self._plan(opened)
+        before = sum(len(p) for p in parts[:number])
+        total = sum(len(p) for p in parts)
+        stage = "dense" if number >= self._kept_json(opened, "overview", len(parts)) else "overview"
+
+        def report(progress: Progress) -> None:
+            self._progress(job_id, stage, before + progress.done, total)
+
+        with self._media(opened) as media:
+            found = self._scorer.examine(media, parts[number], progress=report)
+        self._vault.keep(opened.work(f"part-{number}"), opened.case_key, dump_part(found))
+
+    def further(self, job_id: str, parts: int) -> int:
+        """See ``jobs.Steps``."""
+        opened = self._open(job_id)
+        if opened.job.frames is not None:
+            return 0
+        plan = self._plan(opened)[:parts]
+        sampled = [i for p in plan for i in p]
+        found = [self._found(opened, n) for n in range(parts)]
+        with self._media(opened) as media:
+            extra = _parts(self._scorer.further(media, sampled, found))
+        self._keep_json(opened, "overview", parts)
+        self._keep_json(opened, "plan", [*plan, *extra])
+        return len(extra)
+
+    def conclude(self, job_id: str, parts: int) -> None:
+        """See ``jobs.Steps``."""
+        opened = self._open(job_id)
+        result = self._kept_json(opened, "verdict", None)
+        if result is None:
+            sampled = sorted(i for p in self._plan(opened)[:parts] for i in p)
+            found = [self._found(opened, n) for n in range(parts)]
+            try:
+                with self._media(opened) as media:
+                    verdict = self._scorer.conclude(media, sampled, found)
+            except MediaError as error:
+                verdict = unable(error)
+            result = verdict.to_json(faces=True)
+        self._end(opened, result)
+        for name in ("plan", "overview", "verdict", *(f"part-{n}" for n in range(parts))):
+            self._vault.blobs.delete(opened.work(name))
+
+    def fail(self, job_id: str, code: str) -> None:
+        """See ``jobs.Steps``."""
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if job is None or JobState(job.state) in ENDED:
+                return
+            job.state, job.failure = str(JobState.FAILED), code[:64]
+            job.finished_at = _now()
+            self._let_expire(session.get_one(Media, job.media_id), job)
+            _release_callbacks(session, job_id)
+            record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
+        self._metrics.job_ended(str(JobState.FAILED), None)
+
+    def _end(self, opened: _Opened, result: dict[str, Any]) -> None:
+        job_id = opened.job.id
+        sealed = seal(opened.case_key, json.dumps(result).encode(), context_of("result", job_id))
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if job is None or JobState(job.state) in ENDED:
+                raise JobOver
+            job.state, job.result = str(JobState.SUCCEEDED), sealed
+            job.verdict = result["verdict"]
+            job.finished_at = _now()
+            job.stage, job.done = None, job.total or 0
+            self._let_expire(session.get_one(Media, job.media_id), job)
+            _release_callbacks(session, job_id)
+            record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
+            started = job.started_at or job.created_at
+            seconds = (job.finished_at - started).total_seconds()
+        self._metrics.job_ended(str(JobState.SUCCEEDED), result["verdict"], seconds)
+        _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
+
+    def _let_expire(self, media: Media, job: Job) -> None:
+        media.expires_at = _now() if job.retention == Retention.ZERO else _now() + self._keep
+
+    def _open(self, job_id: str) -> _Opened:
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if job is None or JobState(job.state) in ENDED:
+                raise JobOver
+            media = session.get_one(Media, job.media_id)
+            case = session.get_one(Case, job.case_id)
+        case_key = self._vault.case_key(case.id, case.wrapped_key)
+        return _Opened(job, media, case_key, media_key(media, case_key))
+
+    @contextmanager
+    def _media(self, opened: _Opened) -> Iterator[OpenMedia]:
+        assert opened.media.blob is not None
+        with (
+            self._vault.open(opened.media.blob, opened.media_key) as file,
+            self._decoder.open(file) as media,
+        ):
+            yield media
+
+    def _progress(self, job_id: str, stage: str, done: int, total: int) -> None:
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if job is None or JobState(job.state) in ENDED:
+                raise JobOver  # cancelled: no need to finish the part
+            job.stage, job.done, job.total = stage, done, total
+
+    def _plan(self, opened: _Opened) -> list[list[int]]:
+        plan: list[list[int]] = self._kept_json(opened, "plan", [])
+        return plan
+
+    def _found(self, opened: _Opened, number: int) -> Part:
+        return load_part(self._vault.kept(opened.work(f"part-{number}"), opened.case_key))
+
+    def _keep_json(self, opened: _Opened, name: str, content: Any) -> None:
+        raw = json.dumps(content, separators=(",", ":")).encode()
+        self._vault.keep(opened.work(name), opened.case_key, raw)
+
+    def _kept_json(self, opened: _Opened, name: str, default: Any) -> Any:
+        try:
+            return json.loads(self._vault.kept(opened.work(name), opened.case_key))
+        except BlobMissing:
+            return default
+
+
+def media_key(media: Media, case_key: bytes) -> bytes:
+    """The key of a medium that is still kept."""
+    assert media.wrapped_key is not None
+    return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
+
+
+def _release_callbacks(session: Session, job_id: str) -> None:
+    session.execute(
+        update(Delivery)
+        .where(Delivery.job_id == job_id, Delivery.state == str(DeliveryState.WAITING))
+        .values(state=str(DeliveryState.DUE), due_at=_now())
+    )
+
+
+def _parts(indices: list[int]) -> list[list[int]]:
+    return [indices[i : i + FRAMES_A_PART] for i in range(0, len(indices), FRAMES_A_PART)]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

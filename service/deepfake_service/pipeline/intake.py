@@ -1,0 +1,341 @@
+"""Taking in what is submitted: once, whatever is sent twice, and never losing where it was seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio.to_thread
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import Caller
+from deepfake_service.audit import Action, record
+from deepfake_service.crypto import new_key, seal
+from deepfake_service.errors import IdempotencyConflict
+from deepfake_service.jobs import JobQueue, Priority
+from deepfake_service.pipeline.digests import Digests
+from deepfake_service.pipeline.states import ENDED, REUSED, DeliveryState, JobState, Retention
+from deepfake_service.records import (
+    Case,
+    Database,
+    Delivery,
+    Idempotency,
+    Job,
+    Media,
+    Occurrence,
+    new_id,
+)
+from deepfake_service.storage import Stored, Vault, context_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where and when a medium was seen, as its submitter says."""
+
+    source_url: str | None = None
+    platform: str | None = None
+    account: str | None = None
+    captured_at: str | None = None
+    """ISO 8601 in UTC."""
+
+    def __repr__(self) -> str:
+        return "Sighting()"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is asked for with a medium."""
+
+    kind: str = "video"
+    case_reference: str | None = None
+    sighting: Sighting = field(default_factory=Sighting)
+    callback_url: str | None = None
+    priority: Priority = Priority.BATCH
+    frames: int | None = None
+    retention: Retention = Retention.STANDARD
+    idempotency_key: str | None = None
+    tool: str = "api"
+
+    def __repr__(self) -> str:
+        return "Submission()"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A medium that lies sealed in the vault and does not belong to a case yet."""
+
+    media_id: str
+    key: bytes
+    stored: Stored
+
+    @property
+    def blob(self) -> str:
+        return blob_of(self.media_id)
+
+    def __repr__(self) -> str:
+        return f"Sealed(media_id={self.media_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job, and whether this request made it."""
+
+    job_id: str
+    created: bool
+
+
+def blob_of(media_id: str) -> str:
+    """The name in the store of a medium."""
+    return f"media/{media_id}"
+
+
+class Intake:
+    """Accepts submissions."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        queue: JobQueue,
+        digests: Digests,
+        bundle_sha256: str,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._queue = queue
+        self._digests = digests
+        self._bundle = bundle_sha256
+
+    async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
+        """Seal a medium while it arrives. Follow with ``accept`` or ``discard``."""
+        media_id, key = new_id(), new_key()
+        stored = await self._vault.store(blob_of(media_id), key, chunks)
+        return Sealed(media_id, key, stored)
+
+    async def discard(self, sealed: Sealed) -> None:
+        """Delete a medium that was not accepted."""
+        await anyio.to_thread.run_sync(self._vault.blobs.delete, sealed.blob)
+
+    async def accept(self, caller: Caller, wanted: Submission, sealed: Sealed) -> Accepted:
+        """Make a job of a sealed medium, or find the one that there is.
+
+        An ``Idempotency-Key`` that was used, or equal content asked for in the same way by the same
+        account, gives the existing job. A sighting that is new is kept with either. A medium that
+        no new job needs is deleted.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+        """
+        try:
+            accepted = await anyio.to_thread.run_sync(self._accept, caller, wanted, sealed)
+        except BaseException:
+            await self.discard(sealed)
+            raise
+        if not accepted.created:
+            await self.discard(sealed)
+        return accepted
+
+    def _accept(self, caller: Caller, wanted: Submission, sealed: Sealed) -> Accepted:
+        with self._database.write() as session:
+            job = self._by_key(session, caller, wanted, sealed) or self._equal(
+                session, caller, wanted, sealed
+            )
+            created = job is None
+            if job is None:
+                job = self._new_job(session, caller, wanted, sealed)
+            self._remember_key(session, caller, wanted, sealed, job)
+            case = session.get_one(Case, job.case_id)
+            self._keep_sighting(session, caller, wanted, job, case)
+            self._keep_callback(session, wanted, job, case)
+        return Accepted(job.id, created)
+
+    def _by_key(
+        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed
+    ) -> Job | None:
+        if wanted.idempotency_key is None:
+            return None
+        used = session.get(Idempotency, (caller.account_id, self._key(wanted.idempotency_key)))
+        if used is None:
+            return None
+        if used.request != self._request(wanted, sealed):
+            raise IdempotencyConflict
+        return session.get(Job, used.job_id)
+
+    def _key(self, idempotency_key: str) -> str:
+        return self._digests.of("idempotency", idempotency_key)
+
+    def _request(self, wanted: Submission, sealed: Sealed) -> str:
+        return self._digests.of_content(
+            "request",
+            {
+                "sha256": sealed.stored.sha256,
+                "kind": wanted.kind,
+                "frames": wanted.frames,
+                "retention": wanted.retention,
+                "case_reference": wanted.case_reference,
+            },
+        )
+
+    def _remember_key(
+        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed, job: Job
+    ) -> None:
+        if wanted.idempotency_key is None:
+            return
+        key = (caller.account_id, self._key(wanted.idempotency_key))
+        if session.get(Idempotency, key) is None:
+            session.add(
+                Idempotency(
+                    account_id=key[0],
+                    key=key[1],
+                    request=self._request(wanted, sealed),
+                    job_id=job.id,
+                    created_at=_now(),
+                )
+            )
+
+    def _equal(
+        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed
+    ) -> Job | None:
+        return session.scalars(
+            select(Job)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                Job.account_id == caller.account_id,
+                Media.sha256 == sealed.stored.sha256,
+                Job.kind == wanted.kind,
+                Job.frames.is_(None) if wanted.frames is None else Job.frames == wanted.frames,
+                Job.retention == str(wanted.retention),
+                Job.bundle_sha256 == self._bundle,
+                Job.state.in_([str(s) for s in REUSED]),
+            )
+            .order_by(Job.created_at.desc())
+            .limit(1)
+        ).first()
+
+    def _new_job(self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed) -> Job:
+        case, case_key = self._case(session, caller, wanted)
+        media = Media(
+            id=sealed.media_id,
+            case_id=case.id,
+            sha256=sealed.stored.sha256,
+            size=sealed.stored.size,
+            wrapped_key=seal(case_key, sealed.key, context_of("media-key", sealed.media_id)),
+            blob=sealed.blob,
+            created_at=_now(),
+        )
+        job = Job(
+            id=new_id(),
+            case_id=case.id,
+            media_id=media.id,
+            account_id=caller.account_id,
+            kind=wanted.kind,
+            state=str(JobState.QUEUED),
+            priority=str(wanted.priority),
+            frames=wanted.frames,
+            bundle_sha256=self._bundle,
+            retention=str(wanted.retention),
+            created_at=_now(),
+        )
+        session.add(media)
+        session.flush()
+        session.add(job)
+        session.flush()
+        self._queue.put(session, job.id, wanted.priority)
+        record(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
+        return job
+
+    def _case(self, session: Session, caller: Caller, wanted: Submission) -> tuple[Case, bytes]:
+        """The account's case of this reference, or a new one."""
+        digest = None
+        if wanted.case_reference is not None:
+            digest = self._digests.of("reference", caller.account_id, wanted.case_reference)
+            found = session.scalars(
+                select(Case).where(
+                    Case.account_id == caller.account_id,
+                    Case.reference == digest,
+                    Case.wrapped_key.is_not(None),
+                )
+            ).first()
+            if found is not None:
+                return found, self._vault.case_key(found.id, found.wrapped_key)
+        case_id = new_id()
+        key, wrapped = self._vault.new_case_key(case_id)
+        about = json.dumps({"reference": wanted.case_reference}).encode()
+        case = Case(
+            id=case_id,
+            account_id=caller.account_id,
+            wrapped_key=wrapped,
+            reference=digest,
+            sealed=seal(key, about, context_of("case", case_id)),
+            created_at=_now(),
+        )
+        session.add(case)
+        session.flush()
+        return case, key
+
+    def _keep_sighting(
+        self, session: Session, caller: Caller, wanted: Submission, job: Job, case: Case
+    ) -> None:
+        seen = wanted.sighting
+        about: dict[str, Any] = {
+            "source_url": seen.source_url,
+            "platform": seen.platform,
+            "account": seen.account,
+            "captured_at": seen.captured_at,
+            "case_reference": wanted.case_reference,
+        }
+        first = session.scalars(
+            select(Occurrence.id).where(Occurrence.media_id == job.media_id).limit(1)
+        ).first()
+        if first is not None and not any(about.values()):
+            return
+        digest = self._digests.of_content("occurrence", about)
+        known = session.scalars(
+            select(Occurrence.id).where(
+                Occurrence.media_id == job.media_id, Occurrence.digest == digest
+            )
+        ).first()
+        if known is not None:
+            return
+        occurrence_id = new_id()
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        content = {**about, "collector": caller.account_id, "tool": wanted.tool}
+        session.add(
+            Occurrence(
+                id=occurrence_id,
+                case_id=case.id,
+                media_id=job.media_id,
+                digest=digest,
+                sealed=seal(
+                    key, json.dumps(content).encode(), context_of("occurrence", occurrence_id)
+                ),
+                created_at=_now(),
+            )
+        )
+        if first is not None:
+            record(session, caller.actor, Action.OCCURRENCE_ADDED, job.id, occurrence_id)
+
+    def _keep_callback(self, session: Session, wanted: Submission, job: Job, case: Case) -> None:
+        if wanted.callback_url is None:
+            return
+        delivery_id = new_id()
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        over = JobState(job.state) in ENDED
+        session.add(
+            Delivery(
+                id=delivery_id,
+                job_id=job.id,
+                target=seal(key, wanted.callback_url.encode(), context_of("delivery", delivery_id)),
+                state=str(DeliveryState.DUE if over else DeliveryState.WAITING),
+                due_at=_now(),
+                created_at=_now(),
+            )
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

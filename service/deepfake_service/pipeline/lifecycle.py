@@ -1,0 +1,197 @@
+"""The end of things: jobs cancelled, media expired, cases shredded, holds that stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import MAY_READ_ALL, Caller
+from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.errors import NotFound
+from deepfake_service.jobs import JobQueue
+from deepfake_service.logs import logger
+from deepfake_service.pipeline.states import ENDED, JobState
+from deepfake_service.records import Case, Database, Idempotency, Job, Media
+from deepfake_service.storage import Vault
+
+ORPHANED_AFTER = timedelta(hours=2)
+"""Age at which sealed bytes that no record names are deleted: longer than any upload takes."""
+IDEMPOTENCY_KEPT = timedelta(days=7)
+SWEPT_AT_ONCE = 200
+
+_log = logger("deepfake_service.lifecycle")
+
+
+class Lifecycle:
+    """Deletes what is to be deleted. Everything may be done again after a crash in between."""
+
+    def __init__(
+        self, database: Database, vault: Vault, queue: JobQueue, *, after_review: timedelta
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._queue = queue
+        self._after_review = after_review
+
+    def cancel(self, caller: Caller, job_id: str) -> None:
+        """Stop a job and shred what belongs to it; its case too, when nothing else is in it.
+
+        Raises:
+            NotFound: there is none that the caller may delete.
+        """
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if job is None or not may_see(caller, job.account_id):
+                raise NotFound
+            case = session.get_one(Case, job.case_id)
+            ended = JobState(job.state) in ENDED
+            if not ended:
+                job.state, job.finished_at = str(JobState.CANCELLED), _now()
+                record(session, caller.actor, Action.JOB_CANCELLED, job_id)
+            alone = not session.scalars(
+                select(Job.id).where(Job.case_id == case.id, Job.id != job_id).limit(1)
+            ).first()
+        self._queue.cancel(job_id)
+        if alone:
+            self.shred(case.id, caller)
+        else:
+            self._delete_job(job_id)
+
+    def shred(self, case_id: str, caller: Caller) -> None:
+        """Forget a case: its key, and then everything that it opened.
+
+        1. The wrapped key is overwritten. From here on nothing of the case can be read.
+        2. Its blobs are deleted, then its rows, and what DBOS keeps of its jobs.
+        3. What the database's log still holds of them is brought to the file and gone.
+
+        Raises:
+            NotFound: there is none that the caller may delete.
+        """
+        with self._database.write() as session:
+            case = session.get(Case, case_id)
+            if case is None or not may_see(caller, case.account_id):
+                raise NotFound
+            case.wrapped_key = case.sealed = None
+            record(session, caller.actor, Action.CASE_SHREDDED, case_id)
+        self._database.forget_deleted()
+        self._finish_shredding(case_id)
+
+    def _finish_shredding(self, case_id: str) -> None:
+        with self._database.read() as session:
+            jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
+            media = list(session.scalars(select(Media).where(Media.case_id == case_id)))
+        for medium in media:
+            if medium.blob:
+                self._vault.blobs.delete(medium.blob)
+        for job_id in jobs:
+            self._queue.cancel(job_id)
+            self._forget_work(job_id)
+            self._queue.forget(job_id)
+        with self._database.write() as session:
+            session.execute(delete(Case).where(Case.id == case_id))
+        self._database.forget_deleted()
+
+    def _delete_job(self, job_id: str) -> None:
+        with self._database.read() as session:
+            job = session.get_one(Job, job_id)
+            medium = session.get_one(Media, job.media_id)
+            shared = session.scalars(
+                select(Job.id).where(Job.media_id == medium.id, Job.id != job_id).limit(1)
+            ).first()
+        if medium.blob and not shared:
+            self._vault.blobs.delete(medium.blob)
+        self._forget_work(job_id)
+        self._queue.forget(job_id)
+        with self._database.write() as session:
+            session.execute(delete(Job).where(Job.id == job_id))
+            if not shared:
+                session.execute(delete(Media).where(Media.id == medium.id))
+        self._database.forget_deleted()
+
+    def _forget_work(self, job_id: str) -> None:
+        for name in list(self._vault.blobs.older_than(f"work/{job_id}/", _far())):
+            self._vault.blobs.delete(name)
+
+    def hold(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
+        """Set or lift a legal hold: while it is set, the case's media do not expire.
+
+        Raises:
+            NotFound: there is no such case that the caller may see.
+        """
+        with self._database.write() as session:
+            case = session.get(Case, case_id)
+            if case is None or not may_see(caller, case.account_id):
+                raise NotFound
+            if bool(case.held_at) != wanted:
+                case.held_at = _now() if wanted else None
+                action = Action.HOLD_SET if wanted else Action.HOLD_LIFTED
+                record(session, caller.actor, action, case_id)
+
+    def sweep(self) -> None:
+        """Delete what is due: expired media, half-shredded cases, orphans, old idempotency keys."""
+        self._expire_media()
+        with self._database.read() as session:
+            halves = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+        for case_id in halves:
+            self._finish_shredding(case_id)
+        self._delete_orphans()
+        with self._database.write() as session:
+            old = Idempotency.created_at < _now() - IDEMPOTENCY_KEPT
+            session.execute(delete(Idempotency).where(old))
+
+    def _expire_media(self) -> None:
+        now = _now()
+        with self._database.read() as session:
+            due = list(
+                session.scalars(
+                    select(Media)
+                    .join(Case, Media.case_id == Case.id)
+                    .where(
+                        Media.blob.is_not(None),
+                        Case.held_at.is_(None),
+                        Media.expires_at.is_not(None),
+                        or_(Media.expires_at <= now, Case.reviewed_at <= now - self._after_review),
+                    )
+                    .limit(SWEPT_AT_ONCE)
+                )
+            )
+        for medium in due:
+            assert medium.blob is not None
+            self._vault.blobs.delete(medium.blob)
+            with self._database.write() as session:
+                row = session.get(Media, medium.id)
+                if row is not None and row.blob:
+                    row.blob = row.wrapped_key = None
+                    record(session, SERVICE, Action.MEDIA_EXPIRED, medium.id)
+        if due:
+            _log.info("media_expired", count=len(due))
+
+    def _delete_orphans(self) -> None:
+        before = _now() - ORPHANED_AFTER
+        with self._database.read() as session:
+            for name in self._unnamed(session, self._vault.blobs.older_than("media/", before)):
+                self._vault.blobs.delete(name)
+
+    @staticmethod
+    def _unnamed(session: Session, names: Iterable[str]) -> list[str]:
+        return [
+            n
+            for n in names
+            if not session.scalars(select(Media.id).where(Media.blob == n).limit(1)).first()
+        ]
+
+
+def may_see(caller: Caller, account_id: str) -> bool:
+    """Whether a caller may see what belongs to an account."""
+    return caller.account_id == account_id or caller.role in MAY_READ_ALL
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _far() -> datetime:
+    return _now() + timedelta(days=1)

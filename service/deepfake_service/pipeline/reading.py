@@ -1,0 +1,200 @@
+"""Jobs, cases and results as they are read: opened with their case's key, in memory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import MAY_READ_ALL, Caller
+from deepfake_service.audit import Action, record
+from deepfake_service.crypto import unseal
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.pipeline.lifecycle import may_see
+from deepfake_service.records import Case, Database, Job, Media, Occurrence
+from deepfake_service.storage import Vault, context_of
+
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which jobs are asked for."""
+
+    state: str | None = None
+    verdict: str | None = None
+    case_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, newest first, and the cursor with which the next ones are asked for."""
+
+    jobs: list[dict[str, Any]]
+    next: str | None
+
+
+class Reading:
+    """Reads for callers: what they may not see is not there."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
+        """A job with its result, if it has one; reading a result is audited.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+        """
+        with self._database.read() as session:
+            job, media, case = _row(session, caller, job_id)
+        result = self._result(job, case) if job.result is not None else None
+        if result is not None and audited:
+            with self._database.write() as session:
+                record(session, caller.actor, Action.RESULT_READ, job_id)
+        return {**_job_json(job, media), "result": result}
+
+    def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
+        """A job without its result."""
+        with self._database.read() as session:
+            job, media, _ = _row(session, caller, job_id)
+        return _job_json(job, media)
+
+    def _result(self, job: Job, case: Case) -> dict[str, Any]:
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        assert job.result is not None
+        content: dict[str, Any] = json.loads(unseal(key, job.result, context_of("result", job.id)))
+        return content
+
+    def jobs(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
+        """A page of the jobs that the caller may see, newest first, without results.
+
+        Raises:
+            InvalidRequest: the cursor is none that was given out.
+        """
+        statement = select(Job, Media).join(Media, Job.media_id == Media.id)
+        if caller.role not in MAY_READ_ALL:
+            statement = statement.where(Job.account_id == caller.account_id)
+        for column, wanted in (
+            (Job.state, filters.state),
+            (Job.verdict, filters.verdict),
+            (Job.case_id, filters.case_id),
+        ):
+            if wanted is not None:
+                statement = statement.where(column == wanted)
+        if cursor is not None:
+            at, last = _decoded(cursor)
+            statement = statement.where(
+                or_(Job.created_at < at, and_(Job.created_at == at, Job.id < last))
+            )
+        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        with self._database.read() as session:
+            rows = [(job, media) for job, media in session.execute(statement)]
+        more = len(rows) > limit
+        rows = rows[:limit]
+        following = _encoded(rows[-1][0]) if more else None
+        return JobPage([_job_json(job, media) for job, media in rows], following)
+
+    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """A case with its occurrences and jobs; reading it is audited.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+        """
+        with self._database.read() as session:
+            case = session.get(Case, case_id)
+            if case is None or case.sealed is None or not may_see(caller, case.account_id):
+                raise NotFound
+            seen = session.scalars(
+                select(Occurrence)
+                .where(Occurrence.case_id == case_id)
+                .order_by(Occurrence.created_at)
+            ).all()
+            jobs = session.execute(
+                select(Job, Media)
+                .join(Media, Job.media_id == Media.id)
+                .where(Job.case_id == case_id)
+                .order_by(Job.created_at)
+            ).all()
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
+        with self._database.write() as session:
+            record(session, caller.actor, Action.CASE_READ, case_id)
+        return {
+            "id": case.id,
+            "case_reference": about["reference"],
+            "created_at": _stated(case.created_at),
+            "legal_hold": case.held_at is not None,
+            "occurrences": self._occurrences(seen, key),
+            "jobs": [_job_json(job, media) for job, media in jobs],
+        }
+
+    @staticmethod
+    def _occurrences(seen: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": o.id,
+                "media_id": o.media_id,
+                "recorded_at": _stated(o.created_at),
+                **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
+            }
+            for o in seen
+        ]
+
+
+def _row(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
+    job = session.get(Job, job_id)
+    if job is None or not may_see(caller, job.account_id):
+        raise NotFound
+    return job, session.get_one(Media, job.media_id), session.get_one(Case, job.case_id)
+
+
+def _job_json(job: Job, media: Media) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "sha256": media.sha256,
+        "size": media.size,
+        "case_id": job.case_id,
+        "priority": job.priority,
+        "frames": job.frames,
+        "retention": job.retention,
+        "progress": {"stage": job.stage, "done": job.done or 0, "total": job.total},
+        "verdict": job.verdict,
+        "failure": job.failure,
+        "bundle_sha256": job.bundle_sha256,
+        "created_at": _stated(job.created_at),
+        "started_at": _stated(job.started_at),
+        "finished_at": _stated(job.finished_at),
+        "media_expires_at": _stated(media.expires_at) if media.blob else None,
+        "media_kept": media.blob is not None,
+    }
+
+
+def _stated(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+def _encoded(job: Job) -> str:
+    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()}|{job.id}".encode()).decode()
+
+
+def _decoded(cursor: str) -> tuple[datetime, str]:
+    try:
+        at, _, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError("no zone")
+        return moment, last
+    except (ValueError, binascii.Error, UnicodeError) as error:
+        wrong = FieldError("cursor", "not a cursor of an earlier answer")
+        raise InvalidRequest("The cursor cannot be read.", errors=[wrong]) from error

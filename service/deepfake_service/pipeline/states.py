@@ -1,0 +1,40 @@
+"""States of jobs and deliveries, and how long media stay."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job is. ``failed`` means that *we* failed; media that cannot be examined succeed
+    with the verdict ``unable_to_evaluate``."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
+"""Jobs that are returned for equal content; others are worth another try."""
+
+
+class Retention(StrEnum):
+    """How long the media of a job are kept."""
+
+    STANDARD = "standard"
+    """Until some time after the review, or after the verdict."""
+    ZERO = "zero"
+    """Until it is scored."""
+
+
+class DeliveryState(StrEnum):
+    """Where a webhook is."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    DELIVERED = "delivered"
+    FAILED = "failed"

@@ -1,0 +1,18 @@
+"""What jobs are made, read and ended with, together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepfake_service.pipeline.intake import Intake
+from deepfake_service.pipeline.lifecycle import Lifecycle
+from deepfake_service.pipeline.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What jobs are made, read and ended with."""
+
+    intake: Intake
+    reading: Reading
+    lifecycle: Lifecycle
