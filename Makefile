@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format check-python clean
+.PHONY: help serve test soak lint format check-python clean
 
 # The newest suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -16,6 +16,7 @@ DEV := .venv
 help:
 	@echo "make serve   start the service on http://127.0.0.1:8000"
 	@echo "make test    lint and test everything"
+	@echo "make soak    long campaigns: kills, large uploads"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make format  rewrite the code in the project's style"
 	@echo "make clean   remove the environments that make made"
@@ -50,6 +51,9 @@ lint: $(DEV)/.dev
 
 test: lint
 	$(DEV)/bin/pytest
+
+soak: $(DEV)/.dev
+	$(DEV)/bin/pytest tests/soak -s
 
 format: $(DEV)/.dev
 	$(DEV)/bin/ruff check --fix .

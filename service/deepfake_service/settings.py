@@ -121,9 +121,10 @@ class Settings(BaseSettings):
         "50 MB for frames.",
     )
     max_attempts: Count = Field(
-        default=3,
-        description="How often a job is taken up, by whichever worker, before it is failed. A "
-        "video that kills its worker each time must not do so for ever.",
+        default=5,
+        description="How often one step of a job, some frames, is begun, by whichever worker, "
+        "before the job is failed. A video that kills its worker each time must not do so for "
+        "ever.",
     )
     media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,

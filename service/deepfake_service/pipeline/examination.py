@@ -28,8 +28,8 @@ from deepfake_service.pipeline.states import ENDED, DeliveryState, JobState, Ret
 from deepfake_service.records import Case, Database, Delivery, Job, Media
 from deepfake_service.storage import BlobMissing, Vault, context_of
 
-FRAMES_A_PART = 64
-"""Lost at the most when a worker dies: some seconds of work, against opening the media again for
+FRAMES_A_PART = 16
+"""Lost at the most when a worker dies: a second or two of work, against opening the media again for
 each part."""
 TOO_MANY_ATTEMPTS = "too_many_attempts"
 
@@ -97,7 +97,7 @@ class Examination:
             self._keep_json(opened, "verdict", unable(error).to_json(faces=True))
             return 0
         self._keep_json(opened, "plan", _parts(sampled))
-        self._progress(job_id, "overview", 0, len(sampled))
+        self._progress(job_id, "overview", 0, len(sampled), step_done=True)
         return len(_parts(sampled))
 
     def part(self, job_id: str, number: int) -> None:
@@ -114,6 +114,7 @@ class Examination:
         with self._media(opened) as media:
             found = self._scorer.examine(media, parts[number], progress=report)
         self._vault.keep(opened.work(f"part-{number}"), opened.case_key, dump_part(found))
+        self._progress(job_id, stage, before + len(parts[number]), total, step_done=True)
 
     def further(self, job_id: str, parts: int) -> int:
         """See ``jobs.Steps``."""
@@ -200,12 +201,18 @@ class Examination:
         ):
             yield media
 
-    def _progress(self, job_id: str, stage: str, done: int, total: int) -> None:
+    def _progress(
+        self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False
+    ) -> None:
         with self._database.write() as session:
             job = session.get(Job, job_id)
             if job is None or JobState(job.state) in ENDED:
                 raise JobOver  # cancelled: no need to finish the part
             job.stage, job.done, job.total = stage, done, total
+            if step_done:
+                # The next step has attempts of its own: it is not the video's fault that workers
+                # are stopped, as long as each gets on with it.
+                job.attempts = 1
 
     def _plan(self, opened: _Opened) -> list[list[int]]:
         plan: list[list[int]] = self._kept_json(opened, "plan", [])

@@ -1,0 +1,222 @@
+"""Jobs of the real service, in processes that are killed."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+import mediakit
+from deepfake_service.audit import Action, verify
+from deepfake_service.records import AuditEntry, Database, Job, Media
+from servekit import ADMIN_KEY, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    opened = Site(tmp_path)
+    yield opened
+    opened.close()
+
+
+def clip(seed: int = 0, frames: int = 40, marker: bytes = b"") -> bytes:
+    """A portrait that drifts; every seed is another file of another brightness."""
+    moving = mediakit.panning(frames, 320, 256)
+    dimmer = [(f * (1 - 0.02 * seed)).astype(f.dtype) for f in moving]
+    # MP4 readers skip a free box, so anything may stand in it.
+    box = (8 + len(marker)).to_bytes(4, "big") + b"free" + marker if marker else b""
+    return mediakit.encode(dimmer) + box
+
+
+def database(site: Site) -> Database:
+    return Database(f"sqlite:///{site.root}/var/records.sqlite")
+
+
+def finished(site: Site) -> list[str]:
+    """Ids of jobs in the order in which the audit log says that they ended."""
+    with database(site).read() as session:
+        verify(session)
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
+        )
+        return [str(e.subject) for e in entries]
+
+
+def test_a_video_from_submission_to_shredding(site: Site) -> None:
+    service = site.serve()
+    marker = b"known-bytes-of-the-media-0123456789"
+    video = clip(marker=marker)
+    job = site.submit(video, case_reference="R-1", source_url="https://example.org/1")
+    assert job["state"] in ("queued", "running")
+    done = site.wait(job["id"])
+    assert done["state"] == "succeeded"
+    assert done["verdict"] == done["result"]["verdict"]
+    assert done["progress"]["done"] == done["progress"]["total"]
+    again = site.submit(video, source_url="https://example.org/2")
+    assert again["id"] == job["id"]
+    with site.client as client:
+        case = client.get(f"/v1/cases/{job['case_id']}").json()
+        assert [o["source_url"][-1] for o in case["occurrences"]] == ["1", "2"]
+        assert case["case_reference"] == "R-1"
+        assert not site.files_with(marker)
+        assert not site.files_with(b"example.org")
+        assert not site.files_with(b'R-1"')
+        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+        assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
+        assert client.get(f"/v1/cases/{job['case_id']}").status_code == 404
+    assert service.stop() == 0
+    with database(site).read() as session:
+        assert not session.scalars(select(Job)).all()
+        assert not session.scalars(select(Media)).all()
+    blobs = [p for p in (site.root / "var" / "blobs").rglob("*") if p.is_file()]
+    assert not blobs
+    log = "".join(p.log.read_text() for p in site.processes)
+    for secret in ("example.org", "R-1", "v.mp4", ADMIN_KEY):
+        assert secret not in log
+
+
+def test_a_killed_service_goes_on_where_it_was_and_ends_each_job_once(site: Site) -> None:
+    videos = [clip(seed) for seed in range(3)]
+    service = site.serve()
+    calm = [site.wait(site.submit(v)["id"])["result"] for v in videos[:1]]
+    jobs = [site.submit(v, priority="low", frames="30") for v in videos]
+    site.wait(jobs[0]["id"], "running", "succeeded")
+    service.kill()
+    site.serve()
+    ended = [site.wait(j["id"]) for j in jobs]
+    assert [e["state"] for e in ended] == ["succeeded"] * 3
+    undisturbed = Site(site.root / "calm")
+    try:
+        undisturbed.serve()
+        for video, disturbed in zip(videos, ended, strict=True):
+            job = undisturbed.wait(undisturbed.submit(video, frames="30")["id"])
+            assert job["result"]["verdict"] == disturbed["result"]["verdict"]
+            assert job["result"]["score"] == disturbed["result"]["score"]
+    finally:
+        undisturbed.close()
+    assert calm[0]["verdict"]
+    assert sorted(finished(site)) == sorted({*finished(site)})
+
+
+def test_a_worker_that_died_for_good_is_noticed_and_its_jobs_taken_over(site: Site) -> None:
+    site.serve("--no-worker")
+    job = site.submit(clip(1, frames=60))
+    time.sleep(1.0)
+    assert site.job(job["id"])["state"] == "queued"
+    doomed = site.worker()
+    site.wait(job["id"], "running", "succeeded")
+    doomed.kill()
+    site.worker()
+    assert site.wait(job["id"])["state"] == "succeeded"
+    assert finished(site) == [job["id"]]
+
+
+def test_kills_at_random_moments(site: Site) -> None:
+    """The short form of the campaign in ``make soak``."""
+    campaign(site, jobs=4, kills=4, seed=20261125)
+
+
+def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
+    """Kill the service ``kills`` times while ``jobs`` jobs run; all end, once each."""
+    rng = random.Random(seed)
+    marker = b"known-bytes-of-the-media-9876543210"
+    service = site.serve()
+    submitted = [site.submit(clip(n, marker=marker))["id"] for n in range(jobs)]
+    for _ in range(kills):
+        time.sleep(rng.uniform(0.0, 3.0))
+        service.kill()
+        service = site.serve()
+    for job_id in submitted:
+        assert site.wait(job_id)["state"] == "succeeded", job_id
+    ended = finished(site)
+    assert sorted(ended) == sorted(submitted)
+    service.stop()
+    assert not site.files_with(marker)
+
+
+def test_a_poisonous_video_fails_after_bounded_attempts_and_holds_up_nobody(tmp_path: Path) -> None:
+    site = Site(tmp_path, {"DEEPFAKE_MAX_ATTEMPTS": "1"})
+    try:
+        service = site.serve()
+        poison = site.submit(clip(2, frames=60))
+        site.wait(poison["id"], "running")
+        service.kill()
+        site.serve()
+        other = site.submit(clip(3))
+        assert site.wait(other["id"])["state"] == "succeeded"
+        failed = site.wait(poison["id"])
+        assert (failed["state"], failed["failure"]) == ("failed", "too_many_attempts")
+        assert failed["result"] is None
+    finally:
+        site.close()
+
+
+def test_an_upload_that_is_cut_half_way_leaves_nothing(site: Site) -> None:
+    site.serve("--no-worker")
+    address = urlsplit(site.url)
+    video = clip()
+    head = (
+        "POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: {len(video)}\r\n\r\n"
+    )
+    with socket.create_connection((str(address.hostname), int(address.port or 0))) as raw:
+        raw.sendall(head.encode() + video[: len(video) // 2])
+        time.sleep(0.5)
+    deadline = time.monotonic() + 30
+    while _blobs(site) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _blobs(site)
+    with site.client as client:
+        assert client.get("/v1/jobs").json()["jobs"] == []
+
+
+def _blobs(site: Site) -> list[Path]:
+    return [p for p in (site.root / "var" / "blobs").rglob("*") if p.is_file()]
+
+
+def test_events_tell_of_progress_until_the_end(site: Site) -> None:
+    site.serve()
+    job = site.submit(clip(4))
+    seen = []
+    with site.client as client, client.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
+        assert events.headers["content-type"].startswith("text/event-stream")
+        seen += [line for line in events.iter_lines() if line.startswith("data: ")]
+    assert len(seen) >= 2
+    assert '"state": "succeeded"' in seen[-1]
+    assert '"result"' not in seen[-1]
+
+
+def test_another_accounts_job_is_not_there(site: Site) -> None:
+    import subprocess
+    import sys
+
+    site.serve("--no-worker")
+    job = site.submit(clip(5))
+    created = subprocess.run(
+        [sys.executable, "-m", "deepfake_service", "accounts", "create", "other", "--role",
+         "pipeline"],
+        env={"DEEPFAKE_DATA_DIR": str(site.root / "var")}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    headers = {"Authorization": f"Bearer {created.stdout.strip()}"}
+    with httpx.Client(base_url=site.url, headers=headers) as other:
+        for method, path in (
+            ("GET", f"/v1/jobs/{job['id']}"),
+            ("GET", f"/v1/jobs/{job['id']}/events"),
+            ("DELETE", f"/v1/jobs/{job['id']}"),
+            ("GET", f"/v1/cases/{job['case_id']}"),
+            ("DELETE", f"/v1/cases/{job['case_id']}"),
+            ("PUT", f"/v1/cases/{job['case_id']}/hold"),
+            ("GET", "/v1/jobs/nothing"),
+        ):
+            answer = other.request(method, path)
+            assert answer.status_code == 404, (method, path)
+            assert answer.json()["type"].endswith(":not_found")
+        assert other.get("/v1/jobs").json()["jobs"] == []

@@ -1,0 +1,98 @@
+"""Long campaigns: ``make soak``. Short, seeded versions are in the suite."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from integration.test_jobs import campaign, clip
+from servekit import ADMIN_KEY, Site
+
+GIB = 1024**3
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    opened = Site(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_fifty_kills_while_twenty_jobs_run(site: Site) -> None:
+    campaign(site, jobs=20, kills=50, seed=int(os.environ.get("SOAK_SEED", "1")))
+
+
+def test_two_gibibytes_arrive_in_little_memory(site: Site) -> None:
+    service = site.serve("--no-worker")
+    peak, stop = [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.1):
+            peak[0] = max(peak[0], resident(service.popen.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        status = upload(site.url, 2 * GIB)
+    finally:
+        stop.set()
+        watcher.join()
+    sys.stderr.write(f"\n2 GiB: peak of {peak[0] / 1024**2:.0f} MiB\n")
+    assert status == 202
+    assert peak[0] < 400 * 1024**2
+
+
+def upload(url: str, size: int) -> int:
+    """Send ``size`` bytes that begin like a video."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=600)
+    head, block = clip(frames=2), os.urandom(1024 * 1024)
+
+    def body() -> Iterator[bytes]:
+        yield head
+        left = size - len(head)
+        while left > 0:
+            yield block[: min(left, len(block))]
+            left -= len(block)
+
+    connection.request(
+        "POST", "/v1/videos", body=body(),
+        headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "video/mp4",
+                 "Content-Length": str(size)},
+    )  # fmt: skip
+    return connection.getresponse().status
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process and its children, in bytes."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(
+                line.split(":", 1) for line in status.read_text().splitlines() if ":" in line
+            )
+        except OSError:
+            continue
+        if fields["Pid"].strip() == str(pid):
+            total += int(fields["VmRSS"].split()[0]) * 1024
+    return total
+
+
+def test_the_queue_does_not_lose_its_order_under_load(site: Site) -> None:
+    site.serve()
+    low = [site.submit(clip(n), priority="low")["id"] for n in range(6)]
+    time.sleep(0.2)
+    live = site.submit(clip(9), priority="live")["id"]
+    site.wait(live)
+    waiting = [site.job(j)["state"] for j in low]
+    assert "queued" in waiting, "a live job went before those of low priority"
+    for job_id in low:
+        site.wait(job_id)
