@@ -174,6 +174,13 @@ class StorageUnavailable(StorageError):
     code = "storage_unavailable"
 
 
+class CallbackRefused(ServiceError):
+    """The callback's address is refused."""
+
+    status = 422
+    code = "callback_refused"
+
+
 class NotFound(ServiceError):
     """There is nothing of this kind with this id that this account may see."""
 

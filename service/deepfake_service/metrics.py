@@ -83,6 +83,12 @@ class Metrics:
             buckets=_JOB_SECONDS,
             registry=self.registry,
         )
+        self._webhooks = Counter(
+            "deepfake_webhooks",
+            "Attempts at delivering webhooks, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._queue_depth = Gauge(
             "deepfake_queue_depth", "Face crops waiting for the classifier.", registry=self.registry
         )
@@ -123,6 +129,10 @@ class Metrics:
         self._jobs.labels(state, verdict or "none").inc()
         if seconds is not None:
             self._job_seconds.observe(seconds)
+
+    def webhook(self, outcome: str) -> None:
+        """Count one attempt at delivering a webhook."""
+        self._webhooks.labels(outcome).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         default=24.0,
         description="Hours after the review of its case at which a medium is deleted.",
     )
+    callbacks_to_private_addresses: bool = Field(
+        default=False,
+        description="Whether webhooks may go to loopback, private and link-local addresses. Only "
+        "where every account is trusted with what the service can reach.",
+    )
     max_connections: Count = Field(
         default=512,
         description="Connections open at a time, idle ones and those without a key included. "

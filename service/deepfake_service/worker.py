@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import FrameType
 
@@ -14,8 +13,9 @@ from deepfake_models.decoding import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import DecodeLimits
 from deepfake_service.jobs import JobQueue, Runner
-from deepfake_service.logs import logger
+from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.deliveries import Deliveries, WebhookSecrets
 from deepfake_service.pipeline.digests import Digests
 from deepfake_service.pipeline.examination import Examination
 from deepfake_service.pipeline.intake import Intake
@@ -28,6 +28,7 @@ from deepfake_service.storage import Vault, open_blobs, open_keys
 
 BLOB_FOLDER = "blobs"
 SWEEP_EVERY_S = 60.0
+SEND_EVERY_S = 1.0
 DRAIN_S = 20.0
 """Of the time that a stop leaves, so much goes to jobs: they can be gone on with by others."""
 
@@ -63,6 +64,7 @@ def opened_work(
                 Intake(database, vault, queue, Digests(database, keys), bundle_sha256),
                 Reading(database, vault),
                 Lifecycle(database, vault, queue, after_review=after_review),
+                WebhookSecrets(database, keys),
             ),
             vault,
         )
@@ -88,20 +90,48 @@ def working(
         max_attempts=settings.max_attempts,
         keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
     )
-    swept = 0.0
-
-    def housekeeping() -> None:
-        nonlocal swept
-        if time.monotonic() - swept >= SWEEP_EVERY_S:
-            swept = time.monotonic()
-            work.lifecycle.sweep()
-
-    runner = Runner(database, steps, at_once=settings.jobs_at_once, housekeeping=housekeeping)
+    deliveries = Deliveries(
+        database,
+        vault,
+        work.webhook_secrets,
+        metrics,
+        allow_private=settings.callbacks_to_private_addresses,
+    )
+    runner = Runner(database, steps, at_once=settings.jobs_at_once)
     runner.start()
+    # Threads of their own: a receiver that does not answer must not make this worker look dead.
+    chores = [
+        Chore("sweep", work.lifecycle.sweep, SWEEP_EVERY_S),
+        Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
+    ]
     try:
         yield
     finally:
+        for chore in chores:
+            chore.stop()
         runner.stop(drain_s=min(DRAIN_S, settings.shutdown_timeout_s))
+
+
+class Chore:
+    """Something done every ``every_s`` seconds in a thread of its own, whatever goes wrong."""
+
+    def __init__(self, name: str, what: Callable[[], object], every_s: float) -> None:
+        self._name, self._what, self._every_s = name, what, every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it once what is being done is done, or leave it behind if that takes long."""
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                self._what()
+            except Exception as error:
+                _log.error("chore_failed", chore=self._name, failure=describe(error))
 
 
 def run_worker(settings: Settings) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from sqlalchemy import select
+from standardwebhooks.webhooks import Webhook
 
 import mediakit
 from deepfake_service.audit import Action, verify
@@ -193,10 +198,64 @@ def test_events_tell_of_progress_until_the_end(site: Site) -> None:
     assert '"result"' not in seen[-1]
 
 
-def test_another_accounts_job_is_not_there(site: Site) -> None:
-    import subprocess
-    import sys
+def test_a_webhook_tells_of_the_end_once_and_verifies(tmp_path: Path) -> None:
+    got: list[tuple[dict[str, str], bytes]] = []
 
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(204 if len(got) > 1 else 500)  # the first attempt fails
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    receiver = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{receiver.server_port}/hook"
+    site = Site(tmp_path, {"DEEPFAKE_CALLBACKS_TO_PRIVATE_ADDRESSES": "true"})
+    try:
+        site.serve()
+        job = site.submit(clip(6), callback_url=url)
+        with site.client as client:
+            secret = client.get("/v1/webhook-secret").json()["secret"]
+        deadline = time.monotonic() + 120
+        while len(got) < 2:
+            assert time.monotonic() < deadline, site.processes[0].log.read_text()
+            time.sleep(0.1)
+        time.sleep(2.0)
+        assert len(got) == 2
+        assert got[0][0]["webhook-id"] == got[1][0]["webhook-id"]
+        for headers, body in got:
+            told = Webhook(secret).verify(body, headers)
+            assert told["type"] == "job.succeeded"
+            assert told["data"]["id"] == job["id"]
+            assert "score" not in body.decode()
+        assert url not in site.processes[0].log.read_text()
+        assert not site.files_with(url.encode())
+    finally:
+        site.close()
+        receiver.shutdown()
+        receiver.server_close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/", "http://169.254.169.254/latest/meta-data", "http://localhost/"]
+)
+def test_callbacks_to_this_machine_are_refused_and_nothing_is_kept(site: Site, url: str) -> None:
+    site.serve("--no-worker")
+    with site.client as client:
+        answer = client.post(
+            "/v1/videos", files={"file": ("v.mp4", clip(7))}, data={"callback_url": url}
+        )
+        assert answer.status_code == 422
+        assert answer.json()["type"].endswith(":callback_refused")
+        assert client.get("/v1/jobs").json()["jobs"] == []
+    assert not _blobs(site)
+
+
+def test_another_accounts_job_is_not_there(site: Site) -> None:
     site.serve("--no-worker")
     job = site.submit(clip(5))
     created = subprocess.run(

@@ -198,6 +198,20 @@ async def _events(
             return
 
 
+class WebhookSecretOut(Published):
+    """What this account's webhooks are signed with."""
+
+    secret: str = Field(description="For a library of the Standard Webhooks specification.")
+
+
+@router.get("/webhook-secret", summary="Read the webhook secret", responses=problems(401, 403, 503))
+async def get_webhook_secret(request: Request, caller: Reader) -> WebhookSecretOut:
+    """The secret with which a receiver verifies this account's webhooks."""
+    work = services(request).working()
+    secret = await anyio.to_thread.run_sync(work.webhook_secrets.of, caller.account_id)
+    return WebhookSecretOut(secret=secret)
+
+
 @router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
 async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
     """A case with its jobs and occurrences."""

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
+from deepfake_service import webhooks
 from deepfake_service.accounts import Caller
 from deepfake_service.api.auth import submitter
 from deepfake_service.api.jobs import JobOut, job_out
@@ -18,6 +20,7 @@ from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, p
 from deepfake_service.api.schemas import problems
 from deepfake_service.api.state import Services, services
 from deepfake_service.errors import (
+    CallbackRefused,
     ClientGone,
     FieldError,
     InvalidRequest,
@@ -149,11 +152,23 @@ async def post_video(
         ) from error
     except ClientDisconnect as error:
         raise ClientGone from error
+    try:
+        await _check_callback(wanted, parts)
+    except CallbackRefused:
+        await work.intake.discard(sealed)
+        raise
     accepted = await work.intake.accept(caller, wanted, sealed)
     if not accepted.created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
     return await job_out(work, caller, accepted.job_id)
+
+
+async def _check_callback(wanted: Submission, parts: Services) -> None:
+    """Refuse now what would be refused when it is called."""
+    url, allow = wanted.callback_url, parts.settings.callbacks_to_private_addresses
+    if url is not None:
+        await anyio.to_thread.run_sync(lambda: webhooks.check(url, allow_private=allow))
 
 
 async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from dbos import DBOS, DBOSConfig
@@ -47,14 +46,12 @@ class Runner:
         steps: Steps,
         *,
         at_once: int,
-        housekeeping: Callable[[], None] | None = None,
         polling_s: float = 0.5,
     ) -> None:
         quieten()
         self._database = database
         self._at_once = at_once
         self._polling_s = polling_s
-        self._housekeeping = housekeeping or (lambda: None)
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
@@ -98,7 +95,6 @@ class Runner:
             try:
                 self._say_alive()
                 self._take_over()
-                self._housekeeping()
             except DatabaseUnavailable:
                 _log.warning("database_unavailable")
             except Exception as error:  # the worker lives on, or nobody would notice

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepfake_service.pipeline.deliveries import WebhookSecrets
 from deepfake_service.pipeline.intake import Intake
 from deepfake_service.pipeline.lifecycle import Lifecycle
 from deepfake_service.pipeline.reading import Reading
@@ -16,3 +17,4 @@ class Work:
     intake: Intake
     reading: Reading
     lifecycle: Lifecycle
+    webhook_secrets: WebhookSecrets

@@ -1,0 +1,138 @@
+"""Webhooks that are due: sent in order, tried again later, given up in the end."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from deepfake_service import webhooks
+from deepfake_service.crypto import KeyWrapper, unseal
+from deepfake_service.errors import CallbackRefused, CaseShredded
+from deepfake_service.logs import logger
+from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.states import DeliveryState
+from deepfake_service.records import Case, Database, Delivery, Job, Secret
+from deepfake_service.storage import Vault, context_of
+
+SENDING_FOR = timedelta(seconds=3 * webhooks.TIMEOUT_S)
+"""How long a delivery is one sender's: after that it was killed, and another one sends."""
+AT_ONCE = 20
+
+_log = logger("deepfake_service.webhooks")
+
+
+class WebhookSecrets:
+    """An account's signing secret, made when it is first needed, kept wrapped."""
+
+    def __init__(self, database: Database, keys: KeyWrapper) -> None:
+        self._database = database
+        self._keys = keys
+
+    def of(self, account_id: str) -> str:
+        """The secret as receivers' libraries take it: ``whsec_`` and base64."""
+        name = f"wh-{account_id}"
+        with self._database.read() as session:
+            kept = session.get(Secret, name)
+        if kept is None:
+            try:
+                with self._database.write() as session:
+                    wrapped = self._keys.wrap(secrets.token_bytes(32), name.encode())
+                    session.add(Secret(name=name, wrapped=wrapped))
+            except IntegrityError:
+                pass  # another process was first
+            with self._database.read() as session:
+                kept = session.get_one(Secret, name)
+        raw = self._keys.unwrap(kept.wrapped, name.encode())
+        return "whsec_" + base64.b64encode(raw).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    id: str
+    attempts: int
+    job: Job
+    url: str
+
+
+class Deliveries:
+    """Sends what is due. Several processes may do so at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        webhook_secrets: WebhookSecrets,
+        metrics: Metrics,
+        *,
+        allow_private: bool,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._secrets = webhook_secrets
+        self._metrics = metrics
+        self._allow_private = allow_private
+
+    def send_due(self) -> int:
+        """Send what is due now; how many were tried."""
+        due = self._claim()
+        for delivery in due:
+            self._finish(delivery, self._try(delivery))
+        return len(due)
+
+    def _claim(self) -> list[_Due]:
+        now = datetime.now(UTC)
+        found: list[_Due] = []
+        with self._database.write() as session:
+            rows = session.execute(
+                select(Delivery, Job, Case)
+                .join(Job, Delivery.job_id == Job.id)
+                .join(Case, Job.case_id == Case.id)
+                .where(Delivery.state == str(DeliveryState.DUE), Delivery.due_at <= now)
+                .order_by(Delivery.due_at)
+                .limit(AT_ONCE)
+                .with_for_update(skip_locked=True, of=Delivery)
+            ).all()
+            for delivery, job, case in rows:
+                try:
+                    key = self._vault.case_key(case.id, case.wrapped_key)
+                except CaseShredded:
+                    continue
+                delivery.due_at = now + SENDING_FOR
+                delivery.attempts += 1
+                url = unseal(key, delivery.target, context_of("delivery", delivery.id)).decode()
+                found.append(_Due(delivery.id, delivery.attempts, job, url))
+        return found
+
+    def _try(self, due: _Due) -> webhooks.Outcome:
+        try:
+            # Checked anew each time: names can come to mean other addresses.
+            target = webhooks.check(due.url, allow_private=self._allow_private)
+        except CallbackRefused:
+            return webhooks.Outcome("refused", final=True)
+        body = webhooks.event(
+            f"job.{due.job.state}",
+            {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id},
+        )
+        return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body)
+
+    def _finish(self, due: _Due, outcome: webhooks.Outcome) -> None:
+        over = outcome.final or due.attempts > len(webhooks.BACK_OFF)
+        with self._database.write() as session:
+            delivery = session.get(Delivery, due.id)
+            if delivery is None:
+                return
+            delivery.outcome = outcome.code
+            if outcome.delivered:
+                delivery.state = str(DeliveryState.DELIVERED)
+            elif over:
+                delivery.state = str(DeliveryState.FAILED)
+            else:
+                delivery.due_at = datetime.now(UTC) + webhooks.BACK_OFF[due.attempts - 1]
+        self._metrics.webhook(outcome.code)
+        if not outcome.delivered:
+            _log.warning("webhook_failed", delivery_id=due.id, outcome=outcome.code, given_up=over)

@@ -1,0 +1,152 @@
+"""Callbacks: only to public addresses, signed as the specification says, tried again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from deepfake_service.errors import CallbackRefused
+from deepfake_service.webhooks import BACK_OFF, Resolve, Target, check, event, send
+
+SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+def names(*addresses: str) -> Resolve:
+    def resolve(_host: str, _port: int) -> Sequence[str]:
+        return addresses
+
+    return resolve
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
+        "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::",
+        "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
+        "2002:7f00:1::", "64:ff9b:1::1", "64:ff9b::7f00:1", "not an address",
+    ],
+)  # fmt: skip
+def test_addresses_that_only_the_service_can_reach_are_refused(address: str) -> None:
+    with pytest.raises(CallbackRefused, match="not a public one"):
+        check("https://hooks.example/x", resolve=names(address))
+    with pytest.raises(CallbackRefused):
+        check("https://hooks.example/x", resolve=names("93.184.216.34", address))
+    allowed = check("https://hooks.example/x", resolve=names(address), allow_private=True)
+    assert allowed.address == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/", "http://127.1/", "http://2130706433/", "http://0x7f000001/",
+        "http://0177.0.0.1/", "http://localhost/", "http://[::1]/", "http://169.254.169.254/latest",
+        "http://[::ffff:7f00:1]/",
+    ],
+)  # fmt: skip
+def test_every_spelling_of_this_machine_is_refused(url: str) -> None:
+    with pytest.raises(CallbackRefused):
+        check(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("ftp://hooks.example/", "only http"),
+        ("file:///etc/passwd", "only http"),
+        ("https://", "only http"),
+        ("https://user:secret@hooks.example/", "user name"),
+        ("https://[::1", "not a URL"),
+    ],
+)
+def test_other_urls_are_refused(url: str, why: str) -> None:
+    with pytest.raises(CallbackRefused, match=why) as caught:
+        check(url, resolve=names("93.184.216.34"))
+    assert "secret" not in caught.value.message
+
+
+def test_a_name_that_is_nobodys_is_refused() -> None:
+    def fails(_host: str, _port: int) -> Sequence[str]:
+        raise OSError
+
+    for resolve in (fails, names()):
+        with pytest.raises(CallbackRefused, match="resolved"):
+            check("https://hooks.example/", resolve=resolve)
+
+
+class Receiver(HTTPServer):
+    status = 200
+    headers: dict[str, str] = {}  # noqa: RUF012
+    got: list[tuple[dict[str, str], bytes]]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert isinstance(self.server, Receiver)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(self.server.status)
+            for name, value in self.server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    server = Receiver(("127.0.0.1", 0), Handler)
+    server.got = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def target(receiver: Receiver, path: str = "/hook?x=1") -> Target:
+    """A name that only its pinned address makes reachable."""
+    url = httpx.URL(f"http://hooks.example:{receiver.server_port}{path}")
+    return Target(url, "127.0.0.1")
+
+
+def test_the_specifications_own_library_accepts_a_delivery(receiver: Receiver) -> None:
+    body = event("job.succeeded", {"id": "1"})
+    assert send(target(receiver), SECRET, "msg_1", body).delivered
+    headers, got = receiver.got[0]
+    verified = Webhook(SECRET).verify(got, headers)
+    assert verified["type"] == "job.succeeded"
+    assert verified["data"] == {"id": "1"}
+    assert headers["host"] == f"hooks.example:{receiver.server_port}"
+    assert json.loads(got) == verified
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(got + b" ", headers)
+
+
+def test_redirects_are_not_followed(receiver: Receiver) -> None:
+    receiver.status = 307
+    receiver.headers = {"Location": f"http://127.0.0.1:{receiver.server_port}/elsewhere"}
+    outcome = send(target(receiver), SECRET, "msg_1", "{}")
+    assert (outcome.code, outcome.delivered, outcome.final) == ("http_307", False, False)
+    assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize(("status", "final"), [(500, False), (404, False), (410, True)])
+def test_a_receiver_that_does_not_take_it(receiver: Receiver, status: int, final: bool) -> None:
+    receiver.status = status
+    outcome = send(target(receiver), SECRET, "msg_1", "{}")
+    assert (outcome.code, outcome.final) == (f"http_{status}", final)
+
+
+def test_nobody_there() -> None:
+    url = httpx.URL("http://hooks.example:9/")
+    assert send(Target(url, "127.0.0.1"), SECRET, "msg_1", "{}").code == "unreachable"
+
+
+def test_waiting_grows() -> None:
+    assert list(BACK_OFF) == sorted(BACK_OFF)
