@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.accounts import Accounts
-from deepfake_service.api import docs, frames, jobs, operations, problems, videos
-from deepfake_service.api.admission import Admission
+from deepfake_service.api import audit, docs, frames, jobs, operations, problems, videos
+from deepfake_service.api.admission import Admission, RateLimit
 from deepfake_service.api.middleware import RequestMiddleware
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
 from deepfake_service.api.state import Engine, Services
@@ -49,7 +49,8 @@ def create_app(
         max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
     )
     records = database or open_database(settings)
-    parts = Services(settings, metrics, Accounts(records), admission)
+    submissions = RateLimit(settings.submissions_per_account)
+    parts = Services(settings, metrics, Accounts(records), admission, submissions, records)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -84,6 +85,7 @@ def create_app(
                     )
                     # In a thread, as DBOS insists: its calls would block the event loop.
                     await stack.enter_async_context(_in_thread(jobs))
+                metrics.watch_jobs(parts.work.reading.waiting, parts.work.reading.oldest_s)
                 parts.engine = Engine(pictures, batcher, model)
                 try:
                     yield
@@ -105,8 +107,8 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
-    for router in (frames.router, videos.router, jobs.router, operations.router, docs.router):
-        app.include_router(router)
+    for part in (frames, videos, jobs, audit, operations, docs):
+        app.include_router(part.router)
     return app
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from rich.console import Console
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service import scoring
+from deepfake_service.client import Client, submission_bars, told
 from deepfake_service.manage import accounts, audit, keys
 
 app = typer.Typer(
@@ -107,6 +108,51 @@ def serve(
     from deepfake_service.settings import load_settings
 
     run(load_settings(), worker=worker)
+
+
+@app.command()
+def submit(
+    path: Annotated[Path, typer.Argument(help="A video or picture.", exists=True, dir_okay=False)],
+    url: Annotated[
+        str, typer.Option(help="Of the service.", envvar="DEEPFAKE_URL")
+    ] = "http://127.0.0.1:8000",
+    key: Annotated[
+        str,
+        typer.Option(
+            help="A key of the service.", envvar="DEEPFAKE_KEY", prompt=True, hide_input=True
+        ),
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until there is a verdict.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The job as JSON.")] = False,
+    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None,
+    source_url: Annotated[str | None, typer.Option(help="Where it was seen.")] = None,
+    priority: Annotated[
+        Literal["live", "batch", "low"], typer.Option(help="Whose turn it is first.")
+    ] = "live",
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Exactly this many evenly spread frames.")
+    ] = None,
+) -> None:
+    """Submit a file to a running service, and with --wait show its verdict.
+
+    Exit code 0; 1 when the service cannot be reached, refuses, or fails.
+    """
+    given = {
+        "case_reference": case_reference,
+        "source_url": source_url,
+        "priority": priority,
+        "frames": frames,
+    }
+    fields = {name: str(value) for name, value in given.items() if value is not None}
+    with Client(url, key) as client, submission_bars() as bars:
+        job = client.submit(path, fields, bars.uploaded)
+        if wait:
+            job = client.wait(job["id"], bars.examined)
+    if as_json:
+        typer.echo(json.dumps(job, ensure_ascii=not _writes_utf8()))
+    else:
+        typer.echo(told(job))
+    raise typer.Exit(EXIT_UNREADABLE if job["state"] == "failed" else EXIT_OK)
 
 
 @app.command()

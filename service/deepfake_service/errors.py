@@ -79,6 +79,17 @@ class UnsupportedContentType(ServiceError):
     code = "unsupported_content_type"
 
 
+class TooManyRequests(ServiceError):
+    """This account sends more requests than it may. Send this one again later."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
 class InvalidRequest(ServiceError):
     """A field of the request is missing or wrong."""
 
@@ -243,6 +254,8 @@ def problem_of(error: Exception) -> Problem:
             headers["WWW-Authenticate"] = "Bearer"
         if error.status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
+        if isinstance(error, TooManyRequests):
+            headers["Retry-After"] = str(error.retry_after_s)
         return Problem(
             error.status, error.code, _title(error.code), error.message, error.errors, headers
         )

@@ -12,13 +12,15 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import select
 
 from deepfake_service import audit as log
 from deepfake_service.accounts import Accounts, NewKey, Role
 from deepfake_service.files import replace_private
-from deepfake_service.records import Database, Key, open_database
+from deepfake_service.records import Case, Database, Key, Secret, open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.signing import audit_key
+from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
 accounts = typer.Typer(help="People and systems that may call the service.", no_args_is_help=True)
 keys = typer.Typer(help="Keys of accounts.", no_args_is_help=True)
@@ -134,6 +136,27 @@ def rotate_key(
     """Make a key in place of another one, which works a little longer."""
     with _database() as (_, database):
         _show_once(Accounts(database).rotate(key, grace=_duration(grace) or timedelta(0)))
+
+
+@keys.command("rewrap")
+def rewrap() -> None:
+    """Wrap every case's key by the current master key; afterwards older ones can be forgotten."""
+    with _database() as (settings, database):
+        vault = Vault(
+            open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), open_keys(settings)
+        )
+        changed = 0
+        with database.write() as session:
+            for case in session.scalars(select(Case).where(Case.wrapped_key.is_not(None))):
+                again = vault.rewrapped(case.id, case.wrapped_key or b"")
+                if again is not None:
+                    case.wrapped_key, changed = again, changed + 1
+            for secret in session.scalars(select(Secret)):
+                again = vault.rewrapped_secret(secret.name, secret.wrapped)
+                if again is not None:
+                    secret.wrapped, changed = again, changed + 1
+            log.record(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
+    typer.echo(f"{changed} keys wrapped anew")
 
 
 @audit.command("verify")

@@ -83,6 +83,21 @@ class Metrics:
             buckets=_JOB_SECONDS,
             registry=self.registry,
         )
+        self._step_seconds = Histogram(
+            "deepfake_step_seconds",
+            "Time that one step of a job took.",
+            ["step"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._jobs_waiting = Gauge(
+            "deepfake_jobs_waiting", "Jobs that no worker has begun.", registry=self.registry
+        )
+        self._oldest_job = Gauge(
+            "deepfake_oldest_job_seconds",
+            "Age of the oldest job that is not over.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "deepfake_webhooks",
             "Attempts at delivering webhooks, by outcome.",
@@ -102,6 +117,15 @@ class Metrics:
         """Read these two gauges from their source whenever the metrics are asked for."""
         self._queue_depth.set_function(queue_depth)
         self._buffered.set_function(buffered)
+
+    def watch_jobs(self, waiting: Callable[[], float], oldest_s: Callable[[], float]) -> None:
+        """Read these two gauges from the database whenever the metrics are asked for."""
+        self._jobs_waiting.set_function(waiting)
+        self._oldest_job.set_function(oldest_s)
+
+    def step(self, name: str, seconds: float) -> None:
+        """Note how long one step of a job took."""
+        self._step_seconds.labels(name).observe(seconds)
 
     def request_started(self) -> None:
         self._in_progress.inc()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
+import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -120,6 +121,24 @@ class Settings(BaseSettings):
         description="Videos that one worker examines at a time. Each takes a decoder and up to "
         "50 MB for frames.",
     )
+    worker_metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which `deepfake worker` answers Prometheus; 0: it does not. (The "
+        "service has `/metrics`.)",
+    )
+    submissions_per_account: str = Field(
+        default="600/minute",
+        description="How many requests that submit media an account may send, for instance "
+        "`100/hour` or `10/second`. Beyond it they get 429 with `Retry-After`. Counted by each "
+        "process of the service for itself.",
+    )
+    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=2048 * MIB,
+        description="Free space in the data directory below which `/readyz` fails and nothing is "
+        "submitted any more: half of a long video must not be what fills the disk.",
+    )
     max_attempts: Count = Field(
         default=5,
         description="How often one step of a job, some frames, is begun, by whichever worker, "
@@ -227,6 +246,15 @@ class Settings(BaseSettings):
         if self.database_url:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
+
+    @field_validator("submissions_per_account")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        try:
+            limits.parse(value)
+        except ValueError:
+            raise ValueError("a number and a time, for instance 600/minute") from None
+        return value
 
     @field_validator("admin_key")
     @classmethod

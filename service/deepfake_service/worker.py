@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import FrameType
 
+from prometheus_client import start_http_server
+
 from deepfake_models.decoding import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import DecodeLimits
@@ -18,15 +20,15 @@ from deepfake_service.metrics import Metrics
 from deepfake_service.pipeline.deliveries import Deliveries, WebhookSecrets
 from deepfake_service.pipeline.digests import Digests
 from deepfake_service.pipeline.examination import Examination
+from deepfake_service.pipeline.exports import EXPORT_FOLDER, Exports
 from deepfake_service.pipeline.intake import Intake
 from deepfake_service.pipeline.lifecycle import Lifecycle
 from deepfake_service.pipeline.reading import Reading
 from deepfake_service.pipeline.work import Work
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
-from deepfake_service.storage import Vault, open_blobs, open_keys
+from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
-BLOB_FOLDER = "blobs"
 SWEEP_EVERY_S = 60.0
 SEND_EVERY_S = 1.0
 DRAIN_S = 20.0
@@ -65,6 +67,7 @@ def opened_work(
                 Reading(database, vault),
                 Lifecycle(database, vault, queue, after_review=after_review),
                 WebhookSecrets(database, keys),
+                Exports(vault, settings.data_dir / EXPORT_FOLDER),
             ),
             vault,
         )
@@ -97,7 +100,7 @@ def working(
         metrics,
         allow_private=settings.callbacks_to_private_addresses,
     )
-    runner = Runner(database, steps, at_once=settings.jobs_at_once)
+    runner = Runner(database, steps, at_once=settings.jobs_at_once, on_step=metrics.step)
     runner.start()
     # Threads of their own: a receiver that does not answer must not make this worker look dead.
     chores = [
@@ -143,13 +146,18 @@ def run_worker(settings: Settings) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stopped)
+    metrics = Metrics()
     scorer = open_scorer(settings)
     with (
         contextlib.closing(open_database(settings)) as database,
         contextlib.closing(open_decoder(settings)) as decoder,
         opened_work(settings, database, scorer.bundle.sha256) as (work, vault),
-        working(settings, database, vault, work, scorer, decoder, Metrics()),
+        working(settings, database, vault, work, scorer, decoder, metrics),
     ):
+        if settings.worker_metrics_port:
+            start_http_server(
+                settings.worker_metrics_port, settings.host, registry=metrics.registry
+            )
         _log.info("worker_started")
         stop.wait()
     _log.info("worker_stopped")

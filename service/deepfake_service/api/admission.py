@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 
-from deepfake_service.errors import Overloaded
+import limits
+import limits.storage
+import limits.strategies
+
+from deepfake_service.errors import Overloaded, TooManyRequests
+
+
+class RateLimit:
+    """At most so many requests of one account in a moving window, such as ``600/minute``."""
+
+    def __init__(self, rate: str) -> None:
+        self._rate = limits.parse(rate)
+        self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
+
+    def hit(self, account_id: str) -> None:
+        """Count a request.
+
+        Raises:
+            TooManyRequests: with the seconds after which one will be taken.
+        """
+        if not self._window.hit(self._rate, account_id):
+            reset = self._window.get_window_stats(self._rate, account_id).reset_time
+            raise TooManyRequests(max(1, math.ceil(reset - time.time())))
 
 
 class Ticket:

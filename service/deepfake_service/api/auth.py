@@ -33,11 +33,12 @@ async def current_caller(
     return caller
 
 
-async def submitter(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may submit media.
+async def submitter(request: Request, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may submit media, and this now.
 
     Raises:
-        Forbidden: they may not.
+        Forbidden: they may not. TooManyRequests: not now.
     """
     authorize(caller, MAY_SUBMIT)
+    services(request).submissions.hit(caller.account_id)
     return caller

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import Field
-from starlette.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, StreamingResponse
 
 from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
@@ -232,6 +233,42 @@ async def delete_case(request: Request, case_id: str, caller: Reader) -> Respons
     work = services(request).working()
     await anyio.to_thread.run_sync(work.lifecycle.shred, case_id, caller)
     return Response(status_code=204)
+
+
+class ExportIn(BaseModel):
+    """For whom a medium is sealed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipient: Annotated[str, Field(max_length=200, description="Their age public key: `age1...`.")]
+
+
+@router.post(
+    "/cases/{case_id}/media/{media_id}/export",
+    summary="Export a medium, sealed",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/age": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(400, 401, 403, 404, 410, 422, 503),
+    },
+)
+async def export_medium(
+    request: Request, case_id: str, media_id: str, wanted: ExportIn, caller: Reader
+) -> FileResponse:
+    """The original, encrypted (age, age-encryption.org/v1) to an authority's public key: nobody on
+    the way can open it. Audited."""
+    work = services(request).working()
+    path = await anyio.to_thread.run_sync(
+        lambda: work.exports.sealed(
+            *work.reading.medium(caller, case_id, media_id), wanted.recipient
+        )
+    )
+    return FileResponse(
+        path,
+        media_type="application/age",
+        filename=f"{media_id}.age",
+        background=BackgroundTask(path.unlink, missing_ok=True),
+    )
 
 
 @router.put(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -21,8 +22,12 @@ async def healthz() -> HealthOut:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Are requests taken", responses=problems(503))
 async def readyz(request: Request) -> ReadyOut:
-    """Answers once the model is loaded, with its identity and the terms of its use."""
-    return ReadyOut(model=ModelOut.model_validate(services(request).ready().model))
+    """Answers once the model is loaded and the database is up to date, with the model's identity
+    and the terms of its use; not while the disk is nearly full."""
+    parts = services(request)
+    engine = parts.ready()
+    await anyio.to_thread.run_sync(parts.check)
+    return ReadyOut(model=ModelOut.model_validate(engine.model))
 
 
 @router.get(

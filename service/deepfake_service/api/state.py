@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
 from deepfake_service.accounts import Accounts
-from deepfake_service.api.admission import Admission
+from deepfake_service.api.admission import Admission, RateLimit
 from deepfake_service.api.pictures import PictureScorer
 from deepfake_service.batching import Batcher
 from deepfake_service.errors import NotReady
 from deepfake_service.metrics import Metrics
 from deepfake_service.pipeline.work import Work
+from deepfake_service.records import Database
 from deepfake_service.settings import Settings
 
 
@@ -35,6 +37,8 @@ class Services:
     metrics: Metrics
     accounts: Accounts
     admission: Admission
+    submissions: RateLimit
+    database: Database
     engine: Engine | None = None
     work: Work | None = None
 
@@ -57,6 +61,25 @@ class Services:
         if self.work is None:
             raise NotReady
         return self.work
+
+    def check(self) -> None:
+        """See that what requests need is there, beyond the model.
+
+        Raises:
+            NotReady, DatabaseUnavailable: what is not.
+        """
+        self.working()
+        self.database.check()
+        self.check_space()
+
+    def check_space(self) -> None:
+        """Raise ``NotReady`` where the disk is nearly full."""
+        free = shutil.disk_usage(self.settings.data_dir).free
+        if free < self.settings.min_free_bytes:
+            raise NotReady(
+                f"The disk of the data directory is nearly full: {free} bytes are free, and "
+                f"{self.settings.min_free_bytes} are kept free."
+            )
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -127,6 +127,7 @@ async def post_video(
     """
     parts = services(request)
     work = parts.working()
+    parts.check_space()
     form = Form()
     content_type = request.headers.get("content-type")
     if request.headers.get("content-encoding") not in (None, "", "identity"):

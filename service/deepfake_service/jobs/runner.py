@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from dbos import DBOS, DBOSConfig
@@ -46,6 +47,7 @@ class Runner:
         steps: Steps,
         *,
         at_once: int,
+        on_step: Callable[[str, float], None],
         polling_s: float = 0.5,
     ) -> None:
         quieten()
@@ -65,7 +67,7 @@ class Runner:
         }
         DBOS.destroy(destroy_registry=True)
         DBOS(config=config)
-        register(steps)
+        register(steps, on_step)
 
     def start(self) -> None:
         """Take up jobs from now on."""

@@ -6,7 +6,9 @@ Steps take and give ids and counts alone: what they find lies sealed in the vaul
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
 
 from dbos import DBOS, StepOptions
 
@@ -14,6 +16,9 @@ from deepfake_service.jobs.queue import EXAMINE
 from deepfake_service.logs import describe, logger
 
 _RETRIED: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logger("deepfake_service.jobs")
 
@@ -54,28 +59,32 @@ class Steps(Protocol):
         ...
 
 
-def register(steps: Steps) -> None:
-    """Make the workflow known to DBOS, before it is launched."""
+def register(steps: Steps, on_step: Callable[[str, float], None]) -> None:
+    """Make the workflow known to DBOS, before it is launched. ``on_step`` is told of each step's
+    name and seconds."""
+
+    def run(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        started = time.monotonic()
+        options: StepOptions = {**_RETRIED, "name": step.__name__}
+        done = DBOS.run_step(options, step, *args, **kwargs)
+        on_step(step.__name__, time.monotonic() - started)
+        return done
 
     def examine(job_id: str) -> None:
         try:
             # Not a step: what is kept would not be counted again.
             steps.take_up(job_id)
-            parts = DBOS.run_step(_options("look"), steps.look, job_id)
+            parts = run(steps.look, job_id)
             for number in range(parts):
-                DBOS.run_step(_options("part"), steps.part, job_id, number)
-            more = DBOS.run_step(_options("further"), steps.further, job_id, parts) if parts else 0
+                run(steps.part, job_id, number)
+            more = run(steps.further, job_id, parts) if parts else 0
             for number in range(parts, parts + more):
-                DBOS.run_step(_options("part"), steps.part, job_id, number)
-            DBOS.run_step(_options("conclude"), steps.conclude, job_id, parts + more)
+                run(steps.part, job_id, number)
+            run(steps.conclude, job_id, parts + more)
         except JobOver:
             return
         except Exception as error:
             _log.error("job_failed", job_id=job_id, failure=describe(error))
-            DBOS.run_step(_options("fail"), steps.fail, job_id, type(error).__name__)
+            run(steps.fail, job_id, type(error).__name__)
 
     DBOS.workflow(name=EXAMINE)(examine)
-
-
-def _options(name: str) -> StepOptions:
-    return {**_RETRIED, "name": name}

@@ -17,7 +17,7 @@ from deepfake_service.logs import logger
 from deepfake_service.metrics import Metrics
 from deepfake_service.pipeline.states import DeliveryState
 from deepfake_service.records import Case, Database, Delivery, Job, Secret
-from deepfake_service.storage import Vault, context_of
+from deepfake_service.storage import Vault, context_of, secret_context
 
 SENDING_FOR = timedelta(seconds=3 * webhooks.TIMEOUT_S)
 """How long a delivery is one sender's: after that it was killed, and another one sends."""
@@ -41,13 +41,13 @@ class WebhookSecrets:
         if kept is None:
             try:
                 with self._database.write() as session:
-                    wrapped = self._keys.wrap(secrets.token_bytes(32), name.encode())
+                    wrapped = self._keys.wrap(secrets.token_bytes(32), secret_context(name))
                     session.add(Secret(name=name, wrapped=wrapped))
             except IntegrityError:
                 pass  # another process was first
             with self._database.read() as session:
                 kept = session.get_one(Secret, name)
-        raw = self._keys.unwrap(kept.wrapped, name.encode())
+        raw = self._keys.unwrap(kept.wrapped, secret_context(name))
         return "whsec_" + base64.b64encode(raw).decode()
 
 

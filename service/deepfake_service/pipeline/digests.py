@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from deepfake_service.crypto import KeyWrapper, new_key
 from deepfake_service.records import Database, Secret
+from deepfake_service.storage import secret_context
 
 _NAME = "lookup"
-_CONTEXT = b"secret/lookup"
 
 
 class Digests:
@@ -41,9 +41,9 @@ def _lookup_key(database: Database, keys: KeyWrapper) -> bytes:
     if kept is None:
         try:
             with database.write() as session:
-                session.add(Secret(name=_NAME, wrapped=keys.wrap(new_key(), _CONTEXT)))
+                session.add(Secret(name=_NAME, wrapped=keys.wrap(new_key(), secret_context(_NAME))))
         except IntegrityError:
             pass  # another process was first
         with database.read() as session:
             kept = session.get_one(Secret, _NAME)
-    return keys.unwrap(kept.wrapped, _CONTEXT)
+    return keys.unwrap(kept.wrapped, secret_context(_NAME))

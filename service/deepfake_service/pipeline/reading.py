@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import MAY_READ_ALL, Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
-from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.errors import DatabaseUnavailable, FieldError, InvalidRequest, NotFound
+from deepfake_service.pipeline.examination import media_key
 from deepfake_service.pipeline.lifecycle import may_see
+from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.storage import Vault, context_of
 
@@ -67,6 +70,42 @@ class Reading:
         with self._database.read() as session:
             job, media, _ = _row(session, caller, job_id)
         return _job_json(job, media)
+
+    def waiting(self) -> float:
+        """How many jobs no worker has begun; NaN while the database does not answer."""
+        counted = select(func.count()).where(Job.state == str(JobState.QUEUED))
+        try:
+            with self._database.read() as session:
+                return float(session.scalar(counted) or 0)
+        except DatabaseUnavailable:
+            return math.nan
+
+    def oldest_s(self) -> float:
+        """Age in seconds of the oldest job that is not over; 0 without one, NaN as above."""
+        states = [str(s) for s in JobState if s not in ENDED]
+        try:
+            with self._database.read() as session:
+                at = session.scalar(select(func.min(Job.created_at)).where(Job.state.in_(states)))
+        except DatabaseUnavailable:
+            return math.nan
+        return (datetime.now(UTC) - at).total_seconds() if at else 0.0
+
+    def medium(self, caller: Caller, case_id: str, media_id: str) -> tuple[str, bytes]:
+        """The blob and key of a medium that is still kept; reading it is audited as an export.
+
+        Raises:
+            NotFound: there is none that the caller may see, or it is no longer kept.
+        """
+        with self._database.read() as session:
+            case, media = session.get(Case, case_id), session.get(Media, media_id)
+        if case is None or media is None or media.case_id != case_id or not media.blob:
+            raise NotFound
+        if not may_see(caller, case.account_id):
+            raise NotFound
+        key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
+        with self._database.write() as session:
+            record(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+        return media.blob, key
 
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
         key = self._vault.case_key(case.id, case.wrapped_key)

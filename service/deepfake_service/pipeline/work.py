@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deepfake_service.pipeline.deliveries import WebhookSecrets
+from deepfake_service.pipeline.exports import Exports
 from deepfake_service.pipeline.intake import Intake
 from deepfake_service.pipeline.lifecycle import Lifecycle
 from deepfake_service.pipeline.reading import Reading
@@ -18,3 +19,4 @@ class Work:
     reading: Reading
     lifecycle: Lifecycle
     webhook_secrets: WebhookSecrets
+    exports: Exports

@@ -18,6 +18,8 @@ from deepfake_service.files import private_folder
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
+BLOB_FOLDER = "blobs"
+"""In the data directory, where no URL names another store."""
 PART_BYTES = 8 * 1024 * 1024
 """Of an upload to an object store: S3 takes at least 5 MiB, and at most 10,000 parts."""
 CONCURRENT_PARTS = 2

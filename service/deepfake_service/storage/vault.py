@@ -63,9 +63,15 @@ class Vault:
 
     def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
         """The case's key wrapped by the current master key; ``None`` where it is already."""
+        return self._rewrapped(wrapped, _case_context(case_id))
+
+    def rewrapped_secret(self, name: str, wrapped: bytes) -> bytes | None:
+        """The same of a secret of the service's own."""
+        return self._rewrapped(wrapped, secret_context(name))
+
+    def _rewrapped(self, wrapped: bytes, context: bytes) -> bytes | None:
         if self._keys.is_current(wrapped):
             return None
-        context = _case_context(case_id)
         return self._keys.wrap(self._keys.unwrap(wrapped, context), context)
 
     async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
@@ -108,6 +114,11 @@ class Vault:
 def context_of(kind: str, row_id: str) -> bytes:
     """What a sealed column is bound to: one copied to another row does not open there."""
     return f"{kind}/{row_id}".encode()
+
+
+def secret_context(name: str) -> bytes:
+    """What a wrapped secret of the service's own is bound to."""
+    return context_of("secret", name)
 
 
 def _case_context(case_id: str) -> bytes:

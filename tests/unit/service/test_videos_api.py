@@ -1,0 +1,378 @@
+"""What ``/v1/videos``, ``/v1/jobs`` and ``/v1/cases`` accept, refuse, keep and forget."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyrage
+import pytest
+from sqlalchemy import select, update
+
+from deepfake_service.accounts import Role
+from deepfake_service.audit import verify
+from deepfake_service.pipeline.states import JobState
+from deepfake_service.records import AuditEntry, Case, Job, Media
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+Starter = Callable[..., AbstractAsyncContextManager[Service]]
+
+VIDEO = b"still 1 120 " + bytes(range(256)) * 300
+
+
+async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> httpx.Response:
+    headers = (
+        {"Idempotency-Key": fields.pop("idempotency_key")} if "idempotency_key" in fields else {}
+    )
+    return await service.client.post(
+        "/v1/videos", files={"file": ("secret-name.mp4", video)}, data=fields, headers=headers
+    )
+
+
+def blobs(service: Service) -> list[Path]:
+    folder = service.app.state.services.settings.data_dir / "blobs"
+    return [p for p in folder.rglob("*") if p.is_file()]
+
+
+def headers(service: Service, role: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+def sweep(service: Service) -> None:
+    service.app.state.services.work.lifecycle.sweep()
+
+
+async def test_a_video_is_sealed_and_queued(service: Service) -> None:
+    answer = await submit(
+        service, case_reference="R-1", platform="X", captured_at="2026-01-02T03:04:05+09:00"
+    )
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["state"], job["size"], job["result"]) == ("queued", len(VIDEO), None)
+    (blob,) = blobs(service)
+    assert VIDEO[:64] not in blob.read_bytes()
+    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+    (seen,) = case["occurrences"]
+    assert (seen["platform"], seen["captured_at"]) == ("X", "2026-01-01T18:04:05+00:00")
+    assert case["case_reference"] == "R-1"
+
+
+async def test_a_raw_body_is_taken_too(service: Service) -> None:
+    answer = await service.client.post(
+        "/v1/videos?priority=live&source_url=https://example.org/1",
+        content=VIDEO,
+        headers={"Content-Type": "video/mp4"},
+    )
+    assert answer.status_code == 202
+    again = await submit(service)
+    assert again.status_code == 200
+    assert again.json()["id"] == answer.json()["id"]
+    assert len(blobs(service)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"frames": "0"}, "frames"),
+        ({"frames": "many"}, "frames"),
+        ({"frames": "9" * 5000}, "frames"),
+        ({"priority": "urgent"}, "priority"),
+        ({"retention": "for ever"}, "retention"),
+        ({"captured_at": "yesterday"}, "captured_at"),
+        ({"captured_at": "2026-01-02T03:04:05"}, "captured_at"),
+        ({"source_url": "javascript:alert(1)"}, "source_url"),
+        ({"source_url": "https://"}, "source_url"),
+        ({"callback_url": "ftp://example.org"}, "callback_url"),
+        ({"case_reference": "x" * 201}, "case_reference"),
+        ({"case_reference": "a\u202eb"}, "case_reference"),
+        ({"platform": "x" * 9000}, "platform"),
+        ({"unknown": "1"}, "unknown"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_field_is_named_and_nothing_is_kept(
+    service: Service, fields: dict[str, str], named: str
+) -> None:
+    answer = await submit(service, **fields)
+    assert answer.status_code == 422
+    assert [e["field"] for e in answer.json()["errors"]] == [named]
+    assert not blobs(service)
+    assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
+
+
+async def test_bodies_that_are_none_are_refused(service: Service) -> None:
+    post = service.client.post
+    none = await post("/v1/videos", data={"priority": "live"}, files={"priority": (None, "live")})
+    assert none.json()["errors"][0]["field"] == "file"
+    text = await post("/v1/videos", files={"file": (None, "text")})
+    assert text.status_code == 422
+    two = await post("/v1/videos", files=[("file", ("a", VIDEO)), ("file", ("b", VIDEO))])
+    assert two.status_code == 422
+    for kind in ("text/html", "application/json"):
+        refused = await post("/v1/videos", content=b"x", headers={"Content-Type": kind})
+        assert refused.status_code == 415
+    zipped = {"Content-Type": "video/mp4", "Content-Encoding": "gzip"}
+    assert (await post("/v1/videos", content=b"x", headers=zipped)).status_code == 415
+    torn = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhalf'
+    broken = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert (await post("/v1/videos", content=torn, headers=broken)).status_code == 400
+    assert not blobs(service)
+
+
+async def test_an_oversize_video_is_refused_while_it_arrives(start: Starter) -> None:
+    async with start(max_video_bytes=100_000) as service:
+        sent = 0
+
+        async def endless() -> AsyncIterator[bytes]:
+            nonlocal sent
+            while sent < 50_000_000:
+                sent += 10_000
+                yield bytes(10_000)
+
+        raw = await service.client.post(
+            "/v1/videos", content=endless(), headers={"Content-Type": "video/mp4"}
+        )
+        assert raw.status_code == 413
+        assert (await submit(service, bytes(200_000))).status_code == 413
+        assert not blobs(service)
+
+
+async def test_equal_content_gives_the_job_that_there_is_and_keeps_a_new_url(
+    service: Service,
+) -> None:
+    first = (await submit(service, source_url="https://example.org/1")).json()
+    same = await submit(service, source_url="https://example.org/1")
+    other = await submit(service, source_url="https://example.org/2", case_reference="R-2")
+    assert (same.status_code, other.status_code) == (200, 200)
+    assert same.json()["id"] == other.json()["id"] == first["id"]
+    case = (await service.client.get(f"/v1/cases/{first['case_id']}")).json()
+    assert [o["source_url"] for o in case["occurrences"]] == [
+        "https://example.org/1", "https://example.org/2",
+    ]  # fmt: skip
+    assert case["occurrences"][1]["case_reference"] == "R-2"
+    assert len(blobs(service)) == 1
+    differently = await submit(service, frames="16")
+    assert differently.status_code == 202
+    theirs = await service.client.post(
+        "/v1/videos", files={"file": ("v", VIDEO)}, headers=headers(service, Role.ANALYST)
+    )
+    assert theirs.status_code == 202
+
+
+async def test_cases_of_one_reference_are_one_but_not_across_accounts(service: Service) -> None:
+    first = (await submit(service, b"a" * 99, case_reference="R-1")).json()
+    second = (await submit(service, b"b" * 99, case_reference="R-1")).json()
+    third = (await submit(service, b"c" * 99)).json()
+    assert first["case_id"] == second["case_id"] != third["case_id"]
+    theirs = await service.client.post(
+        "/v1/videos", files={"file": ("v", b"d" * 99)}, data={"case_reference": "R-1"},
+        headers=headers(service, Role.ANALYST),
+    )  # fmt: skip
+    assert theirs.json()["case_id"] != first["case_id"]
+
+
+async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
+    service: Service,
+) -> None:
+    first = await submit(service, idempotency_key="k-1", frames="8")
+    again = await submit(service, idempotency_key="k-1", frames="8")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    other = await submit(service, b"other" * 50, idempotency_key="k-1", frames="8")
+    assert other.status_code == 409
+    assert other.json()["type"].endswith(":idempotency_conflict")
+    assert len(blobs(service)) == 1
+
+
+async def test_pages_of_jobs_follow_each_other(service: Service) -> None:
+    ids = [(await submit(service, bytes([n]) * 99)).json()["id"] for n in range(5)]
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await service.client.get(
+            f"/v1/jobs?limit=2&cursor={cursor}" if cursor else "/v1/jobs?limit=2"
+        )
+        seen += [j["id"] for j in page.json()["jobs"]]
+        cursor = page.json()["next"]
+    assert seen == ids[::-1]
+    none = await service.client.get("/v1/jobs?state=succeeded")
+    assert none.json() == {"jobs": [], "next": None}
+    for wrong in ("cursor=nonsense", "cursor=bm90fG9uZQ==", "limit=0", "state=lost"):
+        assert (await service.client.get(f"/v1/jobs?{wrong}")).status_code == 422
+
+
+async def test_roles_see_what_they_may(service: Service) -> None:
+    job = (await submit(service)).json()
+    path = f"/v1/jobs/{job['id']}"
+    for role, status in ((Role.ANALYST, 200), (Role.ADMIN, 200), (Role.AUDITOR, 403)):
+        answer = await service.client.get(path, headers=headers(service, role))
+        assert answer.status_code == status, role
+    assert (
+        await service.client.get(path, headers={"Authorization": "Bearer x"})
+    ).status_code == 401
+    audit = await service.client.get("/v1/audit", headers=headers(service, Role.AUDITOR))
+    assert audit.status_code == 200
+    actions = [e["action"] for e in audit.json()["entries"]]
+    assert "media.submitted" in actions
+    assert "secret-name" not in audit.text
+    for role in (Role.PIPELINE, Role.ANALYST):
+        answer = await service.client.get("/v1/audit", headers=headers(service, role))
+        assert answer.status_code == 403
+
+
+async def test_a_cancelled_job_is_shredded_and_its_case_with_it(service: Service) -> None:
+    one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
+    two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
+    assert (await service.client.delete(f"/v1/jobs/{one['id']}")).status_code == 204
+    assert (await service.client.get(f"/v1/jobs/{one['id']}")).status_code == 404
+    assert (await service.client.get(f"/v1/jobs/{two['id']}")).status_code == 200
+    assert len(blobs(service)) == 1
+    assert (await service.client.delete(f"/v1/jobs/{two['id']}")).status_code == 204
+    assert (await service.client.get(f"/v1/cases/{two['case_id']}")).status_code == 404
+    assert not blobs(service)
+    with service.database.read() as session:
+        assert not session.scalars(select(Case)).all()
+        verify(session)
+
+
+async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
+    job = (await submit(service)).json()
+    with service.database.read() as session:
+        wrapped = session.get_one(Case, job["case_id"]).wrapped_key
+    assert wrapped
+    folder = service.app.state.services.settings.data_dir
+    service.database.forget_deleted()
+    assert _holding(folder, wrapped)
+    assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
+    assert not _holding(folder, wrapped)
+
+
+def _holding(folder: Path, needle: bytes) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+
+
+def end(service: Service, job_id: str, expires_at: datetime) -> None:
+    """As a worker would, with the media due at ``expires_at``."""
+    with service.database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.state = str(JobState.SUCCEEDED)
+        session.execute(update(Media).where(Media.id == job.media_id).values(expires_at=expires_at))
+
+
+async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> None:
+    job = (await submit(service)).json()
+    now = datetime.now(UTC)
+    end(service, job["id"], now + timedelta(days=1))
+    sweep(service)
+    assert len(blobs(service)) == 1
+    hold = f"/v1/cases/{job['case_id']}/hold"
+    assert (await service.client.put(hold)).status_code == 204
+    end(service, job["id"], now - timedelta(seconds=1))
+    sweep(service)
+    assert len(blobs(service)) == 1
+    assert (await service.client.delete(hold)).status_code == 204
+    sweep(service)
+    assert not blobs(service)
+    kept = (await service.client.get(f"/v1/jobs/{job['id']}")).json()
+    assert (kept["media_kept"], kept["state"]) == (False, "succeeded")
+    with service.database.read() as session:
+        actions = [e.action for e in session.scalars(select(AuditEntry))]
+    assert {"hold.set", "hold.lifted", "media.expired"} <= set(actions)
+
+
+async def test_media_go_some_time_after_the_review(service: Service) -> None:
+    job = (await submit(service)).json()
+    now = datetime.now(UTC)
+    end(service, job["id"], now + timedelta(days=6))
+    for hours, kept in ((23, 1), (25, 0)):
+        with service.database.write() as session:
+            session.get_one(Case, job["case_id"]).reviewed_at = now - timedelta(hours=hours)
+        sweep(service)
+        assert len(blobs(service)) == kept
+
+
+async def test_what_no_record_names_is_swept_once_it_is_old(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(service)
+    work = service.app.state.services.work
+    work.lifecycle._vault.blobs.put_bytes("media/orphan", b"sealed")
+    sweep(service)
+    assert len(blobs(service)) == 2
+    monkeypatch.setattr("deepfake_service.pipeline.lifecycle.ORPHANED_AFTER", timedelta(seconds=-5))
+    sweep(service)
+    assert [p.name for p in blobs(service)] != ["orphan"]
+    assert len(blobs(service)) == 1
+
+
+async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:
+    job = (await submit(service)).json()
+    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+    path = f"/v1/cases/{case['id']}/media/{case['occurrences'][0]['media_id']}/export"
+    authority = pyrage.x25519.Identity.generate()
+    answer = await service.client.post(path, json={"recipient": str(authority.to_public())})
+    assert answer.status_code == 200
+    assert pyrage.decrypt(answer.content, [authority]) == VIDEO
+    assert not list((service.app.state.services.settings.data_dir / "exports").glob("*"))
+    wrong = await service.client.post(path, json={"recipient": "age1nonsense"})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["field"] == "recipient"
+    end(service, job["id"], datetime.now(UTC) - timedelta(seconds=1))
+    sweep(service)
+    gone = await service.client.post(path, json={"recipient": str(authority.to_public())})
+    assert gone.status_code == 404
+
+
+async def test_an_account_that_sends_too_much_is_told_when_to_come_back(start: Starter) -> None:
+    async with start(submissions_per_account="2/minute") as service:
+        for _ in range(2):
+            assert (await submit(service)).status_code in (200, 202)
+        answer = await submit(service)
+        assert answer.status_code == 429
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        other = await service.client.post(
+            "/v1/videos", files={"file": ("v", VIDEO)}, headers=headers(service, Role.ANALYST)
+        )
+        assert other.status_code == 202
+
+
+async def test_a_nearly_full_disk_makes_the_service_unready(start: Starter) -> None:
+    async with start(min_free_bytes=10**18) as service:
+        answer = await service.client.get("/readyz")
+        assert answer.status_code == 503
+        assert "nearly full" in answer.json()["detail"]
+        assert (await submit(service)).status_code == 503
+        assert not blobs(service)
+
+
+async def test_metrics_tell_of_the_queue(service: Service) -> None:
+    await submit(service)
+    text = (await service.client.get("/metrics")).text
+    assert "deepfake_jobs_waiting 1.0" in text
+    assert any(
+        line.startswith("deepfake_oldest_job_seconds ") and float(line.split()[1]) >= 0
+        for line in text.splitlines()
+    )
+
+
+async def test_without_a_database_requests_are_told_to_come_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise OperationalError("secret", {}, Exception("secret"))
+
+    with monkeypatch.context() as gone:
+        gone.setattr("deepfake_service.records.database.Session", lost)
+        answer = await submit(service)
+        assert answer.status_code == 503
+        assert answer.json()["type"].endswith(":database_unavailable")
+        assert "secret" not in answer.text
+        assert (await service.client.get("/healthz")).status_code == 200
+    assert (await submit(service)).status_code == 202
