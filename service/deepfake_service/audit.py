@@ -213,8 +213,11 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
 
 
 def _all(session: Session) -> Iterator[AuditEntry]:
-    statement = select(AuditEntry).order_by(AuditEntry.number)
-    yield from session.scalars(statement.execution_options(yield_per=_PAGE))
+    """Every entry in order, some at a time: the log can be longer than memory."""
+    last = 0
+    while entries := page(session, after=last, limit=_PAGE):
+        yield from entries
+        last = entries[-1].number
 
 
 def page(

@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
+import pgkit
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.media import FailedFrame, Frame
 from deepfake_models.scorer import FaceObservation
@@ -210,18 +212,45 @@ class Service:
 Starter = Callable[..., AbstractAsyncContextManager[Service]]
 
 
+ON_BOTH = frozenset({"test_accounts", "test_audit", "test_videos_api"})
+"""Modules whose tests run on SQLite and on PostgreSQL."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames and metafunc.module.__name__.split(".")[-1] in ON_BOTH:
+        metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[pgkit.Server]:
+    if pgkit.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with pgkit.running() as server:
+        yield server
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Starter:
+def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings that choose the database."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return {}
+    server: pgkit.Server = request.getfixturevalue("postgres")
+    return {"database_url": SecretStr(server.new_database())}
+
+
+@pytest.fixture
+def start(tmp_path: Path, backend: dict[str, Any]) -> Starter:
     """Starts an app with the settings given: ``async with start(port=1) as service``."""
 
     @contextlib.asynccontextmanager
     async def started(**values: Any) -> AsyncIterator[Service]:
-        settings = Settings(data_dir=tmp_path / "var", **values)
+        settings = Settings(data_dir=tmp_path / "var", **{**backend, **values})
         scorer, decoder, database = SmallScorer(), SmallDecoder(), open_database(settings)
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
         service = Service(app, scorer, decoder, database)
-        async with app.router.lifespan_context(app), service.client:
-            yield service
+        with contextlib.closing(database):
+            async with app.router.lifespan_context(app), service.client:
+                yield service
 
     return started
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -41,8 +43,8 @@ CHOSEN = "correct-horse-battery-staple"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "var")
+def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
+    return Settings(data_dir=tmp_path / "var", **backend)
 
 
 @pytest.fixture
@@ -129,10 +131,11 @@ def test_a_key_revoked_elsewhere_stops_working_at_once(
     accounts: Accounts, settings: Settings
 ) -> None:
     new = made(accounts)
-    elsewhere = Accounts(open_database(settings))
-    assert elsewhere.authenticate(new.text)
-    accounts.revoke(new.id)
-    refused(elsewhere, new.text)
+    with contextlib.closing(open_database(settings)) as database:
+        elsewhere = Accounts(database)
+        assert elsewhere.authenticate(new.text)
+        accounts.revoke(new.id)
+        refused(elsewhere, new.text)
 
 
 def test_rotation_keeps_the_account_and_leaves_time_to_change_over(accounts: Accounts) -> None:
@@ -174,7 +177,8 @@ def test_processes_that_write_at_once_lose_no_key(accounts: Accounts, settings: 
     assert len(accounts.keys()) == 30
 
 
-def test_a_file_that_is_no_database_is_an_error_and_not_an_empty_one(settings: Settings) -> None:
+def test_a_file_that_is_no_database_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
     settings.data_dir.mkdir()
     path = settings.data_dir / RECORDS_FILE
     path.write_text("not a database, but 100 bytes of text" * 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,14 +24,15 @@ from deepfake_service.audit import (
     verify,
 )
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.records import AuditEntry, Database
+from deepfake_service.records import AuditEntry, Database, open_database
+from deepfake_service.settings import Settings
 
 KEY = Ed25519PrivateKey.generate()
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/records.sqlite")
+def database(tmp_path: Path, backend: dict[str, Any]) -> Iterator[Database]:
+    opened = open_database(Settings(data_dir=tmp_path, **backend))
     yield opened
     opened.close()
 

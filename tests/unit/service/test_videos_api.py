@@ -245,6 +245,8 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
     with service.database.read() as session:
         wrapped = session.get_one(Case, job["case_id"]).wrapped_key
     assert wrapped
+    if service.database.engine.dialect.name != "sqlite":
+        pytest.skip("where PostgreSQL keeps what was deleted is its administrator's concern")
     folder = service.app.state.services.settings.data_dir
     service.database.forget_deleted()
     assert _holding(folder, wrapped)
