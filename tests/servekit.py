@@ -125,7 +125,7 @@ class Site:
         job: dict[str, Any] = answer.json()
         return job
 
-    def wait(self, job_id: str, *states: str, within_s: float = 300.0) -> dict[str, Any]:
+    def wait(self, job_id: str, *states: str, within_s: float = 120.0) -> dict[str, Any]:
         """Wait until a job is in one of ``states`` (by default: over)."""
         wanted = states or ("succeeded", "failed", "cancelled", "expired")
         deadline = time.monotonic() + within_s
@@ -133,7 +133,9 @@ class Site:
             job = self.job(job_id)
             if job["state"] in wanted:
                 return job
-            assert time.monotonic() < deadline, f"{job} {self.processes[-1].log.read_text()}"
+            assert time.monotonic() < deadline, (
+                f"{job} {self.processes[-1].log.read_text()[-3000:]}"
+            )
             time.sleep(0.1)
 
     def files_with(self, needle: bytes) -> list[Path]:

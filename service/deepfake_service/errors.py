@@ -85,7 +85,7 @@ class TooManyRequests(ServiceError):
     status = 429
     code = "too_many_requests"
 
-    def __init__(self, retry_after_s: int) -> None:
+    def __init__(self, retry_after_s: int = 60) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
 

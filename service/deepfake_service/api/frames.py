@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
@@ -12,12 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from deepfake_models.verdict import Verdict
+from deepfake_service.accounts import Caller
 from deepfake_service.api.auth import submitter
+from deepfake_service.api.form import wrong_field
 from deepfake_service.api.multipart import MULTIPART
 from deepfake_service.api.pictures import PictureScorer
 from deepfake_service.api.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
 from deepfake_service.api.state import services
-from deepfake_service.api.uploads import FIELD, Upload, read_files
+from deepfake_service.api.uploads import CASE_FIELDS, FIELD, Upload, read_files
 from deepfake_service.errors import ClientGone, Overloaded
 
 router = APIRouter(prefix="/v1", tags=["frames"])
@@ -39,7 +41,8 @@ _BODY: dict[str, Any] = {
                                 "format": "binary",
                                 "contentMediaType": "application/octet-stream",
                             },
-                        }
+                        },
+                        **{name: {"type": "string"} for name in CASE_FIELDS},
                     },
                 }
             }
@@ -51,15 +54,15 @@ _BODY: dict[str, Any] = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    dependencies=[Depends(submitter)],
     responses=problems(400, 401, 403, 408, 413, 415, 422, 500, 503),
     openapi_extra=_BODY,
 )
-async def post_frames(request: Request) -> FramesOut:
+async def post_frames(request: Request, caller: Annotated[Caller, Depends(submitter)]) -> FramesOut:
     """Score 1 to 64 pictures and answer for each, in order.
 
     A picture that cannot be examined, a video included, is answered as `unable_to_evaluate` with
-    the reason and spoils no other. Nothing of the request is kept.
+    the reason and spoils no other. Nothing of the request is kept, unless it names a
+    `case_reference`: then each picture becomes a job of that case as well, named by its `job_id`.
     """
     parts = services(request)
     engine = parts.ready()
@@ -67,7 +70,7 @@ async def post_frames(request: Request) -> FramesOut:
         raise Overloaded
     with parts.admission.enter() as ticket:
         try:
-            uploads = await read_files(
+            uploads, form = await read_files(
                 request.stream(),
                 content_type=request.headers.get("content-type"),
                 content_encoding=request.headers.get("content-encoding"),
@@ -78,7 +81,16 @@ async def post_frames(request: Request) -> FramesOut:
         except ClientDisconnect as error:
             raise ClientGone from error
         try:
+            wanted = form.submission(None, kind="frame")
+            if wanted.case_reference is None and form.values:
+                detail = "missing: nothing is kept without it, so there is nowhere to note the rest"
+                raise wrong_field("case_reference", detail)
             frames = await _score_all(engine.pictures, uploads, request.receive)
+            if wanted.case_reference is not None:
+                work = parts.working()
+                for (frame, _), upload in zip(frames, uploads, strict=True):
+                    sealed = await work.intake.seal(_pieces(upload))
+                    frame.job_id = (await work.intake.accept(caller, wanted, sealed)).job_id
         finally:
             for upload in uploads:
                 upload.close()
@@ -87,6 +99,10 @@ async def post_frames(request: Request) -> FramesOut:
     return FramesOut(
         frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
     )
+
+
+async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
+    yield upload.content.getvalue()
 
 
 async def _score_all(

@@ -72,6 +72,9 @@ class FrameOut(Published):
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: list[ReasonOut]
     faces: list[FaceOut]
+    job_id: str | None = Field(
+        default=None, description="The job of this picture, where the request named a case."
+    )
 
 
 class ModelOut(Published):

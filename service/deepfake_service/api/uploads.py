@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from deepfake_service.api.admission import Ticket
+from deepfake_service.api.form import Form
 from deepfake_service.api.multipart import Part, Sink, boundary_of, parse_multipart
 from deepfake_service.errors import (
     FieldError,
@@ -41,6 +42,10 @@ class Upload:
         return "Upload()"
 
 
+CASE_FIELDS = ("case_reference", "source_url", "platform", "account", "captured_at")
+"""Text fields that may come with pictures."""
+
+
 class _Files:
     """Collects the parts of one request."""
 
@@ -48,8 +53,13 @@ class _Files:
         self._settings = settings
         self._ticket = ticket
         self.uploads: list[Upload] = []
+        self.texts: list[tuple[str, bytearray]] = []
 
     def open_part(self, part: Part) -> Sink:
+        if part.field in CASE_FIELDS and part.filename is None:
+            value = bytearray()
+            self.texts.append((part.field, value))
+            return Form.collector(part.field, value)
         if part.field != FIELD:
             raise InvalidRequest(
                 f'The field "{part.field}" is not known. Send pictures in "{FIELD}".',
@@ -93,13 +103,14 @@ async def read_files(
     content_length: str | None,
     settings: Settings,
     ticket: Ticket,
-) -> list[Upload]:
-    """Read the files of a multipart request, in order. The caller closes them.
+) -> tuple[list[Upload], Form]:
+    """Read the files of a multipart request, in order, and its text fields. The caller closes the
+    files.
 
     Raises:
         UnsupportedContentType: not multipart, or compressed as a whole.
         MalformedRequest: not well-formed, or cut short.
-        InvalidRequest: another field than ``files``, or none.
+        InvalidRequest: a field that is not known or wrong, or no file.
         RequestTooLarge: naming the limit.
         UploadTimeout: the body came too slowly.
         Overloaded: too much is held in memory already.
@@ -114,6 +125,9 @@ async def read_files(
     try:
         async with asyncio.timeout(settings.upload_timeout_s):
             await parse_multipart(_bounded(chunks, limit), boundary, files.open_part)
+        form = Form()
+        for name, value in files.texts:
+            form.put(name, value.decode("utf-8", errors="replace"))
     except BaseException as error:
         for upload in files.uploads:
             upload.close()
@@ -127,7 +141,7 @@ async def read_files(
             f'The request holds no file. Send pictures in the field "{FIELD}".',
             errors=[FieldError(FIELD, "at least one file is wanted")],
         )
-    return files.uploads
+    return files.uploads, form
 
 
 async def _bounded(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from deepfake_service import webhooks
 from deepfake_service.accounts import Caller
 from deepfake_service.api.auth import submitter
+from deepfake_service.api.form import FIELDS, Form, wrong_field
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.api.schemas import problems
@@ -28,62 +28,12 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
-from deepfake_service.jobs import Priority
-from deepfake_service.pipeline.intake import Sealed, Sighting, Submission
-from deepfake_service.pipeline.states import Retention
+from deepfake_service.pipeline.intake import Sealed, Submission
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
 FILE = "file"
-FIELDS = (
-    "case_reference", "source_url", "platform", "account", "captured_at", "callback_url",
-    "priority", "frames", "retention",
-)  # fmt: skip
-MAX_FIELD_BYTES = 8192
-"""Of one text field: URLs of 2,000 characters are common, longer ones exist."""
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
-
-
-class Form:
-    """The text fields of one submission, checked one by one."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    def put(self, name: str, value: str) -> None:
-        """Keep a field.
-
-        Raises:
-            InvalidRequest: it is not known, or came twice.
-        """
-        if name not in FIELDS:
-            raise _wrong(name, f"not known; known are {FILE}, {', '.join(FIELDS)}")
-        if name in self.values:
-            raise _wrong(name, "given twice")
-        if value:
-            self.values[name] = value
-
-    def submission(self, idempotency_key: str | None) -> Submission:
-        """What is asked for.
-
-        Raises:
-            InvalidRequest: naming the field that is wrong.
-        """
-        get = self.values.get
-        return Submission(
-            case_reference=_text(get("case_reference"), "case_reference", 200),
-            sighting=Sighting(
-                source_url=_url(get("source_url"), "source_url"),
-                platform=_text(get("platform"), "platform", 200),
-                account=_text(get("account"), "account", 200),
-                captured_at=_moment(get("captured_at")),
-            ),
-            callback_url=_url(get("callback_url"), "callback_url"),
-            priority=_one_of(Priority, get("priority"), "priority", Priority.BATCH),
-            frames=_frames(get("frames")),
-            retention=_one_of(Retention, get("retention"), "retention", Retention.STANDARD),
-            idempotency_key=_text(idempotency_key, "Idempotency-Key", 255),
-        )
 
 
 @router.post(
@@ -183,22 +133,22 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
         nonlocal files
         if part.field == FILE:
             if part.filename is None:
-                raise _wrong(FILE, "is text, and a file is wanted; with curl: -F file=@video.mp4")
+                raise wrong_field(FILE, "is text, and a file is wanted (curl: -F file=@video.mp4)")
             files += 1
             if files > 1:
-                raise _wrong(FILE, "given twice; one request holds one video")
+                raise wrong_field(FILE, "given twice; one request holds one video")
             return lambda data: pieces.put_nowait(bytes(data))
         if part.field not in FIELDS:
-            raise _wrong(part.field, f"not known; known are {FILE}, {', '.join(FIELDS)}")
+            raise wrong_field(part.field, f"not known; known are {FILE}, {', '.join(FIELDS)}")
         value = bytearray()
         collected.append((part.field, value))
-        return _collector(part.field, value)
+        return Form.collector(part.field, value)
 
     async def parsed() -> None:
         try:
             await parse_multipart(_paced(request, pieces, parts), boundary, open_part)
             if not files:
-                raise _wrong(FILE, "missing: the video to examine")
+                raise wrong_field(FILE, "missing: the video to examine")
             for name, value in collected:
                 form.put(name, value.decode("utf-8", errors="replace"))
         finally:
@@ -242,62 +192,3 @@ async def _bounded(chunks: AsyncIterator[bytes], parts: Services) -> AsyncIterat
                 errors=[FieldError(FILE, f"more than {limit} bytes")],
             )
         yield chunk
-
-
-def _collector(name: str, value: bytearray) -> Callable[[memoryview], None]:
-    def write(data: memoryview) -> None:
-        if len(value) + len(data) > MAX_FIELD_BYTES:
-            raise _wrong(name, f"more than {MAX_FIELD_BYTES} bytes")
-        value.extend(data)
-
-    return write
-
-
-def _wrong(name: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
-
-
-def _text(value: str | None, name: str, limit: int) -> str | None:
-    if value is None:
-        return None
-    if len(value) > limit:
-        raise _wrong(name, f"more than {limit} characters")
-    if not value.isprintable():
-        raise _wrong(name, "holds characters that cannot be printed")
-    return value
-
-
-def _url(value: str | None, name: str) -> str | None:
-    text = _text(value, name, 4096)
-    if text is not None and not re.fullmatch(r"https?://[^\s/?#]+\S*", text):
-        raise _wrong(name, "not a URL that begins with http:// or https://")
-    return text
-
-
-def _moment(value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise _wrong("captured_at", "not a time as 2026-01-31T12:00:00Z") from None
-    if at.tzinfo is None:
-        raise _wrong("captured_at", "has no time zone; end it with Z for UTC")
-    return at.astimezone(UTC).isoformat()
-
-
-def _frames(value: str | None) -> int | None:
-    if value is None:
-        return None
-    if not value.isdecimal() or not value.isascii() or not 1 <= int(value[:9]) <= 10_000:
-        raise _wrong("frames", "not a whole number from 1 to 10000")
-    return int(value)
-
-
-def _one_of(kind: Any, value: str | None, name: str, default: Any) -> Any:
-    if value is None:
-        return default
-    try:
-        return kind(value)
-    except ValueError:
-        raise _wrong(name, f"not one of {', '.join(kind)}") from None

@@ -67,7 +67,7 @@ class Runner:
         }
         DBOS.destroy(destroy_registry=True)
         DBOS(config=config)
-        register(steps, on_step)
+        register(steps, on_step, self._stop)
 
     def start(self) -> None:
         """Take up jobs from now on."""

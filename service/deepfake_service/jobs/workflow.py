@@ -6,16 +6,20 @@ Steps take and give ids and counts alone: what they find lies sealed in the vaul
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from dbos import DBOS, StepOptions
 
+from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.jobs.queue import EXAMINE
 from deepfake_service.logs import describe, logger
 
 _RETRIED: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,21 +63,39 @@ class Steps(Protocol):
         ...
 
 
-def register(steps: Steps, on_step: Callable[[str, float], None]) -> None:
+class Stopping(BaseException):
+    """The worker stops while a step waits: its job is left for another worker to go on with."""
+
+
+def register(
+    steps: Steps, on_step: Callable[[str, float], None], stopping: threading.Event
+) -> None:
     """Make the workflow known to DBOS, before it is launched. ``on_step`` is told of each step's
-    name and seconds."""
+    name and seconds; once ``stopping`` is set, no step waits any longer."""
+
+    def patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Wait for a database or a store that has gone away: that is no fault of the job's."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return step(*args, **kwargs)
+            except (DatabaseUnavailable, StorageUnavailable) as error:
+                _log.warning("waiting", step=step.__name__, failure=describe(error))
+                if stopping.wait(wait_s):
+                    raise Stopping from error
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def run(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         started = time.monotonic()
         options: StepOptions = {**_RETRIED, "name": step.__name__}
-        done = DBOS.run_step(options, step, *args, **kwargs)
+        done = DBOS.run_step(options, lambda: patiently(step, *args, **kwargs))
         on_step(step.__name__, time.monotonic() - started)
         return done
 
     def examine(job_id: str) -> None:
         try:
             # Not a step: what is kept would not be counted again.
-            steps.take_up(job_id)
+            patiently(steps.take_up, job_id)
             parts = run(steps.look, job_id)
             for number in range(parts):
                 run(steps.part, job_id, number)

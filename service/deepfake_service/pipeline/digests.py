@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from deepfake_service.crypto import KeyWrapper, new_key
+from deepfake_service.errors import DecryptionFailed
 from deepfake_service.records import Database, Secret
 from deepfake_service.storage import secret_context
 
@@ -46,4 +47,10 @@ def _lookup_key(database: Database, keys: KeyWrapper) -> bytes:
             pass  # another process was first
         with database.read() as session:
             kept = session.get_one(Secret, _NAME)
-    return keys.unwrap(kept.wrapped, secret_context(_NAME))
+    try:
+        return keys.unwrap(kept.wrapped, secret_context(_NAME))
+    except DecryptionFailed as error:
+        raise DecryptionFailed(
+            "The master key is not the one under which this database's keys are wrapped: give every "
+            "service and worker on it the same DEEPFAKE_MASTER_KEY."
+        ) from error

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deepfake_service import logs
 from deepfake_service.accounts import Role
 from deepfake_service.app import create_app
+from deepfake_service.errors import DecryptionFailed
 from deepfake_service.settings import Settings
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -75,7 +76,7 @@ async def test_pictures_are_answered_in_order_and_in_the_published_form(service:
     ]
     first, second, third = body["frames"]
     assert list(first) == [
-        "name", "sha256", "verdict", "score", "log_likelihood_ratio", "reasons", "faces"
+        "name", "sha256", "verdict", "score", "log_likelihood_ratio", "reasons", "faces", "job_id"
     ]  # fmt: skip
     assert first["verdict"] == "likely_manipulated"
     assert first["score"] == pytest.approx(0.8808, abs=1e-4)
@@ -513,10 +514,10 @@ async def test_a_request_that_a_stop_ends_is_told_to_come_back(service: Service)
 
 
 async def test_a_service_that_has_not_started_is_alive_but_not_ready(
-    service: Service, tmp_path: Path
+    service: Service,
 ) -> None:
     app = create_app(
-        Settings(data_dir=tmp_path / "other"), scorer=service.scorer, decoder=service.decoder,
+        service.app.state.services.settings, scorer=service.scorer, decoder=service.decoder,
         database=service.database,
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
@@ -660,3 +661,16 @@ async def test_the_documentation_page_loads_nothing(stranger: httpx.AsyncClient)
         assert told in answer.text
     assert "url(" not in answer.text
     assert "@import" not in answer.text
+
+
+async def test_a_database_under_another_master_key_is_not_served(
+    service: Service, tmp_path: Path
+) -> None:
+    """Two machines on one database need one master key; the error says which setting that is."""
+    app = create_app(
+        Settings(data_dir=tmp_path / "other"), scorer=service.scorer, decoder=service.decoder,
+        database=service.database,
+    )  # fmt: skip
+    with pytest.raises(DecryptionFailed, match="DEEPFAKE_MASTER_KEY"):
+        async with app.router.lifespan_context(app):
+            pytest.fail("it must not start")

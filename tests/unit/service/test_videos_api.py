@@ -378,3 +378,26 @@ async def test_without_a_database_requests_are_told_to_come_back(
         assert "secret" not in answer.text
         assert (await service.client.get("/healthz")).status_code == 200
     assert (await submit(service)).status_code == 202
+
+
+async def test_pictures_of_a_case_are_kept_as_jobs_and_others_are_not(service: Service) -> None:
+    plain = await service.post(b"still 1 120")
+    assert plain.json()["frames"][0]["job_id"] is None
+    assert not blobs(service)
+    files = [("files", (f"{n}.jpg", f"still 1 {120 + n}".encode())) for n in range(2)]
+    fields = {"case_reference": "R-1", "source_url": "https://example.org/1"}
+    answer = await service.client.post("/v1/frames", files=files, data=fields)
+    assert answer.status_code == 200
+    ids = [f["job_id"] for f in answer.json()["frames"]]
+    assert len(set(ids)) == 2
+    assert all(f["verdict"] for f in answer.json()["frames"])
+    jobs = [(await service.client.get(f"/v1/jobs/{i}")).json() for i in ids]
+    assert [j["kind"] for j in jobs] == ["frame", "frame"]
+    assert jobs[0]["case_id"] == jobs[1]["case_id"]
+    case = (await service.client.get(f"/v1/cases/{jobs[0]['case_id']}")).json()
+    assert [o["source_url"] for o in case["occurrences"]] == ["https://example.org/1"] * 2
+    lost = await service.client.post(
+        "/v1/frames", files=files, data={"source_url": "https://example.org/1"}
+    )
+    assert lost.status_code == 422
+    assert lost.json()["errors"][0]["field"] == "case_reference"

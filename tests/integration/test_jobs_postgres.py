@@ -1,0 +1,70 @@
+"""Many workers on one PostgreSQL, which can go away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+import pgkit
+from deepfake_service.audit import Action, verify
+from deepfake_service.records import AuditEntry, Database
+from integration.test_jobs import clip
+from servekit import Site
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[pgkit.Server]:
+    if pgkit.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with pgkit.running() as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: pgkit.Server) -> Iterator[Site]:
+    opened = Site(tmp_path, {"DEEPFAKE_DATABASE_URL": server.new_database()})
+    yield opened
+    opened.close()
+
+
+def test_of_two_workers_one_dies_for_good(site: Site) -> None:
+    site.serve("--no-worker")
+    doomed, survivor = site.worker(), site.worker()
+    jobs = [site.submit(clip(n, frames=60))["id"] for n in range(4)]
+    site.wait(jobs[0], "running", "succeeded")
+    doomed.kill()
+    for job_id in jobs:
+        assert site.wait(job_id)["state"] == "succeeded"
+    assert survivor.alive
+    database = Database(site.settings["DEEPFAKE_DATABASE_URL"])
+    with database.read() as session:
+        verify(session)
+        ended = session.scalars(
+            select(AuditEntry.subject).where(AuditEntry.action == str(Action.JOB_FINISHED))
+        ).all()
+    database.close()
+    assert sorted(map(str, ended)) == sorted(jobs)
+
+
+def test_a_database_that_goes_away_and_comes_back(site: Site, server: pgkit.Server) -> None:
+    service = site.serve()
+    before = site.submit(clip(1, frames=60))["id"]
+    site.wait(before, "running", "succeeded")
+    server.stop()
+    try:
+        with site.client as client:
+            assert client.get("/readyz").status_code == 503
+            refused = client.post("/v1/videos", files={"file": ("v.mp4", clip(2))})
+            assert refused.status_code == 503
+            assert client.get("/healthz").status_code == 200
+        time.sleep(3.0)
+    finally:
+        server.start()
+    assert service.alive
+    after = site.submit(clip(2))["id"]
+    for job_id in (before, after):
+        assert site.wait(job_id)["state"] == "succeeded"
