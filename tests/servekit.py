@@ -51,12 +51,11 @@ class Site:
     processes: list[Process] = field(default_factory=list)
     url: str = ""
 
-    def start(self, *words: str) -> Process:
-        """``deepfake WORDS`` on this site."""
-        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        log = self.root / f"log-{len(self.processes)}"
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of this site runs in."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("DEEPFAKE_")}
-        environment = {
+        return {
             **kept,
             "TMPDIR": str(self.root / "tmp"),
             "DEEPFAKE_DATA_DIR": str(self.root / "var"),
@@ -65,10 +64,24 @@ class Site:
             "DEEPFAKE_DECODE_WORKERS": "1",
             **self.settings,
         }
+
+    def command(self, *words: str, expected: int = 0) -> str:
+        """Run ``deepfake WORDS`` to its end; what it printed, standard output first."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deepfake_service", *words], env=self.environment,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == expected, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start(self, *words: str) -> Process:
+        """Start ``deepfake WORDS`` on this site."""
+        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        log = self.root / f"log-{len(self.processes)}"
         with log.open("wb") as file:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "deepfake_service", *words],
-                env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 start_new_session=True,
             )  # fmt: skip
         process = Process(popen, log)

@@ -156,6 +156,22 @@ def submit(
 
 
 @app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+) -> None:
+    """Copy records and sealed blobs while the service runs; not the keys that open them."""
+    from deepfake_service.backup import back_up
+    from deepfake_service.settings import load_settings
+
+    settings = load_settings()
+    back_up(settings, out)
+    typer.echo(f"{out}: records and sealed blobs")
+    typer.echo(
+        "Keep the master key elsewhere: it alone opens what is in there.", err=True
+    )
+
+
+@app.command()
 def worker() -> None:
     """Examine jobs, beside a service started with --no-worker or other workers."""
     from deepfake_service import logs

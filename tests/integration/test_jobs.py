@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
+import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -255,16 +255,48 @@ def test_callbacks_to_this_machine_are_refused_and_nothing_is_kept(site: Site, u
     assert not _blobs(site)
 
 
+def test_a_backup_taken_while_it_runs_is_restored(site: Site) -> None:
+    site.serve()
+    done = site.wait(site.submit(clip(8), case_reference="R-8")["id"])
+    out = site.root / "backup"
+    site.command("backup", str(out))
+    assert not (out / "master-key").exists()
+    site.wait(site.submit(clip(9))["id"])
+    site.close()
+    restored = Site(site.root / "restored")
+    shutil.copytree(out, restored.root / "var")
+    shutil.copy(site.root / "var" / "master-key", restored.root / "var")
+    try:
+        restored.serve()
+        assert restored.job(done["id"])["result"] == done["result"]
+        with restored.client as client:
+            case = client.get(f"/v1/cases/{done['case_id']}").json()
+            assert case["case_reference"] == "R-8"
+            assert len(client.get("/v1/jobs").json()["jobs"]) == 1
+        assert restored.wait(restored.submit(clip(9))["id"])["state"] == "succeeded"
+    finally:
+        restored.close()
+
+
+def test_the_client_shows_a_verdict(site: Site, tmp_path: Path) -> None:
+    site.serve()
+    (tmp_path / "v.mp4").write_bytes(clip(10))
+    told = site.command("submit", str(tmp_path / "v.mp4"), "--url", site.url, "--key", ADMIN_KEY,
+                        "--wait")  # fmt: skip
+    assert re.search(r"^job \w+: succeeded\n\w", told)
+    refused = site.command("submit", str(tmp_path / "v.mp4"), "--url", site.url, "--key", "wrong",
+                           expected=1)  # fmt: skip
+    assert "the service refused: A valid key is needed" in refused
+    nobody = site.command("submit", str(tmp_path / "v.mp4"), "--url", "http://127.0.0.1:9",
+                          "--key", "k", expected=1)  # fmt: skip
+    assert "cannot be reached" in nobody
+
+
 def test_another_accounts_job_is_not_there(site: Site) -> None:
     site.serve("--no-worker")
     job = site.submit(clip(5))
-    created = subprocess.run(
-        [sys.executable, "-m", "deepfake_service", "accounts", "create", "other", "--role",
-         "pipeline"],
-        env={"DEEPFAKE_DATA_DIR": str(site.root / "var")}, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    headers = {"Authorization": f"Bearer {created.stdout.strip()}"}
+    key = site.command("accounts", "create", "other", "--role", "pipeline")
+    headers = {"Authorization": f"Bearer {key.splitlines()[0]}"}
     with httpx.Client(base_url=site.url, headers=headers) as other:
         for method, path in (
             ("GET", f"/v1/jobs/{job['id']}"),

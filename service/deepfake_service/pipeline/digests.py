@@ -51,6 +51,6 @@ def _lookup_key(database: Database, keys: KeyWrapper) -> bytes:
         return keys.unwrap(kept.wrapped, secret_context(_NAME))
     except DecryptionFailed as error:
         raise DecryptionFailed(
-            "The master key is not the one under which this database's keys are wrapped: give every "
-            "service and worker on it the same DEEPFAKE_MASTER_KEY."
+            "The master key is not the one under which this database's keys are wrapped: give "
+            "every service and worker on it the same DEEPFAKE_MASTER_KEY."
         ) from error

@@ -1,0 +1,53 @@
+"""A copy of an installation's records and sealed blobs, taken while it runs."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from deepfake_service.errors import DataDirError, SettingsError
+from deepfake_service.files import private_folder
+from deepfake_service.settings import RECORDS_FILE, Settings
+from deepfake_service.storage import BLOB_FOLDER
+
+
+def back_up(settings: Settings, out: Path) -> None:
+    """Copy the SQLite database and the blobs of the data directory into the new folder ``out``.
+
+    The database first: a blob that is younger than it is an orphan, which is swept after a restore.
+    Keys are not copied. What is in ``out`` can be opened with the master key alone, so the two
+    belong into different places.
+
+    Raises:
+        SettingsError: records or blobs lie elsewhere, where they have backups of their own.
+        DataDirError: ``out`` is there already, or cannot be written.
+    """
+    if settings.database_url or settings.blob_url:
+        raise SettingsError(
+            "only what lies in the data directory is backed up: for PostgreSQL use pg_dump, for an "
+            "object store its versioning"
+        )
+    if out.exists():
+        raise DataDirError(f"{out}: is there already; name a new folder")
+    private_folder(out)
+    source = settings.data_dir / RECORDS_FILE
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+            closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
+        ):
+            live.backup(copy)
+        blobs = settings.data_dir / BLOB_FOLDER
+        if blobs.is_dir():
+            shutil.copytree(blobs, out / BLOB_FOLDER, copy_function=_copied)
+    except (OSError, sqlite3.Error, shutil.Error) as error:
+        raise DataDirError("the backup could not be written") from error
+
+
+def _copied(source: str, target: str) -> str:
+    try:
+        return str(shutil.copy2(source, target))
+    except FileNotFoundError:
+        return target  # deleted meanwhile, as it should be
