@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint format check-python clean
+.PHONY: help serve test soak lint format check-python system-packages clean
 
 # The newest suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -49,7 +49,17 @@ lint: $(DEV)/.dev
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
 
-test: lint
+# What some tests need of the system. As root on Debian or Ubuntu it is installed; elsewhere those
+# tests are skipped and say why.
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+		echo "installing PostgreSQL for the tests (apt-get)"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } \
+		|| echo "PostgreSQL could not be installed; tests that need it are skipped" >&2; fi
+
+test: system-packages lint
 	$(DEV)/bin/pytest
 
 soak: $(DEV)/.dev

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.accounts import Accounts
-from deepfake_service.api import audit, docs, frames, jobs, operations, problems, videos
+from deepfake_service.api import audit, cases, docs, frames, jobs, operations, problems, videos
 from deepfake_service.api.admission import Admission, RateLimit
 from deepfake_service.api.middleware import RequestMiddleware
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
@@ -107,7 +107,7 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
-    for part in (frames, videos, jobs, audit, operations, docs):
+    for part in (frames, videos, jobs, cases, audit, operations, docs):
         app.include_router(part.router)
     return app
 

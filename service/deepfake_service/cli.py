@@ -166,9 +166,7 @@ def backup(
     settings = load_settings()
     back_up(settings, out)
     typer.echo(f"{out}: records and sealed blobs")
-    typer.echo(
-        "Keep the master key elsewhere: it alone opens what is in there.", err=True
-    )
+    typer.echo("Keep the master key elsewhere: it alone opens what is in there.", err=True)
 
 
 @app.command()

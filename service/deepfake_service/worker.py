@@ -17,6 +17,7 @@ from deepfake_models.spec import DecodeLimits
 from deepfake_service.jobs import JobQueue, Runner
 from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.deliveries import Deliveries, WebhookSecrets
 from deepfake_service.pipeline.digests import Digests
 from deepfake_service.pipeline.examination import Examination
@@ -61,9 +62,12 @@ def opened_work(
     vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
     with contextlib.closing(JobQueue(database)) as queue:
         after_review = timedelta(hours=settings.media_hours_after_review)
+        digests = Digests(database, keys)
+        cases = Cases(database, vault, digests)
         yield (
             Work(
-                Intake(database, vault, queue, Digests(database, keys), bundle_sha256),
+                Intake(database, vault, queue, digests, cases, bundle_sha256),
+                cases,
                 Reading(database, vault),
                 Lifecycle(database, vault, queue, after_review=after_review),
                 WebhookSecrets(database, keys),

@@ -15,34 +15,42 @@ import mediakit
 from deepfake_models.bundle import default_bundle_dir
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"^ {4}((?:deepfake|deepfake-eval|python) .+(?:\n {6,}.+)*)$", re.MULTILINE)
+_TOOLS = r"(?:deepfake|deepfake-eval|python)"
+COMMAND = re.compile(rf"^ {{4}}({_TOOLS} .+(?:\n {{6,}}.+)*)$", re.MULTILINE)
+FENCED = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IN_FENCE = re.compile(rf"^({_TOOLS} .+(?:\\\n.+)*)$", re.MULTILINE)
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command) of every page in docs/; a command may go on over indented lines."""
-    return [
-        (page.name, re.sub(r"\s*\\\n\s+", " ", found))
-        for page in sorted((ROOT / "docs").glob("*.md"))
-        for found in COMMAND.findall(page.read_text(encoding="utf-8"))
-    ]
+    """(page, command) of every page in docs/, in order; a command may go on over lines."""
+    found = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        written = COMMAND.findall(text)
+        written += [c for block in FENCED.findall(text) for c in IN_FENCE.findall(block)]
+        found += [(page.name, re.sub(r"\s*\\\n\s+", " ", command)) for command in written]
+    return found
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("docs")
     (root / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(20, 320, 256)))
-    shutil.copytree(default_bundle_dir(), root / "my-bundle")
+    for name in ("bundle", "other", "my-bundle"):
+        shutil.copytree(default_bundle_dir(), root / name)
     for label, portrait in (("real", mediakit.astronaut()), ("fake", mediakit.grace_hopper())):
-        (root / "my-data" / label).mkdir(parents=True)
-        for number in range(3):
-            shade = (portrait * (1 - 0.1 * number)).astype("uint8")
-            data = mediakit.picture(shade, "JPEG")
-            (root / "my-data" / label / f"{number}.jpg").write_bytes(data)
+        for data_set in ("media", "my-data"):
+            (root / data_set / label).mkdir(parents=True)
+            for number in range(3):
+                shade = (portrait * (1 - 0.1 * number)).astype("uint8")
+                data = mediakit.picture(shade, "JPEG")
+                (root / data_set / label / f"{number}.jpg").write_bytes(data)
     return root
 
 
 def test_the_pages_hold_commands() -> None:
-    assert commands()
+    pages = {page for page, _ in commands()}
+    assert {"evaluation.md", "model-bundle.md", "operations.md"} <= pages
 
 
 @pytest.mark.parametrize(("page", "command"), commands())
@@ -51,7 +59,11 @@ def test_a_command_runs(page: str, command: str, folder: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "DEEPFAKE_DATA_DIR": str(folder / "var"),
+        },
         capture_output=True,
         text=True,
         check=False,

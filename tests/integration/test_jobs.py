@@ -66,6 +66,12 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     assert done["progress"]["done"] == done["progress"]["total"]
     again = site.submit(video, source_url="https://example.org/2")
     assert again["id"] == job["id"]
+    brief = site.submit(video, retention="zero")
+    assert brief["id"] != job["id"]
+    dropped = site.wait(brief["id"])
+    assert (dropped["state"], dropped["media_kept"]) == ("succeeded", False)
+    with site.client as client:
+        assert client.delete(f"/v1/cases/{brief['case_id']}").status_code == 204
     with site.client as client:
         case = client.get(f"/v1/cases/{job['case_id']}").json()
         assert [o["source_url"][-1] for o in case["occurrences"]] == ["1", "2"]

@@ -23,7 +23,8 @@ MAX_FIELD_BYTES = 8192
 class Form:
     """The text fields of one submission, checked one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: tuple[str, ...] = FIELDS) -> None:
+        self._known = known
         self.values: dict[str, str] = {}
 
     def put(self, name: str, value: str) -> None:
@@ -32,20 +33,30 @@ class Form:
         Raises:
             InvalidRequest: it is not known, or came twice.
         """
-        if name not in FIELDS:
-            raise wrong_field(name, f"not known; known are {', '.join(FIELDS)}")
+        if name not in self._known:
+            raise wrong_field(name, f"not known; known are {', '.join(self._known)}")
         if name in self.values:
             raise wrong_field(name, "given twice")
         if value:
             self.values[name] = value
 
+    def text(self, name: str, limit: int) -> str | None:
+        """A field of at most ``limit`` printable characters.
+
+        Raises:
+            InvalidRequest: it is longer, or holds others.
+        """
+        return _text(self.values.get(name), name, limit)
+
     @staticmethod
-    def collector(name: str, value: bytearray) -> Callable[[memoryview], None]:
-        """A sink for the field ``name`` that fills ``value`` up to the limit."""
+    def collector(
+        name: str, value: bytearray, limit: int = MAX_FIELD_BYTES
+    ) -> Callable[[memoryview], None]:
+        """A sink for the field ``name`` that fills ``value`` up to ``limit`` bytes."""
 
         def write(data: memoryview) -> None:
-            if len(value) + len(data) > MAX_FIELD_BYTES:
-                raise wrong_field(name, f"more than {MAX_FIELD_BYTES} bytes")
+            if len(value) + len(data) > limit:
+                raise wrong_field(name, f"more than {limit} bytes")
             value.extend(data)
 
         return write

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, StreamingResponse
+from pydantic import Field
+from starlette.responses import StreamingResponse
 
 from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
@@ -74,32 +73,6 @@ class JobsOut(Published):
 
     jobs: list[JobBase]
     next: str | None = Field(description="Cursor of the next page.")
-
-
-class OccurrenceOut(Published):
-    """Where and when a medium was seen."""
-
-    id: str
-    media_id: str
-    recorded_at: str
-    source_url: str | None
-    platform: str | None
-    account: str | None
-    captured_at: str | None
-    case_reference: str | None
-    collector: str
-    tool: str
-
-
-class CaseOut(Published):
-    """A case: what was submitted under one reference, and where it was seen."""
-
-    id: str
-    case_reference: str | None
-    created_at: str
-    legal_hold: bool
-    occurrences: list[OccurrenceOut]
-    jobs: list[JobBase]
 
 
 async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
@@ -211,89 +184,3 @@ async def get_webhook_secret(request: Request, caller: Reader) -> WebhookSecretO
     work = services(request).working()
     secret = await anyio.to_thread.run_sync(work.webhook_secrets.of, caller.account_id)
     return WebhookSecretOut(secret=secret)
-
-
-@router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
-async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
-    """A case with its jobs and occurrences."""
-    work = services(request).working()
-    return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.reading.case, caller, case_id)
-    )
-
-
-@router.delete(
-    "/cases/{case_id}",
-    summary="Shred a case",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
-async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
-    """Forget the case's key, and delete all that it opened."""
-    work = services(request).working()
-    await anyio.to_thread.run_sync(work.lifecycle.shred, case_id, caller)
-    return Response(status_code=204)
-
-
-class ExportIn(BaseModel):
-    """For whom a medium is sealed."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    recipient: Annotated[str, Field(max_length=200, description="Their age public key: `age1...`.")]
-
-
-@router.post(
-    "/cases/{case_id}/media/{media_id}/export",
-    summary="Export a medium, sealed",
-    response_class=FileResponse,
-    responses={
-        200: {"content": {"application/age": {"schema": {"type": "string", "format": "binary"}}}},
-        **problems(400, 401, 403, 404, 410, 422, 503),
-    },
-)
-async def export_medium(
-    request: Request, case_id: str, media_id: str, wanted: ExportIn, caller: Reader
-) -> FileResponse:
-    """The original, encrypted (age, age-encryption.org/v1) to an authority's public key: nobody on
-    the way can open it. Audited."""
-    work = services(request).working()
-    path = await anyio.to_thread.run_sync(
-        lambda: work.exports.sealed(
-            *work.reading.medium(caller, case_id, media_id), wanted.recipient
-        )
-    )
-    return FileResponse(
-        path,
-        media_type="application/age",
-        filename=f"{media_id}.age",
-        background=BackgroundTask(path.unlink, missing_ok=True),
-    )
-
-
-@router.put(
-    "/cases/{case_id}/hold",
-    summary="Set a legal hold",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
-async def put_hold(request: Request, case_id: str, caller: Reader) -> Response:
-    """While it is set, the case's media do not expire."""
-    return await _hold(request, case_id, caller, wanted=True)
-
-
-@router.delete(
-    "/cases/{case_id}/hold",
-    summary="Lift a legal hold",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
-async def delete_hold(request: Request, case_id: str, caller: Reader) -> Response:
-    """Let the case's media expire again."""
-    return await _hold(request, case_id, caller, wanted=False)
-
-
-async def _hold(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
-    work = services(request).working()
-    await anyio.to_thread.run_sync(lambda: work.lifecycle.hold(caller, case_id, wanted=wanted))
-    return Response(status_code=204)

@@ -88,9 +88,19 @@ def register(
     def run(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         started = time.monotonic()
         options: StepOptions = {**_RETRIED, "name": step.__name__}
-        done = DBOS.run_step(options, lambda: patiently(step, *args, **kwargs))
+
+        def kept() -> list[T]:
+            """What DBOS keeps; an empty list where the job is over, which is no failure."""
+            try:
+                return [patiently(step, *args, **kwargs)]
+            except JobOver:
+                return []
+
+        done = DBOS.run_step(options, kept)
+        if not done:
+            raise JobOver
         on_step(step.__name__, time.monotonic() - started)
-        return done
+        return done[0]
 
     def examine(job_id: str) -> None:
         try:
@@ -107,6 +117,12 @@ def register(
             return
         except Exception as error:
             _log.error("job_failed", job_id=job_id, failure=describe(error))
-            run(steps.fail, job_id, type(error).__name__)
+            run(steps.fail, job_id, _code(error))
 
     DBOS.workflow(name=EXAMINE)(examine)
+
+
+def _code(error: Exception) -> str:
+    """The class of what went wrong: in the last attempt, where a step was tried several times."""
+    attempts = getattr(error, "errors", None)
+    return type(attempts[-1] if attempts else error).__name__

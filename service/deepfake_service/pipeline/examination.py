@@ -176,6 +176,14 @@ class Examination:
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
+        if opened.job.retention == Retention.ZERO and opened.media.blob:
+            # Now, not at the next sweep, which does it where this is interrupted.
+            self._vault.blobs.delete(opened.media.blob)
+            with self._database.write() as session:
+                media = session.get(Media, opened.media.id)
+                if media is not None:
+                    media.blob = media.wrapped_key = None
+                    record(session, SERVICE, Action.MEDIA_EXPIRED, media.id)
         self._metrics.job_ended(str(JobState.SUCCEEDED), result["verdict"], seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -17,6 +15,7 @@ from deepfake_service.audit import Action, record
 from deepfake_service.crypto import new_key, seal
 from deepfake_service.errors import IdempotencyConflict
 from deepfake_service.jobs import JobQueue, Priority
+from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.digests import Digests
 from deepfake_service.pipeline.states import ENDED, REUSED, DeliveryState, JobState, Retention
 from deepfake_service.records import (
@@ -26,7 +25,6 @@ from deepfake_service.records import (
     Idempotency,
     Job,
     Media,
-    Occurrence,
     new_id,
 )
 from deepfake_service.storage import Stored, Vault, context_of
@@ -102,12 +100,14 @@ class Intake:
         vault: Vault,
         queue: JobQueue,
         digests: Digests,
+        cases: Cases,
         bundle_sha256: str,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
         self._digests = digests
+        self._cases = cases
         self._bundle = bundle_sha256
 
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
@@ -149,7 +149,7 @@ class Intake:
                 job = self._new_job(session, caller, wanted, sealed)
             self._remember_key(session, caller, wanted, sealed, job)
             case = session.get_one(Case, job.case_id)
-            self._keep_sighting(session, caller, wanted, job, case)
+            self._cases.note(session, caller, case, job.media_id, self._seen(wanted))
             self._keep_callback(session, wanted, job, case)
         return Accepted(job.id, created)
 
@@ -217,7 +217,7 @@ class Intake:
         ).first()
 
     def _new_job(self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed) -> Job:
-        case, case_key = self._case(session, caller, wanted)
+        case, case_key, _ = self._cases.of_reference(session, caller, wanted.case_reference)
         media = Media(
             id=sealed.media_id,
             case_id=case.id,
@@ -248,76 +248,13 @@ class Intake:
         record(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 
-    def _case(self, session: Session, caller: Caller, wanted: Submission) -> tuple[Case, bytes]:
-        """The account's case of this reference, or a new one."""
-        digest = None
-        if wanted.case_reference is not None:
-            digest = self._digests.of("reference", caller.account_id, wanted.case_reference)
-            found = session.scalars(
-                select(Case).where(
-                    Case.account_id == caller.account_id,
-                    Case.reference == digest,
-                    Case.wrapped_key.is_not(None),
-                )
-            ).first()
-            if found is not None:
-                return found, self._vault.case_key(found.id, found.wrapped_key)
-        case_id = new_id()
-        key, wrapped = self._vault.new_case_key(case_id)
-        about = json.dumps({"reference": wanted.case_reference}).encode()
-        case = Case(
-            id=case_id,
-            account_id=caller.account_id,
-            wrapped_key=wrapped,
-            reference=digest,
-            sealed=seal(key, about, context_of("case", case_id)),
-            created_at=_now(),
-        )
-        session.add(case)
-        session.flush()
-        return case, key
-
-    def _keep_sighting(
-        self, session: Session, caller: Caller, wanted: Submission, job: Job, case: Case
-    ) -> None:
-        seen = wanted.sighting
-        about: dict[str, Any] = {
-            "source_url": seen.source_url,
-            "platform": seen.platform,
-            "account": seen.account,
-            "captured_at": seen.captured_at,
+    @staticmethod
+    def _seen(wanted: Submission) -> dict[str, str | None]:
+        return {
+            **asdict(wanted.sighting),
             "case_reference": wanted.case_reference,
+            "tool": wanted.tool,
         }
-        first = session.scalars(
-            select(Occurrence.id).where(Occurrence.media_id == job.media_id).limit(1)
-        ).first()
-        if first is not None and not any(about.values()):
-            return
-        digest = self._digests.of_content("occurrence", about)
-        known = session.scalars(
-            select(Occurrence.id).where(
-                Occurrence.media_id == job.media_id, Occurrence.digest == digest
-            )
-        ).first()
-        if known is not None:
-            return
-        occurrence_id = new_id()
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        content = {**about, "collector": caller.account_id, "tool": wanted.tool}
-        session.add(
-            Occurrence(
-                id=occurrence_id,
-                case_id=case.id,
-                media_id=job.media_id,
-                digest=digest,
-                sealed=seal(
-                    key, json.dumps(content).encode(), context_of("occurrence", occurrence_id)
-                ),
-                created_at=_now(),
-            )
-        )
-        if first is not None:
-            record(session, caller.actor, Action.OCCURRENCE_ADDED, job.id, occurrence_id)
 
     def _keep_callback(self, session: Session, wanted: Submission, job: Job, case: Case) -> None:
         if wanted.callback_url is None:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import MAY_READ_ALL, Caller
+from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.errors import NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.logs import logger
+from deepfake_service.pipeline.access import may_see
+from deepfake_service.pipeline.cases import folder_of
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Idempotency, Job, Media
 from deepfake_service.storage import Vault
@@ -86,9 +88,10 @@ class Lifecycle:
         for medium in media:
             if medium.blob:
                 self._vault.blobs.delete(medium.blob)
+        self._forget_below(folder_of(case_id))
         for job_id in jobs:
             self._queue.cancel(job_id)
-            self._forget_work(job_id)
+            self._forget_below(f"work/{job_id}/")
             self._queue.forget(job_id)
         with self._database.write() as session:
             session.execute(delete(Case).where(Case.id == case_id))
@@ -103,7 +106,7 @@ class Lifecycle:
             ).first()
         if medium.blob and not shared:
             self._vault.blobs.delete(medium.blob)
-        self._forget_work(job_id)
+        self._forget_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
             session.execute(delete(Job).where(Job.id == job_id))
@@ -111,8 +114,8 @@ class Lifecycle:
                 session.execute(delete(Media).where(Media.id == medium.id))
         self._database.forget_deleted()
 
-    def _forget_work(self, job_id: str) -> None:
-        for name in list(self._vault.blobs.older_than(f"work/{job_id}/", _far())):
+    def _forget_below(self, prefix: str) -> None:
+        for name in list(self._vault.blobs.older_than(prefix, _far())):
             self._vault.blobs.delete(name)
 
     def hold(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
@@ -141,6 +144,8 @@ class Lifecycle:
         with self._database.write() as session:
             old = Idempotency.created_at < _now() - IDEMPOTENCY_KEPT
             session.execute(delete(Idempotency).where(old))
+        # A reader can have kept an earlier attempt from finishing.
+        self._database.forget_deleted()
 
     def _expire_media(self) -> None:
         now = _now()
@@ -171,9 +176,12 @@ class Lifecycle:
 
     def _delete_orphans(self) -> None:
         before = _now() - ORPHANED_AFTER
+        blobs = self._vault.blobs
         with self._database.read() as session:
-            for name in self._unnamed(session, self._vault.blobs.older_than("media/", before)):
-                self._vault.blobs.delete(name)
+            for name in self._unnamed(session, blobs.older_than("media/", before)):
+                blobs.delete(name)
+            for name in self._unused(session, blobs.older_than("work/", before)):
+                blobs.delete(name)
 
     @staticmethod
     def _unnamed(session: Session, names: Iterable[str]) -> list[str]:
@@ -183,10 +191,16 @@ class Lifecycle:
             if not session.scalars(select(Media.id).where(Media.blob == n).limit(1)).first()
         ]
 
-
-def may_see(caller: Caller, account_id: str) -> bool:
-    """Whether a caller may see what belongs to an account."""
-    return caller.account_id == account_id or caller.role in MAY_READ_ALL
+    @staticmethod
+    def _unused(session: Session, names: Iterable[str]) -> list[str]:
+        """Of what steps kept: that of jobs which are over or gone, as of a step that was still
+        writing when its job was deleted."""
+        live = set(
+            session.scalars(
+                select(Job.id).where(Job.state.in_([str(s) for s in JobState if s not in ENDED]))
+            )
+        )
+        return [n for n in names if n.split("/")[1] not in live]
 
 
 def _now() -> datetime:

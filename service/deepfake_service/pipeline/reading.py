@@ -18,8 +18,8 @@ from deepfake_service.accounts import MAY_READ_ALL, Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import DatabaseUnavailable, FieldError, InvalidRequest, NotFound
+from deepfake_service.pipeline.access import may_see
 from deepfake_service.pipeline.examination import media_key
-from deepfake_service.pipeline.lifecycle import may_see
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.storage import Vault, context_of
@@ -142,6 +142,40 @@ class Reading:
         following = _encoded(rows[-1][0]) if more else None
         return JobPage([_job_json(job, media) for job, media in rows], following)
 
+    def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
+        """A page of the cases that the caller may see, newest first.
+
+        Raises:
+            InvalidRequest: the cursor is none that was given out.
+        """
+        statement = select(Case).where(Case.wrapped_key.is_not(None))
+        if caller.role not in MAY_READ_ALL:
+            statement = statement.where(Case.account_id == caller.account_id)
+        if cursor is not None:
+            at, last = _decoded(cursor)
+            statement = statement.where(
+                or_(Case.created_at < at, and_(Case.created_at == at, Case.id < last))
+            )
+        statement = statement.order_by(Case.created_at.desc(), Case.id.desc()).limit(limit + 1)
+        with self._database.read() as session:
+            found = list(session.scalars(statement))
+        more, found = len(found) > limit, found[:limit]
+        return {
+            "cases": [self._case_json(case) for case in found],
+            "next": _encoded(found[-1]) if more else None,
+        }
+
+    def _case_json(self, case: Case) -> dict[str, Any]:
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        assert case.sealed is not None
+        about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
+        return {
+            "id": case.id,
+            "case_reference": about["reference"],
+            "created_at": _stated(case.created_at),
+            "legal_hold": case.held_at is not None,
+        }
+
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """A case with its occurrences and jobs; reading it is audited.
 
@@ -164,14 +198,10 @@ class Reading:
                 .order_by(Job.created_at)
             ).all()
         key = self._vault.case_key(case.id, case.wrapped_key)
-        about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
         with self._database.write() as session:
             record(session, caller.actor, Action.CASE_READ, case_id)
         return {
-            "id": case.id,
-            "case_reference": about["reference"],
-            "created_at": _stated(case.created_at),
-            "legal_hold": case.held_at is not None,
+            **self._case_json(case),
             "occurrences": self._occurrences(seen, key),
             "jobs": [_job_json(job, media) for job, media in jobs],
         }
@@ -223,8 +253,8 @@ def _stated(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds")
 
 
-def _encoded(job: Job) -> str:
-    return base64.urlsafe_b64encode(f"{job.created_at.isoformat()}|{job.id}".encode()).decode()
+def _encoded(row: Job | Case) -> str:
+    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
 
 
 def _decoded(cursor: str) -> tuple[datetime, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.deliveries import WebhookSecrets
 from deepfake_service.pipeline.exports import Exports
 from deepfake_service.pipeline.intake import Intake
@@ -16,6 +17,7 @@ class Work:
     """What jobs are made, read and ended with."""
 
     intake: Intake
+    cases: Cases
     reading: Reading
     lifecycle: Lifecycle
     webhook_secrets: WebhookSecrets

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,18 @@ from typer.testing import CliRunner, Result
 
 from deepfake_service.accounts import Accounts
 from deepfake_service.cli import app
-from deepfake_service.errors import AuditBroken, InvalidCheckpoint, KeyUnknown, NotAuthenticated
-from deepfake_service.records import AuditEntry, open_database
-from deepfake_service.settings import Settings
+from deepfake_service.crypto import new_key
+from deepfake_service.errors import (
+    AuditBroken,
+    DecryptionFailed,
+    InvalidCheckpoint,
+    KeyUnknown,
+    NotAuthenticated,
+)
+from deepfake_service.pipeline.digests import Digests
+from deepfake_service.records import AuditEntry, Case, open_database
+from deepfake_service.settings import Settings, load_settings
+from deepfake_service.storage import Vault, open_blobs, open_keys
 
 
 @pytest.fixture
@@ -78,3 +90,32 @@ def test_the_log_is_checked_against_a_checkpoint(settings: Settings, tmp_path: P
     assert isinstance(run("audit", "verify", "--since", point).exception, AuditBroken)
     (settings.data_dir / "audit-key.pem").unlink()
     assert isinstance(run("audit", "verify", "--since", point).exception, InvalidCheckpoint)
+
+
+def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
+    monkeypatch.setenv("DEEPFAKE_MASTER_KEY", old)
+    output("accounts", "create", "uploader", "--role", "pipeline")
+    with contextlib.closing(open_database(settings)) as database:
+        wrapper = open_keys(load_settings())
+        digest = Digests(database, wrapper).of("reference", "R-1")
+        account = Accounts(database).named("uploader").id
+        with database.write() as session:
+            case = Case(id="c", account_id=account, created_at=datetime.now(UTC))
+            vault = Vault(open_blobs(None, settings.data_dir), wrapper)
+            key, case.wrapped_key = vault.new_case_key("c")
+            session.add(case)
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
+        monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
+        assert output("keys", "rewrap") == "2 keys wrapped anew"
+        assert output("keys", "rewrap") == "0 keys wrapped anew"
+        monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
+        alone = open_keys(load_settings())
+        assert Digests(database, alone).of("reference", "R-1") == digest
+        with database.read() as session:
+            wrapped = session.get_one(Case, "c").wrapped_key
+        assert Vault(open_blobs(None, settings.data_dir), alone).case_key("c", wrapped) == key
+        with pytest.raises(DecryptionFailed):
+            wrapper.unwrap(wrapped or b"", b"case-key/c")

@@ -303,13 +303,16 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
 ) -> None:
     await submit(service)
     work = service.app.state.services.work
-    work.lifecycle._vault.blobs.put_bytes("media/orphan", b"sealed")
+    job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
+    for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
+        work.lifecycle._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
-    assert len(blobs(service)) == 2
+    assert len(blobs(service)) == 4
     monkeypatch.setattr("deepfake_service.pipeline.lifecycle.ORPHANED_AFTER", timedelta(seconds=-5))
     sweep(service)
-    assert [p.name for p in blobs(service)] != ["orphan"]
-    assert len(blobs(service)) == 1
+    left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
+    assert len(left) == 2
+    assert f"{job['id']}/part-0" in left
 
 
 async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:
@@ -401,3 +404,56 @@ async def test_pictures_of_a_case_are_kept_as_jobs_and_others_are_not(service: S
     )
     assert lost.status_code == 422
     assert lost.json()["errors"][0]["field"] == "case_reference"
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+async def test_a_case_is_opened_once_and_listed(service: Service) -> None:
+    post = service.client.post
+    first = await post("/v1/cases", json={"case_reference": "R-1"})
+    again = await post("/v1/cases", json={"case_reference": "R-1"})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    assert (await submit(service, case_reference="R-1")).json()["case_id"] == first.json()["id"]
+    await post("/v1/cases", json={})
+    page = (await service.client.get("/v1/cases?limit=1")).json()
+    assert [c["case_reference"] for c in page["cases"]] == [None]
+    rest = (await service.client.get("/v1/cases", params={"cursor": page["next"]})).json()
+    assert [c["case_reference"] for c in rest["cases"]] == ["R-1"]
+    assert rest["next"] is None
+    for wrong in ({"case_reference": "x" * 201}, {"case_reference": "a\x00"}, {"other": 1}):
+        assert (await post("/v1/cases", json=wrong)).status_code == 422
+
+
+async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None:
+    job = (await submit(service, source_url="https://example.org/1")).json()
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    added = await service.client.post(
+        path,
+        data={"source_url": "https://example.org/2", "tool": "crawler 3"},
+        files={"screenshot": ("s.png", PNG)},
+    )
+    assert added.status_code == 201
+    first, second = added.json()["occurrences"]
+    assert (first["screenshot"], second["screenshot"]) == (False, True)
+    assert second["tool"] == "crawler 3"
+    shot = await service.client.get(f"{path}/{second['id']}/screenshot")
+    assert shot.content == PNG
+    assert shot.headers["content-type"] == "image/png"
+    assert shot.headers["content-disposition"].startswith("attachment")
+    assert not _holding(service.app.state.services.settings.data_dir, PNG)
+    assert (await service.client.get(f"{path}/{first['id']}/screenshot")).status_code == 404
+    theirs = {"headers": headers(service, Role.AUDITOR)}
+    assert (
+        await service.client.get(f"{path}/{second['id']}/screenshot", **theirs)
+    ).status_code == 403
+    for fields, files in (
+        ({}, {"screenshot": ("s.html", b"<script>")}),
+        ({"media_id": "another"}, {"screenshot": ("s.png", PNG)}),
+        ({"frames": "3"}, {"screenshot": ("s.png", PNG)}),
+    ):
+        refused = await service.client.post(path, data=fields, files=files)
+        assert refused.status_code == 422
+    assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
+    assert not blobs(service)

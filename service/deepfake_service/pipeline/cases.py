@@ -1,0 +1,178 @@
+"""Cases and their occurrences: where and when a medium was seen, and who noted it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import Caller
+from deepfake_service.audit import Action, record
+from deepfake_service.crypto import seal, unseal
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.pipeline.access import may_see
+from deepfake_service.pipeline.digests import Digests
+from deepfake_service.records import Case, Database, Media, Occurrence, new_id
+from deepfake_service.storage import Vault, context_of
+
+NOTED = ("source_url", "platform", "account", "captured_at", "case_reference", "tool")
+"""What an occurrence states, beside its collector and a screenshot."""
+_TELLING = NOTED[:-1]
+
+
+class Cases:
+    """Makes cases and notes occurrences."""
+
+    def __init__(self, database: Database, vault: Vault, digests: Digests) -> None:
+        self._database = database
+        self._vault = vault
+        self._digests = digests
+
+    def open(self, caller: Caller, reference: str | None) -> tuple[str, bool]:
+        """The id of the account's case of this reference, and whether it was made now."""
+        with self._database.write() as session:
+            case, _, made = self.of_reference(session, caller, reference)
+            if made:
+                record(session, caller.actor, Action.CASE_CREATED, case.id)
+        return case.id, made
+
+    def of_reference(
+        self, session: Session, caller: Caller, reference: str | None
+    ) -> tuple[Case, bytes, bool]:
+        """The account's case of this reference, or a new one; its key; whether it is new."""
+        digest = None
+        if reference is not None:
+            digest = self._digests.of("reference", caller.account_id, reference)
+            found = session.scalars(
+                select(Case).where(
+                    Case.account_id == caller.account_id,
+                    Case.reference == digest,
+                    Case.wrapped_key.is_not(None),
+                )
+            ).first()
+            if found is not None:
+                return found, self._vault.case_key(found.id, found.wrapped_key), False
+        case_id = new_id()
+        key, wrapped = self._vault.new_case_key(case_id)
+        about = json.dumps({"reference": reference}).encode()
+        case = Case(
+            id=case_id,
+            account_id=caller.account_id,
+            wrapped_key=wrapped,
+            reference=digest,
+            sealed=seal(key, about, context_of("case", case_id)),
+            created_at=_now(),
+        )
+        session.add(case)
+        session.flush()
+        return case, key, True
+
+    def note(
+        self,
+        session: Session,
+        caller: Caller,
+        case: Case,
+        media_id: str,
+        seen: Mapping[str, str | None],
+        screenshot: bytes | None = None,
+    ) -> str | None:
+        """Note an occurrence of a medium, unless it is known or says nothing; its id.
+
+        The first one of a medium is noted even if it says nothing but who submitted it.
+        """
+        about: dict[str, Any] = {name: seen.get(name) for name in NOTED}
+        of_medium = select(Occurrence.id).where(Occurrence.media_id == media_id).limit(1)
+        first = session.scalars(of_medium).first() is None
+        if not first and screenshot is None and not any(about[name] for name in _TELLING):
+            return None
+        told = {**about, "tool": None, "screenshot": hashlib.sha256(screenshot or b"").hexdigest()}
+        digest = self._digests.of_content("occurrence", told)
+        if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
+            return None
+        occurrence_id = new_id()
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        if screenshot is not None:
+            self._vault.keep(screenshot_of(case.id, occurrence_id), key, screenshot)
+        content = {**about, "collector": caller.account_id, "screenshot": screenshot is not None}
+        session.add(
+            Occurrence(
+                id=occurrence_id,
+                case_id=case.id,
+                media_id=media_id,
+                digest=digest,
+                sealed=seal(
+                    key, json.dumps(content).encode(), context_of("occurrence", occurrence_id)
+                ),
+                created_at=_now(),
+            )
+        )
+        if not first:
+            record(session, caller.actor, Action.OCCURRENCE_ADDED, case.id, occurrence_id)
+        return occurrence_id
+
+    def add_occurrence(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str | None,
+        seen: Mapping[str, str | None],
+        screenshot: bytes | None,
+    ) -> None:
+        """Note where a medium of a case was seen as well; its only medium, if none is named.
+
+        Raises:
+            NotFound: there is no such case that the caller may see.
+            InvalidRequest: the medium is not one of the case, or none is named among several.
+        """
+        with self._database.write() as session:
+            case = session.get(Case, case_id)
+            if case is None or case.sealed is None or not may_see(caller, case.account_id):
+                raise NotFound
+            media = list(session.scalars(select(Media.id).where(Media.case_id == case_id)))
+            if media_id is None and len(media) == 1:
+                media_id = media[0]
+            if media_id not in media:
+                detail = "not a medium of this case" if media_id else "missing: which medium is it?"
+                raise InvalidRequest(
+                    f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
+                )
+            self.note(session, caller, case, media_id, seen, screenshot)
+
+    def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
+        """The screenshot of an occurrence; reading it is audited.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+        """
+        with self._database.read() as session:
+            case, seen = session.get(Case, case_id), session.get(Occurrence, occurrence_id)
+        if case is None or seen is None or seen.case_id != case_id:
+            raise NotFound
+        if not may_see(caller, case.account_id):
+            raise NotFound
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        about = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
+        if not about["screenshot"]:
+            raise NotFound
+        with self._database.write() as session:
+            record(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
+        return self._vault.kept(screenshot_of(case_id, occurrence_id), key)
+
+
+def folder_of(case_id: str) -> str:
+    """Below which a case's blobs lie that are neither media nor work."""
+    return f"cases/{case_id}/"
+
+
+def screenshot_of(case_id: str, occurrence_id: str) -> str:
+    """The blob of an occurrence's screenshot."""
+    return f"{folder_of(case_id)}screenshot-{occurrence_id}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
