@@ -178,7 +178,17 @@ def _partition(config: Config, *, crossed: bool) -> str:
             "on both sides. The checkpoint was chosen on the held-out folds, on which it is "
             "measured too, so the figures are on the hopeful side."
         )
-    parts = len(config.cross_validation.folds)
+    parts, sets = len(config.cross_validation.folds), len(config.cross_validation.leave_out)
+    if config.cross_validation.average:
+        return (
+            "Everything below. Every figure is out of fold: each medium was scored by weights that "
+            f"learnt nothing of its group, at their last step. {parts} runs held out a part of the "
+            "people, films and identity pairs each, and their weights were averaged with those of "
+            "the run that held out the same part and some methods besides (uniform soups, Wortsman "
+            "et al. 2022, arXiv:2203.05482). The weights in this bundle are the average of all "
+            f"those runs and of one on everything, {1 + parts + sets} in all; that average itself "
+            "was measured on nothing."
+        )
     return (
         f"Everything below. Every figure is out of fold: {parts} runs of the same recipe each held "
         "out a part of the people, films and identity pairs, and each medium was scored by the run "

@@ -121,6 +121,10 @@ class CrossValidationConfig(Spec):
     """Of a person or film with more media, so many are scored for calibration: groups, not files,
     are what figures rest on."""
     leave_out: tuple[LeaveOut, ...] = ()
+    average: bool = False
+    """Ship, and measure, averages of the weights of several runs (uniform soups of Wortsman et al.
+    2022, arXiv:2203.05482): of a part of the folds, its own run and the leave-out runs that held
+    it out too; shipped, the run on everything and all others. All start from the same weights."""
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Methods by what they do to a face, for means over kindred methods."""
 

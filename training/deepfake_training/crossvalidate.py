@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import torch
 
 from deepfake_eval.files import write_text
 from deepfake_training.config import Config
@@ -18,6 +18,7 @@ from deepfake_training.splits import Split, fold_splits, leave_out_splits
 METHODS = "methods.md"
 
 Progress = Callable[[Split, StepReport], None]
+Weights = dict[str, torch.Tensor]
 
 
 def run_splits(
@@ -63,16 +64,56 @@ def summarise(out: Path, config: Config) -> str:
     return table
 
 
-def fold_weights(out: Path, config: Config) -> Iterator[tuple[Config, dict[str, Any]]]:
-    """Of every part of the folds: the config of its run in ``out``, and its averaged weights.
+def fold_weights(out: Path, config: Config) -> Iterator[tuple[Config, Weights]]:
+    """Of every part of the folds: the config of its run in ``out``, and the weights to measure.
+
+    With ``cross_validation.average`` these are averages with the leave-out runs that saw nothing of
+    the part either.
 
     Raises:
         TrainingError: when a part was not run, or its file is not ours.
     """
     for split in fold_splits(config, short=False):
-        path = out / split.name / BEST
-        if not path.exists():
-            raise TrainingError(
-                f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
-            )
-        yield split.config, read_checkpoint(path)["ema"]
+        held = set(split.config.validation_folds)
+        runs = [split]
+        if config.cross_validation.average:
+            runs += [
+                other
+                for other in leave_out_splits(config)
+                if held <= set(other.config.validation_folds)
+            ]
+        yield split.config, averaged([_weights(out, run) for run in runs])
+
+
+def shipped_weights(out: Path, config: Config, own: Weights) -> tuple[Weights, list[str]]:
+    """The weights to ship, and the runs in ``out`` that they are averaged with: none, unless
+    ``cross_validation.average`` says so.
+
+    Raises:
+        TrainingError: when a run is missing, or its file is not ours.
+    """
+    if not config.cross_validation.average:
+        return own, []
+    runs = [*fold_splits(config, short=False), *leave_out_splits(config)]
+    return averaged([own, *(_weights(out, run) for run in runs)]), [run.name for run in runs]
+
+
+def averaged(states: Sequence[Weights]) -> Weights:
+    """The mean of the floating-point tensors of runs of one model; of others, the first run's."""
+    first = states[0]
+    return {
+        name: torch.stack([s[name] for s in states]).mean(dim=0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in first.items()
+    }
+
+
+def _weights(out: Path, split: Split) -> Weights:
+    path = out / split.name / BEST
+    if not path.exists():
+        raise TrainingError(
+            f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
+        )
+    weights: Weights = read_checkpoint(path)["ema"]
+    return weights

@@ -45,7 +45,7 @@ from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
 from deepfake_training.config import Config
-from deepfake_training.crossvalidate import fold_weights
+from deepfake_training.crossvalidate import fold_weights, shipped_weights
 from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
@@ -129,13 +129,16 @@ def export(
     store = CropStore(crops)
     weights = read_checkpoint(run / BEST)["ema"]
     measured: Iterable[_Measured] = ((config, weights),)
+    runs: list[str] = []
     if cross_validation:
         measured = fold_weights(cross_validation, config)
+        weights, runs = shipped_weights(cross_validation, config, weights)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
         worst = _export_graphs(directory, weights, config, store)
         training = _provenance(config, config_sha256, store, run, worst)
+        training["averaged_with"] = runs
         neutral = _seal_neutral(directory, config, training)
         judged = _score_held_out(directory, measured, manifest, frames, progress)
         faces, _ = tables(judged, neutral.spec)

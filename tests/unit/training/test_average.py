@@ -1,0 +1,66 @@
+"""Averages of runs: what is measured saw nothing of what it is measured on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
+from deepfake_training.crossvalidate import averaged, fold_weights, shipped_weights
+from deepfake_training.errors import TrainingError
+from deepfake_training.fit import BEST, CHECKPOINT_FORMAT
+
+RUNS = {"fold-0-1": 1.0, "fold-2": 2.0, "without-a": 4.0, "without-b": 8.0}
+
+
+def config(*, average: bool) -> Config:
+    return Config(
+        bundle=BundleConfig(name="n", version="1", terms="t"),
+        cross_validation=CrossValidationConfig(
+            folds=((0, 1), (2,)),
+            # a saw nothing of either fold of the first part; b saw one of them.
+            leave_out=(LeaveOut(name="a", folds=(0, 1)), LeaveOut(name="b", folds=(2, 1))),
+            average=average,
+        ),
+    )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for name, value in RUNS.items():
+        (tmp_path / name).mkdir()
+        ema = {"w": torch.full((2,), value), "n": torch.tensor(int(value))}
+        torch.save({"format": CHECKPOINT_FORMAT, "ema": ema}, tmp_path / name / BEST)
+    return tmp_path
+
+
+def test_floating_tensors_are_averaged_and_counters_are_the_first_ones() -> None:
+    mean = averaged([{"w": torch.tensor([1.0]), "n": torch.tensor(3)},
+                     {"w": torch.tensor([2.0]), "n": torch.tensor(9)}])  # fmt: skip
+    assert (mean["w"].item(), mean["n"].item()) == (1.5, 3)
+
+
+def test_a_part_is_measured_by_runs_that_held_all_of_it_out(runs: Path) -> None:
+    parts = {
+        split.validation_folds: weights["w"][0].item()
+        for split, weights in fold_weights(runs, config(average=True))
+    }
+    assert parts == {(0, 1): (1.0 + 4.0) / 2, (2,): (2.0 + 8.0) / 2}
+    alone = [w["w"][0].item() for _, w in fold_weights(runs, config(average=False))]
+    assert alone == [1.0, 2.0]
+
+
+def test_what_is_shipped_is_the_average_of_all(runs: Path) -> None:
+    own = {"w": torch.full((2,), 16.0), "n": torch.tensor(16)}
+    weights, names = shipped_weights(runs, config(average=True), own)
+    assert weights["w"][0].item() == pytest.approx(sum([16.0, *RUNS.values()]) / 5)
+    assert sorted(names) == sorted(RUNS)
+    assert shipped_weights(runs, config(average=False), own) == (own, [])
+
+
+def test_a_missing_run_is_named(runs: Path) -> None:
+    (runs / "without-b" / BEST).unlink()
+    with pytest.raises(TrainingError, match="without-b is missing"):
+        shipped_weights(runs, config(average=True), {})
