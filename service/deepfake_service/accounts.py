@@ -61,6 +61,8 @@ class Role(StrEnum):
 
 MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
 MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
+MAY_HOLD = frozenset({Role.ANALYST, Role.ADMIN})
+"""Set and lift legal holds, and export originals."""
 MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -39,15 +41,20 @@ def back_up(settings: Settings, out: Path) -> None:
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
             live.backup(copy)
-        blobs = settings.data_dir / BLOB_FOLDER
-        if blobs.is_dir():
-            shutil.copytree(blobs, out / BLOB_FOLDER, copy_function=_copied)
-    except (OSError, sqlite3.Error, shutil.Error) as error:
+        _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
+    except (OSError, sqlite3.Error) as error:
         raise DataDirError("the backup could not be written") from error
 
 
-def _copied(source: str, target: str) -> str:
-    try:
-        return str(shutil.copy2(source, target))
-    except FileNotFoundError:
-        return target  # deleted meanwhile, as it should be
+def _copy_blobs(source: Path, out: Path) -> None:
+    """Copy what is there and stays there: files and folders vanish while the service runs."""
+    for folder, _, names in os.walk(source):
+        where = Path(folder).relative_to(source)
+        if where.parts[:1] == ("work",):
+            continue  # of jobs under way: they begin anew
+        (out / where).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in names:
+            if "#" in name:
+                continue  # an upload that is still arriving
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(Path(folder) / name, out / where / name)

@@ -206,6 +206,13 @@ class IdempotencyConflict(ServiceError):
     code = "idempotency_conflict"
 
 
+class CaseHeld(ServiceError):
+    """A legal hold is set on this case: nothing of it is deleted until it is lifted."""
+
+    status = 409
+    code = "case_held"
+
+
 class CaseShredded(ServiceError):
     """This case was deleted: nothing of it can be read any more."""
 

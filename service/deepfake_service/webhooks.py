@@ -8,6 +8,7 @@ otherwise).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import socket
@@ -22,6 +23,9 @@ from standardwebhooks.webhooks import Webhook
 from deepfake_service.errors import CallbackRefused
 
 TIMEOUT_S = 10.0
+"""Of connecting, and of each read."""
+DEADLINE_S = 20.0
+"""Of all of it: a receiver that sends a byte now and then must not hold up the others."""
 BACK_OFF = tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600))
 """After each failed attempt; after the last one a delivery has failed. About 31 hours in all, so
 that a receiver may be down over a night."""
@@ -30,8 +34,18 @@ GONE = 410
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses that a translator turns into the IPv4 address in their last 32 bits (RFC 6052)."""
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-"""The same for a network's own use (RFC 8215)."""
+_REFUSED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "64:ff9b:1::/48",  # the same for a network's own use (RFC 8215)
+        "fec0::/10",  # site-local, as old routers still have it
+        "::/96",  # IPv4-compatible
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # the former relays of 6to4
+        "168.63.129.16/32",  # a cloud's host, reachable only from its guests
+    )
+)
+_LAST_PORT = 65535
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Host and port to numeric addresses."""
@@ -77,15 +91,18 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = parsed.host  # decodes an internationalised name, which can fail
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise CallbackRefused("it is not a URL") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host:
         raise CallbackRefused("only http:// and https:// URLs are called")
     if parsed.userinfo:
         raise CallbackRefused("it holds a user name or password")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    if port > _LAST_PORT:
+        raise CallbackRefused("its port is none")
     try:
-        addresses = resolve(parsed.host, port)
+        addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
         raise CallbackRefused("its host name cannot be resolved") from error
     if not addresses:
@@ -100,9 +117,9 @@ def _is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if any(ip in network for network in _REFUSED if network.version == ip.version):
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in _NAT64_LOCAL:
-            return False
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
@@ -131,24 +148,28 @@ def send(target: Target, secret: str, message_id: str, body: str) -> Outcome:
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign(message_id, at, body),
     }
-    pinned = target.url.copy_with(host=target.address)
     try:
-        with (
-            httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
-            client.stream(
-                "POST",
-                pinned,
-                content=body.encode(),
-                headers=headers,
-                # The certificate is checked against the name, not the address.
-                extensions={"sni_hostname": target.url.host},
-            ) as answer,
-        ):
-            status = answer.status_code
-    except httpx.TimeoutException:
+        status = asyncio.run(asyncio.wait_for(_post(target, headers, body), DEADLINE_S))
+    except (httpx.TimeoutException, TimeoutError):
         return Outcome("timeout")
     except httpx.HTTPError:
         return Outcome("unreachable")
     if 200 <= status < 300:
         return Outcome(f"http_{status}", delivered=True)
     return Outcome(f"http_{status}", final=status == GONE)
+
+
+async def _post(target: Target, headers: dict[str, str], body: str) -> int:
+    """The status that is answered; what else is answered is not read."""
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
+        client.stream(
+            "POST",
+            target.url.copy_with(host=target.address),
+            content=body.encode(),
+            headers=headers,
+            # The certificate is checked against the name, not the address.
+            extensions={"sni_hostname": target.url.host},
+        ) as answer,
+    ):
+        return answer.status_code

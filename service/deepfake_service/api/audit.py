@@ -48,7 +48,7 @@ async def auditor(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
 async def get_audit(
     request: Request,
     caller: Annotated[Caller, Depends(auditor)],
-    after: Annotated[int, Query(ge=0, description="Entries after this number.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1, description="Entries after this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     subject: Annotated[str | None, Query(max_length=26, description="About this id alone.")] = None,
 ) -> AuditOut:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
 from deepfake_models.pictures import picture_format
 from deepfake_service.accounts import Caller
+from deepfake_service.api.auth import submitter
 from deepfake_service.api.form import Form, wrong_field
-from deepfake_service.api.jobs import JobBase, Reader
+from deepfake_service.api.jobs import JobBase, Keeper, Reader
 from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
+from deepfake_service.errors import ClientGone, UploadTimeout
 from deepfake_service.pipeline.reading import MAX_PAGE
 
 router = APIRouter(prefix="/v1", tags=["cases"])
@@ -122,7 +126,7 @@ async def post_case(
     "/cases/{case_id}/occurrences",
     summary="Note an occurrence",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 503),
+    responses=problems(400, 401, 403, 404, 408, 410, 413, 415, 422, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -140,7 +144,9 @@ async def post_case(
         }
     },
 )
-async def post_occurrence(request: Request, case_id: str, caller: Reader) -> CaseOut:
+async def post_occurrence(
+    request: Request, case_id: str, caller: Annotated[Caller, Depends(submitter)]
+) -> CaseOut:
     """Note where a medium of the case was seen as well, with a screenshot (PNG, JPEG or WebP) if
     there is one. `media_id` may be left out where the case has one medium."""
     boundary = boundary_of(request.headers.get("content-type"))
@@ -153,13 +159,30 @@ async def post_occurrence(request: Request, case_id: str, caller: Reader) -> Cas
             if screenshots:
                 raise wrong_field("screenshot", "given twice")
             screenshots.append(value)
-            return Form.collector(part.field, value, MAX_SCREENSHOT_BYTES)
+            return Form.collector(part.field, value, MAX_SCREENSHOT_BYTES, ticket)
         if part.field not in (*SIGHTING, "media_id", "tool"):
             raise wrong_field(part.field, "not known")
-        texts.append((part.field, value))
-        return Form.collector(part.field, value)
+        return Form.collected(texts, part.field)
 
-    await parse_multipart(request.stream(), boundary, open_part)
+    parts = services(request)
+    with parts.admission.enter() as ticket:
+        try:
+            async with asyncio.timeout(parts.settings.upload_timeout_s):
+                await parse_multipart(request.stream(), boundary, open_part)
+        except TimeoutError as error:
+            raise UploadTimeout from error
+        except ClientDisconnect as error:
+            raise ClientGone from error
+        return await _noted(request, case_id, caller, texts, screenshots)
+
+
+async def _noted(
+    request: Request,
+    case_id: str,
+    caller: Caller,
+    texts: list[tuple[str, bytearray]],
+    screenshots: list[bytearray],
+) -> CaseOut:
     form, own = Form(), Form(("media_id", "tool"))
     for name, value in texts:
         (form if name in SIGHTING else own).put(name, value.decode("utf-8", errors="replace"))
@@ -213,7 +236,7 @@ async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
     "/cases/{case_id}",
     summary="Shred a case",
     status_code=204,
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, 409, 503),
 )
 async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
     """Forget the case's key, and delete all that it opened."""
@@ -240,7 +263,7 @@ class ExportIn(BaseModel):
     },
 )
 async def export_medium(
-    request: Request, case_id: str, media_id: str, wanted: ExportIn, caller: Reader
+    request: Request, case_id: str, media_id: str, wanted: ExportIn, caller: Keeper
 ) -> FileResponse:
     """The original, encrypted (age, age-encryption.org/v1) to an authority's public key: nobody on
     the way can open it. Audited."""
@@ -264,7 +287,7 @@ async def export_medium(
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def put_hold(request: Request, case_id: str, caller: Reader) -> Response:
+async def put_hold(request: Request, case_id: str, caller: Keeper) -> Response:
     """While it is set, the case's media do not expire."""
     return await _hold(request, case_id, caller, wanted=True)
 
@@ -275,7 +298,7 @@ async def put_hold(request: Request, case_id: str, caller: Reader) -> Response:
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def delete_hold(request: Request, case_id: str, caller: Reader) -> Response:
+async def delete_hold(request: Request, case_id: str, caller: Keeper) -> Response:
     """Let the case's media expire again."""
     return await _hold(request, case_id, caller, wanted=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from deepfake_service.api.admission import Ticket
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs import Priority
 from deepfake_service.pipeline.intake import Sighting, Submission
@@ -50,16 +51,33 @@ class Form:
 
     @staticmethod
     def collector(
-        name: str, value: bytearray, limit: int = MAX_FIELD_BYTES
+        name: str, value: bytearray, limit: int = MAX_FIELD_BYTES, ticket: Ticket | None = None
     ) -> Callable[[memoryview], None]:
-        """A sink for the field ``name`` that fills ``value`` up to ``limit`` bytes."""
+        """A sink for the field ``name`` that fills ``value`` up to ``limit`` bytes, counted on
+        ``ticket``."""
 
         def write(data: memoryview) -> None:
             if len(value) + len(data) > limit:
                 raise wrong_field(name, f"more than {limit} bytes")
+            if ticket is not None:
+                ticket.take(len(data))
             value.extend(data)
 
         return write
+
+    @staticmethod
+    def collected(texts: list[tuple[str, bytearray]], name: str) -> Callable[[memoryview], None]:
+        """A sink for the field ``name``, put down in ``texts``: once, so that a body of a million
+        small fields takes no memory.
+
+        Raises:
+            InvalidRequest: it came before.
+        """
+        if any(name == known for known, _ in texts):
+            raise wrong_field(name, "given twice")
+        value = bytearray()
+        texts.append((name, value))
+        return Form.collector(name, value)
 
     def submission(self, idempotency_key: str | None, *, kind: str = "video") -> Submission:
         """What is asked for.
@@ -112,11 +130,11 @@ def _moment(value: str | None) -> str | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-    except ValueError:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         raise wrong_field("captured_at", "not a time as 2026-01-31T12:00:00Z") from None
-    if at.tzinfo is None:
-        raise wrong_field("captured_at", "has no time zone; end it with Z for UTC")
-    return at.astimezone(UTC).isoformat()
+    raise wrong_field("captured_at", "has no time zone; end it with Z for UTC")
 
 
 def _frames(value: str | None) -> int | None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.verdict import VerdictCode
-from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
+from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import current_caller
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
@@ -85,7 +85,18 @@ async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
     return caller
 
 
+async def keeper(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may set holds and export originals.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    authorize(caller, MAY_HOLD)
+    return caller
+
+
 Reader = Annotated[Caller, Depends(reader)]
+Keeper = Annotated[Caller, Depends(keeper)]
 
 
 async def job_out(work: Work, caller: Caller, job_id: str) -> JobOut:
@@ -123,7 +134,7 @@ async def get_job(request: Request, job_id: str, caller: Reader) -> JobOut:
     "/jobs/{job_id}",
     summary="Cancel and shred a job",
     status_code=204,
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, 409, 503),
 )
 async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
     """Stop the job, and delete its media, its result and, if nothing else is in it, its case."""

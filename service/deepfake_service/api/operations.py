@@ -38,4 +38,6 @@ async def readyz(request: Request) -> ReadyOut:
 )
 async def metrics(request: Request) -> Response:
     """Counts and durations; no score and no name."""
-    return Response(services(request).metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    # In a thread: some are read from the database.
+    content = await anyio.to_thread.run_sync(services(request).metrics.exposition)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)

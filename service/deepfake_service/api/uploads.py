@@ -57,9 +57,7 @@ class _Files:
 
     def open_part(self, part: Part) -> Sink:
         if part.field in CASE_FIELDS and part.filename is None:
-            value = bytearray()
-            self.texts.append((part.field, value))
-            return Form.collector(part.field, value)
+            return Form.collected(self.texts, part.field)
         if part.field != FIELD:
             raise InvalidRequest(
                 f'The field "{part.field}" is not known. Send pictures in "{FIELD}".',

@@ -140,9 +140,7 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
             return lambda data: pieces.put_nowait(bytes(data))
         if part.field not in FIELDS:
             raise wrong_field(part.field, f"not known; known are {FILE}, {', '.join(FIELDS)}")
-        value = bytearray()
-        collected.append((part.field, value))
-        return Form.collector(part.field, value)
+        return Form.collected(collected, part.field)
 
     async def parsed() -> None:
         try:

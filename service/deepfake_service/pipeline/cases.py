@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,14 @@ NOTED = ("source_url", "platform", "account", "captured_at", "case_reference", "
 _TELLING = NOTED[:-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Screenshot:
+    """One that lies sealed in the vault, and the occurrence that it will be of."""
+
+    occurrence_id: str
+    sha256: str
+
+
 class Cases:
     """Makes cases and notes occurrences."""
 
@@ -36,6 +45,7 @@ class Cases:
     def open(self, caller: Caller, reference: str | None) -> tuple[str, bool]:
         """The id of the account's case of this reference, and whether it was made now."""
         with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
             case, _, made = self.of_reference(session, caller, reference)
             if made:
                 record(session, caller.actor, Action.CASE_CREATED, case.id)
@@ -79,9 +89,9 @@ class Cases:
         case: Case,
         media_id: str,
         seen: Mapping[str, str | None],
-        screenshot: bytes | None = None,
-    ) -> str | None:
-        """Note an occurrence of a medium, unless it is known or says nothing; its id.
+        screenshot: Screenshot | None = None,
+    ) -> bool:
+        """Note an occurrence of a medium, unless it is known or says nothing; whether it was.
 
         The first one of a medium is noted even if it says nothing but who submitted it.
         """
@@ -89,15 +99,13 @@ class Cases:
         of_medium = select(Occurrence.id).where(Occurrence.media_id == media_id).limit(1)
         first = session.scalars(of_medium).first() is None
         if not first and screenshot is None and not any(about[name] for name in _TELLING):
-            return None
-        told = {**about, "tool": None, "screenshot": hashlib.sha256(screenshot or b"").hexdigest()}
+            return False
+        told = {**about, "tool": None, "screenshot": screenshot.sha256 if screenshot else None}
         digest = self._digests.of_content("occurrence", told)
         if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
-            return None
-        occurrence_id = new_id()
+            return False
+        occurrence_id = screenshot.occurrence_id if screenshot else new_id()
         key = self._vault.case_key(case.id, case.wrapped_key)
-        if screenshot is not None:
-            self._vault.keep(screenshot_of(case.id, occurrence_id), key, screenshot)
         content = {**about, "collector": caller.account_id, "screenshot": screenshot is not None}
         session.add(
             Occurrence(
@@ -113,7 +121,7 @@ class Cases:
         )
         if not first:
             record(session, caller.actor, Action.OCCURRENCE_ADDED, case.id, occurrence_id)
-        return occurrence_id
+        return True
 
     def add_occurrence(
         self,
@@ -129,10 +137,39 @@ class Cases:
             NotFound: there is no such case that the caller may see.
             InvalidRequest: the medium is not one of the case, or none is named among several.
         """
+        # Sealed before the transaction: a slow store must not hold the one writer's place.
+        shot = self._sealed(caller, case_id, screenshot) if screenshot is not None else None
+        noted = False
+        try:
+            noted = self._add(caller, case_id, media_id, seen, shot)
+        finally:
+            if shot is not None and not noted:
+                self._vault.blobs.delete(screenshot_of(case_id, shot.occurrence_id))
+
+    def _sealed(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
+        with self._database.read() as session:
+            case = session.get(Case, case_id)
+        if case is None or not may_see(caller, case.account_id):
+            raise NotFound
+        shot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        self._vault.keep(screenshot_of(case_id, shot.occurrence_id), key, content)
+        return shot
+
+    def _add(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str | None,
+        seen: Mapping[str, str | None],
+        shot: Screenshot | None,
+    ) -> bool:
         with self._database.write() as session:
             case = session.get(Case, case_id)
-            if case is None or case.sealed is None or not may_see(caller, case.account_id):
+            if case is None or not may_see(caller, case.account_id):
                 raise NotFound
+            self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
             media = list(session.scalars(select(Media.id).where(Media.case_id == case_id)))
             if media_id is None and len(media) == 1:
                 media_id = media[0]
@@ -141,7 +178,7 @@ class Cases:
                 raise InvalidRequest(
                     f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
                 )
-            self.note(session, caller, case, media_id, seen, screenshot)
+            return self.note(session, caller, case, str(media_id), seen, shot)
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """The screenshot of an occurrence; reading it is audited.

@@ -12,14 +12,14 @@ from sqlalchemy.exc import IntegrityError
 
 from deepfake_service import webhooks
 from deepfake_service.crypto import KeyWrapper, unseal
-from deepfake_service.errors import CallbackRefused, CaseShredded
+from deepfake_service.errors import CallbackRefused
 from deepfake_service.logs import logger
 from deepfake_service.metrics import Metrics
 from deepfake_service.pipeline.states import DeliveryState
 from deepfake_service.records import Case, Database, Delivery, Job, Secret
 from deepfake_service.storage import Vault, context_of, secret_context
 
-SENDING_FOR = timedelta(seconds=3 * webhooks.TIMEOUT_S)
+SENDING_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery is one sender's: after that it was killed, and another one sends."""
 AT_ONCE = 20
 
@@ -78,35 +78,39 @@ class Deliveries:
         self._allow_private = allow_private
 
     def send_due(self) -> int:
-        """Send what is due now; how many were tried."""
-        due = self._claim()
-        for delivery in due:
-            self._finish(delivery, self._try(delivery))
-        return len(due)
+        """Send what is due now, one by one; how many were tried."""
+        for tried in range(AT_ONCE):
+            due = self._claim()
+            if due is None:
+                return tried
+            self._finish(due, self._try(due))
+        return AT_ONCE
 
-    def _claim(self) -> list[_Due]:
+    def _claim(self) -> _Due | None:
+        """Take the delivery that is due longest: it is this process's for ``SENDING_FOR``."""
         now = datetime.now(UTC)
-        found: list[_Due] = []
         with self._database.write() as session:
-            rows = session.execute(
+            found = session.execute(
                 select(Delivery, Job, Case)
                 .join(Job, Delivery.job_id == Job.id)
                 .join(Case, Job.case_id == Case.id)
-                .where(Delivery.state == str(DeliveryState.DUE), Delivery.due_at <= now)
+                .where(
+                    Delivery.state == str(DeliveryState.DUE),
+                    Delivery.due_at <= now,
+                    Case.wrapped_key.is_not(None),
+                )
                 .order_by(Delivery.due_at)
-                .limit(AT_ONCE)
+                .limit(1)
                 .with_for_update(skip_locked=True, of=Delivery)
-            ).all()
-            for delivery, job, case in rows:
-                try:
-                    key = self._vault.case_key(case.id, case.wrapped_key)
-                except CaseShredded:
-                    continue
-                delivery.due_at = now + SENDING_FOR
-                delivery.attempts += 1
-                url = unseal(key, delivery.target, context_of("delivery", delivery.id)).decode()
-                found.append(_Due(delivery.id, delivery.attempts, job, url))
-        return found
+            ).first()
+            if found is None:
+                return None
+            delivery, job, case = found.tuple()
+            delivery.due_at = now + SENDING_FOR
+            delivery.attempts += 1
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        url = unseal(key, delivery.target, context_of("delivery", delivery.id)).decode()
+        return _Due(delivery.id, delivery.attempts, job, url)
 
     def _try(self, due: _Due) -> webhooks.Outcome:
         try:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import new_key, seal
-from deepfake_service.errors import IdempotencyConflict
+from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.digests import Digests
@@ -132,8 +132,10 @@ class Intake:
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, wanted, sealed)
-        except BaseException:
-            await self.discard(sealed)
+        except ServiceError as error:
+            if error.status < 500:
+                await self.discard(sealed)
+            # Else it may have been accepted all the same: what is orphaned is swept.
             raise
         if not accepted.created:
             await self.discard(sealed)
@@ -141,6 +143,7 @@ class Intake:
 
     def _accept(self, caller: Caller, wanted: Submission, sealed: Sealed) -> Accepted:
         with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
             job = self._by_key(session, caller, wanted, sealed) or self._equal(
                 session, caller, wanted, sealed
             )
@@ -163,7 +166,12 @@ class Intake:
             return None
         if used.request != self._request(wanted, sealed):
             raise IdempotencyConflict
-        return session.get(Job, used.job_id)
+        job = session.get_one(Job, used.job_id)
+        if session.get_one(Case, job.case_id).wrapped_key is None:
+            session.delete(used)  # being shredded: there is no such job any more
+            session.flush()
+            return None
+        return job
 
     def _key(self, idempotency_key: str) -> str:
         return self._digests.of("idempotency", idempotency_key)
@@ -203,7 +211,9 @@ class Intake:
         return session.scalars(
             select(Job)
             .join(Media, Job.media_id == Media.id)
+            .join(Case, Job.case_id == Case.id)
             .where(
+                Case.wrapped_key.is_not(None),
                 Job.account_id == caller.account_id,
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == wanted.kind,

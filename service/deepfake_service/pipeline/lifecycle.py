@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
-from deepfake_service.errors import NotFound
+from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.logs import logger
-from deepfake_service.pipeline.access import may_see
+from deepfake_service.pipeline.access import may_delete, may_see
 from deepfake_service.pipeline.cases import folder_of
 from deepfake_service.pipeline.states import ENDED, JobState
-from deepfake_service.records import Case, Database, Idempotency, Job, Media
+from deepfake_service.records import Case, Database, Idempotency, Job, Media, Occurrence
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
@@ -43,22 +43,28 @@ class Lifecycle:
 
         Raises:
             NotFound: there is none that the caller may delete.
+            CaseHeld: a legal hold keeps it.
         """
         with self._database.write() as session:
             job = session.get(Job, job_id)
-            if job is None or not may_see(caller, job.account_id):
+            if job is None or not may_delete(caller, job.account_id):
                 raise NotFound
-            case = session.get_one(Case, job.case_id)
-            ended = JobState(job.state) in ENDED
-            if not ended:
-                job.state, job.finished_at = str(JobState.CANCELLED), _now()
+            self._database.one_at_a_time(session, job.account_id)
+            case = session.get_one(Case, job.case_id, populate_existing=True)
+            if case.held_at is not None:
+                raise CaseHeld
+            if JobState(job.state) not in ENDED:
+                job.finished_at = _now()
                 record(session, caller.actor, Action.JOB_CANCELLED, job_id)
+            # From here on it is the sweep's, should this be interrupted.
+            job.state = str(JobState.CANCELLED)
             alone = not session.scalars(
                 select(Job.id).where(Job.case_id == case.id, Job.id != job_id).limit(1)
             ).first()
-        self._queue.cancel(job_id)
+            if alone:
+                self._forget_key(session, caller, case)
         if alone:
-            self.shred(case.id, caller)
+            self._finish_shredding(case.id)
         else:
             self._delete_job(job_id)
 
@@ -71,17 +77,26 @@ class Lifecycle:
 
         Raises:
             NotFound: there is none that the caller may delete.
+            CaseHeld: a legal hold keeps it.
         """
         with self._database.write() as session:
             case = session.get(Case, case_id)
-            if case is None or not may_see(caller, case.account_id):
+            if case is None or not may_delete(caller, case.account_id):
                 raise NotFound
-            case.wrapped_key = case.sealed = None
-            record(session, caller.actor, Action.CASE_SHREDDED, case_id)
-        self._database.forget_deleted()
+            self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
+            if case.held_at is not None:
+                raise CaseHeld
+            self._forget_key(session, caller, case)
         self._finish_shredding(case_id)
 
+    @staticmethod
+    def _forget_key(session: Session, caller: Caller, case: Case) -> None:
+        case.wrapped_key = case.sealed = None
+        record(session, caller.actor, Action.CASE_SHREDDED, case.id)
+
     def _finish_shredding(self, case_id: str) -> None:
+        self._database.forget_deleted()
         with self._database.read() as session:
             jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
             media = list(session.scalars(select(Media).where(Media.case_id == case_id)))
@@ -98,6 +113,7 @@ class Lifecycle:
         self._database.forget_deleted()
 
     def _delete_job(self, job_id: str) -> None:
+        self._queue.cancel(job_id)
         with self._database.read() as session:
             job = session.get_one(Job, job_id)
             medium = session.get_one(Media, job.media_id)
@@ -128,6 +144,7 @@ class Lifecycle:
             case = session.get(Case, case_id)
             if case is None or not may_see(caller, case.account_id):
                 raise NotFound
+            session.refresh(case, with_for_update=True)
             if bool(case.held_at) != wanted:
                 case.held_at = _now() if wanted else None
                 action = Action.HOLD_SET if wanted else Action.HOLD_LIFTED
@@ -138,8 +155,21 @@ class Lifecycle:
         self._expire_media()
         with self._database.read() as session:
             halves = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+            cancelled = list(
+                session.scalars(
+                    select(Job.id)
+                    .join(Case, Job.case_id == Case.id)
+                    .where(
+                        Job.state == str(JobState.CANCELLED),
+                        Case.wrapped_key.is_not(None),
+                        Case.held_at.is_(None),
+                    )
+                )
+            )
         for case_id in halves:
             self._finish_shredding(case_id)
+        for job_id in cancelled:
+            self._delete_job(job_id)
         self._delete_orphans()
         with self._database.write() as session:
             old = Idempotency.created_at < _now() - IDEMPOTENCY_KEPT
@@ -164,13 +194,16 @@ class Lifecycle:
                 )
             )
         for medium in due:
-            assert medium.blob is not None
-            self._vault.blobs.delete(medium.blob)
             with self._database.write() as session:
-                row = session.get(Media, medium.id)
-                if row is not None and row.blob:
-                    row.blob = row.wrapped_key = None
-                    record(session, SERVICE, Action.MEDIA_EXPIRED, medium.id)
+                row = session.get(Media, medium.id, with_for_update=True)
+                if row is None or not row.blob:
+                    continue
+                if session.get_one(Case, row.case_id, with_for_update=True).held_at is not None:
+                    continue  # set since it was found due
+                blob, row.blob, row.wrapped_key = row.blob, None, None
+                record(session, SERVICE, Action.MEDIA_EXPIRED, medium.id)
+            # Should this be interrupted, it is an orphan that nothing opens any more.
+            self._vault.blobs.delete(blob)
         if due:
             _log.info("media_expired", count=len(due))
 
@@ -182,6 +215,10 @@ class Lifecycle:
                 blobs.delete(name)
             for name in self._unused(session, blobs.older_than("work/", before)):
                 blobs.delete(name)
+            for name in list(blobs.older_than("cases/", before)):
+                if session.get(Occurrence, name.rpartition("-")[2]) is None:
+                    blobs.delete(name)
+        blobs.delete_unfinished(before)
 
     @staticmethod
     def _unnamed(session: Session, names: Iterable[str]) -> list[str]:

@@ -13,10 +13,17 @@ from typing import Any
 import alembic.command
 import alembic.config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from deepfake_service.errors import DatabaseError, DatabaseUnavailable
+from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
 from deepfake_service.files import private_folder
 from deepfake_service.settings import Settings
 
@@ -73,7 +80,8 @@ class Database:
         otherwise refuse each other.
 
         Raises:
-            DatabaseUnavailable: the connection failed; nothing was written.
+            DatabaseUnavailable: the connection failed; whether all or nothing was written is not
+                known, if it failed while committing.
         """
         with (
             translating(),
@@ -81,6 +89,17 @@ class Database:
             session.begin(),
         ):
             yield session
+
+    def one_at_a_time(self, session: Session, name: str) -> None:
+        """Let nobody else into a block for ``name`` until this transaction ends.
+
+        What is read before it is written is then not changed in between. SQLite has one writer
+        anyway.
+        """
+        if self.engine.dialect.name == "postgresql":
+            session.execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
+            )
 
     def forget_deleted(self) -> None:
         """Bring deletions to the file: SQLite's write-ahead log still holds what was deleted."""
@@ -117,8 +136,10 @@ def translating() -> Iterator[None]:
     """
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, PoolTimeout) as error:
         raise DatabaseUnavailable from error
+    except DataError as error:
+        raise InvalidRequest("A value holds characters that cannot be stored.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable from error

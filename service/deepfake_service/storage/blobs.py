@@ -59,6 +59,11 @@ class Blobs(Protocol):
         """Names below ``prefix`` that were last written before ``moment``."""
         ...
 
+    def delete_unfinished(self, moment: datetime) -> None:
+        """Delete what uploads left that were broken off before ``moment``, where that is ours to
+        do: an object store has rules for it."""
+        ...
+
 
 class Blob(Protocol):
     """See ``crypto.RandomAccess``."""
@@ -76,8 +81,9 @@ class BlobMissing(StorageError):
 class ObjectBlobs:
     """Blobs in any store that obstore knows."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         with _translating():
@@ -109,6 +115,15 @@ class ObjectBlobs:
         with _translating():
             for page in obstore.list(self._store, prefix):
                 yield from (m["path"] for m in page if m["last_modified"] < moment)
+
+    def delete_unfinished(self, moment: datetime) -> None:
+        # A folder's store writes NAME#1 and renames it; it does not list these.
+        for path in self._folder.rglob("*#*") if self._folder else ():
+            try:
+                if path.stat().st_mtime < moment.timestamp():
+                    path.unlink()
+            except FileNotFoundError:
+                continue
 
 
 class _ObjectBlob:
@@ -145,7 +160,7 @@ def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
     """
     if url is None:
         private_folder(folder)
-        return ObjectBlobs(LocalStore(folder, automatic_cleanup=True))
+        return ObjectBlobs(LocalStore(folder, automatic_cleanup=True), folder)
     try:
         if url.startswith("file:"):
             return ObjectBlobs(from_url(url))

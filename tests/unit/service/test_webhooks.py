@@ -30,7 +30,8 @@ def names(*addresses: str) -> Resolve:
         "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
         "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::",
         "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
-        "2002:7f00:1::", "64:ff9b:1::1", "64:ff9b::7f00:1", "not an address",
+        "2002:7f00:1::", "64:ff9b:1::1", "64:ff9b::7f00:1", "fec0::1", "::7f00:1",
+        "168.63.129.16", "192.0.0.8", "not an address",
     ],
 )  # fmt: skip
 def test_addresses_that_only_the_service_can_reach_are_refused(address: str) -> None:
@@ -63,6 +64,8 @@ def test_every_spelling_of_this_machine_is_refused(url: str) -> None:
         ("https://", "only http"),
         ("https://user:secret@hooks.example/", "user name"),
         ("https://[::1", "not a URL"),
+        ("https://xn--0.example.com/", "not a URL"),
+        ("https://hooks.example:99999/", "port"),
     ],
 )
 def test_other_urls_are_refused(url: str, why: str) -> None:
