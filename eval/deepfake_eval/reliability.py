@@ -175,6 +175,12 @@ def write_reliability(
 def _seal_copy(bundle: Bundle, out: Path, reliability: str, measured: ConditionsSpec) -> None:
     shutil.copytree(bundle.directory, out)
     write_text(out / "reliability.json", reliability)
+    card = out / "MODEL_CARD.md"
+    note = (
+        "\n## Measured anew\n\nThe error rates that this bundle goes by were measured on other "
+        "material than the tables above: see `reliability.json`.\n"
+    )
+    write_text(card, card.read_text(encoding="utf-8") + note)
     fields = bundle.spec.model_dump(exclude={"files", "format_version"})
     fields["conditions"] = measured.model_dump()
     seal(out, fields)

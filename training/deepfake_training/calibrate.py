@@ -32,12 +32,13 @@ _MARGIN = 1e-3
 @dataclass(frozen=True, slots=True)
 class Level:
     """Held-out values of one level, each array (N,): ``raw`` before calibration, truth 1 =
-    manipulated, the group and the source (data set) of each."""
+    manipulated, and the group, source (data set) and medium of each."""
 
     raw: NDArray[np.float64]
     truth: NDArray[np.int64]
     group: NDArray[np.object_]
     source: NDArray[np.object_]
+    media: NDArray[np.object_]
 
 
 def _level(frame: pd.DataFrame, column: str) -> Level:
@@ -46,6 +47,7 @@ def _level(frame: pd.DataFrame, column: str) -> Level:
         (frame["label"] == "fake").to_numpy().astype(np.int64),
         frame["group"].astype(str).to_numpy(object),
         frame["dataset"].astype(str).to_numpy(object),
+        frame["media"].astype(str).to_numpy(object),
     )
 
 
@@ -120,29 +122,26 @@ def _binding(
 ) -> Iterator[NDArray[np.float64]]:
     """The real values of each source that can show a rate of ``max_fpr``.
 
-    A source has to hold ``max_fpr`` by itself where it has enough values that one false positive is
-    not already more, or enough groups for its rate to be known: a detector that is right on average
-    and wrong on one kind of camera, filter or people is of no use to them. Smaller sources count in
-    the whole alone; one odd clip of theirs would set the threshold for everybody.
+    A source has to hold ``max_fpr`` by itself where it has enough media that one of them is not
+    already more, or enough groups for its rate to be known: a detector that is right on average and
+    wrong on one kind of camera, filter or people is of no use to them. Smaller sources count in the
+    whole alone; one odd clip of theirs, with its many faces, would set the threshold for everybody.
     """
-    group, source = level.group[level.truth == 0], level.source[level.truth == 0]
+    genuine = level.truth == 0
+    group, source, media = level.group[genuine], level.source[genuine], level.media[genuine]
     for name in np.unique(source):
         mine = source == name
-        if max_fpr * mine.sum() >= 1.0 or len(np.unique(group[mine])) >= MIN_GROUPS:
+        enough = max_fpr * len(np.unique(media[mine])) >= 1.0
+        if enough or len(np.unique(group[mine])) >= MIN_GROUPS:
             yield real[mine]
 
 
 def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
-    """One row a judged track of a video: labels and ``raw``, its time-weighted mean logit.
-
-    Of a fake video only the main track; of a real one every track.
-    """
+    """A row a judged track of a video: labels, ``main``, ``raw`` = its time-weighted mean logit."""
     rows: list[dict[str, Any]] = []
     videos = faces[(faces["kind"] == "video") & faces["logit"].notna()]
     for (media, track), part in videos.groupby(["media", "track"], sort=True):
         first = part.iloc[0]
-        if first["label"] == "fake" and not first["main"]:
-            continue
         if len(part) < spec.aggregation.min_track_faces:
             continue
         ordered = part.sort_values("time_s")
@@ -157,6 +156,7 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
                 "method": first["method"],
                 "dataset": first["dataset"],
                 "group": first["group"],
+                "main": bool(first["main"]),
                 "raw": raw,
             }
         )
@@ -164,7 +164,8 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """One row a video: ``raw`` = natural log of the mean of its tracks' likelihood ratios."""
+    """One row a video: ``raw`` = natural log of the mean of its tracks' likelihood ratios, of all
+    of them, as the service takes it."""
     rows = []
     for _, part in tracks.groupby("media", sort=True):
         ratios = [log_likelihood_ratio(float(r), calibration) for r in part["raw"]]
@@ -186,12 +187,14 @@ class Fitted:
 def fit_levels(faces: pd.DataFrame, spec: BundleSpec, *, max_fpr: float, max_miss: float) -> Fitted:
     """Fit face, track and item level from held-out face predictions (see ``predictions``)."""
     judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
-    tracks = track_table(faces, spec)
-    if tracks.empty:
+    every = track_table(faces, spec)
+    if every.empty:
         raise TrainingError("no held-out video track could be judged: calibration needs videos")
+    # A label speaks of the main person: a bystander in a fake is real, but not known to be.
+    tracks = every[every["main"] | (every["label"] == "real")]
     face = fit_calibration(_level(judged, "logit"), "face")
     track = fit_calibration(_level(tracks, "raw"), "track")
-    items = item_table(tracks, track)
+    items = item_table(every, track)
     item = fit_calibration(_level(items, "raw"), "item")
     limits = {"max_fpr": max_fpr, "max_miss": max_miss}
     return Fitted(

@@ -178,16 +178,15 @@ def _partition(config: Config, *, crossed: bool) -> str:
             "on both sides. The checkpoint was chosen on the held-out folds, on which it is "
             "measured too, so the figures are on the hopeful side."
         )
-    parts, sets = len(config.cross_validation.folds), len(config.cross_validation.leave_out)
+    parts = len(config.cross_validation.folds)
     if config.cross_validation.average:
         return (
             "Everything below. Every figure is out of fold: each medium was scored by weights that "
             f"learnt nothing of its group, at their last step. {parts} runs held out a part of the "
             "people, films and identity pairs each, and their weights were averaged with those of "
             "the run that held out the same part and some methods besides (uniform soups, Wortsman "
-            "et al. 2022, arXiv:2203.05482). The weights in this bundle are the average of all "
-            f"those runs and of one on everything, {1 + parts + sets} in all; that average itself "
-            "was measured on nothing."
+            "et al. 2022, arXiv:2203.05482). The weights in this bundle are the average of two "
+            "such runs on everything, which itself was measured on nothing."
         )
     return (
         f"Everything below. Every figure is out of fold: {parts} runs of the same recipe each held "
@@ -223,12 +222,15 @@ def _real_table(metrics: dict[str, Any]) -> list[str]:
         "| source | scored | groups | called manipulated | cleared | decided |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    covered = {(e["scope"], e["label"], e["name"]): e for e in metrics["coverage"]}
+    covered = {
+        (e["scope"], e["label"], e.get("dataset"), e["name"]): e for e in metrics["coverage"]
+    }
     for e in metrics["operating_point"]:
         if e["label"] != "real":
             continue
         rate = e["false_positive_rate"]
-        decided = covered[e["scope"], e["label"], e["name"]]["decided_rate"]
+        key = (e["scope"], e["label"], e.get("dataset"), e["name"])
+        decided = covered[key]["decided_rate"]
         rows.append(
             f"| {e.get('dataset', 'all')} | {rate['samples']} | {rate['groups']} "
             f"| {_estimate(rate)} | {_estimate(e['cleared_rate'])} | {_estimate(decided)} |"

@@ -84,6 +84,8 @@ def prepare(
         f"{summary.failed} undecodable, {summary.duplicates} duplicates left out; "
         f"{summary.failed_frames} frames could not be decoded"
     )
+    if summary.absent:
+        typer.echo(f"{summary.absent} media are listed but not there: see {out / 'absent.txt'}")
 
 
 @app.command()
@@ -131,11 +133,11 @@ def crossvalidate(
     ] = False,
 ) -> None:
     """Fit a run a fold, or a leave-out set, into --out; goes on where it stopped."""
-    from deepfake_training.crossvalidate import run_splits, summarise
-    from deepfake_training.splits import fold_splits, leave_out_splits
+    from deepfake_training.crossvalidate import averaging_splits, run_splits, summarise
+    from deepfake_training.splits import fold_splits
 
     settings, _ = load_config(config)
-    splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
+    splits = averaging_splits(settings) if leave_out else fold_splits(settings, short=short)
     with _bar() as bar:
         run_splits(crops, out, splits, progress=_split_bars(bar))
     typer.echo(summarise(out, settings))

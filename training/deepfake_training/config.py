@@ -122,9 +122,11 @@ class CrossValidationConfig(Spec):
     are what figures rest on."""
     leave_out: tuple[LeaveOut, ...] = ()
     average: bool = False
-    """Ship, and measure, averages of the weights of several runs (uniform soups of Wortsman et al.
-    2022, arXiv:2203.05482): of a part of the folds, its own run and the leave-out runs that held
-    it out too; shipped, the run on everything and all others. All start from the same weights."""
+    """Measure and ship averages of the weights of two runs that start from the same weights
+    (uniform soups of Wortsman et al. 2022, arXiv:2203.05482). Measured, of a part of the folds: its
+    own run, and the leave-out run that held it out too. Shipped: ``fit``'s, and one on everything
+    of as many steps as the leave-out runs. Averages of more runs would have smaller logits than
+    what thresholds were fitted on."""
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Methods by what they do to a face, for means over kindred methods."""
 

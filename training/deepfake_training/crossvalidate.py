@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
 from deepfake_eval.files import write_text
 from deepfake_training.config import Config
-from deepfake_training.errors import TrainingError
-from deepfake_training.fit import BEST, HELD_OUT, StepReport, fit, read_checkpoint
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.fit import BEST, CHECKPOINT, HELD_OUT, StepReport, fit, read_checkpoint
 from deepfake_training.held_out import by_acquaintance, method_table
-from deepfake_training.splits import Split, fold_splits, leave_out_splits
+from deepfake_training.splits import Split, everything_split, fold_splits, leave_out_splits
 
 METHODS = "methods.md"
 
@@ -36,6 +37,12 @@ def run_splits(
 
         fit(crops, out / split.name, split.config, progress=report)
     return held_out_crops(out, splits)
+
+
+def averaging_splits(config: Config) -> list[Split]:
+    """The runs that leave methods out, and the one that averages are shipped with."""
+    splits = leave_out_splits(config)
+    return [*splits, everything_split(config)] if config.cross_validation.average else splits
 
 
 def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
@@ -71,17 +78,24 @@ def fold_weights(out: Path, config: Config) -> Iterator[tuple[Config, Weights]]:
     the part either.
 
     Raises:
-        TrainingError: when a part was not run, or its file is not ours.
+        ConfigError: when no leave-out set holds out all of a part.
+        TrainingError: when a part was not run, is of another recipe, or its file is not ours.
     """
     for split in fold_splits(config, short=False):
-        held = set(split.config.validation_folds)
         runs = [split]
         if config.cross_validation.average:
-            runs += [
+            held = set(split.config.validation_folds)
+            blind = (
                 other
                 for other in leave_out_splits(config)
                 if held <= set(other.config.validation_folds)
-            ]
+            )
+            try:
+                runs.append(next(blind))
+            except StopIteration:
+                raise ConfigError(
+                    f"cross_validation.average: no leave-out set holds out all of {split.name}"
+                ) from None
         yield split.config, averaged([_weights(out, run) for run in runs])
 
 
@@ -90,12 +104,12 @@ def shipped_weights(out: Path, config: Config, own: Weights) -> tuple[Weights, l
     ``cross_validation.average`` says so.
 
     Raises:
-        TrainingError: when a run is missing, or its file is not ours.
+        TrainingError: when a run is missing, of another recipe, or its file is not ours.
     """
     if not config.cross_validation.average:
         return own, []
-    runs = [*fold_splits(config, short=False), *leave_out_splits(config)]
-    return averaged([own, *(_weights(out, run) for run in runs)]), [run.name for run in runs]
+    other = everything_split(config)
+    return averaged([own, _weights(out, other)]), [other.name]
 
 
 def averaged(states: Sequence[Weights]) -> Weights:
@@ -115,5 +129,17 @@ def _weights(out: Path, split: Split) -> Weights:
         raise TrainingError(
             f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
         )
+    ran = Config.model_validate_json(read_checkpoint(path.with_name(CHECKPOINT))["config"])
+    if _recipe(ran) != _recipe(split.config):
+        raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
     weights: Weights = read_checkpoint(path)["ema"]
     return weights
+
+
+def _recipe(config: Config) -> dict[str, Any]:
+    """What of a config makes a run's weights."""
+    content = config.model_dump(
+        include={"validation_folds", "left_out_methods", "left_out_datasets", "augmentation",
+                 "prepare", "mix", "backbone", "fit"}
+    )  # fmt: skip
+    return {**content, "crop": config.bundle.crop, "input": config.bundle.input}

@@ -148,7 +148,7 @@ def export(
             max_fpr=config.bundle.max_false_positive_rate,
             max_miss=config.bundle.max_miss_rate,
         )
-        table, measured_in = _reliability(fitted)
+        table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
@@ -250,8 +250,9 @@ def _measure(judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int) 
     return metrics
 
 
-def _reliability(fitted: Fitted) -> tuple[dict[str, Any], ConditionsSpec]:
-    """The content of ``reliability.json``, and where the bundle may decide."""
+def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], ConditionsSpec]:
+    """The content of ``reliability.json``, and where the bundle may decide. ``every`` are all
+    held-out faces, those that were not judged included."""
     calibration, thresholds = fitted.calibration, fitted.thresholds
 
     def valued(frame: pd.DataFrame, column: str, level: Calibration) -> pd.DataFrame:
@@ -266,7 +267,9 @@ def _reliability(fitted: Fitted) -> tuple[dict[str, Any], ConditionsSpec]:
         face_threshold=threshold,
         track_threshold=thresholds.track.likely_manipulated,
     )
-    table["by_condition"] = condition_table(faces, threshold)
+    main = every[every["main"] | (every["label"] == "real")]
+    unjudged = main[main["logit"].isna()].assign(log_likelihood_ratio=np.nan)
+    table["by_condition"] = condition_table(pd.concat([faces, unjudged]), threshold)
     return table, conditions(faces, threshold)
 
 

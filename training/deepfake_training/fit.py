@@ -24,6 +24,7 @@ from deepfake_training.data import CropStore, PairDataset, ValidationDataset
 from deepfake_training.distributed import Workers, joined
 from deepfake_training.errors import TrainingError
 from deepfake_training.held_out import mean_aucs
+from deepfake_training.prepare import check_cut
 from deepfake_training.splits import held_out
 
 CHECKPOINT = "checkpoint.pt"
@@ -160,6 +161,7 @@ class _Run:
     """The state of one training run in one process."""
 
     def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
+        check_cut(store.root, config)
         torch.manual_seed(config.fit.seed)
         self._store, self._out, self._config, self._workers = store, out, config, workers
         model = create_backbone(config.backbone, config.bundle.input)

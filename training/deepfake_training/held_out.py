@@ -99,52 +99,62 @@ def by_acquaintance(
         index=scores.index,
     )
     real = scores["label"] == "real"
-    # Runs differ in where their logits lie: each split is ranked by itself, except folds, whose
-    # runs are one recipe and whose scores are calibrated together.
-    runs = scores["split"].where(scores["split"].isin(sets), "folds")
-    seen: dict[str, list[Estimate]] = {}
-    unseen: dict[str, list[Estimate]] = {}
-    for _, part in scores.groupby(runs, sort=True):
-        for store, mask in ((seen, real | ~left), (unseen, real | left)):
-            rows = part[mask[part.index]]
-            if (rows["label"] == "fake").any():
-                for method, estimate in method_aucs(rows).items():
-                    store.setdefault(method, []).append(estimate)
+    folds = ~scores["split"].isin(sets)
+    # Runs differ in where their logits lie: each leave-out run is ranked by itself. Those of the
+    # folds are one recipe and are calibrated together, so they are ranked together; where there are
+    # some, they alone say how a method does that was learnt from.
+    seen = [scores[folds]] if folds.any() else []
+    unseen = []
+    for _, part in scores[~folds].groupby("split", sort=True):
+        if not folds.any():
+            seen.append(part[(real | ~left)[part.index]])
+        unseen.append(part[(real | left)[part.index]])
     return _pooled(seen), _pooled(unseen)
 
 
-def _pooled(estimates: Mapping[str, Sequence[Estimate]]) -> dict[str, Estimate]:
-    """The mean over splits, weighted by media; the interval is the widest that any gives."""
-    pooled = {}
-    for method, parts in sorted(estimates.items()):
-        weights = [p.samples for p in parts]
-        pooled[method] = Estimate(
-            float(np.average([p.value for p in parts], weights=weights)),
-            min(p.low for p in parts),
-            max(p.high for p in parts),
-            sum(weights),
-            sum(p.groups for p in parts),
+def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
+    """By method, the mean over ``parts``, weighted by media; the interval is the widest that any
+    gives. A medium or group that several parts measure counts once."""
+    estimates: dict[str, list[Estimate]] = {}
+    for part in parts:
+        if (part["label"] == "fake").any():
+            for method, estimate in method_aucs(part).items():
+                estimates.setdefault(method, []).append(estimate)
+    if not estimates:
+        return {}
+    fakes = pd.concat(parts)
+    fakes = fakes[fakes["label"] == "fake"]
+    media = fakes.groupby("method")["media"].nunique().to_dict()
+    groups = fakes.groupby("method")["group"].nunique().to_dict()
+    return {
+        method: Estimate(
+            float(np.average([e.value for e in found], weights=[e.samples for e in found])),
+            min(e.low for e in found),
+            max(e.high for e in found),
+            int(media[method]),
+            int(groups[method]),
         )
-    return pooled
+        for method, found in sorted(estimates.items())
+    }
 
 
 def method_table(seen: Mapping[str, Estimate], left_out: Mapping[str, Estimate]) -> str:
-    """Figures by method as a Markdown table, with intervals and groups; * = indicative."""
+    """Figures by method as a Markdown table, each with its interval and the fakes that it rests on:
+    media (groups), * with fewer than ten groups."""
     lines = [
-        "| method | media (groups) | people unseen | method and source unseen |",
-        "| --- | ---: | ---: | ---: |",
+        "| method | people unseen | media (groups) | method and source unseen | media (groups) |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for method in sorted({*seen, *left_out}):
-        widest = max(
-            (e for e in (seen.get(method), left_out.get(method)) if e), key=lambda e: e.samples
-        )
-        star = "" if widest.groups >= MIN_GROUPS else "*"
-        cells = " | ".join(_cell(figures.get(method)) for figures in (seen, left_out))
-        lines.append(f"| {method}{star} | {widest.samples} ({widest.groups}) | {cells} |")
+    lines += [
+        f"| {method} | {_cells(seen.get(method))} | {_cells(left_out.get(method))} |"
+        for method in sorted({*seen, *left_out})
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _cell(estimate: Estimate | None) -> str:
+def _cells(estimate: Estimate | None) -> str:
     if estimate is None or np.isnan(estimate.value):
-        return "–"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        return "– | –"
+    star = "" if estimate.groups >= MIN_GROUPS else "*"
+    span = f"[{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{star} {span} | {estimate.samples} ({estimate.groups})"

@@ -35,12 +35,14 @@ from deepfake_training.landmarks import DenseLandmarks
 
 COLUMNS = ("media", "label", "method", "dataset", "group", "fold")
 INDEX = "index.parquet"
+CUT = "cut.json"
+ABSENT = "absent.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``prepare`` did: media with crops, without a face, undecodable, duplicate; crops; and
-    frames that could not be decoded."""
+    """What ``prepare`` did: media with crops, without a face, undecodable, duplicate; crops; frames
+    that could not be decoded; and media that are listed but not there (named in ``absent.txt``)."""
 
     media: int
     without_face: int
@@ -48,6 +50,7 @@ class Summary:
     duplicates: int
     crops: int
     failed_frames: int
+    absent: int
 
 
 class _Cutter:
@@ -66,13 +69,11 @@ class _Cutter:
 
     def rows(self, root: Path, out: Path, row: dict[str, Any]) -> dict[str, Any]:
         path = root / row["media"]
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        record: dict[str, Any] = {
-            "media": row["media"],
-            "sha256": digest,
-            "failed_frames": 0,
-            "crops": [],
-        }
+        record: dict[str, Any] = {"media": row["media"], "failed_frames": 0, "crops": []}
+        try:
+            record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            return {**record, "absent": error.strerror or "cannot be read"}
         prep = self.config.prepare
         try:
             with path.open("rb") as file, self.decoder.open(file) as media:
@@ -143,6 +144,8 @@ def _work(job: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
     root, out, row = job
     assert _cutter is not None
     record = _cutter.rows(root, out / "crops", row)
+    if "absent" in record:
+        return record  # not kept: it may be there next time
     write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
     return record
 
@@ -181,6 +184,7 @@ def prepare(
     """Cut every medium of ``manifest`` into ``out/crops`` and write ``out/index.parquet``."""
     frame = read_manifest(manifest)
     (out / "crops").mkdir(parents=True, exist_ok=True)
+    _same_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
     rows = cast("list[dict[str, Any]]", frame.to_dict("records"))
     done = {p.stem for p in (out / "records").glob("*.json")}
@@ -192,14 +196,48 @@ def prepare(
         initargs=(graphs or default_bundle_dir(), config.model_dump_json()),
     ) as pool:
         jobs = ((manifest.parent, out, r) for r in todo)
-        for _ in pool.map(_work, jobs, chunksize=4):
+        absent = []
+        for record in pool.map(_work, jobs, chunksize=4):
             finished += 1
+            if "absent" in record:
+                absent.append(record["media"])
             if progress:
                 progress(finished, len(rows))
-    return _write_index(rows, out)
+    write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
+    there = set(absent)
+    return _write_index([r for r in rows if r["media"] not in there], out, len(absent))
 
 
-def _write_index(rows: Iterable[dict[str, Any]], out: Path) -> Summary:
+def _same_cut(out: Path, config: Config) -> None:
+    """Note how the crops of ``out`` are cut, and refuse to add others to them."""
+    cut_by = {
+        "prepare": config.prepare.model_dump(mode="json"),
+        "detector": config.bundle.detector.model_dump(mode="json"),
+        "min_visible": config.bundle.crop.min_visible,
+    }
+    path = out / CUT
+    if not path.exists():
+        write_text(path, json.dumps(cut_by, indent=2) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != cut_by:
+        raise TrainingError(f"{out}: holds crops that were cut in another way; name another folder")
+
+
+def check_cut(out: Path, config: Config) -> None:
+    """See that the crops of ``out`` are those that ``config`` speaks of.
+
+    Raises:
+        TrainingError: they were cut in another way.
+    """
+    path = out / CUT
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["prepare"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{out}: no prepared crops here; run deepfake-train prepare") from error
+    if stored != config.prepare.model_dump(mode="json"):
+        raise TrainingError(f"{out}: holds crops that were cut by another [prepare]")
+
+
+def _write_index(rows: Iterable[dict[str, Any]], out: Path, absent: int) -> Summary:
     lines: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     media = without = failed = duplicates = failed_frames = 0
@@ -219,4 +257,4 @@ def _write_index(rows: Iterable[dict[str, Any]], out: Path) -> Summary:
         media += bool(record["crops"])
         lines += [{**{c: row[c] for c in COLUMNS}, **crop} for crop in record["crops"]]
     pd.DataFrame(lines).to_parquet(out / INDEX)
-    return Summary(media, without, failed, duplicates, len(lines), failed_frames)
+    return Summary(media, without, failed, duplicates, len(lines), failed_frames, absent)

@@ -92,6 +92,10 @@ class Measured:
     seen: dict[str, Estimate]
     left_out: dict[str, Estimate]
 
+    def figures(self, kind: str) -> dict[str, Estimate]:
+        """Those of ``kind``: ``seen``, or ``left out``."""
+        return self.seen if kind == "seen" else self.left_out
+
 
 def compare(
     crops: Path,
@@ -129,18 +133,28 @@ def family_mean(figures: Mapping[str, Estimate], methods: Sequence[str], *, leas
     return float(np.mean(values)) if values else float("nan")
 
 
+def _heading(row: Measured, kind: str, family: str, families: Mapping[str, Sequence[str]]) -> str:
+    figures = row.figures(kind)
+    used = [
+        figures[m] for m in families[family] if m in figures and figures[m].samples >= LEAST_MEDIA
+    ]
+    media, groups = sum(e.samples for e in used), sum(e.groups for e in used)
+    return f"{family}, {kind}: {len(used)} methods, {media} media, {groups} groups"
+
+
 def comparison_table(measured: Sequence[Measured], config: Config) -> str:
-    """The recipes side by side as a Markdown table: mean AUC by family, seen and left out."""
+    """The recipes side by side as a Markdown table: mean AUC by family, seen and left out, and in
+    the heading the methods, media and groups of fakes that each mean rests on."""
     families = config.cross_validation.families
     columns = [(kind, family) for kind in ("seen", "left out") for family in families]
     lines = [
-        "| recipe | " + " | ".join(f"{family}, {kind}" for kind, family in columns) + " |",
+        "| recipe | " + " | ".join(_heading(measured[0], *c, families) for c in columns) + " |",
         "| --- |" + " ---: |" * len(columns),
     ]
     for row in measured:
         cells = []
         for kind, family in columns:
-            figures = row.seen if kind == "seen" else row.left_out
+            figures = row.figures(kind)
             value = family_mean(figures, families[family], least=LEAST_MEDIA)
             cells.append("–" if np.isnan(value) else f"{value:.3f}")
         lines.append(f"| {row.recipe.about} | " + " | ".join(cells) + " |")

@@ -106,6 +106,14 @@ def leave_out_splits(config: Config, *, short: bool = False) -> list[Split]:
     ]
 
 
+def everything_split(config: Config) -> Split:
+    """A run on everything, of as many steps as the leave-out runs and with other draws than
+    ``fit``'s: what that is averaged with, where averages are shipped."""
+    split = _split(config, "everything", config.cross_validation.leave_out_steps)
+    fit = split.config.fit.model_copy(update={"seed": split.config.fit.seed + 1})
+    return Split(split.name, split.config.model_copy(update={"fit": fit}))
+
+
 def _split(config: Config, name: str, steps: int, **held: object) -> Split:
     # One validation, after the last step: a checkpoint chosen by what it is measured on flatters.
     fit = config.fit.model_copy(update={"steps": steps, "validate_every": steps})

@@ -31,7 +31,8 @@ def gaussians(n: int = 4000, distance: float = 2.0, seed: int = 0) -> Level:
 
 def level_of(raw: np.ndarray, truth: np.ndarray, group: np.ndarray) -> Level:
     """Values of one source."""
-    return Level(raw, truth, group, np.full(len(raw), "source", object))
+    media = np.array([f"m{i}" for i in range(len(raw))], object)
+    return Level(raw, truth, group, np.full(len(raw), "source", object), media)
 
 
 def test_known_likelihood_ratios_are_found_again() -> None:
@@ -90,11 +91,13 @@ def test_thresholds_keep_the_false_positive_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "groups", "binds"),
-    [(100, 2, True), (20, 10, True), (20, 9, False)],
-    ids=["many values", "many groups", "too few of both"],
+    ("values", "media", "groups", "binds"),
+    [(100, 100, 2, True), (20, 20, 10, True), (20, 20, 9, False), (100, 2, 2, False)],
+    ids=["many media", "many groups", "too few of both", "many faces of few clips"],
 )
-def test_each_source_that_can_show_the_rate_keeps_it(values: int, groups: int, binds: bool) -> None:
+def test_each_source_that_can_show_the_rate_keeps_it(
+    values: int, media: int, groups: int, binds: bool
+) -> None:
     level = gaussians(distance=3.0)
     odd = np.full(values, 3.0) + np.arange(values) / 1000
     mixed = Level(
@@ -102,6 +105,7 @@ def test_each_source_that_can_show_the_rate_keeps_it(values: int, groups: int, b
         np.r_[level.truth, np.zeros(values, np.int64)],
         np.r_[level.group, np.array([f"odd{i % groups}" for i in range(values)], object)],
         np.r_[level.source, np.full(values, "odd", object)],
+        np.r_[level.media, np.array([f"clip{i % media}" for i in range(values)], object)],
     )
     calibration = fit_calibration(level, "face")
     found = fit_thresholds(mixed, calibration, max_fpr=0.02, max_miss=0.1)
@@ -126,7 +130,7 @@ def face_rows(media: str, label: str, logits: list[float], track: int = 0, main:
     ]  # fmt: skip
 
 
-def test_bystanders_of_a_fake_are_left_out_those_of_a_real_video_are_not() -> None:
+def test_a_track_says_whether_it_is_the_main_one_and_items_take_all() -> None:
     rows = pd.DataFrame(
         face_rows("f", "fake", [3.0] * 4)
         + face_rows("f", "fake", [-3.0] * 4, track=1, main=False)
@@ -135,11 +139,13 @@ def test_bystanders_of_a_fake_are_left_out_those_of_a_real_video_are_not() -> No
         + face_rows("short", "real", [9.0] * 2)
     )
     tracks = track_table(rows, spec())
-    assert sorted(zip(tracks["media"], tracks["raw"], strict=True)) == [
-        ("f", 3.0), ("r", -2.0), ("r", 1.0),
+    assert sorted(zip(tracks["media"], tracks["raw"], tracks["main"], strict=True)) == [
+        ("f", -3.0, False), ("f", 3.0, True), ("r", -2.0, True), ("r", 1.0, False),
     ]  # fmt: skip
     items = item_table(tracks, spec().calibration.track).set_index("media")
     assert items.loc["r", "raw"] == pytest.approx(math.log((math.exp(1.0) + math.exp(-2.0)) / 2))
+    # The service does not know who the label speaks of either.
+    assert items.loc["f", "raw"] == pytest.approx(math.log((math.exp(3.0) + math.exp(-3.0)) / 2))
 
 
 def test_without_videos_there_is_no_calibration() -> None:

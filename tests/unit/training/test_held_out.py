@@ -75,11 +75,14 @@ def test_seen_and_left_out_are_told_apart_by_run() -> None:
         parts.append(crops("f.mp4", "fake", "swap", "ffpp", logit, split=split))
     seen, left_out = by_acquaintance(scores(*parts), config)
     assert seen["swap"].value == 1.0
-    assert seen["swap"].samples == 2
+    assert (seen["swap"].samples, seen["swap"].groups) == (1, 1)
     assert left_out["swap"].value == 0.0
+    # Without runs of the folds, those that left out something else say it.
+    alone, _ = by_acquaintance(scores(*parts[:10]), config)
+    assert (alone["swap"].value, alone["swap"].samples) == (1.0, 1)
     table = method_table(seen, left_out)
-    assert "| swap* | 2 (2) | 1.00 " in table
-    assert "0.00 [" in table
+    assert "| swap | 1.00* [" in table
+    assert "| 1 (1) | 0.00* [" in table
 
 
 def test_folds_are_pooled_so_that_runs_must_agree_on_where_their_scores_lie() -> None:
