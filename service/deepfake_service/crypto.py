@@ -195,6 +195,8 @@ class UnsealedReader(io.RawIOBase):
         last = self._chunk(self._chunks - 1)
         self.size = (self._chunks - 1) * CHUNK_BYTES + len(last)
         self._position = 0
+        self.failure: Exception | None = None
+        """What a read failed with: a decoder that reads this says only that it could not."""
 
     def readable(self) -> bool:
         return True
@@ -216,7 +218,12 @@ class UnsealedReader(io.RawIOBase):
         if self._position >= self.size:
             return 0
         index, start = divmod(self._position, CHUNK_BYTES)
-        part = memoryview(self._chunk(index))[start : start + len(buffer)]
+        try:
+            chunk = self._chunk(index)
+        except Exception as error:
+            self.failure = error
+            raise
+        part = memoryview(chunk)[start : start + len(buffer)]
         buffer[: len(part)] = part
         self._position += len(part)
         return len(part)

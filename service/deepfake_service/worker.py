@@ -116,6 +116,7 @@ def working(
     finally:
         for chore in chores:
             chore.stop()
+        steps.stopping.set()
         runner.stop(drain_s=min(DRAIN_S, settings.shutdown_timeout_s))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSConfig, WorkflowStatus
 from sqlalchemy import delete, select
 
 from deepfake_service.errors import DatabaseUnavailable
@@ -56,7 +56,16 @@ class Runner:
         self._polling_s = polling_s
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
-        self._beat = threading.Thread(target=self._keep_alive, name="lease", daemon=True)
+        self._ended = threading.Event()
+        self._active: set[str] = set()
+        self._strays: set[str] = set()
+        # Two threads: taking over waits for the database as DBOS does, and a worker that waits is
+        # alive.
+        chores = (("lease", self._say_alive, self._ended), ("rescue", self._take_over, self._stop))
+        self._threads = [
+            threading.Thread(target=self._keep, args=chore, name=chore[0], daemon=True)
+            for chore in chores
+        ]
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,
@@ -67,7 +76,7 @@ class Runner:
         }
         DBOS.destroy(destroy_registry=True)
         DBOS(config=config)
-        register(steps, on_step, self._stop)
+        register(steps, on_step, self._stop, self._active)
 
     def start(self) -> None:
         """Take up jobs from now on."""
@@ -79,28 +88,31 @@ class Runner:
             polling_interval_sec=self._polling_s,
             on_conflict="always_update",
         )
-        self._beat.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, *, drain_s: float) -> None:
         """Finish running jobs within ``drain_s`` seconds; what is not done is for others."""
         self._stop.set()
-        self._beat.join()
         DBOS.destroy(workflow_completion_timeout_sec=max(0, round(drain_s)), destroy_registry=True)
+        # Alive until here: others would take over what is being finished.
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(timeout=2 * BEAT_S)
         try:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
         except DatabaseUnavailable:
             return  # it runs out by itself
 
-    def _keep_alive(self) -> None:
-        while not self._stop.wait(BEAT_S):
+    def _keep(self, name: str, what: Callable[[], None], until: threading.Event) -> None:
+        while not until.wait(BEAT_S):
             try:
-                self._say_alive()
-                self._take_over()
+                what()
             except DatabaseUnavailable:
-                _log.warning("database_unavailable")
+                _log.warning("database_unavailable", thread=name)
             except Exception as error:  # the worker lives on, or nobody would notice
-                _log.error("housekeeping_failed", failure=describe(error))
+                _log.error("housekeeping_failed", thread=name, failure=describe(error))
 
     def _say_alive(self) -> None:
         until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
@@ -133,7 +145,15 @@ class Runner:
                     select(Lease.executor_id).where(Lease.expires_at > datetime.now(UTC))
                 )
             )
-        return [w.workflow_id for w in running if w.executor_id not in alive]
+        return [w.workflow_id for w in running if w.executor_id not in alive] + self._own(running)
+
+    def _own(self, running: Sequence[WorkflowStatus]) -> list[str]:
+        """Jobs that are this worker's by DBOS' tables, but that no thread of it runs: a step's
+        outcome could not be written. Seen twice, as one may just be about to begin."""
+        mine = {w.workflow_id for w in running if w.executor_id == self.executor_id}
+        strays = mine - self._active
+        found, self._strays = strays & self._strays, strays
+        return sorted(found)
 
     def _claim(self) -> bool:
         now = datetime.now(UTC)

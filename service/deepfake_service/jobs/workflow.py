@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
 
 from dbos import DBOS, StepOptions
+from sqlalchemy.exc import SQLAlchemyError
 
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.jobs.queue import EXAMINE
@@ -68,10 +69,14 @@ class Stopping(BaseException):
 
 
 def register(
-    steps: Steps, on_step: Callable[[str, float], None], stopping: threading.Event
+    steps: Steps,
+    on_step: Callable[[str, float], None],
+    stopping: threading.Event,
+    active: set[str],
 ) -> None:
     """Make the workflow known to DBOS, before it is launched. ``on_step`` is told of each step's
-    name and seconds; once ``stopping`` is set, no step waits any longer."""
+    name and seconds; once ``stopping`` is set, no step waits any longer; ``active`` holds the jobs
+    that run in this process."""
 
     def patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Wait for a database or a store that has gone away: that is no fault of the job's."""
@@ -103,6 +108,13 @@ def register(
         return done[0]
 
     def examine(job_id: str) -> None:
+        active.add(job_id)
+        try:
+            examined(job_id)
+        finally:
+            active.discard(job_id)
+
+    def examined(job_id: str) -> None:
         try:
             # Not a step: what is kept would not be counted again.
             patiently(steps.take_up, job_id)
@@ -116,13 +128,18 @@ def register(
         except JobOver:
             return
         except Exception as error:
+            if isinstance(_last(error), SQLAlchemyError):
+                # DBOS could not write what a step gave, for instance on a full disk: no fault of
+                # the job's, which is taken up again.
+                raise Stopping from error
             _log.error("job_failed", job_id=job_id, failure=describe(error))
-            run(steps.fail, job_id, _code(error))
+            run(steps.fail, job_id, type(_last(error)).__name__)
 
     DBOS.workflow(name=EXAMINE)(examine)
 
 
-def _code(error: Exception) -> str:
-    """The class of what went wrong: in the last attempt, where a step was tried several times."""
+def _last(error: Exception) -> Exception:
+    """What went wrong: in the last attempt, where a step was tried several times."""
     attempts = getattr(error, "errors", None)
-    return type(attempts[-1] if attempts else error).__name__
+    last: Exception = attempts[-1] if attempts else error
+    return last

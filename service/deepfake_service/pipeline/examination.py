@@ -4,26 +4,27 @@ worker's."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from deepfake_models.decoding import Decoder
-from deepfake_models.errors import MediaError
+from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.media import OpenMedia
 from deepfake_models.parts import dump_part, load_part
 from deepfake_models.scorer import Part, Progress, Scorer
 from deepfake_models.verdict import unable
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import seal, unseal
-from deepfake_service.jobs.workflow import JobOver
+from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.logs import logger
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.expiry import expire
 from deepfake_service.pipeline.states import ENDED, DeliveryState, JobState, Retention
 from deepfake_service.records import Case, Database, Delivery, Job, Media
 from deepfake_service.storage import BlobMissing, Vault, context_of
@@ -31,7 +32,11 @@ from deepfake_service.storage import BlobMissing, Vault, context_of
 FRAMES_A_PART = 16
 """Lost at the most when a worker dies: a second or two of work, against opening the media again for
 each part."""
+DECODER_ATTEMPTS = 3
+DECODER_PAUSE_S = 0.5
 TOO_MANY_ATTEMPTS = "too_many_attempts"
+
+T = TypeVar("T")
 
 _log = logger("deepfake_service.pipeline")
 
@@ -69,6 +74,8 @@ class Examination:
         self._decoder = decoder
         self._metrics = metrics
         self._max_attempts = max_attempts
+        self.stopping = threading.Event()
+        """Set when the worker stops: decoders are then closed under running steps."""
         self._keep = keep_after_verdict
 
     def take_up(self, job_id: str) -> None:
@@ -90,12 +97,15 @@ class Examination:
         """See ``jobs.Steps``."""
         opened = self._open(job_id)
         try:
-            with self._media(opened) as media:
-                sampled = self._scorer.plan(media, opened.job.frames)
+            sampled = self._on_media(
+                opened, lambda media: self._scorer.plan(media, opened.job.frames)
+            )
         except MediaError as error:
             # Media that cannot be examined are an answer, not a failure of ours.
             self._keep_json(opened, "verdict", unable(error).to_json(faces=True))
             return 0
+        # Of an earlier attempt that was interrupted, and that found otherwise.
+        self._vault.blobs.delete(opened.work("verdict"))
         self._keep_json(opened, "plan", _parts(sampled))
         self._progress(job_id, "overview", 0, len(sampled), step_done=True)
         return len(_parts(sampled))
@@ -111,8 +121,9 @@ class Examination:
         def report(progress: Progress) -> None:
             self._progress(job_id, stage, before + progress.done, total)
 
-        with self._media(opened) as media:
-            found = self._scorer.examine(media, parts[number], progress=report)
+        found = self._on_media(
+            opened, lambda media: self._scorer.examine(media, parts[number], progress=report)
+        )
         self._vault.keep(opened.work(f"part-{number}"), opened.case_key, dump_part(found))
         self._progress(job_id, stage, before + len(parts[number]), total, step_done=True)
 
@@ -124,8 +135,9 @@ class Examination:
         plan = self._plan(opened)[:parts]
         sampled = [i for p in plan for i in p]
         found = [self._found(opened, n) for n in range(parts)]
-        with self._media(opened) as media:
-            extra = _parts(self._scorer.further(media, sampled, found))
+        extra = _parts(
+            self._on_media(opened, lambda media: self._scorer.further(media, sampled, found))
+        )
         self._keep_json(opened, "overview", parts)
         self._keep_json(opened, "plan", [*plan, *extra])
         return len(extra)
@@ -138,8 +150,9 @@ class Examination:
             sampled = sorted(i for p in self._plan(opened)[:parts] for i in p)
             found = [self._found(opened, n) for n in range(parts)]
             try:
-                with self._media(opened) as media:
-                    verdict = self._scorer.conclude(media, sampled, found)
+                verdict = self._on_media(
+                    opened, lambda media: self._scorer.conclude(media, sampled, found)
+                )
             except MediaError as error:
                 verdict = unable(error)
             result = verdict.to_json(faces=True)
@@ -176,14 +189,9 @@ class Examination:
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
-        if opened.job.retention == Retention.ZERO and opened.media.blob:
+        if opened.job.retention == Retention.ZERO:
             # Now, not at the next sweep, which does it where this is interrupted.
-            self._vault.blobs.delete(opened.media.blob)
-            with self._database.write() as session:
-                media = session.get(Media, opened.media.id)
-                if media is not None:
-                    media.blob = media.wrapped_key = None
-                    record(session, SERVICE, Action.MEDIA_EXPIRED, media.id)
+            expire(self._database, self._vault, opened.media.id)
         self._metrics.job_ended(str(JobState.SUCCEEDED), result["verdict"], seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
@@ -200,14 +208,32 @@ class Examination:
         case_key = self._vault.case_key(case.id, case.wrapped_key)
         return _Opened(job, media, case_key, media_key(media, case_key))
 
-    @contextmanager
-    def _media(self, opened: _Opened) -> Iterator[OpenMedia]:
+    def _on_media(self, opened: _Opened, what: Callable[[OpenMedia], T]) -> T:
+        """Do ``what`` with the opened media.
+
+        A decoder that fails can be the media's fault or the machine's (it was killed for memory,
+        the worker is stopping): it is tried again, and only then held against the media.
+
+        Raises:
+            MediaError: the media cannot be examined. Stopping: the worker stops. And what the
+            store raises: that the media could not be read says nothing of them.
+        """
         assert opened.media.blob is not None
-        with (
-            self._vault.open(opened.media.blob, opened.media_key) as file,
-            self._decoder.open(file) as media,
-        ):
-            yield media
+        for left in reversed(range(DECODER_ATTEMPTS)):
+            with self._vault.open(opened.media.blob, opened.media_key) as file:
+                try:
+                    with self._decoder.open(file) as media:
+                        return what(media)
+                except MediaError as error:
+                    failure = getattr(file.raw, "failure", None)
+                    if failure is not None:
+                        raise failure from error
+                    if self.stopping.is_set():
+                        raise Stopping from error
+                    if not isinstance(error, DecoderFailed) or not left:
+                        raise
+            self.stopping.wait(DECODER_PAUSE_S)
+        raise AssertionError("unreachable")
 
     def _progress(
         self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False

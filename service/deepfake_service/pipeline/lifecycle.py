@@ -9,12 +9,13 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.audit import Action, record
 from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.logs import logger
 from deepfake_service.pipeline.access import may_delete, may_see
 from deepfake_service.pipeline.cases import folder_of
+from deepfake_service.pipeline.expiry import expire
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Idempotency, Job, Media, Occurrence
 from deepfake_service.storage import Vault
@@ -193,19 +194,9 @@ class Lifecycle:
                     .limit(SWEPT_AT_ONCE)
                 )
             )
-        for medium in due:
-            with self._database.write() as session:
-                row = session.get(Media, medium.id, with_for_update=True)
-                if row is None or not row.blob:
-                    continue
-                if session.get_one(Case, row.case_id, with_for_update=True).held_at is not None:
-                    continue  # set since it was found due
-                blob, row.blob, row.wrapped_key = row.blob, None, None
-                record(session, SERVICE, Action.MEDIA_EXPIRED, medium.id)
-            # Should this be interrupted, it is an orphan that nothing opens any more.
-            self._vault.blobs.delete(blob)
-        if due:
-            _log.info("media_expired", count=len(due))
+        count = sum(expire(self._database, self._vault, medium.id) for medium in due)
+        if count:
+            _log.info("media_expired", count=count)
 
     def _delete_orphans(self) -> None:
         before = _now() - ORPHANED_AFTER

@@ -107,7 +107,7 @@ async def test_a_wrong_field_is_named_and_nothing_is_kept(
 
 async def test_bodies_that_are_none_are_refused(service: Service) -> None:
     post = service.client.post
-    none = await post("/v1/videos", data={"priority": "live"}, files={"priority": (None, "live")})
+    none = await post("/v1/videos", files={"priority": (None, "live")})
     assert none.json()["errors"][0]["field"] == "file"
     text = await post("/v1/videos", files={"file": (None, "text")})
     assert text.status_code == 422
@@ -273,11 +273,17 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
     sweep(service)
     assert len(blobs(service)) == 1
     hold = f"/v1/cases/{job['case_id']}/hold"
-    assert (await service.client.put(hold)).status_code == 204
+    analyst = {"headers": headers(service, Role.ANALYST)}
+    assert (await service.client.put(hold)).status_code == 403
+    assert (await service.client.put(hold, **analyst)).status_code == 204
+    for path in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
+        refused = await service.client.delete(path)
+        assert refused.status_code == 409
+        assert refused.json()["type"].endswith(":case_held")
     end(service, job["id"], now - timedelta(seconds=1))
     sweep(service)
     assert len(blobs(service)) == 1
-    assert (await service.client.delete(hold)).status_code == 204
+    assert (await service.client.delete(hold, **analyst)).status_code == 204
     sweep(service)
     assert not blobs(service)
     kept = (await service.client.get(f"/v1/jobs/{job['id']}")).json()
@@ -320,7 +326,10 @@ async def test_an_original_is_exported_to_its_recipient_alone(service: Service) 
     case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
     path = f"/v1/cases/{case['id']}/media/{case['occurrences'][0]['media_id']}/export"
     authority = pyrage.x25519.Identity.generate()
-    answer = await service.client.post(path, json={"recipient": str(authority.to_public())})
+    wanted = {"recipient": str(authority.to_public())}
+    assert (await service.client.post(path, json=wanted)).status_code == 403
+    service.client.headers.update(headers(service, Role.ANALYST))
+    answer = await service.client.post(path, json=wanted)
     assert answer.status_code == 200
     assert pyrage.decrypt(answer.content, [authority]) == VIDEO
     assert not list((service.app.state.services.settings.data_dir / "exports").glob("*"))
@@ -456,4 +465,46 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
         refused = await service.client.post(path, data=fields, files=files)
         assert refused.status_code == 422
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
+    assert not blobs(service)
+
+
+async def test_others_cases_are_read_by_analysts_and_deleted_by_administrators_alone(
+    service: Service,
+) -> None:
+    job = (await submit(service)).json()
+    for path in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
+        answer = await service.client.delete(path, headers=headers(service, Role.ANALYST))
+        assert answer.status_code == 404
+    path = f"/v1/cases/{job['case_id']}"
+    assert (await service.client.delete(path, headers=headers(service, Role.ADMIN))).is_success
+
+
+async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
+    two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
+    lifecycle = service.app.state.services.work.lifecycle
+    for name, job in (("_delete_job", one), ("_finish_shredding", two)):
+        with monkeypatch.context() as killed:
+            killed.setattr(
+                lifecycle.__class__, name, lambda *_: (_ for _ in ()).throw(RuntimeError)
+            )
+            with pytest.raises(RuntimeError):
+                lifecycle.cancel(
+                    service.accounts.authenticate(service.keys[Role.PIPELINE]), job["id"]
+                )
+        sweep(service)
+        assert (await service.client.get(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert not blobs(service)
+    with service.database.read() as session:
+        assert not session.scalars(select(Case)).all()
+
+
+async def test_a_field_given_twice_is_refused(service: Service) -> None:
+    parts = [("file", ("v", VIDEO)), ("platform", (None, "a")), ("platform", (None, "b"))]
+    answer = await service.client.post("/v1/videos", files=parts)
+    assert answer.json()["errors"] == [{"field": "platform", "detail": "given twice"}]
+    early = await submit(service, captured_at="0001-01-01T00:00:00+01:00")
+    assert early.json()["errors"][0]["field"] == "captured_at"
     assert not blobs(service)
