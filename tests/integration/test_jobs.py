@@ -310,10 +310,10 @@ def test_another_accounts_job_is_not_there(site: Site) -> None:
             ("DELETE", f"/v1/jobs/{job['id']}"),
             ("GET", f"/v1/cases/{job['case_id']}"),
             ("DELETE", f"/v1/cases/{job['case_id']}"),
-            ("PUT", f"/v1/cases/{job['case_id']}/hold"),
             ("GET", "/v1/jobs/nothing"),
         ):
             answer = other.request(method, path)
             assert answer.status_code == 404, (method, path)
             assert answer.json()["type"].endswith(":not_found")
         assert other.get("/v1/jobs").json()["jobs"] == []
+        assert other.put(f"/v1/cases/{job['case_id']}/hold").status_code == 403
