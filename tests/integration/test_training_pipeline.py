@@ -371,7 +371,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     again = run_splits(crops, folder, fold_splits(crossed, short=False))
     assert (folder / "fold-0" / BEST).stat().st_mtime_ns == before
     assert again.equals(scores)
-    assert "| tint* | 6 (6) |" in summarise(folder, crossed)
+    assert "| tint | 1.00* [1.00, 1.00] | 6 (6) |" in summarise(folder, crossed)
     fit(crops, tmp_path / "all", crossed)
     bundle = export(
         manifest, crops, tmp_path / "all", tmp_path / "bundle", crossed, "0" * 64,
