@@ -15,7 +15,7 @@ from deepfake_models.session import OnnxSession
 from mediakit import astronaut, resized
 
 MAX_BYTES = 30 * 1024**2
-CONFIG = Path(str(files("deepfake_training"))) / "configs" / "default.toml"
+CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def classifier(bundle: Bundle) -> Classifier:
 
 
 def test_it_was_made_by_the_committed_config(bundle: Bundle) -> None:
-    digest = hashlib.sha256(CONFIG.read_bytes()).hexdigest()
+    config = CONFIGS / f"shipped-{bundle.version}.toml"
+    digest = hashlib.sha256(config.read_bytes()).hexdigest()
     assert bundle.spec.training["config_sha256"] == digest
     assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
 
