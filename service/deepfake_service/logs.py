@@ -31,6 +31,7 @@ LIBRARIES = {
     "python_multipart": "CRITICAL",  # pieces of uploads
     "httpx": "WARNING",  # addresses called
     "httpcore": "WARNING",
+    "alembic": "WARNING",  # what every start would say
 }
 """Loggers that would write what is not to be logged, and the least level that they keep."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import sys
@@ -63,12 +64,15 @@ def upload(url: str, size: int) -> int:
             yield block[: min(left, len(block))]
             left -= len(block)
 
-    connection.request(
-        "POST", "/v1/videos", body=body(),
-        headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "video/mp4",
-                 "Content-Length": str(size)},
-    )  # fmt: skip
-    return connection.getresponse().status
+    with contextlib.closing(connection):
+        connection.request(
+            "POST", "/v1/videos", body=body(),
+            headers={"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "video/mp4",
+                     "Content-Length": str(size)},
+        )  # fmt: skip
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
 
 
 def resident(pid: int) -> int:

@@ -169,6 +169,7 @@ def _sqlite(path: str | None) -> Engine:
     if not path:
         raise DatabaseError("the database URL names no file: sqlite:////folder/records.sqlite")
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(path).touch(mode=0o600)  # and so the files that SQLite puts beside it
     engine = create_engine(
         f"sqlite+pysqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_S},
