@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         "submitted any more: half of a long video must not be what fills the disk.",
     )
     max_attempts: Count = Field(
-        default=5,
+        default=10,
         description="How often one step of a job, some frames, is begun, by whichever worker, "
         "before the job is failed. A video that kills its worker each time must not do so for "
         "ever.",

@@ -145,7 +145,8 @@ def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
         service.kill()
         service = site.serve()
     for job_id in submitted:
-        assert site.wait(job_id)["state"] == "succeeded", job_id
+        job = site.wait(job_id)
+        assert job["state"] == "succeeded", job
     ended = finished(site)
     assert sorted(ended) == sorted(submitted)
     service.stop()
