@@ -166,6 +166,12 @@ class Config(Spec):
     bundle: BundleConfig
 
 
+def first_problem(error: ValidationError) -> str:
+    """The first field that is wrong, and what is wrong with it."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
 def load_config(path: Path) -> tuple[Config, str]:
     """Read a config; return it with the SHA-256 of the file.
 
@@ -179,9 +185,7 @@ def load_config(path: Path) -> tuple[Config, str]:
     try:
         config = Config.model_validate(tomllib.loads(raw.decode("utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ConfigError(f"{path.name}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
     return config, hashlib.sha256(raw).hexdigest()

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from deepfake_eval.metrics import Estimate
 from deepfake_models.spec import Spec
-from deepfake_training.config import Config
+from deepfake_training.config import Config, first_problem
 from deepfake_training.crossvalidate import Progress, run_splits
 from deepfake_training.errors import ConfigError
 from deepfake_training.held_out import by_acquaintance
@@ -52,9 +52,7 @@ def load_recipes(path: Path) -> tuple[Recipe, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ConfigError(f"{path.name}: {where}: {first['msg']}") from error
+        raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     if len({r.name for r in recipes}) < len(recipes):
         raise ConfigError(f"{path.name}: two recipes have one name")
     return recipes
@@ -69,9 +67,7 @@ def changed(config: Config, recipe: Recipe) -> Config:
     try:
         return Config.model_validate(_merged(config.model_dump(), recipe.changes))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ConfigError(f"recipe {recipe.name}: {where}: {first['msg']}") from error
+        raise ConfigError(f"recipe {recipe.name}: {first_problem(error)}") from error
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

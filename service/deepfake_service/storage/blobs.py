@@ -24,7 +24,6 @@ PART_BYTES = 8 * 1024 * 1024
 """Of an upload to an object store: S3 takes at least 5 MiB, and at most 10,000 parts."""
 CONCURRENT_PARTS = 2
 """Parts held in memory at a time, so that one upload takes a few of ``PART_BYTES`` and no more."""
-FOLDER_MODE = 0o700
 
 # An object store that does not answer must not hold a request for the three minutes that the
 # library takes by default.
