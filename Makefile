@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint format check-python system-packages clean
+.PHONY: help serve test soak fuzz lint format check-python system-packages clean
 
 # The newest suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -17,6 +17,7 @@ help:
 	@echo "make serve   start the service on http://127.0.0.1:8000"
 	@echo "make test    lint and test everything"
 	@echo "make soak    long campaigns: kills, large uploads"
+	@echo "make fuzz    made-up requests, mutated media and uploads, some twenty minutes"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make format  rewrite the code in the project's style"
 	@echo "make clean   remove the environments that make made"
@@ -64,6 +65,13 @@ test: system-packages lint
 
 soak: $(DEV)/.dev
 	$(DEV)/bin/pytest tests/soak -s
+
+# With other seeds than the suite's: FUZZ_SEED=... goes on from another one.
+fuzz: $(DEV)/.dev
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-120} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} \
+		FUZZ_SEED=$${FUZZ_SEED:-1000} $(DEV)/bin/pytest tests/fuzz -s
+	$(DEV)/bin/pytest --hypothesis-profile fuzz \
+		tests/unit/service/test_multipart.py tests/unit/service/test_crypto.py
 
 format: $(DEV)/.dev
 	$(DEV)/bin/ruff check --fix .

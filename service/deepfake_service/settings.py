@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         description="Days after its verdict at which a medium is deleted at the latest, unless a "
         "legal hold keeps it.",
     )
+    media_days_unexamined: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
+        default=7.0,
+        description="Days after which a job that nobody has examined is given up (`expired`) and "
+        "its medium deleted: without a worker media would otherwise stay for ever.",
+    )
     media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = Field(
         default=24.0,
         description="Hours after the review of its case at which a medium is deleted.",

@@ -61,7 +61,6 @@ def opened_work(
     keys = open_keys(settings)
     vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
     with contextlib.closing(JobQueue(database)) as queue:
-        after_review = timedelta(hours=settings.media_hours_after_review)
         digests = Digests(database, keys)
         cases = Cases(database, vault, digests)
         yield (
@@ -69,7 +68,13 @@ def opened_work(
                 Intake(database, vault, queue, digests, cases, bundle_sha256),
                 cases,
                 Reading(database, vault),
-                Lifecycle(database, vault, queue, after_review=after_review),
+                Lifecycle(
+                    database,
+                    vault,
+                    queue,
+                    after_review=timedelta(hours=settings.media_hours_after_review),
+                    longest_wait=timedelta(days=settings.media_days_unexamined),
+                ),
                 WebhookSecrets(database, keys),
                 Exports(vault, settings.data_dir / EXPORT_FOLDER),
             ),

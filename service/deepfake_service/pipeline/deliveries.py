@@ -7,8 +7,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from deepfake_service import webhooks
 from deepfake_service.crypto import KeyWrapper, unseal
@@ -140,3 +141,12 @@ class Deliveries:
         self._metrics.webhook(outcome.code)
         if not outcome.delivered:
             _log.warning("webhook_failed", delivery_id=due.id, outcome=outcome.code, given_up=over)
+
+
+def release_callbacks(session: Session, job_id: str) -> None:
+    """Let the webhooks of a job that is over be sent."""
+    session.execute(
+        update(Delivery)
+        .where(Delivery.job_id == job_id, Delivery.state == str(DeliveryState.WAITING))
+        .values(state=str(DeliveryState.DUE), due_at=datetime.now(UTC))
+    )

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import update
-from sqlalchemy.orm import Session
-
 from deepfake_models.decoding import Decoder
 from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.media import OpenMedia
@@ -24,9 +21,10 @@ from deepfake_service.crypto import seal, unseal
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.logs import logger
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.deliveries import release_callbacks
 from deepfake_service.pipeline.expiry import expire
-from deepfake_service.pipeline.states import ENDED, DeliveryState, JobState, Retention
-from deepfake_service.records import Case, Database, Delivery, Job, Media
+from deepfake_service.pipeline.states import ENDED, JobState, Retention
+from deepfake_service.records import Case, Database, Job, Media
 from deepfake_service.storage import BlobMissing, Vault, context_of
 
 FRAMES_A_PART = 16
@@ -169,7 +167,7 @@ class Examination:
             job.state, job.failure = str(JobState.FAILED), code[:64]
             job.finished_at = _now()
             self._let_expire(session.get_one(Media, job.media_id), job)
-            _release_callbacks(session, job_id)
+            release_callbacks(session, job_id)
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
         self._metrics.job_ended(str(JobState.FAILED), None)
 
@@ -185,7 +183,7 @@ class Examination:
             job.finished_at = _now()
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)
-            _release_callbacks(session, job_id)
+            release_callbacks(session, job_id)
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
@@ -270,14 +268,6 @@ def media_key(media: Media, case_key: bytes) -> bytes:
     """The key of a medium that is still kept."""
     assert media.wrapped_key is not None
     return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
-
-
-def _release_callbacks(session: Session, job_id: str) -> None:
-    session.execute(
-        update(Delivery)
-        .where(Delivery.job_id == job_id, Delivery.state == str(DeliveryState.WAITING))
-        .values(state=str(DeliveryState.DUE), due_at=_now())
-    )
 
 
 def _parts(indices: list[int]) -> list[list[int]]:

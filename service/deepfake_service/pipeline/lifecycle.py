@@ -9,12 +9,13 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
-from deepfake_service.audit import Action, record
+from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.logs import logger
 from deepfake_service.pipeline.access import may_delete, may_see
 from deepfake_service.pipeline.cases import folder_of
+from deepfake_service.pipeline.deliveries import release_callbacks
 from deepfake_service.pipeline.expiry import expire
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Idempotency, Job, Media, Occurrence
@@ -32,12 +33,19 @@ class Lifecycle:
     """Deletes what is to be deleted. Everything may be done again after a crash in between."""
 
     def __init__(
-        self, database: Database, vault: Vault, queue: JobQueue, *, after_review: timedelta
+        self,
+        database: Database,
+        vault: Vault,
+        queue: JobQueue,
+        *,
+        after_review: timedelta,
+        longest_wait: timedelta,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
         self._after_review = after_review
+        self._longest_wait = longest_wait
 
     def cancel(self, caller: Caller, job_id: str) -> None:
         """Stop a job and shred what belongs to it; its case too, when nothing else is in it.
@@ -153,6 +161,7 @@ class Lifecycle:
 
     def sweep(self) -> None:
         """Delete what is due: expired media, half-shredded cases, orphans, old idempotency keys."""
+        self._expire_jobs()
         self._expire_media()
         with self._database.read() as session:
             halves = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
@@ -177,6 +186,33 @@ class Lifecycle:
             session.execute(delete(Idempotency).where(old))
         # A reader can have kept an earlier attempt from finishing.
         self._database.forget_deleted()
+
+    def _expire_jobs(self) -> None:
+        """Give up jobs that nobody examined in time: their media must not wait for ever."""
+        unfinished = [str(s) for s in JobState if s not in ENDED]
+        with self._database.read() as session:
+            late = session.scalars(
+                select(Job.id)
+                .join(Case, Job.case_id == Case.id)
+                .where(
+                    Job.state.in_(unfinished),
+                    Job.created_at <= _now() - self._longest_wait,
+                    Case.held_at.is_(None),
+                )
+                .limit(SWEPT_AT_ONCE)
+            ).all()
+        for job_id in late:
+            with self._database.write() as session:
+                job = session.get(Job, job_id, with_for_update=True)
+                if job is None or JobState(job.state) in ENDED:
+                    continue
+                job.state, job.finished_at = str(JobState.EXPIRED), _now()
+                media = session.get_one(Media, job.media_id)
+                media.expires_at = media.expires_at or _now()
+                release_callbacks(session, job_id)
+                record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.EXPIRED))
+            self._queue.cancel(job_id)
+            _log.warning("job_expired", job_id=job_id)
 
     def _expire_media(self) -> None:
         now = _now()

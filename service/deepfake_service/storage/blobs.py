@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -150,6 +151,14 @@ def _translating() -> Iterator[None]:
         raise StorageUnavailable from error
 
 
+def _client() -> ClientConfig:
+    # Options that are given replace those of the environment, this one too: a store of one's own
+    # on a private network may speak plain HTTP, for what goes there is sealed.
+    if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
+        return {**_CLIENT, "allow_http": True}
+    return _CLIENT
+
+
 def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
     """The store at ``url`` (``s3://bucket/prefix``, ``gs://``, ``az://``, ``file:///``), or the
     local ``folder``.
@@ -163,6 +172,6 @@ def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
     try:
         if url.startswith("file:"):
             return ObjectBlobs(from_url(url))
-        return ObjectBlobs(from_url(url, client_options=_CLIENT, retry_config=_RETRY))
+        return ObjectBlobs(from_url(url, client_options=_client(), retry_config=_RETRY))
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store cannot be read") from error

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
+from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
@@ -29,10 +31,31 @@ from deepfake_service.storage.blobs import BlobMissing
 KEY = new_key()
 
 
-@pytest.fixture(params=["folder", "memory", "url"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of an S3 server (moto) with one bucket, ``evidence``."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    httpx.put(f"http://{host}:{port}/evidence").raise_for_status()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "memory", "url", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     if request.param == "memory":
         return ObjectBlobs(MemoryStore())
+    if request.param == "s3":
+        for name, value in {
+            "AWS_ENDPOINT_URL": request.getfixturevalue("s3"),
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "something",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        return open_blobs(f"s3://evidence/{tmp_path.name}", tmp_path)
     if request.param == "url":
         (tmp_path / "there").mkdir()
         return open_blobs(f"file://{tmp_path}/there", tmp_path)

@@ -293,6 +293,21 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
     assert {"hold.set", "hold.lifted", "media.expired"} <= set(actions)
 
 
+async def test_a_job_that_nobody_examines_expires_with_its_media(service: Service) -> None:
+    job = (await submit(service)).json()
+    path = f"/v1/jobs/{job['id']}"
+    for days, state, kept in ((6, "queued", True), (8, "expired", False)):
+        with service.database.write() as session:
+            then = datetime.now(UTC) - timedelta(days=days)
+            session.get_one(Job, job["id"]).created_at = then
+        sweep(service)
+        found = (await service.client.get(path)).json()
+        assert (found["state"], found["media_kept"]) == (state, kept)
+    assert not blobs(service)
+    again = (await submit(service)).json()
+    assert (again["state"], again["id"] != job["id"]) == ("queued", True)
+
+
 async def test_media_go_some_time_after_the_review(service: Service) -> None:
     job = (await submit(service)).json()
     now = datetime.now(UTC)
