@@ -32,7 +32,9 @@ ENGINE ?= cpu
 $(SERVE)/.$(ENGINE): pyproject.toml | check-python
 	$(PYTHON) -m venv --clear $(SERVE)
 	$(SERVE)/bin/pip install --quiet --upgrade pip
-	$(SERVE)/bin/pip install --quiet --editable '.[$(ENGINE),service]'
+	$(SERVE)/bin/pip install --quiet --editable '.[$(ENGINE),service,provenance]'
+	@$(SERVE)/bin/pip install --quiet --editable '.[perceptual]' 2>/dev/null || echo "no C++ compiler:" \
+		"perceptual hashes (PDQ) are left out, and evidence says so" >&2
 	@touch $@
 
 $(DEV)/.dev: pyproject.toml | check-python

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.spec import ConditionsSpec, LevelThresholds
+from deepfake_models.spec import ConditionBin, ConditionsSpec, LevelThresholds
 from deepfake_models.verdict import FaceScore, Quality, Reason, ReasonCode, VerdictCode
 
 
@@ -80,12 +80,11 @@ def unmeasured(quality: Quality, conditions: ConditionsSpec) -> tuple[Reason, ..
     Faces are placed by the values that results state, which are rounded, so that a reader finds the
     same bin.
     """
-    if not conditions.bins:
-        return ()
     stated = quality.to_json()
-    row = bisect_right(conditions.face_px_edges, stated["face_px"])
-    column = bisect_right(conditions.sharpness_edges, stated["sharpness"])
-    measured = conditions.bins[row][column]
+    found = condition_of(stated["face_px"], stated["sharpness"], conditions)
+    if found is None:
+        return ()
+    row, column, measured = found
     real, fake = measured.false_positive_rate.groups, measured.true_positive_rate.groups
     if min(real, fake) >= conditions.min_groups:
         return ()
@@ -97,6 +96,17 @@ def unmeasured(quality: Quality, conditions: ConditionsSpec) -> tuple[Reason, ..
             f"real and {fake} manipulated groups; {conditions.min_groups} of each are needed",
         ),
     )
+
+
+def condition_of(
+    face_px: float, sharpness: float, conditions: ConditionsSpec
+) -> tuple[int, int, ConditionBin] | None:
+    """The row, column and content of the bin of a face; ``None`` where none was measured."""
+    if not conditions.bins:
+        return None
+    row = bisect_right(conditions.face_px_edges, face_px)
+    column = bisect_right(conditions.sharpness_edges, sharpness)
+    return row, column, conditions.bins[row][column]
 
 
 def _span(edges: Sequence[float], index: int) -> str:

@@ -63,6 +63,8 @@ MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
 MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
 MAY_HOLD = frozenset({Role.ANALYST, Role.ADMIN})
 """Set and lift legal holds, and export originals."""
+MAY_REVIEW = frozenset({Role.ANALYST, Role.ADMIN})
+"""Decide about examinations, say who may be a minor."""
 MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 
 

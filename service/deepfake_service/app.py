@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
 
 import anyio
 import anyio.to_thread
@@ -14,7 +13,18 @@ from fastapi import FastAPI
 from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.accounts import Accounts
-from deepfake_service.api import audit, cases, docs, frames, jobs, operations, problems, videos
+from deepfake_service.api import (
+    audit,
+    cases,
+    docs,
+    evidence,
+    frames,
+    jobs,
+    notices,
+    operations,
+    problems,
+    videos,
+)
 from deepfake_service.api.admission import Admission, RateLimit
 from deepfake_service.api.middleware import RequestMiddleware
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
@@ -23,7 +33,7 @@ from deepfake_service.batching import Batcher
 from deepfake_service.metrics import Metrics
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
-from deepfake_service.worker import open_decoder, open_scorer, opened_work, working
+from deepfake_service.worker import open_decoder, open_scorer, opened_work, program_version, working
 
 DESCRIPTION = (
     "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "
@@ -86,6 +96,7 @@ def create_app(
                     # In a thread, as DBOS insists: its calls would block the event loop.
                     await stack.enter_async_context(_in_thread(jobs))
                 metrics.watch_jobs(parts.work.reading.waiting, parts.work.reading.oldest_s)
+                metrics.watch_notices(parts.work.notices.count_overdue)
                 parts.engine = Engine(pictures, batcher, model)
                 try:
                     yield
@@ -95,7 +106,7 @@ def create_app(
     app = FastAPI(
         title="Deepfake detection service",
         description=DESCRIPTION,
-        version=_version(),
+        version=program_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -107,7 +118,7 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
-    for part in (frames, videos, jobs, cases, audit, operations, docs):
+    for part in (frames, videos, jobs, cases, evidence, notices, audit, operations, docs):
         app.include_router(part.router)
     return app
 
@@ -121,10 +132,3 @@ async def _in_thread(context: AbstractContextManager[None]) -> AsyncIterator[Non
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(context.__exit__, None, None, None)
-
-
-def _version() -> str:
-    try:
-        return version("deepfake-service")
-    except PackageNotFoundError:
-        return "0+unknown"

@@ -58,6 +58,19 @@ class Action(StrEnum):
     HOLD_LIFTED = "hold.lifted"
     AUDIT_READ = "audit.read"
     MASTER_KEY_ROTATED = "master_key.rotated"
+    SIGNING_KEYS_MADE = "signing_keys.made"
+    EVIDENCE_MADE = "evidence.made"
+    EVIDENCE_READ = "evidence.read"
+    EVIDENCE_EXPIRED = "evidence.expired"
+    CASE_REVIEWED = "case.reviewed"
+    MINOR_FLAGGED = "minor.flagged"
+    MINOR_UNFLAGGED = "minor.unflagged"
+    NOTICE_MADE = "notice.made"
+    NOTICE_READ = "notice.read"
+    NOTICE_UPDATED = "notice.updated"
+    NOTICE_TO_WITHDRAW = "notice.to_withdraw"
+    MATCH_FOUND = "match.found"
+    HASHES_EXPORTED = "hashes.exported"
 
 
 @dataclass(frozen=True, slots=True)

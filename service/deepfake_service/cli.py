@@ -19,6 +19,7 @@ from deepfake_models.session import Device
 from deepfake_service import scoring
 from deepfake_service.client import Client, submission_bars, told
 from deepfake_service.manage import accounts, audit, keys
+from deepfake_service.verifying import signing, verify_bundle
 
 app = typer.Typer(
     help="Face-manipulation detection: scores with a meaning, evidence that can be checked.",
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
+keys.add_typer(signing, name="signing")
+app.command("verify")(verify_bundle)
 
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 

@@ -65,6 +65,40 @@ class UploadTimeout(ServiceError):
     code = "upload_timeout"
 
 
+class EvidenceMissing(ServiceError):
+    """There is no evidence of this job."""
+
+    status = 409
+    code = "evidence_missing"
+
+
+class ImageryWithheld(ServiceError):
+    """Pictures of this case are withheld, because somebody in it may be a minor."""
+
+    status = 403
+    code = "imagery_withheld"
+
+
+class NotReviewable(ServiceError):
+    """This cannot be reviewed."""
+
+    status = 409
+    code = "not_reviewable"
+
+
+class KeyUnreadable(ServiceError):
+    """A key or certificate file cannot be read."""
+
+    code = "key_unreadable"
+
+
+class NoticeRefused(ServiceError):
+    """There is no finding that this notice could rest on."""
+
+    status = 409
+    code = "notice_refused"
+
+
 class RequestTooLarge(ServiceError):
     """The request exceeds a limit on its size."""
 

@@ -98,6 +98,11 @@ class Metrics:
             "Age of the oldest job that is not over.",
             registry=self.registry,
         )
+        self._overdue = Gauge(
+            "deepfake_notices_overdue",
+            "Notices that were sent and ought to have been acted on by now.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "deepfake_webhooks",
             "Attempts at delivering webhooks, by outcome.",
@@ -122,6 +127,10 @@ class Metrics:
         """Read these two gauges from the database whenever the metrics are asked for."""
         self._jobs_waiting.set_function(waiting)
         self._oldest_job.set_function(oldest_s)
+
+    def watch_notices(self, overdue: Callable[[], float]) -> None:
+        """The same of overdue notices."""
+        self._overdue.set_function(overdue)
 
     def step(self, name: str, seconds: float) -> None:
         """Note how long one step of a job took."""

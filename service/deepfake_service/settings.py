@@ -159,6 +159,58 @@ class Settings(BaseSettings):
         default=24.0,
         description="Hours after the review of its case at which a medium is deleted.",
     )
+    issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="Deepfake detection service",
+        description="Name of the body that issues evidence and notices: stated in reports, and in "
+        "the certificate that is made for their signatures.",
+    )
+    timestamp_url: str | None = Field(
+        default=None,
+        description="Address of a time-stamp authority (RFC 3161) that stamps every edition of "
+        "evidence. Unset: none does. It gets a digest, nothing of the content.",
+    )
+    timestamp_roots: Path | None = Field(
+        default=None,
+        description="PEM file of the certificates that time stamps are trusted by when a bundle is "
+        "verified.",
+    )
+    report_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate chain that reports are signed with, the signer's "
+        "first, in place of one made here. With `DEEPFAKE_REPORT_KEY`.",
+    )
+    report_key: Path | None = Field(
+        default=None,
+        description="PEM file of that certificate's private key: P-256, not encrypted.",
+    )
+    content_credential_anchors: Path | None = Field(
+        default=None,
+        description="PEM file of the certificates by which Content Credentials (C2PA) of submitted "
+        "files are `trusted`. Unset: intact ones are `valid` at the most.",
+    )
+    pinned_keys: Path | None = Field(
+        default=None,
+        description="Folder of PEM files of other services' public keys whose evidence "
+        "`POST /v1/verify` and `deepfake verify` trust.",
+    )
+    evidence_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
+        default=1095.0,
+        description="Days after the verdict, or after the last notice of its case, at which "
+        "evidence is deleted, unless a legal hold keeps it. Three years: what follows a notice can "
+        "take as long.",
+    )
+    two_person_review: bool = Field(
+        default=False,
+        description="Whether a finding is confirmed only once two people have confirmed it.",
+    )
+    matching: bool = Field(
+        default=False,
+        description="Whether perceptual hashes of confirmed cases are kept, and submissions linked "
+        "to the earlier cases that they look like. It never changes a verdict.",
+    )
+    known_hash_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
+        default=365.0, description="Days after which those hashes are forgotten."
+    )
     callbacks_to_private_addresses: bool = Field(
         default=False,
         description="Whether webhooks may go to loopback, private and link-local addresses. Only "
@@ -274,6 +326,14 @@ class Settings(BaseSettings):
         if len(set(text)) < MIN_ADMIN_KEY_VARIETY:
             raise ValueError(f"must hold at least {MIN_ADMIN_KEY_VARIETY} different characters")
         return value
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Settings:
+        if (self.report_certificate is None) != (self.report_key is None):
+            raise ValueError(
+                f"{PREFIX}REPORT_CERTIFICATE and {PREFIX}REPORT_KEY: give both or neither"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 from prometheus_client import start_http_server
@@ -14,17 +15,22 @@ from prometheus_client import start_http_server
 from deepfake_models.decoding import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import DecodeLimits
+from deepfake_service.evidence.keys import open_signing_keys
 from deepfake_service.jobs import JobQueue, Runner
 from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics
 from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.deliveries import Deliveries, WebhookSecrets
 from deepfake_service.pipeline.digests import Digests
+from deepfake_service.pipeline.evidence import Evidence
 from deepfake_service.pipeline.examination import Examination
 from deepfake_service.pipeline.exports import EXPORT_FOLDER, Exports
 from deepfake_service.pipeline.intake import Intake
+from deepfake_service.pipeline.known import Known
 from deepfake_service.pipeline.lifecycle import Lifecycle
+from deepfake_service.pipeline.notices import Notices
 from deepfake_service.pipeline.reading import Reading
+from deepfake_service.pipeline.reviews import Reviews
 from deepfake_service.pipeline.work import Work
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
@@ -53,6 +59,14 @@ def open_decoder(settings: Settings) -> ProcessDecoder:
     return ProcessDecoder(limits, settings.decode_workers)
 
 
+def program_version() -> str:
+    """This program's version."""
+    try:
+        return version("deepfake-service")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
 @contextlib.contextmanager
 def opened_work(
     settings: Settings, database: Database, bundle_sha256: str
@@ -63,6 +77,22 @@ def opened_work(
     with contextlib.closing(JobQueue(database)) as queue:
         digests = Digests(database, keys)
         cases = Cases(database, vault, digests)
+        evidence = Evidence(
+            database,
+            vault,
+            open_signing_keys(settings, database, keys),
+            issuer=settings.issuer,
+            software=f"deepfake-service {program_version()}",
+            timestamp_url=settings.timestamp_url,
+        )
+        notices = Notices(database, vault, issuer=settings.issuer)
+        known = Known(
+            database,
+            vault,
+            keys,
+            enabled=settings.matching,
+            kept_for=timedelta(days=settings.known_hash_days),
+        )
         yield (
             Work(
                 Intake(database, vault, queue, digests, cases, bundle_sha256),
@@ -74,9 +104,16 @@ def opened_work(
                     queue,
                     after_review=timedelta(hours=settings.media_hours_after_review),
                     longest_wait=timedelta(days=settings.media_days_unexamined),
+                    evidence_kept=timedelta(days=settings.evidence_days),
                 ),
                 WebhookSecrets(database, keys),
                 Exports(vault, settings.data_dir / EXPORT_FOLDER),
+                evidence,
+                notices,
+                known,
+                Reviews(
+                    database, vault, evidence, notices, known, two_people=settings.two_person_review
+                ),
             ),
             vault,
         )
@@ -99,8 +136,11 @@ def working(
         scorer,
         decoder,
         metrics,
+        work.evidence,
+        work.known,
         max_attempts=settings.max_attempts,
         keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
+        anchors=settings.content_credential_anchors,
     )
     deliveries = Deliveries(
         database,
@@ -114,6 +154,7 @@ def working(
     # Threads of their own: a receiver that does not answer must not make this worker look dead.
     chores = [
         Chore("sweep", work.lifecycle.sweep, SWEEP_EVERY_S),
+        Chore("known", work.known.forget_expired, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
     try:

@@ -55,6 +55,8 @@ class CaseBase(Published):
     case_reference: str | None
     created_at: str
     legal_hold: bool
+    minor: bool = Field(description="Whether somebody who is shown may be a minor.")
+    reviewed_at: str | None
 
 
 class CaseOut(CaseBase):

@@ -19,7 +19,7 @@ from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
 from deepfake_service.errors import NotFound
 from deepfake_service.pipeline.reading import MAX_PAGE, Filters
-from deepfake_service.pipeline.states import ENDED, JobState, Retention
+from deepfake_service.pipeline.states import ENDED, Finding, JobState, Retention
 from deepfake_service.pipeline.work import Work
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
@@ -32,7 +32,9 @@ KEEP_ALIVE_EVERY_S = 15.0
 class ProgressOut(Published):
     """How far an examination is, in frames."""
 
-    stage: str | None = Field(description="`overview`, then `dense` around suspect moments.")
+    stage: str | None = Field(
+        description="`overview`, `dense` around suspect moments, then `evidence`."
+    )
     done: int
     total: int | None
 
@@ -51,6 +53,7 @@ class JobBase(Published):
     retention: Retention
     progress: ProgressOut
     verdict: VerdictCode | None
+    finding: Finding | None = Field(description="What people found, where they have reviewed it.")
     failure: str | None = Field(description="A code, where the service failed.")
     bundle_sha256: str
     created_at: str

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from sqlalchemy import ColumnElement, or_, true
+
 from deepfake_service.accounts import MAY_READ_ALL, Caller, Role
+from deepfake_service.records import Case
 
 
-def may_see(caller: Caller, account_id: str) -> bool:
-    """Whether a caller may see what belongs to an account."""
-    return caller.account_id == account_id or caller.role in MAY_READ_ALL
+def may_see(caller: Caller, case: Case) -> bool:
+    """Whether a caller may see what is in a case.
+
+    Of a case in which somebody may be a minor, analysts of other accounts no longer may:
+    its own account and administrators alone.
+    """
+    if caller.account_id == case.account_id or caller.role is Role.ADMIN:
+        return True
+    return caller.role in MAY_READ_ALL and case.minor_at is None
+
+
+def visible(caller: Caller) -> ColumnElement[bool]:
+    """The same as a condition on ``Case`` in a query."""
+    if caller.role is Role.ADMIN:
+        return true()
+    own = Case.account_id == caller.account_id
+    return or_(own, Case.minor_at.is_(None)) if caller.role in MAY_READ_ALL else own
 
 
 def may_delete(caller: Caller, account_id: str) -> bool:

@@ -149,7 +149,7 @@ class Cases:
     def _sealed(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
         with self._database.read() as session:
             case = session.get(Case, case_id)
-        if case is None or not may_see(caller, case.account_id):
+        if case is None or not may_see(caller, case):
             raise NotFound
         shot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
         key = self._vault.case_key(case.id, case.wrapped_key)
@@ -166,7 +166,7 @@ class Cases:
     ) -> bool:
         with self._database.write() as session:
             case = session.get(Case, case_id)
-            if case is None or not may_see(caller, case.account_id):
+            if case is None or not may_see(caller, case):
                 raise NotFound
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
@@ -190,7 +190,7 @@ class Cases:
             case, seen = session.get(Case, case_id), session.get(Occurrence, occurrence_id)
         if case is None or seen is None or seen.case_id != case_id:
             raise NotFound
-        if not may_see(caller, case.account_id):
+        if not may_see(caller, case):
             raise NotFound
         key = self._vault.case_key(case.id, case.wrapped_key)
         about = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
@@ -199,6 +199,12 @@ class Cases:
         with self._database.write() as session:
             record(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
         return self._vault.kept(screenshot_of(case_id, occurrence_id), key)
+
+
+def media_key(media: Media, case_key: bytes) -> bytes:
+    """The key of a medium that is still kept."""
+    assert media.wrapped_key is not None
+    return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
 
 
 def folder_of(case_id: str) -> str:

@@ -24,7 +24,7 @@ class Digests:
     """
 
     def __init__(self, database: Database, keys: KeyWrapper) -> None:
-        self._key = _lookup_key(database, keys)
+        self._key = installation_key(database, keys, _NAME)
 
     def of(self, purpose: str, *parts: str) -> str:
         """The digest (64 hex digits) of ``parts`` for ``purpose``."""
@@ -36,19 +36,24 @@ class Digests:
         return self.of(purpose, json.dumps(content, sort_keys=True, ensure_ascii=False))
 
 
-def _lookup_key(database: Database, keys: KeyWrapper) -> bytes:
+def installation_key(database: Database, keys: KeyWrapper, name: str) -> bytes:
+    """A random key of the installation, made when it is first asked for, kept wrapped.
+
+    Raises:
+        DecryptionFailed: the master key is another one.
+    """
     with database.read() as session:
-        kept = session.get(Secret, _NAME)
+        kept = session.get(Secret, name)
     if kept is None:
         try:
             with database.write() as session:
-                session.add(Secret(name=_NAME, wrapped=keys.wrap(new_key(), secret_context(_NAME))))
+                session.add(Secret(name=name, wrapped=keys.wrap(new_key(), secret_context(name))))
         except IntegrityError:
             pass  # another process was first
         with database.read() as session:
-            kept = session.get_one(Secret, _NAME)
+            kept = session.get_one(Secret, name)
     try:
-        return keys.unwrap(kept.wrapped, secret_context(_NAME))
+        return keys.unwrap(kept.wrapped, secret_context(name))
     except DecryptionFailed as error:
         raise DecryptionFailed(
             "The master key is not the one under which this database's keys are wrapped: give "

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deepfake_models.decoding import Decoder
@@ -15,14 +16,19 @@ from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.media import OpenMedia
 from deepfake_models.parts import dump_part, load_part
 from deepfake_models.scorer import Part, Progress, Scorer
-from deepfake_models.verdict import unable
+from deepfake_models.verdict import Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_service.audit import SERVICE, Action, record
-from deepfake_service.crypto import seal, unseal
+from deepfake_service.crypto import seal
+from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.evidence.material import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
-from deepfake_service.logs import logger
+from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics
+from deepfake_service.pipeline.cases import media_key
 from deepfake_service.pipeline.deliveries import release_callbacks
+from deepfake_service.pipeline.evidence import Evidence
 from deepfake_service.pipeline.expiry import expire
+from deepfake_service.pipeline.known import Known
 from deepfake_service.pipeline.states import ENDED, JobState, Retention
 from deepfake_service.records import Case, Database, Job, Media
 from deepfake_service.storage import BlobMissing, Vault, context_of
@@ -62,15 +68,21 @@ class Examination:
         scorer: Scorer,
         decoder: Decoder,
         metrics: Metrics,
+        evidence: Evidence,
+        known: Known,
         *,
         max_attempts: int,
         keep_after_verdict: timedelta,
+        anchors: Path | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
         self._scorer = scorer
         self._decoder = decoder
         self._metrics = metrics
+        self._evidence = evidence
+        self._known = known
+        self._anchors = anchors
         self._max_attempts = max_attempts
         self.stopping = threading.Event()
         """Set when the worker stops: decoders are then closed under running steps."""
@@ -143,20 +155,51 @@ class Examination:
     def conclude(self, job_id: str, parts: int) -> None:
         """See ``jobs.Steps``."""
         opened = self._open(job_id)
-        result = self._kept_json(opened, "verdict", None)
-        if result is None:
-            sampled = sorted(i for p in self._plan(opened)[:parts] for i in p)
-            found = [self._found(opened, n) for n in range(parts)]
-            try:
-                verdict = self._on_media(
-                    opened, lambda media: self._scorer.conclude(media, sampled, found)
-                )
-            except MediaError as error:
-                verdict = unable(error)
-            result = verdict.to_json(faces=True)
-        self._end(opened, result)
+        self._progress(job_id, "evidence", *self._progressed(opened))
+        sampled = sorted(i for p in self._plan(opened)[:parts] for i in p)
+        found = [self._found(opened, n) for n in range(parts)]
+        earlier = self._kept_json(opened, "verdict", None)
+        try:
+            verdict = _stated(earlier) if earlier is not None else self._on_media(
+                opened, lambda media: self._scorer.conclude(media, sampled, found)
+            )  # fmt: skip
+        except MediaError as error:
+            verdict = unable(error)
+        material = self._gather(opened, verdict, found)
+        self._evidence.keep(opened.job, opened.case_key, material)
+        self._known.look_for(opened.job, material.examination["hashes"])
+        try:
+            self._evidence.first(job_id)
+        except (DatabaseUnavailable, StorageUnavailable):
+            raise
+        except Exception as error:
+            # The verdict stands without it: evidence is made again when it is asked for.
+            _log.error("evidence_failed", job_id=job_id, failure=describe(error))
+        self._end(opened, verdict.to_json(faces=True))
         for name in ("plan", "overview", "verdict", *(f"part-{n}" for n in range(parts))):
             self._vault.blobs.delete(opened.work(name))
+
+    def _gather(self, opened: _Opened, verdict: Verdict, found: list[Part]) -> Material:
+        """What evidence of ``verdict`` is made of; less of it where the media cannot be decoded."""
+        assert opened.media.blob is not None
+        examined_s = sorted(frame.time_s for part in found for frame in part.examined)
+        now = _now()
+        with self._vault.open(opened.media.blob, opened.media_key) as source:
+
+            def gathered(media: OpenMedia | None) -> Material:
+                return gather(
+                    source, media, verdict, self._scorer, examined_s=examined_s, examined_at=now,
+                    anchors=self._anchors,
+                )  # fmt: skip
+
+            if verdict.media is None:
+                return gathered(None)
+            try:
+                return self._on_media(opened, gathered)
+            except MediaError:
+                # The verdict was reached; that what it shows cannot be shown again is no reason to
+                # lose it.
+                return gathered(None)
 
     def fail(self, job_id: str, code: str) -> None:
         """See ``jobs.Steps``."""
@@ -246,6 +289,10 @@ class Examination:
                 # are stopped, as long as each gets on with it.
                 job.attempts = 1
 
+    @staticmethod
+    def _progressed(opened: _Opened) -> tuple[int, int]:
+        return opened.job.done or 0, opened.job.total or 0
+
     def _plan(self, opened: _Opened) -> list[list[int]]:
         plan: list[list[int]] = self._kept_json(opened, "plan", [])
         return plan
@@ -264,10 +311,10 @@ class Examination:
             return default
 
 
-def media_key(media: Media, case_key: bytes) -> bytes:
-    """The key of a medium that is still kept."""
-    assert media.wrapped_key is not None
-    return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
+def _stated(result: dict[str, Any]) -> Verdict:
+    """The verdict on media that could not be examined, as it was kept."""
+    reasons = tuple(Reason(ReasonCode(r["code"]), r["detail"]) for r in result["reasons"])
+    return Verdict(VerdictCode(result["verdict"]), reasons=reasons)
 
 
 def _parts(indices: list[int]) -> list[list[int]]:

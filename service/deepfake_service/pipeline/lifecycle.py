@@ -16,15 +16,33 @@ from deepfake_service.logs import logger
 from deepfake_service.pipeline.access import may_delete, may_see
 from deepfake_service.pipeline.cases import folder_of
 from deepfake_service.pipeline.deliveries import release_callbacks
+from deepfake_service.pipeline.evidence import material_of
 from deepfake_service.pipeline.expiry import expire
 from deepfake_service.pipeline.states import ENDED, JobState
-from deepfake_service.records import Case, Database, Idempotency, Job, Media, Occurrence
+from deepfake_service.records import (
+    Base,
+    Case,
+    Database,
+    Edition,
+    Idempotency,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+)
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
 """Age at which sealed bytes that no record names are deleted: longer than any upload takes."""
 IDEMPOTENCY_KEPT = timedelta(days=7)
 SWEPT_AT_ONCE = 200
+
+_BLOBS_OF_CASES: dict[str, type[Base]] = {
+    "screenshot": Occurrence,
+    "edition": Edition,
+    "material": Job,
+}
+"""Of a blob of a case, by the first word of its name, the table that has a row for it."""
 
 _log = logger("deepfake_service.lifecycle")
 
@@ -40,12 +58,14 @@ class Lifecycle:
         *,
         after_review: timedelta,
         longest_wait: timedelta,
+        evidence_kept: timedelta,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
         self._after_review = after_review
         self._longest_wait = longest_wait
+        self._evidence_kept = evidence_kept
 
     def cancel(self, caller: Caller, job_id: str) -> None:
         """Stop a job and shred what belongs to it; its case too, when nothing else is in it.
@@ -131,6 +151,7 @@ class Lifecycle:
             ).first()
         if medium.blob and not shared:
             self._vault.blobs.delete(medium.blob)
+        self._forget_evidence(job)
         self._forget_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
@@ -138,6 +159,39 @@ class Lifecycle:
             if not shared:
                 session.execute(delete(Media).where(Media.id == medium.id))
         self._database.forget_deleted()
+
+    def _forget_evidence(self, job: Job) -> None:
+        """Delete the bytes of a job's evidence; what editions there were stays on record."""
+        with self._database.write() as session:
+            editions = session.scalars(select(Edition).where(Edition.job_id == job.id)).all()
+            blobs = [e.blob for e in editions if e.blob]
+            for edition in editions:
+                edition.blob = None
+        for name in (material_of(job), *blobs):
+            self._vault.blobs.delete(name)
+
+    def _expire_evidence(self) -> None:
+        """Delete evidence whose own time is over, which a legal hold or a notice extends."""
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Job)
+                .join(Case, Job.case_id == Case.id)
+                .where(
+                    Case.held_at.is_(None),
+                    Job.finished_at <= _now() - self._evidence_kept,
+                    Job.id.in_(select(Edition.job_id).where(Edition.blob.is_not(None))),
+                    Case.id.not_in(
+                        select(Notice.case_id).where(
+                            Notice.created_at > _now() - self._evidence_kept
+                        )
+                    ),
+                )
+                .limit(SWEPT_AT_ONCE)
+            ).all()
+        for job in due:
+            self._forget_evidence(job)
+            with self._database.write() as session:
+                record(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
 
     def _forget_below(self, prefix: str) -> None:
         for name in list(self._vault.blobs.older_than(prefix, _far())):
@@ -151,7 +205,7 @@ class Lifecycle:
         """
         with self._database.write() as session:
             case = session.get(Case, case_id)
-            if case is None or not may_see(caller, case.account_id):
+            if case is None or not may_see(caller, case):
                 raise NotFound
             session.refresh(case, with_for_update=True)
             if bool(case.held_at) != wanted:
@@ -163,6 +217,7 @@ class Lifecycle:
         """Delete what is due: expired media, half-shredded cases, orphans, old idempotency keys."""
         self._expire_jobs()
         self._expire_media()
+        self._expire_evidence()
         with self._database.read() as session:
             halves = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
             cancelled = list(
@@ -243,7 +298,9 @@ class Lifecycle:
             for name in self._unused(session, blobs.older_than("work/", before)):
                 blobs.delete(name)
             for name in list(blobs.older_than("cases/", before)):
-                if session.get(Occurrence, name.rpartition("-")[2]) is None:
+                kind, _, row = name.rpartition("/")[2].partition("-")
+                table = _BLOBS_OF_CASES.get(kind)
+                if table is None or session.get(table, row) is None:
                     blobs.delete(name)
         blobs.delete_unfinished(before)
 

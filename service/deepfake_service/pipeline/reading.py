@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import MAY_READ_ALL, Caller
+from deepfake_service.accounts import Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import DatabaseUnavailable, FieldError, InvalidRequest, NotFound
-from deepfake_service.pipeline.access import may_see
-from deepfake_service.pipeline.examination import media_key
+from deepfake_service.pipeline.access import may_see, visible
+from deepfake_service.pipeline.cases import media_key
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.storage import Vault, context_of
@@ -58,7 +58,7 @@ class Reading:
             NotFound: there is none that the caller may see.
         """
         with self._database.read() as session:
-            job, media, case = _row(session, caller, job_id)
+            job, media, case = row_of(session, caller, job_id)
         result = self._result(job, case) if job.result is not None else None
         if result is not None and audited:
             with self._database.write() as session:
@@ -68,7 +68,7 @@ class Reading:
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """A job without its result."""
         with self._database.read() as session:
-            job, media, _ = _row(session, caller, job_id)
+            job, media, _ = row_of(session, caller, job_id)
         return _job_json(job, media)
 
     def waiting(self) -> float:
@@ -100,7 +100,7 @@ class Reading:
             case, media = session.get(Case, case_id), session.get(Media, media_id)
         if case is None or media is None or media.case_id != case_id or not media.blob:
             raise NotFound
-        if not may_see(caller, case.account_id):
+        if not may_see(caller, case):
             raise NotFound
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
         with self._database.write() as session:
@@ -119,9 +119,12 @@ class Reading:
         Raises:
             InvalidRequest: the cursor is none that was given out.
         """
-        statement = select(Job, Media).join(Media, Job.media_id == Media.id)
-        if caller.role not in MAY_READ_ALL:
-            statement = statement.where(Job.account_id == caller.account_id)
+        statement = (
+            select(Job, Media)
+            .join(Media, Job.media_id == Media.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(visible(caller))
+        )
         for column, wanted in (
             (Job.state, filters.state),
             (Job.verdict, filters.verdict),
@@ -148,9 +151,7 @@ class Reading:
         Raises:
             InvalidRequest: the cursor is none that was given out.
         """
-        statement = select(Case).where(Case.wrapped_key.is_not(None))
-        if caller.role not in MAY_READ_ALL:
-            statement = statement.where(Case.account_id == caller.account_id)
+        statement = select(Case).where(Case.wrapped_key.is_not(None), visible(caller))
         if cursor is not None:
             at, last = _decoded(cursor)
             statement = statement.where(
@@ -172,8 +173,10 @@ class Reading:
         return {
             "id": case.id,
             "case_reference": about["reference"],
-            "created_at": _stated(case.created_at),
+            "created_at": stated(case.created_at),
             "legal_hold": case.held_at is not None,
+            "minor": case.minor_at is not None,
+            "reviewed_at": stated(case.reviewed_at),
         }
 
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
@@ -184,7 +187,7 @@ class Reading:
         """
         with self._database.read() as session:
             case = session.get(Case, case_id)
-            if case is None or case.sealed is None or not may_see(caller, case.account_id):
+            if case is None or case.sealed is None or not may_see(caller, case):
                 raise NotFound
             seen = session.scalars(
                 select(Occurrence)
@@ -212,18 +215,24 @@ class Reading:
             {
                 "id": o.id,
                 "media_id": o.media_id,
-                "recorded_at": _stated(o.created_at),
+                "recorded_at": stated(o.created_at),
                 **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
             }
             for o in seen
         ]
 
 
-def _row(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
+def row_of(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
+    """A job with its medium and case.
+
+    Raises:
+        NotFound: there is none that the caller may see.
+    """
     job = session.get(Job, job_id)
-    if job is None or not may_see(caller, job.account_id):
+    case = session.get(Case, job.case_id) if job else None
+    if job is None or case is None or not may_see(caller, case):
         raise NotFound
-    return job, session.get_one(Media, job.media_id), session.get_one(Case, job.case_id)
+    return job, session.get_one(Media, job.media_id), case
 
 
 def _job_json(job: Job, media: Media) -> dict[str, Any]:
@@ -239,17 +248,19 @@ def _job_json(job: Job, media: Media) -> dict[str, Any]:
         "retention": job.retention,
         "progress": {"stage": job.stage, "done": job.done or 0, "total": job.total},
         "verdict": job.verdict,
+        "finding": job.finding,
         "failure": job.failure,
         "bundle_sha256": job.bundle_sha256,
-        "created_at": _stated(job.created_at),
-        "started_at": _stated(job.started_at),
-        "finished_at": _stated(job.finished_at),
-        "media_expires_at": _stated(media.expires_at) if media.blob else None,
+        "created_at": stated(job.created_at),
+        "started_at": stated(job.started_at),
+        "finished_at": stated(job.finished_at),
+        "media_expires_at": stated(media.expires_at) if media.blob else None,
         "media_kept": media.blob is not None,
     }
 
 
-def _stated(at: datetime | None) -> str | None:
+def stated(at: datetime | None) -> str | None:
+    """A time as answers state it: ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.isoformat(timespec="milliseconds")
 
 

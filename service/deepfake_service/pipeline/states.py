@@ -39,3 +39,21 @@ class DeliveryState(StrEnum):
     DUE = "due"
     DELIVERED = "delivered"
     FAILED = "failed"
+
+
+class Decision(StrEnum):
+    """What one person decides about an examination. The machine's verdict stays as it is."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+
+class Finding(StrEnum):
+    """What the decisions on an examination come to."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+    AWAITING_SECOND = "awaiting_second"
+    """Confirmed by one person, where two are needed."""

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.deliveries import WebhookSecrets
+from deepfake_service.pipeline.evidence import Evidence
 from deepfake_service.pipeline.exports import Exports
 from deepfake_service.pipeline.intake import Intake
+from deepfake_service.pipeline.known import Known
 from deepfake_service.pipeline.lifecycle import Lifecycle
+from deepfake_service.pipeline.notices import Notices
 from deepfake_service.pipeline.reading import Reading
+from deepfake_service.pipeline.reviews import Reviews
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,7 @@ class Work:
     lifecycle: Lifecycle
     webhook_secrets: WebhookSecrets
     exports: Exports
+    evidence: Evidence
+    notices: Notices
+    known: Known
+    reviews: Reviews

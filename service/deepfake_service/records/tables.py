@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     DateTime,
     Dialect,
     ForeignKey,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
@@ -103,6 +105,8 @@ class Case(Base):
     reviewed_at: Mapped[datetime | None] = mapped_column(Moment)
     held_at: Mapped[datetime | None] = mapped_column(Moment)
     """Since when a legal hold keeps its media."""
+    minor_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when somebody who is shown is taken for a minor."""
 
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
@@ -163,6 +167,8 @@ class Job(Base):
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code of ours."""
     verdict: Mapped[str | None] = mapped_column(String(32))
+    finding: Mapped[str | None] = mapped_column(String(32))
+    """What people found, which never changes the verdict."""
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Sealed: the whole verdict as JSON."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -173,6 +179,102 @@ class Job(Base):
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
         Index("ix_jobs_account_state", "account_id", "state", "created_at"),
     )
+
+
+class Review(Base):
+    """What one person decided about one examination."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    decision: Mapped[str] = mapped_column(String(16))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """The reason."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class Edition(Base):
+    """One edition of a job's evidence: never changed, followed by others."""
+
+    __tablename__ = "editions"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
+    """Of the bundle."""
+    blob: Mapped[str | None] = mapped_column(String(200))
+    imagery: Mapped[bool] = mapped_column(Boolean)
+    """Whether faces are shown in it."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("job_id", "number"),)
+
+
+class SigningKey(Base):
+    """A key that evidence is signed with, or was; its private part is a ``Secret``."""
+
+    __tablename__ = "signing_keys"
+
+    id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    """``statement`` or ``report``."""
+    public_pem: Mapped[str] = mapped_column(Text)
+    certificate_pem: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    retired_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class Notice(Base):
+    """A notice to a platform or an authority, and what came of it."""
+
+    __tablename__ = "notices"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    kind: Mapped[str] = mapped_column(String(32))
+    language: Mapped[str] = mapped_column(String(8))
+    state: Mapped[str] = mapped_column(String(32))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Fields, occurrences, receipt."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    sent_at: Mapped[datetime | None] = mapped_column(Moment)
+    due_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    """When the recipient ought to have acted; none once it is over."""
+    answered_at: Mapped[datetime | None] = mapped_column(Moment)
+    withdraw_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when it rests on a finding that was reversed."""
+
+
+class KnownHashes(Base):
+    """Perceptual hashes of a confirmed case's medium, sealed under the installation's key."""
+
+    __tablename__ = "known_hashes"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class Match(Base):
+    """A submission that looks like the medium of an earlier case."""
+
+    __tablename__ = "matches"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    percent: Mapped[int] = mapped_column(Integer)
+    """Of its frames of good quality that are alike."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("job_id", "case_id"),)
 
 
 class Idempotency(Base):

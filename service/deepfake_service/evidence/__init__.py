@@ -1,0 +1,1 @@
+"""Evidence: bundles that a platform or a court can read, and anybody can check offline."""

@@ -1,0 +1,91 @@
+"""The examination as a CASE/UCO graph in JSON-LD, for tools that exchange investigations.
+
+CASE 1.x (https://caseontology.org): the file and its hash, the examination as an investigative
+action with its instrument, the verdict as its result, and the record of provenance.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+_NAMESPACE = uuid.UUID("7c9f3f0e-5f2b-5d1d-9d3c-2b5f0e6b8a11")
+
+_CONTEXT = {
+    "kb": "urn:deepfake-service:",
+    "case-investigation": "https://ontology.caseontology.org/case/investigation/",
+    "uco-action": "https://ontology.unifiedcyberontology.org/uco/action/",
+    "uco-core": "https://ontology.unifiedcyberontology.org/uco/core/",
+    "uco-observable": "https://ontology.unifiedcyberontology.org/uco/observable/",
+    "uco-tool": "https://ontology.unifiedcyberontology.org/uco/tool/",
+    "uco-types": "https://ontology.unifiedcyberontology.org/uco/types/",
+    "xsd": "http://www.w3.org/2001/XMLSchema#",
+}
+
+
+def graph(document: dict[str, Any]) -> dict[str, Any]:
+    """The graph of a ``verdict.json`` document."""
+    job, item, model = document["job"]["id"], document["item"], document["method"]["model"]
+
+    def node(kind: str) -> str:
+        return f"kb:{kind}-{uuid.uuid5(_NAMESPACE, f'{job}/{kind}')}"
+
+    file, tool, action = node("file"), node("tool"), node("action")
+    result, provenance = node("result"), node("provenance")
+    facet: dict[str, Any] = {
+        "@id": node("content"),
+        "@type": "uco-observable:ContentDataFacet",
+        "uco-observable:sizeInBytes": item["size"],
+        "uco-observable:hash": [
+            {
+                "@id": node("hash"),
+                "@type": "uco-types:Hash",
+                "uco-types:hashMethod": "SHA256",
+                "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": item["sha256"]},
+            }
+        ],
+    }
+    if item["mime"]:
+        facet["uco-observable:mimeType"] = item["mime"]
+    return {
+        "@context": _CONTEXT,
+        "@graph": [
+            {
+                "@id": file,
+                "@type": "uco-observable:File",
+                "uco-core:name": "submitted-media",
+                "uco-core:hasFacet": [facet],
+            },
+            {
+                "@id": tool,
+                "@type": "uco-tool:Tool",
+                "uco-core:name": "deepfake-service",
+                "uco-tool:version": f"model {model['name']} {model['version']} {model['sha256']}",
+            },
+            {
+                "@id": result,
+                "@type": "uco-core:UcoObject",
+                "uco-core:name": document["result"]["verdict"],
+                "uco-core:description": "The verdict in words is in verdict.json.",
+            },
+            {
+                "@id": action,
+                "@type": "case-investigation:InvestigativeAction",
+                "uco-core:name": "Examination of a file for manipulated faces",
+                "uco-action:endTime": {
+                    "@type": "xsd:dateTime",
+                    "@value": document["job"]["examined_at"],
+                },
+                "uco-action:instrument": [{"@id": tool}],
+                "uco-action:object": [{"@id": file}],
+                "uco-action:result": [{"@id": result}, {"@id": provenance}],
+            },
+            {
+                "@id": provenance,
+                "@type": "case-investigation:ProvenanceRecord",
+                "uco-core:description": "The examined file and what came of it.",
+                "case-investigation:exhibitNumber": job,
+                "uco-core:object": [{"@id": file}, {"@id": result}],
+            },
+        ],
+    }

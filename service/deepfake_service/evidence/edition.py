@@ -1,0 +1,238 @@
+"""One edition of a job's evidence: from what was gathered and what is on record to a signed bundle.
+
+The same input gives the same bytes, but for signatures and times.
+
+1. ``verdict.json`` states everything; timeline, custody, hashes and the CASE/UCO graph follow.
+2. The reports, Korean and English, state the digests of those files and are signed.
+3. The bag's manifest covers the payload; the statement covers the manifest, the payload and the
+   submitted media, and is signed.
+4. A time-stamp authority, where one is set, stamps the signed statement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from cryptography.hazmat.primitives import hashes
+
+from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.exact import judged_exact, load_exact
+from deepfake_models.verdict import Verdict
+from deepfake_service.evidence import bag, pdf_signature
+from deepfake_service.evidence.case_uco import graph
+from deepfake_service.evidence.keys import Signers
+from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.perceptual import MIN_QUALITY
+from deepfake_service.evidence.rates import error_rates
+from deepfake_service.evidence.report import report, timeline_of, verbal
+from deepfake_service.evidence.statement import sign, statement
+from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.words import LANGUAGES, words
+
+FORMAT = "deepfake-service/verdict/1"
+STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
+PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
+VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
+TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
+MODEL = "data/model/bundle.json"
+
+Stamp = Callable[[bytes], bytes]
+"""Asks a time-stamp authority for a token; raises ``TimestampFailed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What is on record of a job, as an edition states it. Times are ISO 8601 in UTC."""
+
+    issuer: str
+    edition: int
+    predecessor: str | None
+    """SHA-256 of the edition before."""
+    created_at: str
+    case: dict[str, Any]
+    """``id``, ``reference``, ``minor``."""
+    job: dict[str, Any]
+    """``id``, ``kind``, ``frames``, ``submitted_at``, ``examined_at``."""
+    item: dict[str, Any]
+    """``sha256``, ``size``."""
+    occurrences: list[dict[str, Any]]
+    reviews: list[dict[str, Any]]
+    """``at``, ``account``, ``name``, ``role``, ``decision``, ``reason``."""
+    finding: str | None
+    custody: dict[str, Any]
+    """``accounts`` by id, and ``entries`` of the audit log with ``hash`` and ``previous``."""
+    software: str
+
+
+def report_of(language: str) -> str:
+    """The name of the report in a language."""
+    return f"data/report-{language}.pdf"
+
+
+def build(
+    dossier: Dossier, material: Material, signers: Signers, *, stamp: Stamp | None = None
+) -> bytes:
+    """The bundle, a ZIP."""
+    pictures = {} if dossier.case["minor"] else material.pictures
+    document = verdict_document(dossier, material)
+    payload = {
+        VERDICT: rfc8785.dumps(document),
+        CUSTODY: rfc8785.dumps(
+            {"format": "deepfake-service/custody/1", **_canonical(dossier.custody)}
+        ),
+        HASHES: rfc8785.dumps(_hashes(document, material)),
+        TIMELINE: timeline_of(document, words("en")).encode(),
+        CASE_GRAPH: rfc8785.dumps(graph(document)),
+        **{f"data/{name}": content for name, content in pictures.items()},
+        **{f"data/{name}": material.files[name] for name in material.files
+           if name.startswith("model/")},
+    }  # fmt: skip
+    certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
+    digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
+    for language in LANGUAGES:
+        pdf = report(document, pictures, dossier.custody, digests, words(language), certificate)
+        payload[report_of(language)] = pdf_signature.sign(pdf, signers, dossier.issuer)
+    files = bag.tagged(
+        payload,
+        {
+            "Bag-Software-Agent": dossier.software,
+            "Bagging-Date": dossier.created_at[:10],
+            "External-Identifier": f"{dossier.job['id']}/{dossier.edition}",
+            "Bag-Group-Identifier": dossier.case["id"],
+        },
+    )
+    files[PUBLIC_KEY] = signers.public_pem
+    files[CERTIFICATES] = signers.certificates_pem
+    return bag.sealed({**files, **_signed(dossier, document, files, certificate, signers, stamp)})
+
+
+def _signed(
+    dossier: Dossier,
+    document: dict[str, Any],
+    files: dict[str, bytes],
+    certificate: str,
+    signers: Signers,
+    stamp: Stamp | None,
+) -> dict[str, bytes]:
+    predicate = {
+        "issuer": dossier.issuer,
+        "software": dossier.software,
+        "createdAt": dossier.created_at,
+        "case": dossier.case["id"],
+        "job": dossier.job["id"],
+        "edition": dossier.edition,
+        "predecessor": dossier.predecessor and {"sha256": dossier.predecessor},
+        "verdict": document["result"]["verdict"],
+        "finding": dossier.finding,
+        "model": {"sha256": document["method"]["model"]["sha256"]},
+        "reportCertificate": {"sha256": certificate},
+    }
+    digests = {name: bag.sha256(content) for name, content in files.items()}
+
+    def envelope(timestamped: str) -> bytes:
+        stated = {**predicate, "timestamp": timestamped}
+        content = statement(digests, dossier.item["sha256"], stated)
+        return sign(content, signers.statement)
+
+    if stamp is None:
+        return {STATEMENT: envelope("none")}
+    stamped = envelope("rfc3161")
+    try:
+        return {STATEMENT: stamped, STAMP: stamp(stamped)}
+    except TimestampFailed:
+        # Said in what is signed: a token that is missing is otherwise one that was taken away.
+        return {STATEMENT: envelope("failed")}
+
+
+def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
+    """The content of ``verdict.json``."""
+    examination, spec = material.examination, material.spec
+    verdict = judged_exact(examination["exact"], spec) or load_exact(examination["exact"])
+    result = examination["result"]
+    ratio = result["log_likelihood_ratio"]
+    faces = examination["exact"]["faces"]
+    shown = [] if dossier.case["minor"] else examination["pictures"]
+    return _canonical(
+        {
+            "format": FORMAT,
+            "issuer": dossier.issuer,
+            "edition": dossier.edition,
+            "predecessor": dossier.predecessor,
+            "created_at": dossier.created_at,
+            "question": words("en")(
+                "question_picture" if _is_still(verdict) else "question_video"
+            ),
+            "case": dossier.case,
+            "job": dossier.job,
+            "item": {
+                **dossier.item,
+                "mime": examination["mime"],
+                "content_credentials": examination["content_credentials"],
+            },
+            "occurrences": dossier.occurrences,
+            "result": result,
+            "verbal": None if ratio is None else {
+                "text": words("en").of("scale", verbal(ratio)),
+                "source": words("en")("verbal_source"),
+            },
+            "exact": examination["exact"],
+            "examined_s": examination["examined_s"],
+            "pictures": [
+                {
+                    **p,
+                    "logit": faces[p["face"]]["logit"],
+                    "log_likelihood_ratio": log_likelihood_ratio(
+                        faces[p["face"]]["logit"], spec.calibration.face
+                    ),
+                }
+                for p in shown
+            ],
+            "method": {
+                "model": {
+                    "name": spec.name,
+                    "version": spec.version,
+                    "sha256": material.model_sha256,
+                    "terms": spec.terms,
+                },
+                "prior": spec.prior,
+                **spec.model_dump(
+                    mode="json",
+                    include={
+                        "sampling", "detector", "crop", "input", "tracks", "aggregation",
+                        "calibration", "thresholds",
+                    },
+                ),
+                "software": examination["software"],
+            },
+            "error_rates": error_rates(verdict, spec, material.reliability),
+            "reviews": dossier.reviews,
+            "finding": dossier.finding,
+            "limits": [
+                text.format(terms=spec.terms) for text in words("en").list("limits")
+            ],
+        }
+    )  # fmt: skip
+
+
+def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
+    return {
+        "format": "deepfake-service/hashes/1",
+        "sha256": document["item"]["sha256"],
+        "size": document["item"]["size"],
+        "min_quality": MIN_QUALITY,
+        **_canonical(material.examination["hashes"]),
+    }
+
+
+def _is_still(verdict: Verdict) -> bool:
+    return verdict.media is not None and verdict.media.kind == "image"
+
+
+def _canonical(content: dict[str, Any]) -> dict[str, Any]:
+    """As JSON data, so that what is signed is what a reader of the file gets."""
+    loaded: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
+    return loaded

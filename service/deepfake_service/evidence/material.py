@@ -1,0 +1,238 @@
+"""What evidence is made of, gathered while the media are there; they are deleted before it is.
+
+Kept sealed under the case's key, as one ZIP: ``examination.json`` (the verdict, every face with all
+digits, hashes, what the container says), the suspect crops at network size, without loss, so that
+they can be scored again exactly, and maps of what in them counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepfake_models.bundle import MANIFEST, BundleSpec
+from deepfake_models.crops import cut
+from deepfake_models.errors import DeepfakeError
+from deepfake_models.exact import dump_exact
+from deepfake_models.media import FailedFrame, OpenMedia
+from deepfake_models.pictures import HEAD_BYTES, picture_format
+from deepfake_models.scorer import Scorer
+from deepfake_models.verdict import FaceScore, Verdict
+from deepfake_service.evidence.perceptual import hash_media
+from deepfake_service.evidence.provenance import read_credentials
+
+FORMAT = "deepfake-service/examination/1"
+MAX_PICTURES = 16
+"""Faces shown: enough for several people's worst moments, and a report that can be printed."""
+EXAMINATION = "examination.json"
+MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
+VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
+
+
+class UnreadableMaterial(DeepfakeError):
+    """What was gathered for evidence cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """``examination.json``, and files by name: ``crops/001.png``, ``heatmaps/001.png``, and of the
+    model ``model/bundle.json`` and ``model/reliability.json``."""
+
+    examination: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def pictures(self) -> dict[str, bytes]:
+        """Those files that show a face."""
+        return {n: c for n, c in self.files.items() if n.startswith(("crops/", "heatmaps/"))}
+
+    @property
+    def spec(self) -> BundleSpec:
+        """What the model's manifest states."""
+        return BundleSpec.model_validate_json(self.files[MODEL_MANIFEST])
+
+    @property
+    def model_sha256(self) -> str:
+        """The model's identity."""
+        return hashlib.sha256(self.files[MODEL_MANIFEST]).hexdigest()
+
+    @property
+    def reliability(self) -> dict[str, Any]:
+        """The model's measured error rates."""
+        content: dict[str, Any] = json.loads(self.files[MODEL_RATES])
+        return content
+
+    def pack(self) -> bytes:
+        """As one file."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(EXAMINATION, json.dumps(self.examination, allow_nan=False))
+            for name, content in sorted(self.files.items()):
+                archive.writestr(name, content)
+        return file.getvalue()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Material:
+        """What ``pack`` gave.
+
+        Raises:
+            UnreadableMaterial: it did not give this.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                files = {name: archive.read(name) for name in archive.namelist()}
+            return cls(json.loads(files.pop(EXAMINATION)), files)
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UnreadableMaterial from error
+
+
+def gather(
+    source: BinaryIO,
+    media: OpenMedia | None,
+    verdict: Verdict,
+    scorer: Scorer,
+    *,
+    examined_s: Sequence[float],
+    examined_at: datetime,
+    anchors: Path | None = None,
+) -> Material:
+    """Gather what evidence needs of ``source``, opened as ``media`` where it can be decoded.
+
+    ``examined_s`` are the times in seconds of the frames that the verdict rests on, ``examined_at``
+    is when it was given, ``anchors`` a PEM file of certificates by which Content Credentials are
+    trusted.
+    """
+    source.seek(0)
+    mime = mime_of(source.read(HEAD_BYTES))
+    stated: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
+    hashes: dict[str, Any] = {"pdq": None, "reason": "the media could not be decoded"}
+    if media is not None:
+        chosen = suspect_faces(verdict.faces)
+        stated, files = _pictures(media, verdict.faces, chosen, scorer)
+        hashes = hash_media(media)
+    examination = {
+        "format": FORMAT,
+        "result": verdict.to_json(),
+        "exact": dump_exact(verdict),
+        "examined_at": examined_at.isoformat(timespec="milliseconds"),
+        "examined_s": [float(t) for t in examined_s],
+        "pictures": stated,
+        "hashes": hashes,
+        "mime": mime,
+        "content_credentials": read_credentials(source, mime, anchors),
+        "software": software(),
+    }
+    files[MODEL_MANIFEST] = (scorer.bundle.directory / MANIFEST).read_bytes()
+    files[MODEL_RATES] = (scorer.bundle.directory / "reliability.json").read_bytes()
+    return Material(examination, files)
+
+
+def suspect_faces(faces: Sequence[FaceScore]) -> list[int]:
+    """Indices of the judged faces to show, in order of time.
+
+    Every track's most suspect face first, then the most suspect ones of all, at most
+    ``MAX_PICTURES`` and no two of one track within a second.
+    """
+    judged = [i for i, face in enumerate(faces) if face.logit is not None]
+    by_value = sorted(judged, key=lambda i: (-(faces[i].logit or 0.0), i))
+    first: dict[int, int] = {}
+    for i in by_value:
+        first.setdefault(faces[i].track, i)
+    chosen = list(first.values())[:MAX_PICTURES]
+    for i in by_value:
+        if len(chosen) == MAX_PICTURES:
+            break
+        near = (abs(faces[i].time_s - faces[k].time_s) < 1.0 for k in chosen
+                if faces[k].track == faces[i].track)  # fmt: skip
+        if not any(near):
+            chosen.append(i)
+    return sorted(chosen)
+
+
+def _pictures(
+    media: OpenMedia, faces: Sequence[FaceScore], chosen: Sequence[int], scorer: Scorer
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    at: dict[int, list[int]] = {}
+    for face in chosen:
+        index = int(np.searchsorted(media.times, faces[face].time_s))
+        at.setdefault(index, []).append(face)
+    crops: dict[int, NDArray[np.uint8]] = {}
+    for frame in media.frames(sorted(at)):
+        if not isinstance(frame, FailedFrame):
+            for face in at[frame.index]:
+                crops[face] = cut(frame.pixels, faces[face].box, scorer.bundle.spec.crop)
+    if not crops:
+        return [], {}
+    shown = sorted(crops)
+    maps = scorer.activation_maps(np.stack([crops[i] for i in shown]))
+    strongest = max(float(maps.max()), 1e-6)
+    stated, files = [], {}
+    for number, (face, map_) in enumerate(zip(shown, maps, strict=True), start=1):
+        crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
+        files[crop] = png(crops[face])
+        files[heatmap] = png(heat(map_ / strongest, crops[face].shape[0]))
+        stated.append({"number": number, "face": face, "crop": crop, "heatmap": heatmap})
+    return stated, files
+
+
+def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """A (size, size, 4) RGBA overlay of an activation map: the more opaque the red, the more that
+    place adds to the face's value. What is below zero, counting against, is left clear."""
+    clipped = Image.fromarray(np.clip(shares, 0.0, 1.0).astype(np.float32))
+    grown = np.asarray(clipped.resize((size, size), Image.Resampling.BICUBIC))
+    overlay = np.zeros((size, size, 4), np.uint8)
+    overlay[..., 0] = 224
+    overlay[..., 3] = np.clip(grown * 150.0, 0.0, 150.0).astype(np.uint8)
+    return overlay
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """RGB or RGBA pixels as a PNG, without loss."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    return file.getvalue()
+
+
+def pixels_of(content: bytes) -> NDArray[np.uint8]:
+    """The (H, W, 3) RGB pixels of a PNG that ``png`` wrote."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def software() -> dict[str, str]:
+    """What computed the result, by name and version."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def mime_of(head: bytes) -> str | None:
+    """The MIME type that a file's first bytes tell; ``None`` if they tell none that is known."""
+    picture = picture_format(head)
+    if picture is not None:
+        return f"image/{picture.lower()}"
+    if head[4:8] == b"ftyp":
+        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "video/avi"
+    return None

@@ -1,0 +1,386 @@
+"""The report of an edition: a PDF/A-3 that a layperson understands on page one.
+
+Set by Typst from a template that takes words and values as data alone, in a Korean font that a
+package carries. The same data gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+from deepfake_service.evidence.timeline import timeline
+from deepfake_service.evidence.typesetting import pdf_of, readable
+from deepfake_service.evidence.words import Words
+
+COLOURS = {
+    "likely_manipulated": "#fde2d4",
+    "no_manipulation_found": "#dcfce7",
+}
+NEUTRAL = "#e2e8f0"
+MAX_STATED_OCCURRENCES = 20
+MAX_STATED_CUSTODY = 60
+
+
+def report(
+    document: dict[str, Any],
+    pictures: Mapping[str, bytes],
+    custody: dict[str, Any],
+    digests: Mapping[str, str],
+    words: Words,
+    certificate_sha256: str,
+) -> bytes:
+    """The unsigned PDF of a ``verdict.json`` document in the language of ``words``.
+
+    ``digests`` are the SHA-256 of the bundle's other files, stated so that they can be compared by
+    eye.
+    """
+    view = _View(document, words)
+    data = {
+        **view.heading(),
+        **view.page_one(),
+        "pictures": view.pictures(pictures),
+        "pictures_note": view.pictures_note(),
+        "timeline": view.timeline(),
+        "people": view.people(),
+        "reviews": view.reviews(),
+        "facts": {"item": view.item(), "finding": view.finding(), "method": view.method()},
+        "occurrences": view.occurrences(),
+        "conditions": view.conditions(),
+        "custody": view.custody(custody),
+        "files": [[name, digests[name]] for name in sorted(digests)],
+        "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
+        "certificate": certificate_sha256,
+        "words": words.plain,
+        "lang": words.language,
+    }
+    template = (files("deepfake_service.evidence") / "templates" / "report.typ").read_bytes()
+    return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))
+
+
+def timeline_of(document: dict[str, Any], words: Words) -> str:
+    """The document's timeline as an SVG."""
+    return timeline(
+        document["result"], document["exact"]["faces"], document["examined_s"], words.plain
+    )
+
+
+class _View:
+    """A document in the words of one language."""
+
+    def __init__(self, document: dict[str, Any], words: Words) -> None:
+        self._d = document
+        self._w = words
+        self._result = document["result"]
+        self._media = self._result["media"]
+        self._still = bool(self._media) and self._media["kind"] == "image"
+
+    def heading(self) -> dict[str, Any]:
+        d, w = self._d, self._w
+        return {
+            "title": w("title"),
+            "issuer": readable(d["issuer"]),
+            "subtitle": w("subtitle", edition=d["edition"], date=_moment(d["created_at"])),
+            "case": readable(d["case"]["reference"] or d["case"]["id"]),
+            "item": f"SHA-256 {d['item']['sha256'][:16]}…",
+            "footer": f"{readable(d['issuer'])} · {d['job']['id']} · {d['edition']}",
+            "issued": w("issuer", issuer=readable(d["issuer"])),
+        }
+
+    def page_one(self) -> dict[str, Any]:
+        w, verdict = self._w, self._result["verdict"]
+        codes = dict.fromkeys(r["code"] for r in self._result["reasons"])
+        terms = readable(self._d["method"]["model"]["terms"])
+        return {
+            "question": w("question_picture" if self._still else "question_video"),
+            "answer": w.of("answers", verdict),
+            "strength": self._strength(),
+            "colour": COLOURS.get(verdict, NEUTRAL),
+            "reasons": [w.of("reason_texts", code) for code in codes],
+            "rates": self._rates(),
+            "examined": self._examined(),
+            "limits": [text.format(terms=terms) for text in w.list("limits")],
+        }
+
+    def _strength(self) -> str | None:
+        ratio = self._result["log_likelihood_ratio"]
+        if ratio is None:
+            return None
+        times = 10 ** abs(ratio)
+        return self._w(
+            "strength_for" if ratio >= 0 else "strength_against",
+            verbal=self._w.of("scale", verbal(ratio)),
+            times=f"{times:.1f}" if times < 10 else f"{times:.0f}",
+        )
+
+    def _rates(self) -> list[str]:
+        w, decision = self._w, self._d["error_rates"]["decision"]
+        fpr, tpr = decision["false_positive_rate"], decision["true_positive_rate"]
+        if not fpr or not tpr:
+            return [w("rates_unknown")]
+        stated = [
+            w(
+                "rates",
+                items=w("items_picture" if self._still else "items_video"),
+                fpr=_percent(fpr["value"]), fpr_low=_percent(fpr["low"]),
+                fpr_high=_percent(fpr["high"]), fpr_samples=fpr["samples"],
+                fpr_groups=fpr["groups"],
+                tpr=_percent(tpr["value"]), tpr_low=_percent(tpr["low"]),
+                tpr_high=_percent(tpr["high"]), tpr_samples=tpr["samples"],
+                tpr_groups=tpr["groups"],
+            )
+        ]  # fmt: skip
+        if min(fpr["groups"], tpr["groups"]) < 10 or fpr.get("indicative") or tpr.get("indicative"):
+            stated.append(w("rates_indicative"))
+        return stated
+
+    def _examined(self) -> str:
+        w, media, counts = self._w, self._media, self._result["frames"]
+        if not media:
+            return w("examined_nothing")
+        if self._still:
+            return w("examined_picture", width=media["width"], height=media["height"])
+        return w(
+            "examined_video",
+            decoded=counts["sampled"] - counts["failed"],
+            frames=media["frames"],
+            duration=_short(media["duration_s"]),
+            with_face=counts["with_face"],
+            failed=counts["failed"],
+            gap=_short(counts["longest_gap_s"]),
+        )
+
+    def pictures(self, files_: Mapping[str, bytes]) -> list[dict[str, str]]:
+        faces = self._d["exact"]["faces"]
+        shown = [p for p in self._d["pictures"] if p["crop"] in files_]
+        return [
+            {
+                "plain": _svg(files_[p["crop"]]),
+                "heat": _svg(files_[p["crop"]], files_[p["heatmap"]]),
+                "line": self._w(
+                    "picture_line",
+                    time=_short(faces[p["face"]]["time_s"]),
+                    person=faces[p["face"]]["track"] + 1,
+                    llr=_signed(p["log_likelihood_ratio"]),
+                ),
+                "alt": f"{self._w('person')} {faces[p['face']]['track'] + 1}",
+            }
+            for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
+        ]
+
+    def pictures_note(self) -> str | None:
+        if self._d["case"]["minor"]:
+            return self._w("pictures_withheld")
+        return None if self._d["pictures"] else self._w("pictures_none")
+
+    def timeline(self) -> str:
+        return timeline_of(self._d, self._w)
+
+    def people(self) -> list[dict[str, str]]:
+        w = self._w
+        return [
+            {
+                "number": str(t["track"] + 1),
+                "verdict": w.of("verdicts", t["verdict"]),
+                "llr": _signed(t["log_likelihood_ratio"]),
+                "seen": f"{_short(t['first_s'])}–{_short(t['last_s'])} s",
+                "faces": f"{t['faces']} ({t['judged']})",
+                "moments": ", ".join(
+                    f"{_short(m['start_s'])}–{_short(m['end_s'])} s" for m in t["moments"][:8]
+                )
+                or w("moments_none"),
+            }
+            for t in self._result["tracks"][:60]
+        ]
+
+    def reviews(self) -> list[str]:
+        w = self._w
+        if not self._d["reviews"]:
+            return [w("review_none")]
+        lines = []
+        for r in self._d["reviews"]:
+            decision, role = w.of("findings", r["decision"]), w.of("roles", r["role"])
+            name = readable(r["name"])
+            line = w("review_line", date=_moment(r["at"]), name=name, role=role, decision=decision)
+            lines.append(line)
+            if r["reason"]:
+                lines.append(f"{w('review_reason')}: {readable(r['reason'])}")
+        if self._d["finding"]:
+            lines.append(w("finding", finding=w.of("findings", self._d["finding"])))
+        return lines
+
+    def item(self) -> list[list[str]]:
+        w, item, media = self._w, self._d["item"], self._media
+        rows = [
+            [w("sha256"), item["sha256"]],
+            [w("size"), w("bytes", count=f"{item['size']:,}")],
+            [w("mime"), item["mime"] or w("none")],
+        ]
+        if media:
+            rows.append([w("dimensions"), f"{media['width']} × {media['height']}"])
+            if not self._still:
+                rows.append([w("duration"), f"{_short(media['duration_s'])} s"])
+                rows.append([w("frame_count"), str(media["frames"])])
+        rows.append([w("credentials"), self._credentials()])
+        rows.append([w("submitted"), _moment(self._d["job"]["submitted_at"])])
+        rows.append([w("finished"), _moment(self._d["job"]["examined_at"])])
+        if self._d["predecessor"]:
+            rows.append([w("predecessor"), self._d["predecessor"]])
+        return rows
+
+    def _credentials(self) -> str:
+        w, found = self._w, self._d["item"]["content_credentials"]
+        told = w.of("credential_states", found["state"])
+        more = [found.get("issuer"), found.get("generator")]
+        more += [a["source_type"] or a["action"] for a in found.get("actions") or []]
+        return " · ".join([told, *(readable(m) for m in more if m)])
+
+    def occurrences(self) -> list[list[list[str]]]:
+        w = self._w
+        return [
+            [
+                [label, readable(str(o[name]))]
+                for name, label in (
+                    ("source_url", w("occurrences")),
+                    ("platform", w("platform")),
+                    ("account", w("account")),
+                    ("captured_at", w("captured")),
+                )
+                if o[name]
+            ]
+            for o in self._d["occurrences"][:MAX_STATED_OCCURRENCES]
+            if any(o[name] for name in ("source_url", "platform", "account", "captured_at"))
+        ]
+
+    def finding(self) -> list[list[str]]:
+        w, r = self._w, self._result
+        rows = [[w("verdict"), w.of("verdicts", r["verdict"])]]
+        if r["log_likelihood_ratio"] is None:
+            rows.append([w("llr"), w("llr_none")])
+        else:
+            ratio = r["log_likelihood_ratio"]
+            prior = f"{self._d['method']['prior']:g}"
+            rows += [
+                [w("llr"), _signed(ratio)],
+                [w("verbal"), w.of("scale", verbal(ratio))],
+                [w("score"), w("score_line", score=f"{r['score']:.4f}", prior=prior)],
+            ]
+        rows += [[w("reasons"), readable(f"{x['code']}: {x['detail']}")] for x in r["reasons"]]
+        return rows
+
+    def conditions(self) -> list[list[str]]:
+        w = self._w
+        rows = []
+        for p in self._d["error_rates"]["people"][:60]:
+            where = w("not_measured")
+            if p["bin"]:
+                where = self._span(p["bin"]["face_px"])
+                where += (
+                    f", {self._numbers(p['bin']['sharpness'])}" if "sharpness" in p["bin"]
+                    else " " + w("bin_by_width")
+                )  # fmt: skip
+            rows.append(
+                [
+                    str(p["track"] + 1),
+                    f"{p['face_px']:.0f} px, {p['sharpness']:.1f}",
+                    where,
+                    self._rate(p.get("false_positive_rate")),
+                    self._rate(p.get("true_positive_rate")),
+                ]
+            )
+        return rows
+
+    def _span(self, edges: Sequence[float | None]) -> str:
+        low, high = edges
+        if high is None:
+            return self._w("bin_px_open", low=f"{low:g}")
+        return self._w("bin_px", low=f"{low:g}", high=f"{high:g}")
+
+    @staticmethod
+    def _numbers(edges: Sequence[float | None]) -> str:
+        low, high = edges
+        return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
+
+    def _rate(self, rate: dict[str, Any] | None) -> str:
+        if not rate or rate["value"] is None:
+            return self._w("not_measured")
+        return self._w(
+            "rate",
+            value=_percent(rate["value"]),
+            low=_percent(rate["low"]),
+            high=_percent(rate["high"]),
+            samples=rate["samples"],
+            groups=rate["groups"],
+        )
+
+    def method(self) -> list[list[str]]:
+        w, m, rates = self._w, self._d["method"], self._d["error_rates"]
+        judged = max(sum(1 for t in self._result["tracks"] if t["judged"]), 1)
+        calibration = rates["calibration"]
+        model = m["model"]
+        return [
+            [w("model"), w("model_line", name=model["name"], version=model["version"])],
+            [w("sha256"), model["sha256"]],
+            [w("terms"), readable(model["terms"])],
+            [w("detector"), w("detector_line", thresholds=" / ".join(
+                f"{t:g}" for t in m["detector"]["thresholds"]))],
+            [w("crop"), w("crop_line", **{k: m["crop"][k] for k in ("scale", "size", "resample")})],
+            [w("rule"), w("rule_picture" if self._still else "rule_video", people=judged,
+                          min_faces=m["aggregation"]["min_track_faces"])],
+            [w("thresholds"), w("thresholds_line",
+                                high=_signed(rates["likely_manipulated_from"]),
+                                low=_signed(rates["no_manipulation_found_below"]),
+                                samples=calibration["samples"], groups=calibration["groups"])],
+            [w("versions"), ", ".join(f"{k} {v}" for k, v in sorted(m["software"].items()))],
+        ]  # fmt: skip
+
+    def custody(self, custody: dict[str, Any]) -> list[list[str]]:
+        w, accounts = self._w, custody["accounts"]
+        return [
+            [
+                str(e["number"]),
+                _moment(e["at"]),
+                readable(accounts.get(e["account"], {}).get("name") or w("service")),
+                e["action"] + (f" ({readable(e['detail'])})" if e["detail"] else ""),
+            ]
+            for e in custody["entries"][-MAX_STATED_CUSTODY:]
+        ]
+
+
+def verbal(log10_ratio: float) -> str:
+    """The step, "-4" to "4", of the verbal scale of ENFSI's guideline (2015) for a ratio."""
+    size = abs(log10_ratio)
+    # 2, 10, 100, 1,000, 10,000: the calibration's limit keeps all above out of reach.
+    step = sum(size >= edge for edge in (0.30103, 1.0, 2.0, 3.0))
+    return str(step if log10_ratio > 0 else -step) if step else "0"
+
+
+def _svg(picture: bytes, overlay: bytes | None = None) -> str:
+    layers = "".join(
+        f'<image width="100" height="100" href="data:image/png;base64,'
+        f'{base64.b64encode(layer).decode()}"/>'
+        for layer in (picture, overlay)
+        if layer is not None
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
+
+
+def _moment(stated: str | None) -> str:
+    if stated is None:
+        return "–"
+    return datetime.fromisoformat(stated).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def _short(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.1f}"

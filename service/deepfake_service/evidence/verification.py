@@ -1,0 +1,363 @@
+"""Verification of a bundle, offline: numbered steps, each with what was expected and found.
+
+1. The file is a ZIP in the one form that bundles have: no byte outside the entries, no name twice.
+2. It is a complete BagIt bag: every file is in a manifest, with the SHA-256 that it has.
+3. The statement is an in-toto Statement in a DSSE envelope, in canonical form.
+4. The statement is signed, by a key that is trusted. A key inside the bundle confers no trust.
+5. The statement's subjects are the submitted media and every other file, with these digests.
+6. ``verdict.json`` says what the statement says, and shows the pictures that are there.
+7. The model's manifest is the model's that is named, and its verdict follows from the faces stated.
+8. Each report is signed as a whole, by the certificate that the statement names.
+9. The time stamp, where the statement speaks of one, is one of this statement.
+10. With a scorer: every stored crop gets the value that is stated, from the same model.
+11. With the original: it has the digest, and the whole path gives the same verdict.
+
+A step that needs an earlier one that failed is not done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, BinaryIO
+
+import numpy as np
+import rfc8785
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.errors import DeepfakeError
+from deepfake_models.exact import judged_exact
+from deepfake_models.scorer import Scorer
+from deepfake_service.evidence import bag, pdf_signature, timestamps
+from deepfake_service.evidence.edition import (
+    CERTIFICATES,
+    FORMAT,
+    MODEL,
+    PUBLIC_KEY,
+    STAMP,
+    STATEMENT,
+    VERDICT,
+    report_of,
+)
+from deepfake_service.evidence.keys import public_pem
+from deepfake_service.evidence.material import pixels_of
+from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
+from deepfake_service.evidence.words import LANGUAGES
+
+LOGIT_TOLERANCE = 1e-2
+"""Of a face's logit: what other processors and batch sizes change is a hundredth of that."""
+
+
+class Outcome(StrEnum):
+    """How a step went."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    """Intact, but nobody vouches for it."""
+
+
+class ExitCode(IntEnum):
+    """What ``deepfake verify`` exits with."""
+
+    VERIFIED = 0
+    FAILED = 1
+    SIGNER_UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its number, what it is about, how it went, and why."""
+
+    number: int
+    title: str
+    outcome: Outcome
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "title": self.title,
+            "outcome": str(self.outcome),
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a verifier trusts, from elsewhere than the bundle."""
+
+    keys: Sequence[Ed25519PublicKey] = ()
+    timestamp_roots: Sequence[x509.Certificate] = ()
+
+
+@dataclass(slots=True)
+class Verification:
+    """The steps that were taken, and what the bundle states of itself."""
+
+    sha256: str
+    steps: list[Step] = field(default_factory=list)
+    statement: dict[str, Any] | None = None
+    signer: str | None = None
+    document: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        outcomes = {s.outcome for s in self.steps}
+        if Outcome.FAIL in outcomes or not self.steps:
+            return ExitCode.FAILED
+        return ExitCode.SIGNER_UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.VERIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        predicate = (self.statement or {}).get("predicate", {})
+        return {
+            "result": self.exit_code.name.lower(),
+            "sha256": self.sha256,
+            "signer": self.signer,
+            "case": predicate.get("case"),
+            "job": predicate.get("job"),
+            "edition": predicate.get("edition"),
+            "verdict": predicate.get("verdict"),
+            "finding": predicate.get("finding"),
+            "steps": [s.to_json() for s in self.steps],
+        }
+
+
+class _Failed(Exception):
+    """A step failed, for this reason."""
+
+
+def verify(
+    content: bytes,
+    trust: Trust,
+    *,
+    scorer: Scorer | None = None,
+    original: BinaryIO | None = None,
+) -> Verification:
+    """Take every step on a bundle; a fault in it is an outcome, never an exception."""
+    return _Run(content, trust, scorer, original).run()
+
+
+class _Run:
+    def __init__(
+        self, content: bytes, trust: Trust, scorer: Scorer | None, original: BinaryIO | None
+    ) -> None:
+        self._content = content
+        self._trust = trust
+        self._scorer = scorer
+        self._original = original
+        self._files: dict[str, bytes] = {}
+        self._envelope: dict[str, Any] = {}
+        self._predicate: dict[str, Any] = {}
+        self._spec: BundleSpec | None = None
+        self._done = Verification(hashlib.sha256(content).hexdigest())
+
+    def run(self) -> Verification:
+        steps: list[tuple[str, Callable[[], tuple[Outcome, str]]]] = [
+            ("The file is a bundle", self._zip),
+            ("The bag is complete", self._bag),
+            ("The statement is well formed", self._statement),
+            ("The signature holds", self._signature),
+            ("The statement covers every file", self._coverage),
+            ("The verdict is the stated one", self._verdict),
+            ("The verdict follows from the faces", self._judging),
+            ("The reports are signed", self._reports),
+            ("The time stamp holds", self._time_stamp),
+            ("The crops get the stated values", self._rescoring),
+            ("The original gives this verdict", self._original_again),
+        ]
+        for number, (title, step) in enumerate(steps, start=1):
+            try:
+                outcome, detail = step()
+            except (_Failed, DeepfakeError) as error:
+                outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
+            except Exception as error:  # hostile content; what it breaks is not intact
+                outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
+            self._done.steps.append(Step(number, title, outcome, detail))
+            if outcome is Outcome.FAIL and number <= 6:
+                break
+        return self._done
+
+    def _zip(self) -> tuple[Outcome, str]:
+        self._files = bag.unzipped(self._content)
+        return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes, none outside"
+
+    def _bag(self) -> tuple[Outcome, str]:
+        bag.check(self._files)
+        return Outcome.PASS, "every file is in a manifest, with its SHA-256"
+
+    def _statement(self) -> tuple[Outcome, str]:
+        if STATEMENT not in self._files:
+            raise _Failed(f"{STATEMENT}: missing")
+        self._envelope, content = opened(self._files[STATEMENT])
+        self._done.statement, self._predicate = content, content["predicate"]
+        return Outcome.PASS, (
+            f"job {self._predicate['job']}, edition {self._predicate['edition']}, "
+            f"of {self._predicate['createdAt']}"
+        )
+
+    def _signature(self) -> tuple[Outcome, str]:
+        inside = load_pem_public_key(self._files[PUBLIC_KEY])
+        if (
+            not isinstance(inside, Ed25519PublicKey)
+            or public_pem(inside) != self._files[PUBLIC_KEY]
+        ):
+            raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key as bundles hold it")
+        self._done.signer = key_id(inside)
+        for key in self._trust.keys:
+            if signed_by(self._envelope, key):
+                if key_id(key) != self._done.signer:
+                    raise _Failed(f"{PUBLIC_KEY}: not the key that signed")
+                return Outcome.PASS, f"by the trusted key {self._done.signer}"
+        if not signed_by(self._envelope, inside):
+            raise _Failed("the statement was altered, or its signature is of another one")
+        if self._trust.keys:
+            raise _Failed(f"signed by {self._done.signer}, which is not a key that was given")
+        return Outcome.UNKNOWN, (
+            f"intact, by the key {self._done.signer} that lies in the bundle itself: get the "
+            "issuer's key from the issuer and give it with --public-key"
+        )
+
+    def _coverage(self) -> tuple[Outcome, str]:
+        assert self._done.statement is not None
+        stated = subjects(self._done.statement)
+        stated.pop(MEDIA_SUBJECT, None)
+        there = {
+            name: bag.sha256(content)
+            for name, content in self._files.items()
+            if name not in (STATEMENT, STAMP, bag.TAG_MANIFEST)
+        }
+        for name in sorted({*stated, *there}):
+            if name not in there:
+                raise _Failed(f"{name}: the statement names it, but it is not there")
+            if name not in stated:
+                raise _Failed(f"{name}: there, but the statement does not name it")
+            if stated[name] != there[name]:
+                raise _Failed(f"{name}: SHA-256 {there[name]}, the statement says {stated[name]}")
+        return Outcome.PASS, f"{len(stated)} files and the submitted media"
+
+    def _verdict(self) -> tuple[Outcome, str]:
+        assert self._done.statement is not None
+        raw = self._files[VERDICT]
+        document = json.loads(raw)
+        if rfc8785.dumps(document) != raw:
+            raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
+        if document["format"] != FORMAT:
+            raise _Failed(f"{VERDICT}: of the format {document['format']!r}, not {FORMAT!r}")
+        p = self._predicate
+        self._same(
+            "media", subjects(self._done.statement)[MEDIA_SUBJECT], document["item"]["sha256"]
+        )
+        self._same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
+        self._same("job", p["job"], document["job"]["id"])
+        self._same("case", p["case"], document["case"]["id"])
+        self._same("edition", p["edition"], document["edition"])
+        self._same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
+        self._same("verdict", p["verdict"], document["result"]["verdict"])
+        self._same("finding", p["finding"], document["finding"])
+        shown = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
+        there = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
+        self._same("pictures", sorted(there), sorted(shown))
+        self._done.document = document
+        finding = f", reviewed: {p['finding']}" if p["finding"] else ""
+        return Outcome.PASS, f"{p['verdict']}{finding}"
+
+    def _judging(self) -> tuple[Outcome, str]:
+        document = self._stated
+        raw = self._files[MODEL]
+        self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
+        self._spec = BundleSpec.model_validate_json(raw)
+        judged = judged_exact(document["exact"], self._spec)
+        if judged is None:
+            return Outcome.SKIPPED, "no face was judged"
+        again = json.loads(json.dumps(judged.to_json()))
+        for name, value in again.items():
+            self._same(name, document["result"][name], value)
+        return Outcome.PASS, f"{len(document['exact']['faces'])} faces judged again alike"
+
+    def _reports(self) -> tuple[Outcome, str]:
+        certificates = x509.load_pem_x509_certificates(self._files[CERTIFICATES])
+        found = certificates[0].fingerprint(hashes.SHA256()).hex()
+        self._same("certificate", self._predicate["reportCertificate"]["sha256"], found)
+        at = datetime.fromisoformat(self._predicate["createdAt"])
+        for language in LANGUAGES:
+            pdf_signature.verify(self._files[report_of(language)], certificates, at)
+        return Outcome.PASS, f"{len(LANGUAGES)} reports, whole, by certificate {found}"
+
+    def _time_stamp(self) -> tuple[Outcome, str]:
+        stated, token = self._predicate["timestamp"], self._files.get(STAMP)
+        if stated != "rfc3161":
+            if token is not None:
+                raise _Failed(f"{STAMP}: there, but the statement speaks of none")
+            why = "the authority failed" if stated == "failed" else "none was asked for"
+            return Outcome.SKIPPED, f"there is none: {why}"
+        if token is None:
+            raise _Failed(f"{STAMP}: missing, but the statement speaks of it")
+        roots = list(self._trust.timestamp_roots)
+        at = timestamps.verify(token, self._files[STATEMENT], roots).isoformat()
+        if roots:
+            return Outcome.PASS, f"{at}, by a trusted authority"
+        return Outcome.PASS, f"{at}; intact, but by whom was not checked (--timestamp-root)"
+
+    def _rescoring(self) -> tuple[Outcome, str]:
+        if self._scorer is None:
+            return Outcome.SKIPPED, "not asked for (--rescore)"
+        document = self._stated
+        if not document["pictures"]:
+            return Outcome.SKIPPED, "there are no crops"
+        self._same_model(document, self._scorer)
+        size = self._scorer.bundle.spec.crop.size
+        crops = []
+        for picture in document["pictures"]:
+            pixels = pixels_of(self._files[f"data/{picture['crop']}"])
+            self._same(f"size of {picture['crop']}", (size, size, 3), pixels.shape)
+            crops.append(pixels)
+        furthest = 0.0
+        for picture, logit in zip(
+            document["pictures"], self._scorer.classify(np.stack(crops)).tolist(), strict=True
+        ):
+            stated = document["exact"]["faces"][picture["face"]]["logit"]
+            self._same(f"logit of {picture['crop']}", picture["logit"], stated)
+            furthest = max(furthest, abs(logit - stated))
+            if abs(logit - stated) > LOGIT_TOLERANCE:
+                raise _Failed(f"{picture['crop']}: logit {logit:.4f}, {stated:.4f} is stated")
+        return Outcome.PASS, f"{len(crops)} crops, largest difference of a logit {furthest:.1e}"
+
+    def _original_again(self) -> tuple[Outcome, str]:
+        if self._original is None or self._scorer is None:
+            return Outcome.SKIPPED, "not asked for (--media FILE)"
+        document = self._stated
+        digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
+        self._same("SHA-256 of the file", document["item"]["sha256"], digest)
+        self._same_model(document, self._scorer)
+        self._original.seek(0)
+        verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
+        self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
+        stated, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
+        if (stated is None) != (ratio is None) or (
+            stated is not None and ratio is not None and abs(stated - ratio) > LOGIT_TOLERANCE
+        ):
+            raise _Failed(f"log likelihood ratio {ratio}, {stated} is stated")
+        return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
+
+    @property
+    def _stated(self) -> dict[str, Any]:
+        assert self._done.document is not None
+        return self._done.document
+
+    def _same_model(self, document: dict[str, Any], scorer: Scorer) -> None:
+        self._same("model", document["method"]["model"]["sha256"], scorer.bundle.sha256)
+
+    @staticmethod
+    def _same(what: str, expected: object, found: object) -> None:
+        if expected != found:
+            raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")

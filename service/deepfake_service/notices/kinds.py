@@ -1,0 +1,176 @@
+"""The kinds of notices: to whom, by which law, how soon the recipient ought to act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.notices.fields import (
+    Budapest29,
+    EuDsa16,
+    Fields,
+    KrD4u,
+    KrTba225,
+    UsTakeItDown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of notice."""
+
+    id: str
+    fields: type[Fields]
+    provision: str
+    clock: timedelta | None
+    """From when it is sent; none where the law names no time."""
+    clock_basis: str
+    needs_url: bool = True
+    needs_screenshot: bool = False
+    waived_for_minors: tuple[str, ...] = ()
+    """Fields that need not be given where the offence is against a child."""
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of its fields, each with the provision that it comes from."""
+        return self.fields.model_json_schema()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.id,
+            "provision": self.provision,
+            "clock_hours": self.clock and self.clock.total_seconds() / 3600,
+            "clock_basis": self.clock_basis,
+            "needs_url": self.needs_url,
+            "needs_screenshot": self.needs_screenshot,
+            "waived_for_minors": list(self.waived_for_minors),
+            "fields": self.schema(),
+        }
+
+
+KINDS = {
+    kind.id: kind
+    for kind in (
+        Kind(
+            "eu-dsa-16",
+            EuDsa16,
+            "Regulation (EU) 2022/2065, Article 16(2)",
+            None,
+            "Article 16(6): in a timely, diligent, non-arbitrary and objective manner",
+            waived_for_minors=("notifier_name", "notifier_email"),
+        ),
+        Kind(
+            "us-take-it-down",
+            UsTakeItDown,
+            "TAKE IT DOWN Act, s. 3(a)(1)",
+            timedelta(hours=48),
+            "s. 3(a)(3): removed within 48 hours",
+        ),
+        Kind(
+            "kr-tba-22-5",
+            KrTba225,
+            "전기통신사업법 제22조의5제1항, 시행령 제30조의5",
+            timedelta(hours=24),
+            "심의 기관의 목표 24시간",
+            needs_url=False,
+            needs_screenshot=True,
+        ),
+        Kind(
+            "kr-d4u",
+            KrD4u,
+            "디지털성범죄피해자지원센터 삭제지원",
+            None,
+            "정해진 기한 없음",
+        ),
+        Kind(
+            "budapest-29",
+            Budapest29,
+            "Convention on Cybercrime (ETS 185), Article 29(2)",
+            timedelta(days=60),
+            "Article 29(7): preserved for at least 60 days, within which mutual assistance is "
+            "asked for",
+        ),
+    )
+}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    try:
+        return KINDS[name]
+    except KeyError as error:
+        raise NotFound from error
+
+
+def checked(
+    kind: Kind,
+    given: Mapping[str, Any],
+    occurrences: Sequence[Mapping[str, Any]],
+    *,
+    minor: bool,
+) -> Fields:
+    """The fields of a notice about ``occurrences``, all that is needed being there.
+
+    Raises:
+        InvalidRequest: with every field that is missing or malformed.
+    """
+    wrong: list[FieldError] = []
+    content = dict(given)
+    if minor:
+        for name in kind.waived_for_minors:
+            content.setdefault(name, None)
+    fields = None
+    try:
+        fields = kind.fields.model_validate(content)
+    except ValidationError as error:
+        for e in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(p) for p in e["loc"]) or "fields"
+            wrong.append(FieldError(f"fields.{name}", _told(e)))
+    if fields is not None and not minor:
+        wrong += [
+            FieldError(f"fields.{name}", "missing")
+            for name in kind.waived_for_minors
+            if getattr(fields, name) is None
+        ]
+    if isinstance(fields, KrTba225) and minor and fields.reason != "child_sexual_exploitation":
+        wrong.append(
+            FieldError("fields.reason", "child_sexual_exploitation, as somebody may be a minor")
+        )
+    wrong += _about_occurrences(kind, content, occurrences)
+    if wrong or fields is None:
+        names = ", ".join(w.field for w in wrong)
+        raise InvalidRequest(f"The notice lacks, or has wrong: {names}.", errors=wrong)
+    return fields
+
+
+def _about_occurrences(
+    kind: Kind, content: Mapping[str, Any], occurrences: Sequence[Mapping[str, Any]]
+) -> list[FieldError]:
+    if not occurrences:
+        return [FieldError("occurrence_ids", "missing: at least one occurrence of the case")]
+    wrong = []
+    elsewhere = content.get("location_without_url")
+    for o in occurrences:
+        if not o["source_url"] and (kind.needs_url or not elsewhere):
+            wrong.append(FieldError(f"occurrences.{o['id']}.source_url", "missing"))
+        if kind.needs_screenshot and not o["screenshot"]:
+            wrong.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
+    return wrong
+
+
+def _told(error: Any) -> str:
+    if error["type"] == "missing":
+        return "missing"
+    if error["type"] == "extra_forbidden":
+        return "not a field of this kind of notice"
+    if error["type"] == "literal_error" and error["ctx"]["expected"] == "True":
+        return "must be true: a person states this, nobody else can"
+    return str(error["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,141 @@
+"""A notice as plain text for pasting into a form, and as a PDF."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from deepfake_service.evidence.typesetting import pdf_of, readable
+from deepfake_service.evidence.words import words
+from deepfake_service.notices.fields import Fields
+from deepfake_service.notices.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a notice rests on: one examined medium."""
+
+    sha256: str
+    verdict: str
+    finding: str | None
+    job: str
+    edition: int
+    examined_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and lines of text."""
+
+    heading: str
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A notice in words."""
+
+    title: str
+    opening: str
+    sections: list[Section]
+
+    def text(self) -> str:
+        """As plain text."""
+        parts = [self.title, "", self.opening]
+        for section in self.sections:
+            parts += ["", section.heading, *(f"  {line}" for line in section.lines)]
+        return "\n".join(parts) + "\n"
+
+    def pdf(self, language: str, at: datetime, issuer: str) -> bytes:
+        """As a PDF/A."""
+        template = (files("deepfake_service.notices") / "templates" / "notice.typ").read_bytes()
+        data = {
+            "title": self.title,
+            "opening": self.opening,
+            "sections": [
+                {"heading": s.heading, "lines": [readable(line) for line in s.lines]}
+                for s in self.sections
+            ],
+            "lang": language,
+            "issuer": readable(issuer),
+            "date": at.strftime("%Y-%m-%d"),
+        }
+        return pdf_of(template, data, at)
+
+
+def compose(
+    kind: Kind,
+    fields: Fields,
+    occurrences: Sequence[dict[str, Any]],
+    basis: Sequence[Basis],
+    *,
+    language: str,
+    recipient: str | None,
+    reference: str | None,
+    minor: bool,
+) -> Composed:
+    """Put a notice into words: those of a person, where they state or sign, are theirs alone."""
+    t = _texts(language)
+    sections = [Section(t["by"], [kind.provision])]
+    if recipient:
+        sections.insert(0, Section(t["to"], [recipient]))
+    if minor:
+        sections.append(Section("!", [t["minor"].format(route=t["routes"][kind.id])]))
+    sections.append(Section(t["about"], [_where(o, t) for o in occurrences]))
+    for name, info in type(fields).model_fields.items():
+        value = getattr(fields, name)
+        if value is None:
+            continue
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        heading = f"{extra[f'label_{language}']} ({extra['provision']})"
+        sections.append(Section(heading, _value(value, t)))
+    sections.append(Section(t["evidence"], _evidence(basis, t, language)))
+    if reference:
+        sections.append(Section(t["case"], [reference]))
+    return Composed(t["titles"][kind.id], t["openings"][kind.id], sections)
+
+
+def _where(o: dict[str, Any], t: dict[str, Any]) -> str:
+    parts = [o["source_url"] or t["no_url"], o["platform"], o["account"], o["captured_at"]]
+    return " · ".join(p for p in parts if p)
+
+
+def _value(value: object, t: dict[str, Any]) -> list[str]:
+    if value is True:
+        return [t["yes"]]
+    if isinstance(value, date):
+        return [value.isoformat()]
+    text = str(value)
+    return [t["choices"].get(text, line) for line in text.splitlines()]
+
+
+def _evidence(basis: Sequence[Basis], t: dict[str, Any], language: str) -> list[str]:
+    w = words(language)
+    lines = []
+    for b in basis:
+        lines.append(
+            t["evidence_line"].format(
+                sha256=b.sha256,
+                verdict=w.of("verdicts", b.verdict),
+                date=b.examined_at[:10],
+                job=b.job,
+                edition=b.edition,
+            )
+        )
+        found = t["unreviewed"]
+        if b.finding:
+            found = t["reviewed"].format(finding=w.of("findings", b.finding))
+        lines.append(found)
+    return [*lines, t["rates"]]
+
+
+@cache
+def _texts(language: str) -> dict[str, Any]:
+    path = files("deepfake_service.notices") / "texts" / f"{language}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))

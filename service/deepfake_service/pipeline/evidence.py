@@ -1,0 +1,320 @@
+"""Editions of a job's evidence: made, kept sealed, read. Each is a new one; none is changed."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import Caller
+from deepfake_service.audit import SERVICE, START, Action, Actor, entry_json, record
+from deepfake_service.crypto import unseal
+from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
+from deepfake_service.evidence import bag, timestamps
+from deepfake_service.evidence.edition import TIMELINE, Dossier, build, report_of
+from deepfake_service.evidence.keys import SigningKeys
+from deepfake_service.evidence.material import Material
+from deepfake_service.logs import describe, logger
+from deepfake_service.pipeline.cases import folder_of
+from deepfake_service.pipeline.reading import row_of, stated
+from deepfake_service.pipeline.states import JobState
+from deepfake_service.records import (
+    Account,
+    AuditEntry,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Occurrence,
+    Review,
+    new_id,
+)
+from deepfake_service.storage import BlobMissing, Vault, context_of
+
+ATTEMPTS = 3
+"""To number an edition, while others are being made of the same job."""
+
+_log = logger("deepfake_service.evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An edition as it is handed out."""
+
+    number: int
+    content: bytes
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return bag.unzipped(self.content)
+
+    def __repr__(self) -> str:
+        return f"Bundle(number={self.number})"
+
+
+class Evidence:
+    """Makes and reads the evidence of jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: SigningKeys,
+        *,
+        issuer: str,
+        software: str,
+        timestamp_url: str | None,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self.keys = keys
+        self._issuer = issuer
+        self._software = software
+        self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
+
+    def keep(self, job: Job, key: bytes, material: Material) -> None:
+        """Keep what was gathered for a job's evidence, sealed under its case's key."""
+        self._vault.keep(material_of(job), key, material.pack())
+
+    def first(self, job_id: str) -> None:
+        """Make the first edition of a job that is about to be over, unless there is one."""
+        with self._database.read() as session:
+            known = session.scalars(select(Edition.id).where(Edition.job_id == job_id)).first()
+        if known is None:
+            self.make(job_id, SERVICE)
+
+    def make(self, job_id: str, actor: Actor) -> int:
+        """Make the next edition of a job's evidence from what is on record; its number.
+
+        Raises:
+            NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
+        """
+        for _ in range(ATTEMPTS):
+            dossier, material, edition, key = self._dossier(job_id)
+            content = build(dossier, material, self.keys.current(), stamp=self._stamp or None)
+            assert edition.blob is not None
+            self._vault.keep(edition.blob, key, content)
+            edition.sha256 = bag.sha256(content)
+            try:
+                with self._database.write() as session:
+                    session.add(edition)
+                    session.flush()
+                    number = str(edition.number)
+                    record(session, actor, Action.EVIDENCE_MADE, job_id, number)
+                _log.info("evidence_made", job_id=job_id, edition=edition.number)
+                return edition.number
+            except IntegrityError as error:
+                # Another process made this number, or the job is gone.
+                self._vault.blobs.delete(edition.blob)
+                _log.warning("edition_again", job_id=job_id, failure=describe(error))
+        raise EvidenceMissing
+
+    def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if job is None:
+                raise NotFound
+            case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
+            key = self._vault.case_key(case.id, case.wrapped_key)
+            material = self._material(job, key)
+            last = session.scalars(
+                select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
+            ).first()
+            edition_id = new_id()
+            edition = Edition(
+                id=edition_id,
+                job_id=job_id,
+                number=last.number + 1 if last else 1,
+                blob=f"{folder_of(case.id)}edition-{edition_id}",
+                imagery=bool(material.pictures) and case.minor_at is None,
+                created_at=datetime.now(UTC),
+            )
+            assert case.sealed is not None
+            about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
+            dossier = Dossier(
+                issuer=self._issuer,
+                edition=edition.number,
+                predecessor=last.sha256 if last else None,
+                created_at=str(stated(edition.created_at)),
+                case={
+                    "id": case.id,
+                    "reference": about["reference"],
+                    "minor": case.minor_at is not None,
+                },
+                job={
+                    "id": job.id,
+                    "kind": job.kind,
+                    "frames": job.frames,
+                    "submitted_at": stated(job.created_at),
+                    "examined_at": material.examination["examined_at"],
+                },
+                item={"sha256": media.sha256, "size": media.size},
+                occurrences=_occurrences(session, media, key),
+                reviews=_reviews(session, job, key),
+                finding=job.finding,
+                custody=_custody(session, job, media, case),
+                software=self._software,
+            )
+        return dossier, material, edition, key
+
+    def _material(self, job: Job, key: bytes) -> Material:
+        try:
+            return Material.unpack(self._vault.kept(material_of(job), key))
+        except BlobMissing as error:
+            raise EvidenceMissing from error
+
+    def bundle(self, caller: Caller, job_id: str, number: int | None = None) -> Bundle:
+        """An edition, by default the newest, made where there is none yet. Audited.
+
+        Raises:
+            NotFound: there is no such job or edition that the caller may see. EvidenceMissing: the
+            job is not over, or its evidence was deleted. ImageryWithheld: faces are shown in it,
+            and somebody may be a minor.
+        """
+        with self._database.read() as session:
+            job, _, case = row_of(session, caller, job_id)
+            editions = select(Edition).where(Edition.job_id == job_id)
+            wanted = editions.order_by(Edition.number.desc())
+            if number is not None:
+                wanted = editions.where(Edition.number == number)
+            edition = session.scalars(wanted.limit(1)).first()
+        if job.state != JobState.SUCCEEDED:
+            raise EvidenceMissing("The job has not succeeded (yet): there is no evidence of it.")
+        if edition is None:
+            if number is not None and number != 1:
+                raise NotFound
+            return self.bundle(caller, job_id, self.make(job_id, SERVICE))
+        if edition.blob is None:
+            raise EvidenceMissing("This evidence was deleted after its time was over.")
+        if edition.imagery and case.minor_at is not None:
+            raise ImageryWithheld
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        content = self._vault.kept(edition.blob, key)
+        with self._database.write() as session:
+            record(session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number))
+        return Bundle(edition.number, content)
+
+    def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
+        """The report of an edition as a signed PDF; see ``bundle``."""
+        return self.bundle(caller, job_id, number).files[report_of(language)]
+
+    def timeline(self, caller: Caller, job_id: str) -> bytes:
+        """The timeline of the newest edition, an SVG; see ``bundle``."""
+        return self.bundle(caller, job_id).files[TIMELINE]
+
+    def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
+        """A face (``crops``) or what counted in it (``heatmaps``) as PNG; see ``bundle``.
+
+        Raises:
+            NotFound: also where there is no such picture.
+        """
+        with self._database.read() as session:
+            _, _, case = row_of(session, caller, job_id)
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        found = self.bundle(caller, job_id).files.get(f"data/{kind}/{number:03}.png")
+        if found is None:
+            raise NotFound
+        return found
+
+    def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+        """What editions there are, the newest first."""
+        with self._database.read() as session:
+            _, _, case = row_of(session, caller, job_id)
+            found = session.scalars(
+                select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
+            ).all()
+        return [
+            {
+                "edition": e.number,
+                "sha256": e.sha256,
+                "created_at": stated(e.created_at),
+                "kept": e.blob is not None,
+                "withheld": e.imagery and case.minor_at is not None,
+            }
+            for e in found
+        ]
+
+    def newest_of(self, sha256: str) -> tuple[int, int] | None:
+        """Of a bundle of ours: its number, and that of its job's newest edition."""
+        with self._database.read() as session:
+            edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
+            if edition is None:
+                return None
+            newest = session.scalars(
+                select(Edition.number)
+                .where(Edition.job_id == edition.job_id)
+                .order_by(Edition.number.desc())
+            ).first()
+        return edition.number, newest or edition.number
+
+
+def material_of(job: Job) -> str:
+    """The blob of what was gathered for a job's evidence."""
+    return f"{folder_of(job.case_id)}material-{job.id}"
+
+
+def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
+    seen = session.scalars(
+        select(Occurrence).where(Occurrence.media_id == media.id).order_by(Occurrence.created_at)
+    )
+    return [
+        {
+            "id": o.id,
+            "recorded_at": stated(o.created_at),
+            **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
+        }
+        for o in seen
+    ]
+
+
+def _reviews(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
+    found = session.execute(
+        select(Review, Account)
+        .join(Account, Review.account_id == Account.id)
+        .where(Review.job_id == job.id)
+        .order_by(Review.created_at)
+    )
+    return [
+        {
+            "at": stated(review.created_at),
+            "account": account.id,
+            "name": account.name,
+            "role": account.role,
+            "decision": review.decision,
+            **json.loads(unseal(key, review.sealed, context_of("review", review.id))),
+        }
+        for review, account in found
+    ]
+
+
+def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
+    """The entries of the audit log about a job, its medium and its case, each with the hash of the
+    one before it in the log, so that an entry's own hash can be computed again."""
+    entries = session.scalars(
+        select(AuditEntry)
+        .where(AuditEntry.subject.in_([job.id, media.id, case.id]))
+        .order_by(AuditEntry.number)
+    ).all()
+    before = {
+        e.number: e.hash
+        for e in session.scalars(
+            select(AuditEntry).where(AuditEntry.number.in_([e.number - 1 for e in entries]))
+        )
+    }
+    ids = {e.account_id for e in entries if e.account_id}
+    accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
+    return {
+        "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
+        "entries": [
+            {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
+            for e in entries
+        ],
+    }

@@ -1,0 +1,378 @@
+"""Notices of a case: made, sent by people, answered or overdue, to be withdrawn."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import Caller
+from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.crypto import seal, unseal
+from deepfake_service.errors import (
+    DatabaseUnavailable,
+    FieldError,
+    InvalidRequest,
+    NotFound,
+    NoticeRefused,
+)
+from deepfake_service.evidence.material import Material
+from deepfake_service.notices.kinds import checked, kind_of
+from deepfake_service.notices.render import Basis, Composed, Section, compose
+from deepfake_service.pipeline.access import may_see, visible
+from deepfake_service.pipeline.evidence import material_of
+from deepfake_service.pipeline.reading import stated
+from deepfake_service.pipeline.states import Finding, JobState
+from deepfake_service.records import (
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    new_id,
+)
+from deepfake_service.storage import BlobMissing, Vault, context_of
+
+
+class NoticeState(StrEnum):
+    """Where a notice is."""
+
+    DRAFTED = "drafted"
+    SENT = "sent"
+    REMOVED = "removed"
+    """Blocked or deleted."""
+    TEMPORARILY_BLOCKED = "temporarily_blocked"
+    """In Korea: until the Commission has deliberated."""
+    REFUSED = "refused"
+    NO_ANSWER = "no_answer"
+    WITHDRAWN = "withdrawn"
+
+
+OUTCOMES = frozenset(
+    {
+        NoticeState.REMOVED,
+        NoticeState.TEMPORARILY_BLOCKED,
+        NoticeState.REFUSED,
+        NoticeState.NO_ANSWER,
+        NoticeState.WITHDRAWN,
+    }
+)
+KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A notice to be made."""
+
+    kind: str
+    language: str
+    occurrence_ids: Sequence[str]
+    fields: Mapping[str, Any]
+    recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What became of a notice."""
+
+    sent_at: datetime | None = None
+    receipt: str | None = None
+    outcome: NoticeState | None = None
+    answered_at: datetime | None = None
+
+
+class Notices:
+    """Makes notices and follows them."""
+
+    def __init__(self, database: Database, vault: Vault, *, issuer: str) -> None:
+        self._database = database
+        self._vault = vault
+        self._issuer = issuer
+
+    def make(self, caller: Caller, case_id: str, wanted: Wanted) -> dict[str, Any]:
+        """Make a notice about occurrences of a case.
+
+        Raises:
+            NotFound: no such case, or kind. InvalidRequest: with every field that is missing or
+            malformed. NoticeRefused: what it would rest on was not confirmed, or not examined.
+        """
+        kind = kind_of(wanted.kind)
+        with self._database.write() as session:
+            case, key = self._case(session, caller, case_id)
+            seen = self._occurrences(session, case, key, wanted.occurrence_ids)
+            minor = case.minor_at is not None
+            fields = checked(kind, wanted.fields, [s for s, _ in seen], minor=minor)
+            basis = self._basis(session, key, {media for _, media in seen})
+            about = self._about(case, key)
+            composed = compose(
+                kind,
+                fields,
+                [s for s, _ in seen],
+                basis,
+                language=wanted.language,
+                recipient=wanted.recipient,
+                reference=about["reference"],
+                minor=minor,
+            )
+            notice = Notice(
+                id=new_id(),
+                case_id=case_id,
+                account_id=caller.account_id,
+                kind=kind.id,
+                language=wanted.language,
+                state=str(NoticeState.DRAFTED),
+                sealed=b"",
+                created_at=datetime.now(UTC),
+            )
+            content = {
+                "recipient": wanted.recipient,
+                "fields": fields.model_dump(mode="json"),
+                "occurrence_ids": list(wanted.occurrence_ids),
+                "basis": [asdict(b) for b in basis],
+                "composed": asdict(composed),
+                "receipt": None,
+            }
+            self._seal(notice, key, content)
+            session.add(notice)
+            record(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
+        return _json(notice, content)
+
+    def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
+        """A notice with its fields and words; audited.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+        """
+        with self._database.write() as session:
+            notice, key, _ = self._notice(session, caller, notice_id)
+            record(session, caller.actor, Action.NOTICE_READ, notice_id)
+        return _json(notice, self._opened(notice, key))
+
+    def pdf(self, caller: Caller, notice_id: str) -> bytes:
+        """A notice as a PDF; see ``read``."""
+        found = self.read(caller, notice_id)
+        return composed_of(found["words"]).pdf(
+            found["language"], datetime.fromisoformat(found["created_at"]), self._issuer
+        )
+
+    def of_case(self, caller: Caller, case_id: str) -> list[dict[str, Any]]:
+        """The notices of a case, the newest first, without what they say."""
+        with self._database.read() as session:
+            self._case(session, caller, case_id)
+            found = session.scalars(
+                select(Notice).where(Notice.case_id == case_id).order_by(Notice.created_at.desc())
+            ).all()
+        return [_listed(n) for n in found]
+
+    def overdue(self, caller: Caller, limit: int = 200) -> list[dict[str, Any]]:
+        """Notices that ought to have been acted on by now, the longest overdue first."""
+        statement = (
+            _overdue(select(Notice))
+            .join(Case, Notice.case_id == Case.id)
+            .where(visible(caller))
+            .order_by(Notice.due_at)
+            .limit(limit)
+        )
+        with self._database.read() as session:
+            return [_listed(n) for n in session.scalars(statement)]
+
+    def count_overdue(self) -> float:
+        """How many there are; NaN while the database does not answer."""
+        try:
+            with self._database.read() as session:
+                return float(session.scalar(_overdue(select(func.count(Notice.id)))) or 0)
+        except DatabaseUnavailable:
+            return math.nan
+
+    def update(self, caller: Caller, notice_id: str, update: Update) -> dict[str, Any]:
+        """Note that a notice was sent, received or answered.
+
+        Raises:
+            NotFound: there is none that the caller may see. InvalidRequest: what cannot be.
+        """
+        with self._database.write() as session:
+            notice, key, _ = self._notice(session, caller, notice_id)
+            session.refresh(notice)
+            content = self._opened(notice, key)
+            self._apply(notice, update)
+            if update.receipt is not None:
+                content["receipt"] = update.receipt
+                self._seal(notice, key, content)
+            record(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
+        return _json(notice, content)
+
+    @staticmethod
+    def _apply(notice: Notice, update: Update) -> None:
+        now = datetime.now(UTC)
+        for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
+            if at is not None and at > now:
+                raise _wrong(name, "lies in the future")
+        if update.sent_at is not None:
+            if notice.state not in (NoticeState.DRAFTED, NoticeState.SENT):
+                raise _wrong("sent_at", "the notice is answered already")
+            notice.sent_at, notice.state = update.sent_at, str(NoticeState.SENT)
+            clock = kind_of(notice.kind).clock
+            notice.due_at = update.sent_at + clock if clock else None
+        if update.outcome is None:
+            if update.answered_at is not None:
+                raise _wrong("answered_at", "give the outcome with it")
+            return
+        if update.outcome not in OUTCOMES:
+            raise _wrong("outcome", "not an outcome")
+        blocked = update.outcome is NoticeState.TEMPORARILY_BLOCKED
+        if blocked and notice.kind not in KOREAN:
+            raise _wrong("outcome", "temporary blocks pending deliberation are of Korean law")
+        if notice.sent_at is None and update.outcome is not NoticeState.WITHDRAWN:
+            raise _wrong("sent_at", "missing: the notice was not sent")
+        answered = update.answered_at or now
+        if notice.sent_at and answered < notice.sent_at:
+            raise _wrong("answered_at", "lies before sent_at")
+        notice.state, notice.answered_at = str(update.outcome), answered
+        if update.outcome is NoticeState.WITHDRAWN:
+            notice.withdraw_at = None
+
+    def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
+        """Mark the notices that rest on a job's finding, which was reversed, for withdrawal."""
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
+            rests = any(b["job"] == job.id for b in self._opened(notice, key)["basis"])
+            if rests and notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
+                notice.withdraw_at = datetime.now(UTC)
+                record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+
+    def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
+        case = session.get(Case, case_id)
+        if case is None or case.wrapped_key is None or not may_see(caller, case):
+            raise NotFound
+        return case, self._vault.case_key(case.id, case.wrapped_key)
+
+    def _notice(
+        self, session: Session, caller: Caller, notice_id: str
+    ) -> tuple[Notice, bytes, Case]:
+        notice = session.get(Notice, notice_id)
+        if notice is None:
+            raise NotFound
+        case, key = self._case(session, caller, notice.case_id)
+        return notice, key, case
+
+    @staticmethod
+    def _about(case: Case, key: bytes) -> dict[str, Any]:
+        assert case.sealed is not None
+        about: dict[str, Any] = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
+        return about
+
+    @staticmethod
+    def _occurrences(
+        session: Session, case: Case, key: bytes, wanted: Sequence[str]
+    ) -> list[tuple[dict[str, Any], str]]:
+        found = []
+        for occurrence_id in dict.fromkeys(wanted):
+            seen = session.get(Occurrence, occurrence_id)
+            if seen is None or seen.case_id != case.id:
+                raise _wrong("occurrence_ids", "names one that is not of this case")
+            content = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
+            found.append(({"id": seen.id, **content}, seen.media_id))
+        return found
+
+    def _basis(self, session: Session, key: bytes, media: set[str]) -> list[Basis]:
+        """What is on record of the media: their newest examinations."""
+        basis = []
+        for media_id in sorted(media):
+            job = session.scalars(
+                select(Job)
+                .where(Job.media_id == media_id, Job.state == str(JobState.SUCCEEDED))
+                .order_by(Job.created_at.desc())
+            ).first()
+            if job is None:
+                raise NoticeRefused("A medium of these occurrences has no verdict (yet).")
+            if job.finding == Finding.REJECTED:
+                raise NoticeRefused("Reviewers did not confirm the finding that this rests on.")
+            edition = session.scalars(
+                select(Edition.number)
+                .where(Edition.job_id == job.id)
+                .order_by(Edition.number.desc())
+            ).first()
+            basis.append(
+                Basis(
+                    sha256=session.get_one(Media, media_id).sha256,
+                    verdict=str(job.verdict),
+                    finding=job.finding,
+                    job=job.id,
+                    edition=edition or 1,
+                    examined_at=self._examined_at(job, key),
+                )
+            )
+        return basis
+
+    def _examined_at(self, job: Job, key: bytes) -> str:
+        try:
+            material = Material.unpack(self._vault.kept(material_of(job), key))
+        except BlobMissing:
+            return str(stated(job.finished_at))
+        at: str = material.examination["examined_at"]
+        return at
+
+    def _seal(self, notice: Notice, key: bytes, content: dict[str, Any]) -> None:
+        raw = json.dumps(content).encode()
+        notice.sealed = seal(key, raw, context_of("notice", notice.id))
+
+    @staticmethod
+    def _opened(notice: Notice, key: bytes) -> dict[str, Any]:
+        raw = unseal(key, notice.sealed, context_of("notice", notice.id))
+        content: dict[str, Any] = json.loads(raw)
+        return content
+
+
+def composed_of(words: dict[str, Any]) -> Composed:
+    """The words of a notice as they were kept."""
+    return Composed(
+        words["title"], words["opening"], [Section(**section) for section in words["sections"]]
+    )
+
+
+def _overdue(statement: Any) -> Any:
+    return statement.where(Notice.state == str(NoticeState.SENT), Notice.due_at < datetime.now(UTC))
+
+
+def _wrong(name: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
+
+
+def _listed(notice: Notice) -> dict[str, Any]:
+    late = notice.state == NoticeState.SENT and notice.due_at and notice.due_at < datetime.now(UTC)
+    return {
+        "id": notice.id,
+        "case_id": notice.case_id,
+        "kind": notice.kind,
+        "language": notice.language,
+        "state": notice.state,
+        "created_at": stated(notice.created_at),
+        "sent_at": stated(notice.sent_at),
+        "due_at": stated(notice.due_at),
+        "overdue": bool(late),
+        "answered_at": stated(notice.answered_at),
+        "withdraw": notice.withdraw_at is not None,
+    }
+
+
+def _json(notice: Notice, content: dict[str, Any]) -> dict[str, Any]:
+    words = composed_of(content["composed"])
+    return {
+        **_listed(notice),
+        "recipient": content["recipient"],
+        "receipt": content["receipt"],
+        "fields": content["fields"],
+        "occurrence_ids": content["occurrence_ids"],
+        "basis": content["basis"],
+        "text": words.text(),
+        "words": content["composed"],
+    }

@@ -1,0 +1,179 @@
+"""What people decide about an examination. The machine's verdict is never overwritten."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import Caller
+from deepfake_service.audit import Action, record
+from deepfake_service.crypto import seal, unseal
+from deepfake_service.errors import EvidenceMissing, NotFound, NotReviewable
+from deepfake_service.logs import logger
+from deepfake_service.pipeline.access import may_see
+from deepfake_service.pipeline.evidence import Evidence
+from deepfake_service.pipeline.known import Known
+from deepfake_service.pipeline.notices import Notices
+from deepfake_service.pipeline.reading import row_of, stated
+from deepfake_service.pipeline.states import Decision, Finding, JobState
+from deepfake_service.records import Account, Case, Database, Job, Review, new_id
+from deepfake_service.storage import Vault, context_of
+
+_log = logger("deepfake_service.reviews")
+
+
+class Reviews:
+    """Notes decisions, and what follows from them: a new edition of the evidence, notices to be
+    withdrawn, hashes kept or forgotten, the time at which media expire."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        evidence: Evidence,
+        notices: Notices,
+        known: Known,
+        *,
+        two_people: bool,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._evidence = evidence
+        self._notices = notices
+        self._known = known
+        self._two_people = two_people
+
+    def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
+        """Note what the caller decides, and why; the finding that it comes to.
+
+        A later decision of the same person takes the place of an earlier one in what is found; all
+        stay on record.
+
+        Raises:
+            NotFound: there is no such job that the caller may see. NotReviewable: it has no
+            verdict, or the caller is a program.
+        """
+        with self._database.write() as session:
+            job, _, case = row_of(session, caller, job_id)
+            self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
+            if case.wrapped_key is None:
+                raise NotFound
+            if job.state != JobState.SUCCEEDED:
+                raise NotReviewable("The job has no verdict that could be reviewed.")
+            if session.get_one(Account, caller.account_id).kind != "person":
+                raise NotReviewable("Reviews are made by people, and this account is a system's.")
+            key = self._vault.case_key(case.id, case.wrapped_key)
+            review = Review(
+                id=new_id(),
+                job_id=job_id,
+                account_id=caller.account_id,
+                decision=str(decision),
+                sealed=b"",
+                created_at=datetime.now(UTC),
+            )
+            content = json.dumps({"reason": reason}).encode()
+            review.sealed = seal(key, content, context_of("review", review.id))
+            session.add(review)
+            session.flush()
+            before, finding = job.finding, self._found(session, job_id)
+            job.finding = str(finding)
+            record(session, caller.actor, Action.CASE_REVIEWED, job_id, str(decision))
+            session.flush()
+            self._settle(session, case)
+            if before == Finding.CONFIRMED and finding is not Finding.CONFIRMED:
+                self._notices.mark_reversed(session, case, job)
+        # In transactions of their own: each may be done again.
+        if finding is Finding.CONFIRMED:
+            self._known.remember(job_id)
+        else:
+            self._known.forget(job_id)
+        self._new_edition(caller, job_id)
+        return finding
+
+    def _new_edition(self, caller: Caller, job_id: str) -> None:
+        try:
+            self._evidence.make(job_id, caller.actor)
+        except EvidenceMissing:
+            # Its time is over, or it was examined by a version that gathered none.
+            _log.warning("no_new_edition", job_id=job_id)
+
+    def _found(self, session: Session, job_id: str) -> Finding:
+        latest: dict[str, str] = {}
+        for review in session.scalars(
+            select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
+        ):
+            latest[review.account_id] = review.decision
+        decisions = list(latest.values())
+        if Decision.REJECTED in decisions:
+            # One who rejects is enough: nothing goes out that a reviewer does not stand behind.
+            return Finding.REJECTED if Decision.CONFIRMED not in decisions else Finding.UNDECIDED
+        confirmed = decisions.count(Decision.CONFIRMED)
+        if not confirmed:
+            return Finding.UNDECIDED
+        enough = confirmed >= (2 if self._two_people else 1)
+        return Finding.CONFIRMED if enough else Finding.AWAITING_SECOND
+
+    @staticmethod
+    def _settle(session: Session, case: Case) -> None:
+        """Note since when all of a case is reviewed: from then on its media have a day."""
+        open_jobs = session.scalars(
+            select(Job.id).where(
+                Job.case_id == case.id,
+                Job.state.in_(
+                    [str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.SUCCEEDED)]
+                ),
+                Job.finding.is_(None) | (Job.finding == str(Finding.AWAITING_SECOND)),
+            )
+        ).first()
+        case.reviewed_at = None if open_jobs else case.reviewed_at or datetime.now(UTC)
+
+    def of(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+        """The decisions on a job, the oldest first."""
+        with self._database.read() as session:
+            job, _, case = row_of(session, caller, job_id)
+            found = session.execute(
+                select(Review, Account)
+                .join(Account, Review.account_id == Account.id)
+                .where(Review.job_id == job.id)
+                .order_by(Review.created_at)
+            ).all()
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        return [
+            {
+                "at": stated(review.created_at),
+                "name": account.name,
+                "role": account.role,
+                "decision": review.decision,
+                **json.loads(unseal(key, review.sealed, context_of("review", review.id))),
+            }
+            for review, account in found
+        ]
+
+    def flag_minor(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
+        """Say that somebody in a case may be a minor, or that nobody is.
+
+        While it is said, pictures are withheld from evidence and pages, and fewer people see the
+        case. Every examination in it gets a new edition of its evidence.
+
+        Raises:
+            NotFound: there is no such case that the caller may see.
+        """
+        with self._database.write() as session:
+            case = session.get(Case, case_id)
+            if case is None or case.wrapped_key is None or not may_see(caller, case):
+                raise NotFound
+            if (case.minor_at is not None) == wanted:
+                return
+            case.minor_at = datetime.now(UTC) if wanted else None
+            action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
+            record(session, caller.actor, action, case_id)
+            jobs = session.scalars(
+                select(Job.id).where(Job.case_id == case_id, Job.state == str(JobState.SUCCEEDED))
+            ).all()
+        for job_id in jobs:
+            self._new_edition(caller, job_id)
