@@ -89,6 +89,7 @@ class NotReviewable(ServiceError):
 class KeyUnreadable(ServiceError):
     """A key or certificate file cannot be read."""
 
+    status = 503
     code = "key_unreadable"
 
 

@@ -6,7 +6,7 @@ The same input gives the same bytes, but for signatures and times.
 2. The reports, Korean and English, state the digests of those files and are signed.
 3. The bag's manifest covers the payload; the statement covers the manifest, the payload and the
    submitted media, and is signed.
-4. A time-stamp authority, where one is set, stamps the signed statement.
+4. A time-stamp authority, where one is set, stamps the signed statement; its token is signed too.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from deepfake_service.evidence.words import LANGUAGES, words
 
 FORMAT = "deepfake-service/verdict/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
+STAMP_SIGNATURE = "signatures/statement.tsr.sig"
 PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
 VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
@@ -142,10 +143,21 @@ def _signed(
         return {STATEMENT: envelope("none")}
     stamped = envelope("rfc3161")
     try:
-        return {STATEMENT: stamped, STAMP: stamp(stamped)}
+        token = stamp(stamped)
     except TimestampFailed:
         # Said in what is signed: a token that is missing is otherwise one that was taken away.
         return {STATEMENT: envelope("failed")}
+    # A token has bytes that its own signature does not cover; ours covers them all.
+    return {
+        STATEMENT: stamped,
+        STAMP: token,
+        STAMP_SIGNATURE: signers.statement.sign(stamp_message(token)),
+    }
+
+
+def stamp_message(token: bytes) -> bytes:
+    """What is signed of a time stamp, once it is there."""
+    return b"deepfake-service/timestamp/1\n" + token
 
 
 def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import httpx
+from asn1crypto import cms
 from cryptography import x509
+from pyhanko.sign.general import extract_signer_info
+from pyhanko.sign.validation.errors import SignatureValidationError
+from pyhanko.sign.validation.generic_cms import (
+    extract_certs_for_validation,
+    validate_sig_integrity,
+)
 from rfc3161_client import (
     HashAlgorithm,
+    PKIStatus,
     TimestampRequestBuilder,
     TimeStampResponse,
     VerificationError,
@@ -71,7 +80,7 @@ def request(url: str, data: bytes) -> bytes:
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:
     """The time that a kept reply states for ``data``.
 
-    Without ``roots``, it is seen to be signed by the certificates that it brings along, which says
+    Without ``roots``, it is seen to be signed by the certificate that it brings along, which says
     that it is intact, not by whom it is.
 
     Raises:
@@ -81,16 +90,30 @@ def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime
         token = decode_timestamp_response(reply)
         if token.as_bytes() != reply:
             raise InvalidTimestamp("the time stamp is not in canonical form")
-        builder = VerifierBuilder()
-        for root in roots or _brought(token):
-            builder = builder.add_root_certificate(root)
-        builder.build().verify_message(token, data)
-    except (ValueError, VerificationError) as error:
+        if roots:
+            builder = VerifierBuilder()
+            for root in roots:
+                builder = builder.add_root_certificate(root)
+            builder.build().verify_message(token, data)
+        else:
+            _see_intact(token, data)
+    except (ValueError, KeyError, VerificationError, SignatureValidationError) as error:
         raise InvalidTimestamp from error
     return token.tst_info.gen_time
 
 
-def _brought(token: TimeStampResponse) -> list[x509.Certificate]:
-    certificates = [x509.load_der_x509_certificate(c) for c in token.signed_data.certificates]
-    own = [c for c in certificates if c.issuer == c.subject]
-    return own or certificates
+def _see_intact(token: TimeStampResponse, data: bytes) -> None:
+    imprint = token.tst_info.message_imprint
+    if PKIStatus(token.status) is not PKIStatus.GRANTED:
+        raise InvalidTimestamp("the authority did not grant it")
+    if imprint.message != hashlib.sha256(data).digest():
+        raise InvalidTimestamp("it is one of something else")
+    signed = cms.ContentInfo.load(token.time_stamp_token(), strict=True)["content"]
+    content = bytes(signed["encap_content_info"]["content"])
+    signer = extract_signer_info(signed)
+    digest = hashlib.new(signer["digest_algorithm"]["algorithm"].native, content).digest()
+    intact, valid = validate_sig_integrity(
+        signer, extract_certs_for_validation(signed).signer_cert, "tst_info", digest
+    )
+    if not (intact and valid):
+        raise InvalidTimestamp("it was altered")

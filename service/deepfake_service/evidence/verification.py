@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import rfc8785
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -43,9 +44,11 @@ from deepfake_service.evidence.edition import (
     MODEL,
     PUBLIC_KEY,
     STAMP,
+    STAMP_SIGNATURE,
     STATEMENT,
     VERDICT,
     report_of,
+    stamp_message,
 )
 from deepfake_service.evidence.keys import public_pem
 from deepfake_service.evidence.material import pixels_of
@@ -158,7 +161,7 @@ class _Run:
         self._files: dict[str, bytes] = {}
         self._envelope: dict[str, Any] = {}
         self._predicate: dict[str, Any] = {}
-        self._spec: BundleSpec | None = None
+        self._signer: Ed25519PublicKey | None = None
         self._done = Verification(hashlib.sha256(content).hexdigest())
 
     def run(self) -> Verification:
@@ -212,7 +215,7 @@ class _Run:
             or public_pem(inside) != self._files[PUBLIC_KEY]
         ):
             raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key as bundles hold it")
-        self._done.signer = key_id(inside)
+        self._done.signer, self._signer = key_id(inside), inside
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
@@ -234,7 +237,7 @@ class _Run:
         there = {
             name: bag.sha256(content)
             for name, content in self._files.items()
-            if name not in (STATEMENT, STAMP, bag.TAG_MANIFEST)
+            if name not in (STATEMENT, STAMP, STAMP_SIGNATURE, bag.TAG_MANIFEST)
         }
         for name in sorted({*stated, *there}):
             if name not in there:
@@ -275,8 +278,7 @@ class _Run:
         document = self._stated
         raw = self._files[MODEL]
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
-        self._spec = BundleSpec.model_validate_json(raw)
-        judged = judged_exact(document["exact"], self._spec)
+        judged = judged_exact(document["exact"], BundleSpec.model_validate_json(raw))
         if judged is None:
             return Outcome.SKIPPED, "no face was judged"
         again = json.loads(json.dumps(judged.to_json()))
@@ -296,12 +298,17 @@ class _Run:
     def _time_stamp(self) -> tuple[Outcome, str]:
         stated, token = self._predicate["timestamp"], self._files.get(STAMP)
         if stated != "rfc3161":
-            if token is not None:
+            if token is not None or STAMP_SIGNATURE in self._files:
                 raise _Failed(f"{STAMP}: there, but the statement speaks of none")
             why = "the authority failed" if stated == "failed" else "none was asked for"
             return Outcome.SKIPPED, f"there is none: {why}"
         if token is None:
             raise _Failed(f"{STAMP}: missing, but the statement speaks of it")
+        assert self._signer is not None
+        try:
+            self._signer.verify(self._files[STAMP_SIGNATURE], stamp_message(token))
+        except (KeyError, InvalidSignature) as error:
+            raise _Failed(f"{STAMP}: altered, or not signed by the key of the statement") from error
         roots = list(self._trust.timestamp_roots)
         at = timestamps.verify(token, self._files[STATEMENT], roots).isoformat()
         if roots:

@@ -1,0 +1,202 @@
+"""Evidence made on the fly, and what an attacker does to it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import mediakit
+from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.errors import MediaError
+from deepfake_models.scorer import Scorer
+from deepfake_models.verdict import unable
+from deepfake_service.evidence import bag
+from deepfake_service.evidence.edition import STATEMENT, Dossier, build
+from deepfake_service.evidence.keys import Signers, self_made_certificate
+from deepfake_service.evidence.material import Material, gather
+
+EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@cache
+def scorer() -> Scorer:
+    return Scorer.open(threads=1)
+
+
+@cache
+def video() -> bytes:
+    return mediakit.encode(mediakit.panning(50, 320, 256))
+
+
+def material(media: bytes, frames: int | None = None) -> Material:
+    """What the worker gathers of a file."""
+    source = io.BytesIO(media)
+    judge = scorer()
+    try:
+        with InProcessDecoder().open(io.BytesIO(media)) as opened:
+            sampled = judge.plan(opened, frames)
+            parts = [judge.examine(opened, sampled)]
+            verdict = judge.conclude(opened, sampled, parts)
+            seen = [f.time_s for p in parts for f in p.examined]
+            return gather(source, opened, verdict, judge, examined_s=seen, examined_at=EXAMINED_AT)
+    except MediaError as error:
+        return gather(source, None, unable(error), judge, examined_s=[], examined_at=EXAMINED_AT)
+
+
+@cache
+def signers(name: str = "one") -> Signers:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = self_made_certificate(key, "대응센터")
+    return Signers(Ed25519PrivateKey.generate(), key, (certificate,))
+
+
+def dossier(media: bytes, **changes: Any) -> Dossier:
+    """A dossier of a file as it would be on record."""
+    at = "2026-01-02T03:04:05.678+00:00"
+    return replace(
+        Dossier(
+            issuer="디지털성범죄 대응센터",
+            edition=1,
+            predecessor=None,
+            created_at=at,
+            case={"id": "c" * 26, "reference": "R-1", "minor": False},
+            job={
+                "id": "j" * 26,
+                "kind": "video",
+                "frames": None,
+                "submitted_at": at,
+                "examined_at": at,
+            },
+            item={"sha256": hashlib.sha256(media).hexdigest(), "size": len(media)},
+            occurrences=[
+                {
+                    "id": "o" * 26,
+                    "recorded_at": at,
+                    "source_url": "https://example.org/1",
+                    "platform": "P",
+                    "account": None,
+                    "captured_at": at,
+                    "case_reference": None,
+                    "tool": "api",
+                    "collector": "a" * 26,
+                    "screenshot": False,
+                }
+            ],
+            reviews=[],
+            finding=None,
+            custody={"accounts": {}, "entries": []},
+            software="deepfake-service 0",
+        ),
+        **changes,
+    )
+
+
+@cache
+def bundle() -> bytes:
+    """A bundle of ``video()`` by ``signers()``."""
+    return build(dossier(video()), material(video()), signers())
+
+
+@cache
+def other_bundle() -> bytes:
+    """Another one by the same signers: of a picture."""
+    picture = mediakit.picture(mediakit.grace_hopper(), "PNG")
+    return build(dossier(picture, job={**dossier(picture).job, "id": "k" * 26}),
+                 material(picture), signers())  # fmt: skip
+
+
+def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """A bundle after ``change`` of its files, with manifests made again as they ought to be."""
+    files = bag.unzipped(content)
+    change(files)
+    payload = {n: c for n, c in files.items() if n.startswith(bag.DATA)}
+    files[bag.MANIFEST] = bag.manifest_of(payload)
+    files.pop(bag.TAG_MANIFEST)
+    return bag.sealed(files)
+
+
+def with_statement_of(content: bytes, other: bytes) -> bytes:
+    """A bundle with the statement of another one."""
+    return reworked(content, lambda f: f.update({STATEMENT: bag.unzipped(other)[STATEMENT]}))
+
+
+@contextmanager
+def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A real authority: openssl behind HTTP. Its address, and the PEM file of its root."""
+    _make_authority(folder)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:  # openssl's serial file is not to be shared
+                (folder / "q").write_bytes(query)
+                _openssl(folder, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
+                         "-out", "r")  # fmt: skip
+                reply = (folder / "r").read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/timestamp-reply")
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", folder / "ca.crt"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _make_authority(folder: Path) -> None:
+    (folder / "tsa.cnf").write_text(
+        """[tsa]
+default_tsa = t1
+[t1]
+serial = ./serial
+crypto_device = builtin
+signer_cert = ./tsa.crt
+signer_key = ./tsa.key
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256
+accuracy = secs:1
+ess_cert_id_alg = sha256
+"""
+    )
+    (folder / "tsa.ext").write_text(
+        "basicConstraints=CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        "extendedKeyUsage=critical,timeStamping\n"
+    )
+    (folder / "serial").write_text("01")
+    _openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "3650",
+             "-subj", "/CN=Root of time")  # fmt: skip
+    _openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Time")  # fmt: skip
+    _openssl(folder, "x509", "-req", "-in", "tsa.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+             "-CAcreateserial", "-days", "3650", "-extfile", "tsa.ext",
+             "-out", "tsa.crt")  # fmt: skip
+
+
+def _openssl(folder: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)

@@ -1,0 +1,438 @@
+"""Evidence bundles: what is in them, and every way of tampering with them."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+import struct
+import subprocess
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bagit
+import pytest
+from case_utils.case_validate import validate
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
+
+import evidencekit as kit
+import mediakit
+from deepfake_service.evidence import bag, timestamps
+from deepfake_service.evidence.edition import (
+    CASE_GRAPH,
+    CERTIFICATES,
+    CUSTODY,
+    HASHES,
+    PUBLIC_KEY,
+    STAMP,
+    STATEMENT,
+    TIMELINE,
+    VERDICT,
+    build,
+    report_of,
+)
+from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.trust import certificates
+from deepfake_service.evidence.typesetting import readable
+from deepfake_service.evidence.verification import ExitCode, Outcome, Trust, Verification, verify
+from deepfake_service.evidence.words import LANGUAGES, words
+
+OURS = Trust(keys=(kit.signers().statement.public_key(),))
+
+
+def files() -> dict[str, bytes]:
+    return bag.unzipped(kit.bundle())
+
+
+def failed_at(content: bytes, trust: Trust = OURS) -> int:
+    """The number of the step at which a bundle fails."""
+    found = verify(content, trust)
+    assert found.exit_code is ExitCode.FAILED, [s.to_json() for s in found.steps]
+    return next(s.number for s in found.steps if s.outcome is Outcome.FAIL)
+
+
+def outcomes(found: Verification) -> dict[int, Outcome]:
+    return {s.number: s.outcome for s in found.steps}
+
+
+def test_a_bundle_verifies_down_to_the_original() -> None:
+    found = verify(kit.bundle(), OURS, scorer=kit.scorer(), original=io.BytesIO(kit.video()))
+    assert found.exit_code is ExitCode.VERIFIED
+    assert outcomes(found) == {n: Outcome.SKIPPED if n == 9 else Outcome.PASS for n in range(1, 12)}
+
+
+def test_a_key_in_the_bundle_confers_no_trust() -> None:
+    assert verify(kit.bundle(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    stranger = Trust(keys=(Ed25519PrivateKey.generate().public_key(),))
+    assert failed_at(kit.bundle(), stranger) == 4
+
+
+def test_another_original_and_another_model_are_told() -> None:
+    other = io.BytesIO(mediakit.encode(mediakit.panning(40, 320, 256)))
+    found = verify(kit.bundle(), OURS, scorer=kit.scorer(), original=other)
+    assert outcomes(found)[11] is Outcome.FAIL
+
+
+def test_a_byte_changed_in_any_file_is_caught() -> None:
+    draw = random.Random(1)
+    for name, content in files().items():
+        if name in (bag.MANIFEST, bag.TAG_MANIFEST):  # made again by the attacker
+            continue
+        changed = bytearray(content)
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+
+        def change(there: dict[str, bytes], name: str = name, by: bytes = bytes(changed)) -> None:
+            there[name] = by
+
+        # An attacker makes the manifests fit again.
+        assert failed_at(kit.reworked(kit.bundle(), change)) in (2, 3, 4, 5), name
+
+
+def test_a_byte_changed_anywhere_in_the_file_is_caught() -> None:
+    draw = random.Random(2)
+    content = kit.bundle()
+    for _ in range(150):
+        changed = bytearray(content)
+        changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
+        assert verify(bytes(changed), OURS).exit_code is ExitCode.FAILED
+
+
+@pytest.mark.parametrize("where", ["before", "after", "comment", "between"])
+def test_bytes_outside_the_entries_are_caught(where: str) -> None:
+    content = kit.bundle()
+    if where == "before":
+        changed = b"MZ" + content
+    elif where == "after":
+        changed = content + b"\0"
+    elif where == "comment":
+        file = io.BytesIO(content)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.comment = b"see the real verdict elsewhere"
+        changed = file.getvalue()
+    else:
+        start = struct.unpack("<I", content[-6:-2])[0]
+        moved = struct.pack("<I", start + 4)
+        changed = content[:start] + b"evil" + content[start:-6] + moved + content[-2:]
+        with zipfile.ZipFile(io.BytesIO(changed)) as archive:
+            assert archive.testzip() is None  # other tools take it
+    assert failed_at(changed) == 1
+
+
+def raw_zip(*entries: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", compression) as archive:
+        warnings.simplefilter("ignore")  # of names given twice, which is what is wanted
+        for name, content in entries:
+            archive.writestr(zipfile.ZipInfo(name), content, compression)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        raw_zip(("../../etc/passwd", b"x")),
+        raw_zip(("/etc/passwd", b"x")),
+        raw_zip(("data/..\\x", b"x")),
+        raw_zip(("data/verdict.json", b"{}"), ("data/verdict.json", b"{}")),
+        raw_zip(("data/verdict.json", b"\0" * 50_000_000), compression=zipfile.ZIP_DEFLATED),
+        raw_zip(*((f"data/{n}", b"") for n in range(bag.MAX_FILES + 1))),
+        b"",
+        b"PK\x05\x06" + b"\0" * 18,
+        b"PK\x03\x04" * 1000,
+    ],
+    ids=["zip-slip", "absolute", "backslash", "duplicate-name", "bomb", "too-many", "empty",
+         "no-entries", "junk"],
+)  # fmt: skip
+def test_hostile_zips_are_refused(content: bytes) -> None:
+    assert failed_at(content) <= 2
+
+
+def _added(f: dict[str, bytes]) -> None:
+    f["data/crops/099.png"] = f["data/crops/001.png"]
+
+
+def _added_tag(f: dict[str, bytes]) -> None:
+    f["signatures/extra.txt"] = b"x"
+
+
+def _removed(f: dict[str, bytes]) -> None:
+    del f["data/crops/001.png"]
+
+
+def _renamed(f: dict[str, bytes]) -> None:
+    f["data/crops/000.png"] = f.pop("data/crops/001.png")
+
+
+def _swapped(f: dict[str, bytes]) -> None:
+    ko, en = report_of("ko"), report_of("en")
+    f[ko], f[en] = f[en], f[ko]
+
+
+@pytest.mark.parametrize("change", [_added, _added_tag, _removed, _renamed, _swapped])
+def test_files_added_removed_renamed_or_swapped_are_caught(change: Any) -> None:
+    assert failed_at(kit.reworked(kit.bundle(), change)) == 5
+
+
+def test_a_forged_manifest_is_caught() -> None:
+    there = files()
+    there[bag.MANIFEST] = there[bag.MANIFEST].replace(b"  data/verdict", b"  data/vordict")
+    tags = {n: c for n, c in there.items() if not n.startswith("data/") and n != bag.TAG_MANIFEST}
+    there[bag.TAG_MANIFEST] = bag.manifest_of(tags)
+    assert failed_at(bag.zipped(there)) == 2
+
+
+def test_a_statement_of_another_bundle_is_caught() -> None:
+    assert failed_at(kit.with_statement_of(kit.bundle(), kit.other_bundle())) == 5
+
+
+def test_everything_signed_again_with_a_new_key_is_caught() -> None:
+    thief = kit.signers("thief")
+    assert thief is not kit.signers()
+    forged = build(kit.dossier(kit.video(), finding="rejected"), kit.material(kit.video()), thief)
+    assert failed_at(forged) == 4
+    assert verify(forged, Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    # With the victim's public key laid into it, too.
+    with_key = kit.reworked(forged, lambda f: f.update({PUBLIC_KEY: files()[PUBLIC_KEY]}))
+    assert failed_at(with_key) == 4
+
+
+def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
+    first = kit.bundle()
+    later = kit.dossier(kit.video(), edition=2, predecessor=bag.sha256(first), finding="rejected")
+    second = build(later, kit.material(kit.video()), kit.signers())
+    found = verify(second, OURS)
+    assert found.exit_code is ExitCode.VERIFIED
+    assert found.statement is not None
+    assert found.statement["predicate"]["predecessor"] == {"sha256": bag.sha256(first)}
+    assert failed_at(kit.with_statement_of(second, first)) == 5
+    both = bag.unzipped(first)
+
+    def old_verdict(f: dict[str, bytes]) -> None:
+        f[VERDICT] = both[VERDICT]
+
+    assert failed_at(kit.reworked(second, old_verdict)) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: {**e, "comment": "x"},
+        lambda e: {**e, "signatures": e["signatures"] * 2},
+        lambda e: {**e, "signatures": [{**e["signatures"][0], "keyid": "0" * 64}]},
+        lambda e: {**e, "signatures": []},
+        lambda e: {**e, "payloadType": "text/plain"},
+        lambda e: {**e, "signatures": [{**e["signatures"][0], "sig": ""}]},
+    ],
+)
+def test_an_envelope_in_another_form_is_caught(change: Any) -> None:
+    envelope = json.loads(files()[STATEMENT])
+    again = json.dumps(change(envelope), separators=(",", ":"), sort_keys=True).encode()
+    assert failed_at(kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: again}))) in (3, 4)
+    spaced = json.dumps(envelope).encode()
+    assert failed_at(kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: spaced}))) == 3
+
+
+def test_a_signer_who_states_another_verdict_than_follows_is_caught() -> None:
+    """Even by the right key: what is stated must follow from the faces, by the model named."""
+    gathered = kit.material(kit.video())
+    result = {**gathered.examination["result"], "verdict": "likely_manipulated"}
+    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+
+
+def test_crops_that_do_not_get_their_value_are_caught() -> None:
+    gathered = kit.material(kit.video())
+    blank = kit.material(mediakit.encode([f * 0 + 90 for f in mediakit.panning(50, 320, 256)]))
+    assert blank.pictures == {}
+    crop = gathered.files["crops/001.png"]
+    swapped = {**gathered.files, "crops/001.png": other_crop(crop)}
+    forged = build(kit.dossier(kit.video()), Material(gathered.examination, swapped), kit.signers())
+    assert verify(forged, OURS).exit_code is ExitCode.VERIFIED
+    assert outcomes(verify(forged, OURS, scorer=kit.scorer()))[10] is Outcome.FAIL
+
+
+def other_crop(crop: bytes) -> bytes:
+    from deepfake_service.evidence.material import pixels_of, png
+
+    return png(pixels_of(crop)[::-1].copy())
+
+
+def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:
+    again = bag.unzipped(build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers()))
+    same = {n for n, c in files().items() if again[n] == c}
+    signed = {report_of(language) for language in LANGUAGES}
+    # Signatures differ in length by a byte or two, which the bag's information states.
+    assert set(files()) - same <= {
+        STATEMENT, bag.INFO, bag.MANIFEST, bag.TAG_MANIFEST, *signed
+    }  # fmt: skip
+    for name in signed:
+        assert abs(len(again[name]) - len(files()[name])) < 100
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib, within case_utils
+def test_others_tools_accept_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(kit.bundle())) as archive:
+        archive.extractall(tmp_path / "bag")
+    bagit.Bag(str(tmp_path / "bag")).validate()
+    envelope = Envelope.from_dict(json.loads(files()[STATEMENT]))
+    key = SSlibKey.from_crypto(kit.signers().statement.public_key())
+    assert list(envelope.verify([key], 1)) == [key.keyid]
+    (tmp_path / "case.jsonld").write_bytes(files()[CASE_GRAPH])
+    checked = validate(str(tmp_path / "case.jsonld"), allow_infos=True)
+    assert checked.conforms
+    assert not checked.undefined_concepts
+
+
+@pytest.mark.skipif(shutil.which("pdfsig") is None, reason="poppler-utils is not installed")
+def test_a_pdf_reader_accepts_the_reports_signature(tmp_path: Path) -> None:
+    for language in LANGUAGES:
+        path = tmp_path / f"{language}.pdf"
+        path.write_bytes(files()[report_of(language)])
+        told = subprocess.run(["pdfsig", path], capture_output=True, text=True, check=False).stdout
+        assert "Signature is Valid" in told
+        assert "Total document signed" in told
+
+
+def test_what_a_bundle_states() -> None:
+    document = json.loads(files()[VERDICT])
+    assert document["item"]["mime"] == "video/mp4"
+    assert document["item"]["content_credentials"] == {"state": "absent"}
+    assert document["result"]["tracks"]
+    assert document["error_rates"]["decision"]["false_positive_rate"]["groups"] > 0
+    assert document["error_rates"]["people"][0]["false_positive_rate"]["high"] <= 1.0
+    assert document["verbal"]["source"]
+    assert len(document["limits"]) == 4
+    hashes = json.loads(files()[HASHES])
+    assert len(hashes["pdq"]) == 2  # two seconds, one a second
+    assert all(len(h["pdq"]) == 64 for h in hashes["pdq"])
+    assert files()[TIMELINE].startswith(b"<svg")
+    assert json.loads(files()[CUSTODY])["entries"] == []
+    assert b"BEGIN CERTIFICATE" in files()[CERTIFICATES]
+
+
+@pytest.mark.parametrize(
+    ("media", "verdict"),
+    [
+        (b"no media at all", "unable_to_evaluate"),
+        (mediakit.picture(mediakit.astronaut()[300:, :200], "PNG"), "not_applicable"),
+        (mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "JPEG"), None),
+    ],
+    ids=["undecodable", "no-face", "small"],
+)
+def test_what_cannot_be_judged_gets_a_report_too(media: bytes, verdict: str | None) -> None:
+    content = build(kit.dossier(media), kit.material(media), kit.signers())
+    found = verify(content, OURS)
+    assert found.exit_code is ExitCode.VERIFIED, [s.to_json() for s in found.steps]
+    assert found.document is not None
+    if verdict:
+        assert found.document["result"]["verdict"] == verdict
+    assert found.document["result"]["reasons"]
+
+
+def test_nobody_is_shown_who_may_be_a_minor() -> None:
+    case = {"id": "c" * 26, "reference": None, "minor": True}
+    content = build(kit.dossier(kit.video(), case=case), kit.material(kit.video()), kit.signers())
+    there = bag.unzipped(content)
+    assert not [n for n in there if n.endswith(".png")]
+    assert verify(content, OURS, scorer=kit.scorer()).exit_code is ExitCode.VERIFIED
+    assert len(there[report_of("en")]) < len(files()[report_of("en")]) - 50_000
+
+
+def test_hostile_text_is_only_text() -> None:
+    evil = "<script>alert(1)</script> #panic() \u202egnp.exe\u0000 \U0001f600 " + "ㄱ" * 10_000
+    case = {"id": "c" * 26, "reference": evil, "minor": False}
+    review = {"at": "2026-01-02T03:04:05+00:00", "account": "a", "name": evil, "role": "analyst",
+              "decision": "confirmed", "reason": evil}  # fmt: skip
+    media = mediakit.picture(mediakit.astronaut(), "PNG")
+    content = build(
+        kit.dossier(media, case=case, reviews=[review], finding="confirmed", issuer=evil[:60]),
+        kit.material(media),
+        kit.signers(),
+    )
+    assert verify(content, OURS).exit_code is ExitCode.VERIFIED
+    shown = readable(evil)
+    assert "\u202e" not in shown
+    assert "\0" not in shown
+    assert "□" in shown
+    assert len(shown) < 2010
+
+
+def test_both_languages_have_all_words() -> None:
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: shape(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return len(value)
+        return sorted(part.split("}")[0] for part in value.split("{")[1:])
+
+    korean, english = (words(language)._texts for language in LANGUAGES)
+    assert shape(korean) == shape(english)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A real time-stamp authority: openssl's. Its address, and the file of its root."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    with kit.time_stamp_authority(tmp_path_factory.mktemp("tsa")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stamped(authority: tuple[str, Path]) -> bytes:
+    url = authority[0]
+    return build(
+        kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(),
+        stamp=lambda data: timestamps.request(url, data),
+    )  # fmt: skip
+
+
+def test_a_time_stamp_holds(stamped: bytes, authority: tuple[str, Path]) -> None:
+    trusting = Trust(OURS.keys, certificates(authority[1]))
+    for trust in (OURS, trusting):
+        found = verify(stamped, trust)
+        assert outcomes(found)[9] is Outcome.PASS
+        assert found.exit_code is ExitCode.VERIFIED
+    assert "trusted authority" in verify(stamped, trusting).steps[8].detail
+
+
+def test_another_authoritys_time_stamp_is_refused(stamped: bytes, tmp_path: Path) -> None:
+    kit._make_authority(tmp_path)
+    trust = Trust(OURS.keys, certificates(tmp_path / "ca.crt"))
+    assert failed_at(stamped, trust) == 9
+
+
+def test_a_time_stamp_taken_away_or_of_another_statement(stamped: bytes, authority: Any) -> None:
+    assert failed_at(kit.reworked(stamped, lambda f: f.pop(STAMP) and None)) == 9
+    other = timestamps.request(authority[0], b"something else")
+    assert failed_at(kit.reworked(stamped, lambda f: f.update({STAMP: other}))) == 9
+    unasked = kit.reworked(kit.bundle(), lambda f: f.update({STAMP: other}))
+    assert failed_at(unasked) == 9
+
+
+def test_every_byte_of_a_time_stamp_counts(stamped: bytes) -> None:
+    token = bag.unzipped(stamped)[STAMP]
+    draw = random.Random(3)
+    for at in draw.sample(range(len(token)), 60):
+        changed = token[:at] + bytes([token[at] ^ 1]) + token[at + 1 :]
+        tampered = kit.reworked(stamped, lambda f, c=changed: f.update({STAMP: c}))
+        assert failed_at(tampered) == 9, at
+
+
+def test_an_authority_that_is_down_is_said_in_what_is_signed() -> None:
+    def down(_: bytes) -> bytes:
+        return timestamps.request("http://127.0.0.1:1/", b"x")
+
+    with pytest.raises(TimestampFailed):
+        down(b"")
+    content = build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(), stamp=down)
+    found = verify(content, OURS)
+    assert found.exit_code is ExitCode.VERIFIED
+    assert "the authority failed" in found.steps[8].detail
