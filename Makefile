@@ -54,13 +54,17 @@ lint: $(DEV)/.dev
 
 # What some tests need of the system. As root on Debian or Ubuntu it is installed; elsewhere those
 # tests are skipped and say why.
+TOOLS := jq unzip openssl pdfsig:poppler-utils chromium fc-list:fontconfig
 system-packages:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-		&& ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
-		echo "installing PostgreSQL for the tests (apt-get)"; \
+	@missing=; for tool in $(TOOLS); do command -v "$${tool%%:*}" >/dev/null \
+		|| missing="$$missing $${tool##*:}"; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	fc-list 2>/dev/null | grep -qi nanum || missing="$$missing fonts-nanum"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing for the tests (apt-get):$$missing"; \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } \
-		|| echo "PostgreSQL could not be installed; tests that need it are skipped" >&2; fi
+			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+		|| echo "not everything could be installed; tests that need it are skipped" >&2; fi
 
 test: system-packages lint
 	$(DEV)/bin/pytest

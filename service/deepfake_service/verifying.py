@@ -152,10 +152,11 @@ def publish_signing_keys(
         keys.current()
         out.mkdir(parents=True, exist_ok=True)
         for key in keys.all():
-            (out / f"{key.purpose}-{key.id[:16]}.pem").write_text(key.public_pem, encoding="ascii")
+            name = f"{key.purpose}-{key.id[:16]}"
             if key.certificate_pem:
-                path = out / f"{key.purpose}-{key.id[:16]}.crt"
-                path.write_text(key.certificate_pem, encoding="ascii")
+                (out / f"{name}.crt").write_text(key.certificate_pem, encoding="ascii")
+            else:
+                (out / f"{name}.pem").write_text(key.public_pem, encoding="ascii")
         (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
         active = [k for k in keys.all() if k.purpose == STATEMENT and not k.retired_at]
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")

@@ -25,6 +25,8 @@ def commands() -> list[tuple[str, str]]:
     """(page, command) of every page in docs/, in order; a command may go on over lines."""
     found = []
     for page in sorted((ROOT / "docs").glob("*.md")):
+        if page.name == "verify-by-hand.md":  # see test_verify_by_hand
+            continue
         text = page.read_text(encoding="utf-8")
         written = COMMAND.findall(text)
         written += [c for block in FENCED.findall(text) for c in IN_FENCE.findall(block)]

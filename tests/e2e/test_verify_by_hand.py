@@ -1,0 +1,103 @@
+"""The page on checking evidence by hand: its commands run, and notice what was tampered with."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evidencekit as kit
+from deepfake_service.evidence import bag
+
+PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
+BLOCK = re.compile(r"^## (\d)\.[^\n]*\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MISSING = [t for t in ("unzip", "jq", "openssl", "pdfsig", "sha256sum") if not shutil.which(t)]
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+
+def sections() -> dict[int, str]:
+    """The commands of each numbered section."""
+    text = PAGE.read_text(encoding="utf-8")
+    return {int(n): "\n".join(FENCED.findall(body)) for n, body in BLOCK.findall(text)}
+
+
+def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script], cwd=folder,
+        env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def laid_out(folder: Path, bundle: bytes) -> Path:
+    (folder / "bundle.zip").write_bytes(bundle)
+    (folder / "issuer.pem").write_bytes(kit.signers().public_pem)
+    (folder / "original").write_bytes(kit.video())
+    return folder
+
+
+def first_failure(folder: Path, bundle: bytes) -> int | None:
+    """The number of the first section whose commands fail."""
+    laid_out(folder, bundle)
+    for number, script in sections().items():
+        if run(folder, script).returncode:
+            return number
+    return None
+
+
+def test_every_section_passes(tmp_path: Path) -> None:
+    laid_out(tmp_path, kit.bundle())
+    assert list(sections()) == [1, 2, 3, 4, 5, 6]
+    told = {}
+    for number, script in sections().items():
+        done = run(tmp_path, script)
+        assert done.returncode == 0, (number, done.stdout, done.stderr)
+        told[number] = done.stdout
+    assert "Verified Successfully" in told[3]
+    assert told[4] == "original: OK\n"
+    fingerprint, stated = told[5].split("\n")[:2]
+    assert fingerprint.split("=")[1].replace(":", "").lower() == stated
+    assert told[5].count("Signature is Valid") == 2
+    assert told[5].count("Total document signed") == 2
+
+
+def _verdict(f: dict[str, bytes]) -> None:
+    f["data/verdict.json"] = f["data/verdict.json"].replace(b'"edition":1', b'"edition":2')
+
+
+def _added(f: dict[str, bytes]) -> None:
+    f["data/note.txt"] = b"x"
+
+
+def _key(f: dict[str, bytes]) -> None:
+    f["signatures/statement.dsse.json"] = bag.unzipped(kit.other_bundle())[
+        "signatures/statement.dsse.json"
+    ]
+
+
+@pytest.mark.parametrize(("change", "section"), [(_verdict, 4), (_added, 2), (_key, 4)])
+def test_what_was_tampered_with_is_noticed(tmp_path: Path, change: object, section: int) -> None:
+    assert callable(change)
+    assert first_failure(tmp_path, kit.reworked(kit.bundle(), change)) == section
+
+
+def test_manifests_that_were_not_made_again_are_noticed(tmp_path: Path) -> None:
+    files = bag.unzipped(kit.bundle())
+    _verdict(files)
+    assert first_failure(tmp_path, bag.zipped(files)) == 2
+
+
+def test_another_signer_is_noticed(tmp_path: Path) -> None:
+    thief = kit.build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers("thief"))
+    assert first_failure(tmp_path, thief) == 3
+
+
+def test_the_page_ends_its_numbered_sections() -> None:
+    assert "openssl ts -verify" in PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,270 @@
+"""Evidence, reviews, notices and matching through the real service."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import mediakit
+from integration.test_jobs import clip
+from servekit import Site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    opened = Site(
+        tmp_path_factory.mktemp("evidence"),
+        {
+            "DEEPFAKE_MATCHING": "true",
+            "DEEPFAKE_TWO_PERSON_REVIEW": "true",
+            "DEEPFAKE_ISSUER": "Centre <b>",
+        },
+    )
+    opened.serve()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def keys(site: Site) -> dict[str, str]:
+    """Keys of accounts by name."""
+    made = {}
+    for name, role, kind in (
+        ("ann", "analyst", "person"),
+        ("bea", "analyst", "person"),
+        ("robot", "analyst", "system"),
+        ("pipe", "pipeline", "system"),
+        ("audrey", "auditor", "person"),
+    ):
+        told = site.command("accounts", "create", name, "--role", role, "--kind", kind)
+        made[name] = next(w for w in told.split() if w.startswith("dfk_"))
+    return made
+
+
+def client(site: Site, key: str) -> httpx.Client:
+    return httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+
+@cache
+def original() -> bytes:
+    """The encoder does not give the same bytes twice."""
+    return clip(1)
+
+
+@pytest.fixture(scope="module")
+def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
+    """A job of the pipeline's that is over."""
+    with client(site, keys["pipe"]) as pipe:
+        answer = pipe.post(
+            "/v1/videos",
+            files={"file": ("v.mp4", original())},
+            data={"source_url": "https://example.org/1", "platform": "P"},
+        )
+    done = site.wait(answer.json()["id"])
+    assert done["state"] == "succeeded"
+    return done
+
+
+def test_evidence_from_the_service_verifies(
+    site: Site, keys: dict[str, str], job: dict[str, Any], tmp_path: Path
+) -> None:
+    with client(site, keys["pipe"]) as pipe:
+        answer = pipe.get(f"/v1/jobs/{job['id']}/evidence")
+        assert answer.headers["content-type"] == "application/zip"
+        assert answer.headers["cache-control"] == "no-store"
+        (tmp_path / "e.zip").write_bytes(answer.content)
+        report = pipe.get(f"/v1/jobs/{job['id']}/report.pdf?lang=en")
+        assert report.content.startswith(b"%PDF")
+        assert pipe.get(f"/v1/jobs/{job['id']}/timeline.svg").content.startswith(b"<svg")
+        for kind in ("faces", "heatmaps"):
+            picture = pipe.get(f"/v1/jobs/{job['id']}/{kind}/1.png").content
+            assert picture.startswith(b"\x89PNG")
+        assert pipe.get(f"/v1/jobs/{job['id']}/faces/99.png").status_code == 404
+        assert pipe.get(f"/v1/jobs/{job['id']}/evidence?edition=7").status_code == 404
+        checked = pipe.post("/v1/verify", content=answer.content).json()
+        assert (checked["result"], checked["superseded_by"]) == ("verified", None)
+        assert pipe.post("/v1/verify", content=b"x").json()["result"] == "failed"
+    with zipfile.ZipFile(tmp_path / "e.zip") as archive:
+        custody = json.loads(archive.read("data/custody.json"))
+        assert archive.read("data/report-en.pdf") == report.content
+    assert custody["entries"][0]["action"] == "media.submitted"
+    assert "pipe" in {a["name"] for a in custody["accounts"].values()}
+    site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
+    (public,) = (tmp_path / "keys").glob("statement-*.pem")
+    (tmp_path / "original").write_bytes(original())
+    bundle = str(tmp_path / "e.zip")
+    told = site.command(
+        "verify", bundle, "--public-key", str(public), "--rescore",
+        "--media", str(tmp_path / "original"),
+    )  # fmt: skip
+    assert told.count("pass") == 10
+    assert "verified" in told
+    assert "signer unknown" in site.command("verify", bundle, expected=3)
+    told = site.command("verify", bundle, "--pinned", str(tmp_path / "keys"), "--json")
+    assert json.loads(told)["result"] == "verified"
+    (tmp_path / "e.zip").write_bytes(answer.content[:-1] + b"x")
+    assert "do not rely" in site.command("verify", bundle, expected=1)
+    assert "no public key" in site.command("verify", bundle, "--public-key", bundle, expected=1)
+    jwks = httpx.get(f"{site.url}/.well-known/jwks.json").json()
+    assert {k["kty"] for k in jwks["keys"]} == {"OKP", "EC"}
+
+
+def test_who_may_see_evidence(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
+    told = site.command("accounts", "create", "other", "--role", "pipeline")
+    other = next(w for w in told.split() if w.startswith("dfk_"))
+    path = f"/v1/jobs/{job['id']}/evidence"
+    for key, status in ((other, 404), (keys["audrey"], 403), ("", 401), (keys["bea"], 200)):
+        with client(site, key or "nobody") as caller:
+            assert caller.get(path).status_code == status
+    with client(site, keys["pipe"]) as pipe:
+        review = {"decision": "confirmed", "reason": "x"}
+        assert pipe.post(f"/v1/jobs/{job['id']}/reviews", json=review).status_code == 403
+        assert pipe.get("/v1/known-hashes").status_code == 403
+
+
+def notice(job: dict[str, Any], occurrences: list[str], **fields: Any) -> dict[str, Any]:
+    return {
+        "kind": "us-take-it-down",
+        "language": "en",
+        "occurrence_ids": occurrences,
+        "fields": {
+            "depiction": "A video in which a face was swapped.",
+            "good_faith_statement": "I believe in good faith that it is not consensual.",
+            "signer_name": "Jane Roe",
+            "signer_capacity": "authorized_person",
+            "signature": "/s/ Jane Roe",
+            "contact_email": "jane@example.org",
+            **fields,
+        },
+    }
+
+
+def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
+    case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
+    with client(site, keys["ann"]) as ann, client(site, keys["bea"]) as bea:
+        seen = [o["id"] for o in ann.get(case).json()["occurrences"]]
+        made = ann.post(f"{case}/notices", json=notice(job, seen))
+        assert made.status_code == 201, made.text
+        found = made.json()
+        assert "Not reviewed by people yet" in found["text"]
+        assert "/s/ Jane Roe" in found["text"]
+        yesterday = datetime.now(UTC) - timedelta(hours=49)
+        sent = ann.patch(f"/v1/notices/{found['id']}", json={"sent_at": yesterday.isoformat()})
+        assert (sent.json()["state"], sent.json()["overdue"]) == ("sent", True)
+        assert [n["id"] for n in bea.get("/v1/notices/overdue").json()["notices"]] == [found["id"]]
+        assert "deepfake_notices_overdue 1.0" in httpx.get(f"{site.url}/metrics").text
+
+        def decide(who: httpx.Client, decision: str) -> Any:
+            answer = who.post(f"{path}/reviews", json={"decision": decision, "reason": "seen"})
+            assert answer.status_code == 201, answer.text
+            return answer.json()["finding"]
+
+        assert decide(ann, "confirmed") == "awaiting_second"
+        assert decide(ann, "confirmed") == "awaiting_second"  # two people, not two decisions
+        assert decide(bea, "confirmed") == "confirmed"
+        with client(site, keys["robot"]) as robot:
+            review = {"decision": "confirmed", "reason": "x"}
+            assert robot.post(f"{path}/reviews", json=review).status_code == 409
+        assert len(bea.get("/v1/known-hashes").text.splitlines()) == 1
+        assert ann.get(case).json()["reviewed_at"] is not None
+
+        # The same content, encoded anew, by another account: linked for those who may see it.
+        dimmer = [(f * 0.97).astype("uint8") for f in mediakit.panning(40, 320, 256)]
+        again = site.submit(mediakit.encode(dimmer, options={"crf": "32"}))
+        site.wait(again["id"])
+        (match,) = bea.get(f"/v1/jobs/{again['id']}/matches").json()["matches"]
+        assert match["case_id"] == job["case_id"]
+        assert match["percent"] >= 80
+        assert site.job(again["id"])["finding"] is None
+
+        assert decide(bea, "rejected") == "undecided"
+        (listed,) = ann.get(f"{case}/notices").json()["notices"]
+        assert listed["withdraw"] is True
+        assert bea.get("/v1/known-hashes").text == ""
+        gone = ann.patch(f"/v1/notices/{found['id']}", json={"outcome": "withdrawn"}).json()
+        assert (gone["state"], gone["withdraw"], gone["overdue"]) == ("withdrawn", False, False)
+        assert decide(ann, "rejected") == "rejected"
+        refused = ann.post(f"{case}/notices", json=notice(job, seen))
+        assert refused.status_code == 409
+        editions = ann.get(f"{path}/evidence/editions").json()["editions"]
+        assert [e["edition"] for e in editions] == [6, 5, 4, 3, 2, 1]
+        old = ann.get(f"{path}/evidence?edition=1").content
+        assert ann.post("/v1/verify", content=old).json()["superseded_by"] == 6
+        newest = ann.get(f"{path}/evidence").content
+        with zipfile.ZipFile(io.BytesIO(newest)) as archive:
+            document = json.loads(archive.read("data/verdict.json"))
+        assert document["predecessor"] == editions[1]["sha256"]
+        assert [r["decision"] for r in document["reviews"]][-1] == "rejected"
+        assert document["result"]["verdict"] == job["verdict"]
+
+
+def test_nobody_sees_who_may_be_a_minor(
+    site: Site, keys: dict[str, str], job: dict[str, Any]
+) -> None:
+    case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
+    with client(site, keys["ann"]) as ann, client(site, keys["pipe"]) as pipe:
+        assert ann.put(f"{case}/minor").status_code == 204
+        for hidden in (case, path, f"{path}/evidence", f"{path}/matches", f"{case}/notices"):
+            assert ann.get(hidden).status_code == 404
+        assert job["id"] not in {j["id"] for j in ann.get("/v1/jobs").json()["jobs"]}
+        assert job["case_id"] not in {c["id"] for c in ann.get("/v1/cases").json()["cases"]}
+        assert pipe.get(f"{path}/faces/1.png").status_code == 403
+        assert pipe.get(f"{path}/heatmaps/1.png").status_code == 403
+        assert pipe.get(f"{path}/evidence?edition=1").status_code == 403
+        newest = pipe.get(f"{path}/evidence").content
+        with zipfile.ZipFile(io.BytesIO(newest)) as archive:
+            assert not [n for n in archive.namelist() if n.endswith(".png")]
+        assert pipe.post("/v1/verify", content=newest).json()["result"] == "verified"
+    with site.client as admin:
+        assert admin.delete(f"{case}/minor").status_code == 204
+        assert admin.get(f"{path}/faces/1.png").status_code == 200
+
+
+def test_what_cannot_be_examined_has_evidence_too(site: Site) -> None:
+    job = site.submit(b"no media at all" * 100)
+    assert site.wait(job["id"])["verdict"] == "unable_to_evaluate"
+    with site.client as admin:
+        content = admin.get(f"/v1/jobs/{job['id']}/evidence").content
+        assert admin.post("/v1/verify", content=content).json()["result"] == "verified"
+
+
+def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[str, Any]) -> None:
+    path = f"/v1/jobs/{job['id']}"
+    with site.client as admin:
+        before = admin.get(f"{path}/evidence").content
+        assert "signed with" in site.command("keys", "signing", "rotate")
+        review = {"decision": "undecided", "reason": "again"}
+        assert admin.post(f"{path}/reviews", json=review).status_code == 201
+        after = admin.get(f"{path}/evidence").content
+        found = [admin.post("/v1/verify", content=c).json() for c in (before, after)]
+        assert [f["result"] for f in found] == ["verified", "verified"]
+        assert found[0]["signer"] != found[1]["signer"]
+    assert len(httpx.get(f"{site.url}/.well-known/jwks.json").json()["keys"]) == 4
+    assert "retired" in site.command("keys", "signing", "list")
+
+
+def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
+    job = site.submit(clip(3))
+    site.wait(job["id"])
+    with site.client as admin:
+        admin.get(f"/v1/jobs/{job['id']}/evidence")
+        folder = site.root / "var" / "blobs" / "cases" / job["case_id"]
+        assert list(folder.iterdir())
+        assert admin.delete(f"/v1/cases/{job['case_id']}").status_code == 204
+        assert not folder.exists() or not list(folder.iterdir())
+        assert admin.get(f"/v1/jobs/{job['id']}/evidence").status_code == 404
+
+
+def test_no_content_is_in_the_log(site: Site) -> None:
+    log = site.processes[0].log.read_text()
+    for secret in ("example.org", "Jane", "log_likelihood", "seen"):
+        assert secret not in log

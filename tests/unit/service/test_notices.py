@@ -1,0 +1,206 @@
+"""Each kind of notice against its list of fields, in words and as a PDF."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from deepfake_service.errors import InvalidRequest, NotFound
+from deepfake_service.notices.kinds import KINDS, checked, kind_of
+from deepfake_service.notices.render import Basis, compose
+from deepfake_service.pipeline.notices import Notices, NoticeState, Update
+from deepfake_service.records import Notice
+
+SEEN = [
+    {
+        "id": "o1", "source_url": "https://example.org/watch?v=1", "platform": "P",
+        "account": "a", "captured_at": "2026-01-02T03:04:05+00:00", "screenshot": True,
+    }
+]  # fmt: skip
+BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-02T03:04:05+00:00")]
+LONG = "Somebody's face was put into this video without their consent."
+GOOD: dict[str, dict[str, Any]] = {
+    "eu-dsa-16": {
+        "explanation": LONG, "notifier_name": "A", "notifier_email": "a@example.org",
+        "good_faith": True,
+    },
+    "us-take-it-down": {
+        "depiction": LONG, "good_faith_statement": LONG, "signer_name": "A",
+        "signer_capacity": "identifiable_individual", "signature": "/s/ A",
+        "contact_email": "a@example.org",
+    },
+    "kr-tba-22-5": {
+        "reporter_name": "김신고", "reporter_phone": "02-1234-5678",
+        "reporter_email": "a@example.org", "request": "deletion", "reason": "false_video",
+        "statement": LONG, "signed_on": "2026-01-02", "signature": "김신고",
+    },
+    "kr-d4u": {
+        "requester_name": "김신청", "requester_relation": "victim",
+        "requester_phone": "+82 2 1234 5678", "identity_proof": "주민등록증 사본",
+        "victim_shown": LONG, "post_title": "제목", "keywords": "검색어",
+    },
+    "budapest-29": {
+        "authority": "경찰청", "offence": "성폭력처벌법 제14조의2", "facts": LONG, "data": LONG,
+        "custodian": "Example Hosting", "necessity": LONG, "assistance_will_follow": True,
+        "signed_by": "A",
+    },
+}  # fmt: skip
+OPTIONAL = {
+    "us-take-it-down": {"further_location", "contact_phone"},
+    "kr-tba-22-5": {"location_without_url"},
+}
+
+
+def wrong(kind: str, given: dict[str, Any], seen: Any = SEEN, *, minor: bool = False) -> set[str]:
+    with pytest.raises(InvalidRequest) as error:
+        checked(KINDS[kind], given, seen, minor=minor)
+    return {e.field for e in error.value.errors}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_is_asked_for_by_a_provision_and_missed(kind: str) -> None:
+    schema = KINDS[kind].schema()
+    needed = set(schema["properties"]) - OPTIONAL.get(kind, set())
+    assert wrong(kind, {}) == {f"fields.{name}" for name in needed}
+    for name, about in schema["properties"].items():
+        assert about["provision"], name
+        assert about["label_ko"] != about["label_en"]
+        assert "default" not in about or about["default"] is None  # nothing is stated for a person
+    for name in needed:
+        rest = {k: v for k, v in GOOD[kind].items() if k != name}
+        assert wrong(kind, rest) == {f"fields.{name}"}
+    assert wrong(kind, {**GOOD[kind], "more": "x"}) == {"fields.more"}
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_person_states_is_in_the_words(kind: str, language: str) -> None:
+    fields = checked(KINDS[kind], GOOD[kind], SEEN, minor=False)
+    words = compose(
+        KINDS[kind], fields, SEEN, BASIS, language=language, recipient="R\u202e", reference="R-1",
+        minor=False,
+    )  # fmt: skip
+    text = words.text()
+    for part in ("https://example.org/watch?v=1", "ab" * 32, KINDS[kind].provision, "R-1"):
+        assert part in text
+    for value in GOOD[kind].values():
+        if isinstance(value, str) and " " in value:
+            assert value in text
+    pdf = words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+    assert pdf.startswith(b"%PDF")
+    assert pdf == words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "named"),
+    [
+        ("eu-dsa-16", {"good_faith": False}, "fields.good_faith"),
+        ("eu-dsa-16", {"good_faith": "yes"}, "fields.good_faith"),
+        ("eu-dsa-16", {"notifier_email": "a@b"}, "fields.notifier_email"),
+        ("eu-dsa-16", {"notifier_email": "a@example.org\nBcc: x"}, "fields.notifier_email"),
+        ("eu-dsa-16", {"explanation": "too short"}, "fields.explanation"),
+        ("us-take-it-down", {"signature": " "}, "fields.signature"),
+        ("us-take-it-down", {"signer_capacity": "friend"}, "fields.signer_capacity"),
+        ("kr-tba-22-5", {"signed_on": "yesterday"}, "fields.signed_on"),
+        ("kr-tba-22-5", {"reporter_phone": "call me"}, "fields.reporter_phone"),
+        ("kr-tba-22-5", {"statement": LONG + "\x00"}, "fields.statement"),
+        ("budapest-29", {"assistance_will_follow": False}, "fields.assistance_will_follow"),
+    ],
+)
+def test_malformed_fields_are_named(kind: str, changes: dict[str, Any], named: str) -> None:
+    assert wrong(kind, {**GOOD[kind], **changes}) == {named}
+
+
+def test_a_url_and_a_screenshot_are_needed_where_the_law_wants_them() -> None:
+    bare = [{**SEEN[0], "source_url": None, "screenshot": False}]
+    assert wrong("eu-dsa-16", GOOD["eu-dsa-16"], bare) == {"occurrences.o1.source_url"}
+    korean = GOOD["kr-tba-22-5"]
+    assert wrong("kr-tba-22-5", korean, bare) == {
+        "occurrences.o1.source_url", "occurrences.o1.screenshot",
+    }  # fmt: skip
+    elsewhere = {**korean, "location_without_url": "검색어 '이름'"}
+    assert wrong("kr-tba-22-5", elsewhere, bare) == {"occurrences.o1.screenshot"}
+    assert wrong("kr-tba-22-5", korean, []) == {"occurrence_ids"}
+
+
+def test_for_minors_the_child_abuse_route_is_named() -> None:
+    named = KINDS["eu-dsa-16"]
+    anonymous = {"explanation": LONG, "good_faith": True}
+    fields = checked(named, anonymous, SEEN, minor=True)
+    words = compose(
+        named, fields, SEEN, BASIS, language="en", recipient=None, reference=None, minor=True
+    )
+    assert "child sexual abuse" in words.text()
+    assert wrong("kr-tba-22-5", GOOD["kr-tba-22-5"], minor=True) == {"fields.reason"}
+    right = {**GOOD["kr-tba-22-5"], "reason": "child_sexual_exploitation"}
+    assert checked(KINDS["kr-tba-22-5"], right, SEEN, minor=True)
+
+
+def test_the_clocks() -> None:
+    hours = {k: kind.clock and kind.clock / timedelta(hours=1) for k, kind in KINDS.items()}
+    assert hours == {
+        "eu-dsa-16": None, "us-take-it-down": 48, "kr-tba-22-5": 24, "kr-d4u": None,
+        "budapest-29": 60 * 24,
+    }  # fmt: skip
+    with pytest.raises(NotFound):
+        kind_of("../eu")
+
+
+def drafted(kind: str = "kr-tba-22-5") -> Notice:
+    return Notice(kind=kind, state=str(NoticeState.DRAFTED))
+
+
+def test_a_notices_way() -> None:
+    now = datetime.now(UTC)
+    notice = drafted()
+    Notices._apply(notice, Update(sent_at=now - timedelta(hours=30)))
+    assert notice.state == NoticeState.SENT
+    assert notice.due_at == now - timedelta(hours=6)
+    Notices._apply(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED))
+    assert notice.state == NoticeState.TEMPORARILY_BLOCKED
+    Notices._apply(notice, Update(outcome=NoticeState.REMOVED))
+    assert notice.state == NoticeState.REMOVED
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "update", "named"),
+    [
+        ("kr-d4u", None, Update(outcome=NoticeState.REMOVED), "sent_at"),
+        ("kr-d4u", None, Update(sent_at=datetime(2099, 1, 1, tzinfo=UTC)), "sent_at"),
+        ("kr-d4u", 1, Update(outcome=NoticeState.SENT), "outcome"),
+        ("eu-dsa-16", 1, Update(outcome=NoticeState.TEMPORARILY_BLOCKED), "outcome"),
+        ("kr-d4u", 1, Update(answered_at=datetime(2026, 1, 1, tzinfo=UTC)), "answered_at"),
+        (
+            "kr-d4u",
+            1,
+            Update(outcome=NoticeState.REFUSED, answered_at=datetime(2020, 1, 1, tzinfo=UTC)),
+            "answered_at",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    kind: str, before: int | None, update: Update, named: str
+) -> None:
+    notice = drafted(kind)
+    if before:
+        Notices._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)))
+    with pytest.raises(InvalidRequest) as error:
+        Notices._apply(notice, update)
+    assert error.value.errors[0].field == named
+
+
+def test_both_languages_have_all_words() -> None:
+    def read(language: str) -> Any:
+        path = files("deepfake_service.notices") / "texts" / f"{language}.toml"
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+
+    ko, en = read("ko"), read("en")
+    assert {k: set(v) for k, v in ko.items() if isinstance(v, dict)} == {
+        k: set(v) for k, v in en.items() if isinstance(v, dict)
+    }
+    assert set(ko) == set(en)
+    assert set(ko["titles"]) == set(ko["openings"]) == set(ko["routes"]) == set(KINDS)

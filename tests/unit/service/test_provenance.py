@@ -1,0 +1,146 @@
+"""Content Credentials of submitted files, and hashes that find a copy again."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import c2pa
+import numpy as np
+import pytest
+
+import mediakit
+from deepfake_service.evidence import perceptual
+from deepfake_service.evidence.material import mime_of
+from deepfake_service.evidence.perceptual import distances, packed, pdq
+from deepfake_service.evidence.provenance import read_credentials
+from deepfake_service.matching import exchange_lines, share_alike, usable
+
+CLAIM = {
+    "claim_generator_info": [{"name": "generator", "version": "1"}],
+    "title": "picture",
+    "assertions": [
+        {
+            "label": "c2pa.actions",
+            "data": {
+                "actions": [
+                    {
+                        "action": "c2pa.created",
+                        "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/"
+                        "trainedAlgorithmicMedia",
+                    }
+                ]
+            },
+        }
+    ],
+}
+PLAIN = mediakit.picture(mediakit.astronaut(), "JPEG")
+
+
+def _openssl(folder: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("c2pa")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    _openssl(made, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "365",
+             "-subj", "/CN=Anchor")  # fmt: skip
+    _openssl(made, "req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr",
+             "-subj", "/O=Camera maker/CN=Camera")  # fmt: skip
+    (made / "ext").write_text(
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        "extendedKeyUsage=critical,emailProtection\nsubjectKeyIdentifier=hash\n"
+        "authorityKeyIdentifier=keyid\n"
+    )
+    _openssl(made, "x509", "-req", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+             "-CAcreateserial", "-days", "365", "-extfile", "ext", "-out", "leaf.crt")  # fmt: skip
+    (made / "chain.pem").write_bytes(
+        (made / "leaf.crt").read_bytes() + (made / "ca.crt").read_bytes()
+    )
+    (made / "plain.jpg").write_bytes(PLAIN)
+    signer = c2pa.Signer.from_info(
+        c2pa.C2paSignerInfo(
+            c2pa.C2paSigningAlg.ES256,
+            (made / "chain.pem").read_bytes(),
+            (made / "leaf.key").read_bytes(),
+            None,
+        )
+    )
+    c2pa.Builder(json.dumps(CLAIM)).sign_file(
+        str(made / "plain.jpg"), str(made / "signed.jpg"), signer
+    )
+    return made
+
+
+def state_of(content: bytes, anchors: Path | None = None) -> dict[str, Any]:
+    return read_credentials(io.BytesIO(content), mime_of(content[:64]), anchors)
+
+
+def test_the_four_states(folder: Path) -> None:
+    signed = (folder / "signed.jpg").read_bytes()
+    assert state_of(PLAIN) == {"state": "absent"}
+    valid = state_of(signed)
+    assert (valid["state"], valid["issuer"], valid["generator"]) == (
+        "valid", "Camera maker", "generator",
+    )  # fmt: skip
+    assert valid["actions"][0]["source_type"].endswith("trainedAlgorithmicMedia")
+    assert state_of(signed, folder / "ca.crt")["state"] == "trusted"
+    other = signed[:-2000] + bytes([signed[-2000] ^ 255]) + signed[-1999:]
+    assert state_of(other, folder / "ca.crt")["state"] == "invalid"
+
+
+def test_hostile_manifests_are_a_state_too(folder: Path) -> None:
+    signed = (folder / "signed.jpg").read_bytes()
+    draw = random.Random(4)
+    for _ in range(40):
+        changed = bytearray(signed)
+        for _ in range(4):
+            changed[draw.randrange(2, 12_000)] = draw.randrange(256)
+        assert state_of(bytes(changed), folder / "ca.crt")["state"] in ("absent", "invalid")
+    assert state_of(b"no media")["state"] == "not_read"
+
+
+@pytest.mark.parametrize(
+    ("head", "mime"),
+    [
+        (mediakit.picture(mediakit.astronaut(), "PNG"), "image/png"),
+        (mediakit.encode(mediakit.panning(3)), "video/mp4"),
+        (mediakit.encode(mediakit.panning(3), container="webm", codec="libvpx-vp9"), "video/webm"),
+        (b"RIFF\0\0\0\0AVI LIST", "video/avi"),
+        (b"", None),
+    ],
+)
+def test_the_type_is_told_by_content(head: bytes, mime: str | None) -> None:
+    assert mime_of(head[:4096]) == mime
+
+
+def test_a_copy_is_near_and_another_picture_is_far() -> None:
+    one, other = mediakit.astronaut(), mediakit.grace_hopper()
+    small = mediakit.resized(one, 300, 300)
+    found = [pdq(p).pdq for p in (one, small, other)]
+    near = distances(packed(found[:1]), packed(found[1:]))[0]
+    assert near[0] <= 31 < near[1]
+    assert share_alike([found[1]], [found[0], found[2]]) == 1.0
+    assert share_alike([found[2]] * 4 + [found[1]], [found[0]]) == pytest.approx(0.2)
+    assert share_alike([], found) == 0.0
+
+
+def test_poor_frames_are_left_out_and_exports_have_the_exchanged_form() -> None:
+    hashes = {"pdq": [{"pdq": "ab" * 32, "quality": 100}, {"pdq": "cd" * 32, "quality": 49}]}
+    assert usable(hashes) == ["ab" * 32]
+    assert usable({"pdq": None, "reason": "x"}) == []
+    lines = [json.loads(line) for line in exchange_lines([(["ab" * 32], []), (["a", "b"], ["v"])])]
+    assert lines == [{"pdq": "ab" * 32}, {"vpdq": '["v"]'}]
+
+
+def test_long_videos_are_hashed_further_apart() -> None:
+    indices, interval = perceptual.every_second(np.arange(0, 3600, 0.04))
+    assert interval == pytest.approx(2.0, rel=0.01)
+    assert len(indices) <= perceptual.MAX_FRAMES + 1
+    assert perceptual.every_second(np.array([0.0])) == ([0], 1.0)
