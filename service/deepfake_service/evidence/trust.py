@@ -14,6 +14,8 @@ from deepfake_service.errors import KeyUnreadable
 from deepfake_service.evidence.verification import Trust
 from deepfake_service.settings import Settings
 
+_PEM = b"-----BEGIN PUBLIC KEY-----"
+
 
 def public_key(path: Path) -> Ed25519PublicKey:
     """The Ed25519 public key in a PEM file.
@@ -22,7 +24,11 @@ def public_key(path: Path) -> Ed25519PublicKey:
         KeyUnreadable: there is none.
     """
     try:
-        key = load_pem_public_key(path.read_bytes())
+        content = path.read_bytes()
+        if not content.lstrip().startswith(_PEM):
+            # A bundle holds a PEM somewhere: given as the key, it must not vouch for itself.
+            raise ValueError("not a PEM file")
+        key = load_pem_public_key(content)
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise KeyUnreadable(f"{path.name}: no public key in PEM can be read from it") from error
     if not isinstance(key, Ed25519PublicKey):
