@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -30,7 +30,7 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.files import replace_private
-from deepfake_service.records import Account, Database, Key, new_id
+from deepfake_service.records import Account, Database, Key, SignIn, new_id
 from deepfake_service.settings import Settings
 
 ADMIN_KEY_FILE = "admin-key"
@@ -221,6 +221,62 @@ class Accounts:
         if key is None or account is None or account.disabled_at or not _works(key):
             raise NotAuthenticated
         return Caller(account.id, Role(account.role), key.id)
+
+    def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
+        """Sign in a browser with a key; the caller, and what its cookie is to hold.
+
+        Raises:
+            NotAuthenticated: see ``authenticate``.
+        """
+        caller = self.authenticate(text)
+        token = secrets.token_urlsafe(SECRET_BYTES)
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            session.execute(delete(SignIn).where(SignIn.expires_at <= now))
+            session.add(
+                SignIn(
+                    id=_hash(token),
+                    key_id=caller.key_id,
+                    created_at=now,
+                    expires_at=now + timedelta(hours=hours),
+                )
+            )
+            record(session, caller.actor, Action.SIGNED_IN, caller.account_id)
+        return caller, token
+
+    def signed_in(self, token: str) -> Caller:
+        """The caller whose browser holds this cookie, as long as the key still works.
+
+        Raises:
+            NotAuthenticated: nobody's does.
+        """
+        if len(token) > MAX_KEY_CHARS:
+            raise NotAuthenticated
+        with self._database.read() as session:
+            found = session.execute(
+                select(SignIn, Key, Account)
+                .join(Key, SignIn.key_id == Key.id)
+                .join(Account, Key.account_id == Account.id)
+                .where(SignIn.id == _hash(token), SignIn.expires_at > datetime.now(UTC))
+            ).first()
+        if found is None or found[2].disabled_at or not _works(found[1]):
+            raise NotAuthenticated
+        return Caller(found[2].id, Role(found[2].role), found[1].id)
+
+    def sign_out(self, token: str) -> None:
+        """Forget a browser's cookie."""
+        with self._database.write() as session:
+            found = session.get(SignIn, _hash(token))
+            if found is not None:
+                key = session.get_one(Key, found.key_id)
+                actor = Actor(key.account_id, key.id)
+                record(session, actor, Action.SIGNED_OUT, key.account_id)
+                session.delete(found)
+
+    def of(self, account_id: str) -> Account:
+        """The account of this id, which there is."""
+        with self._database.read() as session:
+            return session.get_one(Account, account_id)
 
     def ensure_admin_key(self, settings: Settings, *, terminal: bool) -> FirstKey | None:
         """See to it that an administrator can sign in; what was made for that, if anything.

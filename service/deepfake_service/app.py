@@ -20,6 +20,7 @@ from deepfake_service.api import (
     evidence,
     frames,
     jobs,
+    media,
     notices,
     operations,
     problems,
@@ -118,7 +119,7 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
-    for part in (frames, videos, jobs, cases, evidence, notices, audit, operations, docs):
+    for part in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
         app.include_router(part.router)
     return app
 

@@ -42,6 +42,8 @@ class Action(StrEnum):
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     KEY_ROTATED = "key.rotated"
+    SIGNED_IN = "signed.in"
+    SIGNED_OUT = "signed.out"
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
     RESULT_READ = "result.read"

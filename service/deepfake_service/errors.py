@@ -58,6 +58,13 @@ class Forbidden(ServiceError):
     code = "forbidden"
 
 
+class CrossSiteRequest(ServiceError):
+    """The request does not come from one of this service's own pages. Load the page again."""
+
+    status = 403
+    code = "cross_site_request"
+
+
 class UploadTimeout(ServiceError):
     """The request's body did not arrive in time."""
 

@@ -199,6 +199,15 @@ class Settings(BaseSettings):
         "evidence is deleted, unless a legal hold keeps it. Three years: what follows a notice can "
         "take as long.",
     )
+    session_hours: Annotated[float, Field(gt=0.0, le=168.0)] = Field(
+        default=10.0,
+        description="Hours after which somebody who signed in to the console must do so again: a "
+        "working day.",
+    )
+    support_contact: Annotated[str, Field(max_length=200)] = Field(
+        default="1366 (여성긴급전화, 24시간)",
+        description="Where a victim finds support, as the console's help page says.",
+    )
     two_person_review: bool = Field(
         default=False,
         description="Whether a finding is confirmed only once two people have confirmed it.",

@@ -1,7 +1,9 @@
-"""Who is calling: the key in ``Authorization: Bearer KEY``."""
+"""Who is calling: the key in ``Authorization: Bearer KEY``, or a browser signed in with one."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from typing import Annotated
 
 import anyio.to_thread
@@ -11,9 +13,45 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.state import services
-from deepfake_service.errors import NotAuthenticated
+from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
+
+COOKIE = "session"
+CSRF_HEADER = "X-CSRF-Token"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of this service.")
+
+
+def csrf_of(token: str) -> str:
+    """What requests that change something must bring along with a session's cookie.
+
+    Made from the cookie, which pages of other sites cannot read, though they make browsers send it.
+    """
+    return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def check_csrf(request: Request, brought: str | None) -> None:
+    """Raise ``CrossSiteRequest`` unless a request of a browser's comes from our own pages."""
+    site = request.headers.get("sec-fetch-site")
+    token = request.cookies.get(COOKIE, "")
+    if site not in (None, "same-origin", "none") or not hmac.compare_digest(
+        csrf_of(token), (brought or "").encode("ascii", errors="replace").decode()
+    ):
+        raise CrossSiteRequest
+
+
+async def browser(request: Request) -> Caller:
+    """Who signed in in the browser that asks.
+
+    Raises:
+        NotAuthenticated: nobody did, or their key no longer works.
+    """
+    token = request.cookies.get(COOKIE)
+    if not token:
+        raise NotAuthenticated
+    caller = await anyio.to_thread.run_sync(services(request).accounts.signed_in, token)
+    structlog.contextvars.bind_contextvars(key_id=caller.key_id)
+    return caller
 
 
 async def current_caller(
@@ -23,10 +61,14 @@ async def current_caller(
     """Who is calling.
 
     Raises:
-        NotAuthenticated: there is no key, or not a valid one.
+        NotAuthenticated: there is no key, or not a valid one. CrossSiteRequest: a browser's request
+        that changes something does not come from our own pages.
     """
     if credentials is None:
-        raise NotAuthenticated
+        caller = await browser(request)
+        if request.method not in SAFE:
+            check_csrf(request, request.headers.get(CSRF_HEADER))
+        return caller
     authenticate = services(request).accounts.authenticate
     caller = await anyio.to_thread.run_sync(authenticate, credentials.credentials)
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)

@@ -48,6 +48,7 @@ class JobBase(Published):
     sha256: str = Field(description="Of the submitted bytes.")
     size: int
     case_id: str
+    media_id: str
     priority: str
     frames: int | None
     retention: Retention

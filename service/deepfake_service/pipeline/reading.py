@@ -9,19 +9,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
-from deepfake_service.errors import DatabaseUnavailable, FieldError, InvalidRequest, NotFound
+from deepfake_service.errors import (
+    DatabaseUnavailable,
+    FieldError,
+    ImageryWithheld,
+    InvalidRequest,
+    NotFound,
+)
 from deepfake_service.pipeline.access import may_see, visible
 from deepfake_service.pipeline.cases import media_key
 from deepfake_service.pipeline.states import ENDED, JobState
-from deepfake_service.records import Case, Database, Job, Media, Occurrence
+from deepfake_service.records import Case, Database, Job, Media, Occurrence, Review
 from deepfake_service.storage import Vault, context_of
 
 MAX_PAGE = 200
@@ -34,6 +40,14 @@ class Filters:
     state: str | None = None
     verdict: str | None = None
     case_id: str | None = None
+    finding: str | None = None
+    """One, or ``none`` for what nobody has reviewed."""
+    account_id: str | None = None
+    reviewer: str | None = None
+    """Id of an account that reviewed it."""
+    since: datetime | None = None
+    references: tuple[str, ...] | None = None
+    """Keyed digests of the case's reference, one for each account that may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,39 @@ class Reading:
             record(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
         return media.blob, key
 
+    def playback(
+        self, caller: Caller, case_id: str, media_id: str, *, noted: bool
+    ) -> tuple[BinaryIO, int]:
+        """A medium that is still kept, opened, and its size; with ``noted``, audited.
+
+        Raises:
+            NotFound: there is none that the caller may see, or it is no longer kept.
+            ImageryWithheld: somebody who is shown may be a minor.
+        """
+        with self._database.read() as session:
+            case, media = session.get(Case, case_id), session.get(Media, media_id)
+        if case is None or media is None or media.case_id != case_id or not media.blob:
+            raise NotFound
+        if not may_see(caller, case):
+            raise NotFound
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
+        if noted:
+            with self._database.write() as session:
+                record(session, caller.actor, Action.MEDIA_READ, media_id)
+        return self._vault.open(media.blob, key), media.size
+
+    def queue(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
+        """As ``jobs``, each with its case's reference: what the console lists."""
+        page = self.jobs(caller, filters, limit=limit, cursor=cursor)
+        wanted = {j["case_id"] for j in page.jobs}
+        with self._database.read() as session:
+            cases = session.scalars(select(Case).where(Case.id.in_(wanted))).all()
+        about = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
+        jobs = [{**j, "case": about[j["case_id"]]} for j in page.jobs if j["case_id"] in about]
+        return JobPage(jobs, page.next)
+
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
         key = self._vault.case_key(case.id, case.wrapped_key)
         assert job.result is not None
@@ -132,6 +179,7 @@ class Reading:
         ):
             if wanted is not None:
                 statement = statement.where(column == wanted)
+        statement = statement.where(*_conditions(filters))
         if cursor is not None:
             at, last = _decoded(cursor)
             statement = statement.where(
@@ -222,6 +270,25 @@ class Reading:
         ]
 
 
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """What ``filters`` ask for beyond a job's own columns."""
+    found: list[ColumnElement[bool]] = []
+    if filters.finding == "none":
+        found += [Job.finding.is_(None), Job.state == str(JobState.SUCCEEDED)]
+    elif filters.finding is not None:
+        found.append(Job.finding == filters.finding)
+    if filters.account_id is not None:
+        found.append(Job.account_id == filters.account_id)
+    if filters.reviewer is not None:
+        reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
+        found.append(Job.id.in_(reviewed))
+    if filters.since is not None:
+        found.append(Job.created_at >= filters.since)
+    if filters.references is not None:
+        found.append(Case.reference.in_(filters.references))
+    return found
+
+
 def row_of(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
     """A job with its medium and case.
 
@@ -243,6 +310,7 @@ def _job_json(job: Job, media: Media) -> dict[str, Any]:
         "sha256": media.sha256,
         "size": media.size,
         "case_id": job.case_id,
+        "media_id": media.id,
         "priority": job.priority,
         "frames": job.frames,
         "retention": job.retention,

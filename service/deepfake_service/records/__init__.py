@@ -19,6 +19,7 @@ from deepfake_service.records.tables import (
     Occurrence,
     Review,
     Secret,
+    SignIn,
     SigningKey,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "Occurrence",
     "Review",
     "Secret",
+    "SignIn",
     "SigningKey",
     "new_id",
     "open_database",

@@ -90,6 +90,18 @@ class Key(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
+class SignIn(Base):
+    """A browser in which somebody signed in with a key."""
+
+    __tablename__ = "sign_ins"
+
+    id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    """Hash of the cookie."""
+    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
 class Case(Base):
     """What belongs together, with one key. Without its wrapped key nothing of it can be read."""
 
@@ -178,6 +190,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
         Index("ix_jobs_account_state", "account_id", "state", "created_at"),
+        Index("ix_jobs_created", "created_at", "id"),
     )
 
 
