@@ -34,6 +34,9 @@ from deepfake_service.batching import Batcher
 from deepfake_service.metrics import Metrics
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
+from deepfake_service.web import help as web_help
+from deepfake_service.web import items, queue, signing_in
+from deepfake_service.web import notices as web_notices
 from deepfake_service.worker import open_decoder, open_scorer, opened_work, program_version, working
 
 DESCRIPTION = (
@@ -119,6 +122,8 @@ def create_app(
     app.state.services = parts
     app.add_middleware(RequestMiddleware, metrics=metrics)
     problems.install(app)
+    for web_part in (signing_in, queue, items, web_notices, web_help):
+        app.include_router(web_part.router)
     for part in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
         app.include_router(part.router)
     return app

@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
-from deepfake_service.api.auth import current_caller
+from deepfake_service.api.auth import browser, current_caller
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
 from deepfake_service.errors import NotFound
@@ -84,6 +84,16 @@ async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
 
     Raises:
         Forbidden: an auditor, who sees neither media nor scores.
+    """
+    authorize(caller, MAY_SUBMIT)
+    return caller
+
+
+async def reader_of_pages(caller: Annotated[Caller, Depends(browser)]) -> Caller:
+    """Who signed in in the browser, and may read jobs.
+
+    Raises:
+        Forbidden: they may not.
     """
     authorize(caller, MAY_SUBMIT)
     return caller

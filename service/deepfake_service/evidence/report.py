@@ -38,7 +38,7 @@ def report(
     ``digests`` are the SHA-256 of the bundle's other files, stated so that they can be compared by
     eye.
     """
-    view = _View(document, words)
+    view = View(document, words)
     data = {
         **view.heading(),
         **view.page_one(),
@@ -68,8 +68,8 @@ def timeline_of(document: dict[str, Any], words: Words) -> str:
     )
 
 
-class _View:
-    """A document in the words of one language."""
+class View:
+    """A ``verdict.json`` document in the words of one language: what reports and pages show."""
 
     def __init__(self, document: dict[str, Any], words: Words) -> None:
         self._d = document

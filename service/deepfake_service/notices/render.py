@@ -135,6 +135,12 @@ def _evidence(basis: Sequence[Basis], t: dict[str, Any], language: str) -> list[
     return [*lines, t["rates"]]
 
 
+def choice(language: str, value: str) -> str:
+    """One of the values that a field may have, in words."""
+    text: str = _texts(language)["choices"].get(value, value)
+    return text
+
+
 @cache
 def _texts(language: str) -> dict[str, Any]:
     path = files("deepfake_service.notices") / "texts" / f"{language}.toml"

@@ -110,6 +110,10 @@ class Intake:
         self._cases = cases
         self._bundle = bundle_sha256
 
+    def reference_of(self, account_id: str, reference: str) -> str:
+        """The keyed digest by which an account's case of this reference is found."""
+        return self._digests.of("reference", account_id, reference)
+
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
         """Seal a medium while it arrives. Follow with ``accept`` or ``discard``."""
         media_id, key = new_id(), new_key()

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -153,6 +153,44 @@ class Reading:
         about = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
         jobs = [{**j, "case": about[j["case_id"]]} for j in page.jobs if j["case_id"] in about]
         return JobPage(jobs, page.next)
+
+    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
+        """Jobs with what was found in them, newest first, at most ``limit``. Audited as one."""
+        with self._database.write() as session:
+            record(session, caller.actor, Action.RESULT_READ, detail="table")
+        cursor, left = None, limit
+        while left > 0:
+            page = self.jobs(caller, filters, limit=min(MAX_PAGE, left), cursor=cursor)
+            left -= len(page.jobs)
+            with self._database.read() as session:
+                ids = [j["id"] for j in page.jobs]
+                rows = session.execute(
+                    select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(ids))
+                ).all()
+            opened = {job.id: (job, case) for job, case in rows}
+            for stated_job in page.jobs:
+                if stated_job["id"] not in opened:
+                    continue
+                job, case = opened[stated_job["id"]]
+                if case.sealed is None:
+                    continue
+                result = self._result(job, case) if job.result is not None else {}
+                yield {
+                    "job": job.id,
+                    "case": case.id,
+                    "case_reference": self._case_json(case)["case_reference"],
+                    "state": job.state,
+                    "verdict": job.verdict,
+                    "score": result.get("score"),
+                    "log_likelihood_ratio": result.get("log_likelihood_ratio"),
+                    "finding": job.finding,
+                    "sha256": stated_job["sha256"],
+                    "submitted_at": stated(job.created_at),
+                    "finished_at": stated(job.finished_at),
+                }
+            if page.next is None:
+                return
+            cursor = page.next
 
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
         key = self._vault.case_key(case.id, case.wrapped_key)

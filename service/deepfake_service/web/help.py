@@ -1,0 +1,136 @@
+"""What a score means and where support is found; and the administrator's page."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from deepfake_models.bundle import load_bundle
+from deepfake_service import audit as log
+from deepfake_service.accounts import MAY_AUDIT, Caller, Role, authorize
+from deepfake_service.api.auth import browser
+from deepfake_service.api.state import services
+from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
+from deepfake_service.settings import Settings
+from deepfake_service.web.pages import PageRoute, call, form, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+ADMINS = frozenset({Role.ADMIN})
+SHOWN = (
+    "issuer", "media_days_after_verdict", "media_hours_after_review", "media_days_unexamined",
+    "evidence_days", "two_person_review", "matching", "known_hash_days", "timestamp_url",
+    "jobs_at_once", "submissions_per_account", "session_hours",
+)  # fmt: skip
+"""Settings that are shown: none of them is a secret."""
+
+Signed = Annotated[Caller, Depends(browser)]
+
+
+@router.get("/help")
+async def get_help(request: Request) -> Response:
+    """For whoever reads a result for the first time. Nobody needs to sign in for it."""
+    try:
+        caller = await browser(request)
+    except ServiceError:
+        caller = None
+    settings = services(request).settings
+    return page(request, "help.html", caller, support=settings.support_contact)
+
+
+@router.get("/admin")
+async def get_admin(request: Request, caller: Signed) -> Response:
+    """Accounts, keys, retention, the model and its measured rates, health."""
+    authorize(caller, ADMINS)
+    return await _admin(request, caller, new_key=None)
+
+
+@router.post("/admin/accounts")
+async def post_account(request: Request, caller: Signed) -> Response:
+    """Make an account and its first key, shown once."""
+    authorize(caller, ADMINS)
+    given = await form(request)
+    name, role, kind = (given.get(k, "") for k in ("name", "role", "kind"))
+    wrong = [
+        FieldError(field, detail)
+        for field, detail, holds in (
+            ("name", "1 to 100 printable characters", 1 <= len(name) <= 100 and name.isprintable()),
+            ("role", "choose one", role in set(Role)),
+            ("kind", "choose one", kind in ("person", "system")),
+        )
+        if not holds
+    ]
+    if wrong:
+        raise InvalidRequest(errors=wrong)
+    accounts = services(request).accounts
+
+    def make() -> str:
+        accounts.create(name, "person" if kind == "person" else "system", Role(role), caller.actor)
+        return accounts.create_key(name, actor=caller.actor).text
+
+    return await _admin(request, caller, new_key=await call(make))
+
+
+@router.post("/admin/keys")
+async def post_key(request: Request, caller: Signed) -> Response:
+    """Make another key of an account, or revoke one."""
+    authorize(caller, ADMINS)
+    given = await form(request)
+    accounts = services(request).accounts
+    if given.get("revoke"):
+        await call(lambda: accounts.revoke(given["revoke"], caller.actor))
+        return await _admin(request, caller, new_key=None)
+    made = await call(lambda: accounts.create_key(given.get("account", ""), actor=caller.actor))
+    return await _admin(request, caller, new_key=made.text)
+
+
+async def _admin(request: Request, caller: Caller, *, new_key: str | None) -> Response:
+    parts = services(request)
+    return page(
+        request,
+        "admin.html",
+        caller,
+        new_key=new_key,
+        roles=[str(r) for r in Role],
+        **await call(lambda: _state(parts, parts.settings)),
+    )
+
+
+def _state(parts: Any, settings: Settings) -> dict[str, Any]:
+    bundle = load_bundle(settings.bundle_dir)
+    work = parts.working()
+    usage = shutil.disk_usage(settings.data_dir)
+    oldest = work.reading.oldest_s()
+    return {
+        "accounts": parts.accounts.all(),
+        "keys": parts.accounts.keys(),
+        "settings": [(name, getattr(settings, name)) for name in SHOWN],
+        "model": bundle.model_json(),
+        "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
+        "thresholds": bundle.spec.thresholds,
+        "rates": bundle.reliability().get("level_face", {}).get("by_face_width", []),
+        "health": {
+            "waiting": work.reading.waiting(),
+            "oldest_s": None if math.isnan(oldest) else round(oldest),
+            "free": usage.free,
+        },
+        "signing_keys": work.evidence.keys.all(),
+    }
+
+
+@router.get("/audit")
+async def get_audit(
+    request: Request, caller: Signed, after: Annotated[int, Query(ge=0)] = 0
+) -> Response:
+    """The audit log, for auditors."""
+    authorize(caller, MAY_AUDIT)
+
+    def read() -> list[dict[str, Any]]:
+        with services(request).database.write() as session:
+            log.record(session, caller.actor, log.Action.AUDIT_READ)
+            return [log.entry_json(e) for e in log.page(session, after=after, limit=200)]
+
+    return page(request, "audit.html", caller, entries=await call(read))

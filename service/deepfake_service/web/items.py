@@ -1,0 +1,175 @@
+"""Submitting, an examined item, its case, and what people decide about them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
+from deepfake_service.api.auth import browser
+from deepfake_service.api.jobs import reader_of_pages
+from deepfake_service.api.state import services
+from deepfake_service.errors import EvidenceMissing, FieldError, InvalidRequest
+from deepfake_service.evidence.edition import VERDICT
+from deepfake_service.evidence.report import View
+from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
+from deepfake_service.evidence.words import words
+from deepfake_service.notices.kinds import KINDS
+from deepfake_service.pipeline.states import ENDED, Decision, JobState
+from deepfake_service.pipeline.work import Work
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+Signed = Annotated[Caller, Depends(reader_of_pages)]
+Id = Annotated[str, Path(max_length=26)]
+MAX_REASON = 4000
+
+
+@router.get("/submit")
+async def get_submit(request: Request, caller: Annotated[Caller, Depends(browser)]) -> Response:
+    """Drop or choose files, and watch them being examined."""
+    authorize(caller, MAY_SUBMIT)
+    return page(request, "submit.html", caller, most=services(request).settings.max_video_bytes)
+
+
+@router.get("/items/{job_id}")
+async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
+    """What was found in one item: in words, with its error rate, and the moments in pictures."""
+    work = services(request).working()
+    language = language_of(request)
+    found = await call(lambda: _item(work, caller, job_id, language))
+    return page(request, "item.html", caller, decisions=[str(d) for d in Decision], **found)
+
+
+def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
+    job = work.reading.progress(caller, job_id)
+    case = work.reading.case(caller, job["case_id"])
+    found: dict[str, Any] = {
+        "job": job,
+        "case": case,
+        "over": JobState(job["state"]) in ENDED,
+        "occurrences": [o for o in case["occurrences"] if o["media_id"] == job["media_id"]],
+        "view": None,
+        "missing": None,
+        "reviews": work.reviews.of(caller, job_id),
+        "matches": work.known.matches(caller, job_id),
+        "editions": work.evidence.editions(caller, job_id),
+        "notices": work.notices.of_case(caller, job["case_id"]),
+        "kinds": list(KINDS),
+    }
+    if job["state"] == JobState.SUCCEEDED:
+        try:
+            document = json.loads(work.evidence.bundle(caller, job_id).files[VERDICT])
+        except EvidenceMissing as error:
+            found["missing"] = error.message
+        else:
+            found["view"] = _shown(document, language)
+    return found
+
+
+def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
+    view = View(document, words(language))
+    faces = document["exact"]["faces"]
+    media = document["result"]["media"]
+    return {
+        **view.page_one(),
+        "verdict": document["result"]["verdict"],
+        "timeline": safe(view.timeline()),
+        "timeline_left": 100 * LEFT / WIDTH,
+        "timeline_span": 100 * (WIDTH - LEFT - RIGHT) / WIDTH,
+        "people": view.people(),
+        "pictures": [
+            {
+                "number": p["number"],
+                "time_s": faces[p["face"]]["time_s"],
+                "person": faces[p["face"]]["track"] + 1,
+                "box": [round(v) for v in faces[p["face"]]["box"]],
+                "llr": p["log_likelihood_ratio"],
+            }
+            for p in sorted(
+                document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
+            )
+        ],
+        "item": view.item(),
+        "finding": view.finding(),
+        "method": view.method(),
+        "conditions": view.conditions(),
+        "is_video": bool(media) and media["kind"] == "video",
+        "minor": document["case"]["minor"],
+    }
+
+
+@router.post("/items/{job_id}/review")
+async def post_review(
+    request: Request, job_id: Id, caller: Annotated[Caller, Depends(browser)]
+) -> Response:
+    """Note what a person decides."""
+    fields = await form(request)
+    authorize(caller, MAY_REVIEW)
+    decision, reason = fields.get("decision", ""), fields.get("reason", "")
+    wrong = []
+    if decision not in set(Decision):
+        wrong.append(FieldError("decision", "choose one"))
+    if not 1 <= len(reason) <= MAX_REASON:
+        wrong.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
+    if wrong:
+        raise InvalidRequest(errors=wrong)
+    work = services(request).working()
+    await call(lambda: work.reviews.decide(caller, job_id, Decision(decision), reason))
+    return back(f"/items/{job_id}#review")
+
+
+@router.post("/items/{job_id}/delete")
+async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
+    """Cancel and shred an item."""
+    fields = await form(request)
+    if fields.get("sure") != "yes":
+        raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
+    work = services(request).working()
+    await call(lambda: work.lifecycle.cancel(caller, job_id))
+    return back("/")
+
+
+@router.get("/cases/{case_id}")
+async def get_case(request: Request, case_id: Id, caller: Signed) -> Response:
+    """A case: its items, where they were seen, its notices."""
+    work = services(request).working()
+
+    def read() -> dict[str, Any]:
+        return {
+            "case": work.reading.case(caller, case_id),
+            "notices": work.notices.of_case(caller, case_id),
+        }
+
+    return page(request, "case.html", caller, kinds=list(KINDS), **await call(read))
+
+
+@router.post("/cases/{case_id}/hold")
+async def post_hold(
+    request: Request, case_id: Id, caller: Annotated[Caller, Depends(browser)]
+) -> Response:
+    """Set or lift a legal hold."""
+    fields = await form(request)
+    authorize(caller, MAY_HOLD)
+    work = services(request).working()
+    wanted = fields.get("wanted") == "yes"
+    await call(lambda: work.lifecycle.hold(caller, case_id, wanted=wanted))
+    return back(f"/cases/{case_id}")
+
+
+@router.post("/cases/{case_id}/minor")
+async def post_minor(
+    request: Request, case_id: Id, caller: Annotated[Caller, Depends(browser)]
+) -> Response:
+    """Say that somebody may be a minor, or that nobody is."""
+    fields = await form(request)
+    authorize(caller, MAY_REVIEW)
+    work = services(request).working()
+    wanted = fields.get("wanted") == "yes"
+    await call(lambda: work.reviews.flag_minor(caller, case_id, wanted=wanted))
+    # Whoever flagged it may not see the case any more.
+    return back(f"/cases/{case_id}" if not wanted else "/")

@@ -1,0 +1,164 @@
+"""A form for each kind of notice, filled from the case; the notice; what became of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from deepfake_service.accounts import Caller
+from deepfake_service.api.jobs import reader_of_pages
+from deepfake_service.api.state import services
+from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.render import choice
+from deepfake_service.pipeline.notices import OUTCOMES, NoticeState, Update, Wanted
+from deepfake_service.web.language import LANGUAGES, language_of
+from deepfake_service.web.pages import PageRoute, back, call, form, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+Signed = Annotated[Caller, Depends(reader_of_pages)]
+Id = Annotated[str, Path(max_length=26)]
+KindName = Annotated[str, Path(max_length=40)]
+
+
+def inputs(kind: Kind, language: str, given: dict[str, str]) -> list[dict[str, Any]]:
+    """The fields of a kind as a form has them."""
+    found = []
+    for name, info in kind.fields.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        choices = [a for a in get_args(info.annotation) if isinstance(a, str)]
+        affirmed = get_args(info.annotation) == (True,)
+        found.append(
+            {
+                "name": name,
+                "label": extra[f"label_{language}"],
+                "provision": extra["provision"],
+                "required": info.is_required() and name not in kind.waived_for_minors,
+                "value": given.get(name, ""),
+                "choices": [(c, choice(language, c)) for c in choices],
+                "kind": "affirmed" if affirmed else "choice" if choices
+                else "lines" if extra["multiline"] else "date" if name == "signed_on" else "text",
+            }
+        )  # fmt: skip
+    return found
+
+
+@router.get("/cases/{case_id}/notices/{kind_name}")
+async def get_form(request: Request, case_id: Id, kind_name: KindName, caller: Signed) -> Response:
+    """The form of a kind of notice about a case."""
+    return await _form(request, case_id, kind_of(kind_name), caller, {}, [])
+
+
+@router.post("/cases/{case_id}/notices/{kind_name}")
+async def post_form(request: Request, case_id: Id, kind_name: KindName, caller: Signed) -> Response:
+    """Make the notice, or show the form again with what is missing."""
+    given = await form(request)
+    kind = kind_of(kind_name)
+    fields: dict[str, Any] = {
+        name: given[name] for name in kind.fields.model_fields if given.get(name)
+    }
+    for name, info in kind.fields.model_fields.items():
+        if get_args(info.annotation) == (True,) and name in fields:
+            fields[name] = fields[name] == "yes"
+    for name in kind.waived_for_minors:
+        fields.setdefault(name, None)
+    language = given.get("language", "")
+    wanted = Wanted(
+        kind.id,
+        language if language in LANGUAGES else language_of(request),
+        given.get("occurrences", "").split(),
+        fields,
+        given.get("recipient") or None,
+    )
+    work = services(request).working()
+    try:
+        made = await call(lambda: work.notices.make(caller, case_id, wanted))
+    except InvalidRequest as error:
+        return await _form(request, case_id, kind, caller, given, error.errors)
+    return back(f"/notices/{made['id']}")
+
+
+async def _form(
+    request: Request,
+    case_id: str,
+    kind: Kind,
+    caller: Caller,
+    given: dict[str, str],
+    wrong: Any,
+) -> Response:
+    work = services(request).working()
+    case = await call(lambda: work.reading.case(caller, case_id))
+    language = language_of(request)
+    chosen = given["occurrences"].split() if "occurrences" in given else None
+    platforms = {o["platform"] for o in case["occurrences"] if o["platform"]}
+    only = platforms.pop() if len(platforms) == 1 else ""
+    errors = {e.field.removeprefix("fields."): e.detail for e in wrong}
+    return page(
+        request,
+        "notice_form.html",
+        caller,
+        status=422 if wrong else 200,
+        case=case,
+        kind=kind,
+        inputs=inputs(kind, language, given),
+        chosen=chosen,
+        recipient=given.get("recipient", only),
+        wanted_language=given.get("language", language),
+        errors=errors,
+    )
+
+
+@router.get("/notices/{notice_id}")
+async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Response:
+    """A notice in words, its clock, and what became of it."""
+    work = services(request).working()
+    notice = await call(lambda: work.notices.read(caller, notice_id))
+    outcomes = sorted(
+        str(o) for o in OUTCOMES
+        if o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-")
+    )  # fmt: skip
+    return page(request, "notice.html", caller, notice=notice, outcomes=outcomes)
+
+
+@router.post("/notices/{notice_id}")
+async def post_update(request: Request, notice_id: Id, caller: Signed) -> Response:
+    """Note that a notice was sent, received or answered."""
+    given = await form(request)
+    what, outcome = given.get("what"), given.get("outcome", "")
+    update = Update()
+    if what == "sent":
+        update = Update(sent_at=_at(given.get("sent_at", "")))
+    elif what == "receipt":
+        update = Update(receipt=given.get("receipt", "")[:2000])
+    elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
+        update = Update(outcome=NoticeState(outcome))
+    else:
+        raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
+    work = services(request).working()
+    await call(lambda: work.notices.update(caller, notice_id, update))
+    return back(f"/notices/{notice_id}")
+
+
+def _at(text: str) -> datetime:
+    """A time of a form, in UTC; none is now."""
+    if not text:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        wrong = FieldError("sent_at", "a date and a time are needed")
+        raise InvalidRequest(errors=[wrong]) from error
+
+
+@router.get("/overdue")
+async def get_overdue(
+    request: Request, caller: Signed, limit: Annotated[int, Query(ge=1, le=200)] = 200
+) -> Response:
+    """Every notice that ought to have been acted on by now."""
+    work = services(request).working()
+    found = await call(lambda: work.notices.overdue(caller, limit))
+    return page(request, "overdue.html", caller, notices=found)

@@ -1,0 +1,102 @@
+"""Signing in with a key, signing out, switching the language, and the files that pages load."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from deepfake_service.accounts import Caller
+from deepfake_service.api.auth import COOKIE, browser
+from deepfake_service.api.state import services
+from deepfake_service.errors import NotAuthenticated, NotFound
+from deepfake_service.web import language as languages
+from deepfake_service.web.pages import PageRoute, back, call, form, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+STATIC = {
+    "console.css": "text/css",
+    "submit.js": "text/javascript",
+    "item.js": "text/javascript",
+    "progress.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+
+Signed = Annotated[Caller, Depends(browser)]
+Next = Annotated[str, Query(alias="next", max_length=300)]
+
+
+def local(path: str) -> str:
+    """A path of ours, or the first page: never another site's address."""
+    plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if plain else "/"
+
+
+@router.get("/sign-in")
+async def get_sign_in(request: Request, wanted: Next = "/") -> Response:
+    """The page to sign in on."""
+    return page(request, "sign_in.html", next=local(wanted), failed=False)
+
+
+@router.post("/sign-in")
+async def post_sign_in(request: Request) -> Response:
+    """Sign in with a key: it is exchanged for a cookie that scripts cannot read."""
+    fields = await form(request, signed=False)
+    parts = services(request)
+    wanted = local(fields.get("next", "/"))
+    hours = parts.settings.session_hours
+    try:
+        _, token = await call(lambda: parts.accounts.sign_in(fields.get("key", ""), hours=hours))
+    except NotAuthenticated:
+        return page(request, "sign_in.html", status=401, next=wanted, failed=True)
+    answer = back(wanted)
+    answer.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(hours * 3600),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/sign-out")
+async def post_sign_out(request: Request, _: Signed) -> Response:
+    """Forget this browser."""
+    await form(request)
+    token = request.cookies.get(COOKIE, "")
+    await call(lambda: services(request).accounts.sign_out(token))
+    answer = back("/sign-in")
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+@router.get("/language/{language}")
+async def get_language(request: Request, language: str, wanted: Next = "/") -> Response:
+    """Switch the language."""
+    if language not in languages.LANGUAGES:
+        raise NotFound
+    answer = back(local(wanted))
+    answer.set_cookie(
+        languages.COOKIE,
+        language,
+        max_age=365 * 24 * 3600,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.get("/static/{name}")
+async def get_static(name: str) -> Response:
+    """One of the few files that pages load."""
+    if name not in STATIC:
+        raise NotFound
+    content = (files("deepfake_service.web") / "static" / name).read_bytes()
+    return Response(
+        content, media_type=STATIC[name], headers={"Cache-Control": "max-age=300, must-revalidate"}
+    )

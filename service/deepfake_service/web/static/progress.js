@@ -1,0 +1,17 @@
+// Follows a job that is being examined, and loads the page again once it is over.
+const box = document.getElementById("follow");
+const bar = box.querySelector("progress");
+const events = new EventSource(`/v1/jobs/${box.dataset.job}/events`);
+events.addEventListener("job", (event) => {
+  const job = JSON.parse(event.data);
+  if (job.progress.total) {
+    bar.max = job.progress.total;
+    bar.value = job.progress.done;
+    document.getElementById("stage").textContent = `${job.progress.done} / ${job.progress.total}`;
+  }
+  if (!["queued", "running"].includes(job.state)) {
+    events.close();
+    location.reload();
+  }
+});
+events.addEventListener("gone", () => location.assign("/"));
