@@ -61,6 +61,7 @@ class Action(StrEnum):
     AUDIT_READ = "audit.read"
     MASTER_KEY_ROTATED = "master_key.rotated"
     SIGNING_KEYS_MADE = "signing_keys.made"
+    SIGNING_KEY_REVOKED = "signing_key.revoked"
     EVIDENCE_MADE = "evidence.made"
     EVIDENCE_READ = "evidence.read"
     EVIDENCE_EXPIRED = "evidence.expired"

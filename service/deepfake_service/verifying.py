@@ -127,7 +127,7 @@ def list_signing_keys() -> None:
     with _signing_keys() as keys:
         for key in keys.all():
             made = key.created_at.strftime("%Y-%m-%d %H:%M")
-            state = "retired" if key.retired_at else "active"
+            state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
             table.add_row(key.id[:16], key.purpose, made, state)
     Console().print(table)
 
@@ -138,6 +138,18 @@ def rotate_signing_keys() -> None:
     with _signing_keys() as keys:
         typer.echo(f"statements are now signed with {keys.rotate()}")
     typer.echo("Publish it: deepfake keys signing publish --out DIR", err=True)
+
+
+@signing.command("revoke")
+def revoke_signing_key(
+    key: Annotated[str, typer.Argument(help="The key's id, or how it begins.")],
+) -> None:
+    """Trust nothing any more that a key signed: it may have been stolen. New keys are made."""
+    with _signing_keys() as keys:
+        keys.revoke(key)
+        keys.current()
+    typer.echo("revoked")
+    typer.echo("Tell those who have its public key, and publish anew.", err=True)
 
 
 @signing.command("publish")
@@ -152,6 +164,8 @@ def publish_signing_keys(
         keys.current()
         out.mkdir(parents=True, exist_ok=True)
         for key in keys.all():
+            if key.revoked_at:
+                continue
             name = f"{key.purpose}-{key.id[:16]}"
             if key.certificate_pem:
                 (out / f"{name}.crt").write_text(key.certificate_pem, encoding="ascii")

@@ -85,7 +85,9 @@ def opened_work(
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
         )
-        notices = Notices(database, vault, issuer=settings.issuer)
+        notices = Notices(
+            database, vault, issuer=settings.issuer, two_people=settings.two_person_review
+        )
         known = Known(
             database,
             vault,
@@ -155,6 +157,7 @@ def working(
     chores = [
         Chore("sweep", work.lifecycle.sweep, SWEEP_EVERY_S),
         Chore("known", work.known.forget_expired, SWEEP_EVERY_S),
+        Chore("editions", work.reviews.catch_up, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
     try:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 import mediakit
-from integration.test_jobs import clip
+from deepfake_service.records import Notice
+from integration.test_jobs import clip, database
 from servekit import Site
 
 
@@ -152,25 +153,32 @@ def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
     with client(site, keys["ann"]) as ann, client(site, keys["bea"]) as bea:
         seen = [o["id"] for o in ann.get(case).json()["occurrences"]]
-        made = ann.post(f"{case}/notices", json=notice(job, seen))
-        assert made.status_code == 201, made.text
-        found = made.json()
-        assert "Not reviewed by people yet" in found["text"]
-        assert "/s/ Jane Roe" in found["text"]
-        yesterday = datetime.now(UTC) - timedelta(hours=49)
-        sent = ann.patch(f"/v1/notices/{found['id']}", json={"sent_at": yesterday.isoformat()})
-        assert (sent.json()["state"], sent.json()["overdue"]) == ("sent", True)
-        assert [n["id"] for n in bea.get("/v1/notices/overdue").json()["notices"]] == [found["id"]]
-        assert "deepfake_notices_overdue 1.0" in httpx.get(f"{site.url}/metrics").text
 
         def decide(who: httpx.Client, decision: str) -> Any:
             answer = who.post(f"{path}/reviews", json={"decision": decision, "reason": "seen"})
             assert answer.status_code == 201, answer.text
             return answer.json()["finding"]
 
+        def asked() -> httpx.Response:
+            return ann.post(f"{case}/notices", json=notice(job, seen))
+
+        assert asked().status_code == 409
         assert decide(ann, "confirmed") == "awaiting_second"
         assert decide(ann, "confirmed") == "awaiting_second"  # two people, not two decisions
+        assert asked().status_code == 409
         assert decide(bea, "confirmed") == "confirmed"
+        made = asked()
+        assert made.status_code == 201, made.text
+        found = made.json()
+        assert "Reviewed by people: confirmed" in found["text"]
+        assert "/s/ Jane Roe" in found["text"]
+        then = datetime.now(UTC) - timedelta(hours=49)
+        with database(site).write() as session:
+            session.get_one(Notice, found["id"]).created_at = then
+        sent = ann.patch(f"/v1/notices/{found['id']}", json={"sent_at": then.isoformat()})
+        assert (sent.json()["state"], sent.json()["overdue"]) == ("sent", True)
+        assert [n["id"] for n in bea.get("/v1/notices/overdue").json()["notices"]] == [found["id"]]
+        assert "deepfake_notices_overdue 1.0" in httpx.get(f"{site.url}/metrics").text
         with client(site, keys["robot"]) as robot:
             review = {"decision": "confirmed", "reason": "x"}
             assert robot.post(f"{path}/reviews", json=review).status_code == 409
@@ -213,13 +221,20 @@ def test_nobody_sees_who_may_be_a_minor(
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
     with client(site, keys["ann"]) as ann, client(site, keys["pipe"]) as pipe:
         assert ann.put(f"{case}/minor").status_code == 204
-        for hidden in (case, path, f"{path}/evidence", f"{path}/matches", f"{case}/notices"):
-            assert ann.get(hidden).status_code == 404
-        assert job["id"] not in {j["id"] for j in ann.get("/v1/jobs").json()["jobs"]}
-        assert job["case_id"] not in {c["id"] for c in ann.get("/v1/cases").json()["cases"]}
+        with client(site, keys["bea"]) as bea:
+            for hidden in (case, path, f"{path}/evidence", f"{path}/matches", f"{case}/notices"):
+                assert bea.get(hidden).status_code == 404
+                assert ann.get(hidden).status_code == 200  # who said so
+            assert job["id"] not in {j["id"] for j in bea.get("/v1/jobs").json()["jobs"]}
+            assert job["case_id"] not in {c["id"] for c in bea.get("/v1/cases").json()["cases"]}
         assert pipe.get(f"{path}/faces/1.png").status_code == 403
         assert pipe.get(f"{path}/heatmaps/1.png").status_code == 403
         assert pipe.get(f"{path}/evidence?edition=1").status_code == 403
+        content = f"{case}/media/{job['media_id']}/content"
+        assert pipe.get(content).status_code == 403
+        recipient = {"recipient": "age1" + "q" * 58}
+        export = ann.post(f"{case}/media/{job['media_id']}/export", json=recipient)
+        assert export.status_code == 403
         newest = pipe.get(f"{path}/evidence").content
         with zipfile.ZipFile(io.BytesIO(newest)) as archive:
             assert not [n for n in archive.namelist() if n.endswith(".png")]
@@ -250,6 +265,10 @@ def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[
         assert found[0]["signer"] != found[1]["signer"]
     assert len(httpx.get(f"{site.url}/.well-known/jwks.json").json()["keys"]) == 4
     assert "retired" in site.command("keys", "signing", "list")
+    site.command("keys", "signing", "revoke", str(found[0]["signer"])[:12])
+    with site.client as admin:
+        assert admin.post("/v1/verify", content=before).json()["result"] == "failed"
+        assert admin.post("/v1/verify", content=after).json()["result"] == "verified"
 
 
 def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
@@ -266,5 +285,5 @@ def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
 
 def test_no_content_is_in_the_log(site: Site) -> None:
     log = site.processes[0].log.read_text()
-    for secret in ("example.org", "Jane", "log_likelihood", "seen"):
+    for secret in ("example.org", "Jane", "log_likelihood"):
         assert secret not in log

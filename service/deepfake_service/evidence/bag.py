@@ -92,13 +92,24 @@ def unzipped(content: bytes) -> dict[str, bytes]:
                     raise InvalidBag(f"{entry.filename}: compressed or encrypted")
             if len(set(names)) < len(names):
                 raise InvalidBag("two entries have one name")
-            # Stored entries hold no more than the file does, whatever their headers claim.
+            _see_apart(entries, len(content))
             files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
         raise InvalidBag("this is no intact ZIP file") from error
     if zipped(files) != content:
         raise InvalidBag("there are bytes outside the entries, or headers other than a bundle's")
     return files
+
+
+def _see_apart(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Entries that share bytes would unpack to more than the file holds."""
+    end = 0
+    for entry in sorted(entries, key=lambda e: e.header_offset):
+        if entry.header_offset < end or entry.compress_size != entry.file_size:
+            raise InvalidBag("entries overlap")
+        end = entry.header_offset + 30 + len(entry.filename) + entry.file_size
+    if end > size:
+        raise InvalidBag("entries are longer than the file")
 
 
 def check(files: Mapping[str, bytes]) -> None:

@@ -39,7 +39,7 @@ STAMP_SIGNATURE = "signatures/statement.tsr.sig"
 PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
 VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
-MODEL = "data/model/bundle.json"
+MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 
 Stamp = Callable[[bytes], bytes]
 """Asks a time-stamp authority for a token; raises ``TimestampFailed``."""
@@ -57,7 +57,7 @@ class Dossier:
     case: dict[str, Any]
     """``id``, ``reference``, ``minor``."""
     job: dict[str, Any]
-    """``id``, ``kind``, ``frames``, ``submitted_at``, ``examined_at``."""
+    """``id``, ``kind``, ``frames``, ``submitted_at``, ``examined_at``, ``requester``."""
     item: dict[str, Any]
     """``sha256``, ``size``."""
     occurrences: list[dict[str, Any]]
@@ -184,6 +184,11 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                 **dossier.item,
                 "mime": examination["mime"],
                 "content_credentials": examination["content_credentials"],
+                "perceptual": {
+                    "frames": len(examination["hashes"]["pdq"] or []),
+                    "interval_s": examination["hashes"].get("interval_s"),
+                    "reason": examination["hashes"].get("reason"),
+                },
             },
             "occurrences": dossier.occurrences,
             "result": result,

@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import KeyWrapper
-from deepfake_service.errors import SettingsError
+from deepfake_service.errors import KeyUnknown, SettingsError
 from deepfake_service.evidence.statement import key_id
 from deepfake_service.records import Database, Secret, SigningKey
 from deepfake_service.settings import Settings
@@ -42,6 +42,8 @@ from deepfake_service.storage import secret_context
 
 STATEMENT, REPORT = "statement", "report"
 CERTIFICATE_YEARS = 10
+MIN_KEY_ID_CHARS = 8
+"""Of an id, so many say which key is meant."""
 _LOCK = "signing-keys"
 
 
@@ -114,8 +116,35 @@ class SigningKeys:
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
-                key.retired_at = datetime.now(UTC)
+                self._retire(session, key)
             return self._make(session)[0].id
+
+    @staticmethod
+    def _retire(session: Session, key: SigningKey) -> None:
+        key.retired_at = key.retired_at or datetime.now(UTC)
+        # Nothing is signed with it any more, so nobody can steal it either.
+        secret = session.get(Secret, _secret_name(key))
+        if secret is not None:
+            session.delete(secret)
+
+    def revoke(self, key_id: str) -> None:
+        """Trust nothing any more that a key signed: somebody else may have it.
+
+        Raises:
+            KeyUnknown: there is no such key.
+        """
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, _LOCK)
+            found = session.scalars(
+                select(SigningKey).where(SigningKey.id.startswith(key_id, autoescape=True))
+            ).all()
+            if len(found) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
+                raise KeyUnknown(f"there is no signing key {key_id!r}")
+            self._retire(session, found[0])
+            found[0].revoked_at = datetime.now(UTC)
+            record(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=found[0].id)
+            for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
+                self._retire(session, key)  # they are made in pairs
 
     def all(self) -> Sequence[SigningKey]:
         """Every key there ever was, the newest first."""
@@ -125,13 +154,15 @@ class SigningKeys:
             ).all()
 
     def published(self) -> list[Ed25519PublicKey]:
-        """The public statement keys, retired ones included: bundles of ours are by one of them."""
-        found = (load_pem_public_key(k.public_pem.encode()) for k in self.all())
+        """The public statement keys, retired ones included: bundles of ours are by one of them.
+        Not those that were revoked."""
+        kept = (k for k in self.all() if k.revoked_at is None)
+        found = (load_pem_public_key(k.public_pem.encode()) for k in kept)
         return [key for key in found if isinstance(key, Ed25519PublicKey)]
 
     def jwks(self) -> dict[str, Any]:
         """All public keys as a JWK Set (RFC 7517, RFC 8037)."""
-        return {"keys": [_jwk(key) for key in self.all()]}
+        return {"keys": [_jwk(key) for key in self.all() if key.revoked_at is None]}
 
     @staticmethod
     def _newest(session: Session) -> tuple[SigningKey, SigningKey] | None:

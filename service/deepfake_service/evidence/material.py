@@ -39,6 +39,7 @@ MAX_PICTURES = 16
 """Faces shown: enough for several people's worst moments, and a report that can be printed."""
 EXAMINATION = "examination.json"
 MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
+MODEL_CARD = "model/model-card.md"
 VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
 
 
@@ -138,6 +139,7 @@ def gather(
     }
     files[MODEL_MANIFEST] = (scorer.bundle.directory / MANIFEST).read_bytes()
     files[MODEL_RATES] = (scorer.bundle.directory / "reliability.json").read_bytes()
+    files[MODEL_CARD] = (scorer.bundle.directory / "MODEL_CARD.md").read_bytes()
     return Material(examination, files)
 
 

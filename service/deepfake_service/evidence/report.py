@@ -21,8 +21,9 @@ COLOURS = {
     "no_manipulation_found": "#dcfce7",
 }
 NEUTRAL = "#e2e8f0"
-MAX_STATED_OCCURRENCES = 20
-MAX_STATED_CUSTODY = 60
+MAX_STATED_OCCURRENCES = 100
+MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
+MAX_MOMENTS = 12
 
 
 def report(
@@ -50,6 +51,9 @@ def report(
         "facts": {"item": view.item(), "finding": view.finding(), "method": view.method()},
         "occurrences": view.occurrences(),
         "conditions": view.conditions(),
+        "rates_note": view.rates_note(),
+        "custody_more": view.custody_more(custody),
+        "occurrences_more": view.occurrences_more(),
         "custody": view.custody(custody),
         "files": [[name, digests[name]] for name in sorted(digests)],
         "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
@@ -77,6 +81,10 @@ class View:
         self._result = document["result"]
         self._media = self._result["media"]
         self._still = bool(self._media) and self._media["kind"] == "image"
+
+    @property
+    def _level(self) -> str:
+        return "face" if self._still else "item"
 
     def heading(self) -> dict[str, Any]:
         d, w = self._d, self._w
@@ -113,7 +121,8 @@ class View:
         return self._w(
             "strength_for" if ratio >= 0 else "strength_against",
             verbal=self._w.of("scale", verbal(ratio)),
-            times=f"{times:.1f}" if times < 10 else f"{times:.0f}",
+            times=_times(times),
+            cap=_times(10 ** self._d["method"]["calibration"][self._level]["limit"]),
         )
 
     def _rates(self) -> list[str]:
@@ -135,7 +144,32 @@ class View:
         ]  # fmt: skip
         if min(fpr["groups"], tpr["groups"]) < 10 or fpr.get("indicative") or tpr.get("indicative"):
             stated.append(w("rates_indicative"))
-        return stated
+        return [*stated, *self._rates_of_condition()]
+
+    def _rates_of_condition(self) -> list[str]:
+        """Of the person whose value is highest: how the method does on faces like theirs."""
+        w, tracks = self._w, {t["track"]: t for t in self._result["tracks"]}
+        people = [p for p in self._d["error_rates"]["people"] if p["bin"]]
+        if not people:
+            return []
+        p = max(people, key=lambda p: tracks[p["track"]]["log_likelihood_ratio"] or 0.0)
+        return [
+            w(
+                "rates_bin",
+                person=p["track"] + 1,
+                sharp=w("rates_sharp") if "sharpness" in p["bin"] else "",
+                fpr=self._rate(p["false_positive_rate"]),
+                tpr=self._rate(p["true_positive_rate"]),
+            )
+        ]
+
+    def rates_note(self) -> str:
+        thresholds = self._d["method"]["thresholds"]
+        return self._w(
+            "rates_note",
+            face=_signed(thresholds["face"]["likely_manipulated"]),
+            item=_signed(thresholds[self._level]["likely_manipulated"]),
+        )
 
     def _examined(self) -> str:
         w, media, counts = self._w, self._media, self._result["frames"]
@@ -189,7 +223,15 @@ class View:
                 "seen": f"{_short(t['first_s'])}–{_short(t['last_s'])} s",
                 "faces": f"{t['faces']} ({t['judged']})",
                 "moments": ", ".join(
-                    f"{_short(m['start_s'])}–{_short(m['end_s'])} s" for m in t["moments"][:8]
+                    [
+                        f"{_short(m['start_s'])}–{_short(m['end_s'])} s"
+                        for m in t["moments"][:MAX_MOMENTS]
+                    ]
+                    + [
+                        w("more_stated", count=n - MAX_MOMENTS)
+                        for n in [len(t["moments"])]
+                        if n > MAX_MOMENTS
+                    ]
                 )
                 or w("moments_none"),
             }
@@ -215,6 +257,12 @@ class View:
     def item(self) -> list[list[str]]:
         w, item, media = self._w, self._d["item"], self._media
         rows = [
+            [w("job"), f"{self._d['job']['id']} · {w('case')} {self._d['case']['id']}"],
+            *(
+                [[w("requester"), self._d["job"]["requester"]]]
+                if self._d["job"].get("requester")
+                else []
+            ),
             [w("sha256"), item["sha256"]],
             [w("size"), w("bytes", count=f"{item['size']:,}")],
             [w("mime"), item["mime"] or w("none")],
@@ -225,6 +273,7 @@ class View:
                 rows.append([w("duration"), f"{_short(media['duration_s'])} s"])
                 rows.append([w("frame_count"), str(media["frames"])])
         rows.append([w("credentials"), self._credentials()])
+        rows.append([w("perceptual"), self._perceptual()])
         rows.append([w("submitted"), _moment(self._d["job"]["submitted_at"])])
         rows.append([w("finished"), _moment(self._d["job"]["examined_at"])])
         if self._d["predecessor"]:
@@ -234,9 +283,16 @@ class View:
     def _credentials(self) -> str:
         w, found = self._w, self._d["item"]["content_credentials"]
         told = w.of("credential_states", found["state"])
-        more = [found.get("issuer"), found.get("generator")]
+        more = [found.get("reason"), found.get("issuer"), found.get("generator")]
         more += [a["source_type"] or a["action"] for a in found.get("actions") or []]
         return " · ".join([told, *(readable(m) for m in more if m)])
+
+    def _perceptual(self) -> str:
+        found = self._d["item"]["perceptual"]
+        if not found["frames"]:
+            return readable(found["reason"] or self._w("none"))
+        interval = _short(found["interval_s"])
+        return self._w("perceptual_line", count=found["frames"], interval=interval)
 
     def occurrences(self) -> list[list[list[str]]]:
         w = self._w
@@ -248,9 +304,12 @@ class View:
                     ("platform", w("platform")),
                     ("account", w("account")),
                     ("captured_at", w("captured")),
+                    ("collector_name", w("collector")),
+                    ("tool", w("tool")),
                 )
-                if o[name]
+                if o.get(name)
             ]
+            + ([[w("screenshot"), w("kept")]] if o["screenshot"] else [])
             for o in self._d["occurrences"][:MAX_STATED_OCCURRENCES]
             if any(o[name] for name in ("source_url", "platform", "account", "captured_at"))
         ]
@@ -268,7 +327,13 @@ class View:
                 [w("verbal"), w.of("scale", verbal(ratio))],
                 [w("score"), w("score_line", score=f"{r['score']:.4f}", prior=prior)],
             ]
-        rows += [[w("reasons"), readable(f"{x['code']}: {x['detail']}")] for x in r["reasons"]]
+        rows += [
+            [
+                w("reasons"),
+                readable(x["detail"]) if w.language == "en" else w.of("reason_texts", x["code"]),
+            ]
+            for x in r["reasons"]
+        ]
         return rows
 
     def conditions(self) -> list[list[str]]:
@@ -307,7 +372,8 @@ class View:
     def _rate(self, rate: dict[str, Any] | None) -> str:
         if not rate or rate["value"] is None:
             return self._w("not_measured")
-        return self._w(
+        mark = "*" if rate.get("indicative") or rate["groups"] < 10 else ""
+        return mark + self._w(
             "rate",
             value=_percent(rate["value"]),
             low=_percent(rate["low"]),
@@ -346,8 +412,27 @@ class View:
                 readable(accounts.get(e["account"], {}).get("name") or w("service")),
                 e["action"] + (f" ({readable(e['detail'])})" if e["detail"] else ""),
             ]
-            for e in custody["entries"][-MAX_STATED_CUSTODY:]
+            for e in _ends(custody["entries"])
         ]
+
+    def custody_more(self, custody: dict[str, Any]) -> str | None:
+        more = len(custody["entries"]) - len(_ends(custody["entries"]))
+        return self._w("custody_more", count=more) if more else None
+
+    def occurrences_more(self) -> str | None:
+        more = len(self._d["occurrences"]) - MAX_STATED_OCCURRENCES
+        return self._w("more_stated", count=more) if more > 0 else None
+
+
+def _ends(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first and the last entries of a log: how it came in, and what happened last."""
+    if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
+        return entries
+    return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def verbal(log10_ratio: float) -> str:

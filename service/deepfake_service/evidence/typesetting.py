@@ -12,7 +12,7 @@ import typst
 from fontTools.ttLib import TTFont
 from pylopdf_fonts_ko import sans_path
 
-MAX_TEXT_CHARS = 2000
+MAX_TEXT_CHARS = 6000
 _REPLACEMENT = "□"
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,13 +36,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.exact import judged_exact
+from deepfake_models.exact import judged_exact, load_exact
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence import bag, pdf_signature, timestamps
 from deepfake_service.evidence.edition import (
     CERTIFICATES,
+    CUSTODY,
     FORMAT,
     MODEL,
+    MODEL_RATES,
     PUBLIC_KEY,
     STAMP,
     STAMP_SIGNATURE,
@@ -52,9 +55,12 @@ from deepfake_service.evidence.edition import (
 )
 from deepfake_service.evidence.keys import public_pem
 from deepfake_service.evidence.material import pixels_of
+from deepfake_service.evidence.rates import error_rates
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.words import LANGUAGES
 
+MAX_DETAIL = 600
+_DECIDED = ("likely_manipulated", "no_manipulation_found")
 LOGIT_TOLERANCE = 1e-2
 """Of a face's logit: what other processors and batch sizes change is a hundredth of that."""
 
@@ -121,7 +127,9 @@ class Verification:
         return ExitCode.SIGNER_UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.VERIFIED
 
     def to_json(self) -> dict[str, Any]:
-        predicate = (self.statement or {}).get("predicate", {})
+        # Before its signature was seen to hold, a statement states nothing.
+        held = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
+        predicate = (self.statement or {}).get("predicate", {}) if held else {}
         return {
             "result": self.exit_code.name.lower(),
             "sha256": self.sha256,
@@ -133,6 +141,18 @@ class Verification:
             "finding": predicate.get("finding"),
             "steps": [s.to_json() for s in self.steps],
         }
+
+
+_PREDICATE = {
+    "job": re.compile(r"[0-9a-z]{1,26}"),
+    "case": re.compile(r"[0-9a-z]{1,26}"),
+    "verdict": re.compile(r"[a-z_]{1,40}"),
+    "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
+    "timestamp": re.compile(r"[a-z0-9]{1,20}"),
+}
+MAX_JSON_BYTES = 24 * 1024 * 1024
+MAX_JSON_NODES = 400_000
+"""Of ``verdict.json``: 664 frames of 64 faces each have 16 MB and 170,000 objects and lists."""
 
 
 class _Failed(Exception):
@@ -185,7 +205,9 @@ class _Run:
                 outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
             except Exception as error:  # hostile content; what it breaks is not intact
                 outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
-            self._done.steps.append(Step(number, title, outcome, detail))
+            # Of what nobody has signed yet, nothing may move the reader's cursor.
+            shown = "".join(c if c.isprintable() else "?" for c in detail)[:MAX_DETAIL]
+            self._done.steps.append(Step(number, title, outcome, shown))
             if outcome is Outcome.FAIL and number <= 6:
                 break
         return self._done
@@ -202,11 +224,15 @@ class _Run:
         if STATEMENT not in self._files:
             raise _Failed(f"{STATEMENT}: missing")
         self._envelope, content = opened(self._files[STATEMENT])
-        self._done.statement, self._predicate = content, content["predicate"]
-        return Outcome.PASS, (
-            f"job {self._predicate['job']}, edition {self._predicate['edition']}, "
-            f"of {self._predicate['createdAt']}"
-        )
+        p = content["predicate"]
+        for name, form in _PREDICATE.items():
+            if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
+                raise _Failed(f"the statement's {name} is malformed")
+        if not isinstance(p.get("edition"), int) or not isinstance(p.get("finding"), str | None):
+            raise _Failed("the statement's edition or finding is malformed")
+        datetime.fromisoformat(p["createdAt"])
+        self._done.statement, self._predicate = content, p
+        return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
 
     def _signature(self) -> tuple[Outcome, str]:
         inside = load_pem_public_key(self._files[PUBLIC_KEY])
@@ -251,6 +277,8 @@ class _Run:
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
         raw = self._files[VERDICT]
+        if len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES:
+            raise _Failed(f"{VERDICT}: larger than a verdict can be")
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
             raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
@@ -270,17 +298,37 @@ class _Run:
         shown = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
         there = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         self._same("pictures", sorted(there), sorted(shown))
+        self._custody()
         self._done.document = document
         finding = f", reviewed: {p['finding']}" if p["finding"] else ""
         return Outcome.PASS, f"{p['verdict']}{finding}"
+
+    def _custody(self) -> None:
+        """Every entry of the audit log that is stated has the hash of what it states."""
+        raw = self._files[CUSTODY]
+        if len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES:
+            raise _Failed(f"{CUSTODY}: larger than a chain of custody can be")
+        for entry in json.loads(raw)["entries"]:
+            stated = {k: v for k, v in entry.items() if k != "hash"}
+            found = hashlib.sha256(rfc8785.dumps(stated)).hexdigest()
+            self._same(f"hash of entry {entry['number']} of {CUSTODY}", entry["hash"], found)
 
     def _judging(self) -> tuple[Outcome, str]:
         document = self._stated
         raw = self._files[MODEL]
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
-        judged = judged_exact(document["exact"], BundleSpec.model_validate_json(raw))
+        spec = BundleSpec.model_validate_json(raw)
+        rates = self._files[MODEL_RATES]
+        self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
+        verdict = load_exact(document["exact"])
+        judged = judged_exact(document["exact"], spec)
+        stated_rates = error_rates(judged or verdict, spec, json.loads(rates))
+        self._same("error rates", json.loads(json.dumps(stated_rates)), document["error_rates"])
         if judged is None:
-            return Outcome.SKIPPED, "no face was judged"
+            self._same("value without a face", None, document["result"]["log_likelihood_ratio"])
+            if document["result"]["verdict"] in _DECIDED or document["result"]["tracks"]:
+                raise _Failed("a verdict is stated, but no face")
+            return Outcome.PASS, "no face was judged, and nothing is decided"
         again = json.loads(json.dumps(judged.to_json()))
         for name, value in again.items():
             self._same(name, document["result"][name], value)

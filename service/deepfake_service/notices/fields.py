@@ -92,6 +92,12 @@ class UsTakeItDown(Fields):
         "Identification of the intimate visual depiction",
         multiline=True,
     )
+    digital_forgery: Affirmed | None = of(
+        "s. 2(a)(3), digital forgery",
+        "식별 가능한 개인의 디지털 위조물이라고 진술함",
+        "It is a digital forgery of the identifiable individual",
+        default=None,
+    )
     further_location: Text | None = of(
         "s. 3(a)(1)(B)(ii)",
         "위치를 찾는 데 필요한 추가 정보",

@@ -93,6 +93,7 @@ KINDS = {
             timedelta(days=60),
             "Article 29(7): preserved for at least 60 days, within which mutual assistance is "
             "asked for",
+            needs_url=False,
         ),
     )
 }
@@ -144,7 +145,7 @@ def checked(
         wrong.append(
             FieldError("fields.reason", "child_sexual_exploitation, as somebody may be a minor")
         )
-    wrong += _about_occurrences(kind, content, occurrences)
+    wrong += _about_occurrences(kind, content, occurrences, minor=minor)
     if wrong or fields is None:
         names = ", ".join(w.field for w in wrong)
         raise InvalidRequest(f"The notice lacks, or has wrong: {names}.", errors=wrong)
@@ -152,16 +153,20 @@ def checked(
 
 
 def _about_occurrences(
-    kind: Kind, content: Mapping[str, Any], occurrences: Sequence[Mapping[str, Any]]
+    kind: Kind,
+    content: Mapping[str, Any],
+    occurrences: Sequence[Mapping[str, Any]],
+    *,
+    minor: bool,
 ) -> list[FieldError]:
     if not occurrences:
         return [FieldError("occurrence_ids", "missing: at least one occurrence of the case")]
     wrong = []
     elsewhere = content.get("location_without_url")
     for o in occurrences:
-        if not o["source_url"] and (kind.needs_url or not elsewhere):
+        if not o["source_url"] and (kind.needs_url or (kind.needs_screenshot and not elsewhere)):
             wrong.append(FieldError(f"occurrences.{o['id']}.source_url", "missing"))
-        if kind.needs_screenshot and not o["screenshot"]:
+        if kind.needs_screenshot and not o["screenshot"] and not minor:
             wrong.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
     return wrong
 

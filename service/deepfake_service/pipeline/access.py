@@ -11,10 +11,10 @@ from deepfake_service.records import Case
 def may_see(caller: Caller, case: Case) -> bool:
     """Whether a caller may see what is in a case.
 
-    Of a case in which somebody may be a minor, analysts of other accounts no longer may:
-    its own account and administrators alone.
+    Of a case in which somebody may be a minor, other analysts no longer may: its own account, who
+    said so, and administrators alone.
     """
-    if caller.account_id == case.account_id or caller.role is Role.ADMIN:
+    if caller.account_id in (case.account_id, case.minor_by) or caller.role is Role.ADMIN:
         return True
     return caller.role in MAY_READ_ALL and case.minor_at is None
 
@@ -23,7 +23,7 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     """The same as a condition on ``Case`` in a query."""
     if caller.role is Role.ADMIN:
         return true()
-    own = Case.account_id == caller.account_id
+    own = or_(Case.account_id == caller.account_id, Case.minor_by == caller.account_id)
     return or_(own, Case.minor_at.is_(None)) if caller.role in MAY_READ_ALL else own
 
 

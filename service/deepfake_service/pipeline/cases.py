@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import seal, unseal
-from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
 from deepfake_service.pipeline.access import may_see
 from deepfake_service.pipeline.digests import Digests
 from deepfake_service.records import Case, Database, Media, Occurrence, new_id
@@ -192,6 +192,8 @@ class Cases:
             raise NotFound
         if not may_see(caller, case):
             raise NotFound
+        if case.minor_at is not None:
+            raise ImageryWithheld
         key = self._vault.case_key(case.id, case.wrapped_key)
         about = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
         if not about["screenshot"]:

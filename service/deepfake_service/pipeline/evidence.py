@@ -154,6 +154,7 @@ class Evidence:
                     "frames": job.frames,
                     "submitted_at": stated(job.created_at),
                     "examined_at": material.examination["examined_at"],
+                    "requester": _requester(session, job),
                 },
                 item={"sha256": media.sha256, "size": media.size},
                 occurrences=_occurrences(session, media, key),
@@ -265,7 +266,7 @@ def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, A
     seen = session.scalars(
         select(Occurrence).where(Occurrence.media_id == media.id).order_by(Occurrence.created_at)
     )
-    return [
+    found = [
         {
             "id": o.id,
             "recorded_at": stated(o.created_at),
@@ -273,6 +274,16 @@ def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, A
         }
         for o in seen
     ]
+    for o in found:
+        account = session.get(Account, o["collector"])
+        o["collector_name"] = account.name if account else None
+    return found
+
+
+def _requester(session: Session, job: Job) -> str:
+    """Who asked for the examination: the account's name, kind and role."""
+    account = session.get_one(Account, job.account_id)
+    return f"{account.name} ({account.kind}, {account.role})"
 
 
 def _reviews(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
@@ -300,7 +311,11 @@ def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, 
     one before it in the log, so that an entry's own hash can be computed again."""
     entries = session.scalars(
         select(AuditEntry)
-        .where(AuditEntry.subject.in_([job.id, media.id, case.id]))
+        .where(
+            AuditEntry.subject.in_([job.id, media.id, case.id]),
+            # That it looks like another account's case is not for everybody who gets this.
+            AuditEntry.action != str(Action.MATCH_FOUND),
+        )
         .order_by(AuditEntry.number)
     ).all()
     before = {

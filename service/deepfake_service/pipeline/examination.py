@@ -175,7 +175,7 @@ class Examination:
         except Exception as error:
             # The verdict stands without it: evidence is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))
-        self._end(opened, verdict.to_json(faces=True))
+        self._end(opened, verdict.to_json(faces=True), shown=bool(material.pictures))
         for name in ("plan", "overview", "verdict", *(f"part-{n}" for n in range(parts))):
             self._vault.blobs.delete(opened.work(name))
 
@@ -214,7 +214,7 @@ class Examination:
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
         self._metrics.job_ended(str(JobState.FAILED), None)
 
-    def _end(self, opened: _Opened, result: dict[str, Any]) -> None:
+    def _end(self, opened: _Opened, result: dict[str, Any], *, shown: bool) -> None:
         job_id = opened.job.id
         sealed = seal(opened.case_key, json.dumps(result).encode(), context_of("result", job_id))
         with self._database.write() as session:
@@ -222,7 +222,7 @@ class Examination:
             if job is None or JobState(job.state) in ENDED:
                 raise JobOver
             job.state, job.result = str(JobState.SUCCEEDED), sealed
-            job.verdict = result["verdict"]
+            job.verdict, job.shown = result["verdict"], shown
             job.finished_at = _now()
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)

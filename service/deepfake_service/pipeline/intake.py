@@ -254,6 +254,7 @@ class Intake:
             retention=str(wanted.retention),
             created_at=_now(),
         )
+        case.reviewed_at = None  # there is something in it again that nobody has reviewed
         session.add(media)
         session.flush()
         session.add(job)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
@@ -72,10 +73,10 @@ class Known:
                 )
             )
 
-    def forget(self, job_id: str) -> None:
-        """Forget the hashes of a job's medium, which people no longer confirm."""
-        with self._database.write() as session:
-            session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
+    @staticmethod
+    def forget(session: Session, job_id: str) -> None:
+        """Forget the hashes of a job's medium, which people do not confirm (any more)."""
+        session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
 
     def forget_expired(self) -> None:
         """Forget hashes whose time is over."""
@@ -109,7 +110,7 @@ class Known:
                             created_at=datetime.now(UTC),
                         )
                     )
-                    record(session, SERVICE, Action.MATCH_FOUND, job.id, entry.case_id)
+                    record(session, SERVICE, Action.MATCH_FOUND, job.id)
 
     def matches(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """The earlier cases that a job's medium looks like, those that the caller may see."""

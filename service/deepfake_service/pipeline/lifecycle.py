@@ -20,7 +20,6 @@ from deepfake_service.pipeline.evidence import material_of
 from deepfake_service.pipeline.expiry import expire
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import (
-    Base,
     Case,
     Database,
     Edition,
@@ -36,13 +35,6 @@ ORPHANED_AFTER = timedelta(hours=2)
 """Age at which sealed bytes that no record names are deleted: longer than any upload takes."""
 IDEMPOTENCY_KEPT = timedelta(days=7)
 SWEPT_AT_ONCE = 200
-
-_BLOBS_OF_CASES: dict[str, type[Base]] = {
-    "screenshot": Occurrence,
-    "edition": Edition,
-    "material": Job,
-}
-"""Of a blob of a case, by the first word of its name, the table that has a row for it."""
 
 _log = logger("deepfake_service.lifecycle")
 
@@ -160,38 +152,44 @@ class Lifecycle:
                 session.execute(delete(Media).where(Media.id == medium.id))
         self._database.forget_deleted()
 
-    def _forget_evidence(self, job: Job) -> None:
-        """Delete the bytes of a job's evidence; what editions there were stays on record."""
+    def _forget_evidence(self, job: Job, *, expiring: bool = False) -> None:
+        """Delete the bytes of a job's evidence; what editions there were stays on record.
+
+        Where it is ``expiring``, a legal hold stops it, also one that was set just now. Should this
+        be interrupted, the sweep finds blobs that no row names any more.
+        """
         with self._database.write() as session:
+            case = session.get(Case, job.case_id, with_for_update=True)
+            if case is None or (expiring and case.held_at is not None):
+                return
             editions = session.scalars(select(Edition).where(Edition.job_id == job.id)).all()
             blobs = [e.blob for e in editions if e.blob]
             for edition in editions:
                 edition.blob = None
+            session.get_one(Job, job.id).evidence_expired_at = _now()
+            if expiring:
+                record(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):
             self._vault.blobs.delete(name)
 
     def _expire_evidence(self) -> None:
         """Delete evidence whose own time is over, which a legal hold or a notice extends."""
+        before = _now() - self._evidence_kept
         with self._database.read() as session:
             due = session.scalars(
                 select(Job)
                 .join(Case, Job.case_id == Case.id)
                 .where(
                     Case.held_at.is_(None),
-                    Job.finished_at <= _now() - self._evidence_kept,
-                    Job.id.in_(select(Edition.job_id).where(Edition.blob.is_not(None))),
-                    Case.id.not_in(
-                        select(Notice.case_id).where(
-                            Notice.created_at > _now() - self._evidence_kept
-                        )
-                    ),
+                    Job.state == str(JobState.SUCCEEDED),
+                    Job.evidence_expired_at.is_(None),
+                    Job.finished_at <= before,
+                    Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
                 )
                 .limit(SWEPT_AT_ONCE)
             ).all()
         for job in due:
-            self._forget_evidence(job)
-            with self._database.write() as session:
-                record(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
+            self._forget_evidence(job, expiring=True)
 
     def _forget_below(self, prefix: str) -> None:
         for name in list(self._vault.blobs.older_than(prefix, _far())):
@@ -299,10 +297,20 @@ class Lifecycle:
                 blobs.delete(name)
             for name in list(blobs.older_than("cases/", before)):
                 kind, _, row = name.rpartition("/")[2].partition("-")
-                table = _BLOBS_OF_CASES.get(kind)
-                if table is None or session.get(table, row) is None:
+                if not self._named(session, kind, row):
                     blobs.delete(name)
         blobs.delete_unfinished(before)
+
+    @staticmethod
+    def _named(session: Session, kind: str, row: str) -> bool:
+        """Whether a row still names a blob of a case, by the kind and the id in its name."""
+        if kind == "edition":
+            edition = session.get(Edition, row)
+            return edition is not None and edition.blob is not None
+        if kind == "material":
+            job = session.get(Job, row)
+            return job is not None and job.evidence_expired_at is None
+        return kind == "screenshot" and session.get(Occurrence, row) is not None
 
     @staticmethod
     def _unnamed(session: Session, names: Iterable[str]) -> list[str]:

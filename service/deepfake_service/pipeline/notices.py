@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import seal, unseal
@@ -54,6 +55,8 @@ class NoticeState(StrEnum):
     """In Korea: until the Commission has deliberated."""
     REFUSED = "refused"
     NO_ANSWER = "no_answer"
+    PRESERVED = "preserved"
+    """The data are kept; within the clock, mutual assistance is to be asked for."""
     WITHDRAWN = "withdrawn"
 
 
@@ -63,9 +66,13 @@ OUTCOMES = frozenset(
         NoticeState.TEMPORARILY_BLOCKED,
         NoticeState.REFUSED,
         NoticeState.NO_ANSWER,
+        NoticeState.PRESERVED,
         NoticeState.WITHDRAWN,
     }
 )
+RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
+"""States in which the clock runs."""
+CLOCKS_DIFFER = timedelta(minutes=5)
 KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
 
 
@@ -93,10 +100,13 @@ class Update:
 class Notices:
     """Makes notices and follows them."""
 
-    def __init__(self, database: Database, vault: Vault, *, issuer: str) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, *, issuer: str, two_people: bool = False
+    ) -> None:
         self._database = database
         self._vault = vault
         self._issuer = issuer
+        self._two_people = two_people
 
     def make(self, caller: Caller, case_id: str, wanted: Wanted) -> dict[str, Any]:
         """Make a notice about occurrences of a case.
@@ -108,10 +118,14 @@ class Notices:
         kind = kind_of(wanted.kind)
         with self._database.write() as session:
             case, key = self._case(session, caller, case_id)
+            # Not while somebody decides about what this is to rest on.
+            self._database.one_at_a_time(session, case.account_id)
             seen = self._occurrences(session, case, key, wanted.occurrence_ids)
             minor = case.minor_at is not None
             fields = checked(kind, wanted.fields, [s for s, _ in seen], minor=minor)
-            basis = self._basis(session, key, {media for _, media in seen})
+            if wanted.recipient is not None and not wanted.recipient.isprintable():
+                raise _wrong("recipient", "holds control characters or line breaks")
+            basis = self._basis(session, case, key, {media for _, media in seen})
             about = self._about(case, key)
             composed = compose(
                 kind,
@@ -217,8 +231,10 @@ class Notices:
             if at is not None and at > now:
                 raise _wrong(name, "lies in the future")
         if update.sent_at is not None:
-            if notice.state not in (NoticeState.DRAFTED, NoticeState.SENT):
-                raise _wrong("sent_at", "the notice is answered already")
+            if notice.state != NoticeState.DRAFTED:
+                raise _wrong("sent_at", "that it was sent is noted already")
+            if update.sent_at < notice.created_at - CLOCKS_DIFFER:
+                raise _wrong("sent_at", "lies before the notice was made")
             notice.sent_at, notice.state = update.sent_at, str(NoticeState.SENT)
             clock = kind_of(notice.kind).clock
             notice.due_at = update.sent_at + clock if clock else None
@@ -228,6 +244,11 @@ class Notices:
             return
         if update.outcome not in OUTCOMES:
             raise _wrong("outcome", "not an outcome")
+        if notice.state == NoticeState.WITHDRAWN:
+            raise _wrong("outcome", "the notice was withdrawn")
+        preserved = update.outcome is NoticeState.PRESERVED
+        if preserved and notice.kind != "budapest-29":
+            raise _wrong("outcome", "only preservation is asked for by another kind of notice")
         blocked = update.outcome is NoticeState.TEMPORARILY_BLOCKED
         if blocked and notice.kind not in KOREAN:
             raise _wrong("outcome", "temporary blocks pending deliberation are of Korean law")
@@ -248,6 +269,15 @@ class Notices:
             if rests and notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
                 notice.withdraw_at = datetime.now(UTC)
                 record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+
+    def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
+        """Take those marks away again: the finding is confirmed after all."""
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        for notice in session.scalars(
+            select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))
+        ):
+            if any(b["job"] == job.id for b in self._opened(notice, key)["basis"]):
+                notice.withdraw_at = None
 
     def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
         case = session.get(Case, case_id)
@@ -283,19 +313,26 @@ class Notices:
             found.append(({"id": seen.id, **content}, seen.media_id))
         return found
 
-    def _basis(self, session: Session, key: bytes, media: set[str]) -> list[Basis]:
-        """What is on record of the media: their newest examinations."""
+    def _basis(self, session: Session, case: Case, key: bytes, media: set[str]) -> list[Basis]:
+        """What is on record of the media: their newest examinations.
+
+        Of the same bytes examined several times, every review counts: what one of them was rejected
+        for is not to go out on another.
+        """
         basis = []
         for media_id in sorted(media):
-            job = session.scalars(
+            digest = session.get_one(Media, media_id).sha256
+            jobs = session.scalars(
                 select(Job)
-                .where(Job.media_id == media_id, Job.state == str(JobState.SUCCEEDED))
+                .join(Media, Job.media_id == Media.id)
+                .where(
+                    Job.case_id == case.id,
+                    Media.sha256 == digest,
+                    Job.state == str(JobState.SUCCEEDED),
+                )
                 .order_by(Job.created_at.desc())
-            ).first()
-            if job is None:
-                raise NoticeRefused("A medium of these occurrences has no verdict (yet).")
-            if job.finding == Finding.REJECTED:
-                raise NoticeRefused("Reviewers did not confirm the finding that this rests on.")
+            ).all()
+            job = self._founding(jobs)
             edition = session.scalars(
                 select(Edition.number)
                 .where(Edition.job_id == job.id)
@@ -303,7 +340,7 @@ class Notices:
             ).first()
             basis.append(
                 Basis(
-                    sha256=session.get_one(Media, media_id).sha256,
+                    sha256=digest,
                     verdict=str(job.verdict),
                     finding=job.finding,
                     job=job.id,
@@ -312,6 +349,25 @@ class Notices:
                 )
             )
         return basis
+
+    def _founding(self, jobs: Sequence[Job]) -> Job:
+        """The examination that a notice may rest on: confirmed, or a suspect one that nobody has
+        reviewed, where one person's review is not asked for."""
+        if not jobs:
+            raise NoticeRefused("A medium of these occurrences has no verdict (yet).")
+        against = {str(Finding.REJECTED), str(Finding.UNDECIDED), str(Finding.AWAITING_SECOND)}
+        if any(j.finding in against for j in jobs):
+            raise NoticeRefused("Reviewers have not confirmed the finding that this would rest on.")
+        confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
+        if confirmed:
+            return confirmed[0]
+        if self._two_people:
+            raise NoticeRefused("Two people have to confirm the finding before notices are made.")
+        if jobs[0].verdict != VerdictCode.LIKELY_MANIPULATED:
+            raise NoticeRefused(
+                "The verdict is not that a face is manipulated, and nobody has confirmed it."
+            )
+        return jobs[0]
 
     def _examined_at(self, job: Job, key: bytes) -> str:
         try:
@@ -340,7 +396,8 @@ def composed_of(words: dict[str, Any]) -> Composed:
 
 
 def _overdue(statement: Any) -> Any:
-    return statement.where(Notice.state == str(NoticeState.SENT), Notice.due_at < datetime.now(UTC))
+    running = Notice.state.in_([str(s) for s in RUNNING])
+    return statement.where(running, Notice.due_at < datetime.now(UTC))
 
 
 def _wrong(name: str, detail: str) -> InvalidRequest:
@@ -348,7 +405,7 @@ def _wrong(name: str, detail: str) -> InvalidRequest:
 
 
 def _listed(notice: Notice) -> dict[str, Any]:
-    late = notice.state == NoticeState.SENT and notice.due_at and notice.due_at < datetime.now(UTC)
+    late = notice.state in RUNNING and notice.due_at and notice.due_at < datetime.now(UTC)
     return {
         "id": notice.id,
         "case_id": notice.case_id,

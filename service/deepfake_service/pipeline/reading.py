@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
+from deepfake_service.accounts import Caller, Role
 from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import (
@@ -109,6 +109,7 @@ class Reading:
 
         Raises:
             NotFound: there is none that the caller may see, or it is no longer kept.
+            ImageryWithheld: somebody may be a minor, and the caller is no administrator.
         """
         with self._database.read() as session:
             case, media = session.get(Case, case_id), session.get(Media, media_id)
@@ -116,6 +117,8 @@ class Reading:
             raise NotFound
         if not may_see(caller, case):
             raise NotFound
+        if case.minor_at is not None and caller.role is not Role.ADMIN:
+            raise ImageryWithheld
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
         with self._database.write() as session:
             record(session, caller.actor, Action.MEDIA_EXPORTED, media_id)

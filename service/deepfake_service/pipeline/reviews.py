@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
-from deepfake_service.audit import Action, record
+from deepfake_service.audit import SERVICE, Action, Actor, record
 from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import EvidenceMissing, NotFound, NotReviewable
 from deepfake_service.logs import logger
@@ -20,8 +20,19 @@ from deepfake_service.pipeline.known import Known
 from deepfake_service.pipeline.notices import Notices
 from deepfake_service.pipeline.reading import row_of, stated
 from deepfake_service.pipeline.states import Decision, Finding, JobState
-from deepfake_service.records import Account, Case, Database, Job, Review, new_id
+from deepfake_service.records import (
+    Account,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Review,
+    new_id,
+)
 from deepfake_service.storage import Vault, context_of
+
+CAUGHT_UP_AT_ONCE = 100
 
 _log = logger("deepfake_service.reviews")
 
@@ -61,6 +72,7 @@ class Reviews:
             job, _, case = row_of(session, caller, job_id)
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
+            session.refresh(job)
             if case.wrapped_key is None:
                 raise NotFound
             if job.state != JobState.SUCCEEDED:
@@ -85,19 +97,21 @@ class Reviews:
             record(session, caller.actor, Action.CASE_REVIEWED, job_id, str(decision))
             session.flush()
             self._settle(session, case)
-            if before == Finding.CONFIRMED and finding is not Finding.CONFIRMED:
+            if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:
                 self._notices.mark_reversed(session, case, job)
-        # In transactions of their own: each may be done again.
+            elif finding is Finding.CONFIRMED:
+                self._notices.mark_upheld(session, case, job)
+            if finding is not Finding.CONFIRMED:
+                self._known.forget(session, job_id)
+        # In transactions of their own; what a crash leaves undone, ``catch_up`` does.
         if finding is Finding.CONFIRMED:
             self._known.remember(job_id)
-        else:
-            self._known.forget(job_id)
-        self._new_edition(caller, job_id)
+        self._new_edition(caller.actor, job_id)
         return finding
 
-    def _new_edition(self, caller: Caller, job_id: str) -> None:
+    def _new_edition(self, actor: Actor, job_id: str) -> None:
         try:
-            self._evidence.make(job_id, caller.actor)
+            self._evidence.make(job_id, actor)
         except EvidenceMissing:
             # Its time is over, or it was examined by a version that gathered none.
             _log.warning("no_new_edition", job_id=job_id)
@@ -127,7 +141,8 @@ class Reviews:
                 Job.state.in_(
                     [str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.SUCCEEDED)]
                 ),
-                Job.finding.is_(None) | (Job.finding == str(Finding.AWAITING_SECOND)),
+                Job.finding.is_(None)
+                | Job.finding.in_([str(Finding.AWAITING_SECOND), str(Finding.UNDECIDED)]),
             )
         ).first()
         case.reviewed_at = None if open_jobs else case.reviewed_at or datetime.now(UTC)
@@ -167,13 +182,53 @@ class Reviews:
             case = session.get(Case, case_id)
             if case is None or case.wrapped_key is None or not may_see(caller, case):
                 raise NotFound
-            if (case.minor_at is not None) == wanted:
-                return
-            case.minor_at = datetime.now(UTC) if wanted else None
-            action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
-            record(session, caller.actor, action, case_id)
-            jobs = session.scalars(
-                select(Job.id).where(Job.case_id == case_id, Job.state == str(JobState.SUCCEEDED))
+            digests = select(Media.sha256).where(Media.case_id == case_id)
+            # The same bytes show the same person, in whosever case they are.
+            alike = select(Media.case_id).where(Media.sha256.in_(digests))
+            for one in session.scalars(
+                select(Case).where(or_(Case.id == case_id, Case.id.in_(alike)))
+            ):
+                if (one.minor_at is not None) == wanted or one.wrapped_key is None:
+                    continue
+                one.minor_at = datetime.now(UTC) if wanted else None
+                one.minor_by = caller.account_id if wanted else None
+                action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
+                record(session, caller.actor, action, one.id)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make the editions that reviews and flags call for and that are not there yet."""
+        newest = (
+            select(Edition.job_id, func.max(Edition.created_at).label("at"))
+            .group_by(Edition.job_id)
+            .subquery()
+        )
+        reviewed = (
+            select(Review.job_id, func.max(Review.created_at).label("at"))
+            .group_by(Review.job_id)
+            .subquery()
+        )
+        shows = (
+            select(Edition.imagery)
+            .where(Edition.job_id == Job.id, Edition.created_at == newest.c.at)
+            .scalar_subquery()
+        )
+        with self._database.read() as session:
+            late = session.scalars(
+                select(Job.id)
+                .join(Case, Job.case_id == Case.id)
+                .join(newest, newest.c.job_id == Job.id)
+                .outerjoin(reviewed, reviewed.c.job_id == Job.id)
+                .where(
+                    Case.wrapped_key.is_not(None),
+                    Job.evidence_expired_at.is_(None),
+                    or_(
+                        reviewed.c.at > newest.c.at,
+                        Case.minor_at.is_not(None) & shows.is_(True),
+                        Case.minor_at.is_(None) & shows.is_(False) & Job.shown.is_(True),
+                    ),
+                )
+                .limit(CAUGHT_UP_AT_ONCE)
             ).all()
-        for job_id in jobs:
-            self._new_edition(caller, job_id)
+        for job_id in late:
+            self._new_edition(SERVICE, job_id)

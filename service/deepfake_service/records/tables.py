@@ -119,6 +119,8 @@ class Case(Base):
     """Since when a legal hold keeps its media."""
     minor_at: Mapped[datetime | None] = mapped_column(Moment)
     """Since when somebody who is shown is taken for a minor."""
+    minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the account that said so."""
 
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
@@ -186,6 +188,10 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    evidence_expired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when its evidence is deleted."""
+    shown: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether faces were gathered for its evidence."""
 
     __table_args__ = (
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
@@ -238,6 +244,9 @@ class SigningKey(Base):
     certificate_pem: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
     retired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when it signs no more."""
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when nothing that it signed is trusted: somebody else may have it."""
 
 
 class Notice(Base):

@@ -1,4 +1,4 @@
-"""``python -m deepfake_service.web.catalogue``: what the templates say, and whether it is translated.
+"""``python -m deepfake_service.web.catalogue``: whether all that the templates say is translated.
 
 Prints each message that a language's catalogue lacks, and exits with 1 if there is one.
 """

@@ -24,14 +24,22 @@ Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 
 
+def _values(annotation: Any) -> list[Any]:
+    """The values that a field may have, if it is a choice; also where it may be left out."""
+    found = []
+    for part in (annotation, *get_args(annotation)):
+        found += [a for a in get_args(part) if isinstance(a, str | bool)]
+    return found
+
+
 def inputs(kind: Kind, language: str, given: dict[str, str]) -> list[dict[str, Any]]:
     """The fields of a kind as a form has them."""
     found = []
     for name, info in kind.fields.model_fields.items():
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
-        choices = [a for a in get_args(info.annotation) if isinstance(a, str)]
-        affirmed = get_args(info.annotation) == (True,)
+        choices = [a for a in _values(info.annotation) if isinstance(a, str)]
+        affirmed = True in _values(info.annotation)
         found.append(
             {
                 "name": name,
@@ -62,7 +70,7 @@ async def post_form(request: Request, case_id: Id, kind_name: KindName, caller: 
         name: given[name] for name in kind.fields.model_fields if given.get(name)
     }
     for name, info in kind.fields.model_fields.items():
-        if get_args(info.annotation) == (True,) and name in fields:
+        if True in _values(info.annotation) and name in fields:
             fields[name] = fields[name] == "yes"
     for name in kind.waived_for_minors:
         fields.setdefault(name, None)

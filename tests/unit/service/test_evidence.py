@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import bagit
 import pytest
+import rfc8785
 from case_utils.case_validate import validate
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
@@ -38,9 +40,10 @@ from deepfake_service.evidence.edition import (
     report_of,
 )
 from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust import certificates
-from deepfake_service.evidence.typesetting import readable
+from deepfake_service.evidence.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence.verification import ExitCode, Outcome, Trust, Verification, verify
 from deepfake_service.evidence.words import LANGUAGES, words
 
@@ -224,6 +227,7 @@ def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
     "change",
     [
         lambda e: {**e, "comment": "x"},
+        lambda e: {**e, "signatures": [{**e["signatures"][0], "note": "approved by a court"}]},
         lambda e: {**e, "signatures": e["signatures"] * 2},
         lambda e: {**e, "signatures": [{**e["signatures"][0], "keyid": "0" * 64}]},
         lambda e: {**e, "signatures": []},
@@ -245,6 +249,70 @@ def test_a_signer_who_states_another_verdict_than_follows_is_caught() -> None:
     result = {**gathered.examination["result"], "verdict": "likely_manipulated"}
     forged = Material({**gathered.examination, "result": result}, gathered.files)
     assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+
+
+def test_error_rates_that_were_not_measured_are_caught() -> None:
+    gathered = kit.material(kit.video())
+    rates = gathered.files["model/reliability.json"].replace(b'"groups": 1', b'"groups": 9')
+    assert rates != gathered.files["model/reliability.json"]
+    forged = Material(gathered.examination, {**gathered.files, "model/reliability.json": rates})
+    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+
+
+def test_a_verdict_without_a_face_is_caught() -> None:
+    gathered = kit.material(b"no media at all")
+    result = {**gathered.examination["result"], "verdict": "likely_manipulated",
+              "log_likelihood_ratio": 1.1, "score": 0.9}  # fmt: skip
+    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    assert failed_at(build(kit.dossier(b"no media at all"), forged, kit.signers())) == 7
+
+
+def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
+    entry = {"number": 1, "at": "2026-01-02T03:04:05.678+00:00", "account": None, "key": None,
+             "action": "job.finished", "subject": "j", "detail": None,
+             "previous": "0" * 64}  # fmt: skip
+    right = {**entry, "hash": hashlib.sha256(rfc8785.dumps(entry)).hexdigest()}
+    for stated, code in ((right, ExitCode.VERIFIED), ({**right, "detail": "x"}, ExitCode.FAILED)):
+        custody = {"accounts": {}, "entries": [stated]}
+        content = build(
+            kit.dossier(kit.video(), custody=custody), kit.material(kit.video()), kit.signers()
+        )
+        assert verify(content, OURS).exit_code is code
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        [],
+        "x",
+        {"job": ["x"]},
+        {"createdAt": "\x1b[2J\x1b[Hverified: intact, and signed by a trusted key"},
+        {"edition": "x"},
+        {"finding": {}},
+    ],
+)
+def test_a_statement_that_nobody_would_sign_is_caught_before_it_is_shown(predicate: Any) -> None:
+    right = opened(files()[STATEMENT])[1]
+    stated = predicate if not isinstance(predicate, dict) else {**right["predicate"], **predicate}
+    forged = sign(rfc8785.dumps({**right, "predicate": stated}), kit.signers().statement)
+    content = kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: forged}))
+    found = verify(content, OURS)
+    assert found.exit_code is ExitCode.FAILED
+    assert "\x1b" not in json.dumps(found.to_json(), ensure_ascii=False)
+    assert found.to_json()["job"] is None
+
+
+def test_entries_that_share_their_bytes_are_refused_before_they_are_read() -> None:
+    """A bomb without compression: many entries of the directory name one another's bytes."""
+    big = raw_zip(("a", b"x" * 100_000))
+    start = struct.unpack("<I", big[-6:-2])[0]
+    directory = b"".join(big[start:-22].replace(b"a", bytes([97 + n]), 1) for n in range(20))
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 20, 20, len(directory), start, 0)
+    content = big[:start] + directory + end
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert sum(i.file_size for i in archive.infolist()) == 2_000_000
+    found = verify(content, OURS)
+    assert found.steps[0].detail == "entries overlap"
 
 
 def test_crops_that_do_not_get_their_value_are_caught() -> None:
@@ -308,7 +376,7 @@ def test_what_a_bundle_states() -> None:
     assert document["error_rates"]["decision"]["false_positive_rate"]["groups"] > 0
     assert document["error_rates"]["people"][0]["false_positive_rate"]["high"] <= 1.0
     assert document["verbal"]["source"]
-    assert len(document["limits"]) == 4
+    assert len(document["limits"]) == 5
     hashes = json.loads(files()[HASHES])
     assert len(hashes["pdq"]) == 2  # two seconds, one a second
     assert all(len(h["pdq"]) == 64 for h in hashes["pdq"])
@@ -361,7 +429,7 @@ def test_hostile_text_is_only_text() -> None:
     assert "\u202e" not in shown
     assert "\0" not in shown
     assert "□" in shown
-    assert len(shown) < 2010
+    assert len(shown) <= MAX_TEXT_CHARS + 2
 
 
 def test_both_languages_have_all_words() -> None:

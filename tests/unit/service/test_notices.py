@@ -12,7 +12,7 @@ import pytest
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.render import Basis, compose
-from deepfake_service.pipeline.notices import Notices, NoticeState, Update
+from deepfake_service.pipeline.notices import RUNNING, Notices, NoticeState, Update
 from deepfake_service.records import Notice
 
 SEEN = [
@@ -50,7 +50,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 OPTIONAL = {
-    "us-take-it-down": {"further_location", "contact_phone"},
+    "us-take-it-down": {"digital_forgery", "further_location", "contact_phone"},
     "kr-tba-22-5": {"location_without_url"},
 }
 
@@ -90,6 +90,7 @@ def test_what_a_person_states_is_in_the_words(kind: str, language: str) -> None:
     for value in GOOD[kind].values():
         if isinstance(value, str) and " " in value:
             assert value in text
+    assert "forgery" not in text  # nobody stated that
     pdf = words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
     assert pdf.startswith(b"%PDF")
     assert pdf == words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
@@ -137,7 +138,8 @@ def test_for_minors_the_child_abuse_route_is_named() -> None:
     assert "child sexual abuse" in words.text()
     assert wrong("kr-tba-22-5", GOOD["kr-tba-22-5"], minor=True) == {"fields.reason"}
     right = {**GOOD["kr-tba-22-5"], "reason": "child_sexual_exploitation"}
-    assert checked(KINDS["kr-tba-22-5"], right, SEEN, minor=True)
+    without_picture = [{**SEEN[0], "screenshot": False}]
+    assert checked(KINDS["kr-tba-22-5"], right, without_picture, minor=True)
 
 
 def test_the_clocks() -> None:
@@ -151,7 +153,8 @@ def test_the_clocks() -> None:
 
 
 def drafted(kind: str = "kr-tba-22-5") -> Notice:
-    return Notice(kind=kind, state=str(NoticeState.DRAFTED))
+    made = datetime.now(UTC) - timedelta(days=90)
+    return Notice(kind=kind, state=str(NoticeState.DRAFTED), created_at=made)
 
 
 def test_a_notices_way() -> None:
@@ -164,6 +167,19 @@ def test_a_notices_way() -> None:
     assert notice.state == NoticeState.TEMPORARILY_BLOCKED
     Notices._apply(notice, Update(outcome=NoticeState.REMOVED))
     assert notice.state == NoticeState.REMOVED
+    Notices._apply(notice, Update(outcome=NoticeState.WITHDRAWN))
+    for update in (Update(outcome=NoticeState.REMOVED), Update(sent_at=now)):
+        with pytest.raises(InvalidRequest):
+            Notices._apply(notice, update)
+
+
+def test_of_preserved_data_the_clock_goes_on() -> None:
+    notice = drafted("budapest-29")
+    Notices._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)))
+    Notices._apply(notice, Update(outcome=NoticeState.PRESERVED))
+    assert notice.due_at is not None
+    assert notice.due_at < datetime.now(UTC)
+    assert notice.state in RUNNING
 
 
 @pytest.mark.parametrize(
@@ -173,6 +189,9 @@ def test_a_notices_way() -> None:
         ("kr-d4u", None, Update(sent_at=datetime(2099, 1, 1, tzinfo=UTC)), "sent_at"),
         ("kr-d4u", 1, Update(outcome=NoticeState.SENT), "outcome"),
         ("eu-dsa-16", 1, Update(outcome=NoticeState.TEMPORARILY_BLOCKED), "outcome"),
+        ("eu-dsa-16", 1, Update(outcome=NoticeState.PRESERVED), "outcome"),
+        ("eu-dsa-16", 1, Update(sent_at=datetime.now(UTC)), "sent_at"),
+        ("eu-dsa-16", None, Update(sent_at=datetime(2020, 1, 1, tzinfo=UTC)), "sent_at"),
         ("kr-d4u", 1, Update(answered_at=datetime(2026, 1, 1, tzinfo=UTC)), "answered_at"),
         (
             "kr-d4u",

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("certificate_pem", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signing_keys")),
     )
     op.create_table(
@@ -141,7 +142,14 @@ def upgrade() -> None:
 
     with op.batch_alter_table("cases", schema=None) as batch_op:
         batch_op.add_column(sa.Column("minor_at", sa.DateTime(timezone=True), nullable=True))
+        batch_op.add_column(sa.Column("minor_by", sa.String(length=26), nullable=True))
 
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("finding", sa.String(length=32), nullable=True))
+        batch_op.add_column(
+            sa.Column("evidence_expired_at", sa.DateTime(timezone=True), nullable=True)
+        )
+        batch_op.add_column(
+            sa.Column("shown", sa.Boolean(), nullable=False, server_default=sa.false())
+        )
         batch_op.create_index("ix_jobs_created", ["created_at", "id"], unique=False)
