@@ -158,8 +158,8 @@ class View:
                 "rates_bin",
                 person=p["track"] + 1,
                 sharp=w("rates_sharp") if "sharpness" in p["bin"] else "",
-                fpr=self._rate(p["false_positive_rate"]),
-                tpr=self._rate(p["true_positive_rate"]),
+                fpr=_interval(p["false_positive_rate"]),
+                tpr=_interval(p["true_positive_rate"]),
             )
         ]
 
@@ -461,6 +461,10 @@ def _moment(stated: str | None) -> str:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def _interval(rate: dict[str, Any]) -> str:
+    return f"{_percent(rate['value'])} [{_percent(rate['low'])}, {_percent(rate['high'])}]"
 
 
 def _signed(value: float | None) -> str:

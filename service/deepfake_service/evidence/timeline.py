@@ -20,7 +20,7 @@ def timeline(
 ) -> str:
     """Draw a result with its exact ``faces`` and the times that were examined.
 
-    ``words`` are ``person``, ``examined``, ``suspect``, ``more``. A bar's height is a face's
+    ``words`` are ``people_label``, ``person``, ``examined``, ``more``. A bar's height is a face's
     value, from the lowest to the highest logit drawn; a tick below marks an examined frame.
     """
     duration = max((result["media"] or {}).get("duration_s") or 0.0, *examined_s, 0.001)
@@ -40,6 +40,7 @@ def timeline(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" '
         f'width="{WIDTH:g}" height="{height:g}" font-family="Noto Sans KR, sans-serif" '
         'font-size="12" role="img">',
+        f"<title>{escape(words['people_label'])}</title>",
         f'<rect width="{WIDTH:g}" height="{height:g}" fill="#ffffff"/>',
     ]
     for number, track in enumerate(drawn):

@@ -1,0 +1,326 @@
+"""The console in a real browser on the real service: from a dropped video to a sent notice."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import mediakit
+from integration.test_jobs import clip
+from servekit import ADMIN_KEY, Site
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "<script>document.title='owned'</script>" + "가" * 60
+WORSE = EVIL + "\u202egnp.exe\u0000" + "나" * 3000
+"""What may stand in a note; references and names of platforms must be printable."""
+SERIOUS = {"serious", "critical"}
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    opened = Site(tmp_path_factory.mktemp("console"), {"DEEPFAKE_ISSUER": "대응센터"})
+    opened.serve()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-sync"],
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def key(site: Site) -> str:
+    """Of an analyst."""
+    told = site.command("accounts", "create", "김분석", "--role", "analyst")
+    return next(w for w in told.split() if w.startswith("dfk_"))
+
+
+@pytest.fixture(scope="module")
+def job(site: Site) -> dict[str, Any]:
+    """An examined video, with a hostile case reference, and a screenshot of where it was seen."""
+    with site.client as client:
+        answer = client.post(
+            "/v1/videos",
+            files={"file": (EVIL, clip(2))},
+            data={"case_reference": EVIL, "source_url": "https://example.org/1", "platform": EVIL},
+        )
+        assert answer.status_code == 202, answer.text
+        done = site.wait(answer.json()["id"])
+        note = {"decision": "confirmed", "reason": WORSE}
+        client.post(f"/v1/jobs/{done['id']}/reviews", json=note).raise_for_status()
+        shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
+        client.post(
+            f"/v1/cases/{done['case_id']}/occurrences",
+            files={"screenshot": ("s.png", shot)},
+            data={"source_url": "https://example.org/2"},
+        ).raise_for_status()
+    return done
+
+
+def opened(browser: Browser, site: Site, key: str, **options: Any) -> Page:
+    """A page of somebody who signed in."""
+    context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.goto("/")
+    assert "/sign-in" in page.url
+    page.fill("#key", key)
+    page.press("#key", "Enter")
+    page.wait_for_url(f"{site.url}/")
+    return page
+
+
+def test_from_a_dropped_video_to_a_sent_notice(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = opened(browser, site, key, accept_downloads=True)
+    page.click("nav a[href='/submit']")
+    video, other = tmp_path / "한 영상.mp4", tmp_path / "<img src=x onerror=alert(1)>.png"
+    video.write_bytes(clip(4))
+    other.write_bytes(mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    page.set_input_files("#files", [video, other])
+    page.fill("#case_reference", "R-2026-7")
+    page.fill("#source_url", "https://example.org/watch")
+    page.click("main form button")
+    done = page.locator("#uploads li[data-state=succeeded]")
+    expect(done).to_have_count(2, timeout=120_000)
+    done.filter(has_text="한 영상").get_by_role("link").click()
+    expect(page.locator("section.answer h1")).to_be_visible()
+    expect(page.locator("section.answer .rate").first).to_contain_text("집단")
+
+    face = page.locator("img.face").first
+    face.scroll_into_view_if_needed()
+    assert "blur" in face.evaluate("e => getComputedStyle(e).filter")
+    page.check("#unveil")
+    assert face.evaluate("e => getComputedStyle(e).filter") == "none"
+    assert face.evaluate("e => e.complete && e.naturalWidth") > 100
+    page.check("#grey")
+    assert "grayscale" in face.evaluate("e => getComputedStyle(e).filter")
+    page.locator("#heat").fill("60")
+    assert page.locator("img.heat").first.evaluate("e => e.style.opacity") == "0.6"
+
+    page.locator("#player summary").click()
+    player = page.locator("video")
+    assert player.evaluate("v => v.muted")
+    assert "blur" in player.evaluate("e => getComputedStyle(e).filter")
+    player.evaluate("v => v.play()")
+    expect(page.locator(".timeline .cursor")).to_be_visible()
+
+    page.check("input[name=decision][value=confirmed]")
+    page.fill("#reason", "턱 경계가 어긋남")
+    page.get_by_role("button", name="판단 기록").click()
+    expect(page.locator("section:has(> #review)")).to_contain_text("턱 경계가 어긋남")
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="증거 묶음(ZIP)").click()
+    download.value.save_as(tmp_path / "e.zip")
+    site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
+    told = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))
+    assert "reviewed: confirmed" in told
+
+    page.get_by_role("link", name="유통 신고·삭제요청").click()
+    page.get_by_role("button", name="통지 만들기").click()
+    expect(page.get_by_role("alert")).to_contain_text("reporter_name")
+    expect(page.get_by_role("alert")).to_contain_text("screenshot")
+    case = re.search(r"/cases/(\w+)/", page.url)
+    assert case
+    shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
+    with site.client as client:
+        found = client.get(f"/v1/cases/{case[1]}").json()
+        medium = next(j["media_id"] for j in found["jobs"] if j["finding"] == "confirmed")
+        client.post(
+            f"/v1/cases/{case[1]}/occurrences",
+            files={"screenshot": ("s.png", shot)},
+            data={"source_url": "https://example.org/other", "media_id": medium},
+        ).raise_for_status()
+    page.goto(f"/cases/{case[1]}/notices/kr-tba-22-5")
+    for box in page.locator("input[name=occurrences]").all():
+        label = box.locator("xpath=..").inner_text()
+        box.set_checked("example.org/other" in label)
+    for name, value in {
+        "reporter_name": "김신고", "reporter_phone": "02-123-4567",
+        "reporter_email": "kim@example.org",
+        "statement": "동의 없이 얼굴이 합성된 영상입니다. 삭제를 요청합니다.",
+        "signed_on": "2026-01-02", "signature": "김신고",
+    }.items():  # fmt: skip
+        page.fill(f"#f-{name}", value)
+    page.select_option("#f-request", "deletion")
+    page.select_option("#f-reason", "false_video")
+    page.get_by_role("button", name="통지 만들기").click()
+    expect(page.locator("pre.notice")).to_contain_text("허위영상물")
+    page.get_by_role("button", name="보냈음으로 기록").click()
+    expect(page.locator("main")).to_contain_text("기한")
+    page.fill("#receipt", "접수 2026-1")
+    page.get_by_role("button", name="접수 내용 기록").click()
+    expect(page.locator("main")).to_contain_text("접수 2026-1")
+    page.select_option("#outcome", "temporarily_blocked")
+    page.get_by_role("button", name="결과 기록").click()
+    expect(page.locator("main")).to_contain_text("심의 전 임시 차단")
+    page.context.close()
+
+
+def paths(job: dict[str, Any]) -> list[str]:
+    return [
+        "/", "/submit", f"/items/{job['id']}", f"/cases/{job['case_id']}",
+        f"/cases/{job['case_id']}/notices/us-take-it-down", "/overdue", "/help", "/admin",
+        "/audit", "/items/nothing",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "width", "scheme"),
+    [("ko-KR", 1200, "light"), ("en-US", 1200, "dark"), ("ko-KR", 360, "dark"),
+     ("en-US", 360, "light")],
+)  # fmt: skip
+def test_pages_are_accessible_and_fit(
+    site: Site, browser: Browser, job: dict[str, Any], language: str, width: int, scheme: Any
+) -> None:
+    page = opened(
+        browser, site, ADMIN_KEY, locale=language, color_scheme=scheme,
+        viewport={"width": width, "height": 800},
+    )  # fmt: skip
+    for path in paths(job):
+        page.goto(path)
+        wrong = [
+            (v["id"], [n["target"] for n in v["nodes"]])
+            for v in Axe().run(page).response["violations"]
+            if v["impact"] in SERIOUS
+        ]
+        assert not wrong, path
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, (path, wide)
+        assert page.title() != "owned"
+        assert page.evaluate("document.documentElement.lang") == language[:2]
+    page.context.close()
+
+
+def test_the_keyboard_is_enough(
+    site: Site, browser: Browser, key: str, job: dict[str, Any]
+) -> None:
+    page = opened(browser, site, key)
+    page.goto(f"/items/{job['id']}")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "(e => e.id || e.name || e.getAttribute('href') || e.textContent.trim())"
+            "(document.activeElement)"
+        )
+        seen.add(name)
+        if name == "unveil":
+            page.keyboard.press("Space")
+        if name == "decision":
+            page.keyboard.press("Space")
+        if name == "reason":
+            page.keyboard.type("by keyboard")
+            page.keyboard.press("Tab")
+            page.keyboard.press("Enter")
+            break
+    assert {"unveil", "grey", "heat", "decision", "reason"} <= seen
+    expect(page.locator("section:has(> #review)")).to_contain_text("by keyboard")
+    page.context.close()
+
+
+def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
+    with httpx.Client(base_url=site.url, follow_redirects=False, timeout=60) as client:
+        assert client.get("/").headers["location"].startswith("/sign-in?next=/")
+        wrong = client.post("/sign-in", data={"key": "dfk_wrong"})
+        assert wrong.status_code == 401
+        away = client.post("/sign-in", data={"key": ADMIN_KEY, "next": "//evil.example/"})
+        assert away.headers["location"] == "/"
+        cookie = away.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        item = client.get(f"/items/{job['id']}")
+        assert "default-src 'none'" in item.headers["content-security-policy"]
+        assert "unsafe" not in item.headers["content-security-policy"]
+        assert item.headers["cache-control"] == "no-store"
+        loaded = [item.content] + [
+            client.get(path).content
+            for path in re.findall(r'(?:href|src)="(/static/[^"]+)"', item.text)
+        ]
+        assert sum(map(len, loaded)) < 200_000
+        assert "<script>document" not in item.text
+        assert "http" not in re.sub(r"https?://(example\.org|www\.w3\.org)", "", item.text)
+
+        review = {"decision": "rejected", "reason": "x"}
+        for path in (f"/items/{job['id']}/review", f"/cases/{job['case_id']}/minor", "/sign-out"):
+            assert client.post(path, data=review).status_code == 403, path
+        path = f"/v1/jobs/{job['id']}/reviews"
+        assert client.post(path, json=review).status_code == 403
+        token = re.search(r'name="csrf" content="(\w+)"', item.text)
+        assert token
+        brought = {"X-CSRF-Token": token[1]}
+        cross = {**brought, "Sec-Fetch-Site": "cross-site"}
+        assert client.post(path, json=review, headers=cross).status_code == 403
+        undecided = {"decision": "undecided", "reason": "x"}
+        assert client.post(path, json=undecided, headers=brought).status_code == 201
+        table = client.get("/results.csv?days=1").text
+        assert table.splitlines()[0].startswith("job,case,case_reference,state,verdict")
+        assert job["id"] in table
+        assert job["id"] not in client.get("/results.csv?finding=rejected").text
+        assert client.get("/", params={"reference": EVIL}).text.count("/items/") == 1
+        assert client.get("/", params={"reference": "nothing"}).text.count("/items/") == 0
+        assert client.get("/?cursor=x").status_code == 422
+
+        media = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
+        part = client.get(media, headers={"Range": "bytes=10-19"})
+        assert (part.status_code, len(part.content)) == (206, 10)
+        assert part.headers["content-range"] == f"bytes 10-19/{job['size']}"
+        assert part.content == client.get(media).content[10:20]
+        assert client.get(media, headers={"Range": "bytes=999999999-"}).status_code == 416
+        out = client.post("/sign-out", data={"csrf": token[1]})
+        assert out.status_code == 303
+        client.cookies.set("session", "x" * 43)
+        assert client.get(f"/v1/jobs/{job['id']}").status_code == 401
+
+
+def test_who_sees_which_pages(site: Site, key: str, job: dict[str, Any]) -> None:
+    told = site.command("accounts", "create", "auditor", "--role", "auditor")
+    auditor = next(w for w in told.split() if w.startswith("dfk_"))
+    for who, path, status in (
+        (key, "/admin", 403), (key, "/audit", 403), (auditor, f"/items/{job['id']}", 403),
+        (auditor, "/audit", 200), (ADMIN_KEY, "/admin", 200),
+    ):  # fmt: skip
+        with httpx.Client(base_url=site.url, timeout=60) as client:
+            client.post("/sign-in", data={"key": who})
+            assert client.get(path).status_code == status, path
+
+
+def test_accounts_and_keys_are_made_and_revoked(site: Site) -> None:
+    with httpx.Client(base_url=site.url, timeout=60) as client:
+        client.post("/sign-in", data={"key": ADMIN_KEY})
+        page = client.get("/admin").text
+        token = re.search(r'name="csrf" content="(\w+)"', page)
+        assert token
+        form = {"csrf": token[1], "name": "new", "role": "pipeline", "kind": "system"}
+        made = client.post("/admin/accounts", data=form).text
+        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", made)
+        assert new
+        headers = {"Authorization": f"Bearer {new[0]}"}
+        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200
+        revoke = {"csrf": token[1], "revoke": new[0].split("_")[1]}
+        assert client.post("/admin/keys", data=revoke).status_code == 200
+        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 401
+        assert client.post("/admin/accounts", data={**form, "role": "king"}).status_code == 422
