@@ -13,8 +13,13 @@ COPY models models
 COPY eval eval
 COPY training training
 COPY service service
-RUN python -m venv /opt/deepfake \
- && /opt/deepfake/bin/pip install --no-cache-dir --no-compile ".[${ENGINE},service]"
+# g++ builds the perceptual hash, and stays behind in this stage.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends g++ \
+ && rm -rf /var/lib/apt/lists/* \
+ && python -m venv /opt/deepfake \
+ && /opt/deepfake/bin/pip install --no-cache-dir --no-compile \
+    ".[${ENGINE},service,provenance,perceptual]"
 
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="deepfake-service" \

@@ -199,6 +199,12 @@ class Settings(BaseSettings):
         "evidence is deleted, unless a legal hold keeps it. Three years: what follows a notice can "
         "take as long.",
     )
+    public_url: str | None = Field(
+        default=None,
+        description="Address by which browsers reach the service, for instance "
+        "`https://centre.example`, where a proxy with TLS stands before it: cookies are then sent "
+        "over TLS alone.",
+    )
     session_hours: Annotated[float, Field(gt=0.0, le=168.0)] = Field(
         default=10.0,
         description="Hours after which somebody who signed in to the console must do so again: a "
@@ -320,6 +326,13 @@ class Settings(BaseSettings):
             limits.parse(value)
         except ValueError:
             raise ValueError("a number and a time, for instance 600/minute") from None
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("an address, for instance https://centre.example")
         return value
 
     @field_validator("admin_key")

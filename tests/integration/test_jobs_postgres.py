@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
@@ -13,7 +14,7 @@ import pgkit
 from deepfake_service.audit import Action, verify
 from deepfake_service.records import AuditEntry, Database
 from integration.test_jobs import clip
-from servekit import Site
+from servekit import ADMIN_KEY, Site
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,28 @@ def test_a_database_that_goes_away_and_comes_back(site: Site, server: pgkit.Serv
     after = site.submit(clip(2))["id"]
     for job_id in (before, after):
         assert site.wait(job_id)["state"] == "succeeded"
+
+
+def test_evidence_reviews_and_pages_on_postgresql(site: Site) -> None:
+    site.serve()
+    job = site.wait(site.submit(clip(5), case_reference="R-9")["id"])
+    assert job["state"] == "succeeded"
+    with site.client as client:
+        first = client.get(f"/v1/jobs/{job['id']}/evidence").content
+        review = {"decision": "confirmed", "reason": "seen"}
+        path = f"/v1/jobs/{job['id']}/reviews"
+        assert client.post(path, json=review).json()["finding"] == "confirmed"
+        found = client.post("/v1/verify", content=first).json()
+        assert (found["result"], found["superseded_by"]) == ("verified", 2)
+        assert client.put(f"/v1/cases/{job['case_id']}/minor").status_code == 204
+        assert client.get(f"/v1/jobs/{job['id']}/faces/1.png").status_code == 403
+        assert client.get(f"/v1/jobs/{job['id']}/evidence").status_code == 200
+        assert client.delete(f"/v1/cases/{job['case_id']}/minor").status_code == 204
+        editions = client.get(f"/v1/jobs/{job['id']}/evidence/editions").json()["editions"]
+        assert [e["edition"] for e in editions] == [4, 3, 2, 1]
+        assert client.get("/v1/notices/overdue").json() == {"notices": []}
+    with httpx.Client(base_url=site.url, timeout=60) as pages:
+        assert pages.post("/sign-in", data={"key": ADMIN_KEY}).status_code == 303
+        asked = {"reference": "R-9", "finding": "confirmed", "days": "1", "reviewer": "me"}
+        assert pages.get("/", params=asked).text.count("/items/") == 1
+        assert pages.get(f"/items/{job['id']}").status_code == 200

@@ -20,12 +20,19 @@ STATIC = {
     "console.css": "text/css",
     "submit.js": "text/javascript",
     "item.js": "text/javascript",
+    "case.js": "text/javascript",
     "progress.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 
 Signed = Annotated[Caller, Depends(browser)]
 Next = Annotated[str, Query(alias="next", max_length=300)]
+
+
+def over_tls(request: Request) -> bool:
+    """Whether browsers reach us over TLS, so that cookies need go no other way."""
+    public = services(request).settings.public_url or str(request.url)
+    return public.startswith("https://")
 
 
 def local(path: str) -> str:
@@ -58,7 +65,7 @@ async def post_sign_in(request: Request) -> Response:
         max_age=int(hours * 3600),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=over_tls(request),
     )
     return answer
 
@@ -86,7 +93,7 @@ async def get_language(request: Request, language: str, wanted: Next = "/") -> R
         max_age=365 * 24 * 3600,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=over_tls(request),
     )
     return answer
 

@@ -43,6 +43,15 @@ def test_no_cell_is_a_formula(cell: str) -> None:
     assert _plain(None) == ""
 
 
+async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:
+    for url, secure in (("https://centre.example", True), (None, False)):
+        async with start(public_url=url) as service:
+            key = {"key": service.keys[Role.ANALYST]}
+            answer = await service.client.post("/sign-in", data=key)
+            assert answer.status_code == 303
+            assert ("secure" in answer.headers["set-cookie"].lower()) is secure
+
+
 async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None:
     work = service.app.state.services.work
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
