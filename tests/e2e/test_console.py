@@ -96,12 +96,17 @@ def test_from_a_dropped_video_to_a_sent_notice(
     video, other = tmp_path / "한 영상.mp4", tmp_path / "<img src=x onerror=alert(1)>.png"
     video.write_bytes(clip(4))
     other.write_bytes(mediakit.picture(mediakit.grace_hopper(), "PNG"))
-    page.set_input_files("#files", [video, other])
+    many = []
+    for n in range(8):  # more than a browser opens connections
+        many.append(tmp_path / f"{n}.png")
+        small = mediakit.resized(mediakit.astronaut(), 256 + n, 256)
+        many[-1].write_bytes(mediakit.picture(small, "PNG"))
+    page.set_input_files("#files", [video, other, *many])
     page.fill("#case_reference", "R-2026-7")
     page.fill("#source_url", "https://example.org/watch")
     page.click("main form button")
     done = page.locator("#uploads li[data-state=succeeded]")
-    expect(done).to_have_count(2, timeout=120_000)
+    expect(done).to_have_count(10, timeout=120_000)
     done.filter(has_text="한 영상").get_by_role("link").click()
     expect(page.locator("section.answer h1")).to_be_visible()
     expect(page.locator("section.answer .rate").first).to_contain_text("집단")
@@ -138,8 +143,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
 
     page.get_by_role("link", name="유통 신고·삭제요청").click()
     page.get_by_role("button", name="통지 만들기").click()
-    expect(page.get_by_role("alert")).to_contain_text("reporter_name")
-    expect(page.get_by_role("alert")).to_contain_text("screenshot")
+    expect(page.get_by_role("alert")).to_contain_text("신고·요청인")
+    expect(page.get_by_role("alert")).to_contain_text("화면 캡처")
     case = re.search(r"/cases/(\w+)/", page.url)
     assert case
     shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
@@ -156,12 +161,17 @@ def test_from_a_dropped_video_to_a_sent_notice(
         label = box.locator("xpath=..").inner_text()
         box.set_checked("example.org/other" in label)
     for name, value in {
-        "reporter_name": "김신고", "reporter_phone": "02-123-4567",
+        "reporter_name": "김신고",
+        "reporter_phone": "02-123-4567",
         "reporter_email": "kim@example.org",
         "statement": "동의 없이 얼굴이 합성된 영상입니다. 삭제를 요청합니다.",
-        "signed_on": "2026-01-02", "signature": "김신고",
-    }.items():  # fmt: skip
+        "signed_on": "2026-01-02",
+    }.items():
         page.fill(f"#f-{name}", value)
+    page.get_by_role("button", name="통지 만들기").click()  # without a signature: nothing is lost
+    expect(page.get_by_role("alert")).to_contain_text("서명")
+    expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
+    page.fill("#f-signature", "김신고")
     page.select_option("#f-request", "deletion")
     page.select_option("#f-reason", "false_video")
     page.get_by_role("button", name="통지 만들기").click()
@@ -277,7 +287,7 @@ def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
         undecided = {"decision": "undecided", "reason": "x"}
         assert client.post(path, json=undecided, headers=brought).status_code == 201
         table = client.get("/results.csv?days=1").text
-        assert table.splitlines()[0].startswith("job,case,case_reference,state,verdict")
+        assert table.splitlines()[0].startswith("\ufeffjob,case,case_reference,state,verdict")
         assert job["id"] in table
         assert job["id"] not in client.get("/results.csv?finding=rejected").text
         assert client.get("/", params={"reference": EVIL}).text.count("/items/") == 1
@@ -294,6 +304,53 @@ def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
         assert out.status_code == 303
         client.cookies.set("session", "x" * 43)
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 401
+
+
+def test_what_was_written_is_not_lost(site: Site) -> None:
+    job = site.wait(site.submit(clip(6))["id"])
+    with httpx.Client(base_url=site.url, timeout=60) as client:
+        client.post("/sign-in", data={"key": ADMIN_KEY})
+        page = client.get(f"/items/{job['id']}").text
+        token = re.search(r'name="csrf" content="(\w+)"', page)
+        assert token
+        lines = "\r\n".join(["줄"] * 1900)
+        form = {"csrf": token[1], "decision": "confirmed", "reason": lines}
+        kept = client.post(f"/items/{job['id']}/review", data={**form, "decision": ""})
+        assert (kept.status_code, "줄\n줄" in kept.text) == (422, True)
+        assert client.post(f"/items/{job['id']}/review", data=form).status_code == 303
+        undecided = {**form, "decision": "undecided"}
+        client.post(f"/items/{job['id']}/review", data=undecided)
+        words = "동의 없이 얼굴이 합성된 영상입니다. " * 100
+        notice = {"csrf": token[1], "asked": "yes", "explanation": words, "notifier_name": "김",
+                  "notifier_email": "a@example.org", "good_faith": "yes", "language": "ko",
+                  }  # fmt: skip
+        with site.client as api:
+            seen = {"source_url": (None, "https://example.org/6")}
+            path = f"/v1/cases/{job['case_id']}/occurrences"
+            notice["occurrences"] = api.post(path, files=seen).json()["occurrences"][-1]["id"]
+        path = f"/cases/{job['case_id']}/notices/eu-dsa-16"
+        refused = client.post(path, data=notice)
+        assert (refused.status_code, words.strip() in refused.text) == (409, True)
+        flood = "&".join(f"f{n}=x" for n in range(20_000))
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert client.post("/sign-in", content=flood, headers=headers).status_code == 413
+
+
+def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
+    told = site.command("accounts", "create", "another analyst", "--role", "analyst")
+    other = next(w for w in told.split() if w.startswith("dfk_"))
+    video = clip(7)
+    first = site.wait(site.submit(video)["id"])
+    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {key}"}) as ann:
+        assert ann.put(f"/v1/cases/{first['case_id']}/minor").status_code == 204
+    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {other}"}) as bob:
+        again = bob.post("/v1/videos", files={"file": ("v", video)}).json()
+        site.wait(again["id"])
+        assert bob.get(f"/v1/jobs/{again['id']}/faces/1.png").status_code == 403
+        content = f"/v1/cases/{again['case_id']}/media/{again['media_id']}/content"
+        assert bob.get(content).status_code == 403
+        assert bob.delete(f"/v1/cases/{again['case_id']}/minor").status_code == 403
+        assert bob.get(f"/v1/jobs/{first['id']}").status_code == 404
 
 
 def test_who_sees_which_pages(site: Site, key: str, job: dict[str, Any]) -> None:

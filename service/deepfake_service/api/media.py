@@ -44,13 +44,13 @@ async def get_content(
     range_: Annotated[str | None, Header(alias="range", max_length=100)] = None,
 ) -> Response:
     """The original, for as long as retention keeps it, for people who may see it; not where
-    somebody may be a minor. Audited where it begins."""
+    somebody may be a minor. Audited."""
     work = services(request).working()
     wanted = _RANGE.fullmatch(range_ or "")
     start = int(wanted[1]) if wanted else 0
 
     def opened() -> tuple[BinaryIO, int, str]:
-        file, size = work.reading.playback(caller, case_id, media_id, noted=start == 0)
+        file, size = work.reading.playback(caller, case_id, media_id)
         mime = mime_of(file.read(4096)) or "application/octet-stream"
         return file, size, mime
 

@@ -17,6 +17,9 @@ from deepfake_models.errors import DeepfakeError
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_FILES = 200
+MAX_TAG_BYTES = 256 * 1024
+"""Of a file that is no payload: two hundred lines of a manifest have 30 kB. They are read before
+any signature is, and must not take memory."""
 DATA = "data/"
 BAGIT, INFO = "bagit.txt", "bag-info.txt"
 MANIFEST, TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
@@ -123,6 +126,9 @@ def check(files: Mapping[str, bytes]) -> None:
     for name in (BAGIT, INFO, MANIFEST, TAG_MANIFEST):
         if name not in files:
             raise InvalidBag(f"{name}: missing")
+    for name, content in (*tags.items(), (TAG_MANIFEST, files[TAG_MANIFEST])):
+        if len(content) > MAX_TAG_BYTES:
+            raise InvalidBag(f"{name}: larger than such a file can be")
     if files[BAGIT] != _DECLARATION:
         raise InvalidBag(f"{BAGIT}: not the declaration of a BagIt 1.0 bag")
     for manifest, listed in ((MANIFEST, payload), (TAG_MANIFEST, tags)):

@@ -24,6 +24,7 @@ from deepfake_service.logs import describe, logger
 from deepfake_service.pipeline.cases import folder_of
 from deepfake_service.pipeline.reading import row_of, stated
 from deepfake_service.pipeline.states import JobState
+from deepfake_service.pipeline.windows import Windows
 from deepfake_service.records import (
     Account,
     AuditEntry,
@@ -38,6 +39,10 @@ from deepfake_service.records import (
 )
 from deepfake_service.storage import BlobMissing, Vault, context_of
 
+AT_ONCE = 500
+NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
+"""What a chain of custody leaves out: that the item looks like another account's case is not for
+everybody who gets the evidence, and looking at pages changes nothing. The audit log has it all."""
 ATTEMPTS = 3
 """To number an edition, while others are being made of the same job."""
 
@@ -77,6 +82,7 @@ class Evidence:
         self.keys = keys
         self._issuer = issuer
         self._software = software
+        self._windows = Windows()
         self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
 
     def keep(self, job: Job, key: bytes, material: Material) -> None:
@@ -171,8 +177,11 @@ class Evidence:
         except BlobMissing as error:
             raise EvidenceMissing from error
 
-    def bundle(self, caller: Caller, job_id: str, number: int | None = None) -> Bundle:
-        """An edition, by default the newest, made where there is none yet. Audited.
+    def bundle(
+        self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
+    ) -> Bundle:
+        """An edition, by default the newest, made where there is none yet. Audited; where it is
+        only ``shown`` on a page, once in ten minutes.
 
         Raises:
             NotFound: there is no such job or edition that the caller may see. EvidenceMissing: the
@@ -191,15 +200,16 @@ class Evidence:
         if edition is None:
             if number is not None and number != 1:
                 raise NotFound
-            return self.bundle(caller, job_id, self.make(job_id, SERVICE))
+            return self.bundle(caller, job_id, self.make(job_id, SERVICE), shown=shown)
         if edition.blob is None:
             raise EvidenceMissing("This evidence was deleted after its time was over.")
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case.id, case.wrapped_key)
         content = self._vault.kept(edition.blob, key)
-        with self._database.write() as session:
-            record(session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number))
+        if not shown or self._windows.first(caller, f"shown/{job_id}"):
+            with self._database.write() as session:
+                record(session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number))
         return Bundle(edition.number, content)
 
     def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
@@ -217,12 +227,18 @@ class Evidence:
             NotFound: also where there is no such picture.
         """
         with self._database.read() as session:
-            _, _, case = row_of(session, caller, job_id)
+            job, _, case = row_of(session, caller, job_id)
         if case.minor_at is not None:
             raise ImageryWithheld
-        found = self.bundle(caller, job_id).files.get(f"data/{kind}/{number:03}.png")
+        if job.state != JobState.SUCCEEDED:
+            raise EvidenceMissing("The job has not succeeded (yet): there is no evidence of it.")
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        found = self._material(job, key).pictures.get(f"{kind}/{number:03}.png")
         if found is None:
             raise NotFound
+        if self._windows.first(caller, f"pictures/{job_id}"):
+            with self._database.write() as session:
+                record(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
         return found
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
@@ -313,17 +329,15 @@ def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, 
         select(AuditEntry)
         .where(
             AuditEntry.subject.in_([job.id, media.id, case.id]),
-            # That it looks like another account's case is not for everybody who gets this.
-            AuditEntry.action != str(Action.MATCH_FOUND),
+            AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         )
         .order_by(AuditEntry.number)
     ).all()
-    before = {
-        e.number: e.hash
-        for e in session.scalars(
-            select(AuditEntry).where(AuditEntry.number.in_([e.number - 1 for e in entries]))
-        )
-    }
+    before: dict[int, str] = {}
+    for start in range(0, len(entries), AT_ONCE):
+        numbers = [e.number - 1 for e in entries[start : start + AT_ONCE]]
+        previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
+        before |= {e.number: e.hash for e in session.scalars(previous)}
     ids = {e.account_id for e in entries if e.account_id}
     accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
     return {

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
-from deepfake_service.audit import Action, record
+from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import new_key, seal
 from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
@@ -254,6 +254,15 @@ class Intake:
             retention=str(wanted.retention),
             created_at=_now(),
         )
+        shown_elsewhere = session.scalars(
+            select(Case)
+            .join(Media, Media.case_id == Case.id)
+            .where(Media.sha256 == sealed.stored.sha256, Case.minor_at.is_not(None))
+        ).first()
+        if shown_elsewhere is not None and case.minor_at is None:
+            # The same bytes show the same person.
+            case.minor_at, case.minor_by = shown_elsewhere.minor_at, shown_elsewhere.minor_by
+            record(session, SERVICE, Action.MINOR_FLAGGED, case.id)
         case.reviewed_at = None  # there is something in it again that nobody has reviewed
         session.add(media)
         session.flush()

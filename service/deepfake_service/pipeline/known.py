@@ -18,10 +18,20 @@ from deepfake_service.pipeline.access import visible
 from deepfake_service.pipeline.digests import installation_key
 from deepfake_service.pipeline.evidence import material_of
 from deepfake_service.pipeline.reading import row_of, stated
-from deepfake_service.records import Case, Database, Job, KnownHashes, Match, new_id
+from deepfake_service.pipeline.states import Finding
+from deepfake_service.records import (
+    Case,
+    Database,
+    Job,
+    KnownHashes,
+    Match,
+    Review,
+    new_id,
+)
 from deepfake_service.storage import BlobMissing, Vault, context_of
 
 _KEY = "matching"
+CAUGHT_UP_AT_ONCE = 100
 
 
 class Known:
@@ -61,7 +71,10 @@ class Known:
         content = json.dumps({"pdq": pdq, "vpdq": hashes.get("vpdq") or []}).encode()
         now = datetime.now(UTC)
         with self._database.write() as session:
-            session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
+            self.forget(session, job_id)
+            again = session.get(Job, job_id, with_for_update=True)
+            if again is None or again.finding != Finding.CONFIRMED:
+                return  # somebody has decided otherwise in the meantime
             session.add(
                 KnownHashes(
                     id=new_id(),
@@ -72,6 +85,24 @@ class Known:
                     expires_at=now + self._kept_for,
                 )
             )
+
+    def remember_recent(self) -> None:
+        """Keep the hashes of what was confirmed in the last day and was not kept, by a crash."""
+        if not self._enabled:
+            return
+        since = datetime.now(UTC) - timedelta(days=1)
+        with self._database.read() as session:
+            lacking = session.scalars(
+                select(Job.id)
+                .where(
+                    Job.finding == str(Finding.CONFIRMED),
+                    Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
+                    Job.id.not_in(select(KnownHashes.job_id)),
+                )
+                .limit(CAUGHT_UP_AT_ONCE)
+            ).all()
+        for job_id in lacking:
+            self.remember(job_id)
 
     @staticmethod
     def forget(session: Session, job_id: str) -> None:

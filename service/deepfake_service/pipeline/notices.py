@@ -120,6 +120,9 @@ class Notices:
             case, key = self._case(session, caller, case_id)
             # Not while somebody decides about what this is to rest on.
             self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
+            if case.wrapped_key is None:
+                raise NotFound
             seen = self._occurrences(session, case, key, wanted.occurrence_ids)
             minor = case.minor_at is not None
             fields = checked(kind, wanted.fields, [s for s, _ in seen], minor=minor)
@@ -215,7 +218,7 @@ class Notices:
         """
         with self._database.write() as session:
             notice, key, _ = self._notice(session, caller, notice_id)
-            session.refresh(notice)
+            session.refresh(notice, with_for_update=True)
             content = self._opened(notice, key)
             self._apply(notice, update)
             if update.receipt is not None:

@@ -24,9 +24,10 @@ from deepfake_service.errors import (
     InvalidRequest,
     NotFound,
 )
-from deepfake_service.pipeline.access import may_see, visible
+from deepfake_service.pipeline.access import may_delete, may_see, visible
 from deepfake_service.pipeline.cases import media_key
 from deepfake_service.pipeline.states import ENDED, JobState
+from deepfake_service.pipeline.windows import Windows
 from deepfake_service.records import Case, Database, Job, Media, Occurrence, Review
 from deepfake_service.storage import Vault, context_of
 
@@ -64,6 +65,7 @@ class Reading:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
+        self._windows = Windows()
 
     def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
         """A job with its result, if it has one; reading a result is audited.
@@ -84,6 +86,12 @@ class Reading:
         with self._database.read() as session:
             job, media, _ = row_of(session, caller, job_id)
         return _job_json(job, media)
+
+    def deletable(self, caller: Caller, job_id: str) -> bool:
+        """Whether the caller may delete a job now: it is theirs, and no hold keeps it."""
+        with self._database.read() as session:
+            job, _, case = row_of(session, caller, job_id)
+        return may_delete(caller, job.account_id) and case.held_at is None
 
     def waiting(self) -> float:
         """How many jobs no worker has begun; NaN while the database does not answer."""
@@ -124,10 +132,8 @@ class Reading:
             record(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
         return media.blob, key
 
-    def playback(
-        self, caller: Caller, case_id: str, media_id: str, *, noted: bool
-    ) -> tuple[BinaryIO, int]:
-        """A medium that is still kept, opened, and its size; with ``noted``, audited.
+    def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:
+        """A medium that is still kept, opened, and its size. Audited, once in ten minutes.
 
         Raises:
             NotFound: there is none that the caller may see, or it is no longer kept.
@@ -142,7 +148,7 @@ class Reading:
         if case.minor_at is not None:
             raise ImageryWithheld
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
-        if noted:
+        if self._windows.first(caller, media_id):
             with self._database.write() as session:
                 record(session, caller.actor, Action.MEDIA_READ, media_id)
         return self._vault.open(media.blob, key), media.size

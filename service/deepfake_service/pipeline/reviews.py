@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
+from deepfake_service.accounts import Caller, Role
 from deepfake_service.audit import SERVICE, Action, Actor, record
 from deepfake_service.crypto import seal, unseal
-from deepfake_service.errors import EvidenceMissing, NotFound, NotReviewable
-from deepfake_service.logs import logger
+from deepfake_service.errors import EvidenceMissing, Forbidden, NotFound, NotReviewable
+from deepfake_service.logs import describe, logger
 from deepfake_service.pipeline.access import may_see
 from deepfake_service.pipeline.evidence import Evidence
 from deepfake_service.pipeline.known import Known
@@ -182,7 +182,12 @@ class Reviews:
             case = session.get(Case, case_id)
             if case is None or case.wrapped_key is None or not may_see(caller, case):
                 raise NotFound
+            self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
+            if not wanted and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
+                raise Forbidden("Whoever said so, or an administrator, takes it back.")
             digests = select(Media.sha256).where(Media.case_id == case_id)
+            changed: list[Case] = []
             # The same bytes show the same person, in whosever case they are.
             alike = select(Media.case_id).where(Media.sha256.in_(digests))
             for one in session.scalars(
@@ -190,6 +195,10 @@ class Reviews:
             ):
                 if (one.minor_at is not None) == wanted or one.wrapped_key is None:
                     continue
+                if not wanted and one.minor_by != case.minor_by and caller.role is not Role.ADMIN:
+                    continue  # somebody else said so as well
+                changed.append(one)
+            for one in changed:
                 one.minor_at = datetime.now(UTC) if wanted else None
                 one.minor_by = caller.account_id if wanted else None
                 action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
@@ -228,7 +237,18 @@ class Reviews:
                         Case.minor_at.is_(None) & shows.is_(False) & Job.shown.is_(True),
                     ),
                 )
+                .order_by(Job.created_at.desc())
                 .limit(CAUGHT_UP_AT_ONCE)
             ).all()
         for job_id in late:
-            self._new_edition(SERVICE, job_id)
+            try:
+                self._evidence.make(job_id, SERVICE)
+            except EvidenceMissing:
+                # There is nothing to make one from: not to be tried for ever.
+                with self._database.write() as session:
+                    job = session.get(Job, job_id)
+                    if job is not None:
+                        job.evidence_expired_at = datetime.now(UTC)
+            except Exception as error:
+                _log.error("edition_failed", job_id=job_id, failure=describe(error))
+        self._known.remember_recent()

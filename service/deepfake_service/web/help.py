@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -105,6 +106,7 @@ def _state(parts: Any, settings: Settings) -> dict[str, Any]:
     usage = shutil.disk_usage(settings.data_dir)
     oldest = work.reading.oldest_s()
     return {
+        "now": datetime.now(UTC),
         "accounts": parts.accounts.all(),
         "keys": parts.accounts.keys(),
         "settings": [(name, getattr(settings, name)) for name in SHOWN],

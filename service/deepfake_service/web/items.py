@@ -11,7 +11,13 @@ from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, 
 from deepfake_service.api.auth import browser
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services
-from deepfake_service.errors import EvidenceMissing, FieldError, InvalidRequest
+from deepfake_service.errors import (
+    EvidenceMissing,
+    FieldError,
+    ImageryWithheld,
+    InvalidRequest,
+    NotReviewable,
+)
 from deepfake_service.evidence.edition import VERDICT
 from deepfake_service.evidence.report import View
 from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
@@ -19,7 +25,8 @@ from deepfake_service.evidence.words import words
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.pipeline.states import ENDED, Decision, JobState
 from deepfake_service.pipeline.work import Work
-from deepfake_service.web.language import language_of
+from deepfake_service.storage import BlobMissing
+from deepfake_service.web.language import language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -60,12 +67,16 @@ def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, A
         "editions": work.evidence.editions(caller, job_id),
         "notices": work.notices.of_case(caller, job["case_id"]),
         "kinds": list(KINDS),
+        "deletable": work.reading.deletable(caller, job_id),
+        "reason": "",
+        "problem": None,
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
-            document = json.loads(work.evidence.bundle(caller, job_id).files[VERDICT])
-        except EvidenceMissing as error:
-            found["missing"] = error.message
+            bundle = work.evidence.bundle(caller, job_id, shown=True)
+            document = json.loads(bundle.files[VERDICT])
+        except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
+            found["missing"] = translations(language).gettext(error.message)
         else:
             found["view"] = _shown(document, language)
     return found
@@ -116,10 +127,18 @@ async def post_review(
         wrong.append(FieldError("decision", "choose one"))
     if not 1 <= len(reason) <= MAX_REASON:
         wrong.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
-    if wrong:
-        raise InvalidRequest(errors=wrong)
     work = services(request).working()
-    await call(lambda: work.reviews.decide(caller, job_id, Decision(decision), reason))
+    try:
+        if wrong:
+            raise InvalidRequest("; ".join(f"{e.field}: {e.detail}" for e in wrong), errors=wrong)
+        await call(lambda: work.reviews.decide(caller, job_id, Decision(decision), reason))
+    except (InvalidRequest, NotReviewable) as error:
+        # What was written is shown again, not lost.
+        language = language_of(request)
+        found = await call(lambda: _item(work, caller, job_id, language))
+        found |= {"reason": reason, "problem": translations(language).gettext(error.message)}
+        decisions = [str(d) for d in Decision]
+        return page(request, "item.html", caller, status=error.status, decisions=decisions, **found)
     return back(f"/items/{job_id}#review")
 
 

@@ -7,14 +7,16 @@ from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services
-from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.errors import FieldError, InvalidRequest, NoticeRefused
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
 from deepfake_service.pipeline.notices import OUTCOMES, NoticeState, Update, Wanted
-from deepfake_service.web.language import LANGUAGES, language_of
+from deepfake_service.pipeline.states import Finding, JobState
+from deepfake_service.web.language import LANGUAGES, language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -87,6 +89,8 @@ async def post_form(request: Request, case_id: Id, kind_name: KindName, caller: 
         made = await call(lambda: work.notices.make(caller, case_id, wanted))
     except InvalidRequest as error:
         return await _form(request, case_id, kind, caller, given, error.errors)
+    except NoticeRefused as error:
+        return await _form(request, case_id, kind, caller, given, [], refused=error.message)
     return back(f"/notices/{made['id']}")
 
 
@@ -97,27 +101,46 @@ async def _form(
     caller: Caller,
     given: dict[str, str],
     wrong: Any,
+    *,
+    refused: str | None = None,
 ) -> Response:
     work = services(request).working()
     case = await call(lambda: work.reading.case(caller, case_id))
     language = language_of(request)
-    chosen = given["occurrences"].split() if "occurrences" in given else None
+    say = translations(language).gettext
+    jobs = {j["media_id"]: j for j in case["jobs"]}
+    usable = {o["id"] for o in case["occurrences"] if _usable(jobs.get(o["media_id"]))}
+    chosen = set(given.get("occurrences", "").split()) if given else usable
     platforms = {o["platform"] for o in case["occurrences"] if o["platform"]}
     only = platforms.pop() if len(platforms) == 1 else ""
-    errors = {e.field.removeprefix("fields."): e.detail for e in wrong}
+    asked = inputs(kind, language, given)
+    labels = {f["name"]: f["label"] for f in asked}
+    errors = {e.field.removeprefix("fields."): say(e.detail) for e in wrong}
     return page(
         request,
         "notice_form.html",
         caller,
-        status=422 if wrong else 200,
+        status=422 if wrong else 409 if refused else 200,
+        refused=refused and say(refused),
+        jobs=jobs,
+        labels=labels,
         case=case,
         kind=kind,
-        inputs=inputs(kind, language, given),
+        inputs=asked,
         chosen=chosen,
         recipient=given.get("recipient", only),
         wanted_language=given.get("language", language),
         errors=errors,
     )
+
+
+def _usable(job: dict[str, Any] | None) -> bool:
+    """Whether a notice may rest on a job, as far as its row tells."""
+    if job is None or job["state"] != JobState.SUCCEEDED:
+        return False
+    if job["finding"] is not None:
+        return bool(job["finding"] == Finding.CONFIRMED)
+    return bool(job["verdict"] == VerdictCode.LIKELY_MANIPULATED)
 
 
 @router.get("/notices/{notice_id}")
@@ -127,7 +150,9 @@ async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Respons
     notice = await call(lambda: work.notices.read(caller, notice_id))
     outcomes = sorted(
         str(o) for o in OUTCOMES
-        if o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-")
+        if (o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-"))
+        and (o is not NoticeState.PRESERVED or notice["kind"] == "budapest-29")
+        and (o is NoticeState.WITHDRAWN or notice["sent_at"])
     )  # fmt: skip
     return page(request, "notice.html", caller, notice=notice, outcomes=outcomes)
 

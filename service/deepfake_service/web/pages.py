@@ -29,7 +29,9 @@ from deepfake_service.errors import (
 from deepfake_service.evidence.words import words
 from deepfake_service.web.language import language_of, translations
 
-MAX_FORM_BYTES = 64 * 1024
+MAX_FORM_BYTES = 512 * 1024
+"""Three texts of 5,000 Hangul, which take nine bytes each in a form."""
+MAX_FORM_FIELDS = 500
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -125,18 +127,25 @@ async def form(request: Request, *, signed: bool = True) -> dict[str, str]:
     Raises:
         CrossSiteRequest: it does not come from our own page. RequestTooLarge: it is no form.
     """
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
-        body += chunk
+        body.extend(chunk)
         if len(body) > MAX_FORM_BYTES:
             raise RequestTooLarge(f"A form has at most {MAX_FORM_BYTES} bytes.")
-    fields = parse_qsl(body.decode("utf-8", errors="replace"), keep_blank_values=True)
-    found = {name: value.strip() for name, value in fields}
+    try:
+        fields = parse_qsl(
+            body.decode("utf-8", errors="replace"),
+            keep_blank_values=True,
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except ValueError as error:
+        raise RequestTooLarge(f"A form has at most {MAX_FORM_FIELDS} fields.") from error
+    given: dict[str, list[str]] = {}
+    for name, value in fields:
+        # Browsers send the line breaks of a text as two characters each.
+        given.setdefault(name, []).append(value.replace("\r\n", "\n").strip())
     # Fields of one name, as of check boxes, come as lines.
-    for name in {n for n, _ in fields}:
-        given = [v.strip() for n, v in fields if n == name]
-        if len(given) > 1:
-            found[name] = "\n".join(given)
+    found = {name: "\n".join(values) for name, values in given.items()}
     brought = found.pop("csrf", None)
     if signed:
         check_csrf(request, brought)
@@ -175,12 +184,13 @@ async def _as_page(request: Request, error: ServiceError) -> Response:
         caller = await browser(request)
     except ServiceError:
         caller = None
+    say = translations(language_of(request)).gettext
     return page(
         request,
         "error.html",
         caller,
         status=problem.status,
-        title=problem.title,
-        detail=problem.detail,
-        wrong=[(e.field, e.detail) for e in error.errors],
+        title=say(problem.title),
+        detail=say(problem.detail),
+        wrong=[(e.field, say(e.detail)) for e in error.errors],
     )

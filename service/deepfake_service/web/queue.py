@@ -113,7 +113,8 @@ async def get_csv(request: Request, caller: Signed, asked: Annotated[Asked, Depe
     filters = await call(lambda: asked.filters(request, caller))
 
     def rows() -> Iterator[str]:
-        yield _line(COLUMNS)
+        # The mark by which spreadsheets know UTF-8.
+        yield "\ufeff" + _line(COLUMNS)
         for row in work.reading.results(caller, filters, limit=MAX_ROWS):
             yield _line([row[name] for name in COLUMNS])
 

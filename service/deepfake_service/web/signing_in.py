@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from deepfake_service.accounts import Caller
+from deepfake_service.accounts import MAY_SUBMIT, Caller
 from deepfake_service.api.auth import COOKIE, browser
 from deepfake_service.api.state import services
 from deepfake_service.errors import NotAuthenticated, NotFound
@@ -55,9 +55,13 @@ async def post_sign_in(request: Request) -> Response:
     wanted = local(fields.get("next", "/"))
     hours = parts.settings.session_hours
     try:
-        _, token = await call(lambda: parts.accounts.sign_in(fields.get("key", ""), hours=hours))
+        caller, token = await call(
+            lambda: parts.accounts.sign_in(fields.get("key", ""), hours=hours)
+        )
     except NotAuthenticated:
         return page(request, "sign_in.html", status=401, next=wanted, failed=True)
+    if wanted == "/" and caller.role not in MAY_SUBMIT:
+        wanted = "/audit"
     answer = back(wanted)
     answer.set_cookie(
         COOKIE,

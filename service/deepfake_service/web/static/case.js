@@ -9,9 +9,11 @@ form.addEventListener("submit", async (event) => {
   for (const [name, value] of new FormData(form)) {
     if (typeof value === "string" ? value.trim() : value.size) body.append(name, value);
   }
-  const answer = await fetch(form.action, {
-    method: "POST", body, headers: { "X-CSRF-Token": csrf },
-  });
+  const button = form.querySelector("button");
+  button.disabled = true;
+  const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
+  const answer = await fetch(form.action, options).catch(() => new Response("", { status: 503 }));
+  button.disabled = false;
   if (answer.ok) location.reload();
   else {
     const told = await answer.json().catch(() => ({}));

@@ -1,4 +1,5 @@
-// Uploads files one after the other, with a bar each, and follows their examination.
+// Uploads files one after the other, with a bar each, and follows their examination: two by events,
+// for a browser opens six connections to a site and no more; the others by asking for all at once.
 const form = document.getElementById("submit");
 const words = form.dataset;
 const input = document.getElementById("files");
@@ -6,8 +7,17 @@ const drop = document.getElementById("drop");
 const list = document.getElementById("uploads");
 const csrf = document.querySelector("meta[name=csrf]").content;
 const SIGHTING = ["case_reference", "source_url", "platform", "account"];
+const ALL_EVERY_MS = 3000;
+const BY_EVENTS = 2;
+const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 const waiting = [];
+const followed = new Map();
+let listening = 0;
 let busy = false;
+
+function say(text) {
+  document.getElementById("said").textContent = text;
+}
 
 function row(file) {
   const item = document.createElement("li");
@@ -90,33 +100,86 @@ function next() {
 }
 
 function follow(entry, job) {
-  const { shown } = entry;
+  const { shown, file } = entry;
+  const name = file.name.slice(0, 120);
   const link = document.createElement("a");
   link.href = `/items/${job.id}`;
   link.textContent = words.open;
-  link.setAttribute("aria-label", `${words.open}: ${entry.file.name.slice(0, 120)}`);
-  shown.actions.replaceChildren(link);
-  const stages = { overview: words.overview, dense: words.dense, evidence: words.evidence };
-  const events = new EventSource(`/v1/jobs/${job.id}/events`);
-  events.addEventListener("job", (event) => {
-    const now = JSON.parse(event.data);
-    if (now.progress.total) {
-      shown.bar.max = now.progress.total;
-      shown.bar.value = now.progress.done;
-    }
-    const counted = now.progress.total ? ` ${now.progress.done} / ${now.progress.total}` : "";
-    shown.state.textContent = (stages[now.progress.stage] || words.queued) + counted;
-    if (!["queued", "running"].includes(now.state)) {
-      events.close();
-      shown.bar.value = shown.bar.max;
-      shown.state.textContent = now.state === "succeeded" ? words.done : words.failed;
-      shown.item.dataset.state = now.state;
-    }
+  link.setAttribute("aria-label", `${words.open}: ${name}`);
+  const cancel = document.createElement("button");
+  cancel.type = "button";
+  cancel.className = "plain";
+  cancel.textContent = words.cancel;
+  cancel.setAttribute("aria-label", `${words.cancel}: ${name}`);
+  cancel.addEventListener("click", async () => {
+    const headers = { "X-CSRF-Token": csrf };
+    const answer = await fetch(`/v1/jobs/${job.id}`, { method: "DELETE", headers });
+    if (answer.ok) end(job.id, "cancelled");
+    else shown.state.textContent = words.failed;
   });
+  shown.actions.replaceChildren(link, " ", cancel);
+  followed.set(job.id, { shown, name, link, events: null });
+  told(job);
+  listen();
 }
+
+// What a job's row shows of how far it is.
+function told(job) {
+  const entry = followed.get(job.id);
+  if (!entry) return;
+  if (ENDED.includes(job.state)) {
+    end(job.id, job.state);
+    return;
+  }
+  const stages = { overview: words.overview, dense: words.dense, evidence: words.evidence };
+  const { done, total, stage } = job.progress;
+  if (total) {
+    entry.shown.bar.max = total;
+    entry.shown.bar.value = done;
+  }
+  const counted = total ? ` ${done} / ${total}` : "";
+  entry.shown.state.textContent = (stages[stage] || words.queued) + counted;
+}
+
+function end(id, state) {
+  const entry = followed.get(id);
+  if (!entry) return;
+  followed.delete(id);
+  if (entry.events) {
+    entry.events.close();
+    listening -= 1;
+  }
+  const { shown, name, link } = entry;
+  shown.bar.value = shown.bar.max;
+  shown.state.textContent = { succeeded: words.done, cancelled: words.cancelled }[state] || words.failed;
+  shown.item.dataset.state = state;
+  shown.actions.replaceChildren(...(state === "cancelled" ? [] : [link]));
+  say(`${name}: ${shown.state.textContent}`);
+  listen();
+}
+
+function listen() {
+  for (const [id, entry] of followed) {
+    if (listening >= BY_EVENTS) return;
+    if (entry.events) continue;
+    listening += 1;
+    entry.events = new EventSource(`/v1/jobs/${id}/events`);
+    entry.events.addEventListener("job", (event) => told(JSON.parse(event.data)));
+    entry.events.addEventListener("gone", () => end(id, "cancelled"));
+  }
+}
+
+setInterval(async () => {
+  if (followed.size <= listening) return;
+  try {
+    const answer = await fetch("/v1/jobs?limit=200");
+    if (answer.ok) for (const job of (await answer.json()).jobs) told(job);
+  } catch { /* the connection is away; the next time it may be back */ }
+}, ALL_EVERY_MS);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  if (!input.files.length) input.focus();
   add(input.files);
   input.value = "";
 });
@@ -124,4 +187,13 @@ for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
 for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-drop.addEventListener("drop", (event) => { event.preventDefault(); add(event.dataTransfer.files); });
+// Dropped files wait, as chosen ones do, for what is to be said of them and for the button.
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
+});
+// A file dropped beside the box would otherwise be opened in place of this page.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+addEventListener("beforeunload", (event) => {
+  if (busy || waiting.length) event.preventDefault();
+});
