@@ -104,6 +104,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.set_input_files("#files", [video, other, *many])
     page.fill("#case_reference", "R-2026-7")
     page.fill("#source_url", "https://example.org/watch")
+    page.fill("#note", "신고자가 보낸 링크")
     page.click("main form button")
     done = page.locator("#uploads li[data-state=succeeded]")
     expect(done).to_have_count(10, timeout=120_000)
@@ -111,6 +112,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(page.locator("section.answer h1")).to_be_visible()
     expect(page.locator("section.answer .rate").first).to_contain_text("집단")
 
+    expect(page.locator("main")).to_contain_text("신고자가 보낸 링크")
     face = page.locator("img.face").first
     face.scroll_into_view_if_needed()
     assert "blur" in face.evaluate("e => getComputedStyle(e).filter")
@@ -119,6 +121,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
     assert face.evaluate("e => e.complete && e.naturalWidth") > 100
     page.check("#grey")
     assert "grayscale" in face.evaluate("e => getComputedStyle(e).filter")
+    page.check("#boxes")
+    expect(page.locator("svg.box").first).to_be_visible()
     page.locator("#heat").fill("60")
     assert page.locator("img.heat").first.evaluate("e => e.style.opacity") == "0.6"
 

@@ -26,7 +26,7 @@ from deepfake_service.pipeline.reading import MAX_PAGE
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
-SIGHTING = ("source_url", "platform", "account", "captured_at")
+SIGHTING = ("source_url", "platform", "account", "captured_at", "note")
 SCREENSHOT_FORMATS = frozenset({"PNG", "JPEG", "WEBP"})
 MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
 """A whole 4K screen as PNG has some 10 MiB. Held in memory while it is sealed."""
@@ -42,6 +42,7 @@ class OccurrenceOut(Published):
     platform: str | None
     account: str | None
     captured_at: str | None
+    note: str | None = Field(description="What the collector says of it.")
     case_reference: str | None
     collector: str
     tool: str | None

@@ -14,7 +14,7 @@ from deepfake_service.pipeline.intake import Sighting, Submission
 from deepfake_service.pipeline.states import Retention
 
 FIELDS = (
-    "case_reference", "source_url", "platform", "account", "captured_at", "callback_url",
+    "case_reference", "source_url", "platform", "account", "captured_at", "note", "callback_url",
     "priority", "frames", "retention",
 )  # fmt: skip
 MAX_FIELD_BYTES = 8192
@@ -94,6 +94,7 @@ class Form:
                 platform=_text(get("platform"), "platform", 200),
                 account=_text(get("account"), "account", 200),
                 captured_at=_moment(get("captured_at")),
+                note=_text(get("note"), "note", 2000),
             ),
             callback_url=_url(get("callback_url"), "callback_url"),
             priority=_one_of(Priority, get("priority"), "priority", Priority.BATCH),

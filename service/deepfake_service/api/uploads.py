@@ -42,7 +42,7 @@ class Upload:
         return "Upload()"
 
 
-CASE_FIELDS = ("case_reference", "source_url", "platform", "account", "captured_at")
+CASE_FIELDS = ("case_reference", "source_url", "platform", "account", "captured_at", "note")
 """Text fields that may come with pictures."""
 
 

@@ -21,7 +21,7 @@ from deepfake_service.pipeline.digests import Digests
 from deepfake_service.records import Case, Database, Media, Occurrence, new_id
 from deepfake_service.storage import Vault, context_of
 
-NOTED = ("source_url", "platform", "account", "captured_at", "case_reference", "tool")
+NOTED = ("source_url", "platform", "account", "captured_at", "note", "case_reference", "tool")
 """What an occurrence states, beside its collector and a screenshot."""
 _TELLING = NOTED[:-1]
 

@@ -39,6 +39,7 @@ class Sighting:
     account: str | None = None
     captured_at: str | None = None
     """ISO 8601 in UTC."""
+    note: str | None = None
 
     def __repr__(self) -> str:
         return "Sighting()"

@@ -311,6 +311,7 @@ class Reading:
                 "id": o.id,
                 "media_id": o.media_id,
                 "recorded_at": stated(o.created_at),
+                "note": None,  # of occurrences that were noted before there were notes
                 **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
             }
             for o in seen

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from deepfake_models.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import browser
 from deepfake_service.api.jobs import reader_of_pages
@@ -98,7 +99,7 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
                 "number": p["number"],
                 "time_s": faces[p["face"]]["time_s"],
                 "person": faces[p["face"]]["track"] + 1,
-                "box": [round(v) for v in faces[p["face"]]["box"]],
+                "inner": _inner(faces[p["face"]]["box"], document["method"]["crop"]["scale"]),
                 "llr": p["log_likelihood_ratio"],
             }
             for p in sorted(
@@ -112,6 +113,17 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
         "is_video": bool(media) and media["kind"] == "video",
         "minor": document["case"]["minor"],
     }
+
+
+def _inner(box: list[float], scale: float) -> tuple[float, float, float, float]:
+    """Where a face's box lies in its crop, x, y, width and height in hundredths of the crop."""
+    x0, y0, side = square((box[0], box[1], box[2], box[3]), scale)
+    return (
+        round(100 * (box[0] - x0) / side, 1),
+        round(100 * (box[1] - y0) / side, 1),
+        round(100 * (box[2] - box[0]) / side, 1),
+        round(100 * (box[3] - box[1]) / side, 1),
+    )
 
 
 @router.post("/items/{job_id}/review")

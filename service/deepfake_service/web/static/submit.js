@@ -6,7 +6,7 @@ const input = document.getElementById("files");
 const drop = document.getElementById("drop");
 const list = document.getElementById("uploads");
 const csrf = document.querySelector("meta[name=csrf]").content;
-const SIGHTING = ["case_reference", "source_url", "platform", "account"];
+const SIGHTING = ["case_reference", "source_url", "platform", "account", "note"];
 const ALL_EVERY_MS = 3000;
 const BY_EVENTS = 2;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
