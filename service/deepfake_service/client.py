@@ -77,7 +77,10 @@ class Client:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise ServiceUnreachable from error
+            raise ServiceUnreachable(
+                f"The service at {self._http.base_url} cannot be reached: is it running? Another "
+                "address is given by --url or DEEPFAKE_URL."
+            ) from error
         if answer.is_success:
             content: dict[str, Any] = answer.json()
             return content

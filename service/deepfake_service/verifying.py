@@ -15,12 +15,13 @@ from rich.table import Table
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
+from deepfake_service.errors import SettingsError
 from deepfake_service.evidence.bag import MAX_BYTES
 from deepfake_service.evidence.keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.evidence.trust import certificates, pinned_keys, public_key
 from deepfake_service.evidence.verification import ExitCode, Outcome, Trust, Verification, verify
 from deepfake_service.records import open_database
-from deepfake_service.settings import load_settings
+from deepfake_service.settings import RECORDS_FILE, load_settings
 from deepfake_service.storage import open_keys
 
 signing = typer.Typer(help="Keys that evidence is signed with.", no_args_is_help=True)
@@ -116,6 +117,12 @@ def _show(found: Verification, console: Console) -> None:
 @contextlib.contextmanager
 def _signing_keys() -> Iterator[SigningKeys]:
     settings = load_settings()
+    if settings.database_url is None and not (settings.data_dir / RECORDS_FILE).exists():
+        # Keys made here by mistake would be published as if they were the service's.
+        raise SettingsError(
+            f"there is no service in {settings.data_dir.absolute()}: give DEEPFAKE_DATA_DIR as the "
+            "service has it, or start it first"
+        )
     with contextlib.closing(open_database(settings)) as database:
         yield open_signing_keys(settings, database, open_keys(settings))
 

@@ -180,7 +180,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#f-reason", "false_video")
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("허위영상물")
-    page.get_by_role("button", name="보냈음으로 기록").click()
+    page.get_by_role("button", name="발송 완료로 기록").click()
     expect(page.locator("main")).to_contain_text("기한")
     page.fill("#receipt", "접수 2026-1")
     page.get_by_role("button", name="접수 내용 기록").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ import pytest
 
 import mediakit
 from deepfake_models.bundle import default_bundle_dir
+from deepfake_service.records import open_database
+from deepfake_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 _TOOLS = r"(?:deepfake|deepfake-eval|python)"
@@ -47,7 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shade = (portrait * (1 - 0.1 * number)).astype("uint8")
                 data = mediakit.picture(shade, "JPEG")
                 (root / data_set / label / f"{number}.jpg").write_bytes(data)
-    return root
+    # The pages on operating speak of a service that has been started.
+    with contextlib.closing(open_database(Settings(data_dir=root / "var"))):
+        return root
 
 
 def test_the_pages_hold_commands() -> None:

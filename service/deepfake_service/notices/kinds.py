@@ -178,4 +178,10 @@ def _told(error: Any) -> str:
         return "not a field of this kind of notice"
     if error["type"] == "literal_error" and error["ctx"]["expected"] == "True":
         return "must be true: a person states this, nobody else can"
+    if error["type"] == "string_too_short":
+        return f"at least {error['ctx']['min_length']} characters are needed"
+    if error["type"] == "string_too_long":
+        return f"at most {error['ctx']['max_length']} characters are taken"
+    if error["type"] == "string_pattern_mismatch":
+        return "not in the form of such an address or number"
     return str(error["msg"]).removeprefix("Value error, ")

@@ -34,7 +34,9 @@ def _values(annotation: Any) -> list[Any]:
     return found
 
 
-def inputs(kind: Kind, language: str, given: dict[str, str]) -> list[dict[str, Any]]:
+def inputs(
+    kind: Kind, language: str, given: dict[str, str], *, minor: bool
+) -> list[dict[str, Any]]:
     """The fields of a kind as a form has them."""
     found = []
     for name, info in kind.fields.model_fields.items():
@@ -47,7 +49,8 @@ def inputs(kind: Kind, language: str, given: dict[str, str]) -> list[dict[str, A
                 "name": name,
                 "label": extra[f"label_{language}"],
                 "provision": extra["provision"],
-                "required": info.is_required() and name not in kind.waived_for_minors,
+                "required": info.is_required()
+                and not (minor and name in kind.waived_for_minors),
                 "value": given.get(name, ""),
                 "choices": [(c, choice(language, c)) for c in choices],
                 "kind": "affirmed" if affirmed else "choice" if choices
@@ -113,7 +116,7 @@ async def _form(
     chosen = set(given.get("occurrences", "").split()) if given else usable
     platforms = {o["platform"] for o in case["occurrences"] if o["platform"]}
     only = platforms.pop() if len(platforms) == 1 else ""
-    asked = inputs(kind, language, given)
+    asked = inputs(kind, language, given, minor=case["minor"])
     labels = {f["name"]: f["label"] for f in asked}
     errors = {e.field.removeprefix("fields."): say(e.detail) for e in wrong}
     return page(

@@ -32,6 +32,7 @@ from deepfake_service.web.language import language_of, translations
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul, which take nine bytes each in a form."""
 MAX_FORM_FIELDS = 500
+SOMETHING_WRONG = "Something is missing or wrong in what was sent."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -104,11 +105,18 @@ def page(
             is_admin=caller is not None and caller.role is Role.ADMIN,
             csrf=csrf_of(token) if token else "",
             path=request.url.path,
+            here=quote(_address(request), safe="/"),
             issuer=services(request).settings.issuer,
             **values,
         )
     )
     return HTMLResponse(content, status_code=status, headers=HEADERS)
+
+
+def _address(request: Request) -> str:
+    """The address of the page, with what it was asked for by."""
+    query = request.url.query if request.method == "GET" else ""
+    return f"{request.url.path}?{query}" if query else request.url.path
 
 
 def safe(svg: str) -> Markup:
@@ -191,6 +199,6 @@ async def _as_page(request: Request, error: ServiceError) -> Response:
         caller,
         status=problem.status,
         title=say(problem.title),
-        detail=say(problem.detail),
+        detail=say(SOMETHING_WRONG if error.errors else problem.detail),
         wrong=[(e.field, say(e.detail)) for e in error.errors],
     )

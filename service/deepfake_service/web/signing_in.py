@@ -26,7 +26,7 @@ STATIC = {
 }
 
 Signed = Annotated[Caller, Depends(browser)]
-Next = Annotated[str, Query(alias="next", max_length=300)]
+Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 
 def over_tls(request: Request) -> bool:

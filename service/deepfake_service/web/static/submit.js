@@ -86,7 +86,10 @@ function next() {
   request.addEventListener("load", () => {
     let answer = {};
     try { answer = JSON.parse(request.responseText); } catch { /* answered by a proxy */ }
-    if (request.status === 200 || request.status === 202) follow(entry, answer);
+    if (request.status === 200 || request.status === 202) {
+      entry.shown.known = request.status === 200;
+      follow(entry, answer);
+    }
     else {
       const wrong = (answer.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
       entry.shown.state.textContent = `${words.failed}: ${wrong || answer.detail || request.status}`;
@@ -152,6 +155,8 @@ function end(id, state) {
   const { shown, name, link } = entry;
   shown.bar.value = shown.bar.max;
   shown.state.textContent = { succeeded: words.done, cancelled: words.cancelled }[state] || words.failed;
+  // Examined before: what was said of it is noted with that item, in its case.
+  if (shown.known) shown.state.textContent += ` · ${words.known}`;
   shown.item.dataset.state = state;
   shown.actions.replaceChildren(...(state === "cancelled" ? [] : [link]));
   say(`${name}: ${shown.state.textContent}`);
