@@ -16,7 +16,7 @@ from deepfake_service.api.jobs import Reader
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.pipeline.notices import NoticeState, Update, Wanted
+from deepfake_service.pipeline.notice_states import NoticeState, Update, Wanted
 
 router = APIRouter(prefix="/v1", tags=["notices"])
 

@@ -24,11 +24,12 @@ from deepfake_models.exact import judged_exact, load_exact
 from deepfake_models.verdict import Verdict
 from deepfake_service.evidence import bag, pdf_signature
 from deepfake_service.evidence.case_uco import graph
+from deepfake_service.evidence.formats import verbal
 from deepfake_service.evidence.keys import Signers
 from deepfake_service.evidence.material import Material
 from deepfake_service.evidence.perceptual import MIN_QUALITY
 from deepfake_service.evidence.rates import error_rates
-from deepfake_service.evidence.report import report, timeline_of, verbal
+from deepfake_service.evidence.report import report, timeline_of
 from deepfake_service.evidence.statement import sign, statement
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.words import LANGUAGES, words

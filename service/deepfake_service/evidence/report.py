@@ -6,12 +6,22 @@ package carries. The same data gives the same bytes.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
+from deepfake_service.evidence.formats import (
+    ends,
+    interval,
+    layered,
+    moment,
+    percent,
+    short,
+    signed,
+    times,
+    verbal,
+)
 from deepfake_service.evidence.timeline import timeline
 from deepfake_service.evidence.typesetting import pdf_of, readable
 from deepfake_service.evidence.words import Words
@@ -22,7 +32,6 @@ COLOURS = {
 }
 NEUTRAL = "#e2e8f0"
 MAX_STATED_OCCURRENCES = 100
-MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 MAX_MOMENTS = 12
 
 
@@ -91,7 +100,7 @@ class View:
         return {
             "title": w("title"),
             "issuer": readable(d["issuer"]),
-            "subtitle": w("subtitle", edition=d["edition"], date=_moment(d["created_at"])),
+            "subtitle": w("subtitle", edition=d["edition"], date=moment(d["created_at"])),
             "case": readable(d["case"]["reference"] or d["case"]["id"]),
             "item": f"SHA-256 {d['item']['sha256'][:16]}…",
             "footer": f"{readable(d['issuer'])} · {d['job']['id']} · {d['edition']}",
@@ -117,12 +126,11 @@ class View:
         ratio = self._result["log_likelihood_ratio"]
         if ratio is None:
             return None
-        times = 10 ** abs(ratio)
         return self._w(
             "strength_for" if ratio >= 0 else "strength_against",
             verbal=self._w.of("scale", verbal(ratio)),
-            times=_times(times),
-            cap=_times(10 ** self._d["method"]["calibration"][self._level]["limit"]),
+            times=times(10 ** abs(ratio)),
+            cap=times(10 ** self._d["method"]["calibration"][self._level]["limit"]),
         )
 
     def _rates(self) -> list[str]:
@@ -134,11 +142,11 @@ class View:
             w(
                 "rates",
                 items=w("items_picture" if self._still else "items_video"),
-                fpr=_percent(fpr["value"]), fpr_low=_percent(fpr["low"]),
-                fpr_high=_percent(fpr["high"]), fpr_samples=fpr["samples"],
+                fpr=percent(fpr["value"]), fpr_low=percent(fpr["low"]),
+                fpr_high=percent(fpr["high"]), fpr_samples=fpr["samples"],
                 fpr_groups=fpr["groups"],
-                tpr=_percent(tpr["value"]), tpr_low=_percent(tpr["low"]),
-                tpr_high=_percent(tpr["high"]), tpr_samples=tpr["samples"],
+                tpr=percent(tpr["value"]), tpr_low=percent(tpr["low"]),
+                tpr_high=percent(tpr["high"]), tpr_samples=tpr["samples"],
                 tpr_groups=tpr["groups"],
             )
         ]  # fmt: skip
@@ -158,8 +166,8 @@ class View:
                 "rates_bin",
                 person=p["track"] + 1,
                 sharp=w("rates_sharp") if "sharpness" in p["bin"] else "",
-                fpr=_interval(p["false_positive_rate"]),
-                tpr=_interval(p["true_positive_rate"]),
+                fpr=interval(p["false_positive_rate"]),
+                tpr=interval(p["true_positive_rate"]),
             )
         ]
 
@@ -167,8 +175,8 @@ class View:
         thresholds = self._d["method"]["thresholds"]
         return self._w(
             "rates_note",
-            face=_signed(thresholds["face"]["likely_manipulated"]),
-            item=_signed(thresholds[self._level]["likely_manipulated"]),
+            face=signed(thresholds["face"]["likely_manipulated"]),
+            item=signed(thresholds[self._level]["likely_manipulated"]),
         )
 
     def _examined(self) -> str:
@@ -181,10 +189,10 @@ class View:
             "examined_video",
             decoded=counts["sampled"] - counts["failed"],
             frames=media["frames"],
-            duration=_short(media["duration_s"]),
+            duration=short(media["duration_s"]),
             with_face=counts["with_face"],
             failed=counts["failed"],
-            gap=_short(counts["longest_gap_s"]),
+            gap=short(counts["longest_gap_s"]),
         )
 
     def pictures(self, files_: Mapping[str, bytes]) -> list[dict[str, str]]:
@@ -192,13 +200,13 @@ class View:
         shown = [p for p in self._d["pictures"] if p["crop"] in files_]
         return [
             {
-                "plain": _svg(files_[p["crop"]]),
-                "heat": _svg(files_[p["crop"]], files_[p["heatmap"]]),
+                "plain": layered(files_[p["crop"]]),
+                "heat": layered(files_[p["crop"]], files_[p["heatmap"]]),
                 "line": self._w(
                     "picture_line",
-                    time=_short(faces[p["face"]]["time_s"]),
+                    time=short(faces[p["face"]]["time_s"]),
                     person=faces[p["face"]]["track"] + 1,
-                    llr=_signed(p["log_likelihood_ratio"]),
+                    llr=signed(p["log_likelihood_ratio"]),
                 ),
                 "alt": f"{self._w('person')} {faces[p['face']]['track'] + 1}",
             }
@@ -219,12 +227,12 @@ class View:
             {
                 "number": str(t["track"] + 1),
                 "verdict": w.of("verdicts", t["verdict"]),
-                "llr": _signed(t["log_likelihood_ratio"]),
-                "seen": f"{_short(t['first_s'])}–{_short(t['last_s'])} s",
+                "llr": signed(t["log_likelihood_ratio"]),
+                "seen": f"{short(t['first_s'])}–{short(t['last_s'])} s",
                 "faces": f"{t['faces']} ({t['judged']})",
                 "moments": ", ".join(
                     [
-                        f"{_short(m['start_s'])}–{_short(m['end_s'])} s"
+                        f"{short(m['start_s'])}–{short(m['end_s'])} s"
                         for m in t["moments"][:MAX_MOMENTS]
                     ]
                     + [
@@ -246,7 +254,7 @@ class View:
         for r in self._d["reviews"]:
             decision, role = w.of("findings", r["decision"]), w.of("roles", r["role"])
             name = readable(r["name"])
-            line = w("review_line", date=_moment(r["at"]), name=name, role=role, decision=decision)
+            line = w("review_line", date=moment(r["at"]), name=name, role=role, decision=decision)
             lines.append(line)
             if r["reason"]:
                 lines.append(f"{w('review_reason')}: {readable(r['reason'])}")
@@ -270,12 +278,12 @@ class View:
         if media:
             rows.append([w("dimensions"), f"{media['width']} × {media['height']}"])
             if not self._still:
-                rows.append([w("duration"), f"{_short(media['duration_s'])} s"])
+                rows.append([w("duration"), f"{short(media['duration_s'])} s"])
                 rows.append([w("frame_count"), str(media["frames"])])
         rows.append([w("credentials"), self._credentials()])
         rows.append([w("perceptual"), self._perceptual()])
-        rows.append([w("submitted"), _moment(self._d["job"]["submitted_at"])])
-        rows.append([w("finished"), _moment(self._d["job"]["examined_at"])])
+        rows.append([w("submitted"), moment(self._d["job"]["submitted_at"])])
+        rows.append([w("finished"), moment(self._d["job"]["examined_at"])])
         if self._d["predecessor"]:
             rows.append([w("predecessor"), self._d["predecessor"]])
         return rows
@@ -291,8 +299,9 @@ class View:
         found = self._d["item"]["perceptual"]
         if not found["frames"]:
             return readable(found["reason"] or self._w("none"))
-        interval = _short(found["interval_s"])
-        return self._w("perceptual_line", count=found["frames"], interval=interval)
+        return self._w(
+            "perceptual_line", count=found["frames"], interval=short(found["interval_s"])
+        )
 
     def occurrences(self) -> list[list[list[str]]]:
         w = self._w
@@ -323,7 +332,7 @@ class View:
             ratio = r["log_likelihood_ratio"]
             prior = f"{self._d['method']['prior']:g}"
             rows += [
-                [w("llr"), _signed(ratio)],
+                [w("llr"), signed(ratio)],
                 [w("verbal"), w.of("scale", verbal(ratio))],
                 [w("score"), w("score_line", score=f"{r['score']:.4f}", prior=prior)],
             ]
@@ -375,9 +384,9 @@ class View:
         mark = "*" if rate.get("indicative") or rate["groups"] < 10 else ""
         return mark + self._w(
             "rate",
-            value=_percent(rate["value"]),
-            low=_percent(rate["low"]),
-            high=_percent(rate["high"]),
+            value=percent(rate["value"]),
+            low=percent(rate["low"]),
+            high=percent(rate["high"]),
             samples=rate["samples"],
             groups=rate["groups"],
         )
@@ -397,8 +406,8 @@ class View:
             [w("rule"), w("rule_picture" if self._still else "rule_video", people=judged,
                           min_faces=m["aggregation"]["min_track_faces"])],
             [w("thresholds"), w("thresholds_line",
-                                high=_signed(rates["likely_manipulated_from"]),
-                                low=_signed(rates["no_manipulation_found_below"]),
+                                high=signed(rates["likely_manipulated_from"]),
+                                low=signed(rates["no_manipulation_found_below"]),
                                 samples=calibration["samples"], groups=calibration["groups"])],
             [w("versions"), ", ".join(f"{k} {v}" for k, v in sorted(m["software"].items()))],
         ]  # fmt: skip
@@ -408,68 +417,17 @@ class View:
         return [
             [
                 str(e["number"]),
-                _moment(e["at"]),
+                moment(e["at"]),
                 readable(accounts.get(e["account"], {}).get("name") or w("service")),
                 e["action"] + (f" ({readable(e['detail'])})" if e["detail"] else ""),
             ]
-            for e in _ends(custody["entries"])
+            for e in ends(custody["entries"])
         ]
 
     def custody_more(self, custody: dict[str, Any]) -> str | None:
-        more = len(custody["entries"]) - len(_ends(custody["entries"]))
+        more = len(custody["entries"]) - len(ends(custody["entries"]))
         return self._w("custody_more", count=more) if more else None
 
     def occurrences_more(self) -> str | None:
         more = len(self._d["occurrences"]) - MAX_STATED_OCCURRENCES
         return self._w("more_stated", count=more) if more > 0 else None
-
-
-def _ends(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first and the last entries of a log: how it came in, and what happened last."""
-    if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
-        return entries
-    return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-
-
-def verbal(log10_ratio: float) -> str:
-    """The step, "-4" to "4", of the verbal scale of ENFSI's guideline (2015) for a ratio."""
-    size = abs(log10_ratio)
-    # 2, 10, 100, 1,000, 10,000: the calibration's limit keeps all above out of reach.
-    step = sum(size >= edge for edge in (0.30103, 1.0, 2.0, 3.0))
-    return str(step if log10_ratio > 0 else -step) if step else "0"
-
-
-def _svg(picture: bytes, overlay: bytes | None = None) -> str:
-    layers = "".join(
-        f'<image width="100" height="100" href="data:image/png;base64,'
-        f'{base64.b64encode(layer).decode()}"/>'
-        for layer in (picture, overlay)
-        if layer is not None
-    )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
-
-
-def _moment(stated: str | None) -> str:
-    if stated is None:
-        return "–"
-    return datetime.fromisoformat(stated).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}%"
-
-
-def _interval(rate: dict[str, Any]) -> str:
-    return f"{_percent(rate['value'])} [{_percent(rate['low'])}, {_percent(rate['high'])}]"
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2f}"
-
-
-def _short(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.1f}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -29,6 +28,15 @@ from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
 from deepfake_service.pipeline.access import may_see, visible
 from deepfake_service.pipeline.evidence import material_of
+from deepfake_service.pipeline.notice_states import (
+    CLOCKS_DIFFER,
+    KOREAN,
+    OUTCOMES,
+    RUNNING,
+    NoticeState,
+    Update,
+    Wanted,
+)
 from deepfake_service.pipeline.reading import stated
 from deepfake_service.pipeline.states import Finding, JobState
 from deepfake_service.records import (
@@ -42,59 +50,6 @@ from deepfake_service.records import (
     new_id,
 )
 from deepfake_service.storage import BlobMissing, Vault, context_of
-
-
-class NoticeState(StrEnum):
-    """Where a notice is."""
-
-    DRAFTED = "drafted"
-    SENT = "sent"
-    REMOVED = "removed"
-    """Blocked or deleted."""
-    TEMPORARILY_BLOCKED = "temporarily_blocked"
-    """In Korea: until the Commission has deliberated."""
-    REFUSED = "refused"
-    NO_ANSWER = "no_answer"
-    PRESERVED = "preserved"
-    """The data are kept; within the clock, mutual assistance is to be asked for."""
-    WITHDRAWN = "withdrawn"
-
-
-OUTCOMES = frozenset(
-    {
-        NoticeState.REMOVED,
-        NoticeState.TEMPORARILY_BLOCKED,
-        NoticeState.REFUSED,
-        NoticeState.NO_ANSWER,
-        NoticeState.PRESERVED,
-        NoticeState.WITHDRAWN,
-    }
-)
-RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
-"""States in which the clock runs."""
-CLOCKS_DIFFER = timedelta(minutes=5)
-KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A notice to be made."""
-
-    kind: str
-    language: str
-    occurrence_ids: Sequence[str]
-    fields: Mapping[str, Any]
-    recipient: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What became of a notice."""
-
-    sent_at: datetime | None = None
-    receipt: str | None = None
-    outcome: NoticeState | None = None
-    answered_at: datetime | None = None
 
 
 class Notices:

@@ -14,7 +14,7 @@ from deepfake_service.api.state import services
 from deepfake_service.errors import FieldError, InvalidRequest, NoticeRefused
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
-from deepfake_service.pipeline.notices import OUTCOMES, NoticeState, Update, Wanted
+from deepfake_service.pipeline.notice_states import OUTCOMES, NoticeState, Update, Wanted
 from deepfake_service.pipeline.states import Finding, JobState
 from deepfake_service.web.language import LANGUAGES, language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page
