@@ -244,6 +244,28 @@ def test_nobody_sees_who_may_be_a_minor(
         assert admin.get(f"{path}/faces/1.png").status_code == 200
 
 
+def test_notices_that_do_not_say_so_are_to_be_withdrawn(site: Site, keys: dict[str, str]) -> None:
+    with client(site, keys["pipe"]) as pipe:
+        sent = pipe.post(
+            "/v1/videos",
+            files={"file": ("v.mp4", clip(9))},
+            data={"source_url": "https://example.org/9"},
+        ).json()
+        job = site.wait(sent["id"])
+        case = f"/v1/cases/{job['case_id']}"
+        seen = [o["id"] for o in pipe.get(case).json()["occurrences"]]
+        with client(site, keys["ann"]) as ann, client(site, keys["bea"]) as bea:
+            for who in (ann, bea):
+                review = {"decision": "confirmed", "reason": "x"}
+                assert who.post(f"/v1/jobs/{job['id']}/reviews", json=review).status_code == 201
+            assert pipe.post(f"{case}/notices", json=notice(job, seen)).status_code == 201
+            assert ann.put(f"{case}/minor").status_code == 204
+        (listed,) = pipe.get(f"{case}/notices").json()["notices"]
+        assert listed["withdraw"] is True
+        again = pipe.post(f"{case}/notices", json=notice(job, seen)).json()
+        assert "CyberTipline" in again["text"]
+
+
 def test_what_cannot_be_examined_has_evidence_too(site: Site) -> None:
     job = site.submit(b"no media at all" * 100)
     assert site.wait(job["id"])["verdict"] == "unable_to_evaluate"

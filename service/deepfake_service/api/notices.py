@@ -58,7 +58,10 @@ class NoticeBase(Published):
     due_at: str | None
     overdue: bool
     answered_at: str | None
-    withdraw: bool = Field(description="Whether the finding that it rests on was reversed.")
+    withdraw: bool = Field(
+        description="Whether what it rests on has changed: the finding was reversed, or somebody "
+        "was flagged as a possible minor."
+    )
 
 
 class BasisOut(Published):

@@ -228,8 +228,23 @@ class Notices:
                 notice.withdraw_at = datetime.now(UTC)
                 record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
 
+    @staticmethod
+    def mark_flagged(session: Session, case: Case) -> None:
+        """Mark a case's notices for withdrawal: somebody may be a minor, which they do not say."""
+        for notice in session.scalars(
+            select(Notice).where(
+                Notice.case_id == case.id,
+                Notice.state != str(NoticeState.WITHDRAWN),
+                Notice.withdraw_at.is_(None),
+            )
+        ):
+            notice.withdraw_at = datetime.now(UTC)
+            record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
         """Take those marks away again: the finding is confirmed after all."""
+        if case.minor_at is not None:
+            return
         key = self._vault.case_key(case.id, case.wrapped_key)
         for notice in session.scalars(
             select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))

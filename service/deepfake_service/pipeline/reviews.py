@@ -203,6 +203,8 @@ class Reviews:
                 one.minor_by = caller.account_id if wanted else None
                 action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
                 record(session, caller.actor, action, one.id)
+                if wanted:
+                    self._notices.mark_flagged(session, one)
         self.catch_up()
 
     def catch_up(self) -> None:

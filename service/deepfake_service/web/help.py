@@ -15,8 +15,11 @@ from deepfake_service.accounts import MAY_AUDIT, Caller, Role, authorize
 from deepfake_service.api.auth import browser
 from deepfake_service.api.state import services
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
+from deepfake_service.evidence.words import words
 from deepfake_service.settings import Settings
-from deepfake_service.web.pages import PageRoute, call, form, page
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import PageRoute, call, form, page, safe
+from deepfake_service.web.plots import rates_by_width
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -96,12 +99,15 @@ async def _admin(request: Request, caller: Caller, *, new_key: str | None) -> Re
         caller,
         new_key=new_key,
         roles=[str(r) for r in Role],
-        **await call(lambda: _state(parts, parts.settings)),
+        **await call(lambda: _state(parts, parts.settings, language_of(request))),
     )
 
 
-def _state(parts: Any, settings: Settings) -> dict[str, Any]:
+def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
     bundle = load_bundle(settings.bundle_dir)
+    rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
+    told = words(language)
+    named = {"fpr": told("fpr"), "tpr": told("tpr"), "rates": told("table_rates")}
     work = parts.working()
     usage = shutil.disk_usage(settings.data_dir)
     oldest = work.reading.oldest_s()
@@ -113,7 +119,8 @@ def _state(parts: Any, settings: Settings) -> dict[str, Any]:
         "model": bundle.model_json(),
         "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
         "thresholds": bundle.spec.thresholds,
-        "rates": bundle.reliability().get("level_face", {}).get("by_face_width", []),
+        "rates": rates,
+        "plot": safe(rates_by_width(rates, named)),
         "health": {
             "waiting": work.reading.waiting(),
             "oldest_s": None if math.isnan(oldest) else round(oldest),

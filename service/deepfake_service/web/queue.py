@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_models.verdict import VerdictCode
-from deepfake_service.accounts import Caller
+from deepfake_service.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services
 from deepfake_service.pipeline.reading import Filters
 from deepfake_service.pipeline.states import Finding, JobState
+from deepfake_service.records import Account
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -50,7 +51,7 @@ class Asked:
         self.finding = finding if finding in {*Finding, "none"} else ""
         self.days = days if days.isdecimal() and 0 < int(days) <= 3650 else ""
         self.whose = whose if whose == "mine" else ""
-        self.reviewer = reviewer if reviewer == "me" else ""
+        self.reviewer = reviewer if reviewer.isalnum() and len(reviewer) <= 26 else ""
         self.reference = reference.strip()
 
     def filters(self, request: Request, caller: Caller) -> Filters:
@@ -66,7 +67,7 @@ class Asked:
             verdict=self.verdict or None,
             finding=self.finding or None,
             account_id=caller.account_id if self.whose else None,
-            reviewer=caller.account_id if self.reviewer else None,
+            reviewer=caller.account_id if self.reviewer == "me" else self.reviewer or None,
             since=since,
             references=references,
         )
@@ -86,12 +87,14 @@ async def get_queue(
     """What was submitted, newest first."""
     work = services(request).working()
 
-    def read() -> tuple[Any, list[dict[str, Any]]]:
+    def read() -> tuple[Any, list[dict[str, Any]], list[Account]]:
         filters = asked.filters(request, caller)
         found = work.reading.queue(caller, filters, limit=PAGE, cursor=cursor)
-        return found, work.notices.overdue(caller, 20)
+        people = services(request).accounts.all() if caller.role in MAY_REVIEW else []
+        reviewers = [a for a in people if a.kind == "person" and Role(a.role) in MAY_REVIEW]
+        return found, work.notices.overdue(caller, 20), reviewers
 
-    found, overdue = await call(read)
+    found, overdue, reviewers = await call(read)
     return page(
         request,
         "queue.html",
@@ -100,6 +103,7 @@ async def get_queue(
         next=found.next,
         asked=asked,
         overdue=overdue,
+        reviewers=reviewers,
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],
         findings=["none", *map(str, Finding)],

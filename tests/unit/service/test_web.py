@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -13,6 +15,8 @@ from deepfake_service.pipeline.reading import Filters
 from deepfake_service.pipeline.states import JobState
 from deepfake_service.records import Account, Case, Job, Media, new_id
 from deepfake_service.web.catalogue import said, untranslated
+from deepfake_service.web.language import translations
+from deepfake_service.web.plots import rates_by_width
 from deepfake_service.web.queue import _plain
 from deepfake_service.web.signing_in import local
 
@@ -133,3 +137,29 @@ def _plan(service: Service, work: Any, caller: Any) -> str:
     with service.database.engine.connect() as connection:
         found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         return "\n".join(str(row) for row in found)
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_text_can_be_put_in(language: str) -> None:
+    """A per cent sign that is not written twice would fail only where its page is shown."""
+    found = translations(language)
+    for message in said():
+        names = dict.fromkeys(re.findall(r"%\((\w+)\)", message), 1)
+        assert found.gettext(message) % names
+
+
+def test_rates_are_drawn() -> None:
+    rate = {"value": 0.02, "low": 0.0, "high": 0.3, "groups": 9}
+    bins = [
+        {"face_px": [0.0, 96.0], "false_positive_rate": rate, "true_positive_rate": rate},
+        {
+            "face_px": [96.0, None],
+            "false_positive_rate": {**rate, "groups": 40},
+            "true_positive_rate": {**rate, "value": None},
+        },
+    ]
+    drawn = rates_by_width(bins, {"fpr": "<a>", "tpr": "b", "rates": "c"})
+    assert fromstring(drawn).tag.endswith("svg")
+    assert "&lt;a&gt;" in drawn
+    assert drawn.count('r="4.5"') == 3
+    assert drawn.count('fill="#ffffff" stroke') == 2

@@ -50,3 +50,14 @@ if (player) {
     if (share >= 0 && share <= 1) go(share * video.duration);
   });
 }
+
+// What is being written outlives a session that ends meanwhile: it is kept in this tab until the page
+// shows it among the reviews.
+const reason = document.getElementById("reason");
+if (reason) {
+  const place = `reason ${location.pathname}`;
+  const kept = (sessionStorage.getItem(place) || "").trim();
+  if (kept && document.getElementById("main").innerText.includes(kept)) sessionStorage.removeItem(place);
+  else if (kept && !reason.value) reason.value = kept;
+  reason.addEventListener("input", () => sessionStorage.setItem(place, reason.value));
+}
