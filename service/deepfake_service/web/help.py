@@ -142,4 +142,7 @@ async def get_audit(
             log.record(session, caller.actor, log.Action.AUDIT_READ)
             return [log.entry_json(e) for e in log.page(session, after=after, limit=200)]
 
-    return page(request, "audit.html", caller, entries=await call(read))
+    entries = await call(read)
+    accounts = await call(services(request).accounts.all)
+    names = {a.id: a.name for a in accounts}
+    return page(request, "audit.html", caller, entries=entries, names=names)
