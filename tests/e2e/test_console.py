@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,18 @@ def job(site: Site) -> dict[str, Any]:
     return done
 
 
+def static_is_there(request: Any) -> None:
+    if "/static/" in request.url:
+        assert request.response().status == 200, request.url
+
+
 def opened(browser: Browser, site: Site, key: str, **options: Any) -> Page:
     """A page of somebody who signed in."""
     context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.on("requestfinished", static_is_there)
     page.goto("/")
     assert "/sign-in" in page.url
     page.fill("#key", key)
@@ -91,7 +98,7 @@ def opened(browser: Browser, site: Site, key: str, **options: Any) -> Page:
 def test_from_a_dropped_video_to_a_sent_notice(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
-    page = opened(browser, site, key, accept_downloads=True)
+    page = opened(browser, site, key, accept_downloads=True, timezone_id="Asia/Seoul")
     page.click("nav a[href='/submit']")
     video, other = tmp_path / "한 영상.mp4", tmp_path / "<img src=x onerror=alert(1)>.png"
     video.write_bytes(clip(4))
@@ -180,8 +187,22 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#f-reason", "false_video")
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("허위영상물")
+    page.get_by_role("link", name="수정하기").click()
+    expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
+    page.fill("#f-reporter_phone", "02-765-4321")
+    page.get_by_role("button", name="통지 만들기").click()
+    expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
+    page.goto(f"/cases/{case[1]}")  # the one that it replaces is withdrawn
+    states = page.locator("td:nth-child(2)", has_text=re.compile("^(보내지 않음|철회됨)$"))
+    assert sorted(states.all_inner_texts()) == ["보내지 않음", "철회됨"]
+    page.get_by_role("row", name="보내지 않음").get_by_role("link").click()
+    # The time is asked for as the clock on the wall has it.
+    expect(page.locator("label[for=sent_at]")).not_to_contain_text("UTC")
+    now = datetime.now(timezone(timedelta(hours=9)))
+    page.fill("#sent_at", now.strftime("%Y-%m-%dT%H:%M"))
     page.get_by_role("button", name="발송 완료로 기록").click()
     expect(page.locator("main")).to_contain_text("기한")
+    expect(page.locator("time").first).to_have_text(now.strftime("%Y-%m-%d %H:%M GMT+9"))
     page.fill("#receipt", "접수 2026-1")
     page.get_by_role("button", name="접수 내용 기록").click()
     expect(page.locator("main")).to_contain_text("접수 2026-1")

@@ -18,7 +18,7 @@ from deepfake_service.api.auth import browser, current_caller
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
 from deepfake_service.errors import NotFound
-from deepfake_service.pipeline.reading import MAX_PAGE, Filters
+from deepfake_service.pipeline.listing import MAX_PAGE, Filters
 from deepfake_service.pipeline.states import ENDED, Finding, JobState, Retention
 from deepfake_service.pipeline.work import Work
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller, Role
@@ -19,44 +16,24 @@ from deepfake_service.audit import Action, record
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import (
     DatabaseUnavailable,
-    FieldError,
     ImageryWithheld,
-    InvalidRequest,
     NotFound,
 )
 from deepfake_service.pipeline.access import may_delete, may_see, visible
 from deepfake_service.pipeline.cases import media_key
+from deepfake_service.pipeline.listing import (
+    MAX_PAGE,
+    Filters,
+    JobPage,
+    OccurrencePage,
+    conditions,
+    encoded,
+    older,
+)
 from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.pipeline.windows import Windows
-from deepfake_service.records import Case, Database, Job, Media, Occurrence, Review
+from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.storage import Vault, context_of
-
-MAX_PAGE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which jobs are asked for."""
-
-    state: str | None = None
-    verdict: str | None = None
-    case_id: str | None = None
-    finding: str | None = None
-    """One, or ``none`` for what nobody has reviewed."""
-    account_id: str | None = None
-    reviewer: str | None = None
-    """Id of an account that reviewed it."""
-    since: datetime | None = None
-    references: tuple[str, ...] | None = None
-    """Keyed digests of the case's reference, one for each account that may have it."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """Some jobs, newest first, and the cursor with which the next ones are asked for."""
-
-    jobs: list[dict[str, Any]]
-    next: str | None
 
 
 class Reading:
@@ -226,18 +203,15 @@ class Reading:
         ):
             if wanted is not None:
                 statement = statement.where(column == wanted)
-        statement = statement.where(*_conditions(filters))
+        statement = statement.where(*conditions(filters))
         if cursor is not None:
-            at, last = _decoded(cursor)
-            statement = statement.where(
-                or_(Job.created_at < at, and_(Job.created_at == at, Job.id < last))
-            )
+            statement = statement.where(older(Job.created_at, Job.id, cursor))
         statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
         with self._database.read() as session:
             rows = [(job, media) for job, media in session.execute(statement)]
         more = len(rows) > limit
         rows = rows[:limit]
-        following = _encoded(rows[-1][0]) if more else None
+        following = encoded(rows[-1][0]) if more else None
         return JobPage([_job_json(job, media) for job, media in rows], following)
 
     def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -248,17 +222,14 @@ class Reading:
         """
         statement = select(Case).where(Case.wrapped_key.is_not(None), visible(caller))
         if cursor is not None:
-            at, last = _decoded(cursor)
-            statement = statement.where(
-                or_(Case.created_at < at, and_(Case.created_at == at, Case.id < last))
-            )
+            statement = statement.where(older(Case.created_at, Case.id, cursor))
         statement = statement.order_by(Case.created_at.desc(), Case.id.desc()).limit(limit + 1)
         with self._database.read() as session:
             found = list(session.scalars(statement))
         more, found = len(found) > limit, found[:limit]
         return {
             "cases": [self._case_json(case) for case in found],
-            "next": _encoded(found[-1]) if more else None,
+            "next": encoded(found[-1]) if more else None,
         }
 
     def _case_json(self, case: Case) -> dict[str, Any]:
@@ -274,16 +245,54 @@ class Reading:
             "reviewed_at": stated(case.reviewed_at),
         }
 
-    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """A case with its occurrences and jobs; reading it is audited.
+    def brief(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """A case without what is in it; reading it is audited.
 
         Raises:
             NotFound: there is none that the caller may see.
         """
         with self._database.read() as session:
-            case = session.get(Case, case_id)
-            if case is None or case.sealed is None or not may_see(caller, case):
-                raise NotFound
+            case = _case_of(session, caller, case_id)
+        with self._database.write() as session:
+            record(session, caller.actor, Action.CASE_READ, case_id)
+        return self._case_json(case)
+
+    def occurrences(
+        self,
+        caller: Caller,
+        case_id: str,
+        *,
+        media_id: str | None = None,
+        limit: int = MAX_PAGE,
+        cursor: str | None = None,
+    ) -> OccurrencePage:
+        """A page of where a case, or one medium of it, was seen, the newest first.
+
+        Raises:
+            NotFound: there is none that the caller may see. InvalidRequest: the cursor is none that
+                was given out.
+        """
+        statement = select(Occurrence).where(Occurrence.case_id == case_id)
+        if media_id is not None:
+            statement = statement.where(Occurrence.media_id == media_id)
+        if cursor is not None:
+            statement = statement.where(older(Occurrence.created_at, Occurrence.id, cursor))
+        statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
+        with self._database.read() as session:
+            case = _case_of(session, caller, case_id)
+            found = list(session.scalars(statement.limit(limit + 1)))
+        more, found = len(found) > limit, found[:limit]
+        key = self._vault.case_key(case.id, case.wrapped_key)
+        return OccurrencePage(self._occurrences(found, key), encoded(found[-1]) if more else None)
+
+    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """A case with all its occurrences and jobs; reading it is audited.
+
+        Raises:
+            NotFound: there is none that the caller may see.
+        """
+        with self._database.read() as session:
+            case = _case_of(session, caller, case_id)
             seen = session.scalars(
                 select(Occurrence)
                 .where(Occurrence.case_id == case_id)
@@ -318,23 +327,11 @@ class Reading:
         ]
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """What ``filters`` ask for beyond a job's own columns."""
-    found: list[ColumnElement[bool]] = []
-    if filters.finding == "none":
-        found += [Job.finding.is_(None), Job.state == str(JobState.SUCCEEDED)]
-    elif filters.finding is not None:
-        found.append(Job.finding == filters.finding)
-    if filters.account_id is not None:
-        found.append(Job.account_id == filters.account_id)
-    if filters.reviewer is not None:
-        reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
-        found.append(Job.id.in_(reviewed))
-    if filters.since is not None:
-        found.append(Job.created_at >= filters.since)
-    if filters.references is not None:
-        found.append(Case.reference.in_(filters.references))
-    return found
+def _case_of(session: Session, caller: Caller, case_id: str) -> Case:
+    case = session.get(Case, case_id)
+    if case is None or case.sealed is None or not may_see(caller, case):
+        raise NotFound
+    return case
 
 
 def row_of(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
@@ -378,19 +375,3 @@ def _job_json(job: Job, media: Media) -> dict[str, Any]:
 def stated(at: datetime | None) -> str | None:
     """A time as answers state it: ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.isoformat(timespec="milliseconds")
-
-
-def _encoded(row: Job | Case) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
-
-
-def _decoded(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, _, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError("no zone")
-        return moment, last
-    except (ValueError, binascii.Error, UnicodeError) as error:
-        wrong = FieldError("cursor", "not a cursor of an earlier answer")
-        raise InvalidRequest("The cursor cannot be read.", errors=[wrong]) from error

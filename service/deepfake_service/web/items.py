@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
@@ -24,6 +24,7 @@ from deepfake_service.evidence.report import View
 from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.evidence.words import words
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.pipeline.listing import Filters
 from deepfake_service.pipeline.states import ENDED, Decision, JobState
 from deepfake_service.pipeline.work import Work
 from deepfake_service.storage import BlobMissing
@@ -34,7 +35,10 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Signed = Annotated[Caller, Depends(reader_of_pages)]
 Id = Annotated[str, Path(max_length=26)]
+Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
+ITEMS, OCCURRENCES = 50, 50
+"""Shown at a time."""
 
 
 @router.get("/submit")
@@ -55,12 +59,16 @@ async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
 
 def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
     job = work.reading.progress(caller, job_id)
-    case = work.reading.case(caller, job["case_id"])
+    case = work.reading.brief(caller, job["case_id"])
+    seen = work.reading.occurrences(
+        caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES
+    )
     found: dict[str, Any] = {
         "job": job,
         "case": case,
         "over": JobState(job["state"]) in ENDED,
-        "occurrences": [o for o in case["occurrences"] if o["media_id"] == job["media_id"]],
+        "occurrences": seen.occurrences,
+        "more_occurrences": seen.next is not None,
         "view": None,
         "missing": None,
         "reviews": work.reviews.of(caller, job_id),
@@ -166,14 +174,25 @@ async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
 
 
 @router.get("/cases/{case_id}")
-async def get_case(request: Request, case_id: Id, caller: Signed) -> Response:
-    """A case: its items, where they were seen, its notices."""
+async def get_case(
+    request: Request,
+    case_id: Id,
+    caller: Signed,
+    cursor: Cursor = None,
+    seen: Cursor = None,
+) -> Response:
+    """A case: its items, where they were seen, its notices. ``seen`` goes on in the occurrences."""
     work = services(request).working()
 
     def read() -> dict[str, Any]:
+        filters = Filters(case_id=case_id)
         return {
-            "case": work.reading.case(caller, case_id),
+            "case": work.reading.brief(caller, case_id),
+            "items": work.reading.jobs(caller, filters, limit=ITEMS, cursor=cursor),
+            "seen": work.reading.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
             "notices": work.notices.of_case(caller, case_id),
+            "cursor": cursor,
+            "seen_cursor": seen,
         }
 
     return page(request, "case.html", caller, kinds=list(KINDS), **await call(read))

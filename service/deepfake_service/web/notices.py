@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,9 +12,10 @@ from deepfake_models.verdict import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services
-from deepfake_service.errors import FieldError, InvalidRequest, NoticeRefused
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
+from deepfake_service.pipeline.listing import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.pipeline.notice_states import OUTCOMES, NoticeState, Update, Wanted
 from deepfake_service.pipeline.states import Finding, JobState
 from deepfake_service.web.language import LANGUAGES, language_of, translations
@@ -24,6 +26,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Signed = Annotated[Caller, Depends(reader_of_pages)]
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
+Choice = Annotated[str | None, Query(max_length=26)]
+MAX_OFFSET_MINUTES = 14 * 60
 
 
 def _values(annotation: Any) -> list[Any]:
@@ -61,16 +65,37 @@ def inputs(
 
 
 @router.get("/cases/{case_id}/notices/{kind_name}")
-async def get_form(request: Request, case_id: Id, kind_name: KindName, caller: Signed) -> Response:
-    """The form of a kind of notice about a case."""
-    return await _form(request, case_id, kind_of(kind_name), caller, {}, [])
+async def get_form(
+    request: Request,
+    case_id: Id,
+    kind_name: KindName,
+    caller: Signed,
+    media: Choice = None,
+    like: Choice = None,
+) -> Response:
+    """The form of a kind of notice about a case, or of what ``media`` holds of it; filled from
+    the case, or as the notice ``like``."""
+    kind = kind_of(kind_name)
+    about = _About(case_id, kind, media, await _liked(request, caller, case_id, kind, like))
+    return await _form(request, about, caller, about.filled(), [])
 
 
 @router.post("/cases/{case_id}/notices/{kind_name}")
-async def post_form(request: Request, case_id: Id, kind_name: KindName, caller: Signed) -> Response:
-    """Make the notice, or show the form again with what is missing."""
+async def post_form(
+    request: Request,
+    case_id: Id,
+    kind_name: KindName,
+    caller: Signed,
+    media: Choice = None,
+    like: Choice = None,
+) -> Response:
+    """Make the notice, or show the form again with what is missing.
+
+    The notice ``like``, if it was not sent, is withdrawn: this one is in its place.
+    """
     given = await form(request)
     kind = kind_of(kind_name)
+    about = _About(case_id, kind, media, await _liked(request, caller, case_id, kind, like))
     fields: dict[str, Any] = {
         name: given[name] for name in kind.fields.model_fields if given.get(name)
     }
@@ -91,16 +116,58 @@ async def post_form(request: Request, case_id: Id, kind_name: KindName, caller: 
     try:
         made = await call(lambda: work.notices.make(caller, case_id, wanted))
     except InvalidRequest as error:
-        return await _form(request, case_id, kind, caller, given, error.errors)
+        return await _form(request, about, caller, given, error.errors)
     except NoticeRefused as error:
-        return await _form(request, case_id, kind, caller, given, [], refused=error.message)
+        return await _form(request, about, caller, given, [], refused=error.message)
+    if like and about.replaces:
+        gone = Update(outcome=NoticeState.WITHDRAWN)
+        await call(lambda: work.notices.update(caller, like, gone))
     return back(f"/notices/{made['id']}")
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a form is about."""
+
+    case_id: str
+    kind: Kind
+    media: str | None
+    like: dict[str, Any] | None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the notice takes the place of one that was not sent."""
+        return self.like is not None and self.like["state"] == NoticeState.DRAFTED
+
+    def filled(self) -> dict[str, str]:
+        """What the form holds at first, where it is to be like another notice."""
+        if self.like is None:
+            return {}
+        stated = {n: "yes" if v is True else v for n, v in self.like["fields"].items() if v}
+        return {
+            **stated,
+            "occurrences": "\n".join(self.like["occurrence_ids"]),
+            "recipient": self.like["recipient"] or "",
+            "language": self.like["language"],
+        }
+
+
+async def _liked(
+    request: Request, caller: Caller, case_id: str, kind: Kind, like: str | None
+) -> dict[str, Any] | None:
+    """The notice that another is to be like: of this case and kind."""
+    if like is None:
+        return None
+    work = services(request).working()
+    found: dict[str, Any] = await call(lambda: work.notices.read(caller, like))
+    if (found["case_id"], found["kind"]) != (case_id, kind.id):
+        raise NotFound
+    return found
 
 
 async def _form(
     request: Request,
-    case_id: str,
-    kind: Kind,
+    about: _About,
     caller: Caller,
     given: dict[str, str],
     wrong: Any,
@@ -108,13 +175,23 @@ async def _form(
     refused: str | None = None,
 ) -> Response:
     work = services(request).working()
-    case = await call(lambda: work.reading.case(caller, case_id))
+    kind, case_id = about.kind, about.case_id
+
+    def read() -> tuple[dict[str, Any], OccurrencePage, list[dict[str, Any]]]:
+        case = work.reading.brief(caller, case_id)
+        seen = work.reading.occurrences(caller, case_id, media_id=about.media)
+        media = tuple({o["media_id"] for o in seen.occurrences})
+        filters = Filters(case_id=case_id, media=media)
+        found = work.reading.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
+        return case, seen, found.jobs
+
+    case, seen, newest_first = await call(read)
     language = language_of(request)
     say = translations(language).gettext
-    jobs = {j["media_id"]: j for j in case["jobs"]}
-    usable = {o["id"] for o in case["occurrences"] if _usable(jobs.get(o["media_id"]))}
+    jobs = {j["media_id"]: j for j in reversed(newest_first)}
+    usable = {o["id"] for o in seen.occurrences if _usable(jobs.get(o["media_id"]))}
     chosen = set(given.get("occurrences", "").split()) if given else usable
-    platforms = {o["platform"] for o in case["occurrences"] if o["platform"]}
+    platforms = {o["platform"] for o in seen.occurrences if o["platform"]}
     only = platforms.pop() if len(platforms) == 1 else ""
     asked = inputs(kind, language, given, minor=case["minor"])
     labels = {f["name"]: f["label"] for f in asked}
@@ -128,6 +205,9 @@ async def _form(
         jobs=jobs,
         labels=labels,
         case=case,
+        seen=seen.occurrences,
+        more=seen.next is not None,
+        replaces=about.replaces,
         kind=kind,
         inputs=asked,
         chosen=chosen,
@@ -167,7 +247,7 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
     what, outcome = given.get("what"), given.get("outcome", "")
     update = Update()
     if what == "sent":
-        update = Update(sent_at=_at(given.get("sent_at", "")))
+        update = Update(sent_at=_at(given.get("sent_at", ""), given.get("offset", "")))
     elif what == "receipt":
         update = Update(receipt=given.get("receipt", "")[:2000])
     elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
@@ -179,13 +259,17 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
     return back(f"/notices/{notice_id}")
 
 
-def _at(text: str) -> datetime:
-    """A time of a form, in UTC; none is now."""
+def _at(text: str, offset: str) -> datetime:
+    """A time of a form; none is now. ``offset`` are the minutes by which UTC is ahead of it, which
+    the page's script states: without scripts the form asks for UTC."""
     if not text:
         return datetime.now(UTC)
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError as error:
+        ahead = int(offset or 0)
+        if abs(ahead) > MAX_OFFSET_MINUTES:
+            raise ValueError("no such zone")
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(minutes=ahead)
+    except (ValueError, OverflowError) as error:
         wrong = FieldError("sent_at", "a date and a time are needed")
         raise InvalidRequest(errors=[wrong]) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -59,17 +59,26 @@ def _environment(language: str) -> Environment:
         translations(language), newstyle=True
     )
     made.filters["moment"] = moment
-    made.filters["day"] = lambda at: moment(at)[:10]
+    made.filters["utc"] = utc
+    made.filters["day"] = lambda at: utc(at)[:10]
     made.filters["bytes"] = in_bytes
     return made
 
 
 def moment(at: str | datetime | None) -> str:
-    """A time for people: in UTC, to the minute."""
+    """A time for people, to the minute: in UTC, and in their own zone where scripts run."""
+    if at is None:
+        return "–"
+    stated = at if isinstance(at, str) else at.isoformat()
+    return Markup('<time datetime="{}">{}</time>').format(stated, utc(at))
+
+
+def utc(at: str | datetime | None) -> str:
+    """A time in UTC, to the minute, as plain text."""
     if at is None:
         return "–"
     stated = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return stated.strftime("%Y-%m-%d %H:%M UTC")
+    return stated.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def in_bytes(count: int) -> str:

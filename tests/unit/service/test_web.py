@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -11,17 +12,27 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from deepfake_service.accounts import Role
-from deepfake_service.pipeline.reading import Filters
+from deepfake_service.audit import Action
+from deepfake_service.crypto import seal
+from deepfake_service.errors import InvalidRequest
+from deepfake_service.pipeline.listing import Filters
 from deepfake_service.pipeline.states import JobState
-from deepfake_service.records import Account, Case, Job, Media, new_id
+from deepfake_service.records import Account, Case, Job, Media, Occurrence, new_id
+from deepfake_service.storage import context_of
 from deepfake_service.web.catalogue import said, untranslated
 from deepfake_service.web.language import translations
+from deepfake_service.web.notices import _at
+from deepfake_service.web.pages import _environment, moment, utc
 from deepfake_service.web.plots import rates_by_width
 from deepfake_service.web.queue import _plain
 from deepfake_service.web.signing_in import local
 
 Service = Any
 MANY = 10_000
+SEEN = (
+    "source_url", "platform", "account", "captured_at", "note", "case_reference", "collector",
+    "tool", "screenshot",
+)  # fmt: skip
 
 
 def test_all_that_pages_say_is_translated() -> None:
@@ -111,10 +122,108 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         assert "USE TEMP B-TREE" not in plan, plan
 
 
-def _sealed(key: bytes | None, case_id: str) -> bytes:
-    from deepfake_service.crypto import seal
-    from deepfake_service.storage import context_of
+async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
+    work = service.app.state.services.work
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    case_id = new_id()
+    with service.database.write() as session:
+        key, wrapped = work.cases._vault.new_case_key(case_id)
+        now = datetime.now(UTC)
+        session.add(
+            Case(
+                id=case_id,
+                account_id=caller.account_id,
+                wrapped_key=wrapped,
+                sealed=_sealed(key, case_id),
+                created_at=now,
+            )
+        )
+        session.flush()
+        for n in range(120):
+            at = now + timedelta(minutes=n)
+            media_id, seen_id = new_id(), new_id()
+            seen = {**dict.fromkeys(SEEN), "source_url": f"https://example.org/{n}"}
+            session.add(Media(id=media_id, case_id=case_id, sha256="0" * 64, size=1, created_at=at))
+            session.flush()
+            session.add(
+                Occurrence(
+                    id=seen_id,
+                    case_id=case_id,
+                    media_id=media_id,
+                    digest=f"{n:064}",
+                    sealed=seal(key, json.dumps(seen).encode(), context_of("occurrence", seen_id)),
+                    created_at=at,
+                )
+            )
+            session.add(
+                Job(
+                    id=f"job{n:03}",
+                    case_id=case_id,
+                    media_id=media_id,
+                    account_id=caller.account_id,
+                    kind="video",
+                    state=str(JobState.FAILED),
+                    priority="batch",
+                    bundle_sha256="0" * 64,
+                    retention="standard",
+                    created_at=at,
+                )
+            )
+    client = service.client
+    await client.post("/sign-in", data={"key": service.keys[Role.ANALYST]})
+    path, items, urls = f"/cases/{case_id}", [], []
+    while path:
+        page = (await client.get(path)).text
+        items += re.findall(r"/items/(job\d+)", page)
+        older = re.search(r'href="(\?cursor=[^"]+)"', page)
+        path = f"/cases/{case_id}{older[1]}" if older else ""
+    assert items == [f"job{n:03}" for n in reversed(range(120))]
+    path = f"/cases/{case_id}"
+    while path:
+        page = (await client.get(path)).text
+        urls += re.findall(r'free">https://example.org/(\d+)<', page)
+        older = re.search(r'href="(\?seen=[^"#]+)#seen"', page)
+        path = f"/cases/{case_id}{older[1]}" if older else ""
+    assert urls == [str(n) for n in reversed(range(120))]
+    item = (await client.get("/items/job007")).text
+    assert re.findall(r"https://example.org/(\d+)", item) == ["7"]
+    form = (await client.get(f"/cases/{case_id}/notices/eu-dsa-16")).text
+    assert form.count('name="occurrences"') == 120
+    assert (await client.get(f"/cases/{case_id}?cursor=x")).status_code == 422
+    assert (await client.get(f"/cases/{case_id}?seen=x")).status_code == 422
 
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_action_of_the_audit_log_has_words(language: str) -> None:
+    macros = _environment(language).get_template("macros.html").make_module({"words": None})
+    said = {str(action): str(macros.action_name(str(action))).strip() for action in Action}
+    assert not {a for a, words in said.items() if words == a}
+    assert len(set(said.values())) == len(said)
+
+
+def test_a_time_is_stated_in_utc_whatever_its_zone() -> None:
+    assert utc("2026-11-25T23:30:00+09:00") == "2026-11-25 14:30 UTC"
+    assert 'datetime="2026-11-25T23:30:00+09:00"' in moment("2026-11-25T23:30:00+09:00")
+    assert (utc(None), moment(None)) == ("–", "–")
+
+
+@pytest.mark.parametrize("offset", ["-540", "0", ""])
+def test_times_of_forms_are_in_the_zone_that_they_name(offset: str) -> None:
+    at = _at("2026-11-25T23:30", offset)
+    assert at == datetime(2026, 11, 25, 23, 30, tzinfo=UTC) + timedelta(minutes=int(offset or 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("tomorrow", "0"), ("2026-11-25T23:30", "x"), ("2026-11-25T23:30", "99999"),
+     ("0001-01-01T00:00", "-540")],
+)  # fmt: skip
+def test_no_time_is_an_error_and_not_a_crash(text: str, offset: str) -> None:
+    with pytest.raises(InvalidRequest):
+        _at(text, offset)
+
+
+def _sealed(key: bytes | None, case_id: str) -> bytes:
     assert key is not None
     return seal(key, b'{"reference": "R"}', context_of("case", case_id))
 
