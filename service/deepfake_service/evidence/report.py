@@ -419,7 +419,8 @@ class View:
                 str(e["number"]),
                 moment(e["at"]),
                 readable(accounts.get(e["account"], {}).get("name") or w("service")),
-                e["action"] + (f" ({readable(e['detail'])})" if e["detail"] else ""),
+                w.of("actions", e["action"])
+                + (f" ({readable(e['detail'])})" if e["detail"] else ""),
             ]
             for e in ends(custody["entries"])
         ]

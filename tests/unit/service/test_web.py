@@ -15,6 +15,7 @@ from deepfake_service.accounts import Role
 from deepfake_service.audit import Action
 from deepfake_service.crypto import seal
 from deepfake_service.errors import InvalidRequest
+from deepfake_service.evidence.words import words
 from deepfake_service.pipeline.listing import Filters
 from deepfake_service.pipeline.states import JobState
 from deepfake_service.records import Account, Case, Job, Media, Occurrence, new_id
@@ -22,7 +23,7 @@ from deepfake_service.storage import context_of
 from deepfake_service.web.catalogue import said, untranslated
 from deepfake_service.web.language import translations
 from deepfake_service.web.notices import _at
-from deepfake_service.web.pages import _environment, moment, utc
+from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.plots import rates_by_width
 from deepfake_service.web.queue import _plain
 from deepfake_service.web.signing_in import local
@@ -195,9 +196,8 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_every_action_of_the_audit_log_has_words(language: str) -> None:
-    macros = _environment(language).get_template("macros.html").make_module({"words": None})
-    said = {str(action): str(macros.action_name(str(action))).strip() for action in Action}
-    assert not {a for a, words in said.items() if words == a}
+    said = {str(action): words(language).of("actions", str(action)) for action in Action}
+    assert not {a for a, text in said.items() if text == a}
     assert len(set(said.values())) == len(said)
 
 
