@@ -25,7 +25,9 @@ from typer.testing import CliRunner
 
 import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
+from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.scorer import Scorer
+from deepfake_models.session import OnnxSession
 from deepfake_models.verdict import VerdictCode
 from deepfake_training import quantise as quantise_module
 from deepfake_training.backbone import ExportGraph, create_backbone
@@ -42,7 +44,7 @@ from deepfake_training.crossvalidate import run_splits, summarise
 from deepfake_training.data import CropStore, PairDataset, framed_alike
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export import HELD_OUT_REPORT, export
+from deepfake_training.export import CLASSIFIER, HELD_OUT_REPORT, export, write_classifier
 from deepfake_training.fit import BEST, CHECKPOINT, StepReport, fit, read_checkpoint
 from deepfake_training.prepare import prepare, read_manifest
 from deepfake_training.quantise import MAX_AUC_LOSS, quantise
@@ -319,7 +321,7 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path: Path) -> None:
 def test_export_gives_a_bundle_that_scores(
     manifest: Path, crops: Path, config: Config, fitted: Path, tmp_path: Path
 ) -> None:
-    bundle = export(manifest, crops, fitted, tmp_path / "bundle", config, "0" * 64, frames=4)
+    bundle = export(manifest, crops, [fitted], tmp_path / "bundle", config, "0" * 64, frames=4)
     assert load_bundle(tmp_path / "bundle").sha256 == bundle.sha256
     assert set(GRAPHS) <= set(bundle.graphs)
     assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
@@ -342,6 +344,68 @@ def test_export_gives_a_bundle_that_scores(
     assert verdict.score is not None
     assert not list(tmp_path.glob(".bundle-*"))
     assert json.loads((tmp_path / "bundle" / "bundle.json").read_text())["format_version"] == 1
+
+
+def test_several_runs_become_one_graph_with_the_mean_of_their_logits(
+    manifest: Path, crops: Path, config: Config, fitted: Path, tmp_path: Path
+) -> None:
+    other = config.fit.model_copy(update={"seed": 7, "steps": 4, "validate_every": 4})
+    second = config.model_copy(update={"fit": other})
+    fit(crops, tmp_path / "second", second)
+    runs = [fitted, tmp_path / "second"]
+    bundle = export(manifest, crops, runs, tmp_path / "bundle", config, "0" * 64, frames=4)
+    seen = np.stack([CropStore(crops).centred(row, config) for row in range(3)])
+    alone = []
+    for run in runs:
+        folder = tmp_path / f"alone-{run.name}"
+        folder.mkdir()
+        write_classifier(folder, [read_checkpoint(run / BEST)["ema"]], config)
+        session = OnnxSession((folder / CLASSIFIER).read_bytes(), name="c", device="cpu")
+        alone.append(session.run([LOGIT], {"crops": seen})[0])
+    session = OnnxSession(bundle.graphs[CLASSIFIER], name="c", device="cpu")
+    logits, maps = session.run([LOGIT, ACTIVATION_MAP], {"crops": seen})
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    assert np.allclose(logits, np.mean(alone, axis=0), atol=1e-4)
+    assert np.allclose(maps.reshape(3, -1).mean(axis=1), logits, atol=1e-4)
+    members = bundle.spec.training["members"]
+    assert [m["fit"]["seed"] for m in members] == [config.fit.seed, 7]
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "The mean of the logits of 2 `" in card
+
+
+@pytest.mark.parametrize(
+    ("update", "named"),
+    [
+        ({"validation_folds": (1,)}, "validation_folds"),
+        ({"left_out_methods": ("tint",)}, "left_out_methods"),
+    ],
+)
+def test_runs_that_saw_what_is_measured_do_not_go_into_one(
+    manifest: Path,
+    crops: Path,
+    config: Config,
+    fitted: Path,
+    tmp_path: Path,
+    update: dict[str, object],
+    named: str,
+) -> None:
+    state = read_checkpoint(fitted / CHECKPOINT)
+    other = tmp_path / "other"
+    shutil.copytree(fitted, other)
+    state["config"] = config.model_copy(update=update).model_dump_json()
+    torch.save(state, other / CHECKPOINT)
+    with pytest.raises(TrainingError, match=named):
+        export(manifest, crops, [fitted, other], tmp_path / "b", config, "0" * 64, frames=4)
+
+
+def test_several_runs_are_not_cross_validated(
+    manifest: Path, crops: Path, config: Config, fitted: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="not by cross-validation"):
+        export(
+            manifest, crops, [fitted, fitted], tmp_path / "b", config, "0" * 64,
+            cross_validation=tmp_path, frames=4,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +439,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", summarise(folder, crossed))
     fit(crops, tmp_path / "all", crossed)
     bundle = export(
-        manifest, crops, tmp_path / "all", tmp_path / "bundle", crossed, "0" * 64,
+        manifest, crops, [tmp_path / "all"], tmp_path / "bundle", crossed, "0" * 64,
         cross_validation=folder, frames=4,
     )  # fmt: skip
     assert bundle.spec.calibration.item.groups == 12
@@ -405,7 +469,7 @@ def test_a_bundle_is_quantised_only_where_that_costs_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = export(manifest, crops, fitted, tmp_path / "bundle", config, "0" * 64, frames=4)
+    original = export(manifest, crops, [fitted], tmp_path / "bundle", config, "0" * 64, frames=4)
     small = quantise(tmp_path / "bundle", crops, tmp_path / "int8")
     assert len(small.graphs["classifier.onnx"]) < 0.4 * len(original.graphs["classifier.onnx"])
     figures = small.spec.training["quantised"]
@@ -428,11 +492,11 @@ def test_a_cross_validation_that_is_not_complete_is_named(
         summarise(tmp_path, crossed)
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(
-            manifest, crops, fitted, tmp_path / "bundle", crossed, "0" * 64,
+            manifest, crops, [fitted], tmp_path / "bundle", crossed, "0" * 64,
             cross_validation=tmp_path, frames=4,
         )  # fmt: skip
     with pytest.raises(TrainingError, match="nothing is held out"):
-        export(manifest, crops, fitted, tmp_path / "bundle", crossed, "0" * 64, frames=4)
+        export(manifest, crops, [fitted], tmp_path / "bundle", crossed, "0" * 64, frames=4)
 
 
 def test_recipes_are_compared_from_the_command_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,15 @@ class ExportGraph(nn.Module):
         try:
             with torch.no_grad():
                 features = self._features_of(spec)
-                self._grid = self._grid_of(features, spec)
+                self.grid = self._grid_of(features, spec)
                 self.map_method = self._method(features)
         finally:
             backbone.train(training)
+
+    def reference(self, crops: torch.Tensor) -> torch.Tensor:
+        """The logits (N,) by the backbone's own forward, to check this graph by."""
+        logits: torch.Tensor = self.backbone(self.normalise(crops)).flatten()
+        return logits
 
     def normalise(self, crops: torch.Tensor) -> torch.Tensor:
         """(N, S, S, 3) uint8 to normalised (N, 3, S, S) float32."""
@@ -227,7 +233,7 @@ class ExportGraph(nn.Module):
             values = F.linear(self._shares(cells), head.weight, head.bias)  # type: ignore[arg-type]
         else:
             values = self.backbone.forward_head(self._alone(cells))
-        return logit, values.reshape(-1, *self._grid)
+        return logit, values.reshape(-1, *self.grid)
 
     def _features_of(self, spec: InputSpec) -> torch.Tensor:
         name, size = type(self.backbone).__name__, (spec.height, spec.width)
@@ -319,6 +325,35 @@ class ExportGraph(nn.Module):
                 f"map can be drawn: {error}"
             ) from error
         return MapMethod.CELL_LOGIT
+
+
+class EnsembleGraph(nn.Module):
+    """Several networks as one graph, with the means of their logits and of their maps.
+
+    Networks that start from one set of weights and see other pairs err in part on other faces
+    (deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474). The mean of maps whose cells
+    are shares of the logit is such a map too.
+
+    Raises:
+        ConfigError: when the networks' maps are not of one kind and grid.
+    """
+
+    def __init__(self, graphs: Sequence[ExportGraph]) -> None:
+        super().__init__()
+        if len({(g.map_method, g.grid) for g in graphs}) != 1:
+            raise ConfigError("export: the networks' maps are not of one kind and grid")
+        self.graphs = nn.ModuleList(graphs)
+        self.map_method = graphs[0].map_method
+
+    def reference(self, crops: torch.Tensor) -> torch.Tensor:
+        """The mean logits (N,) by the backbones' own forward."""
+        return torch.stack([g.reference(crops) for g in self.graphs]).mean(dim=0)  # type: ignore[operator]
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, S, S, 3) uint8 to the logits (N,) and the maps (N, h, w), float32."""
+        found = [graph(crops) for graph in self.graphs]
+        logits, maps = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+        return logits, maps
 
 
 def _prefix_tokens(backbone: nn.Module) -> int:

@@ -45,7 +45,7 @@ def model_card(
         "",
         "## What it does",
         "",
-        f"`{config.backbone.name}` on a {config.bundle.input.width} px square crop, "
+        f"{_networks(config, training)} on a {config.bundle.input.width} px square crop, "
         f"{config.bundle.crop.scale} times the face box, gives one logit a face: higher = more "
         "probably manipulated (swapped, reenacted or synthesised). It says nothing on consent, on "
         "who made it, or on anything outside the face. A score is not proof.",
@@ -56,7 +56,7 @@ def model_card(
         "",
         "## Fitted on",
         "",
-        _partition(config, crossed=cross_validation is not None),
+        _partition(config, training, crossed=cross_validation is not None),
         "",
         _SOURCES,
         "| source (label) | crops | media | groups | held out: media | groups |",
@@ -170,13 +170,29 @@ def _width_table(level: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _partition(config: Config, *, crossed: bool) -> str:
+def _networks(config: Config, training: dict[str, Any]) -> str:
+    count = len(training.get("members", ()))
+    if count < 2:
+        return f"`{config.backbone.name}`"
+    return (
+        f"The mean of the logits of {count} `{config.backbone.name}` (deep ensembles, "
+        "Lakshminarayanan et al. 2017, arXiv:1612.01474)"
+    )
+
+
+def _partition(config: Config, training: dict[str, Any], *, crossed: bool) -> str:
     if not crossed:
         folds = ", ".join(map(str, config.validation_folds))
+        fits = [m["fit"] for m in training.get("members", ())] or [config.fit.model_dump()]
+        chosen = sum(f["validate_every"] < f["steps"] for f in fits)
+        whose = "The checkpoint" if len(fits) == 1 else f"The checkpoint of {chosen} of the runs"
+        hopeful = (
+            f" {whose} was chosen on the held-out folds, on which it is measured too, so the "
+            "figures are on the hopeful side."
+        )
         return (
             f"Folds other than {folds} of a grouped partition; no person, film or identity pair is "
-            "on both sides. The checkpoint was chosen on the held-out folds, on which it is "
-            "measured too, so the figures are on the hopeful side."
+            f"on both sides.{hopeful if chosen else ''}"
         )
     parts = len(config.cross_validation.folds)
     if config.cross_validation.average:

@@ -89,11 +89,21 @@ def prepare(
 
 
 @app.command()
-def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
+def fit(
+    config: ConfigOption,
+    crops: CropsOption,
+    run: RunOption,
+    seed: Annotated[
+        int | None, typer.Option(help="In place of the config's: another member of an ensemble.")
+    ] = None,
+) -> None:
     """Train on prepared crops; goes on from the checkpoint in --checkpoints where there is one."""
     from deepfake_training.fit import fit as run_fit
 
     settings, _ = load_config(config)
+    if seed is not None:
+        seeded = settings.fit.model_copy(update={"seed": seed})
+        settings = settings.model_copy(update={"fit": seeded})
     with _bar() as bar:
         task = bar.add_task("fitting", total=settings.fit.steps)
         best = run_fit(crops, run, settings, progress=lambda r: _show(bar, task, r))
@@ -174,14 +184,17 @@ def export(
     config: ConfigOption,
     manifest: ManifestOption,
     crops: CropsOption,
-    run: RunOption,
+    runs: Annotated[
+        list[Path],
+        typer.Option("--checkpoints", help="Folder of a run; of several, logits are averaged."),
+    ],
     out: OutOption,
     cross_validation: Annotated[
         Path | None,
         typer.Option(help="Folder of the fold runs that calibration and figures come from."),
     ] = None,
 ) -> None:
-    """Export, calibrate and measure the checkpoint of --checkpoints as the bundle --out."""
+    """Export, calibrate and measure the checkpoints of --checkpoints as the bundle --out."""
     from deepfake_training.export import export as run_export
 
     settings, digest = load_config(config)
@@ -190,7 +203,7 @@ def export(
         bundle = run_export(
             manifest,
             crops,
-            run,
+            runs,
             out,
             settings,
             digest,
@@ -248,7 +261,7 @@ def run_all(
         if load_config(config)[0].cross_validation.leave_out:
             crossvalidate(config, crops, crossed, leave_out=True)
     fit(config, crops, work / "fit")
-    export(config, manifest, crops, work / "fit", out, crossed)
+    export(config, manifest, crops, [work / "fit"], out, crossed)
 
 
 def main() -> None:

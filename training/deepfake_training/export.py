@@ -18,6 +18,7 @@ import onnx
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.files import write_text
@@ -41,7 +42,7 @@ from deepfake_models.spec import (
     Thresholds,
 )
 from deepfake_models.verdict import Verdict
-from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.backbone import EnsembleGraph, ExportGraph, create_backbone
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
 from deepfake_training.config import Config
@@ -49,7 +50,7 @@ from deepfake_training.crossvalidate import fold_weights, shipped_weights
 from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
-from deepfake_training.fit import BEST, read_checkpoint
+from deepfake_training.fit import BEST, CHECKPOINT, read_checkpoint
 from deepfake_training.fit import METRICS as CHECKPOINT_METRICS
 from deepfake_training.prepare import read_manifest
 from deepfake_training.splits import held_out, measured_on, trained_on
@@ -62,11 +63,12 @@ CLASSIFIER = "classifier.onnx"
 HELD_OUT_REPORT = "held_out"
 """Folder beside the checkpoint with the evaluation that the card's figures come from."""
 
-_Measured = tuple[Config, dict[str, Any]]
+Graph = ExportGraph | EnsembleGraph
+_Measured = tuple[Config, Sequence[dict[str, Any]]]
 _Judged = tuple[dict[str, Any], Verdict]
 
 
-def export_graph(model: ExportGraph, size: int, path: Path) -> None:
+def export_graph(model: nn.Module, size: int, path: Path) -> None:
     """Write ``classifier.onnx``: ``crops`` uint8 (N, size, size, 3) to ``logit`` and the map."""
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
@@ -85,7 +87,7 @@ def export_graph(model: ExportGraph, size: int, path: Path) -> None:
     onnx.checker.check_model(str(path))
 
 
-def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
+def parity(model: Graph, path: Path, crops: NDArray[np.uint8]) -> float:
     """Largest absolute difference of logits between torch and onnxruntime on ``crops``.
 
     Raises:
@@ -95,7 +97,7 @@ def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
     got = session.run([LOGIT], {"crops": crops})[0]
     with torch.inference_mode():
         # The backbone's own forward, so that a head which ExportGraph misreads shows here.
-        want = model.backbone(model.normalise(torch.from_numpy(crops))).flatten().numpy()
+        want = model.reference(torch.from_numpy(crops)).numpy()
     worst = float(np.abs(got - want).max())
     if not worst <= PARITY_TOLERANCE:
         raise TrainingError(f"{path.name}: logits differ from torch's by {worst:.2e}")
@@ -105,7 +107,7 @@ def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
 def export(
     manifest: Path,
     crops: Path,
-    run: Path,
+    runs: Sequence[Path],
     out: Path,
     config: Config,
     config_sha256: str,
@@ -114,7 +116,10 @@ def export(
     frames: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bundle:
-    """Export the checkpoint kept in ``run`` as the bundle directory ``out``.
+    """Export the checkpoints kept in ``runs`` as the bundle directory ``out``.
+
+    Of several runs the logits are averaged; all must hold out what ``config`` holds out. The
+    report on held-out media goes into the first.
 
     1. The backbone and the face detector become ONNX; logits are compared with torch's.
     2. Held-out media are scored through the serving path, under a neutral calibration: every fold
@@ -124,21 +129,30 @@ def export(
     4. The bundle is sealed beside ``out`` and moved into its place.
 
     Raises:
-        TrainingError: when neither gives held-out media, a file is not ours, or parity is missed.
+        TrainingError: when neither gives held-out media, a file is not ours, the runs do not go
+            together, or parity is missed.
     """
     store = CropStore(crops)
-    weights = read_checkpoint(run / BEST)["ema"]
-    measured: Iterable[_Measured] = ((config, weights),)
-    runs: list[str] = []
+    members = [read_checkpoint(run / BEST)["ema"] for run in runs]
+    recipes = _recipes(runs, config) if len(runs) > 1 else []
+    measured: Iterable[_Measured] = ((config, members),)
+    averaged_with: list[str] = []
     if cross_validation:
-        measured = fold_weights(cross_validation, config)
-        weights, runs = shipped_weights(cross_validation, config, weights)
+        if len(runs) > 1:
+            raise TrainingError(
+                "several runs are measured on the folds that all of them hold out, not by "
+                "cross-validation"
+            )
+        measured = ((c, [w]) for c, w in fold_weights(cross_validation, config))
+        shipped, averaged_with = shipped_weights(cross_validation, config, members[0])
+        members = [shipped]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
-        worst = _export_graphs(directory, weights, config, store)
-        training = _provenance(config, config_sha256, store, run, worst)
-        training["averaged_with"] = runs
+        worst = _export_graphs(directory, members, config, store)
+        training = _provenance(config, config_sha256, store, runs[0], worst)
+        training["averaged_with"] = averaged_with
+        training["members"] = recipes
         neutral = _seal_neutral(directory, config, training)
         judged = _score_held_out(directory, measured, manifest, frames, progress)
         faces, _ = tables(judged, neutral.spec)
@@ -153,7 +167,7 @@ def export(
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
         bundle = seal(directory, fields)
-        measures = _measure(judged, bundle, run / HELD_OUT_REPORT, frames)
+        measures = _measure(judged, bundle, runs[0] / HELD_OUT_REPORT, frames)
         card = model_card(config, fields, table, measures, cross_validation=cross_validation)
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
@@ -163,23 +177,52 @@ def export(
     return load_bundle(out)
 
 
+def _recipes(runs: Sequence[Path], config: Config) -> list[dict[str, Any]]:
+    """How each of several runs was made, and by what it was kept.
+
+    Raises:
+        TrainingError: when one was made of other crops or networks, or has seen what is held out.
+    """
+    recipes = []
+    for run in runs:
+        ran = Config.model_validate_json(read_checkpoint(run / CHECKPOINT)["config"])
+        for name, theirs, ours in (
+            ("validation_folds", ran.validation_folds, config.validation_folds),
+            ("left_out_methods", ran.left_out_methods, config.left_out_methods),
+            ("left_out_datasets", ran.left_out_datasets, config.left_out_datasets),
+            ("prepare", ran.prepare, config.prepare),
+            ("backbone.name", ran.backbone.name, config.backbone.name),
+            ("bundle.crop", ran.bundle.crop, config.bundle.crop),
+            ("bundle.input", ran.bundle.input, config.bundle.input),
+        ):
+            if theirs != ours:
+                raise TrainingError(f"{run}: its {name} is not that of the config")
+        made = ran.model_dump(mode="json", include={"augmentation", "mix", "backbone", "fit"})
+        kept = json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8"))
+        recipes.append({**made, "metrics": kept})
+    return recipes
+
+
 def _export_graphs(
-    directory: Path, weights: dict[str, Any], config: Config, store: CropStore
+    directory: Path, members: Sequence[dict[str, Any]], config: Config, store: CropStore
 ) -> float:
     """Write all graphs of a bundle into ``directory``; return the largest difference of logits."""
     directory.mkdir()
-    graph = write_classifier(directory, weights, config)
+    graph = write_classifier(directory, members, config)
     export_detector(directory)
     rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
     samples = np.stack([store.centred(int(r), config) for r in np.unique(rows)])
     return parity(graph, directory / CLASSIFIER, samples)
 
 
-def write_classifier(directory: Path, weights: dict[str, Any], config: Config) -> ExportGraph:
-    """Write ``classifier.onnx`` of averaged ``weights`` into ``directory``."""
-    backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
-    backbone.load_state_dict(weights)
-    graph = ExportGraph(backbone.eval(), config.bundle.input).eval()
+def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config: Config) -> Graph:
+    """Write ``classifier.onnx`` of one network's weights, or of several's, into ``directory``."""
+    graphs = []
+    for weights in members:
+        backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
+        backbone.load_state_dict(weights)
+        graphs.append(ExportGraph(backbone.eval(), config.bundle.input).eval())
+    graph = graphs[0] if len(graphs) == 1 else EnsembleGraph(graphs).eval()
     export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
     return graph
 
@@ -203,10 +246,10 @@ def _score_held_out(
             "nothing is held out: give --cross-validation, or name validation_folds in the config"
         )
     judged: list[_Judged] = []
-    for config, weights, part in parts:
+    for config, members, part in parts:
         with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
-            write_classifier(Path(copy), weights, config)
+            write_classifier(Path(copy), members, config)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
             done = len(judged)
 

@@ -142,7 +142,7 @@ def _graphs(
     for number, (mine, weights) in enumerate(fold_weights(cross_validation, config)):
         folder = scratch / f"run-{number}"
         folder.mkdir()
-        write_classifier(folder, weights, mine)
+        write_classifier(folder, [weights], mine)
         yield mine, folder / CLASSIFIER
 
 

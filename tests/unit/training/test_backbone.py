@@ -11,7 +11,7 @@ import torch
 
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import InputSpec
-from deepfake_training.backbone import ExportGraph, MapMethod, create_backbone
+from deepfake_training.backbone import EnsembleGraph, ExportGraph, MapMethod, create_backbone
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.export import export_graph, parity
@@ -58,6 +58,11 @@ def test_families_of_backbones_export_with_a_map(
         ["activation_map"], {"crops": crops(n=5).numpy()}
     )
     assert outputs[0].shape == (5, *cells)
+
+
+def test_networks_of_unlike_maps_are_no_ensemble() -> None:
+    with pytest.raises(ConfigError, match="not of one kind"):
+        EnsembleGraph([graph("tf_efficientnet_lite0"), graph("mobilenetv3_small_050")])
 
 
 def test_a_transformer_of_fixed_size_is_made_for_the_size_asked() -> None:
