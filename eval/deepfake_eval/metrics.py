@@ -57,12 +57,13 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
         return Estimate(value, 0.0, 1.0, n, 1)
     sizes = np.bincount(codes).astype(np.float64)
     # Every hit alike says nothing on the correlation inside groups; assume it whole.
-    effective = min(float(n), n / (sizes**2).sum() * n)
+    alike = min(float(n), n / (sizes**2).sum() * n)
+    effective = alike
     if 0.0 < value < 1.0:
         sums = np.bincount(codes, weights=hit - value)
         variance = k / (k - 1) * float((sums**2).sum()) / n**2
         if variance > 0.0:
-            effective = float(np.clip(value * (1 - value) / variance, min(k, n), n))
+            effective = float(np.clip(value * (1 - value) / variance, min(k, alike), n))
     tail = (1.0 - CONFIDENCE) / 2.0
     x = value * effective
     low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))

@@ -130,16 +130,26 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
                 f"{counts.failed} of {counts.sampled} sampled frames could not be decoded",
             )
         )
-    present = max(counts.with_face, 1) * rules.max_unjudged_presence
-    hidden = [
-        t for t in base.tracks if t.log_likelihood_ratio is None and (still or t.faces > present)
-    ]
-    if hidden:
+    hidden = [t for t in base.tracks if t.log_likelihood_ratio is None]
+    numbers = {t.track for t in hidden}
+    unjudged = [f for f in base.faces if f.track in numbers]
+    # Fast cuts make a person many people of a face or two each: together they are somebody.
+    present = len({f.time_s for f in unjudged})
+    if hidden and (still or present > max(counts.with_face, 1) * rules.max_unjudged_presence):
         doubts.append(
             Reason(
                 ReasonCode.UNJUDGED_FACES,
-                f"{len(hidden)} of {len(base.tracks)} people were there and not judged: "
+                f"{len(hidden)} of {len(base.tracks)} people were there and not judged, in "
+                f"{present} of {counts.with_face} frames with a face: "
                 f"{hidden[0].reasons[0].detail}",
+            )
+        )
+    suspect = sum(looks_manipulated(f, spec) for f in unjudged)
+    if not still and suspect >= rules.min_track_faces:
+        doubts.append(
+            Reason(
+                ReasonCode.SUSPECT_MOMENTS,
+                f"{suspect} faces look manipulated of people who were seen too briefly to judge",
             )
         )
     what = "face" if still else "track"

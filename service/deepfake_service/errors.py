@@ -79,6 +79,13 @@ class EvidenceMissing(ServiceError):
     code = "evidence_missing"
 
 
+class EvidenceTooLarge(EvidenceMissing):
+    """More faces were examined than an evidence bundle holds. Submit the video anew, with fewer
+    frames."""
+
+    code = "evidence_too_large"
+
+
 class ImageryWithheld(ServiceError):
     """Pictures of this case are withheld, because somebody in it may be a minor."""
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepfake_models.decoding import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.errors import SettingsError
@@ -85,8 +86,13 @@ def verify_bundle(
         keys=(*map(public_key, public_keys or ()), *pinned_keys(pinned)),
         timestamp_roots=certificates(timestamp_root),
     )
-    scorer = Scorer.open(model) if rescore or media is not None else None
     with contextlib.ExitStack() as stack:
+        scorer = None
+        if media is not None:  # of unknown origin, whatever the bundle says of it
+            decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
+            scorer = Scorer.open(model, decoder=decoder)
+        elif rescore:
+            scorer = Scorer.open(model)
         try:
             original = stack.enter_context(media.open("rb")) if media is not None else None
         except OSError as error:

@@ -389,13 +389,18 @@ def test_runs_that_saw_what_is_measured_do_not_go_into_one(
     update: dict[str, object],
     named: str,
 ) -> None:
-    state = read_checkpoint(fitted / CHECKPOINT)
-    other = tmp_path / "other"
-    shutil.copytree(fitted, other)
-    state["config"] = config.model_copy(update=update).model_dump_json()
-    torch.save(state, other / CHECKPOINT)
-    with pytest.raises(TrainingError, match=named):
-        export(manifest, crops, [fitted, other], tmp_path / "b", config, "0" * 64, frames=4)
+    other = as_if_of(config.model_copy(update=update), fitted, tmp_path / "other")
+    for runs in ([fitted, other], [other]):
+        with pytest.raises(TrainingError, match=named):
+            export(manifest, crops, runs, tmp_path / "b", config, "0" * 64, frames=4)
+
+
+def as_if_of(config: Config, run: Path, folder: Path) -> Path:
+    """A copy of a run that says that it is of another config."""
+    shutil.copytree(run, folder)
+    state = {**read_checkpoint(run / CHECKPOINT), "config": config.model_dump_json()}
+    torch.save(state, folder / CHECKPOINT)
+    return folder
 
 
 def test_several_runs_are_not_cross_validated(
@@ -490,13 +495,21 @@ def test_a_cross_validation_that_is_not_complete_is_named(
 ) -> None:
     with pytest.raises(TrainingError, match="no run of this cross-validation is complete"):
         summarise(tmp_path, crossed)
+    run = as_if_of(crossed, fitted, tmp_path / "run")
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(
-            manifest, crops, [fitted], tmp_path / "bundle", crossed, "0" * 64,
+            manifest, crops, [run], tmp_path / "bundle", crossed, "0" * 64,
             cross_validation=tmp_path, frames=4,
         )  # fmt: skip
     with pytest.raises(TrainingError, match="nothing is held out"):
-        export(manifest, crops, [fitted], tmp_path / "bundle", crossed, "0" * 64, frames=4)
+        export(manifest, crops, [run], tmp_path / "bundle", crossed, "0" * 64, frames=4)
+    longer = crossed.fit.model_copy(update={"steps": 13})
+    other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted, tmp_path / "other")
+    with pytest.raises(TrainingError, match="another recipe"):
+        export(
+            manifest, crops, [other], tmp_path / "bundle", crossed, "0" * 64,
+            cross_validation=tmp_path, frames=4,
+        )  # fmt: skip
 
 
 def test_recipes_are_compared_from_the_command_line(

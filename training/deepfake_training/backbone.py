@@ -328,18 +328,20 @@ class ExportGraph(nn.Module):
 
 
 class EnsembleGraph(nn.Module):
-    """Several networks as one graph, with the means of their logits and of their maps.
+    """Several views of a face as one graph, with the means of their logits and of their maps.
 
     Networks that start from one set of weights and see other pairs err in part on other faces
-    (deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474). The mean of maps whose cells
-    are shares of the logit is such a map too.
+    (deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474); so does one network on a face
+    and on its mirror image, which ``mirrored`` adds. The mean of maps whose cells are shares of the
+    logit is such a map too.
 
     Raises:
         ConfigError: when the networks' maps are not of one kind and grid.
     """
 
-    def __init__(self, graphs: Sequence[ExportGraph]) -> None:
+    def __init__(self, graphs: Sequence[ExportGraph], *, mirrored: bool = False) -> None:
         super().__init__()
+        self._mirrored = mirrored
         if len({(g.map_method, g.grid) for g in graphs}) != 1:
             raise ConfigError("export: the networks' maps are not of one kind and grid")
         self.graphs = nn.ModuleList(graphs)
@@ -347,11 +349,17 @@ class EnsembleGraph(nn.Module):
 
     def reference(self, crops: torch.Tensor) -> torch.Tensor:
         """The mean logits (N,) by the backbones' own forward."""
-        return torch.stack([g.reference(crops) for g in self.graphs]).mean(dim=0)  # type: ignore[operator]
+        views = [crops, crops.flip(2)] if self._mirrored else [crops]
+        logits = [g.reference(view) for g in self.graphs for view in views]  # type: ignore[operator]
+        return torch.stack(logits).mean(dim=0)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, S, S, 3) uint8 to the logits (N,) and the maps (N, h, w), float32."""
         found = [graph(crops) for graph in self.graphs]
+        if self._mirrored:
+            mirror = crops.flip(2)
+            turned = [graph(mirror) for graph in self.graphs]
+            found += [(logit, cells.flip(2)) for logit, cells in turned]
         logits, maps = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
         return logits, maps
 

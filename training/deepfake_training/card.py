@@ -8,18 +8,26 @@ from typing import Any
 from deepfake_training.config import Config
 from deepfake_training.crossvalidate import METHODS
 
-_SOURCES = """\
-| source | terms |
-| --- | --- |
-| FaceForensics++ (c23) | FaceForensics++ terms of use: non-commercial research, no redistribution |
-| faces of film, talk shows and interviews (the real half of MesoNet's set) | none stated |
-| Kaggle "real and fake face": portraits and Photoshop composites | the page's own |
-| FFHQ | CC BY-NC-SA 4.0 |
-| press and web photographs of celebrities and K-pop artists | none stated |
-| photographs of politicians; FLUX.1-dev pictures with a LoRA a person | MIT (their repositories) |
-| portraits by a generator of the StyleGAN family | none stated |
-| swaps and reenactments published by their methods' repositories and pages | each its own |
-"""
+_SOURCES = (
+    (("FaceForensics++",), "FaceForensics++ (c23)",
+     "FaceForensics++ terms of use: non-commercial research, no redistribution"),
+    (("real/film",), "faces of film, talk shows and interviews (the real half of MesoNet's set)",
+     "none stated"),
+    (("real/portrait", "photoshop/portrait"),
+     'Kaggle "real and fake face": portraits and Photoshop composites', "the page's own"),
+    (("real/ffhq",), "FFHQ", "CC BY-NC-SA 4.0"),
+    (("real/celebrity", "real/kpop"),
+     "press and web photographs of celebrities and K-pop artists", "none stated"),
+    (("real/politicians", "synthetic/flux-lora"),
+     "photographs of politicians; FLUX.1-dev pictures with a LoRA a person",
+     "MIT (their repositories)"),
+    (("synthetic/portrait-generator",), "portraits by a generator of the StyleGAN family",
+     "none stated"),
+    (("pairs/", "reenactment/"),
+     "swaps and reenactments published by their methods' repositories and pages", "each its own"),
+)  # fmt: skip
+"""Of the collection that the shipped weights are fitted on: data sets by how their names begin,
+what they are, and their terms. Of others, a manifest says nothing."""
 
 
 def model_card(
@@ -39,9 +47,7 @@ def model_card(
     lines = [
         f"# Model card: {fields['name']} {fields['version']}",
         "",
-        f"Terms: **{fields['terms']}**. The weights were fitted on data that is licensed for "
-        "non-commercial research. A deployer trains on data it holds rights to: "
-        "`deepfake-train run --config CONFIG --manifest MANIFEST.csv --out DIR`.",
+        f"Terms: **{fields['terms']}**.{_research(fields['terms'])}",
         "",
         "## What it does",
         "",
@@ -58,7 +64,7 @@ def model_card(
         "",
         _partition(config, training, crossed=cross_validation is not None),
         "",
-        _SOURCES,
+        *_sources(training["train"]),
         "| source (label) | crops | media | groups | held out: media | groups |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -170,14 +176,34 @@ def _width_table(level: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _networks(config: Config, training: dict[str, Any]) -> str:
-    count = len(training.get("members", ()))
-    if count < 2:
-        return f"`{config.backbone.name}`"
+def _research(terms: str) -> str:
+    if terms != "research-only":
+        return ""
     return (
-        f"The mean of the logits of {count} `{config.backbone.name}` (deep ensembles, "
-        "Lakshminarayanan et al. 2017, arXiv:1612.01474)"
+        " The weights were fitted on data that is licensed for non-commercial research. A deployer "
+        "trains on data it holds rights to: "
+        "`deepfake-train run --config CONFIG --manifest MANIFEST.csv --out DIR`."
     )
+
+
+def _sources(train: dict[str, Any]) -> list[str]:
+    """What is known of the data sets that were learnt from, where something is."""
+    rows = [
+        f"| {what} | {terms} |"
+        for begins, what, terms in _SOURCES
+        if any(name.startswith(begins) for name in train)
+    ]
+    return ["| source | terms |", "| --- | --- |", *rows, ""] if rows else []
+
+
+def _networks(config: Config, training: dict[str, Any]) -> str:
+    count, name = len(training.get("members", ())), f"`{config.backbone.name}`"
+    if count > 1:
+        name = (
+            f"The mean of the logits of {count} {name} (deep ensembles, Lakshminarayanan et al. "
+            "2017, arXiv:1612.01474)"
+        )
+    return f"{name}, on the face and on its mirror image," if config.bundle.mirrored else name
 
 
 def _partition(config: Config, training: dict[str, Any], *, crossed: bool) -> str:

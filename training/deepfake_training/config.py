@@ -142,6 +142,8 @@ class BundleConfig(Spec):
     show it."""
     max_miss_rate: Probability = 0.1
     """Of held-out manipulated material below ``no_manipulation_found``."""
+    mirrored: bool = False
+    """Score each face as it is and mirrored, and average the two logits: twice the work."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()
     crop: CropSpec = CropSpec()

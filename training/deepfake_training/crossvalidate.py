@@ -130,13 +130,13 @@ def _weights(out: Path, split: Split) -> Weights:
             f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
         )
     ran = Config.model_validate_json(read_checkpoint(path.with_name(CHECKPOINT))["config"])
-    if _recipe(ran) != _recipe(split.config):
+    if recipe_of(ran) != recipe_of(split.config):
         raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
     weights: Weights = read_checkpoint(path)["ema"]
     return weights
 
 
-def _recipe(config: Config) -> dict[str, Any]:
+def recipe_of(config: Config) -> dict[str, Any]:
     """What of a config makes a run's weights."""
     content = config.model_dump(
         include={"validation_folds", "left_out_methods", "left_out_datasets", "augmentation",

@@ -42,11 +42,11 @@ from deepfake_models.spec import (
     Thresholds,
 )
 from deepfake_models.verdict import Verdict
-from deepfake_training.backbone import EnsembleGraph, ExportGraph, create_backbone
+from deepfake_training.backbone import EnsembleGraph, ExportGraph, MapMethod, create_backbone
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
 from deepfake_training.config import Config
-from deepfake_training.crossvalidate import fold_weights, shipped_weights
+from deepfake_training.crossvalidate import fold_weights, recipe_of, shipped_weights
 from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
@@ -134,7 +134,7 @@ def export(
     """
     store = CropStore(crops)
     members = [read_checkpoint(run / BEST)["ema"] for run in runs]
-    recipes = _recipes(runs, config) if len(runs) > 1 else []
+    recipes = _recipes(runs, config)
     measured: Iterable[_Measured] = ((config, members),)
     averaged_with: list[str] = []
     if cross_validation:
@@ -143,16 +143,20 @@ def export(
                 "several runs are measured on the folds that all of them hold out, not by "
                 "cross-validation"
             )
+        ran = read_checkpoint(runs[0] / CHECKPOINT)["config"]
+        if recipe_of(Config.model_validate_json(ran)) != recipe_of(config):
+            raise TrainingError(f"{runs[0]}: a run of another recipe than the folds' runs")
         measured = ((c, [w]) for c, w in fold_weights(cross_validation, config))
         shipped, averaged_with = shipped_weights(cross_validation, config, members[0])
         members = [shipped]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
-        worst = _export_graphs(directory, members, config, store)
+        worst, method = _export_graphs(directory, members, config, store)
         training = _provenance(config, config_sha256, store, runs[0], worst)
         training["averaged_with"] = averaged_with
-        training["members"] = recipes
+        training["members"] = recipes if len(recipes) > 1 else []
+        training["map_method"] = str(method)
         neutral = _seal_neutral(directory, config, training)
         judged = _score_held_out(directory, measured, manifest, frames, progress)
         faces, _ = tables(judged, neutral.spec)
@@ -178,7 +182,7 @@ def export(
 
 
 def _recipes(runs: Sequence[Path], config: Config) -> list[dict[str, Any]]:
-    """How each of several runs was made, and by what it was kept.
+    """How each run was made, and by what it was kept.
 
     Raises:
         TrainingError: when one was made of other crops or networks, or has seen what is held out.
@@ -205,14 +209,15 @@ def _recipes(runs: Sequence[Path], config: Config) -> list[dict[str, Any]]:
 
 def _export_graphs(
     directory: Path, members: Sequence[dict[str, Any]], config: Config, store: CropStore
-) -> float:
-    """Write all graphs of a bundle into ``directory``; return the largest difference of logits."""
+) -> tuple[float, MapMethod]:
+    """Write all graphs of a bundle into ``directory``; return the largest difference of logits, and
+    what the map holds."""
     directory.mkdir()
     graph = write_classifier(directory, members, config)
     export_detector(directory)
     rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
     samples = np.stack([store.centred(int(r), config) for r in np.unique(rows)])
-    return parity(graph, directory / CLASSIFIER, samples)
+    return parity(graph, directory / CLASSIFIER, samples), graph.map_method
 
 
 def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config: Config) -> Graph:
@@ -222,7 +227,10 @@ def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config:
         backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
         backbone.load_state_dict(weights)
         graphs.append(ExportGraph(backbone.eval(), config.bundle.input).eval())
-    graph = graphs[0] if len(graphs) == 1 else EnsembleGraph(graphs).eval()
+    mirrored = config.bundle.mirrored
+    graph: Graph = graphs[0]
+    if mirrored or len(graphs) > 1:
+        graph = EnsembleGraph(graphs, mirrored=mirrored).eval()
     export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
     return graph
 

@@ -20,6 +20,9 @@ FIELDS = (
 MAX_FIELD_BYTES = 8192
 """Of one text field: URLs of 2,000 characters are common, longer ones exist."""
 
+MAX_FRAMES = 2000
+"""Of one video: their faces have to fit into an evidence bundle."""
+
 
 class Form:
     """The text fields of one submission, checked one by one."""
@@ -141,8 +144,10 @@ def _moment(value: str | None) -> str | None:
 def _frames(value: str | None) -> int | None:
     if value is None:
         return None
-    if not value.isdecimal() or not value.isascii() or not 1 <= int(value[:9]) <= 10_000:
-        raise wrong_field("frames", "not a whole number from 1 to 10000")
+    if not (value.isascii() and value.isdecimal() and len(value) <= 4):
+        raise wrong_field("frames", f"not a whole number from 1 to {MAX_FRAMES}")
+    if not 1 <= int(value) <= MAX_FRAMES:
+        raise wrong_field("frames", f"not a whole number from 1 to {MAX_FRAMES}")
     return int(value)
 
 

@@ -19,17 +19,19 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives import hashes
 
+from deepfake_models.bundle import BundleSpec
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.exact import judged_exact, load_exact
 from deepfake_models.verdict import Verdict
+from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import bag, pdf_signature
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.formats import verbal
 from deepfake_service.evidence.keys import Signers
-from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.material import MODEL_CARD, Material
 from deepfake_service.evidence.perceptual import MIN_QUALITY
 from deepfake_service.evidence.rates import error_rates
-from deepfake_service.evidence.report import report, timeline_of
+from deepfake_service.evidence.report import CLASS_ACTIVATION, report, timeline_of
 from deepfake_service.evidence.statement import sign, statement
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.words import LANGUAGES, words
@@ -41,6 +43,11 @@ PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates
 VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
+
+MODEL_CARD_FILE = f"data/{MODEL_CARD}"
+MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_JSON_NODES = 1_200_000
+"""Of ``verdict.json``, objects and lists: 2,064 frames of 64 faces each have 48 MB and 530,000."""
 
 Stamp = Callable[[bytes], bytes]
 """Asks a time-stamp authority for a token; raises ``TimestampFailed``."""
@@ -81,8 +88,11 @@ def build(
     """The bundle, a ZIP."""
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)
+    stated = rfc8785.dumps(document)
+    if len(stated) > MAX_JSON_BYTES or stated.count(b"[") + stated.count(b"{") > MAX_JSON_NODES:
+        raise EvidenceTooLarge
     payload = {
-        VERDICT: rfc8785.dumps(document),
+        VERDICT: stated,
         CUSTODY: rfc8785.dumps(
             {"format": "deepfake-service/custody/1", **_canonical(dossier.custody)}
         ),
@@ -209,23 +219,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                 }
                 for p in shown
             ],
-            "method": {
-                "model": {
-                    "name": spec.name,
-                    "version": spec.version,
-                    "sha256": material.model_sha256,
-                    "terms": spec.terms,
-                },
-                "prior": spec.prior,
-                **spec.model_dump(
-                    mode="json",
-                    include={
-                        "sampling", "detector", "crop", "input", "tracks", "aggregation",
-                        "calibration", "thresholds",
-                    },
-                ),
-                "software": examination["software"],
-            },
+            "method": method_of(spec, material.model_sha256, examination["software"]),
             "error_rates": error_rates(verdict, spec, material.reliability),
             "reviews": dossier.reviews,
             "finding": dossier.finding,
@@ -234,6 +228,28 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
             ],
         }
     )  # fmt: skip
+
+
+def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[str, Any]:
+    """What is stated of the method: the model and every rule by which it was applied."""
+    return {
+        "model": {
+            "name": spec.name,
+            "version": spec.version,
+            "sha256": sha256,
+            "terms": spec.terms,
+        },
+        "prior": spec.prior,
+        "map": spec.training.get("map_method", CLASS_ACTIVATION),
+        **spec.model_dump(
+            mode="json",
+            include={
+                "sampling", "detector", "crop", "input", "tracks", "aggregation",
+                "calibration", "thresholds",
+            },
+        ),
+        "software": software,
+    }  # fmt: skip
 
 
 def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:

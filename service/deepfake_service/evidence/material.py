@@ -47,6 +47,10 @@ class UnreadableMaterial(DeepfakeError):
     """What was gathered for evidence cannot be read."""
 
 
+class PictureAltered(DeepfakeError):
+    """A stored picture is not as it was stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """``examination.json``, and files by name: ``crops/001.png``, ``heatmaps/001.png``, and of the
@@ -209,9 +213,15 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def pixels_of(content: bytes) -> NDArray[np.uint8]:
-    """The (H, W, 3) RGB pixels of a PNG that ``png`` wrote."""
+def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
+    """The (size, size, 3) RGB pixels of a PNG that ``png`` wrote.
+
+    Raises:
+        PictureAltered: it has another size, as its header says: nothing of it is decoded then.
+    """
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        if image.size != (size, size):
+            raise PictureAltered(f"a picture of {image.width}x{image.height} px, not {size}x{size}")
         return np.asarray(image.convert("RGB"))
 
 

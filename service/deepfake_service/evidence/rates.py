@@ -43,7 +43,7 @@ def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any])
         "people": [
             _of_person(t.track, [f for f in verdict.faces if f.track == t.track and _judged(f)],
                        spec, reliability)
-            for t in verdict.tracks if t.judged
+            for t in verdict.tracks if t.log_likelihood_ratio is not None
         ],
     }  # fmt: skip
 

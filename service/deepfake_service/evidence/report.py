@@ -6,6 +6,7 @@ package carries. The same data gives the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -31,8 +32,13 @@ COLOURS = {
     "no_manipulation_found": "#dcfce7",
 }
 NEUTRAL = "#e2e8f0"
+CLASS_ACTIVATION = "class_activation"
+"""Of ``method.map``: the cells of the map are shares of the logit. So are those of bundles that do
+not say."""
 MAX_STATED_OCCURRENCES = 100
 MAX_MOMENTS = 12
+MAX_PEOPLE = 60
+"""Stated in tables, those of the highest values; all are in ``verdict.json``."""
 
 
 def report(
@@ -56,6 +62,8 @@ def report(
         "pictures_note": view.pictures_note(),
         "timeline": view.timeline(),
         "people": view.people(),
+        "people_more": view.people_more(),
+        "pictures_meaning": view.pictures_meaning(),
         "reviews": view.reviews(),
         "facts": {"item": view.item(), "finding": view.finding(), "method": view.method()},
         "occurrences": view.occurrences(),
@@ -160,7 +168,11 @@ class View:
         people = [p for p in self._d["error_rates"]["people"] if p["bin"]]
         if not people:
             return []
-        p = max(people, key=lambda p: tracks[p["track"]]["log_likelihood_ratio"] or 0.0)
+        p = max(people, key=lambda p: tracks[p["track"]]["log_likelihood_ratio"])
+        measured = (p["false_positive_rate"], p["true_positive_rate"])
+        if any(rate["value"] is None for rate in measured):
+            return [w("rates_bin_unknown", person=p["track"] + 1)]
+        indicative = any(rate["indicative"] for rate in measured)
         return [
             w(
                 "rates_bin",
@@ -169,6 +181,7 @@ class View:
                 fpr=interval(p["false_positive_rate"]),
                 tpr=interval(p["true_positive_rate"]),
             )
+            + (" " + w("rates_indicative") if indicative else "")
         ]
 
     def rates_note(self) -> str:
@@ -218,6 +231,11 @@ class View:
             return self._w("pictures_withheld")
         return None if self._d["pictures"] else self._w("pictures_none")
 
+    def pictures_meaning(self) -> str:
+        """What the red in the pictures stands for, which depends on the model."""
+        shares = self._d["method"].get("map", CLASS_ACTIVATION) == CLASS_ACTIVATION
+        return self._w("pictures_note" if shares else "pictures_note_cells")
+
     def timeline(self) -> str:
         return timeline_of(self._d, self._w)
 
@@ -243,8 +261,25 @@ class View:
                 )
                 or w("moments_none"),
             }
-            for t in self._result["tracks"][:60]
+            for t in self._shown()
         ]
+
+    def _shown(self) -> list[dict[str, Any]]:
+        """The people of the highest values, in the order in which they appear."""
+        tracks = self._result["tracks"]
+        ranked = sorted(
+            tracks,
+            key=lambda t: (
+                -math.inf if t["log_likelihood_ratio"] is None else t["log_likelihood_ratio"]
+            ),
+            reverse=True,
+        )
+        return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+
+    def people_more(self) -> str | None:
+        """That there are more people than the tables list."""
+        more = len(self._result["tracks"]) - MAX_PEOPLE
+        return self._w("more", count=more) if more > 0 else None
 
     def reviews(self) -> list[str]:
         w = self._w
@@ -267,7 +302,7 @@ class View:
         rows = [
             [w("job"), f"{self._d['job']['id']} · {w('case')} {self._d['case']['id']}"],
             *(
-                [[w("requester"), self._d["job"]["requester"]]]
+                [[w("requester"), readable(self._d["job"]["requester"])]]
                 if self._d["job"].get("requester")
                 else []
             ),
@@ -348,7 +383,10 @@ class View:
     def conditions(self) -> list[list[str]]:
         w = self._w
         rows = []
-        for p in self._d["error_rates"]["people"][:60]:
+        shown = {t["track"] for t in self._shown()}
+        for p in self._d["error_rates"]["people"]:
+            if p["track"] not in shown:
+                continue
             where = w("not_measured")
             if p["bin"]:
                 where = self._span(p["bin"]["face_px"])
@@ -393,7 +431,7 @@ class View:
 
     def method(self) -> list[list[str]]:
         w, m, rates = self._w, self._d["method"], self._d["error_rates"]
-        judged = max(sum(1 for t in self._result["tracks"] if t["judged"]), 1)
+        judged = max(sum(t["log_likelihood_ratio"] is not None for t in self._result["tracks"]), 1)
         calibration = rates["calibration"]
         model = m["model"]
         return [

@@ -24,9 +24,9 @@ def timeline(
     value, from the lowest to the highest logit drawn; a tick below marks an examined frame.
     """
     duration = max((result["media"] or {}).get("duration_s") or 0.0, *examined_s, 0.001)
-    tracks = sorted(
-        (t for t in result["tracks"] if t["judged"]), key=lambda t: -(t["log_likelihood_ratio"])
-    )
+    # Of somebody who passes by, a face or two are judged, which give the person no value.
+    valued = (t for t in result["tracks"] if t["log_likelihood_ratio"] is not None)
+    tracks = sorted(valued, key=lambda t: -t["log_likelihood_ratio"])
     drawn = sorted(tracks[:MAX_ROWS], key=lambda t: t["track"])
     height = ROW * len(drawn) + 62
     span = WIDTH - LEFT - RIGHT

@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.exact import judged_exact, load_exact
 from deepfake_models.scorer import Scorer
@@ -43,13 +44,17 @@ from deepfake_service.evidence.edition import (
     CERTIFICATES,
     CUSTODY,
     FORMAT,
+    MAX_JSON_BYTES,
+    MAX_JSON_NODES,
     MODEL,
+    MODEL_CARD_FILE,
     MODEL_RATES,
     PUBLIC_KEY,
     STAMP,
     STAMP_SIGNATURE,
     STATEMENT,
     VERDICT,
+    method_of,
     report_of,
     stamp_message,
 )
@@ -150,9 +155,7 @@ _PREDICATE = {
     "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
     "timestamp": re.compile(r"[a-z0-9]{1,20}"),
 }
-MAX_JSON_BYTES = 24 * 1024 * 1024
-MAX_JSON_NODES = 400_000
-"""Of ``verdict.json``: 664 frames of 64 faces each have 16 MB and 170,000 objects and lists."""
+MAX_PICTURES = 64
 
 
 class _Failed(Exception):
@@ -295,6 +298,8 @@ class _Run:
         self._same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
         self._same("verdict", p["verdict"], document["result"]["verdict"])
         self._same("finding", p["finding"], document["finding"])
+        if len(document["pictures"]) > MAX_PICTURES:
+            raise _Failed(f"{VERDICT}: names more pictures than a bundle holds")
         shown = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
         there = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         self._same("pictures", sorted(there), sorted(shown))
@@ -308,16 +313,27 @@ class _Run:
         raw = self._files[CUSTODY]
         if len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES:
             raise _Failed(f"{CUSTODY}: larger than a chain of custody can be")
+        before: dict[str, Any] | None = None
         for entry in json.loads(raw)["entries"]:
             stated = {k: v for k, v in entry.items() if k != "hash"}
             found = hashlib.sha256(rfc8785.dumps(stated)).hexdigest()
             self._same(f"hash of entry {entry['number']} of {CUSTODY}", entry["hash"], found)
+            if before is not None:
+                if entry["number"] <= before["number"]:
+                    raise _Failed(f"{CUSTODY}: entry {entry['number']} is out of order")
+                if entry["number"] == before["number"] + 1:
+                    what = f"what precedes entry {entry['number']} of {CUSTODY}"
+                    self._same(what, before["hash"], entry["previous"])
+            before = entry
 
     def _judging(self) -> tuple[Outcome, str]:
         document = self._stated
         raw = self._files[MODEL]
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
+        self._method(document, spec)
+        card = self._files[MODEL_CARD_FILE]
+        self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
         rates = self._files[MODEL_RATES]
         self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
         verdict = load_exact(document["exact"])
@@ -333,6 +349,26 @@ class _Run:
         for name, value in again.items():
             self._same(name, document["result"][name], value)
         return Outcome.PASS, f"{len(document['exact']['faces'])} faces judged again alike"
+
+    def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
+        """What is stated of the method, and of the faces shown, is the model's."""
+        stated = document["method"]
+        expected = method_of(spec, stated["model"]["sha256"], stated["software"])
+        if "map" not in stated:  # of editions before it was stated
+            del expected["map"]
+        for name, value in json.loads(json.dumps(expected)).items():
+            self._same(f"method.{name}", value, stated[name])
+        self._same("parts of the method", sorted(expected), sorted(stated))
+        faces = document["exact"]["faces"]
+        for picture in document["pictures"]:
+            logit = faces[picture["face"]]["logit"]
+            value = log_likelihood_ratio(float(logit), spec.calibration.face)
+            self._same(f"logit of {picture['crop']}", logit, picture["logit"])
+            self._same(
+                f"value of {picture['crop']}",
+                round(value, 9),
+                round(picture["log_likelihood_ratio"], 9),
+            )
 
     def _reports(self) -> tuple[Outcome, str]:
         certificates = x509.load_pem_x509_certificates(self._files[CERTIFICATES])
@@ -373,7 +409,7 @@ class _Run:
         size = self._scorer.bundle.spec.crop.size
         crops = []
         for picture in document["pictures"]:
-            pixels = pixels_of(self._files[f"data/{picture['crop']}"])
+            pixels = pixels_of(self._files[f"data/{picture['crop']}"], size)
             self._same(f"size of {picture['crop']}", (size, size, 3), pixels.shape)
             crops.append(pixels)
         furthest = 0.0
@@ -381,7 +417,6 @@ class _Run:
             document["pictures"], self._scorer.classify(np.stack(crops)).tolist(), strict=True
         ):
             stated = document["exact"]["faces"][picture["face"]]["logit"]
-            self._same(f"logit of {picture['crop']}", picture["logit"], stated)
             furthest = max(furthest, abs(logit - stated))
             if abs(logit - stated) > LOGIT_TOLERANCE:
                 raise _Failed(f"{picture['crop']}: logit {logit:.4f}, {stated:.4f} is stated")

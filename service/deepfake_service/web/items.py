@@ -102,6 +102,8 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
         "timeline_left": 100 * LEFT / WIDTH,
         "timeline_span": 100 * (WIDTH - LEFT - RIGHT) / WIDTH,
         "people": view.people(),
+        "people_more": view.people_more(),
+        "pictures_meaning": view.pictures_meaning(),
         "pictures": [
             {
                 "number": p["number"],

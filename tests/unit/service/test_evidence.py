@@ -329,7 +329,7 @@ def test_crops_that_do_not_get_their_value_are_caught() -> None:
 def other_crop(crop: bytes) -> bytes:
     from deepfake_service.evidence.material import pixels_of, png
 
-    return png(pixels_of(crop)[::-1].copy())
+    return png(pixels_of(crop, 224)[::-1].copy())
 
 
 def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:

@@ -60,6 +60,21 @@ def test_families_of_backbones_export_with_a_map(
     assert outputs[0].shape == (5, *cells)
 
 
+def test_a_mirrored_graph_does_not_see_which_way_a_face_looks(tmp_path: Path) -> None:
+    network = graph("tf_efficientnet_lite0")
+    made = EnsembleGraph([network], mirrored=True).eval()
+    seen = crops()
+    (logit, cells), (turned, turned_cells) = made(seen), made(seen.flip(2))
+    assert torch.allclose(logit, turned, atol=1e-4)
+    assert torch.allclose(cells, turned_cells.flip(2), atol=1e-4)
+    assert torch.allclose(logit, (network(seen)[0] + network(seen.flip(2))[0]) / 2, atol=1e-4)
+    assert not torch.allclose(logit, network(seen)[0], atol=1e-4)
+    assert torch.allclose(cells.flatten(1).mean(dim=1), logit, atol=1e-4)
+    path = tmp_path / "classifier.onnx"
+    export_graph(made, 64, path)
+    assert parity(made, path, seen.numpy()) < 1e-3
+
+
 def test_networks_of_unlike_maps_are_no_ensemble() -> None:
     with pytest.raises(ConfigError, match="not of one kind"):
         EnsembleGraph([graph("tf_efficientnet_lite0"), graph("mobilenetv3_small_050")])
