@@ -120,7 +120,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = parts
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics, body_timeout_s=settings.upload_timeout_s)
     problems.install(app)
     for web_part in (signing_in, queue, items, web_notices, web_help):
         app.include_router(web_part.router)

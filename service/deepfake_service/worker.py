@@ -37,6 +37,7 @@ from deepfake_service.settings import Settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
 SWEEP_EVERY_S = 60.0
+ORPHANS_EVERY_S = 3600.0
 SEND_EVERY_S = 1.0
 DRAIN_S = 20.0
 """Of the time that a stop leaves, so much goes to jobs: they can be gone on with by others."""
@@ -156,6 +157,7 @@ def working(
     # Threads of their own: a receiver that does not answer must not make this worker look dead.
     chores = [
         Chore("sweep", work.lifecycle.sweep, SWEEP_EVERY_S),
+        Chore("orphans", work.lifecycle.delete_orphans, ORPHANS_EVERY_S),
         Chore("known", work.known.forget_expired, SWEEP_EVERY_S),
         Chore("editions", work.reviews.catch_up, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),

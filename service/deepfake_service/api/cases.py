@@ -168,6 +168,7 @@ async def post_occurrence(
         return Form.collected(texts, part.field)
 
     parts = services(request)
+    parts.check_space()
     with parts.admission.enter() as ticket:
         try:
             async with asyncio.timeout(parts.settings.upload_timeout_s):

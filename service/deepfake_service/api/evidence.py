@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from deepfake_service.api.auth import current_caller
 from deepfake_service.api.jobs import Reader
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
-from deepfake_service.errors import ClientGone, RequestTooLarge
+from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.trust import trusted
 from deepfake_service.evidence.verification import Outcome, verify
 from deepfake_service.pipeline.states import Decision, Finding
@@ -199,11 +200,14 @@ async def post_verify(request: Request) -> VerificationOut:
     content = io.BytesIO()
     with parts.admission.enter() as ticket:
         try:
-            async for chunk in request.stream():
-                if content.tell() + len(chunk) > MAX_BUNDLE_BYTES:
-                    raise RequestTooLarge(f"A bundle has at most {MAX_BUNDLE_BYTES} bytes.")
-                ticket.take(len(chunk))
-                content.write(chunk)
+            async with asyncio.timeout(parts.settings.upload_timeout_s):
+                async for chunk in request.stream():
+                    if content.tell() + len(chunk) > MAX_BUNDLE_BYTES:
+                        raise RequestTooLarge(f"A bundle has at most {MAX_BUNDLE_BYTES} bytes.")
+                    ticket.take(len(chunk))
+                    content.write(chunk)
+        except TimeoutError as error:
+            raise UploadTimeout from error
         except ClientDisconnect as error:
             raise ClientGone from error
 

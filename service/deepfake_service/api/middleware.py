@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.api.problems import REQUEST_ID_KEY, response_of
@@ -16,6 +18,10 @@ from deepfake_service.logs import describe, logger, request_id_from
 from deepfake_service.metrics import UNMATCHED, Metrics, known_method
 
 REQUEST_ID_HEADER = "X-Request-ID"
+MAX_BODY_BYTES = 1024 * 1024
+"""Of a body that is JSON or a form: a notice with its longest texts has less than half of it."""
+STREAMED = re.compile(r"/v1/(videos|frames|verify|cases/[^/]*/occurrences)")
+"""Paths of uploads, which bound what they take as it arrives."""
 
 _log = logger("deepfake_service.access")
 
@@ -24,10 +30,16 @@ class RequestMiddleware:
     """Pure ASGI, so that bodies stream through it and a disconnect reaches the route."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        body_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._body_timeout_s = body_timeout_s
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +62,10 @@ class RequestMiddleware:
         started = self._clock()
         self._metrics.request_started()
         try:
-            await self._app(scope, receive, send_with_headers)
+            bounded = receive
+            if not STREAMED.fullmatch(scope["path"]):
+                bounded = _bounded(receive, self._body_timeout_s)
+            await self._app(scope, bounded, send_with_headers)
         except asyncio.CancelledError:
             # Only the server does this, at the end of the time that a stop leaves; it would log
             # a traceback and answer 500.
@@ -76,6 +91,31 @@ class RequestMiddleware:
                 duration_ms=round(seconds * 1000, 1),
             )
             structlog.contextvars.clear_contextvars()
+
+
+def _bounded(receive: Receive, timeout_s: float) -> Receive:
+    """A body of few bytes that arrives in time: FastAPI reads one whole before it asks who it is
+    from."""
+    received, ends = 0, time.monotonic() + timeout_s
+
+    async def receive_some() -> Message:
+        nonlocal received
+        if received < 0:
+            return await receive()
+        try:
+            async with asyncio.timeout(ends - time.monotonic()):
+                message = await receive()
+        except TimeoutError as error:
+            # Of this class alone FastAPI passes on what it meets while it reads a body.
+            raise HTTPException(408) from error
+        received += len(message.get("body", b""))
+        if received > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            received = -1  # what comes now is the wait for the client to go
+        return message
+
+    return receive_some
 
 
 def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:

@@ -33,6 +33,7 @@ from deepfake_service.pipeline.intake import Sealed, Submission
 router = APIRouter(prefix="/v1", tags=["videos"])
 
 FILE = "file"
+SPACE_CHECKED_EVERY = 8 * 1024 * 1024
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
 
 
@@ -181,9 +182,13 @@ async def _paced(
 
 
 async def _bounded(chunks: AsyncIterator[bytes], parts: Services) -> AsyncIterator[bytes]:
-    limit, received = parts.settings.max_video_bytes, 0
+    limit, received, checked = parts.settings.max_video_bytes, 0, 0
     async for chunk in chunks:
         received += len(chunk)
+        if received - checked > SPACE_CHECKED_EVERY:
+            # Also what others send meanwhile takes space.
+            parts.check_space()
+            checked = received
         if received > limit:
             raise RequestTooLarge(
                 f"A video may have at most {limit} bytes.",

@@ -17,6 +17,7 @@ from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.pipeline.cases import Cases
 from deepfake_service.pipeline.digests import Digests
+from deepfake_service.pipeline.notices import Notices
 from deepfake_service.pipeline.states import ENDED, REUSED, DeliveryState, JobState, Retention
 from deepfake_service.records import (
     Case,
@@ -255,6 +256,7 @@ class Intake:
             retention=str(wanted.retention),
             created_at=_now(),
         )
+        self._database.one_at_a_time(session, sealed.stored.sha256)
         shown_elsewhere = session.scalars(
             select(Case)
             .join(Media, Media.case_id == Case.id)
@@ -264,6 +266,7 @@ class Intake:
             # The same bytes show the same person.
             case.minor_at, case.minor_by = shown_elsewhere.minor_at, shown_elsewhere.minor_by
             record(session, SERVICE, Action.MINOR_FLAGGED, case.id)
+            Notices.mark_flagged(session, case)
         case.reviewed_at = None  # there is something in it again that nobody has reviewed
         session.add(media)
         session.flush()

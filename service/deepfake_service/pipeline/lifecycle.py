@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, or_, select
@@ -25,6 +25,7 @@ from deepfake_service.records import (
     Edition,
     Idempotency,
     Job,
+    KnownHashes,
     Media,
     Notice,
     Occurrence,
@@ -32,6 +33,8 @@ from deepfake_service.records import (
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
+ASKED_AT_ONCE = 500
+"""Blobs whose rows are looked for in one question."""
 """Age at which sealed bytes that no record names are deleted: longer than any upload takes."""
 IDEMPOTENCY_KEPT = timedelta(days=7)
 SWEPT_AT_ONCE = 200
@@ -79,9 +82,13 @@ class Lifecycle:
                 record(session, caller.actor, Action.JOB_CANCELLED, job_id)
             # From here on it is the sweep's, should this be interrupted.
             job.state = str(JobState.CANCELLED)
-            alone = not session.scalars(
-                select(Job.id).where(Job.case_id == case.id, Job.id != job_id).limit(1)
-            ).first()
+            # Others that are being deleted as well keep nothing alive.
+            others = select(Job.id).where(
+                Job.case_id == case.id,
+                Job.id != job_id,
+                Job.state != str(JobState.CANCELLED),
+            )
+            alone = not session.scalars(others.limit(1)).first()
             if alone:
                 self._forget_key(session, caller, case)
         if alone:
@@ -136,8 +143,10 @@ class Lifecycle:
     def _delete_job(self, job_id: str) -> None:
         self._queue.cancel(job_id)
         with self._database.read() as session:
-            job = session.get_one(Job, job_id)
-            medium = session.get_one(Media, job.media_id)
+            job = session.get(Job, job_id)
+            medium = session.get(Media, job.media_id) if job else None
+            if job is None or medium is None:
+                return  # somebody else was faster
             shared = session.scalars(
                 select(Job.id).where(Job.media_id == medium.id, Job.id != job_id).limit(1)
             ).first()
@@ -147,6 +156,7 @@ class Lifecycle:
         self._forget_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
+            session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))
             if not shared:
                 session.execute(delete(Media).where(Media.id == medium.id))
@@ -166,7 +176,10 @@ class Lifecycle:
             blobs = [e.blob for e in editions if e.blob]
             for edition in editions:
                 edition.blob = None
-            session.get_one(Job, job.id).evidence_expired_at = _now()
+            there = session.get(Job, job.id)
+            if there is None:
+                return
+            there.evidence_expired_at = _now()
             if expiring:
                 record(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):
@@ -212,7 +225,7 @@ class Lifecycle:
                 record(session, caller.actor, action, case_id)
 
     def sweep(self) -> None:
-        """Delete what is due: expired media, half-shredded cases, orphans, old idempotency keys."""
+        """Delete what is due: expired media, half-shredded cases, old idempotency keys."""
         self._expire_jobs()
         self._expire_media()
         self._expire_evidence()
@@ -233,7 +246,6 @@ class Lifecycle:
             self._finish_shredding(case_id)
         for job_id in cancelled:
             self._delete_job(job_id)
-        self._delete_orphans()
         with self._database.write() as session:
             old = Idempotency.created_at < _now() - IDEMPOTENCY_KEPT
             session.execute(delete(Idempotency).where(old))
@@ -287,41 +299,53 @@ class Lifecycle:
         if count:
             _log.info("media_expired", count=count)
 
-    def _delete_orphans(self) -> None:
+    def delete_orphans(self) -> None:
+        """Delete blobs that no row names, as an upload or a deletion that was killed leaves them.
+        It lists the whole store: not to be done every minute."""
         before = _now() - ORPHANED_AFTER
         blobs = self._vault.blobs
-        with self._database.read() as session:
-            for name in self._unnamed(session, blobs.older_than("media/", before)):
-                blobs.delete(name)
-            for name in self._unused(session, blobs.older_than("work/", before)):
-                blobs.delete(name)
-            for name in list(blobs.older_than("cases/", before)):
-                kind, _, row = name.rpartition("/")[2].partition("-")
-                if not self._named(session, kind, row):
+        for prefix, find in (
+            ("media/", self._unnamed),
+            ("work/", self._unused),
+            ("cases/", self._of_nothing),
+        ):
+            every = list(blobs.older_than(prefix, before))
+            for start in range(0, len(every), ASKED_AT_ONCE):
+                with self._database.read() as session:
+                    found = find(session, every[start : start + ASKED_AT_ONCE])
+                for name in found:
                     blobs.delete(name)
         blobs.delete_unfinished(before)
 
     @staticmethod
-    def _named(session: Session, kind: str, row: str) -> bool:
-        """Whether a row still names a blob of a case, by the kind and the id in its name."""
-        if kind == "edition":
-            edition = session.get(Edition, row)
-            return edition is not None and edition.blob is not None
-        if kind == "material":
-            job = session.get(Job, row)
-            return job is not None and job.evidence_expired_at is None
-        return kind == "screenshot" and session.get(Occurrence, row) is not None
+    def _of_nothing(session: Session, names: Sequence[str]) -> list[str]:
+        """Blobs of cases that no row names, by the kind and the id in their names."""
+        rows: dict[str, list[str]] = {}
+        for name in names:
+            kind, _, row = name.rpartition("/")[2].partition("-")
+            rows.setdefault(kind, []).append(row)
+        named = {
+            "edition": select(Edition.id).where(Edition.blob.is_not(None)),
+            "material": select(Job.id).where(Job.evidence_expired_at.is_(None)),
+            "screenshot": select(Occurrence.id),
+        }
+        ids = {"edition": Edition.id, "material": Job.id, "screenshot": Occurrence.id}
+        there = {
+            f"{kind}-{row}"
+            for kind, wanted in rows.items()
+            if kind in named
+            for row in session.scalars(named[kind].where(ids[kind].in_(wanted)))
+        }
+        return [n for n in names if n.rpartition("/")[2] not in there]
 
     @staticmethod
-    def _unnamed(session: Session, names: Iterable[str]) -> list[str]:
-        return [
-            n
-            for n in names
-            if not session.scalars(select(Media.id).where(Media.blob == n).limit(1)).first()
-        ]
+    def _unnamed(session: Session, names: Sequence[str]) -> list[str]:
+        ids = [n.partition("/")[2] for n in names]
+        there = set(session.scalars(select(Media.blob).where(Media.id.in_(ids))))
+        return [n for n in names if n not in there]
 
     @staticmethod
-    def _unused(session: Session, names: Iterable[str]) -> list[str]:
+    def _unused(session: Session, names: Sequence[str]) -> list[str]:
         """Of what steps kept: that of jobs which are over or gone, as of a step that was still
         writing when its job was deleted."""
         live = set(

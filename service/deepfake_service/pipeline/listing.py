@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -97,7 +97,7 @@ def _decoded(cursor: str) -> tuple[datetime, str]:
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError("no zone")
-        return moment, last
-    except (ValueError, binascii.Error, UnicodeError) as error:
+        return moment.astimezone(UTC), last
+    except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
         wrong = FieldError("cursor", "not a cursor of an earlier answer")
         raise InvalidRequest("The cursor cannot be read.", errors=[wrong]) from error

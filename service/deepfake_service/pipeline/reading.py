@@ -263,10 +263,12 @@ class Reading:
         case_id: str,
         *,
         media_id: str | None = None,
+        ids: tuple[str, ...] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> OccurrencePage:
-        """A page of where a case, or one medium of it, was seen, the newest first.
+        """A page of where a case, or one medium of it, was seen, the newest first; of those with
+        ``ids`` alone, if they are given.
 
         Raises:
             NotFound: there is none that the caller may see. InvalidRequest: the cursor is none that
@@ -275,6 +277,8 @@ class Reading:
         statement = select(Occurrence).where(Occurrence.case_id == case_id)
         if media_id is not None:
             statement = statement.where(Occurrence.media_id == media_id)
+        if ids is not None:
+            statement = statement.where(Occurrence.id.in_(ids))
         if cursor is not None:
             statement = statement.where(older(Occurrence.created_at, Occurrence.id, cursor))
         statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())

@@ -31,6 +31,8 @@ SHOWN = (
 )  # fmt: skip
 """Settings that are shown: none of them is a secret."""
 
+AUDIT_PAGE = 200
+
 Signed = Annotated[Caller, Depends(browser)]
 
 
@@ -132,17 +134,29 @@ def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
 
 @router.get("/audit")
 async def get_audit(
-    request: Request, caller: Signed, after: Annotated[int, Query(ge=0)] = 0
+    request: Request,
+    caller: Signed,
+    after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
 ) -> Response:
-    """The audit log, for auditors."""
+    """The audit log, for auditors: its end, unless they ask for another part."""
     authorize(caller, MAY_AUDIT)
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> tuple[list[dict[str, Any]], int]:
         with services(request).database.write() as session:
-            log.record(session, caller.actor, log.Action.AUDIT_READ)
-            return [log.entry_json(e) for e in log.page(session, after=after, limit=200)]
+            last = log.record(session, caller.actor, log.Action.AUDIT_READ).number
+            start = max(last - AUDIT_PAGE, 0) if after is None else after
+            found = log.page(session, after=start, limit=AUDIT_PAGE)
+            return [log.entry_json(e) for e in found], last
 
-    entries = await call(read)
+    entries, last = await call(read)
     accounts = await call(services(request).accounts.all)
     names = {a.id: a.name for a in accounts}
-    return page(request, "audit.html", caller, entries=entries, names=names)
+    return page(
+        request,
+        "audit.html",
+        caller,
+        entries=entries,
+        names=names,
+        last=last,
+        older=max(entries[0]["number"] - AUDIT_PAGE - 1, 0) if entries else 0,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,7 +12,7 @@ from deepfake_models.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import browser
 from deepfake_service.api.jobs import reader_of_pages
-from deepfake_service.api.state import services
+from deepfake_service.api.state import Services, services
 from deepfake_service.errors import (
     EvidenceMissing,
     FieldError,
@@ -26,7 +27,6 @@ from deepfake_service.evidence.words import words
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.pipeline.listing import Filters
 from deepfake_service.pipeline.states import ENDED, Decision, JobState
-from deepfake_service.pipeline.work import Work
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.language import language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
@@ -51,13 +51,14 @@ async def get_submit(request: Request, caller: Annotated[Caller, Depends(browser
 @router.get("/items/{job_id}")
 async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
     """What was found in one item: in words, with its error rate, and the moments in pictures."""
-    work = services(request).working()
     language = language_of(request)
-    found = await call(lambda: _item(work, caller, job_id, language))
+    found = await call(lambda: _item(services(request), caller, job_id, language))
     return page(request, "item.html", caller, decisions=[str(d) for d in Decision], **found)
 
 
-def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
+def _item(parts: Services, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
+    work = parts.working()
+    after_review = timedelta(hours=parts.settings.media_hours_after_review)
     job = work.reading.progress(caller, job_id)
     case = work.reading.brief(caller, job["case_id"])
     seen = work.reading.occurrences(
@@ -79,6 +80,7 @@ def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, A
         "deletable": work.reading.deletable(caller, job_id),
         "reason": "",
         "problem": None,
+        "kept_until": _kept_until(job, case, after_review),
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
@@ -89,6 +91,18 @@ def _item(work: Work, caller: Caller, job_id: str, language: str) -> dict[str, A
         else:
             found["view"] = _shown(document, language)
     return found
+
+
+def _kept_until(
+    job: dict[str, Any], case: dict[str, Any], after_review: timedelta
+) -> datetime | None:
+    """When the media go: at their time, or some hours after the review of the whole case."""
+    if job["media_expires_at"] is None:
+        return None
+    expires = datetime.fromisoformat(job["media_expires_at"])
+    if case["reviewed_at"] is None:
+        return expires
+    return min(expires, datetime.fromisoformat(case["reviewed_at"]) + after_review)
 
 
 def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
@@ -157,7 +171,7 @@ async def post_review(
     except (InvalidRequest, NotReviewable) as error:
         # What was written is shown again, not lost.
         language = language_of(request)
-        found = await call(lambda: _item(work, caller, job_id, language))
+        found = await call(lambda: _item(services(request), caller, job_id, language))
         found |= {"reason": reason, "problem": translations(language).gettext(error.message)}
         decisions = [str(d) for d in Decision]
         return page(request, "item.html", caller, status=error.status, decisions=decisions, **found)

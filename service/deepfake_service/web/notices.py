@@ -27,6 +27,8 @@ Signed = Annotated[Caller, Depends(reader_of_pages)]
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 Choice = Annotated[str | None, Query(max_length=26)]
+SIGNED = ("signature", "signed_")
+"""How the names of fields begin that say who signs."""
 MAX_OFFSET_MINUTES = 14 * 60
 
 
@@ -143,7 +145,11 @@ class _About:
         """What the form holds at first, where it is to be like another notice."""
         if self.like is None:
             return {}
-        stated = {n: "yes" if v is True else v for n, v in self.like["fields"].items() if v}
+        # What somebody affirmed and signed is theirs, and of that notice.
+        stated = {
+            n: v for n, v in self.like["fields"].items()
+            if v and v is not True and not n.startswith(SIGNED)
+        }  # fmt: skip
         return {
             **stated,
             "occurrences": "\n".join(self.like["occurrence_ids"]),
@@ -180,6 +186,10 @@ async def _form(
     def read() -> tuple[dict[str, Any], OccurrencePage, list[dict[str, Any]]]:
         case = work.reading.brief(caller, case_id)
         seen = work.reading.occurrences(caller, case_id, media_id=about.media)
+        there = {o["id"] for o in seen.occurrences}
+        if older := tuple(set(given.get("occurrences", "").split()) - there)[:MAX_PAGE]:
+            more = work.reading.occurrences(caller, case_id, ids=older)
+            seen = OccurrencePage([*seen.occurrences, *more.occurrences], seen.next)
         media = tuple({o["media_id"] for o in seen.occurrences})
         filters = Filters(case_id=case_id, media=media)
         found = work.reading.jobs(caller, filters, limit=MAX_PAGE, cursor=None)

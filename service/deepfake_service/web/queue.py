@@ -27,7 +27,8 @@ COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
     "finding", "sha256", "submitted_at", "finished_at",
 )  # fmt: skip
-MAX_ROWS = 10_000
+MAX_ROWS = 1_000_000
+"""What spreadsheets hold, nearly."""
 
 Signed = Annotated[Caller, Depends(reader_of_pages)]
 Choice = Annotated[str, Query(max_length=40)]

@@ -45,6 +45,7 @@ def headers(service: Service, role: Role) -> dict[str, str]:
 
 def sweep(service: Service) -> None:
     service.app.state.services.work.lifecycle.sweep()
+    service.app.state.services.work.lifecycle.delete_orphans()
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
