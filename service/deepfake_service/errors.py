@@ -80,8 +80,7 @@ class EvidenceMissing(ServiceError):
 
 
 class EvidenceTooLarge(EvidenceMissing):
-    """More faces were examined than an evidence bundle holds. Submit the video anew, with fewer
-    frames."""
+    """More faces were examined than an evidence bundle holds: submit it with fewer frames."""
 
     code = "evidence_too_large"
 

@@ -190,6 +190,10 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.get_by_role("link", name="수정하기").click()
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-reporter_phone", "02-765-4321")
+    for name in ("signature", "signed_on"):  # are of the notice that was signed
+        expect(page.locator(f"#f-{name}")).to_have_value("")
+    page.fill("#f-signature", "김신고")
+    page.fill("#f-signed_on", "2026-01-03")
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
     page.goto(f"/cases/{case[1]}")  # the one that it replaces is withdrawn

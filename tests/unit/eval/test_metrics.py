@@ -11,6 +11,13 @@ from scipy.stats import binomtest
 from deepfake_eval.metrics import auc, bootstrap, rate
 
 
+def test_a_few_large_groups_do_not_hide_behind_many_small_ones() -> None:
+    groups = np.repeat(np.arange(12), [100, 100, *[1] * 10])
+    estimate = rate(groups == 0, groups)
+    assert estimate.low < 0.1
+    assert estimate.high > 0.9
+
+
 def test_independent_samples_give_the_exact_binomial_interval() -> None:
     hits = np.r_[np.zeros(50, bool)]
     estimate = rate(hits, np.arange(50))

@@ -163,6 +163,28 @@ def test_a_person_who_was_there_and_not_judged_forbids_the_all_clear() -> None:
     assert judged(beside(1.0, None)).verdict is VerdictCode.NO_MANIPULATION_FOUND
 
 
+def test_fast_cuts_do_not_clear_somebody_who_is_everywhere_for_a_moment() -> None:
+    still = [frame(2.0 * t, face(2.0 * t, -TEN_TO_ONE)) for t in range(10)]
+    places = [(100.0 + 500 * (n % 2), 600.0, 220.0 + 500 * (n % 2), 740.0) for n in range(8)]
+
+    def cut(logit: float | None, box: tuple[float, float, float, float], t: float) -> ExaminedFrame:
+        reasons = () if logit is not None else (SMALL,)
+        return frame(t, face(t, logit, box, reasons=reasons))
+
+    # Each is a person of its own to the linking: no face lies where the one before it did.
+    brief = [cut(None, box, 30.0 + 9.0 * n) for n, box in enumerate(places)]
+    result = judged([*still, *brief])
+    assert len(result.tracks) == 9
+    assert result.verdict is VerdictCode.INCONCLUSIVE
+    assert ReasonCode.UNJUDGED_FACES in {r.code for r in result.reasons}
+    assert "in 8 of 18 frames" in result.reasons[0].detail
+    few = judged(
+        [*still * 1, *[cut(3 * TEN_TO_ONE, b, 30.0 + 9.0 * n) for n, b in enumerate(places[:3])]]
+    )
+    assert few.verdict is VerdictCode.INCONCLUSIVE
+    assert ReasonCode.SUSPECT_MOMENTS in {r.code for r in few.reasons}
+
+
 def test_a_passer_by_is_mentioned_and_forbids_nothing() -> None:
     result = judged(beside(0.2, SMALL))
     assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND

@@ -11,11 +11,12 @@ import struct
 import subprocess
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bagit
+import numpy as np
 import pytest
 import rfc8785
 from case_utils.case_validate import validate
@@ -26,6 +27,7 @@ from securesystemslib.signer import SSlibKey
 import evidencekit as kit
 import mediakit
 from deepfake_service.evidence import bag, timestamps
+from deepfake_service.evidence import edition as edition_module
 from deepfake_service.evidence.edition import (
     CASE_GRAPH,
     CERTIFICATES,
@@ -39,7 +41,8 @@ from deepfake_service.evidence.edition import (
     build,
     report_of,
 )
-from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.material import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.report import View
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust import certificates
@@ -327,9 +330,103 @@ def test_crops_that_do_not_get_their_value_are_caught() -> None:
 
 
 def other_crop(crop: bytes) -> bytes:
-    from deepfake_service.evidence.material import pixels_of, png
-
     return png(pixels_of(crop, 224)[::-1].copy())
+
+
+def passing(frames: int = 50) -> bytes:
+    """Somebody who talks, and somebody else who is there for a moment."""
+    fields = mediakit.panning(frames, 320, 256)
+    other = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
+    fields[20], fields[21] = other, other.copy()
+    return mediakit.encode(fields)
+
+
+def test_there_is_evidence_of_a_video_with_a_passer_by() -> None:
+    media = passing()
+    gathered = kit.material(media)
+    tracks = gathered.examination["result"]["tracks"]
+    assert any(t["judged"] and t["log_likelihood_ratio"] is None for t in tracks), tracks
+    content = build(kit.dossier(media), gathered, kit.signers())
+    assert verify(content, OURS).exit_code is ExitCode.VERIFIED
+    document = json.loads(bag.unzipped(content)[VERDICT])
+    valued = [t["track"] for t in tracks if t["log_likelihood_ratio"] is not None]
+    assert [p["track"] for p in document["error_rates"]["people"]] == valued
+    for language in LANGUAGES:
+        view = View(document, words(language))
+        assert view.page_one()["rates"]
+        assert len(view.people()) == len(tracks)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["method"].update(prior=0.9),
+        lambda d: d["method"]["model"].update(terms="free for all"),
+        lambda d: d["method"]["thresholds"]["item"].update(false_positive_rate=0.0001),
+        lambda d: d["method"]["calibration"]["item"].update(limit=9.0),
+        lambda d: d["pictures"][0].update(log_likelihood_ratio=3.0),
+        lambda d: d["pictures"][0].update(logit=9.0),
+    ],
+)
+def test_a_signer_cannot_state_another_method_than_the_models(
+    change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = edition_module.verdict_document
+
+    def lying(*given: Any) -> dict[str, Any]:
+        document = honest(*given)
+        change(document)
+        return document
+
+    monkeypatch.setattr(edition_module, "verdict_document", lying)
+    content = build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers())
+    assert outcomes(verify(content, OURS))[7] is Outcome.FAIL
+
+
+def test_custody_that_skips_an_entry_in_between_is_caught() -> None:
+    def entry(number: int, previous: str) -> dict[str, Any]:
+        stated = {"number": number, "at": "2026-01-02T03:04:05.678+00:00", "account": None,
+                  "key": None, "action": "evidence.made", "subject": "j", "detail": None,
+                  "previous": previous}  # fmt: skip
+        return {**stated, "hash": hashlib.sha256(rfc8785.dumps(stated)).hexdigest()}
+
+    first = entry(1, "0" * 64)
+    for second, outcome in (
+        (entry(2, first["hash"]), Outcome.PASS),
+        (entry(2, "1" * 64), Outcome.FAIL),
+        (entry(1, first["hash"]), Outcome.FAIL),
+        (entry(5, "1" * 64), Outcome.PASS),
+    ):
+        custody = {"accounts": {}, "entries": [first, second]}
+        dossier = kit.dossier(kit.video(), custody=custody)
+        content = build(dossier, kit.material(kit.video()), kit.signers())
+        assert outcomes(verify(content, OURS))[6] is outcome
+
+
+def test_a_picture_that_is_a_bomb_is_not_decoded() -> None:
+    bomb = png(np.zeros((4000, 4000, 3), np.uint8))
+    with pytest.raises(PictureAltered, match="4000x4000"):
+        pixels_of(bomb, 224)
+
+
+def test_more_people_than_tables_hold_are_told_of() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    document["result"]["tracks"] = [
+        {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
+    ]
+    view = View(document, words("en"))
+    listed = [int(p["number"]) for p in view.people()]
+    assert listed == list(range(16, 76))
+    assert "15" in str(view.people_more())
+
+
+def test_what_the_red_means_depends_on_the_model() -> None:
+    document = json.loads(files()[VERDICT])
+    shares = View(document, words("en")).pictures_meaning()
+    document["method"]["map"] = "patch_logit"
+    assert "not shares" in View(document, words("en")).pictures_meaning()
+    assert "not shares" not in shares
 
 
 def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pyrage
 import pytest
 from sqlalchemy import select, update
 
 from deepfake_service.accounts import Role
+from deepfake_service.api.state import Services
 from deepfake_service.audit import verify
+from deepfake_service.errors import NotReady
 from deepfake_service.pipeline.states import JobState
-from deepfake_service.records import AuditEntry, Case, Job, Media
+from deepfake_service.records import AuditEntry, Case, Job, KnownHashes, Media, Notice, new_id
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -524,3 +528,153 @@ async def test_a_field_given_twice_is_refused(service: Service) -> None:
     early = await submit(service, captured_at="0001-01-01T00:00:00+01:00")
     assert early.json()["errors"][0]["field"] == "captured_at"
     assert not blobs(service)
+
+
+async def test_a_body_is_bounded_before_anybody_asks_who_it_is_from(service: Service) -> None:
+    sent = 0
+
+    async def flood() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(400):
+            sent += 64 * 1024
+            yield b" " * (64 * 1024)
+
+    for method, path in (
+        ("POST", "/v1/cases"), ("POST", "/v1/jobs/x/reviews"), ("POST", "/v1/cases/x/notices"),
+        ("PATCH", "/v1/notices/x"), ("POST", "/sign-in"),
+    ):  # fmt: skip
+        sent = 0
+        nobody = {"Authorization": "", "Content-Type": "application/json"}
+        answer = await service.client.request(method, path, content=flood(), headers=nobody)
+        assert answer.status_code == 413, path
+        assert sent <= 2 * 1024 * 1024
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(start: Starter) -> None:
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"{"
+        await anyio.sleep(30)
+
+    async with start(upload_timeout_s=0.2) as service:
+        for path in ("/v1/cases", "/v1/verify"):
+            kind = {"Content-Type": "application/json"}
+            answer = await service.client.post(path, content=stuck(), headers=kind)
+            assert answer.status_code == 408, path
+
+
+async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def nearly_full(self: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise NotReady("The disk of the data directory is nearly full.")
+
+    monkeypatch.setattr(Services, "check_space", nearly_full)
+    sent = 0
+
+    async def film() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 200 * 1024 * 1024:
+            sent += 1024 * 1024
+            yield bytes(1024 * 1024)
+
+    kind = {"Content-Type": "video/mp4"}
+    answer = await service.client.post("/v1/videos", content=film(), headers=kind)
+    assert answer.status_code == 503
+    assert sent < 40 * 1024 * 1024
+    assert not blobs(service)
+
+
+@pytest.mark.parametrize(
+    "frames", ["0", "2001", "00001", "000000001" + "0" * 5000, "9" * 5000, "-1", "1.5", "٣"]
+)
+async def test_a_number_of_frames_that_is_none_is_named(service: Service, frames: str) -> None:
+    answer = await submit(service, frames=frames)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "frames"
+
+
+async def test_a_cursor_from_before_time_is_refused(service: Service) -> None:
+    for at in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        cursor = base64.urlsafe_b64encode(f"{at}|x".encode()).decode()
+        answer = await service.client.get("/v1/jobs", params={"cursor": cursor})
+        assert answer.status_code == 422
+
+
+async def test_hashes_go_with_the_item_that_they_are_of(service: Service) -> None:
+    job = (await submit(service, case_reference="R")).json()
+    other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
+    now = datetime.now(UTC)
+    with service.database.write() as session:
+        for one in (job, other):
+            session.add(
+                KnownHashes(
+                    id=new_id(),
+                    case_id=one["case_id"],
+                    job_id=one["id"],
+                    sealed=b"x",
+                    created_at=now,
+                    expires_at=now + timedelta(days=9),
+                )
+            )
+    assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+    with service.database.read() as session:
+        ids = [other["id"], job["id"]]
+        left = session.scalars(select(KnownHashes.job_id).where(KnownHashes.job_id.in_(ids))).all()
+    assert left == [other["id"]]
+
+
+async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = (await submit(service, case_reference="R")).json()
+    other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
+    lifecycle = service.app.state.services.work.lifecycle
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    real = lifecycle._delete_job
+
+    def meanwhile(job_id: str) -> None:
+        monkeypatch.setattr(lifecycle, "_delete_job", real)
+        lifecycle.cancel(caller, other["id"])  # before this one's rows are gone
+        real(job_id)
+
+    monkeypatch.setattr(lifecycle, "_delete_job", meanwhile)
+    lifecycle.cancel(caller, job["id"])
+    with service.database.read() as session:
+        assert session.get(Case, job["case_id"]) is None
+        assert session.get(Job, job["id"]) is None
+    assert not blobs(service)
+
+
+async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service) -> None:
+    first = (await submit(service, VIDEO + b"3", case_reference="A")).json()
+    analyst = headers(service, Role.ANALYST)
+    second = await service.client.post(
+        "/v1/videos", files={"file": ("v", VIDEO)}, data={"case_reference": "B"}, headers=analyst
+    )
+    work = service.app.state.services.work
+    with service.database.write() as session:
+        session.add(
+            Notice(
+                id=(notice_id := new_id()),
+                case_id=first["case_id"],
+                account_id=session.get_one(Case, first["case_id"]).account_id,
+                kind="eu-dsa-16",
+                language="en",
+                state="drafted",
+                sealed=b"x",
+                created_at=datetime.now(UTC),
+            )
+        )
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    work.reviews.flag_minor(caller, second.json()["case_id"], wanted=True)
+    with service.database.read() as session:
+        assert session.get_one(Notice, notice_id).withdraw_at is None
+    await submit(service, VIDEO, case_reference="A")
+    with service.database.read() as session:
+        assert session.get_one(Case, first["case_id"]).minor_at is not None
+        assert session.get_one(Notice, notice_id).withdraw_at is not None

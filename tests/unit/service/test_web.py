@@ -10,15 +10,38 @@ from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
+from sqlalchemy import select
 
 from deepfake_service.accounts import Role
-from deepfake_service.audit import Action
+from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import seal
-from deepfake_service.errors import InvalidRequest
+from deepfake_service.errors import (
+    AccountExists,
+    AccountUnknown,
+    CaseHeld,
+    CaseShredded,
+    CrossSiteRequest,
+    DatabaseUnavailable,
+    EvidenceMissing,
+    EvidenceTooLarge,
+    Forbidden,
+    ImageryWithheld,
+    InvalidRequest,
+    KeyUnknown,
+    NotFound,
+    NoticeRefused,
+    NotReady,
+    NotReviewable,
+    Overloaded,
+    RequestTooLarge,
+    ServiceError,
+    StorageUnavailable,
+    TooManyRequests,
+)
 from deepfake_service.evidence.words import words
-from deepfake_service.pipeline.listing import Filters
+from deepfake_service.pipeline.listing import MAX_PAGE, Filters
 from deepfake_service.pipeline.states import JobState
-from deepfake_service.records import Account, Case, Job, Media, Occurrence, new_id
+from deepfake_service.records import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.storage import context_of
 from deepfake_service.web.catalogue import said, untranslated
 from deepfake_service.web.language import translations
@@ -30,6 +53,7 @@ from deepfake_service.web.signing_in import local
 
 Service = Any
 MANY = 10_000
+COUNT = 210
 SEEN = (
     "source_url", "platform", "account", "captured_at", "note", "case_reference", "collector",
     "tool", "screenshot",
@@ -140,7 +164,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
             )
         )
         session.flush()
-        for n in range(120):
+        for n in range(COUNT):
             at = now + timedelta(minutes=n)
             media_id, seen_id = new_id(), new_id()
             seen = {**dict.fromkeys(SEEN), "source_url": f"https://example.org/{n}"}
@@ -178,18 +202,50 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
         items += re.findall(r"/items/(job\d+)", page)
         older = re.search(r'href="(\?cursor=[^"]+)"', page)
         path = f"/cases/{case_id}{older[1]}" if older else ""
-    assert items == [f"job{n:03}" for n in reversed(range(120))]
+    assert items == [f"job{n:03}" for n in reversed(range(COUNT))]
     path = f"/cases/{case_id}"
     while path:
         page = (await client.get(path)).text
         urls += re.findall(r'free">https://example.org/(\d+)<', page)
         older = re.search(r'href="(\?seen=[^"#]+)#seen"', page)
         path = f"/cases/{case_id}{older[1]}" if older else ""
-    assert urls == [str(n) for n in reversed(range(120))]
+    assert urls == [str(n) for n in reversed(range(COUNT))]
     item = (await client.get("/items/job007")).text
     assert re.findall(r"https://example.org/(\d+)", item) == ["7"]
     form = (await client.get(f"/cases/{case_id}/notices/eu-dsa-16")).text
-    assert form.count('name="occurrences"') == 120
+    assert form.count('name="occurrences"') == MAX_PAGE
+    with service.database.write() as session:
+        oldest = session.scalars(
+            select(Occurrence.id)
+            .where(Occurrence.case_id == case_id)
+            .order_by(Occurrence.created_at)
+            .limit(1)
+        ).one()
+        composed = {"title": "t", "opening": "o", "sections": []}
+        fields = {"explanation": "Earlier words.", "good_faith": True, "signature": "somebody"}
+        content = {"fields": fields, "occurrence_ids": [oldest], "basis": [], "recipient": None,
+                   "receipt": None, "composed": composed}  # fmt: skip
+        draft = new_id()
+        session.add(
+            Notice(
+                id=draft,
+                case_id=case_id,
+                account_id=caller.account_id,
+                kind="eu-dsa-16",
+                language="en",
+                state="drafted",
+                sealed=seal(key, json.dumps(content).encode(), context_of("notice", draft)),
+                created_at=now,
+            )
+        )
+    path = f"/cases/{case_id}/notices/eu-dsa-16?like={draft}"
+    changed = (await client.get(path)).text
+    # The occurrence that it was about is not among the newest, and is not lost.
+    assert re.findall(r'value="(\w+)" checked', changed) == [oldest]
+    assert "Earlier words." in changed
+    assert "somebody" not in changed
+    other = f"/cases/{case_id}/notices/kr-d4u?like={draft}"
+    assert (await client.get(other)).status_code == 404
     assert (await client.get(f"/cases/{case_id}?cursor=x")).status_code == 422
     assert (await client.get(f"/cases/{case_id}?seen=x")).status_code == 422
 
@@ -272,3 +328,35 @@ def test_rates_are_drawn() -> None:
     assert "&lt;a&gt;" in drawn
     assert drawn.count('r="4.5"') == 3
     assert drawn.count('fill="#ffffff" stroke') == 2
+
+
+async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
+    with service.database.write() as session:
+        for _ in range(450):
+            record(session, SERVICE, Action.CASE_READ, "x")
+    await service.client.post("/sign-in", data={"key": service.keys[Role.AUDITOR]})
+    path, pages = "/audit", []
+    while path:
+        page = (await service.client.get(path)).text
+        pages.append([int(n) for n in re.findall(r"<tr><td>(\d+)</td>", page)])
+        older = re.search(r'href="(/audit\?after=\d+)">(?:이전 항목|Older)', page)
+        path = older[1] if older else ""
+    assert [len(p) for p in pages[:2]] == [200, 200]
+    assert pages[0][0] > 250
+    assert {n for p in pages for n in p} == set(range(1, pages[0][-1] + 1))
+    for after in ("-1", str(2**63), "x"):
+        assert (await service.client.get(f"/audit?after={after}")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AccountExists, AccountUnknown, CaseHeld, CaseShredded, CrossSiteRequest,
+        DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge, Forbidden, ImageryWithheld,
+        InvalidRequest, KeyUnknown, NotFound, NoticeRefused, NotReady, NotReviewable, Overloaded,
+        RequestTooLarge, StorageUnavailable, TooManyRequests,
+    ],
+)  # fmt: skip
+def test_what_pages_tell_when_something_fails_is_translated(error: type[ServiceError]) -> None:
+    message = error().message
+    assert translations("ko").gettext(message) != message
