@@ -19,6 +19,7 @@ from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.levels import time_weighted_mean
 from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
+from deepfake_models.verdict import VerdictCode
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 SHARPNESS_BINS = (0.0, 6.0, 12.0, 20.0, float("inf"))
@@ -123,6 +124,27 @@ def _by_source(values: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     return entries
 
 
+def item_table(items: pd.DataFrame) -> dict[str, Any]:
+    """How often whole videos were called manipulated, by the verdicts that they got.
+
+    ``items`` carries label, group, kind, verdict and rank of held-out media. A manipulated video on
+    which the bundle abstains was not found; a real one that was not scored cannot be a false alarm
+    and does not count.
+    """
+    videos = items[items["kind"] == "video"]
+    overall = {}
+    for name, part in (
+        (
+            "false_positive_rate",
+            videos[(videos["label"] == "real") & videos["rank"].notna()],
+        ),
+        ("true_positive_rate", videos[videos["label"] == "fake"]),
+    ):
+        estimate = rate(part["verdict"] == str(VerdictCode.LIKELY_MANIPULATED), part["group"])
+        overall[name] = {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
+    return {"overall": overall}
+
+
 def write_reliability(
     bundle_dir: Path, predictions: Sequence[Path], out: Path, *, bundle_out: Path | None = None
 ) -> dict[str, Any]:
@@ -164,6 +186,10 @@ def write_reliability(
         "by_condition": condition_table(faces, limits.face.likely_manipulated),
         "bundle": bundle.model_json(),
     }
+    items = everything[everything["level"] == "item"]
+    if not bundle_out and {"verdict", "rank"} <= set(items.columns):
+        # By verdicts of this bundle: one that may decide elsewhere would give others.
+        table["level_item"] = item_table(items)
     text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     write_text(out, text)
     if bundle_out:

@@ -334,6 +334,8 @@ def test_export_gives_a_bundle_that_scores(
         for k in ("false_positive_rate", "true_positive_rate")
         if k in e
     )
+    whole = reliability["level_item"]["overall"]
+    assert whole["true_positive_rate"]["samples"] == whole["false_positive_rate"]["samples"] == 2
     card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert "Terms: **for tests**" in card
     assert "made (fake)" in card

@@ -24,7 +24,12 @@ from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.files import write_text
 from deepfake_eval.plots import write_plots
 from deepfake_eval.predictions import LABELS, face_records, item_record, tables, verdicts
-from deepfake_eval.reliability import condition_table, conditions, reliability_table
+from deepfake_eval.reliability import (
+    condition_table,
+    conditions,
+    item_table,
+    reliability_table,
+)
 from deepfake_eval.report import write_report
 from deepfake_eval.run import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
 from deepfake_eval.summary import summarise
@@ -171,7 +176,9 @@ def export(
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
         bundle = seal(directory, fields)
-        measures = _measure(judged, bundle, runs[0] / HELD_OUT_REPORT, frames)
+        measures, items = _measure(judged, bundle, runs[0] / HELD_OUT_REPORT, frames)
+        table["level_item"] = item_table(items)
+        _write_json(directory / "reliability.json", table)
         card = model_card(config, fields, table, measures, cross_validation=cross_validation)
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
@@ -275,8 +282,11 @@ def _score_held_out(
     return judged
 
 
-def _measure(judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int) -> dict[str, Any]:
-    """Judge the held-out media anew under the fitted calibration, and report as an evaluation.
+def _measure(
+    judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Judge the held-out media anew under the fitted calibration, and report as an evaluation; its
+    figures, and a row an item.
 
     Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
     """
@@ -298,7 +308,7 @@ def _measure(judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int) 
     metrics = summarise(predictions, bundle, settings=settings)
     write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
-    return metrics
+    return metrics, predictions[predictions["level"] == "item"]
 
 
 def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], ConditionsSpec]:

@@ -16,7 +16,8 @@ INDICATIVE_BELOW = 10
 def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any]) -> dict[str, Any]:
     """The rates to state with a verdict: at its thresholds, and for each person's faces.
 
-    ``decision`` is what was measured where verdicts on items are made (a picture's at face level);
+    ``decision`` is what was measured of whole videos by the verdicts they got (``of``: ``item``),
+    of tracks where a bundle states no more, and of a picture's faces;
     ``people`` what was measured on faces of the width and sharpness of each track's median face.
     Rates are shares with a 95% interval, clustered by group, and the number of groups.
     """
@@ -24,13 +25,17 @@ def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any])
     level = "face" if still else "item"
     thresholds = spec.thresholds.face if still else spec.thresholds.item
     calibration = spec.calibration.face if still else spec.calibration.item
-    measured = reliability.get("level_face" if still else "level_track", {}).get("overall", {})
+    whole = None if still else reliability.get("level_item")
+    by_part = reliability.get("level_face" if still else "level_track", {})
+    measured = (whole or by_part).get("overall", {})
     return {
         "level": level,
         "likely_manipulated_from": thresholds.likely_manipulated,
         "no_manipulation_found_below": thresholds.no_manipulation_found,
         "calibration": {"samples": calibration.samples, "groups": calibration.groups},
         "decision": {
+            # Of bundles that were made before whole videos were measured, by track.
+            **({"of": "item"} if whole else {}),
             "false_positive_rate": measured.get("false_positive_rate"),
             "true_positive_rate": measured.get("true_positive_rate"),
             "stated_with_thresholds": {

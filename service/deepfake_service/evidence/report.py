@@ -149,7 +149,7 @@ class View:
         stated = [
             w(
                 "rates",
-                items=w("items_picture" if self._still else "items_video"),
+                items=w(self._measured()),
                 fpr=percent(fpr["value"]), fpr_low=percent(fpr["low"]),
                 fpr_high=percent(fpr["high"]), fpr_samples=fpr["samples"],
                 fpr_groups=fpr["groups"],
@@ -161,6 +161,13 @@ class View:
         if min(fpr["groups"], tpr["groups"]) < 10 or fpr.get("indicative") or tpr.get("indicative"):
             stated.append(w("rates_indicative"))
         return [*stated, *self._rates_of_condition()]
+
+    def _measured(self) -> str:
+        """The word for what error rates were measured on."""
+        if self._still:
+            return "items_picture"
+        whole = self._d["error_rates"]["decision"].get("of") == "item"
+        return "items_whole" if whole else "items_video"
 
     def _rates_of_condition(self) -> list[str]:
         """Of the person whose value is highest: how the method does on faces like theirs."""

@@ -19,6 +19,7 @@ from deepfake_eval.reliability import (
     FACE_WIDTH_BINS_PX,
     SHARPNESS_BINS,
     condition_table,
+    item_table,
     write_reliability,
 )
 from deepfake_models.bundle import Bundle, load_bundle
@@ -220,3 +221,22 @@ def test_a_bundle_can_be_sealed_with_rates_of_ones_own(bundle: Bundle, tmp_path:
     assert load_bundle(bundle.directory).sha256 == bundle.sha256
     again = CliRunner().invoke(cli.app, [*map(str, line)])
     assert isinstance(again.exception, RunError)
+
+
+def test_whole_videos_are_counted_by_their_verdicts() -> None:
+    rows = [
+        ("real", "a", "video", "no_manipulation_found", -1.0),
+        ("real", "b", "video", "likely_manipulated", 1.0),
+        ("real", "c", "video", "not_applicable", None),  # not scored: no chance to be wrong
+        ("real", "d", "image", "likely_manipulated", 1.0),
+        ("fake", "e", "video", "likely_manipulated", 2.0),
+        ("fake", "f", "video", "inconclusive", 2.0),
+        ("fake", "g", "video", "unable_to_evaluate", None),  # missed
+    ]
+    items = pd.DataFrame(rows, columns=["label", "group", "kind", "verdict", "rank"])
+    overall = item_table(items)["overall"]
+    assert (overall["false_positive_rate"]["value"], overall["true_positive_rate"]["value"]) == (
+        0.5, pytest.approx(1 / 3, abs=1e-3),
+    )  # fmt: skip
+    assert overall["true_positive_rate"]["samples"] == 3
+    assert overall["true_positive_rate"]["indicative"]

@@ -26,6 +26,7 @@ from securesystemslib.signer import SSlibKey
 
 import evidencekit as kit
 import mediakit
+from deepfake_models.exact import judged_exact
 from deepfake_service.evidence import bag, timestamps
 from deepfake_service.evidence import edition as edition_module
 from deepfake_service.evidence.edition import (
@@ -42,6 +43,7 @@ from deepfake_service.evidence.edition import (
     report_of,
 )
 from deepfake_service.evidence.material import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.rates import error_rates
 from deepfake_service.evidence.report import View
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
@@ -419,6 +421,21 @@ def test_more_people_than_tables_hold_are_told_of() -> None:
     listed = [int(p["number"]) for p in view.people()]
     assert listed == list(range(16, 76))
     assert "15" in str(view.people_more())
+
+
+def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
+    gathered = kit.material(kit.video())
+    rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
+            "indicative": False}  # fmt: skip
+    overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
+    measured = {**gathered.reliability, "level_item": {"overall": overall}}
+    verdict = judged_exact(gathered.examination["exact"], gathered.spec)
+    assert verdict is not None
+    rates = error_rates(verdict, gathered.spec, measured)
+    document = {**json.loads(files()[VERDICT]), "error_rates": json.loads(json.dumps(rates))}
+    assert "400 untouched videos of 90 groups" in View(document, words("en")).page_one()["rates"][0]
+    before = View(json.loads(files()[VERDICT]), words("en")).page_one()["rates"][0]
+    assert "recordings of one person each" in before
 
 
 def test_what_the_red_means_depends_on_the_model() -> None:
