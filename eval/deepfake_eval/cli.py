@@ -222,3 +222,7 @@ def main() -> None:
     except DeepfakeError as error:
         _console.print(f"error: {error.message}", style="red", highlight=False, markup=False)
         raise SystemExit(1) from error
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _console.print(f"error: {what}", style="red", highlight=False, markup=False)
+        raise SystemExit(1) from error

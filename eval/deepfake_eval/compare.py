@@ -56,7 +56,7 @@ def _read(folder: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder}: holds no readable predictions.parquet") from error
     needed = {"level", "dataset", "media", "label", "group", "rank", "time_s"}
-    if not needed <= set(table.columns):
+    if not needed <= set(table.columns) or "degradation" in table.columns:
         raise RunError(f"{folder}: predictions.parquet was not written by deepfake-eval run")
     return table
 
@@ -73,6 +73,7 @@ def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> di
 
     everything = np.arange(len(truth))
     count = len(np.unique(groups))
+    scarcer = min(len(np.unique(groups[truth == c])) for c in (0, 1))
     low, high = (
         bootstrap(difference, groups, draws=draws) if count > 1 else (float("nan"), float("nan"))
     )
@@ -80,7 +81,7 @@ def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> di
     return {
         "auc_a": round(float(roc_auc_score(truth, a)), 4),
         "auc_b": round(float(roc_auc_score(truth, b)), 4),
-        "difference": {**estimate.to_json(), "indicative": count < MIN_GROUPS},
+        "difference": {**estimate.to_json(), "indicative": scarcer < MIN_GROUPS},
     }
 
 

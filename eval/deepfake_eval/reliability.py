@@ -102,8 +102,7 @@ def reliability_table(
 
 def _by_source(values: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
     entries = []
-    for (dataset, method), part in values.groupby(["dataset", "method"], sort=True):
-        label = str(part["label"].iloc[0])
+    for (dataset, method, label), part in values.groupby(["dataset", "method", "label"], sort=True):
         name = "false_positive_rate" if label == "real" else "true_positive_rate"
         estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
         entry: dict[str, Any] = {"dataset": dataset, "method": method, "label": label}

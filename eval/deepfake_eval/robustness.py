@@ -40,6 +40,7 @@ from deepfake_eval.run import (
     REPORT,
     assemble,
     source_of,
+    stamp,
     stated,
     unique,
 )
@@ -93,7 +94,7 @@ def robustness(
     records = score_all(
         bundle_dir,
         [
-            Job(_key(bundle, frames, seed, variant, row), root / row.media, variant)
+            Job(_key(bundle, frames, seed, variant, row, root), root / row.media, variant)
             for row, root in labelled
             for variant in variants
         ],
@@ -106,7 +107,10 @@ def robustness(
     )
     tables = {
         variant: assemble(
-            ((row, records[_key(bundle, frames, seed, variant, row)]) for row, _ in labelled),
+            (
+                (row, records[_key(bundle, frames, seed, variant, row, root)])
+                for row, root in labelled
+            ),
             bundle.spec.prior,
         )
         for variant in variants
@@ -268,9 +272,12 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _key(bundle: Bundle, frames: int | None, seed: int, variant: Variant, row: Row) -> str:
+def _key(
+    bundle: Bundle, frames: int | None, seed: int, variant: Variant, row: Row, root: Path
+) -> str:
+    known = stamp(root / row.media)
     content = json.dumps(
-        [bundle.sha256, frames, seed, *dataclasses.astuple(variant), row.dataset, row.media]
+        [bundle.sha256, frames, seed, *dataclasses.astuple(variant), row.dataset, row.media, known]
     )
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -71,7 +71,7 @@ def run(
     sources = [source_of(text, split) for text in datasets]
     labelled = unique(sources)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {_key(bundle, frames, row): (row, root) for row, root in labelled}
+    keys = {_key(bundle, frames, row, root): (row, root) for row, root in labelled}
     records = score_all(
         bundle_dir,
         [Job(key, root / row.media) for key, (row, root) in keys.items()],
@@ -143,11 +143,32 @@ def unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
                 "them another title (folders,title=NAME:ROOT)"
             )
         seen.add((row.dataset, row.media))
-    return labelled
+    if len({row.dataset for row, _ in labelled}) == 1:
+        return labelled
+    # A "001" of one data set is nobody's in another; but both Celeb-DF name the same celebrities.
+    return [
+        (
+            row
+            if row.dataset.startswith("Celeb-DF")
+            else dataclasses.replace(row, group=f"{row.dataset}/{row.group}"),
+            root,
+        )
+        for row, root in labelled
+    ]
 
 
-def _key(bundle: Bundle, frames: int | None, row: Row) -> str:
-    content = json.dumps([bundle.sha256, frames, row.dataset, row.media])
+def stamp(path: Path) -> list[Any]:
+    """What tells a medium from another of the same name: sizes and times of its files."""
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [[f.name, (found := f.stat()).st_size, found.st_mtime_ns] for f in files]
+    except OSError:
+        return []
+
+
+def _key(bundle: Bundle, frames: int | None, row: Row, root: Path) -> str:
+    known = stamp(root / row.media)
+    content = json.dumps([bundle.sha256, frames, row.dataset, row.media, known])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

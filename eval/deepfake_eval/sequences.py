@@ -63,7 +63,11 @@ class _FolderMedia(ClosesItself):
 
     def __init__(self, folder: Path, inner: Decoder) -> None:
         try:
-            files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES]
+            files = [
+                p
+                for p in folder.iterdir()
+                if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
+            ]
         except OSError as error:
             raise UnreadableMedia from error
         if not files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,18 +70,22 @@ def link(frames: Sequence[FrameFaces], spec: TrackSpec) -> list[list[int]]:
     """Give every box of every frame a track number, numbered from 0 in order of appearance.
 
     ``frames`` are in time order. Pairs are taken greedily, best affinity first; a track ends at a
-    scene cut, or when its face was not seen for ``spec.max_gap_s``.
+    scene cut, or when its face was not seen for ``spec.max_gap_s``. Where frames lie further apart
+    than that, as in very long videos, it ends when its face was missed in two frames running.
     """
     labels: list[list[int]] = []
     open_tracks: dict[int, tuple[float, Box]] = {}
     following = 0
     previous: NDArray[np.float32] | None = None
+    before: deque[float] = deque(maxlen=2)
     for frame in frames:
         if previous is not None and is_cut(previous, frame.signature, spec):
             open_tracks.clear()
         previous = frame.signature
-        for number in [n for n, (t, _) in open_tracks.items() if frame.time_s - t > spec.max_gap_s]:
+        oldest = min([frame.time_s - spec.max_gap_s, *before])
+        for number in [n for n, (t, _) in open_tracks.items() if t < oldest]:
             del open_tracks[number]
+        before.append(frame.time_s)
         pairs = [
             (value, number, index)
             for number, (_, last) in open_tracks.items()

@@ -18,9 +18,14 @@ from deepfake_eval.errors import DatasetError
 SPLITS = ("train", "val", "test", "all")
 Label = Literal["real", "fake"]
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".wmv"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts", ".mts",
+        ".m2ts", ".flv", ".3gp", ".ogv",
+    }
+)  # fmt: skip
 PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".avif"}
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
 )
 
 GROUPINGS = ("auto", "component", "target")

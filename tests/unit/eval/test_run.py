@@ -18,7 +18,7 @@ import evalkit
 import mediakit
 from deepfake_eval import cli
 from deepfake_eval.compare import compare
-from deepfake_eval.datasets import DATASETS
+from deepfake_eval.datasets import DATASETS, Row, Rows
 from deepfake_eval.errors import DatasetError, RunError
 from deepfake_eval.predictions import (
     examine,
@@ -28,7 +28,7 @@ from deepfake_eval.predictions import (
     tables,
     verdicts,
 )
-from deepfake_eval.run import run
+from deepfake_eval.run import Source, run, stamp, unique
 from deepfake_eval.scoring import RECORDS, read_records
 from deepfake_eval.sequences import FrameFolder, FrameFolderDecoder
 from deepfake_models.decoding import InProcessDecoder
@@ -419,9 +419,26 @@ def test_compare_refuses_what_it_cannot_compare(
         table.assign(**{name: change}).to_parquet(tmp_path / "predictions.parquet")
         with pytest.raises(RunError, match=named):
             compare(done[0], tmp_path)
-    table[["media"]].to_parquet(tmp_path / "predictions.parquet")
-    with pytest.raises(RunError, match="was not written by deepfake-eval run"):
-        compare(done[0], tmp_path)
+    for other in (table[["media"]], table.assign(degradation="blur")):
+        other.to_parquet(tmp_path / "predictions.parquet")
+        with pytest.raises(RunError, match="was not written by deepfake-eval run"):
+            compare(done[0], tmp_path)
+
+
+def test_a_path_that_cannot_be_is_told_in_a_line(
+    bundle: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    for dataset in (f"csv,title=made:{media}", f"celebdf:{taken}", f"df40:{taken}"):
+        arguments = ["deepfake-eval", "run", "--bundle", str(bundle), "--dataset", dataset,
+                     "--out", str(taken)]  # fmt: skip
+        monkeypatch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1
+        assert "error: " in capsys.readouterr().err
 
 
 def test_command_line(
@@ -501,3 +518,31 @@ def test_the_commands_of_the_documentation(
     named = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, flags=re.MULTILINE)
     assert len(named) == 5
     assert all((tmp_path / "results" / name).is_file() for name in named)
+
+
+def test_records_are_of_the_bytes_that_were_scored(tmp_path: Path) -> None:
+    medium = tmp_path / "a.png"
+    assert stamp(medium) == []
+    medium.write_bytes(b"one")
+    first = stamp(medium)
+    medium.write_bytes(b"other")
+    assert stamp(medium) != first
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"x")
+    before = stamp(folder)
+    (folder / "2.png").write_bytes(b"x")
+    assert len(stamp(folder)) == len(before) + 1
+
+
+def test_a_number_of_one_data_set_is_nobodys_in_another() -> None:
+    def source(dataset: str, group: str) -> Source:
+        row = Row(f"{dataset}/1.mp4", "real", "original", dataset, "test", group)
+        return Source("folders", {}, Rows(Path(), (row,)))
+
+    mixed = unique([source("a", "1"), source("b", "1")])
+    assert [row.group for row, _ in mixed] == ["a/1", "b/1"]
+    alone = unique([source("a", "1")])
+    assert [row.group for row, _ in alone] == ["1"]
+    celebrities = unique([source("Celeb-DF-v1", "id1"), source("Celeb-DF-v2", "id1")])
+    assert {row.group for row, _ in celebrities} == {"id1"}

@@ -41,8 +41,17 @@ def test_a_scene_cut_starts_a_new_track_in_the_same_place() -> None:
 def test_a_long_absence_starts_a_new_track_a_short_one_does_not() -> None:
     short = link(frames((0.0, [at(50)]), (2.0, []), (4.0, [at(52)])), SPEC)
     assert short == [[0], [], [0]]
-    long = link(frames((0.0, [at(50)]), (SPEC.max_gap_s + 1, [at(52)])), SPEC)
-    assert long == [[0], [1]]
+    without = [(2.0 * n, []) for n in range(1, 5)]
+    long = link(frames((0.0, [at(50)]), *without, (SPEC.max_gap_s + 2, [at(52)])), SPEC)
+    assert long == [[0], [], [], [], [], [1]]
+
+
+def test_frames_that_lie_far_apart_do_not_part_a_person() -> None:
+    """A film of hours has a frame in ten seconds and more."""
+    step = 3 * SPEC.max_gap_s
+    seen = [(n * step, [] if n in (5, 9, 10) else [at(50 + n % 3)]) for n in range(13)]
+    found = link(frames(*seen), SPEC)
+    assert found == [[0]] * 5 + [[]] + [[0]] * 3 + [[], []] + [[1]] * 2
 
 
 def test_a_face_of_another_size_is_another_person() -> None:
