@@ -41,9 +41,21 @@ def back_up(settings: Settings, out: Path) -> None:
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
             live.backup(copy)
+            _begin_anew(copy)
         _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
     except (OSError, sqlite3.Error) as error:
         raise DataDirError("the backup could not be written") from error
+
+
+def _begin_anew(copy: sqlite3.Connection) -> None:
+    """Forget the finished steps of jobs under way: what these kept is not in the backup."""
+    tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
+    if {"operation_outputs", "workflow_status"} <= tables:
+        copy.execute(
+            "DELETE FROM operation_outputs WHERE workflow_uuid IN (SELECT workflow_uuid "
+            "FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED'))"
+        )
+        copy.commit()
 
 
 def _copy_blobs(source: Path, out: Path) -> None:

@@ -79,6 +79,13 @@ class EvidenceMissing(ServiceError):
     code = "evidence_missing"
 
 
+class EvidenceBusy(ServiceError):
+    """Others are making evidence of this job at this moment. Send the request again later."""
+
+    status = 503
+    code = "evidence_busy"
+
+
 class EvidenceTooLarge(EvidenceMissing):
     """More faces were examined than an evidence bundle holds: submit it with fewer frames."""
 

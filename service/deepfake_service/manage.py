@@ -26,6 +26,7 @@ accounts = typer.Typer(help="People and systems that may call the service.", no_
 keys = typer.Typer(help="Keys of accounts.", no_args_is_help=True)
 audit = typer.Typer(help="The audit log.", no_args_is_help=True)
 
+REWRAPPED_AT_ONCE = 100
 _DURATION = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -146,11 +147,19 @@ def rewrap() -> None:
             open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), open_keys(settings)
         )
         changed = 0
+        keyed = Case.wrapped_key.is_not(None)
+        with database.read() as session:
+            ids = list(session.scalars(select(Case.id).where(keyed)))
+        for start in range(0, len(ids), REWRAPPED_AT_ONCE):
+            some = ids[start : start + REWRAPPED_AT_ONCE]
+            with database.write() as session:
+                # Locked and asked again: a case that is deleted meanwhile gets no key back.
+                wanted = select(Case).where(Case.id.in_(some), keyed).with_for_update()
+                for case in session.scalars(wanted):
+                    again = vault.rewrapped(case.id, case.wrapped_key or b"")
+                    if again is not None:
+                        case.wrapped_key, changed = again, changed + 1
         with database.write() as session:
-            for case in session.scalars(select(Case).where(Case.wrapped_key.is_not(None))):
-                again = vault.rewrapped(case.id, case.wrapped_key or b"")
-                if again is not None:
-                    case.wrapped_key, changed = again, changed + 1
             for secret in session.scalars(select(Secret)):
                 again = vault.rewrapped_secret(secret.name, secret.wrapped)
                 if again is not None:

@@ -119,7 +119,8 @@ class Settings(BaseSettings):
     jobs_at_once: Count = Field(
         default=2,
         description="Videos that one worker examines at a time. Each takes a decoder and up to "
-        "50 MB for frames.",
+        "50 MB for frames. Of several workers with one database, the one that was started last "
+        "sets it for all.",
     )
     worker_metrics_port: int = Field(
         default=0,

@@ -115,8 +115,9 @@ class Runner:
                 _log.error("housekeeping_failed", thread=name, failure=describe(error))
 
     def _say_alive(self) -> None:
-        until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
         with self._database.write() as session:
+            # Counted from when the lock was had: waiting for it is not being dead.
+            until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
             session.merge(Lease(executor_id=self.executor_id, expires_at=until))
 
     def _take_over(self) -> None:
@@ -145,7 +146,12 @@ class Runner:
                     select(Lease.executor_id).where(Lease.expires_at > datetime.now(UTC))
                 )
             )
-        return [w.workflow_id for w in running if w.executor_id not in alive] + self._own(running)
+        dead = [
+            w.workflow_id
+            for w in running
+            if w.executor_id not in alive and w.workflow_id not in self._active
+        ]
+        return dead + self._own(running)
 
     def _own(self, running: Sequence[WorkflowStatus]) -> list[str]:
         """Jobs that are this worker's by DBOS' tables, but that no thread of it runs: a step's

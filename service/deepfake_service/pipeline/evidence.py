@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, START, Action, Actor, entry_json, record
 from deepfake_service.crypto import unseal
-from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
+from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import bag, timestamps
 from deepfake_service.evidence.edition import TIMELINE, Dossier, build, report_of
 from deepfake_service.evidence.keys import SigningKeys
@@ -101,6 +101,7 @@ class Evidence:
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
+                EvidenceBusy: others number editions of it faster.
         """
         for _ in range(ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
@@ -120,7 +121,8 @@ class Evidence:
                 # Another process made this number, or the job is gone.
                 self._vault.blobs.delete(edition.blob)
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
-        raise EvidenceMissing
+        # Not that there is none: what is missing is given up, and its material deleted.
+        raise EvidenceBusy
 
     def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
         with self._database.read() as session:

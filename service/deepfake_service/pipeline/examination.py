@@ -91,7 +91,7 @@ class Examination:
     def take_up(self, job_id: str) -> None:
         """See ``jobs.Steps``."""
         with self._database.write() as session:
-            job = session.get(Job, job_id)
+            job = session.get(Job, job_id, with_for_update=True)
             if job is None or JobState(job.state) in ENDED:
                 raise JobOver
             job.attempts += 1
@@ -134,7 +134,7 @@ class Examination:
         found = self._on_media(
             opened, lambda media: self._scorer.examine(media, parts[number], progress=report)
         )
-        self._vault.keep(opened.work(f"part-{number}"), opened.case_key, dump_part(found))
+        self._keep_part(opened, number, found)
         self._progress(job_id, stage, before + len(parts[number]), total, step_done=True)
 
     def further(self, job_id: str, parts: int) -> int:
@@ -204,7 +204,7 @@ class Examination:
     def fail(self, job_id: str, code: str) -> None:
         """See ``jobs.Steps``."""
         with self._database.write() as session:
-            job = session.get(Job, job_id)
+            job = session.get(Job, job_id, with_for_update=True)
             if job is None or JobState(job.state) in ENDED:
                 return
             job.state, job.failure = str(JobState.FAILED), code[:64]
@@ -218,10 +218,11 @@ class Examination:
         job_id = opened.job.id
         sealed = seal(opened.case_key, json.dumps(result).encode(), context_of("result", job_id))
         with self._database.write() as session:
-            job = session.get(Job, job_id)
+            job = session.get(Job, job_id, with_for_update=True)
             if job is None or JobState(job.state) in ENDED:
                 raise JobOver
             job.state, job.result = str(JobState.SUCCEEDED), sealed
+            job.bundle_sha256 = self._scorer.bundle.sha256
             job.verdict, job.shown = result["verdict"], shown
             job.finished_at = _now()
             job.stage, job.done = None, job.total or 0
@@ -297,8 +298,21 @@ class Examination:
         plan: list[list[int]] = self._kept_json(opened, "plan", [])
         return plan
 
+    def _keep_part(self, opened: _Opened, number: int, found: Part) -> None:
+        content = bytes.fromhex(self._scorer.bundle.sha256) + dump_part(found)
+        self._vault.keep(opened.work(f"part-{number}"), opened.case_key, content)
+
     def _found(self, opened: _Opened, number: int) -> Part:
-        return load_part(self._vault.kept(opened.work(f"part-{number}"), opened.case_key))
+        """A part that was examined; anew, where that was by another model: the worker was upgraded
+        meanwhile, and no verdict is of two models."""
+        digest = bytes.fromhex(self._scorer.bundle.sha256)
+        kept = self._vault.kept(opened.work(f"part-{number}"), opened.case_key)
+        if kept.startswith(digest):
+            return load_part(kept[len(digest) :])
+        frames = self._plan(opened)[number]
+        found = self._on_media(opened, lambda media: self._scorer.examine(media, frames))
+        self._keep_part(opened, number, found)
+        return found
 
     def _keep_json(self, opened: _Opened, name: str, content: Any) -> None:
         raw = json.dumps(content, separators=(",", ":")).encode()

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
-from deepfake_service.crypto import new_key, seal
+from deepfake_service.crypto import new_key, seal, unseal
 from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.pipeline.cases import Cases
@@ -287,14 +287,18 @@ class Intake:
     def _keep_callback(self, session: Session, wanted: Submission, job: Job, case: Case) -> None:
         if wanted.callback_url is None:
             return
-        delivery_id = new_id()
         key = self._vault.case_key(case.id, case.wrapped_key)
+        target = wanted.callback_url.encode()
+        for known in session.scalars(select(Delivery).where(Delivery.job_id == job.id)):
+            if unseal(key, known.target, context_of("delivery", known.id)) == target:
+                return  # a retry of what was accepted: it is told once
+        delivery_id = new_id()
         over = JobState(job.state) in ENDED
         session.add(
             Delivery(
                 id=delivery_id,
                 job_id=job.id,
-                target=seal(key, wanted.callback_url.encode(), context_of("delivery", delivery_id)),
+                target=seal(key, target, context_of("delivery", delivery_id)),
                 state=str(DeliveryState.DUE if over else DeliveryState.WAITING),
                 due_at=_now(),
                 created_at=_now(),

@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts import Caller, Role
 from deepfake_service.audit import SERVICE, Action, Actor, record
 from deepfake_service.crypto import seal, unseal
-from deepfake_service.errors import EvidenceMissing, Forbidden, NotFound, NotReviewable
+from deepfake_service.errors import (
+    EvidenceBusy,
+    EvidenceMissing,
+    Forbidden,
+    NotFound,
+    NotReviewable,
+)
 from deepfake_service.logs import describe, logger
 from deepfake_service.pipeline.access import may_see
 from deepfake_service.pipeline.evidence import Evidence
@@ -112,8 +118,9 @@ class Reviews:
     def _new_edition(self, actor: Actor, job_id: str) -> None:
         try:
             self._evidence.make(job_id, actor)
-        except EvidenceMissing:
-            # Its time is over, or it was examined by a version that gathered none.
+        except (EvidenceMissing, EvidenceBusy):
+            # Its time is over, it was examined by a version that gathered none, or somebody else
+            # makes one: ``catch_up`` sees to what is left.
             _log.warning("no_new_edition", job_id=job_id)
 
     def _found(self, session: Session, job_id: str) -> Finding:

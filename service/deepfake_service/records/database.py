@@ -28,6 +28,7 @@ from deepfake_service.files import private_folder
 from deepfake_service.settings import Settings
 
 BUSY_TIMEOUT_S = 15
+CHECKPOINT_WAITS_MS = 2000
 """SQLite has one writer at a time; ours hold the lock for milliseconds."""
 _MIGRATION_LOCK = 0x6465657066616B65
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -105,7 +106,14 @@ class Database:
         """Bring deletions to the file: SQLite's write-ahead log still holds what was deleted."""
         if self.engine.dialect.name == "sqlite":
             with translating(), self.engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                # While it waits for readers, nobody writes: not for longer than a lease lasts. What
+                # is left the next sweep does.
+                usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {CHECKPOINT_WAITS_MS}")
+                try:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
 
     def check(self) -> None:
         """Raise ``DatabaseUnavailable`` unless the database answers."""

@@ -20,7 +20,16 @@ from deepfake_service.api.state import Services
 from deepfake_service.audit import verify
 from deepfake_service.errors import NotReady
 from deepfake_service.pipeline.states import JobState
-from deepfake_service.records import AuditEntry, Case, Job, KnownHashes, Media, Notice, new_id
+from deepfake_service.records import (
+    AuditEntry,
+    Case,
+    Delivery,
+    Job,
+    KnownHashes,
+    Media,
+    Notice,
+    new_id,
+)
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -678,3 +687,16 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
     with service.database.read() as session:
         assert session.get_one(Case, first["case_id"]).minor_at is not None
         assert session.get_one(Notice, notice_id).withdraw_at is not None
+
+
+async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfake_service.webhooks.check", lambda *_, **__: None)
+
+    async def told(url: str) -> int:
+        job = await submit(service, idempotency_key="k" * 20, callback_url=url)
+        with service.database.read() as session:
+            found = session.scalars(select(Delivery).where(Delivery.job_id == job.json()["id"]))
+            return len(found.all())
+
+    assert await told("https://example.org/hook") == 1
+    assert await told("https://example.org/hook") == 1
