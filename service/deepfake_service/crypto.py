@@ -109,6 +109,28 @@ class MasterKeys:
     def is_current(self, wrapped: bytes) -> bool:
         return wrapped[: self._ID_BYTES] == self._id(self._current)
 
+    def knows(self, wrapped: bytes) -> bool:
+        """Whether one of these keys wrapped it."""
+        return wrapped[: self._ID_BYTES] in self._by_id
+
+
+class MovedKeys:
+    """A ``KeyWrapper`` in place of master keys, which still unwrap what they wrapped."""
+
+    def __init__(self, current: KeyWrapper, older: MasterKeys) -> None:
+        self._current = current
+        self._older = older
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        return self._current.wrap(key, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        by = self._older if self._older.knows(wrapped) else self._current
+        return by.unwrap(wrapped, context)
+
+    def is_current(self, wrapped: bytes) -> bool:
+        return not self._older.knows(wrapped) and self._current.is_current(wrapped)
+
 
 def sealed_size(size: int) -> int:
     """Bytes of the sealed stream of ``size`` bytes of plaintext."""

@@ -16,6 +16,7 @@ from deepfake_service.crypto import (
     READ_AHEAD_CHUNKS,
     KeyWrapper,
     MasterKeys,
+    MovedKeys,
     StreamSealer,
     UnsealedReader,
     new_key,
@@ -128,7 +129,8 @@ def _case_context(case_id: str) -> bytes:
 def open_keys(settings: Settings) -> KeyWrapper:
     """The key wrapper that ``settings`` name: a key management service's, or master keys.
 
-    1. ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is called and gives one.
+    1. ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is called and gives one. Those of
+       ``DEEPFAKE_OLDER_MASTER_KEYS`` unwrap what they wrapped before.
     2. Else ``DEEPFAKE_MASTER_KEY``, with those of ``DEEPFAKE_OLDER_MASTER_KEYS`` to unwrap by.
     3. Else a key is made in the data directory, readable by its owner alone.
 
@@ -141,7 +143,8 @@ def open_keys(settings: Settings) -> KeyWrapper:
                      else "").split(",") if text.strip()
     )  # fmt: skip
     if settings.key_wrapper:
-        return _hook(settings.key_wrapper)
+        hook = _hook(settings.key_wrapper)
+        return MovedKeys(hook, MasterKeys(older[0], older[1:])) if older else hook
     if settings.master_key:
         text = settings.master_key.get_secret_value()
         return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)

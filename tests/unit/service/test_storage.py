@@ -187,6 +187,24 @@ def test_a_key_management_service_is_a_function(tmp_path: Path) -> None:
             open_keys(Settings(data_dir=tmp_path, key_wrapper=name))
 
 
+def test_cases_move_to_a_key_management_service(tmp_path: Path) -> None:
+    old = base64.b64encode(new_key()).decode()
+    before = open_keys(Settings(data_dir=tmp_path, master_key=SecretStr(old)))
+    wrapped = before.wrap(KEY, b"case")
+    moved = open_keys(
+        Settings(
+            data_dir=tmp_path,
+            key_wrapper=f"{__name__}:other_wrapper",
+            older_master_keys=SecretStr(old),
+        )
+    )
+    assert moved.unwrap(wrapped, b"case") == KEY
+    assert not moved.is_current(wrapped)
+    again = moved.wrap(moved.unwrap(wrapped, b"case"), b"case")
+    assert moved.is_current(again)
+    assert other_wrapper().unwrap(again, b"case") == KEY
+
+
 def test_a_url_that_is_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="URL"):
         open_blobs("nowhere://x", tmp_path)
