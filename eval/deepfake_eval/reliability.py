@@ -51,10 +51,11 @@ def error_rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
 
 
 def _rates(values: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    return {
-        name: {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
-        for name, estimate in _estimates(values, threshold).items()
-    }
+    return {name: _marked(e) for name, e in _estimates(values, threshold).items()}
+
+
+def _marked(estimate: Estimate) -> dict[str, Any]:
+    return {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
 
 
 def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
@@ -106,7 +107,7 @@ def _by_source(values: pd.DataFrame, threshold: float) -> list[dict[str, Any]]:
         name = "false_positive_rate" if label == "real" else "true_positive_rate"
         estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
         entry: dict[str, Any] = {"dataset": dataset, "method": method, "label": label}
-        entry[name] = {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
+        entry[name] = _marked(estimate)
         if label == "fake":
             real = values[values["label"] == "real"]
             own = real[real["dataset"] == dataset]
@@ -131,17 +132,17 @@ def item_table(items: pd.DataFrame) -> dict[str, Any]:
     and does not count.
     """
     videos = items[items["kind"] == "video"]
-    overall = {}
-    for name, part in (
-        (
-            "false_positive_rate",
-            videos[(videos["label"] == "real") & videos["rank"].notna()],
-        ),
-        ("true_positive_rate", videos[videos["label"] == "fake"]),
-    ):
-        estimate = rate(part["verdict"] == str(VerdictCode.LIKELY_MANIPULATED), part["group"])
-        overall[name] = {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
-    return {"overall": overall}
+    parts = {
+        "false_positive_rate": videos[(videos["label"] == "real") & videos["rank"].notna()],
+        "true_positive_rate": videos[videos["label"] == "fake"],
+    }
+    called = str(VerdictCode.LIKELY_MANIPULATED)
+    return {
+        "overall": {
+            name: _marked(rate(part["verdict"] == called, part["group"]))
+            for name, part in parts.items()
+        }
+    }
 
 
 def write_reliability(

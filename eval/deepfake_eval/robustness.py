@@ -7,7 +7,6 @@ line in ``records.jsonl``, so that a sweep goes on where it stopped.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -39,14 +38,14 @@ from deepfake_eval.run import (
     PREDICTIONS,
     REPORT,
     assemble,
+    record_key,
     source_of,
-    stamp,
     stated,
     unique,
 )
 from deepfake_eval.scoring import RECORDS, Job, Progress, score_all, silent
 from deepfake_eval.summary import OUTCOMES, heading, outcome
-from deepfake_models.bundle import Bundle, load_bundle
+from deepfake_models.bundle import load_bundle
 from deepfake_models.session import Device
 
 ROBUSTNESS = "robustness.json"
@@ -91,11 +90,18 @@ def robustness(
         )
     )
     out.mkdir(parents=True, exist_ok=True)
+    keys = {
+        variant: [
+            record_key(bundle, frames, row, root, seed, *dataclasses.astuple(variant))
+            for row, root in labelled
+        ]
+        for variant in variants
+    }
     records = score_all(
         bundle_dir,
         [
-            Job(_key(bundle, frames, seed, variant, row, root), root / row.media, variant)
-            for row, root in labelled
+            Job(keys[variant][number], root / row.media, variant)
+            for number, (row, root) in enumerate(labelled)
             for variant in variants
         ],
         out / RECORDS,
@@ -107,10 +113,7 @@ def robustness(
     )
     tables = {
         variant: assemble(
-            (
-                (row, records[_key(bundle, frames, seed, variant, row, root)])
-                for row, root in labelled
-            ),
+            ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),
             bundle.spec.prior,
         )
         for variant in variants
@@ -270,16 +273,6 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
             {"level": level, **measured[Variant(name, level).settled()]} for level in kind.levels
         ],
     }
-
-
-def _key(
-    bundle: Bundle, frames: int | None, seed: int, variant: Variant, row: Row, root: Path
-) -> str:
-    known = stamp(root / row.media)
-    content = json.dumps(
-        [bundle.sha256, frames, seed, *dataclasses.astuple(variant), row.dataset, row.media, known]
-    )
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _chosen(only: Sequence[str]) -> list[str]:

@@ -71,7 +71,7 @@ def run(
     sources = [source_of(text, split) for text in datasets]
     labelled = unique(sources)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {_key(bundle, frames, row, root): (row, root) for row, root in labelled}
+    keys = {record_key(bundle, frames, row, root): (row, root) for row, root in labelled}
     records = score_all(
         bundle_dir,
         [Job(key, root / row.media) for key, (row, root) in keys.items()],
@@ -157,6 +157,12 @@ def unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
     ]
 
 
+def record_key(bundle: Bundle, frames: int | None, row: Row, root: Path, *how: float | str) -> str:
+    """By what a medium's record is found again: the bundle, the bytes, ``how`` it was scored."""
+    content = [bundle.sha256, frames, *how, row.dataset, row.media, stamp(root / row.media)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def stamp(path: Path) -> list[Any]:
     """What tells a medium from another of the same name: sizes and times of its files."""
     try:
@@ -164,12 +170,6 @@ def stamp(path: Path) -> list[Any]:
         return [[f.name, (found := f.stat()).st_size, found.st_mtime_ns] for f in files]
     except OSError:
         return []
-
-
-def _key(bundle: Bundle, frames: int | None, row: Row, root: Path) -> str:
-    known = stamp(root / row.media)
-    content = json.dumps([bundle.sha256, frames, row.dataset, row.media, known])
-    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def stated(source: Source) -> dict[str, Any]:

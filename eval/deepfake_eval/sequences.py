@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_eval.datasets.base import PICTURE_SUFFIXES
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
 from deepfake_models.decoding import Decoder
 from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia, UnreadableMedia
 from deepfake_models.media import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
@@ -63,11 +63,7 @@ class _FolderMedia(ClosesItself):
 
     def __init__(self, folder: Path, inner: Decoder) -> None:
         try:
-            files = [
-                p
-                for p in folder.iterdir()
-                if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
-            ]
+            files = [p for p in visible(folder) if p.suffix.lower() in PICTURE_SUFFIXES]
         except OSError as error:
             raise UnreadableMedia from error
         if not files:

@@ -44,8 +44,9 @@ from deepfake_training.crossvalidate import run_splits, summarise
 from deepfake_training.data import CropStore, PairDataset, framed_alike
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export import CLASSIFIER, HELD_OUT_REPORT, export, write_classifier
+from deepfake_training.export import HELD_OUT_REPORT, export
 from deepfake_training.fit import BEST, CHECKPOINT, StepReport, fit, read_checkpoint
+from deepfake_training.graphs import CLASSIFIER, write_classifier
 from deepfake_training.prepare import prepare, read_manifest
 from deepfake_training.quantise import MAX_AUC_LOSS, quantise
 from deepfake_training.splits import fold_splits

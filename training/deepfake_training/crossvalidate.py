@@ -12,7 +12,7 @@ import torch
 from deepfake_eval.files import write_text
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.fit import BEST, CHECKPOINT, HELD_OUT, StepReport, fit, read_checkpoint
+from deepfake_training.fit import BEST, HELD_OUT, StepReport, config_of, fit, read_checkpoint
 from deepfake_training.held_out import by_acquaintance, method_table
 from deepfake_training.splits import Split, everything_split, fold_splits, leave_out_splits
 
@@ -129,8 +129,7 @@ def _weights(out: Path, split: Split) -> Weights:
         raise TrainingError(
             f"{out}: {split.name} is missing; run deepfake-train crossvalidate to its end"
         )
-    ran = Config.model_validate_json(read_checkpoint(path.with_name(CHECKPOINT))["config"])
-    if recipe_of(ran) != recipe_of(split.config):
+    if recipe_of(config_of(path.parent)) != recipe_of(split.config):
         raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
     weights: Weights = read_checkpoint(path)["ema"]
     return weights

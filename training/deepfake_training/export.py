@@ -7,18 +7,13 @@ import json
 import platform
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnx
 import pandas as pd
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.files import write_text
@@ -35,10 +30,8 @@ from deepfake_eval.run import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assem
 from deepfake_eval.summary import summarise
 from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.judging import judge_again
 from deepfake_models.scorer import Scorer
-from deepfake_models.session import OnnxSession
 from deepfake_models.spec import (
     Calibration,
     ConditionsSpec,
@@ -47,7 +40,7 @@ from deepfake_models.spec import (
     Thresholds,
 )
 from deepfake_models.verdict import Verdict
-from deepfake_training.backbone import EnsembleGraph, ExportGraph, MapMethod, create_backbone
+from deepfake_training.backbone import MapMethod
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
 from deepfake_training.config import Config
@@ -55,58 +48,18 @@ from deepfake_training.crossvalidate import fold_weights, recipe_of, shipped_wei
 from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
-from deepfake_training.fit import BEST, CHECKPOINT, read_checkpoint
+from deepfake_training.fit import BEST, config_of, read_checkpoint
 from deepfake_training.fit import METRICS as CHECKPOINT_METRICS
+from deepfake_training.graphs import CLASSIFIER, parity, write_classifier
 from deepfake_training.prepare import read_manifest
 from deepfake_training.splits import held_out, measured_on, trained_on
 
-OPSET = 17
-PARITY_TOLERANCE = 1e-3
-"""Largest absolute difference of logits, torch against onnxruntime, on real crops."""
 PARITY_CROPS = 64
-CLASSIFIER = "classifier.onnx"
 HELD_OUT_REPORT = "held_out"
 """Folder beside the checkpoint with the evaluation that the card's figures come from."""
 
-Graph = ExportGraph | EnsembleGraph
 _Measured = tuple[Config, Sequence[dict[str, Any]]]
 _Judged = tuple[dict[str, Any], Verdict]
-
-
-def export_graph(model: nn.Module, size: int, path: Path) -> None:
-    """Write ``classifier.onnx``: ``crops`` uint8 (N, size, size, 3) to ``logit`` and the map."""
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        # The tracing exporter is deprecated, but needs no further package for a plain CNN.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (example,),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["crops"],
-            output_names=[LOGIT, ACTIVATION_MAP],
-            dynamic_axes={"crops": {0: "batch"}, LOGIT: {0: "batch"}, ACTIVATION_MAP: {0: "batch"}},
-        )
-    onnx.checker.check_model(str(path))
-
-
-def parity(model: Graph, path: Path, crops: NDArray[np.uint8]) -> float:
-    """Largest absolute difference of logits between torch and onnxruntime on ``crops``.
-
-    Raises:
-        TrainingError: when it exceeds ``PARITY_TOLERANCE``.
-    """
-    session = OnnxSession(path.read_bytes(), name=path.name, device="cpu")
-    got = session.run([LOGIT], {"crops": crops})[0]
-    with torch.inference_mode():
-        # The backbone's own forward, so that a head which ExportGraph misreads shows here.
-        want = model.reference(torch.from_numpy(crops)).numpy()
-    worst = float(np.abs(got - want).max())
-    if not worst <= PARITY_TOLERANCE:
-        raise TrainingError(f"{path.name}: logits differ from torch's by {worst:.2e}")
-    return worst
 
 
 def export(
@@ -139,7 +92,9 @@ def export(
     """
     store = CropStore(crops)
     members = [read_checkpoint(run / BEST)["ema"] for run in runs]
-    recipes = _recipes(runs, config)
+    configs = [config_of(run) for run in runs]
+    for run, ran in zip(runs, configs, strict=True):
+        _check_run(run, ran, config)
     measured: Iterable[_Measured] = ((config, members),)
     averaged_with: list[str] = []
     if cross_validation:
@@ -148,8 +103,7 @@ def export(
                 "several runs are measured on the folds that all of them hold out, not by "
                 "cross-validation"
             )
-        ran = read_checkpoint(runs[0] / CHECKPOINT)["config"]
-        if recipe_of(Config.model_validate_json(ran)) != recipe_of(config):
+        if recipe_of(configs[0]) != recipe_of(config):
             raise TrainingError(f"{runs[0]}: a run of another recipe than the folds' runs")
         measured = ((c, [w]) for c, w in fold_weights(cross_validation, config))
         shipped, averaged_with = shipped_weights(cross_validation, config, members[0])
@@ -160,7 +114,7 @@ def export(
         worst, method = _export_graphs(directory, members, config, store)
         training = _provenance(config, config_sha256, store, runs[0], worst)
         training["averaged_with"] = averaged_with
-        training["members"] = recipes if len(recipes) > 1 else []
+        training["members"] = _members(runs, configs) if len(runs) > 1 else []
         training["map_method"] = str(method)
         neutral = _seal_neutral(directory, config, training)
         judged = _score_held_out(directory, measured, manifest, frames, progress)
@@ -188,30 +142,39 @@ def export(
     return load_bundle(out)
 
 
-def _recipes(runs: Sequence[Path], config: Config) -> list[dict[str, Any]]:
-    """How each run was made, and by what it was kept.
+def _check_run(run: Path, ran: Config, config: Config) -> None:
+    """See that a run goes into a bundle of ``config``.
 
     Raises:
-        TrainingError: when one was made of other crops or networks, or has seen what is held out.
+        TrainingError: it was made of other crops or networks, or has seen what is held out.
     """
-    recipes = []
-    for run in runs:
-        ran = Config.model_validate_json(read_checkpoint(run / CHECKPOINT)["config"])
-        for name, theirs, ours in (
-            ("validation_folds", ran.validation_folds, config.validation_folds),
-            ("left_out_methods", ran.left_out_methods, config.left_out_methods),
-            ("left_out_datasets", ran.left_out_datasets, config.left_out_datasets),
-            ("prepare", ran.prepare, config.prepare),
-            ("backbone.name", ran.backbone.name, config.backbone.name),
-            ("bundle.crop", ran.bundle.crop, config.bundle.crop),
-            ("bundle.input", ran.bundle.input, config.bundle.input),
-        ):
-            if theirs != ours:
-                raise TrainingError(f"{run}: its {name} is not that of the config")
-        made = ran.model_dump(mode="json", include={"augmentation", "mix", "backbone", "fit"})
-        kept = json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8"))
-        recipes.append({**made, "metrics": kept})
-    return recipes
+    for name, theirs, ours in (
+        ("validation_folds", ran.validation_folds, config.validation_folds),
+        ("left_out_methods", ran.left_out_methods, config.left_out_methods),
+        ("left_out_datasets", ran.left_out_datasets, config.left_out_datasets),
+        ("prepare", ran.prepare, config.prepare),
+        ("backbone.name", ran.backbone.name, config.backbone.name),
+        ("bundle.crop", ran.bundle.crop, config.bundle.crop),
+        ("bundle.input", ran.bundle.input, config.bundle.input),
+    ):
+        if theirs != ours:
+            raise TrainingError(f"{run}: its {name} is not that of the config")
+
+
+def _members(runs: Sequence[Path], configs: Sequence[Config]) -> list[dict[str, Any]]:
+    """How each of several runs was made, and by what it was kept."""
+    return [
+        {
+            **ran.model_dump(mode="json", include={"augmentation", "mix", "backbone", "fit"}),
+            "metrics": _kept_by(run),
+        }
+        for run, ran in zip(runs, configs, strict=True)
+    ]
+
+
+def _kept_by(run: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8"))
+    return figures
 
 
 def _export_graphs(
@@ -225,21 +188,6 @@ def _export_graphs(
     rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
     samples = np.stack([store.centred(int(r), config) for r in np.unique(rows)])
     return parity(graph, directory / CLASSIFIER, samples), graph.map_method
-
-
-def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config: Config) -> Graph:
-    """Write ``classifier.onnx`` of one network's weights, or of several's, into ``directory``."""
-    graphs = []
-    for weights in members:
-        backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
-        backbone.load_state_dict(weights)
-        graphs.append(ExportGraph(backbone.eval(), config.bundle.input).eval())
-    mirrored = config.bundle.mirrored
-    graph: Graph = graphs[0]
-    if mirrored or len(graphs) > 1:
-        graph = EnsembleGraph(graphs, mirrored=mirrored).eval()
-    export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
-    return graph
 
 
 def _score_held_out(
@@ -387,7 +335,7 @@ def _provenance(
         "config_sha256": config_sha256,
         "train": _counts(train),
         "held_out": _counts(held),
-        "metrics": json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8")),
+        "metrics": _kept_by(run),
         "parity_max_abs_difference": round(worst, 8),
         "versions": {
             "python": platform.python_version(),

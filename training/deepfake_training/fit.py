@@ -107,6 +107,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def config_of(run: Path) -> Config:
+    """The config that the run in a folder was made by.
+
+    Raises:
+        TrainingError: there is no checkpoint of this package.
+    """
+    return Config.model_validate_json(read_checkpoint(run / CHECKPOINT)["config"])
+
+
 def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
 ) -> pd.DataFrame:

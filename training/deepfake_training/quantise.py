@@ -30,8 +30,8 @@ from deepfake_training.config import Config
 from deepfake_training.crossvalidate import fold_weights
 from deepfake_training.data import CropStore, ValidationDataset
 from deepfake_training.errors import TrainingError
-from deepfake_training.export import CLASSIFIER, write_classifier
 from deepfake_training.fit import LABELS
+from deepfake_training.graphs import CLASSIFIER, write_classifier
 from deepfake_training.held_out import mean_aucs
 from deepfake_training.splits import trained_on
 

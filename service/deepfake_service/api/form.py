@@ -144,9 +144,8 @@ def _moment(value: str | None) -> str | None:
 def _frames(value: str | None) -> int | None:
     if value is None:
         return None
-    if not (value.isascii() and value.isdecimal() and len(value) <= 4):
-        raise wrong_field("frames", f"not a whole number from 1 to {MAX_FRAMES}")
-    if not 1 <= int(value) <= MAX_FRAMES:
+    written = value.isascii() and value.isdecimal() and len(value) <= len(str(MAX_FRAMES))
+    if not (written and 1 <= int(value) <= MAX_FRAMES):
         raise wrong_field("frames", f"not a whole number from 1 to {MAX_FRAMES}")
     return int(value)
 

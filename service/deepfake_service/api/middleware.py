@@ -96,11 +96,11 @@ class RequestMiddleware:
 def _bounded(receive: Receive, timeout_s: float) -> Receive:
     """A body of few bytes that arrives in time: FastAPI reads one whole before it asks who it is
     from."""
-    received, ends = 0, time.monotonic() + timeout_s
+    received, whole, ends = 0, False, time.monotonic() + timeout_s
 
     async def receive_some() -> Message:
-        nonlocal received
-        if received < 0:
+        nonlocal received, whole
+        if whole:  # what comes now is the wait for the client to go
             return await receive()
         try:
             async with asyncio.timeout(ends - time.monotonic()):
@@ -111,8 +111,7 @@ def _bounded(receive: Receive, timeout_s: float) -> Receive:
         received += len(message.get("body", b""))
         if received > MAX_BODY_BYTES:
             raise HTTPException(413)
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            received = -1  # what comes now is the wait for the client to go
+        whole = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
     return receive_some

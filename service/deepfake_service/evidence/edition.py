@@ -89,7 +89,7 @@ def build(
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)
     stated = rfc8785.dumps(document)
-    if len(stated) > MAX_JSON_BYTES or stated.count(b"[") + stated.count(b"{") > MAX_JSON_NODES:
+    if too_large(stated):
         raise EvidenceTooLarge
     payload = {
         VERDICT: stated,
@@ -120,6 +120,11 @@ def build(
     files[PUBLIC_KEY] = signers.public_pem
     files[CERTIFICATES] = signers.certificates_pem
     return bag.sealed({**files, **_signed(dossier, document, files, certificate, signers, stamp)})
+
+
+def too_large(raw: bytes) -> bool:
+    """Whether JSON is larger than what a verifier reads before it knows who signed it."""
+    return len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES
 
 
 def _signed(

@@ -44,8 +44,6 @@ from deepfake_service.evidence.edition import (
     CERTIFICATES,
     CUSTODY,
     FORMAT,
-    MAX_JSON_BYTES,
-    MAX_JSON_NODES,
     MODEL,
     MODEL_CARD_FILE,
     MODEL_RATES,
@@ -57,6 +55,7 @@ from deepfake_service.evidence.edition import (
     method_of,
     report_of,
     stamp_message,
+    too_large,
 )
 from deepfake_service.evidence.keys import public_pem
 from deepfake_service.evidence.material import pixels_of
@@ -280,7 +279,7 @@ class _Run:
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
         raw = self._files[VERDICT]
-        if len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES:
+        if too_large(raw):
             raise _Failed(f"{VERDICT}: larger than a verdict can be")
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
@@ -311,7 +310,7 @@ class _Run:
     def _custody(self) -> None:
         """Every entry of the audit log that is stated has the hash of what it states."""
         raw = self._files[CUSTODY]
-        if len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES:
+        if too_large(raw):
             raise _Failed(f"{CUSTODY}: larger than a chain of custody can be")
         before: dict[str, Any] | None = None
         for entry in json.loads(raw)["entries"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
@@ -324,17 +324,15 @@ class Lifecycle:
         for name in names:
             kind, _, row = name.rpartition("/")[2].partition("-")
             rows.setdefault(kind, []).append(row)
-        named = {
-            "edition": select(Edition.id).where(Edition.blob.is_not(None)),
-            "material": select(Job.id).where(Job.evidence_expired_at.is_(None)),
-            "screenshot": select(Occurrence.id),
-        }
-        ids = {"edition": Edition.id, "material": Job.id, "screenshot": Occurrence.id}
+        named = (
+            ("edition", Edition.id, Edition.blob.is_not(None)),
+            ("material", Job.id, Job.evidence_expired_at.is_(None)),
+            ("screenshot", Occurrence.id, true()),
+        )
         there = {
             f"{kind}-{row}"
-            for kind, wanted in rows.items()
-            if kind in named
-            for row in session.scalars(named[kind].where(ids[kind].in_(wanted)))
+            for kind, number, kept in named
+            for row in session.scalars(select(number).where(number.in_(rows.get(kind, ())), kept))
         }
         return [n for n in names if n.rpartition("/")[2] not in there]
 

@@ -28,8 +28,8 @@ from deepfake_service.files import private_folder
 from deepfake_service.settings import Settings
 
 BUSY_TIMEOUT_S = 15
-CHECKPOINT_WAITS_MS = 2000
 """SQLite has one writer at a time; ours hold the lock for milliseconds."""
+CHECKPOINT_WAITS_MS = 2000
 _MIGRATION_LOCK = 0x6465657066616B65
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

@@ -66,67 +66,6 @@ def inputs(
     return found
 
 
-@router.get("/cases/{case_id}/notices/{kind_name}")
-async def get_form(
-    request: Request,
-    case_id: Id,
-    kind_name: KindName,
-    caller: Signed,
-    media: Choice = None,
-    like: Choice = None,
-) -> Response:
-    """The form of a kind of notice about a case, or of what ``media`` holds of it; filled from
-    the case, or as the notice ``like``."""
-    kind = kind_of(kind_name)
-    about = _About(case_id, kind, media, await _liked(request, caller, case_id, kind, like))
-    return await _form(request, about, caller, about.filled(), [])
-
-
-@router.post("/cases/{case_id}/notices/{kind_name}")
-async def post_form(
-    request: Request,
-    case_id: Id,
-    kind_name: KindName,
-    caller: Signed,
-    media: Choice = None,
-    like: Choice = None,
-) -> Response:
-    """Make the notice, or show the form again with what is missing.
-
-    The notice ``like``, if it was not sent, is withdrawn: this one is in its place.
-    """
-    given = await form(request)
-    kind = kind_of(kind_name)
-    about = _About(case_id, kind, media, await _liked(request, caller, case_id, kind, like))
-    fields: dict[str, Any] = {
-        name: given[name] for name in kind.fields.model_fields if given.get(name)
-    }
-    for name, info in kind.fields.model_fields.items():
-        if True in _values(info.annotation) and name in fields:
-            fields[name] = fields[name] == "yes"
-    for name in kind.waived_for_minors:
-        fields.setdefault(name, None)
-    language = given.get("language", "")
-    wanted = Wanted(
-        kind.id,
-        language if language in LANGUAGES else language_of(request),
-        given.get("occurrences", "").split(),
-        fields,
-        given.get("recipient") or None,
-    )
-    work = services(request).working()
-    try:
-        made = await call(lambda: work.notices.make(caller, case_id, wanted))
-    except InvalidRequest as error:
-        return await _form(request, about, caller, given, error.errors)
-    except NoticeRefused as error:
-        return await _form(request, about, caller, given, [], refused=error.message)
-    if like and about.replaces:
-        gone = Update(outcome=NoticeState.WITHDRAWN)
-        await call(lambda: work.notices.update(caller, like, gone))
-    return back(f"/notices/{made['id']}")
-
-
 @dataclass(frozen=True, slots=True)
 class _About:
     """What a form is about."""
@@ -158,17 +97,70 @@ class _About:
         }
 
 
-async def _liked(
-    request: Request, caller: Caller, case_id: str, kind: Kind, like: str | None
-) -> dict[str, Any] | None:
-    """The notice that another is to be like: of this case and kind."""
+async def _about(
+    request: Request,
+    case_id: Id,
+    kind_name: KindName,
+    caller: Signed,
+    media: Choice = None,
+    like: Choice = None,
+) -> _About:
+    """A form of a kind of notice about a case, or of what ``media`` holds of it; filled from the
+    case, or as the notice ``like``, which is of this case and kind."""
+    kind = kind_of(kind_name)
     if like is None:
-        return None
+        return _About(case_id, kind, media, None)
     work = services(request).working()
     found: dict[str, Any] = await call(lambda: work.notices.read(caller, like))
     if (found["case_id"], found["kind"]) != (case_id, kind.id):
         raise NotFound
-    return found
+    return _About(case_id, kind, media, found)
+
+
+About = Annotated[_About, Depends(_about)]
+
+
+@router.get("/cases/{case_id}/notices/{kind_name}")
+async def get_form(request: Request, about: About, caller: Signed) -> Response:
+    """The form of a kind of notice."""
+    return await _form(request, about, caller, about.filled(), [])
+
+
+@router.post("/cases/{case_id}/notices/{kind_name}")
+async def post_form(request: Request, about: About, caller: Signed) -> Response:
+    """Make the notice, or show the form again with what is missing.
+
+    The one that it is to be like, if it was not sent, is withdrawn: this one is in its place.
+    """
+    given = await form(request)
+    kind = about.kind
+    fields: dict[str, Any] = {
+        name: given[name] for name in kind.fields.model_fields if given.get(name)
+    }
+    for name, info in kind.fields.model_fields.items():
+        if True in _values(info.annotation) and name in fields:
+            fields[name] = fields[name] == "yes"
+    for name in kind.waived_for_minors:
+        fields.setdefault(name, None)
+    language = given.get("language", "")
+    wanted = Wanted(
+        kind.id,
+        language if language in LANGUAGES else language_of(request),
+        given.get("occurrences", "").split(),
+        fields,
+        given.get("recipient") or None,
+    )
+    work = services(request).working()
+    try:
+        made = await call(lambda: work.notices.make(caller, about.case_id, wanted))
+    except InvalidRequest as error:
+        return await _form(request, about, caller, given, error.errors)
+    except NoticeRefused as error:
+        return await _form(request, about, caller, given, [], refused=error.message)
+    if about.like and about.replaces:
+        draft, gone = about.like["id"], Update(outcome=NoticeState.WITHDRAWN)
+        await call(lambda: work.notices.update(caller, draft, gone))
+    return back(f"/notices/{made['id']}")
 
 
 async def _form(

@@ -92,6 +92,16 @@ async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:
             assert ("secure" in answer.headers["set-cookie"].lower()) is secure
 
 
+def job_of(medium: Media, account_id: str, **changes: Any) -> Job:
+    """An examination of a medium, as old as that is."""
+    usual = {
+        "id": new_id(), "case_id": medium.case_id, "media_id": medium.id,
+        "account_id": account_id, "kind": "video", "priority": "batch",
+        "bundle_sha256": "0" * 64, "retention": "standard", "created_at": medium.created_at,
+    }  # fmt: skip
+    return Job(**{**usual, **changes})
+
+
 async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None:
     work = service.app.state.services.work
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
@@ -115,17 +125,10 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
             )
             rows.append(Media(id=media_id, case_id=case_id, sha256="0" * 64, size=1, created_at=at))
             rows.append(
-                Job(
-                    id=new_id(),
-                    case_id=case_id,
-                    media_id=media_id,
-                    account_id=account.id,
-                    kind="video",
+                job_of(
+                    rows[-1],
+                    account.id,
                     state=str(JobState.SUCCEEDED),
-                    priority="batch",
-                    bundle_sha256="0" * 64,
-                    retention="standard",
-                    created_at=at,
                     verdict=secrets.choice(["inconclusive", None]),
                 )
             )
@@ -168,7 +171,8 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
             at = now + timedelta(minutes=n)
             media_id, seen_id = new_id(), new_id()
             seen = {**dict.fromkeys(SEEN), "source_url": f"https://example.org/{n}"}
-            session.add(Media(id=media_id, case_id=case_id, sha256="0" * 64, size=1, created_at=at))
+            medium = Media(id=media_id, case_id=case_id, sha256="0" * 64, size=1, created_at=at)
+            session.add(medium)
             session.flush()
             session.add(
                 Occurrence(
@@ -181,18 +185,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
                 )
             )
             session.add(
-                Job(
-                    id=f"job{n:03}",
-                    case_id=case_id,
-                    media_id=media_id,
-                    account_id=caller.account_id,
-                    kind="video",
-                    state=str(JobState.FAILED),
-                    priority="batch",
-                    bundle_sha256="0" * 64,
-                    retention="standard",
-                    created_at=at,
-                )
+                job_of(medium, caller.account_id, id=f"job{n:03}", state=str(JobState.FAILED))
             )
     client = service.client
     await client.post("/sign-in", data={"key": service.keys[Role.ANALYST]})

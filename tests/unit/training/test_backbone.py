@@ -14,7 +14,7 @@ from deepfake_models.spec import InputSpec
 from deepfake_training.backbone import EnsembleGraph, ExportGraph, MapMethod, create_backbone
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.export import export_graph, parity
+from deepfake_training.graphs import export_graph, parity
 
 SMALL = InputSpec(height=64, width=64)
 
