@@ -1,4 +1,4 @@
-"""Crops to logits and class-activation maps, in batches."""
+"""Crops to logits and activation maps, in batches."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class Classifier:
         return self._run(crops, LOGIT, ()).reshape(len(crops))
 
     def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N, h, w)`` float32 class-activation maps (Zhou et al. 2016, CVPR): each
-        cell's contribution to the logit, on the network's coarse grid."""
+        """Return ``(N, h, w)`` float32 activation maps on the network's coarse grid, higher = more
+        towards manipulated. What a cell holds is the bundle's ``training.map_method``: its share of
+        the logit (Zhou et al. 2016, CVPR), what it wrote into it, or the head's answer to it."""
         return self._run(crops, ACTIVATION_MAP, (0, 0))
 
     def _run(

@@ -158,7 +158,7 @@ class Scorer:
         return self._classifier.logits(crops)
 
     def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N, h, w)`` float32 class-activation maps of ``(N, S, S, 3)`` crops."""
+        """Return ``(N, h, w)`` float32 activation maps of ``(N, S, S, 3)`` crops."""
         return self._classifier.activation_maps(crops)
 
     def judge_picture(

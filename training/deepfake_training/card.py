@@ -109,9 +109,7 @@ def model_card(
             "## Methods and sources never seen",
             "",
             "AUC by medium of runs that learnt nothing of the method, nor of its whole source, "
-            "beside runs that learnt from other people's fakes of it. The left-out column is "
-            f"of shorter runs ({config.cross_validation.leave_out_steps} steps, not "
-            f"{config.fit.steps}).",
+            f"beside runs that learnt from other people's fakes of it.{_shorter(config)}",
             "",
             table.read_text(encoding="utf-8").rstrip(),
         ]
@@ -136,6 +134,13 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _shorter(config: Config) -> str:
+    left_out = config.cross_validation.leave_out_steps
+    if left_out == config.fit.steps:
+        return ""
+    return f" The left-out column is of shorter runs ({left_out} steps, not {config.fit.steps})."
 
 
 def _estimate(entry: dict[str, Any] | None) -> str:
@@ -198,6 +203,14 @@ def _sources(train: dict[str, Any]) -> list[str]:
 
 def _networks(config: Config, training: dict[str, Any]) -> str:
     count, name = len(training.get("members", ())), f"`{config.backbone.name}`"
+    if blocks := config.backbone.blocks:
+        name = (
+            f"{name}, of which a linear layer reads the class tokens of blocks "
+            f"{', '.join(map(str, blocks))} (after RINE, Koutlis and Papadopoulos 2024, "
+            "arXiv:2402.19091),"
+        )
+    if config.backbone.tune == "head":
+        name += " with nothing but that last layer fitted here,"
     if count > 1:
         name = (
             f"The mean of the logits of {count} {name} (deep ensembles, Lakshminarayanan et al. "

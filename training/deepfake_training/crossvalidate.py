@@ -10,9 +10,16 @@ import pandas as pd
 import torch
 
 from deepfake_eval.files import write_text
+from deepfake_training.checkpoints import (
+    BEST,
+    HELD_OUT,
+    StepReport,
+    config_of,
+    read_checkpoint,
+)
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.fit import BEST, HELD_OUT, StepReport, config_of, fit, read_checkpoint
+from deepfake_training.fit import fit
 from deepfake_training.held_out import by_acquaintance, method_table
 from deepfake_training.splits import Split, everything_split, fold_splits, leave_out_splits
 

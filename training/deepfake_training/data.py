@@ -44,6 +44,12 @@ class Crop:
     inside: NDArray[np.int64]
 
 
+def start_loader_worker(_: int) -> None:
+    """Of a ``DataLoader``: its processes are the parallelism."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
 class CropStore:
     """The prepared crops of one folder."""
 
@@ -151,6 +157,17 @@ def framed_alike(a: Crop, b: Crop) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     return first.astype(np.uint8, copy=False), second.astype(np.uint8, copy=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a pair comes from: what made its fake half, and positions in the index of the real
+    half, of the fake half or the face it was made of, and of a swap's donor (else that face)."""
+
+    kind: int
+    real: int
+    fake: int
+    donor: int
+
+
 class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """``length`` pairs; item ``i`` is ``(real, fake)``, each (S, S, 3) uint8."""
 
@@ -158,7 +175,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._store = store
         self._config = config
         self._length = length
-        index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
+        index = numbered(store)
         train = index[trained_on(index, config)]
         real, fake = train[train["label"] == "real"], train[train["label"] == "fake"]
         if real.empty:
@@ -209,22 +226,27 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self._length
 
     def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.pair(item)[1:]
+
+    def pair(self, item: int) -> tuple[Origin, torch.Tensor, torch.Tensor]:
+        """Item ``item`` with where it comes from."""
         rng = np.random.default_rng((self._config.fit.seed, item))
         kind = self._pick(rng, self._kinds)
         if kind == REAL_FAKE:
             row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
-            real = self._real_half(row, fake, rng)
+            beside, real = self._real_half(row, fake, rng)
+            origin = Origin(kind, beside, row, row)
             first, second = framed_alike(real, fake)
             halves = ((first, real.points), (second, fake.points))
         else:
-            face, untouched, made = self._synthesise(kind, rng)
+            origin, face, untouched, made = self._synthesise(kind, rng)
             halves = ((untouched, face.points), (made, face.points))
         chain = int(rng.integers(2**63))
-        return self._augmented(*halves[0], chain), self._augmented(*halves[1], chain)
+        return origin, self._augmented(*halves[0], chain), self._augmented(*halves[1], chain)
 
-    def _real_half(self, row: int, fake: Crop, rng: np.random.Generator) -> Crop:
-        """A real crop beside the manipulated one in position ``row``.
+    def _real_half(self, row: int, fake: Crop, rng: np.random.Generator) -> tuple[int, Crop]:
+        """A real crop beside the manipulated one in position ``row``, after its own position.
 
         Often its untouched original, at the same moment, where the group has it: the two then
         differ by the manipulation alone. Else one of the same data set where that has any, or of
@@ -233,27 +255,30 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         dataset = self._dataset_of_row[row]
         originals = self._originals.get((dataset, self._groups[row]))
         if originals and rng.random() < self._config.mix.untouched:
-            nearest = [
-                self._store.read(int(rows[np.abs(times - self._times[row]).argmin()]))
-                for rows, times in originals
-            ]
-            return min(nearest, key=lambda crop: _thumbnail_distance(crop, fake))
+            moments = (
+                int(rows[np.abs(times - self._times[row]).argmin()]) for rows, times in originals
+            )
+            nearest = [(moment, self._store.read(moment)) for moment in moments]
+            return min(nearest, key=lambda found: _thumbnail_distance(found[1], fake))
         source = self._real_source.get(dataset)
         if source is None:
             source = self._pick(rng, self._real_weights[self._still[row]])
-        return self._store.read(self._real.draw(source, rng))
+        drawn = self._real.draw(source, rng)
+        return drawn, self._store.read(drawn)
 
     def _synthesise(
         self, kind: int, rng: np.random.Generator
-    ) -> tuple[Crop, NDArray[np.uint8], NDArray[np.uint8]]:
+    ) -> tuple[Origin, Crop, NDArray[np.uint8], NDArray[np.uint8]]:
         """A real face with dense landmarks, its real half, and the fake made from it."""
         row = self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
         face, dense = self._store.read(row), self._store.landmarks(row)
+        origin = Origin(kind, row, row, row)
         if kind == SELF_BLENDED:
             real, fake, _ = self_blended_pair(face.pixels, dense, rng)
-            return face, real, fake
+            return origin, face, real, fake
         if kind == REGENERATED:
-            return face, face.pixels, smoothed_regeneration(face.pixels, dense, rng)[0]
+            made = smoothed_regeneration(face.pixels, dense, rng)[0]
+            return origin, face, face.pixels, made
         drawn = (
             self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
             for _ in range(_DONORS)
@@ -267,7 +292,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         donor = donors[int(shape_distance(dense, shapes).argmin())]
         pixels = self._store.read(donor).pixels
         made = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
-        return face, face.pixels, made
+        return Origin(kind, row, row, donor), face, face.pixels, made
 
     @staticmethod
     def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
@@ -281,18 +306,26 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(np.ascontiguousarray(crop))
 
 
+def numbered(store: CropStore) -> pd.DataFrame:
+    """The index with the positions of its crops as ``row``."""
+    return store.index.reset_index(drop=True).assign(row=range(len(store.index)))
+
+
+def evenly(index: pd.DataFrame, config: Config) -> list[int]:
+    """``row`` of at most ``crops_per_medium`` crops of every medium of ``index``, spread evenly."""
+    per_medium = config.cross_validation.crops_per_medium
+    rows: list[int] = []
+    for _, part in index.groupby("media", sort=True):
+        picks = np.linspace(0, len(part) - 1, min(per_medium, len(part))).round().astype(int)
+        rows += part["row"].to_numpy()[np.unique(picks)].tolist()
+    return rows
+
+
 class ValidationDataset(Dataset[tuple[torch.Tensor, int]]):
     """Held-out crops as the service would cut them; item = (crop, row)."""
 
     def __init__(self, store: CropStore, config: Config) -> None:
-        index = store.index.reset_index(drop=True).assign(row=range(len(store.index)))
-        held = measured_on(index, config)
-        per_medium = config.cross_validation.crops_per_medium
-        rows: list[int] = []
-        for _, part in held.groupby("media", sort=True):
-            picks = np.linspace(0, len(part) - 1, min(per_medium, len(part))).round().astype(int)
-            rows += part["row"].to_numpy()[np.unique(picks)].tolist()
-        self.rows = rows
+        self.rows = evenly(measured_on(numbered(store), config), config)
         self._store = store
         self._config = config
 

@@ -43,13 +43,13 @@ from deepfake_models.verdict import Verdict
 from deepfake_training.backbone import MapMethod
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card
+from deepfake_training.checkpoints import BEST, config_of, read_checkpoint
+from deepfake_training.checkpoints import METRICS as CHECKPOINT_METRICS
 from deepfake_training.config import Config
 from deepfake_training.crossvalidate import fold_weights, recipe_of, shipped_weights
 from deepfake_training.data import CropStore
 from deepfake_training.detector_export import export_detector
 from deepfake_training.errors import TrainingError
-from deepfake_training.fit import BEST, config_of, read_checkpoint
-from deepfake_training.fit import METRICS as CHECKPOINT_METRICS
 from deepfake_training.graphs import CLASSIFIER, parity, write_classifier
 from deepfake_training.prepare import read_manifest
 from deepfake_training.splits import held_out, measured_on, trained_on

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +17,28 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
 from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.checkpoints import (
+    CHECKPOINT,
+    CHECKPOINT_FORMAT,
+    LABELS,
+    StepReport,
+    keep,
+    read_checkpoint,
+    save,
+)
 from deepfake_training.config import Config
-from deepfake_training.data import CropStore, PairDataset, ValidationDataset
+from deepfake_training.data import (
+    CropStore,
+    PairDataset,
+    ValidationDataset,
+    start_loader_worker,
+)
 from deepfake_training.distributed import Workers, joined
 from deepfake_training.errors import TrainingError
 from deepfake_training.held_out import mean_aucs
 from deepfake_training.prepare import check_cut
+from deepfake_training.probe import fit_head
 from deepfake_training.splits import held_out
-
-CHECKPOINT = "checkpoint.pt"
-BEST = "best.pt"
-METRICS = "metrics.json"
-HELD_OUT = "held_out_crops.parquet"
-CHECKPOINT_FORMAT = "deepfake-training/1"
-
-LABELS = ["media", "label", "method", "dataset", "group", "fold"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """For the progress display: ``validation`` is set on the steps that validate."""
-
-    step: int
-    steps: int
-    loss: float
-    validation: dict[str, float] | None
 
 
 class _Numbers(Sampler[int]):
@@ -87,35 +82,6 @@ def learning_rate(step: int, config: Config) -> float:
     return fit.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
 
 
-def _start_loader_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load one of our checkpoints.
-
-    Raises:
-        TrainingError: when the file is not one that this package wrote.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
-        raise TrainingError(f"{path.name}: not a checkpoint of this package") from error
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise TrainingError(f"{path.name}: not a checkpoint of this package")
-    return state
-
-
-def config_of(run: Path) -> Config:
-    """The config that the run in a folder was made by.
-
-    Raises:
-        TrainingError: there is no checkpoint of this package.
-    """
-    return Config.model_validate_json(read_checkpoint(run / CHECKPOINT)["config"])
-
-
 def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
 ) -> pd.DataFrame:
@@ -129,7 +95,7 @@ def score_held_out(
     if missing := sorted({"real", "fake"} - labels):
         raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
     loader = DataLoader(
-        data, batch_size=64, num_workers=config.fit.workers, worker_init_fn=_start_loader_worker
+        data, batch_size=64, num_workers=config.fit.workers, worker_init_fn=start_loader_worker
     )
     rows: list[int] = []
     logits: list[float] = []
@@ -160,6 +126,8 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(0)
     with joined() as workers:
+        if config.backbone.tune == "head":
+            return fit_head(CropStore(crops), out, config, workers, progress)
         run = _Run(CropStore(crops), out, config, workers)
         run.resume()
         run.train(progress)
@@ -208,7 +176,7 @@ class _Run:
             batch_size=self._workers.share(fit.pairs),
             sampler=_Numbers(self._workers.numbers(self._step, fit.steps, fit.pairs)),
             num_workers=fit.workers,
-            worker_init_fn=_start_loader_worker,
+            worker_init_fn=start_loader_worker,
         )
         trained = self._workers.wrapped(self._model)
         # One file alone: a reader of the log takes the newest, which might be an empty one.
@@ -278,20 +246,12 @@ class _Run:
                 log.add_scalar(name, value, self._step)
             if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
                 self.best, self._waited = {**metrics, "step": float(self._step)}, 0
-                self._keep(scores)
+                keep(self._out, self._ema.model, self.best, scores)
         self._waited = round(self._workers.sum(self._waited if self._workers.leads else 0))
         return metrics
 
-    def _keep(self, scores: pd.DataFrame | None) -> None:
-        state = {"format": CHECKPOINT_FORMAT, "ema": self._ema.model.state_dict()}
-        _save(self._out / BEST, state)
-        figures = json.dumps(self.best, indent=2, sort_keys=True)
-        (self._out / METRICS).write_text(figures + "\n", encoding="utf-8")
-        if scores is not None:
-            scores.to_parquet(self._out / HELD_OUT)
-
     def _checkpoint(self) -> None:
-        _save(
+        save(
             self._out / CHECKPOINT,
             {
                 "format": CHECKPOINT_FORMAT,
@@ -314,9 +274,3 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)

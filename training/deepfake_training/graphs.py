@@ -16,6 +16,7 @@ from torch import nn
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.session import OnnxSession
 from deepfake_training.backbone import EnsembleGraph, ExportGraph, create_backbone
+from deepfake_training.compact import store_int8
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
 
@@ -75,4 +76,6 @@ def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config:
     if mirrored or len(graphs) > 1:
         graph = EnsembleGraph(graphs, mirrored=mirrored).eval()
     export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
+    if config.bundle.stored == "int8":
+        store_int8(directory / CLASSIFIER)
     return graph

@@ -26,11 +26,11 @@ from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.classifier import DEFAULT_BATCH, LOGIT, Classifier
 from deepfake_models.session import OnnxSession
+from deepfake_training.checkpoints import LABELS
 from deepfake_training.config import Config
 from deepfake_training.crossvalidate import fold_weights
 from deepfake_training.data import CropStore, ValidationDataset
 from deepfake_training.errors import TrainingError
-from deepfake_training.fit import LABELS
 from deepfake_training.graphs import CLASSIFIER, write_classifier
 from deepfake_training.held_out import mean_aucs
 from deepfake_training.splits import trained_on

@@ -42,18 +42,22 @@ def held_out(index: pd.DataFrame, config: Config) -> pd.Series:
 
 
 def measured_on(rows: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """The held-out ``rows`` of at most ``media_per_group`` media of a group and method.
+    """The held-out ``rows`` of at most ``media_per_group`` media of a group and method."""
+    return thinned(rows[held_out(rows, config)], config)
+
+
+def thinned(rows: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """``rows`` of at most ``media_per_group`` media of a group and method.
 
     Of more, those are taken that lie evenly in the order of their names.
     """
-    held = rows[held_out(rows, config)]
-    media = held.drop_duplicates("media").sort_values("media")
+    media = rows.drop_duplicates("media").sort_values("media")
     most = config.cross_validation.media_per_group
     kept: set[str] = set()
     for _, part in media.groupby(["group", "label", "method"], sort=True):
         picks = np.linspace(0, len(part) - 1, min(most, len(part))).round().astype(int)
         kept.update(part["media"].iloc[np.unique(picks)])
-    return held[held["media"].isin(kept)]
+    return rows[rows["media"].isin(kept)]
 
 
 @dataclass(frozen=True, slots=True)

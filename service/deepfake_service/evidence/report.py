@@ -33,6 +33,8 @@ COLOURS = {
 }
 NEUTRAL = "#e2e8f0"
 CLASS_ACTIVATION = "class_activation"
+_PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
+"""By what a bundle says that its maps hold; of others, the text of the least that can be said."""
 """Of ``method.map``: the cells of the map are shares of the logit. So are those of bundles that do
 not say."""
 MAX_STATED_OCCURRENCES = 100
@@ -240,8 +242,8 @@ class View:
 
     def pictures_meaning(self) -> str:
         """What the red in the pictures stands for, which depends on the model."""
-        shares = self._d["method"].get("map", CLASS_ACTIVATION) == CLASS_ACTIVATION
-        return self._w("pictures_note" if shares else "pictures_note_cells")
+        method = self._d["method"].get("map", CLASS_ACTIVATION)
+        return self._w(_PICTURES_NOTES.get(method, "pictures_note_cells"))
 
     def timeline(self) -> str:
         return timeline_of(self._d, self._w)

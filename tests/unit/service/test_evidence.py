@@ -443,7 +443,10 @@ def test_what_the_red_means_depends_on_the_model() -> None:
     shares = View(document, words("en")).pictures_meaning()
     document["method"]["map"] = "patch_logit"
     assert "not shares" in View(document, words("en")).pictures_meaning()
-    assert "not shares" not in shares
+    document["method"]["map"] = "direct_effect"
+    direct = View(document, words("en")).pictures_meaning()
+    assert "directly into its value" in direct
+    assert "not shares" not in shares + direct
 
 
 def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepfake_training.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 from deepfake_training.config import (
     BundleConfig,
     Config,
@@ -21,7 +22,6 @@ from deepfake_training.crossvalidate import (
     shipped_weights,
 )
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.fit import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 from deepfake_training.splits import everything_split, fold_splits
 
 RUNS = {"fold-0-1": 1.0, "fold-2": 2.0, "without-a": 4.0, "without-b": 8.0, "everything": 32.0}

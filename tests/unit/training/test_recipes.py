@@ -22,14 +22,15 @@ from deepfake_training.recipes import (
 from deepfake_training.splits import leave_out_splits
 
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
-DEFAULT = CONFIGS / "default.toml"
+DEFAULT = CONFIGS / "efficientnet-lite0.toml"
+RECIPES = CONFIGS / "recipes" / "efficientnet-lite0.toml"
 
 
 def figure(value: float, samples: int = 20) -> Estimate:
     return Estimate(value, 0.0, 1.0, samples, samples)
 
 
-@pytest.mark.parametrize("recipe", load_recipes(CONFIGS / "recipes" / "default.toml"), ids=str)
+@pytest.mark.parametrize("recipe", load_recipes(RECIPES), ids=str)
 def test_shipped_recipes_change_the_default_as_they_say(recipe: Recipe) -> None:
     config, _ = load_config(DEFAULT)
     mine = changed(config, recipe)
