@@ -73,6 +73,11 @@ def quantise(
     say = progress or _silent
     bundle = load_bundle(bundle_dir)
     config = Config.model_validate(bundle.spec.training["config"])
+    if config.backbone.blocks:
+        raise TrainingError(
+            f"{bundle.name}: what is quantised here are convolutions, and a transformer has one; "
+            'its matrices can be stored in 8 bits by [bundle] stored = "int8"'
+        )
     store = CropStore(crops)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as scratch:

@@ -12,6 +12,8 @@ import pytest
 from deepfake_models.bundle import Bundle, default_bundle_dir, load_bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.session import OnnxSession
+from deepfake_training.errors import TrainingError
+from deepfake_training.quantise import quantise
 from mediakit import astronaut, resized
 
 MAX_BYTES = 80 * 1024**2
@@ -93,3 +95,9 @@ def test_no_crops_and_wrong_crops(classifier: Classifier) -> None:
         classifier.logits(np.zeros((1, 224, 224, 3), np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="224"):
         classifier.logits(np.zeros((1, 112, 112, 3), np.uint8))
+
+
+def test_8_bit_arithmetic_is_refused_for_a_transformer(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="what is quantised here are convolutions"):
+        quantise(default_bundle_dir(), tmp_path / "crops", tmp_path / "int8")
+    assert not (tmp_path / "int8").exists()
