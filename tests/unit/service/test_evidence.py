@@ -428,14 +428,20 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
             "indicative": False}  # fmt: skip
     overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
-    measured = {**gathered.reliability, "level_item": {"overall": overall}}
     verdict = judged_exact(gathered.examination["exact"], gathered.spec)
     assert verdict is not None
-    rates = error_rates(verdict, gathered.spec, measured)
-    document = {**json.loads(files()[VERDICT]), "error_rates": json.loads(json.dumps(rates))}
-    assert "400 untouched videos of 90 groups" in View(document, words("en")).page_one()["rates"][0]
-    before = View(json.loads(files()[VERDICT]), words("en")).page_one()["rates"][0]
-    assert "recordings of one person each" in before
+
+    def said(measured: dict[str, Any]) -> str:
+        rates = json.loads(json.dumps(error_rates(verdict, gathered.spec, measured)))
+        document = {**json.loads(files()[VERDICT]), "error_rates": rates}
+        line: str = View(document, words("en")).page_one()["rates"][0]
+        return line
+
+    videos = {**gathered.reliability, "level_item": {"overall": overall}}
+    assert "400 untouched videos of 90 groups" in said(videos)
+    # Bundles from before whole videos were measured have tracks alone.
+    tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
+    assert "recordings of one person each" in said(tracks)
 
 
 def test_what_the_red_means_depends_on_the_model() -> None:
