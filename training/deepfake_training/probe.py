@@ -31,6 +31,7 @@ from deepfake_training.checkpoints import (
     CHECKPOINT,
     CHECKPOINT_FORMAT,
     LABELS,
+    METRICS,
     StepReport,
     keep,
     read_checkpoint,
@@ -257,7 +258,7 @@ def _done(out: Path, config: Config) -> dict[str, float] | None:
         return None
     if read_checkpoint(path)["config"] != config.model_dump_json():
         raise TrainingError(f"{out}: holds the run of another config; choose another folder")
-    figures: dict[str, float] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
     return figures
 
 
