@@ -182,7 +182,6 @@ class ExportGraph(nn.Module):
             "shift", (torch.tensor(spec.mean) / torch.tensor(spec.std)).view(1, 3, 1, 1)
         )
         self._prefix = _prefix_tokens(backbone)
-        self.map_method = MapMethod.CELL_LOGIT
         self._last = False
         self._norm: nn.LayerNorm | None = None
         training = backbone.training
@@ -271,10 +270,8 @@ class ExportGraph(nn.Module):
         """Features of one cell each, (N * cells, ...), in the layout that the head reads."""
         channels = cells.shape[-1]
         if self._tokens:
-            # The token stands for all: whichever the head reads or averages, it finds this one. A
-            # head that reads the first alone gets no more: 196 copies a crop would be large.
-            count = 1 if self.map_method is MapMethod.PATCH_LOGIT else self._prefix + 1
-            return cells.reshape(-1, 1, channels).expand(-1, count, -1)
+            # The token stands for all: whichever the head reads or averages, it finds this one.
+            return cells.reshape(-1, 1, channels).expand(-1, self._prefix + 1, -1)
         return cells.reshape(-1, *((1, 1, channels) if self._last else (channels, 1, 1)))
 
     def _shares(self, cells: torch.Tensor) -> torch.Tensor:

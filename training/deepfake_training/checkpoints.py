@@ -49,6 +49,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def own_checkpoint(out: Path, config: Config) -> dict[str, Any] | None:
+    """The checkpoint in a run's folder, if there is one.
+
+    Raises:
+        TrainingError: it is of another config, or not a checkpoint of this package.
+    """
+    path = out / CHECKPOINT
+    if not path.exists():
+        return None
+    state = read_checkpoint(path)
+    if state["config"] != config.model_dump_json():
+        raise TrainingError(f"{out}: holds the checkpoint of another config; choose another folder")
+    return state
+
+
 def config_of(run: Path) -> Config:
     """The config that the run in a folder was made by.
 

@@ -159,10 +159,9 @@ def framed_alike(a: Crop, b: Crop) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a pair comes from: what made its fake half, and positions in the index of the real
-    half, of the fake half or the face it was made of, and of a swap's donor (else that face)."""
+    """Where a pair comes from: positions in the index of the real half, of the fake half or the
+    face it was made of, and of a swap's donor (else that face)."""
 
-    kind: int
     real: int
     fake: int
     donor: int
@@ -236,7 +235,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
             beside, real = self._real_half(row, fake, rng)
-            origin = Origin(kind, beside, row, row)
+            origin = Origin(beside, row, row)
             first, second = framed_alike(real, fake)
             halves = ((first, real.points), (second, fake.points))
         else:
@@ -272,7 +271,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """A real face with dense landmarks, its real half, and the fake made from it."""
         row = self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
         face, dense = self._store.read(row), self._store.landmarks(row)
-        origin = Origin(kind, row, row, row)
+        origin = Origin(row, row, row)
         if kind == SELF_BLENDED:
             real, fake, _ = self_blended_pair(face.pixels, dense, rng)
             return origin, face, real, fake
@@ -292,7 +291,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         donor = donors[int(shape_distance(dense, shapes).argmin())]
         pixels = self._store.read(donor).pixels
         made = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
-        return Origin(kind, row, row, donor), face, face.pixels, made
+        return Origin(row, row, donor), face, face.pixels, made
 
     @staticmethod
     def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:

