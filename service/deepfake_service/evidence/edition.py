@@ -31,9 +31,10 @@ from deepfake_service.evidence.keys import Signers
 from deepfake_service.evidence.material import MODEL_CARD, Material
 from deepfake_service.evidence.perceptual import MIN_QUALITY
 from deepfake_service.evidence.rates import error_rates
-from deepfake_service.evidence.report import CLASS_ACTIVATION, report, timeline_of
+from deepfake_service.evidence.report import report
 from deepfake_service.evidence.statement import sign, statement
 from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.view import CLASS_ACTIVATION, View
 from deepfake_service.evidence.words import LANGUAGES, words
 
 FORMAT = "deepfake-service/verdict/1"
@@ -97,7 +98,7 @@ def build(
             {"format": "deepfake-service/custody/1", **_canonical(dossier.custody)}
         ),
         HASHES: rfc8785.dumps(_hashes(document, material)),
-        TIMELINE: timeline_of(document, words("en")).encode(),
+        TIMELINE: View(document, words("en")).timeline().encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{f"data/{name}": content for name, content in pictures.items()},
         **{f"data/{name}": material.files[name] for name in material.files

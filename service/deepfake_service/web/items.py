@@ -21,8 +21,8 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.evidence.edition import VERDICT
-from deepfake_service.evidence.report import View
 from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
+from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import words
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.pipeline.listing import Filters

@@ -43,13 +43,14 @@ from deepfake_service.evidence.edition import (
     report_of,
 )
 from deepfake_service.evidence.material import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.outcomes import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.rates import error_rates
-from deepfake_service.evidence.report import View
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust import certificates
 from deepfake_service.evidence.typesetting import MAX_TEXT_CHARS, readable
-from deepfake_service.evidence.verification import ExitCode, Outcome, Trust, Verification, verify
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import LANGUAGES, words
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))

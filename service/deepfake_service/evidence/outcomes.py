@@ -1,0 +1,89 @@
+"""What a verification finds: the outcome of every step, and of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+class Outcome(StrEnum):
+    """How a step went."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    """Intact, but nobody vouches for it."""
+
+
+class ExitCode(IntEnum):
+    """What ``deepfake verify`` exits with."""
+
+    VERIFIED = 0
+    FAILED = 1
+    SIGNER_UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its number, what it is about, how it went, and why."""
+
+    number: int
+    title: str
+    outcome: Outcome
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "title": self.title,
+            "outcome": str(self.outcome),
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom a verifier trusts, from elsewhere than the bundle."""
+
+    keys: Sequence[Ed25519PublicKey] = ()
+    timestamp_roots: Sequence[x509.Certificate] = ()
+
+
+@dataclass(slots=True)
+class Verification:
+    """The steps that were taken, and what the bundle states of itself."""
+
+    sha256: str
+    steps: list[Step] = field(default_factory=list)
+    statement: dict[str, Any] | None = None
+    signer: str | None = None
+    document: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        outcomes = {s.outcome for s in self.steps}
+        if Outcome.FAIL in outcomes or not self.steps:
+            return ExitCode.FAILED
+        return ExitCode.SIGNER_UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.VERIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        # Before its signature was seen to hold, a statement states nothing.
+        held = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
+        predicate = (self.statement or {}).get("predicate", {}) if held else {}
+        return {
+            "result": self.exit_code.name.lower(),
+            "sha256": self.sha256,
+            "signer": self.signer,
+            "case": predicate.get("case"),
+            "job": predicate.get("job"),
+            "edition": predicate.get("edition"),
+            "verdict": predicate.get("verdict"),
+            "finding": predicate.get("finding"),
+            "steps": [s.to_json() for s in self.steps],
+        }
