@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from deepfake_models.spec import CropSpec, InputSpec
+from deepfake_training import fit as fitting
 from deepfake_training import probe
 from deepfake_training.backbone import ExportGraph, create_backbone
-from deepfake_training.checkpoints import BEST, HELD_OUT, StepReport, read_checkpoint
+from deepfake_training.batches import BatchDataset, plain_crops
+from deepfake_training.checkpoints import BEST, CHECKPOINT, HELD_OUT, StepReport, read_checkpoint
 from deepfake_training.config import (
     BackboneConfig,
     BundleConfig,
@@ -27,11 +29,11 @@ from deepfake_training.config import (
     ProbeConfig,
 )
 from deepfake_training.crossvalidate import run_splits
-from deepfake_training.data import CropStore
+from deepfake_training.data import CropStore, numbered
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.fit import fit
 from deepfake_training.probe import FeatureStore
-from deepfake_training.splits import fold_splits, leave_out_splits
+from deepfake_training.splits import fold_splits, leave_out_splits, trained_on
 
 SIDE = 96
 
@@ -112,7 +114,8 @@ def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(0)
         return made(*args, **options)
 
-    monkeypatch.setattr(probe, "create_backbone", seeded)
+    for module in (probe, fitting):
+        monkeypatch.setattr(module, "create_backbone", seeded)
 
 
 def test_folds_are_told_apart_from_features_that_are_computed_once(
@@ -238,3 +241,145 @@ def test_what_cannot_be_fitted_is_said(crops: Path, tmp_path: Path) -> None:
         fit(crops, tmp_path / "run", config(validation_folds=(1,)))
     with pytest.raises(ConfigError, match="not one linear layer"):
         probe._set_head(create_backbone(config().backbone, config().bundle.input), np.zeros(3), 0.0)
+
+
+def further(**changes: object) -> Config:
+    """A run that fits norms too, from the head of the logistic regression."""
+    fit = {"steps": 6, "pairs": 4, "start": "probe", "plain_per_pair": 2, "pair_loss": 0.5,
+           "learning_rate": 1e-3, "head_rate": 0.1, "warmup_steps": 0, "ema_decay": 0.5,
+           "validate_every": 6, "checkpoint_every": 2, "workers": 0, "bf16": False}  # fmt: skip
+    base = config()
+    return base.model_copy(
+        update={
+            "validation_folds": (0,),
+            "backbone": base.backbone.model_copy(update={"tune": "norm", "tune_from": 2}),
+            "probe": base.probe.model_copy(update={"pairs": 48}),
+            "fit": FitConfig.model_validate({**fit, **changes}),
+        }
+    )
+
+
+def weights(run: Path, part: str = "ema") -> dict[str, torch.Tensor]:
+    return read_checkpoint(run / (BEST if part == "ema" else CHECKPOINT))[part]  # type: ignore[no-any-return]
+
+
+def test_a_run_goes_on_from_the_head_of_the_regression(crops: Path, tmp_path: Path) -> None:
+    fit(crops, tmp_path / "head", config(validation_folds=(0,)))
+    still = further(steps=1, learning_rate=1e-12)
+    fit(crops, tmp_path / "still", still)
+    head, started = weights(tmp_path / "head"), weights(tmp_path / "still")
+    assert head.keys() == started.keys()
+    for name, tensor in head.items():
+        assert torch.allclose(tensor, started[name], atol=1e-6), name
+    reports: list[StepReport] = []
+    fit(crops, tmp_path / "further", further(), progress=reports.append)
+    assert reports[0].loss is None, "features come first"
+    assert reports[-1].validation
+    assert reports[-1].validation["auc_all"] == 1.0
+    fitted = weights(tmp_path / "further")
+    moved = {name for name, tensor in head.items() if not torch.equal(tensor, fitted[name])}
+    norms = {f"vit.blocks.1.norm{i}.{part}" for i in (1, 2) for part in ("weight", "bias")}
+    assert moved == {"head.weight", "head.bias"} | norms
+
+
+def test_a_stopped_run_does_not_start_again_from_the_regression(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(report: StepReport) -> None:
+        if report.loss is not None and report.step == 3:
+            raise Stopped
+
+    fit(crops, tmp_path / "whole", further())
+    with pytest.raises(Stopped):
+        fit(crops, tmp_path / "stopped", further(), progress=stop)
+
+    def never(*_: object) -> None:
+        raise AssertionError("the head is fitted again")
+
+    monkeypatch.setattr(fitting, "start_head", never)
+    fit(crops, tmp_path / "stopped", further())
+    whole, resumed = (weights(tmp_path / name, "model") for name in ("whole", "stopped"))
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_the_last_layer_has_a_learning_rate_of_its_own(crops: Path, tmp_path: Path) -> None:
+    fit(crops, tmp_path / "before", further(steps=1, learning_rate=1e-12))
+    fit(crops, tmp_path / "after", further(steps=1, learning_rate=1e-3, weight_decay=0.0))
+    before, after = (weights(tmp_path / name, "model") for name in ("before", "after"))
+    # The first step of Adam is the learning rate, whatever the gradient.
+    for name, step in (("head.weight", 1e-4), ("vit.blocks.1.norm2.weight", 1e-3)):
+        change = (after[name] - before[name]).abs().median().item()
+        assert change == pytest.approx(step, rel=0.05), name
+
+
+def test_the_second_loss_is_by_how_much_the_halves_of_pairs_are_apart(
+    crops: Path, tmp_path: Path
+) -> None:
+    first: dict[float, float] = {}
+    for weight in (0.0, 0.5, 1.0):
+        reports: list[StepReport] = []
+        run = further(steps=1, pair_loss=weight, start="weights")
+        fit(crops, tmp_path / str(weight), run, progress=reports.append)
+        assert reports[-1].loss is not None
+        first[weight] = reports[-1].loss
+    torch.manual_seed(0)
+    mine = further(steps=1, start="weights")
+    model = create_backbone(mine.backbone, mine.bundle.input)
+    graph = ExportGraph(model, mine.bundle.input)
+    batch = BatchDataset(CropStore(crops), mine, 4)
+    real, fake = (torch.stack([batch[i][half] for i in range(4)]) for half in (0, 1))
+    with torch.inference_mode():
+        apart = graph.reference(fake) - graph.reference(real)
+    expected = torch.log1p(torch.exp(-apart)).mean().item()
+    assert first[1.0] - first[0.0] == pytest.approx(expected, rel=1e-3)
+    assert first[0.5] - first[0.0] == pytest.approx(expected / 2, rel=1e-3)
+
+
+def test_beside_pairs_stand_plain_crops_that_the_run_may_see(crops: Path) -> None:
+    store, mine = CropStore(crops), further()
+    index = numbered(store)
+    allowed = set(index["row"][trained_on(index, mine)])
+    plain = plain_crops(store, mine)
+    assert set(plain.rows) == allowed
+    assert plain.weights[plain.truth == 1].sum() == pytest.approx(0.5)
+    as_cut = {
+        store.centred(int(row), mine)[:, ::turn].tobytes(): int(truth)
+        for row, truth in zip(plain.rows, plain.truth, strict=True)
+        for turn in (1, -1)
+    }
+    batch = BatchDataset(store, mine, 40)
+    seen = []
+    for i in range(len(batch)):
+        *_, some, truth = batch[i]
+        assert some.shape == (2, 64, 64, 3)
+        for crop, label in zip(some.numpy(), truth.tolist(), strict=True):
+            assert as_cut[crop.tobytes()] == label
+            seen.append(label)
+    assert 0.3 < np.mean(seen) < 0.7
+    assert torch.equal(batch[7][2], BatchDataset(store, mine, 40)[7][2])
+    alone = BatchDataset(store, further(plain_per_pair=0), 4)
+    assert alone[0][2].shape == (0, 64, 64, 3)
+    with pytest.raises(TrainingError, match="no fake crop is left"):
+        plain_crops(store, config(left_out_methods=("green", "blue")))
+
+
+def test_a_regression_is_not_for_several_processes(crops: Path, tmp_path: Path) -> None:
+    several = probe.Workers(0, 2, torch.device("cpu"))
+    with pytest.raises(TrainingError, match="one process"):
+        probe.fit_head(CropStore(crops), tmp_path, config(), several)
+
+
+def test_a_checkpoint_from_before_a_field_was_added_is_gone_on_with(
+    crops: Path, tmp_path: Path
+) -> None:
+    mine = config(validation_folds=(0,))
+    figures = fit(crops, tmp_path, mine)
+    state = read_checkpoint(tmp_path / CHECKPOINT)
+    older = json.loads(state["config"])
+    del older["fit"]["pair_loss"]
+    torch.save({**state, "config": json.dumps(older)}, tmp_path / CHECKPOINT)
+    assert fit(crops, tmp_path, mine) == figures

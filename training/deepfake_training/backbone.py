@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
@@ -48,17 +50,19 @@ def create_backbone(
         load_package_weights(model, config.name)
     if config.blocks:
         model = ClassTokens(model, config.blocks, config.name)
-    for head in _heads(model):
+    for head in last_layers(model):
         if initial and isinstance(head, nn.Linear):
             # timm scales the head by its number of outputs: with one, logits start at tens, and
             # the first hundred steps go into bringing them down.
             nn.init.normal_(head.weight, std=_HEAD_STD)
             nn.init.zeros_(head.bias)
     if config.tune == "norm":
-        _freeze_all_but_norms(model, config.name)
+        _freeze_all_but_norms(model, config)
+    elif config.tune_from > 1:
+        raise ConfigError('backbone.tune_from: is for tune = "norm" alone')
     elif config.tune == "head":
         model.requires_grad_(False)
-        for head in _heads(model):
+        for head in last_layers(model):
             head.requires_grad_(True)
     return model
 
@@ -118,27 +122,39 @@ def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool)
             return model
 
 
-def _heads(model: nn.Module) -> tuple[nn.Module, ...]:
+def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:
     """The last layers; a distilled model has two."""
     head = model.get_classifier()  # type: ignore[operator]
     return head if isinstance(head, tuple) else (head,)
 
 
-def _freeze_all_but_norms(model: nn.Module, name: str) -> None:
+def _freeze_all_but_norms(model: nn.Module, config: BackboneConfig) -> None:
     model.requires_grad_(False)
     # torch's and timm's many normalisation layers have no class in common, but all are named so.
     norms = [
         parameter
-        for module in model.modules()
-        if "Norm" in type(module).__name__
+        for path, module in model.named_modules()
+        if "Norm" in type(module).__name__ and _block_of(path) >= config.tune_from
         for parameter in module.parameters(recurse=False)
     ]
     if not norms:
-        raise ConfigError(f"backbone.tune: {name} has no normalisation layer to fit")
+        from_block = f" from block {config.tune_from} on" if config.tune_from > 1 else ""
+        raise ConfigError(
+            f"backbone.tune: {config.name} has no normalisation layer to fit{from_block}"
+        )
     for parameter in norms:
         parameter.requires_grad_(True)
-    for head in _heads(model):
+    for head in last_layers(model):
         head.requires_grad_(True)
+
+
+def _block_of(path: str) -> int:
+    """The number from 1 of the transformer's block that the module at ``path`` is in: 1 of what
+    comes before the blocks, and of what follows them or is in none, more than any."""
+    found = re.search(r"(?:^|\.)blocks\.(\d+)\.", path)
+    if found:
+        return int(found[1]) + 1
+    return 1 if path.endswith("norm_pre") else sys.maxsize
 
 
 class MapMethod(StrEnum):
@@ -216,7 +232,7 @@ class ExportGraph(nn.Module):
         logit = self.backbone.forward_head(features).flatten()
         cells = self._cells(features)
         if self.map_method is MapMethod.CLASS_ACTIVATION:
-            (head,) = _heads(self.backbone)
+            (head,) = last_layers(self.backbone)
             values = F.linear(self._shares(cells), head.weight, head.bias)  # type: ignore[arg-type]
         else:
             values = self.backbone.forward_head(self._alone(cells))
@@ -291,7 +307,7 @@ class ExportGraph(nn.Module):
         try:
             pooled = self.backbone.forward_head(first, pre_logits=True).flatten(1)
             cells = self._cells(first)
-            heads = _heads(self.backbone)
+            heads = last_layers(self.backbone)
             if len(heads) == 1 and isinstance(heads[0], nn.Linear):
                 for norm in (None, *_late_norms(self.backbone)):
                     self._norm = norm

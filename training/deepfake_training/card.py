@@ -211,6 +211,9 @@ def _networks(config: Config, training: dict[str, Any]) -> str:
         )
     if config.backbone.tune == "head":
         name += " with nothing but that last layer fitted here,"
+    elif config.backbone.tune == "norm":
+        start = f" from block {first} on" if (first := config.backbone.tune_from) > 1 else ""
+        name += f" with its normalisation layers{start} and the last layer fitted here,"
     if count > 1:
         name = (
             f"The mean of the logits of {count} {name} (deep ensembles, Lakshminarayanan et al. "

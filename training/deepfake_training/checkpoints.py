@@ -59,7 +59,7 @@ def own_checkpoint(out: Path, config: Config) -> dict[str, Any] | None:
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if state["config"] != config.model_dump_json():
+    if Config.model_validate_json(state["config"]) != config:
         raise TrainingError(f"{out}: holds the checkpoint of another config; choose another folder")
     return state
 

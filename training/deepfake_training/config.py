@@ -78,6 +78,9 @@ class BackboneConfig(Spec):
     shifts and the head, all else stays as it started, as in GenD (arXiv:2508.06248). GenD also
     normalises the feature to length one and adds a uniformity and an alignment loss; neither is
     done here."""
+    tune_from: PositiveInt = 1
+    """With ``norm``, of a transformer: the first block, numbered from 1, whose normalisation is
+    fitted. From the second on, nothing before it needs a gradient, which saves its time."""
 
 
 class FitConfig(Spec):
@@ -85,8 +88,19 @@ class FitConfig(Spec):
 
     steps: PositiveInt = 2000
     pairs: PositiveInt = 16
-    """Pairs of one real and one fake a step; the batch holds twice as many crops."""
+    """Pairs of one real and one fake a step; the batch holds twice as many crops, and the plain."""
+    plain_per_pair: Annotated[int, Field(ge=0)] = 0
+    """Crops beside each pair as the service cuts them, as many of either class, drawn as the
+    logistic regression of ``probe`` weighs them."""
+    pair_loss: Weight = 0.0
+    """Weight of a second loss: that the fake half of a pair lies above its real half."""
+    start: Literal["weights", "probe"] = "weights"
+    """``probe``: the last layer starts as logistic regression finds it with all else as it came, so
+    that the first steps do not spoil the network to please a random head (Kumar et al. 2022,
+    arXiv:2202.10054)."""
     learning_rate: Positive = 4e-4
+    head_rate: Positive = 1.0
+    """The last layer's learning rate, as a multiple of the others'."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
@@ -104,8 +118,10 @@ class FitConfig(Spec):
 
 
 class ProbeConfig(Spec):
-    """The logistic regression of ``backbone.tune = "head"``."""
+    """The logistic regression of ``backbone.tune = "head"`` and of ``fit.start = "probe"``."""
 
+    pairs: PositiveInt | None = None
+    """Pairs whose features it is fitted on; none: as many as all steps of ``fit`` hold."""
     inverse_regularisation: Positive = 0.03
     """scikit-learn's ``C``, for standardised features and weights that sum to the crops' number."""
     plain_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5

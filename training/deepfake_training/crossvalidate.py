@@ -146,6 +146,6 @@ def recipe_of(config: Config) -> dict[str, Any]:
     """What of a config makes a run's weights."""
     content = config.model_dump(
         include={"validation_folds", "left_out_methods", "left_out_datasets", "augmentation",
-                 "prepare", "mix", "backbone", "fit"}
+                 "prepare", "mix", "backbone", "fit", "probe"}
     )  # fmt: skip
     return {**content, "crop": config.bundle.crop, "input": config.bundle.input}

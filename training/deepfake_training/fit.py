@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
-from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.backbone import ExportGraph, create_backbone, last_layers
+from deepfake_training.batches import BatchDataset
 from deepfake_training.checkpoints import (
     CHECKPOINT,
     CHECKPOINT_FORMAT,
@@ -26,17 +27,12 @@ from deepfake_training.checkpoints import (
     own_checkpoint,
     save,
 )
-from deepfake_training.config import Config
-from deepfake_training.data import (
-    CropStore,
-    PairDataset,
-    ValidationDataset,
-    start_loader_worker,
-)
+from deepfake_training.config import Config, FitConfig
+from deepfake_training.data import CropStore, ValidationDataset, start_loader_worker
 from deepfake_training.distributed import Workers, joined
 from deepfake_training.held_out import check_classes, mean_aucs
 from deepfake_training.prepare import check_cut
-from deepfake_training.probe import fit_head
+from deepfake_training.probe import fit_head, start_head
 from deepfake_training.splits import held_out
 
 
@@ -126,7 +122,7 @@ def fit(
         if config.backbone.tune == "head":
             return fit_head(CropStore(crops), out, config, workers, progress)
         run = _Run(CropStore(crops), out, config, workers)
-        run.resume()
+        run.start(progress)
         run.train(progress)
         return run.best
 
@@ -143,16 +139,20 @@ class _Run:
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._ema = Ema(self._model, config.fit.ema_decay)
         self._optimiser = torch.optim.AdamW(
-            _parameter_groups(self._model, config.fit.weight_decay), lr=config.fit.learning_rate
+            _parameter_groups(self._model, config.fit), lr=config.fit.learning_rate
         )
         self._step, self._waited = 0, 0
         self._measured = bool(held_out(store.index, config).any())
         self.best: dict[str, float] = {}
 
-    def resume(self) -> None:
-        """Take up the checkpoint in the run's folder, if there is one."""
+    def start(self, progress: Callable[[StepReport], None] | None) -> None:
+        """Take up the checkpoint in the run's folder; where there is none, fit the last layer if
+        the config asks for that."""
         state = own_checkpoint(self._out, self._config)
         if state is None:
+            if self._config.fit.start == "probe":
+                start_head(self._model, self._store, self._config, self._workers, progress)
+                self._ema = Ema(self._model, self._config.fit.ema_decay)
             return
         self._model.load_state_dict(state["model"])
         self._ema.model.load_state_dict(state["ema"])
@@ -162,9 +162,8 @@ class _Run:
     def train(self, progress: Callable[[StepReport], None] | None) -> None:
         """Go on to the last step, or until nothing has become better for long."""
         fit = self._config.fit
-        pairs = PairDataset(self._store, self._config, fit.steps * fit.pairs)
         loader = DataLoader(
-            pairs,
+            BatchDataset(self._store, self._config, fit.steps * fit.pairs),
             batch_size=self._workers.share(fit.pairs),
             sampler=_Numbers(self._workers.numbers(self._step, fit.steps, fit.pairs)),
             num_workers=fit.workers,
@@ -174,8 +173,8 @@ class _Run:
         # One file alone: a reader of the log takes the newest, which might be an empty one.
         leads = self._workers.leads
         log = SummaryWriter(str(self._out / "log"), purge_step=self._step) if leads else None
-        for real, fake in loader:
-            loss, rate = self._one_step(trained, real, fake)
+        for batch in loader:
+            loss, rate = self._one_step(trained, *batch)
             self._step += 1
             last = self._step == fit.steps
             metrics = None
@@ -196,25 +195,36 @@ class _Run:
             log.close()
 
     def _one_step(
-        self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
+        self,
+        trained: nn.Module,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        plain: torch.Tensor,
+        plain_truth: torch.Tensor,
     ) -> tuple[float, float]:
         fit, device = self._config.fit, self._workers.device
         # Dropout and drop path draw from torch's generator: tie it to the step and the process.
         torch.manual_seed(fit.seed + self._step * self._workers.world + self._workers.rank)
         rate = learning_rate(self._step, self._config)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         trained.train()
         if fit.freeze_batchnorm:
             for module in self._model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        batch = self._graph.normalise(torch.cat([real, fake]).to(device, non_blocking=True))
-        truth = torch.full((len(batch),), fit.label_smoothing, device=device)
-        truth[len(real) :] = 1.0 - fit.label_smoothing
+        pairs = len(real)
+        crops = torch.cat([real, fake, plain.flatten(0, 1)])
+        batch = self._graph.normalise(crops.to(device, non_blocking=True))
+        truth = torch.cat([torch.zeros(pairs), torch.ones(pairs), plain_truth.flatten()]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
             output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
-        loss = F.binary_cross_entropy_with_logits(output.float(), truth)
+        logits = output.float()
+        smooth = truth * (1.0 - 2.0 * fit.label_smoothing) + fit.label_smoothing
+        loss = F.binary_cross_entropy_with_logits(logits, smooth)
+        if fit.pair_loss:
+            apart = logits[pairs : 2 * pairs] - logits[:pairs]
+            loss = loss + fit.pair_loss * F.softplus(-apart).mean()
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
@@ -258,11 +268,17 @@ class _Run:
         )
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices alone, not on biases and normalisation."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+def _parameter_groups(model: nn.Module, fit: FitConfig) -> list[dict[str, Any]]:
+    """Weight decay on matrices alone, not on biases and normalisation; the last layer apart, whose
+    learning rate is another ``share`` of the run's."""
+    head = {id(p) for layer in last_layers(model) for p in layer.parameters()}
+    fitted = [p for p in model.parameters() if p.requires_grad]
+    groups = []
+    for share, mine in ((1.0, False), (fit.head_rate, True)):
+        part = [p for p in fitted if (id(p) in head) is mine]
+        decayed, plain = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
+        groups += [
+            {"params": decayed, "weight_decay": fit.weight_decay, "share": share},
+            {"params": plain, "weight_decay": 0.0, "share": share},
+        ]
+    return [group for group in groups if group["params"]]

@@ -1,4 +1,5 @@
-"""Logistic regression on the features of a frozen network: ``backbone.tune = "head"``.
+"""Logistic regression on the features of a frozen network: ``backbone.tune = "head"``, and where
+``fit.start = "probe"`` the first step of a run that goes on to fit more.
 
 A large network that was trained on much else knows more of faces than a small data set can teach
 (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). As nothing but the last layer is
@@ -26,6 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from deepfake_training.backbone import ExportGraph, create_backbone
+from deepfake_training.batches import balanced, plain_crops
 from deepfake_training.checkpoints import (
     BEST,
     CHECKPOINT,
@@ -42,15 +44,13 @@ from deepfake_training.data import (
     CropStore,
     PairDataset,
     ValidationDataset,
-    evenly,
-    numbered,
     start_loader_worker,
 )
 from deepfake_training.distributed import Workers
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.held_out import check_classes, mean_aucs
 from deepfake_training.prepare import check_cut
-from deepfake_training.splits import thinned, trained_on
+from deepfake_training.splits import trained_on
 
 FEATURES = "features"
 """Folder beside the crops."""
@@ -216,19 +216,11 @@ def fit_head(
         TrainingError: nothing of a class is left to learn from, or to be measured on; ``out`` holds
             the run of another config; it was started in several processes.
     """
-    if workers.world > 1:
-        raise TrainingError('backbone.tune = "head" is fitted by one process; leave out torchrun')
     check_cut(store.root, config)
     if (done := _done(out, config)) is not None:
         return done
     fit, features = config.fit, FeatureStore(store, config)
-
-    def report(pairs: int) -> None:
-        if progress:
-            progress(StepReport(min(pairs // fit.pairs, fit.steps - 1), fit.steps, None, None))
-
-    pairs = features.pairs(fit.steps * fit.pairs, report)
-    weight, bias = _regression(_learnt_from(pairs, features, store, config), config)
+    weight, bias = _fitted(features, store, config, workers, progress)
     metrics: dict[str, float] = {"step": float(fit.steps)}
     scores = None
     held = ValidationDataset(store, config).rows
@@ -246,6 +238,42 @@ def fit_head(
         figures = {k: v for k, v in metrics.items() if k != "step"}
         progress(StepReport(fit.steps, fit.steps, None, figures))
     return metrics
+
+
+def start_head(
+    model: nn.Module,
+    store: CropStore,
+    config: Config,
+    workers: Workers,
+    progress: Progress | None = None,
+) -> None:
+    """Set the last layer of ``model``, whose weights are the first ones, as ``fit_head`` fits it.
+
+    Raises:
+        ConfigError: the network's last layer is not one linear layer with one output.
+        TrainingError: nothing of a class is left to learn from; there are several processes.
+    """
+    _set_head(model, *_fitted(FeatureStore(store, config), store, config, workers, progress))
+
+
+def _fitted(
+    features: FeatureStore,
+    store: CropStore,
+    config: Config,
+    workers: Workers,
+    progress: Progress | None,
+) -> tuple[NDArray[np.float64], float]:
+    if workers.world > 1:
+        raise TrainingError("logistic regression is fitted by one process; leave out torchrun")
+    steps = config.fit.steps
+    count = config.probe.pairs or steps * config.fit.pairs
+
+    def report(pairs: int) -> None:
+        if progress:
+            progress(StepReport(min(pairs * steps // count, steps - 1), steps, None, None))
+
+    pairs = features.pairs(count, report)
+    return _regression(_learnt_from(pairs, features, store, config), config)
 
 
 def _done(out: Path, config: Config) -> dict[str, float] | None:
@@ -273,41 +301,17 @@ def _learnt_from(
     weight. A half counts where all that it was made of does: of a swap, the donor too."""
     seen = trained_on(store.index, config).to_numpy()[pairs.rows]
     real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]
-    varied = _Examples(
-        np.concatenate([real, fake]),
-        np.r_[np.zeros(len(real), int), np.ones(len(fake), int)],
-        np.ones(len(real) + len(fake)),
-    )
+    truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
+    varied = _Examples(np.concatenate([real, fake]), truth, balanced(np.ones(len(truth)), truth))
     share = config.probe.plain_share
     if not share:
-        return _balanced(varied, 1.0)
-    index = numbered(store)
-    rows = evenly(thinned(index[trained_on(index, config)], config), config)
-    labels = index.iloc[rows]
-    sources = labels.groupby(["dataset", "method", "label"])["row"].transform("size")
-    plain = _Examples(
-        features.crops(rows),
-        (labels["label"] == "fake").to_numpy().astype(int),
-        # As pairs are drawn: a source of one clip does not weigh as much as one of hundreds.
-        sources.to_numpy(np.float64) ** -0.5,
-    )
-    first, second = _balanced(varied, 1.0 - share), _balanced(plain, share)
+        return varied
+    plain = plain_crops(store, config)
     return _Examples(
-        np.concatenate([first.features, second.features]),
-        np.r_[first.truth, second.truth],
-        np.r_[first.weights, second.weights],
+        np.concatenate([varied.features, features.crops(plain.rows.tolist())]),
+        np.r_[varied.truth, plain.truth],
+        np.r_[varied.weights * (1.0 - share), plain.weights * share],
     )
-
-
-def _balanced(examples: _Examples, share: float) -> _Examples:
-    """``examples`` with both classes of one weight, and ``share`` in all."""
-    weights = examples.weights.astype(np.float64)
-    for truth, name in enumerate(("real", "fake")):
-        mine = examples.truth == truth
-        if not mine.any():
-            raise TrainingError(f"no {name} crop is left to train on")
-        weights[mine] *= share / 2.0 / weights[mine].sum()
-    return _Examples(examples.features, examples.truth, weights)
 
 
 def _regression(examples: _Examples, config: Config) -> tuple[NDArray[np.float64], float]:
@@ -323,7 +327,7 @@ def _regression(examples: _Examples, config: Config) -> tuple[NDArray[np.float64
 def _set_head(model: nn.Module, weight: NDArray[np.float64], bias: float) -> None:
     head = model.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Linear) or head.weight.shape != (1, len(weight)):
-        raise ConfigError('backbone.tune = "head": the network\'s head is not one linear layer')
+        raise ConfigError("logistic regression: the network's head is not one linear layer")
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight)[None])
         head.bias.fill_(bias)

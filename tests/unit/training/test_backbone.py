@@ -98,6 +98,20 @@ def test_norm_tuning_fits_norms_and_head_alone() -> None:
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) < 0.01 * total
 
 
+def test_norms_are_tuned_from_the_block_that_is_named() -> None:
+    config = BackboneConfig(name="vit_tiny_patch16_224", weights="none", tune="norm", tune_from=3,
+                            blocks=(2, 4), drop_rate=0.0, drop_path_rate=0.0)  # fmt: skip
+    model = create_backbone(config, SMALL)
+    fitted = {n for n, p in model.named_parameters() if p.requires_grad}
+    norms = {
+        f"vit.blocks.{block}.norm{i}.{part}"
+        for block in (2, 3)
+        for i in (1, 2)
+        for part in ("weight", "bias")
+    }
+    assert fitted == {"head.weight", "head.bias"} | norms
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
@@ -105,6 +119,18 @@ def test_norm_tuning_fits_norms_and_head_alone() -> None:
         ({"name": "convnext_atto.no_such_tag"}, "no such weights"),
         ({"name": "convnext_atto", "weights": "package"}, '"package" knows'),
         ({"name": "vgg11", "weights": "none", "tune": "norm"}, "no normalisation layer"),
+        (
+            {
+                "name": "vit_tiny_patch16_224",
+                "weights": "none",
+                "tune": "norm",
+                "tune_from": 5,
+                "blocks": (2, 4),
+                "drop_rate": 0.0,
+            },
+            "from block 5 on",
+        ),
+        ({"name": "convnext_atto", "weights": "none", "tune_from": 2}, "tune_from"),
     ],
 )
 def test_what_cannot_be_had_is_named(config: dict[str, object], named: str) -> None:
