@@ -1,4 +1,4 @@
-"""What a step learns from: pairs that went through the chain of degradations, and plain crops."""
+"""What a run learns from beside pairs: crops that went through little or nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from deepfake_training.augment import AugmentConfig, Augmenter
 from deepfake_training.config import Config
 from deepfake_training.data import CropStore, PairDataset, evenly, numbered
 from deepfake_training.errors import TrainingError
@@ -16,18 +17,17 @@ from deepfake_training.splits import thinned, trained_on
 
 
 @dataclass(frozen=True, slots=True)
-class PlainCrops:
-    """Crops that a run may learn from as the service cuts them: positions ``rows`` (N,) in the
-    index, ``truth`` (N,) with 1 = manipulated, ``weights`` (N,) that sum to one, as much in either
-    class."""
+class LabelledCrops:
+    """Crops that a run may learn from: positions ``rows`` (N,) in the index, ``truth`` (N,) with
+    1 = manipulated, ``weights`` (N,) that sum to one, as much in either class."""
 
     rows: NDArray[np.int64]
     truth: NDArray[np.int64]
     weights: NDArray[np.float64]
 
 
-def plain_crops(store: CropStore, config: Config) -> PlainCrops:
-    """The plain crops of a run of ``config``.
+def plain_crops(store: CropStore, config: Config) -> LabelledCrops:
+    """Crops of a run of ``config`` to be taken as the service cuts them.
 
     Raises:
         TrainingError: no crop of a class is left to learn from.
@@ -39,7 +39,7 @@ def plain_crops(store: CropStore, config: Config) -> PlainCrops:
     # As pairs are drawn: a source of one clip does not weigh as much as one of hundreds.
     sources = labels.groupby(["dataset", "method", "label"])["row"].transform("size")
     weights = sources.to_numpy(np.float64) ** -0.5
-    return PlainCrops(np.array(rows, np.int64), truth, balanced(weights, truth))
+    return LabelledCrops(np.array(rows, np.int64), truth, balanced(weights, truth))
 
 
 def balanced(weights: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -58,13 +58,17 @@ def balanced(weights: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[
 
 
 class BatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """What a step learns from: item ``i`` is pair ``i``, and ``plain_per_pair`` (P) plain crops
-    (P, S, S, 3) uint8, half of them mirrored, with their truth (P,) float32."""
+    """What a step learns from: item ``i`` is pair ``i``, and ``light_per_pair`` (P) crops
+    (P, S, S, 3) uint8 that went through the light chain alone, with their truth (P,) float32."""
 
     def __init__(self, store: CropStore, config: Config, length: int) -> None:
         self._pairs = PairDataset(store, config, length)
         self._store, self._config = store, config
-        self._plain = plain_crops(store, config) if config.fit.plain_per_pair else None
+        self._light = _every_crop(store, config) if config.fit.light_per_pair else None
+        strength = AugmentConfig.preset("light")
+        self._augment = Augmenter(
+            strength.model_copy(update={"store_scale": config.prepare.store_scale})
+        )
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -73,12 +77,26 @@ class BatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         self, item: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         real, fake = self._pairs[item]
-        plain = self._plain
-        if plain is None:
+        light, bundle = self._light, self._config.bundle
+        if light is None:
             return real, fake, real.new_empty((0, *real.shape)), torch.empty(0)
         rng = np.random.default_rng((self._config.fit.seed, item, 1))
-        picks = rng.choice(len(plain.rows), self._config.fit.plain_per_pair, p=plain.weights)
-        crops = np.stack([self._store.centred(row, self._config) for row in plain.rows[picks]])
-        mirrored = rng.random(len(picks)) < 0.5
-        crops[mirrored] = crops[mirrored, :, ::-1]
-        return real, fake, torch.from_numpy(crops), torch.from_numpy(plain.truth[picks]).float()
+        picks = rng.choice(len(light.rows), self._config.fit.light_per_pair, p=light.weights)
+        stored = [self._store.read(int(row)) for row in light.rows[picks]]
+        crops = [
+            self._augment(c.pixels, c.points, rng, bundle.input.height, bundle.crop.scale)
+            for c in stored
+        ]
+        truth = torch.from_numpy(light.truth[picks]).float()
+        return real, fake, torch.from_numpy(np.stack(crops)), truth
+
+
+def _every_crop(store: CropStore, config: Config) -> LabelledCrops:
+    """All crops of a run's media: a source weighs as the root of its media, each of them alike."""
+    index = numbered(store)
+    rows = thinned(index[trained_on(index, config)], config)
+    truth = (rows["label"] == "fake").to_numpy().astype(np.int64)
+    media = rows.groupby(["dataset", "method", "label"])["media"].transform("nunique")
+    crops = rows.groupby("media")["row"].transform("size")
+    weights = media.to_numpy(np.float64) ** -0.5 / crops.to_numpy(np.float64)
+    return LabelledCrops(rows["row"].to_numpy(np.int64), truth, balanced(weights, truth))

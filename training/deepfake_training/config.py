@@ -88,10 +88,10 @@ class FitConfig(Spec):
 
     steps: PositiveInt = 2000
     pairs: PositiveInt = 16
-    """Pairs of one real and one fake a step; the batch holds twice as many crops, and the plain."""
-    plain_per_pair: Annotated[int, Field(ge=0)] = 0
-    """Crops beside each pair as the service cuts them, as many of either class, drawn as the
-    logistic regression of ``probe`` weighs them."""
+    """Pairs of one real and one fake a step; the batch holds twice as many crops, and the light."""
+    light_per_pair: Annotated[int, Field(ge=0)] = 0
+    """Crops beside each pair that go through the light chain alone, as many of either class: the
+    chain of the pairs wipes out traces that what a platform hands out still has."""
     pair_loss: Weight = 0.0
     """Weight of a second loss: that the fake half of a pair lies above its real half."""
     start: Literal["weights", "probe"] = "weights"

@@ -199,8 +199,8 @@ class _Run:
         trained: nn.Module,
         real: torch.Tensor,
         fake: torch.Tensor,
-        plain: torch.Tensor,
-        plain_truth: torch.Tensor,
+        light: torch.Tensor,
+        light_truth: torch.Tensor,
     ) -> tuple[float, float]:
         fit, device = self._config.fit, self._workers.device
         # Dropout and drop path draw from torch's generator: tie it to the step and the process.
@@ -214,9 +214,9 @@ class _Run:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         pairs = len(real)
-        crops = torch.cat([real, fake, plain.flatten(0, 1)])
+        crops = torch.cat([real, fake, light.flatten(0, 1)])
         batch = self._graph.normalise(crops.to(device, non_blocking=True))
-        truth = torch.cat([torch.zeros(pairs), torch.ones(pairs), plain_truth.flatten()]).to(device)
+        truth = torch.cat([torch.zeros(pairs), torch.ones(pairs), light_truth.flatten()]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
             output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
         logits = output.float()
