@@ -129,6 +129,11 @@ def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:
 
 
 def _freeze_all_but_norms(model: nn.Module, config: BackboneConfig) -> None:
+    network = model.vit if isinstance(model, ClassTokens) else model
+    if config.tune_from > 1 and not (
+        hasattr(network, "patch_embed") and hasattr(network, "blocks")
+    ):
+        raise ConfigError(f"backbone.tune_from: {config.name} is no plain row of blocks")
     model.requires_grad_(False)
     # torch's and timm's many normalisation layers have no class in common, but all are named so.
     norms = [

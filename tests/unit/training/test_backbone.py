@@ -131,6 +131,10 @@ def test_norms_are_tuned_from_the_block_that_is_named() -> None:
             "from block 5 on",
         ),
         ({"name": "convnext_atto", "weights": "none", "tune_from": 2}, "tune_from"),
+        (
+            {"name": "convnext_atto", "weights": "none", "tune": "norm", "tune_from": 2},
+            "no plain row of blocks",
+        ),
     ],
 )
 def test_what_cannot_be_had_is_named(config: dict[str, object], named: str) -> None:
