@@ -56,12 +56,13 @@ def create_backbone(
             # the first hundred steps go into bringing them down.
             nn.init.normal_(head.weight, std=_HEAD_STD)
             nn.init.zeros_(head.bias)
-    if config.tune == "norm":
-        _freeze_all_but_norms(model, config)
-    elif config.tune_from > 1:
+    if config.tune_from > 1 and config.tune != "norm":
         raise ConfigError('backbone.tune_from: is for tune = "norm" alone')
-    elif config.tune == "head":
+    if config.tune != "all":
+        fitted = _norms(model, config) if config.tune == "norm" else []
         model.requires_grad_(False)
+        for parameter in fitted:
+            parameter.requires_grad_(True)
         for head in last_layers(model):
             head.requires_grad_(True)
     return model
@@ -128,13 +129,13 @@ def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:
     return head if isinstance(head, tuple) else (head,)
 
 
-def _freeze_all_but_norms(model: nn.Module, config: BackboneConfig) -> None:
+def _norms(model: nn.Module, config: BackboneConfig) -> list[nn.Parameter]:
+    """What is fitted of the normalisation layers."""
     network = model.vit if isinstance(model, ClassTokens) else model
     if config.tune_from > 1 and not (
         hasattr(network, "patch_embed") and hasattr(network, "blocks")
     ):
         raise ConfigError(f"backbone.tune_from: {config.name} is no plain row of blocks")
-    model.requires_grad_(False)
     # torch's and timm's many normalisation layers have no class in common, but all are named so.
     norms = [
         parameter
@@ -147,10 +148,7 @@ def _freeze_all_but_norms(model: nn.Module, config: BackboneConfig) -> None:
         raise ConfigError(
             f"backbone.tune: {config.name} has no normalisation layer to fit{from_block}"
         )
-    for parameter in norms:
-        parameter.requires_grad_(True)
-    for head in last_layers(model):
-        head.requires_grad_(True)
+    return norms
 
 
 def _block_of(path: str) -> int:

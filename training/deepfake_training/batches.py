@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deepfake_training.augment import AugmentConfig, Augmenter
 from deepfake_training.config import Config
-from deepfake_training.data import CropStore, PairDataset, evenly, numbered
+from deepfake_training.data import CropStore, PairDataset, augmenter, evenly, numbered
 from deepfake_training.errors import TrainingError
 from deepfake_training.splits import thinned, trained_on
 
@@ -65,10 +64,7 @@ class BatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         self._pairs = PairDataset(store, config, length)
         self._store, self._config = store, config
         self._light = _every_crop(store, config) if config.fit.light_per_pair else None
-        strength = AugmentConfig.preset("light")
-        self._augment = Augmenter(
-            strength.model_copy(update={"store_scale": config.prepare.store_scale})
-        )
+        self._augment = augmenter("light", config)
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deepfake_training.augment import AugmentConfig, Augmenter, centred
+from deepfake_training.augment import AugmentConfig, Augmenter, Preset, centred
 from deepfake_training.blend import self_blended_pair, smoothed_regeneration, swapped
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
@@ -167,6 +167,12 @@ class Origin:
     donor: int
 
 
+def augmenter(preset: Preset, config: Config) -> Augmenter:
+    """The chain ``preset`` on crops that are stored as ``config`` says."""
+    strength = AugmentConfig.preset(preset)
+    return Augmenter(strength.model_copy(update={"store_scale": config.prepare.store_scale}))
+
+
 class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """``length`` pairs; item ``i`` is ``(real, fake)``, each (S, S, 3) uint8."""
 
@@ -203,10 +209,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         mix = config.mix
         kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
         self._kinds = kinds / kinds.sum()
-        strength = AugmentConfig.preset(config.augmentation)
-        self._augment = Augmenter(
-            strength.model_copy(update={"store_scale": config.prepare.store_scale})
-        )
+        self._augment = augmenter(config.augmentation, config)
         self._out_size = config.bundle.input.height
         self._scale = config.bundle.crop.scale
 
