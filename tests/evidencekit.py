@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import mediakit
-from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
+from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
-from deepfake_models.verdict import unable
 from deepfake_service.evidence import bag
 from deepfake_service.evidence.edition import STATEMENT, Dossier, build
 from deepfake_service.evidence.keys import Signers, self_made_certificate

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from deepfake_models.bundle import REQUIRED, BundleSpec
-from deepfake_models.judging import ExaminedFrame, JudgedFace
+from deepfake_models.decision.decide import ExaminedFrame, JudgedFace
+from deepfake_models.results import Box, Quality, Reason
 from deepfake_models.spec import (
     AggregationSpec,
     Calibration,
@@ -21,7 +22,6 @@ from deepfake_models.spec import (
     SamplingSpec,
     TrackSpec,
 )
-from deepfake_models.verdict import Box, Quality, Reason
 
 LEVELS = ("face", "track", "item")
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from deepfake_models.decoding import Decoder, InProcessDecoder
+from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.errors import MediaError
-from deepfake_models.media import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.results import MediaFacts
 
 Pixels = NDArray[np.uint8]
 
@@ -220,8 +220,8 @@ DEGRADATIONS: dict[str, Degradation] = {
 class DegradingDecoder:
     """Opens what ``inner`` opens, with ``variant`` applied to every frame.
 
-    Implements ``deepfake_models.decoding.Decoder``. ``variant`` may be set between media. Noise is
-    drawn by ``seed`` and the frame's index, so that it is the same again.
+    Implements ``deepfake_models.decode.decoder.Decoder``. ``variant`` may be set between media.
+    Noise is drawn by ``seed`` and the frame's index, so that it is the same again.
     """
 
     def __init__(self, inner: Decoder, variant: Variant | None = None, *, seed: int = 0) -> None:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from deepfake_eval.sequences import FrameFolder
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import LN10, mean_log_likelihood_ratio, probability
+from deepfake_models.decision.calibration import LN10, mean_log_likelihood_ratio, probability
+from deepfake_models.decision.conditions import time_weighted_mean
 from deepfake_models.errors import UnreadableMedia
-from deepfake_models.levels import time_weighted_mean
+from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import Calibration
-from deepfake_models.verdict import Verdict, unable
 
 LABELS = ("media", "label", "method", "dataset", "group")
 

@@ -16,10 +16,10 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.files import write_text
 from deepfake_eval.metrics import Estimate, auc, rate
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
-from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.levels import time_weighted_mean
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.conditions import time_weighted_mean
+from deepfake_models.results import VerdictCode
 from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
-from deepfake_models.verdict import VerdictCode
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 SHARPNESS_BINS = (0.0, 6.0, 12.0, 20.0, float("inf"))

@@ -16,10 +16,10 @@ from deepfake_eval.degrade import AS_IS, DegradingDecoder, Variant
 from deepfake_eval.errors import RunError
 from deepfake_eval.predictions import examine, face_records, item_record
 from deepfake_eval.sequences import FrameFolderDecoder
-from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.results import ReasonCode
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device
-from deepfake_models.verdict import ReasonCode
 
 RECORDS = "records.jsonl"
 

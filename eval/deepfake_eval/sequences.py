@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
-from deepfake_models.decoding import Decoder
+from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia, UnreadableMedia
-from deepfake_models.media import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.results import MediaFacts
 
 FRAME_RATE = 25.0
 """Frames a second assumed of extracted frames, whose own rate is lost."""
@@ -36,7 +36,7 @@ class FrameFolder(BytesIO):
 class FrameFolderDecoder:
     """Opens ``FrameFolder`` sources as clips, and leaves everything else to ``inner``.
 
-    Implements ``deepfake_models.decoding.Decoder``.
+    Implements ``deepfake_models.decode.decoder.Decoder``.
     """
 
     def __init__(self, inner: Decoder) -> None:

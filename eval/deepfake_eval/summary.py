@@ -14,7 +14,7 @@ import pandas as pd
 from deepfake_eval.metrics import CONFIDENCE, panel, rate, worst_case_auc
 from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_models.bundle import Bundle
-from deepfake_models.verdict import ReasonCode, VerdictCode
+from deepfake_models.results import ReasonCode, VerdictCode
 
 LEVELS = ("item", "frame")
 

@@ -14,23 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.classifier import Classifier
-from deepfake_models.crops import cut, measure, unfit, usable
-from deepfake_models.decoding import Decoder, InProcessDecoder
-from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces import DetectedFace, FaceDetector, MtcnnDetector
-from deepfake_models.judging import (
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.decide import (
     ExaminedFrame,
     JudgedFace,
     judge_picture,
     judge_video,
 )
-from deepfake_models.media import FailedFrame, Frame, OpenMedia
-from deepfake_models.sampling import densify, longest_gap, sample
-from deepfake_models.session import Device, OnnxSession
-from deepfake_models.tracks import signature
-from deepfake_models.verdict import (
+from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
+from deepfake_models.decode.sampling import densify, longest_gap, sample
+from deepfake_models.errors import MediaError, UndecodableMedia
+from deepfake_models.faces.crops import cut, measure, unfit, usable
+from deepfake_models.faces.mtcnn import DetectedFace, FaceDetector, MtcnnDetector
+from deepfake_models.faces.tracks import signature
+from deepfake_models.results import (
     Box,
     FrameCounts,
     MediaFacts,
@@ -40,6 +39,7 @@ from deepfake_models.verdict import (
     Verdict,
     unable,
 )
+from deepfake_models.session import Device, OnnxSession
 
 CHUNK_FRAMES = 8
 """Frames detected and classified together at the most: enough to fill a batch."""

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
-from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.accounts import Accounts
 from deepfake_service.api import (

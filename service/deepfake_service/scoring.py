@@ -25,12 +25,9 @@ from rich.table import Table
 from rich.text import Text
 
 from deepfake_models.bundle import Bundle, default_bundle_dir
-from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
-from deepfake_models.scorer import Progress, Scorer
-from deepfake_models.session import Device
-from deepfake_models.spec import LevelThresholds
-from deepfake_models.verdict import (
+from deepfake_models.results import (
     ReasonCode,
     Track,
     Verdict,
@@ -38,6 +35,9 @@ from deepfake_models.verdict import (
     suspects,
     unable,
 )
+from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.session import Device
+from deepfake_models.spec import LevelThresholds
 
 # The input itself is at fault, not the face in it: what makes `deepfake score` exit with 1.
 _INPUT_CODES = frozenset(

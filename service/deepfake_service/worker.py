@@ -12,9 +12,9 @@ from types import FrameType
 
 from prometheus_client import start_http_server
 
-from deepfake_models.decoding import Decoder, ProcessDecoder
+from deepfake_models.decode.decoder import Decoder, ProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.scorer import Scorer
-from deepfake_models.spec import DecodeLimits
 from deepfake_service.evidence.keys import open_signing_keys
 from deepfake_service.jobs import JobQueue, Runner
 from deepfake_service.logs import describe, logger

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import pytest
 
 import mediakit
-from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.results import Verdict, VerdictCode
 from deepfake_models.scorer import Scorer
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.verdict import Verdict, VerdictCode
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

@@ -10,11 +10,12 @@ import av
 import numpy as np
 import pytest
 
-from deepfake_models.decoding import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode.base import Frame
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sampling import longest_gap, sample
 from deepfake_models.errors import MediaError
-from deepfake_models.media import Frame
-from deepfake_models.sampling import longest_gap, sample
-from deepfake_models.spec import DecodeLimits, SamplingSpec
+from deepfake_models.spec import SamplingSpec
 
 DIRECTORY = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "robustness"
 FILES = sorted(p for p in DIRECTORY.glob("*") if p.suffix != ".csv")

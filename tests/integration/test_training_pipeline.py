@@ -26,9 +26,9 @@ from typer.testing import CliRunner
 import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
+from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import OnnxSession
-from deepfake_models.verdict import VerdictCode
 from deepfake_training import quantise as quantise_module
 from deepfake_training.backbone import ExportGraph, create_backbone
 from deepfake_training.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint

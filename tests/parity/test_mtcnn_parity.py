@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deepfake_models.faces import DetectedFace, MtcnnDetector, scaled
+from deepfake_models.faces.mtcnn import DetectedFace, MtcnnDetector, scaled
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import DetectorSpec
 

@@ -15,12 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from deepfake_eval.metrics import rate
 from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import (
+from deepfake_models.decision.calibration import (
     LN10,
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
 )
-from deepfake_models.levels import time_weighted_mean
+from deepfake_models.decision.conditions import time_weighted_mean
 from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
 from deepfake_training.errors import TrainingError
 

@@ -1,4 +1,4 @@
-"""Export facenet-pytorch's MTCNN as three ONNX graphs, for ``deepfake_models.faces``.
+"""Export facenet-pytorch's MTCNN as three ONNX graphs, for ``deepfake_models.faces.mtcnn``.
 
 Weights: those in the wheel of facenet-pytorch 2.5.3 (MIT), which are the published ones of Zhang
 et al. 2016 (arXiv:1604.02878) by way of David Sandberg's facenet (MIT).

@@ -29,8 +29,9 @@ from deepfake_eval.report import write_report
 from deepfake_eval.run import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
 from deepfake_eval.summary import summarise
 from deepfake_models.bundle import Bundle, load_bundle, seal
-from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.judging import judge_again
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.decide import judge_again
+from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import (
     Calibration,
@@ -39,7 +40,6 @@ from deepfake_models.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_models.verdict import Verdict
 from deepfake_training.backbone import MapMethod
 from deepfake_training.calibrate import Fitted, fit_levels
 from deepfake_training.card import model_card

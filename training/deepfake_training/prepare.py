@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from deepfake_eval.files import write_text
 from deepfake_models.bundle import default_bundle_dir
-from deepfake_models.crops import cut, square, usable
-from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.decode.base import FailedFrame
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
-from deepfake_models.faces import DetectedFace, MtcnnDetector
-from deepfake_models.media import FailedFrame
-from deepfake_models.sampling import sample
+from deepfake_models.faces.crops import cut, square, usable
+from deepfake_models.faces.mtcnn import DetectedFace, MtcnnDetector
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config

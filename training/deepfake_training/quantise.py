@@ -23,8 +23,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from deepfake_models.bundle import Bundle, load_bundle, seal
-from deepfake_models.calibration import log_likelihood_ratio
 from deepfake_models.classifier import DEFAULT_BATCH, LOGIT, Classifier
+from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.session import OnnxSession
 from deepfake_training.checkpoints import LABELS
 from deepfake_training.config import Config

@@ -13,7 +13,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
-from deepfake_models.pictures import picture_format
+from deepfake_models.decode.image import picture_format
 from deepfake_service.accounts import Caller
 from deepfake_service.api.auth import submitter
 from deepfake_service.api.form import Form, wrong_field

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from deepfake_models.verdict import Verdict
+from deepfake_models.results import Verdict
 from deepfake_service.accounts import Caller
 from deepfake_service.api.auth import submitter
 from deepfake_service.api.form import wrong_field

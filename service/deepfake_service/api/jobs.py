@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
-from deepfake_models.verdict import VerdictCode
+from deepfake_models.results import VerdictCode
 from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import browser, current_caller
 from deepfake_service.api.schemas import Published, problems

@@ -11,10 +11,9 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia
-from deepfake_models.media import FailedFrame, OpenMedia
-from deepfake_models.scorer import FaceObservation
-from deepfake_models.verdict import (
+from deepfake_models.results import (
     MediaFacts,
     Reason,
     ReasonCode,
@@ -22,6 +21,7 @@ from deepfake_models.verdict import (
     VerdictCode,
     unable,
 )
+from deepfake_models.scorer import FaceObservation
 from deepfake_service.batching import Batcher
 
 
@@ -52,7 +52,7 @@ class PictureJudge(Protocol):
 
 
 class PictureDecoder(Protocol):
-    """What is used of ``deepfake_models.decoding.Decoder``."""
+    """What is used of ``deepfake_models.decode.decoder.Decoder``."""
 
     def open(
         self, source: BinaryIO, *, stills_only: bool = False

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.verdict import FaceScore, ReasonCode, Verdict, VerdictCode, rounded
+from deepfake_models.results import FaceScore, ReasonCode, Verdict, VerdictCode, rounded
 from deepfake_service.errors import MEDIA_TYPE
 
 Score = Annotated[

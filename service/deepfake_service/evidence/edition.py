@@ -20,9 +20,9 @@ import rfc8785
 from cryptography.hazmat.primitives import hashes
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.exact import judged_exact, load_exact
-from deepfake_models.verdict import Verdict
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.serialization import judged_exact, load_exact
+from deepfake_models.results import Verdict
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import bag, pdf_signature
 from deepfake_service.evidence.case_uco import graph

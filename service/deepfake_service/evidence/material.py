@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_models.bundle import MANIFEST, BundleSpec
-from deepfake_models.crops import cut
+from deepfake_models.decision.serialization import dump_exact
+from deepfake_models.decode.base import FailedFrame, OpenMedia
+from deepfake_models.decode.image import HEAD_BYTES, picture_format
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.exact import dump_exact
-from deepfake_models.media import FailedFrame, OpenMedia
-from deepfake_models.pictures import HEAD_BYTES, picture_format
+from deepfake_models.faces.crops import cut
+from deepfake_models.results import FaceScore, Verdict
 from deepfake_models.scorer import Scorer
-from deepfake_models.verdict import FaceScore, Verdict
 from deepfake_service.evidence.perceptual import hash_media
 from deepfake_service.evidence.provenance import read_credentials
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.media import FailedFrame, OpenMedia
+from deepfake_models.decode.base import FailedFrame, OpenMedia
 
 try:
     import pdqhash

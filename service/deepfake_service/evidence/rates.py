@@ -6,8 +6,8 @@ from statistics import median
 from typing import Any
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.levels import condition_of
-from deepfake_models.verdict import FaceScore, Verdict
+from deepfake_models.decision.conditions import condition_of
+from deepfake_models.results import FaceScore, Verdict
 
 INDICATIVE_BELOW = 10
 """Groups of people under which a rate says little: it is stated, and marked."""

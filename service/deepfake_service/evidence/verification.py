@@ -33,9 +33,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.serialization import judged_exact, load_exact
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.exact import judged_exact, load_exact
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence import bag, pdf_signature, timestamps
 from deepfake_service.evidence.edition import (

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deepfake_models.decoding import Decoder
+from deepfake_models.decision.checkpoints import dump_part, load_part
+from deepfake_models.decode.base import OpenMedia
+from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import DecoderFailed, MediaError
-from deepfake_models.media import OpenMedia
-from deepfake_models.parts import dump_part, load_part
+from deepfake_models.results import Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_models.scorer import Part, Progress, Scorer
-from deepfake_models.verdict import Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import seal
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable

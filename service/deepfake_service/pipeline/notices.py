@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_models.verdict import VerdictCode
+from deepfake_models.results import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import seal, unseal

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from deepfake_models.crops import square
+from deepfake_models.faces.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import browser
 from deepfake_service.api.jobs import reader_of_pages

@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from deepfake_models.verdict import VerdictCode
+from deepfake_models.results import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services

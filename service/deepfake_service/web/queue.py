@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from deepfake_models.verdict import VerdictCode
+from deepfake_models.results import VerdictCode
 from deepfake_service.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import services

@@ -23,7 +23,7 @@ from deepfake_eval.reliability import (
     write_reliability,
 )
 from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.decision.calibration import log_likelihood_ratio
 
 
 @pytest.fixture(scope="module")

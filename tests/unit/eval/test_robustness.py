@@ -39,8 +39,8 @@ from deepfake_eval.robustness import draw, measure, robustness
 from deepfake_eval.robustness_report import render_robustness
 from deepfake_eval.run import run
 from deepfake_eval.scoring import RECORDS
-from deepfake_models.decoding import InProcessDecoder
-from deepfake_models.media import FailedFrame, Frame
+from deepfake_models.decode.base import FailedFrame, Frame
+from deepfake_models.decode.decoder import InProcessDecoder
 
 DRAWS = 20
 
@@ -185,7 +185,7 @@ def test_frames_of_the_clip_that_failed_are_left_out() -> None:
 
 
 def mediakit_facts(frames: int) -> Any:
-    from deepfake_models.verdict import MediaFacts
+    from deepfake_models.results import MediaFacts
 
     return MediaFacts("video", 64, 48, frames / 25, frames, 0)
 

@@ -31,7 +31,7 @@ from deepfake_eval.predictions import (
 from deepfake_eval.run import Source, run, stamp, unique
 from deepfake_eval.scoring import RECORDS, read_records
 from deepfake_eval.sequences import FrameFolder, FrameFolderDecoder
-from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_models.calibration import (
+from deepfake_models.decision.calibration import (
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
     probability,

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from deepfake_models.decision.decide import judge_again, judge_picture, judge_video
 from deepfake_models.errors import UndecodableMedia
-from deepfake_models.judging import judge_again, judge_picture, judge_video
-from deepfake_models.spec import Calibration, ConditionsSpec
-from deepfake_models.verdict import (
+from deepfake_models.results import (
     FrameCounts,
     MediaFacts,
     Quality,
@@ -21,6 +20,7 @@ from deepfake_models.verdict import (
     VerdictCode,
     unable,
 )
+from deepfake_models.spec import Calibration, ConditionsSpec
 from judgingkit import GOOD, LEVELS, bundle_fields, conditions, face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models import crops
-from deepfake_models.faces import DetectedFace
+from deepfake_models.faces import crops
+from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.results import Quality, ReasonCode
 from deepfake_models.spec import CropSpec
-from deepfake_models.verdict import Quality, ReasonCode
 
 SPEC = CropSpec()
 

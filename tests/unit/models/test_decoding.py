@@ -21,9 +21,12 @@ import pytest
 from PIL import Image, ImageFile
 
 import mediakit
-from deepfake_models import process_decoder, wire
-from deepfake_models.decode_worker import RemoteFile
-from deepfake_models.decoding import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode import protocol as wire
+from deepfake_models.decode import sandbox as process_decoder
+from deepfake_models.decode.base import Frame
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.worker import RemoteFile
 from deepfake_models.errors import (
     DecoderFailed,
     MediaTooLarge,
@@ -32,8 +35,6 @@ from deepfake_models.errors import (
     UndecodableMedia,
     UnreadableMedia,
 )
-from deepfake_models.media import Frame
-from deepfake_models.spec import DecodeLimits
 
 LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=3600, timeout_s=60)
 
@@ -550,7 +551,7 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
 PARENT = """
 import io, sys, time
 import mediakit
-from deepfake_models.decoding import ProcessDecoder
+from deepfake_models.decode.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 data = mediakit.encode(mediakit.panning(10))
 with decoder.open(io.BytesIO(data)) as media:

@@ -8,10 +8,10 @@ import json
 import pytest
 
 import mediakit
+from deepfake_models.decision.serialization import UnreadableRecord, dump_exact, judged_exact
 from deepfake_models.errors import UndecodableMedia
-from deepfake_models.exact import UnreadableRecord, dump_exact, judged_exact
+from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
-from deepfake_models.verdict import unable
 
 
 @pytest.fixture(scope="module")

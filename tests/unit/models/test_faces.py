@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from deepfake_models import faces
-from deepfake_models.faces import (
+from deepfake_models.faces import mtcnn as faces
+from deepfake_models.faces.mtcnn import (
     PICTURES_AT_ONCE,
     DetectedFace,
     MtcnnDetector,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from deepfake_models.judging import ExaminedFrame, judge_picture, judge_video
-from deepfake_models.levels import time_weighted_mean
-from deepfake_models.verdict import (
+from deepfake_models.decision.conditions import time_weighted_mean
+from deepfake_models.decision.decide import ExaminedFrame, judge_picture, judge_video
+from deepfake_models.results import (
     FrameCounts,
     MediaFacts,
     Reason,

@@ -17,12 +17,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import mediakit
-from deepfake_models import color
-from deepfake_models.decoding import InProcessDecoder
+from deepfake_models.decode import color
+from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia, Orientation
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.packet_index import h264_disposable
+from deepfake_models.decode.stream import StreamReader
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.media import FailedFrame, Frame, OpenMedia, Orientation
-from deepfake_models.packets import h264_disposable
-from deepfake_models.reader import StreamReader
 
 
 @contextmanager

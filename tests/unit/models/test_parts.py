@@ -7,8 +7,8 @@ import io
 import pytest
 
 import mediakit
-from deepfake_models.decoding import InProcessDecoder
-from deepfake_models.parts import UnreadablePart, dump_part, load_part
+from deepfake_models.decision.checkpoints import UnreadablePart, dump_part, load_part
+from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 
 

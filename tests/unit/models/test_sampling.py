@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_models.sampling import densify, longest_gap, sample
+from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.spec import SamplingSpec
 
 SPEC = SamplingSpec()

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier
+from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
 from deepfake_models.errors import DecoderFailed
-from deepfake_models.faces import DetectedFace
-from deepfake_models.media import FailedFrame, Frame, OpenMedia
+from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec, InputSpec
-from deepfake_models.verdict import MediaFacts, ReasonCode, VerdictCode
 from judgingkit import spec
 
 

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 import pgkit
+from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.errors import NotAPicture, UndecodableMedia
-from deepfake_models.media import FailedFrame, Frame
-from deepfake_models.scorer import FaceObservation
-from deepfake_models.verdict import (
+from deepfake_models.results import (
     FaceScore,
     MediaFacts,
     Quality,
@@ -34,6 +33,7 @@ from deepfake_models.verdict import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.scorer import FaceObservation
 from deepfake_service.accounts import Accounts, Role
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge
 from deepfake_service.app import create_app

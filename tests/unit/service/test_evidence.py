@@ -26,7 +26,7 @@ from securesystemslib.signer import SSlibKey
 
 import evidencekit as kit
 import mediakit
-from deepfake_models.exact import judged_exact
+from deepfake_models.decision.serialization import judged_exact
 from deepfake_service.evidence import bag, timestamps
 from deepfake_service.evidence import edition as edition_module
 from deepfake_service.evidence.edition import (

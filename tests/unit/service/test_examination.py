@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from deepfake_models.parts import dump_part
+from deepfake_models.decision.checkpoints import dump_part
 from deepfake_models.scorer import Part
 from deepfake_service.pipeline.examination import Examination
 

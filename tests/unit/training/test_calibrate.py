@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_models.calibration import log_likelihood_ratio
+from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_training.calibrate import (
     Level,
     fit_calibration,

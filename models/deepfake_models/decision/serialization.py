@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.decision.decide import judge_again
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.judging import judge_again
-from deepfake_models.verdict import (
+from deepfake_models.results import (
     FaceScore,
     FrameCounts,
     MediaFacts,

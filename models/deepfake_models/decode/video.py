@@ -14,9 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from deepfake_models.color import to_rgb
-from deepfake_models.errors import MediaTooLarge, UndecodableMedia
-from deepfake_models.media import (
+from deepfake_models.decode.base import (
     ClosesItself,
     FailedFrame,
     Frame,
@@ -25,10 +23,12 @@ from deepfake_models.media import (
     check_indices,
     check_pixels,
 )
-from deepfake_models.packets import PacketTable, TableBuilder
-from deepfake_models.reader import StreamReader
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.decode.color import to_rgb
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.packet_index import PacketTable, TableBuilder
+from deepfake_models.decode.stream import StreamReader
+from deepfake_models.errors import MediaTooLarge, UndecodableMedia
+from deepfake_models.results import MediaFacts
 
 PLAIN_CONTAINERS = frozenset({"mov", "matroska"})
 PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores"})

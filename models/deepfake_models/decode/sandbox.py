@@ -21,17 +21,18 @@ from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
-from deepfake_models import errors, wire
-from deepfake_models.errors import DecoderFailed, MediaError
-from deepfake_models.media import (
+from deepfake_models import errors
+from deepfake_models.decode import protocol as wire
+from deepfake_models.decode.base import (
     FailedFrame,
     Frame,
     GuardedSource,
     OpenMedia,
     check_indices,
 )
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.errors import DecoderFailed, MediaError
+from deepfake_models.results import MediaFacts
 
 START_TIMEOUT_S = 60.0
 """For a child to import its libraries: half a second, but minutes are seen on loaded machines."""
@@ -137,7 +138,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._process = subprocess.Popen(  # noqa: S603 - fixed command, own interpreter
-                [sys.executable, "-P", "-s", "-m", "deepfake_models.decode_worker",
+                [sys.executable, "-P", "-s", "-m", "deepfake_models.decode.worker",
                  str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.results import FaceScore, Quality, Reason, ReasonCode, VerdictCode
 from deepfake_models.spec import ConditionBin, ConditionsSpec, LevelThresholds
-from deepfake_models.verdict import FaceScore, Quality, Reason, ReasonCode, VerdictCode
 
 
 def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:

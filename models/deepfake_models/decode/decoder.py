@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import BinaryIO, Protocol
 
+from deepfake_models.decode.base import GuardedSource, OpenMedia
+from deepfake_models.decode.image import HEAD_BYTES, PictureMedia, picture_format
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.decode.video import VideoMedia
 from deepfake_models.errors import NotAPicture, UndecodableMedia
-from deepfake_models.media import GuardedSource, OpenMedia
-from deepfake_models.pictures import HEAD_BYTES, PictureMedia, picture_format
-from deepfake_models.process_decoder import ProcessDecoder
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.video import VideoMedia
 
 __all__ = ["Decoder", "InProcessDecoder", "ProcessDecoder"]
 

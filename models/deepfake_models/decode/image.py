@@ -15,8 +15,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
-from deepfake_models.media import (
+from deepfake_models.decode.base import (
     ClosesItself,
     FailedFrame,
     Frame,
@@ -25,8 +24,9 @@ from deepfake_models.media import (
     check_indices,
     check_pixels,
 )
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
+from deepfake_models.results import MediaFacts
 
 # Pillow's own limit is one number for the whole process and warns through a global channel; every
 # picture is checked here against the decoder's limit before a pixel of it is decoded.

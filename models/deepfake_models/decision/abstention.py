@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import log_likelihood_ratio
-from deepfake_models.levels import decide, looks_manipulated, track_value
-from deepfake_models.verdict import (
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.conditions import decide, looks_manipulated, track_value
+from deepfake_models.results import (
     FaceScore,
     Moment,
     Reason,

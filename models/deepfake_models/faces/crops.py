@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.faces import DetectedFace
+from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.results import Box, Quality, Reason, ReasonCode
 from deepfake_models.spec import CropSpec
-from deepfake_models.verdict import Box, Quality, Reason, ReasonCode
 
 _RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DeepfakeError, MediaTooLarge, UndecodableMedia, UnreadableMedia
-from deepfake_models.spec import DecodeLimits
-from deepfake_models.verdict import MediaFacts
+from deepfake_models.results import MediaFacts
 
 
 @dataclass(frozen=True, slots=True)

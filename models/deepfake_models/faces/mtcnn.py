@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_models.results import Box
 from deepfake_models.session import Session
 from deepfake_models.spec import DetectorSpec
-from deepfake_models.verdict import Box
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]

@@ -28,13 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.calibration import (
-    LN10,
-    log_likelihood_ratio,
-    mean_log_likelihood_ratio,
-    probability,
-)
-from deepfake_models.doubts import (
+from deepfake_models.decision.abstention import (
     is_refused,
     item_doubts,
     item_refusal,
@@ -42,9 +36,21 @@ from deepfake_models.doubts import (
     track_doubts,
     track_refusal,
 )
-from deepfake_models.levels import band_reason, decide, looks_manipulated, track_value, unmeasured
-from deepfake_models.tracks import FrameFaces, link
-from deepfake_models.verdict import (
+from deepfake_models.decision.calibration import (
+    LN10,
+    log_likelihood_ratio,
+    mean_log_likelihood_ratio,
+    probability,
+)
+from deepfake_models.decision.conditions import (
+    band_reason,
+    decide,
+    looks_manipulated,
+    track_value,
+    unmeasured,
+)
+from deepfake_models.faces.tracks import FrameFaces, link
+from deepfake_models.results import (
     Box,
     FaceScore,
     FrameCounts,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_models.decision.decide import ExaminedFrame, JudgedFace
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.judging import ExaminedFrame, JudgedFace
+from deepfake_models.results import Quality, Reason, ReasonCode
 from deepfake_models.scorer import Part
-from deepfake_models.verdict import Quality, Reason, ReasonCode
 
 
 class UnreadablePart(DeepfakeError):

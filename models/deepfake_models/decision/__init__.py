@@ -1,0 +1,1 @@
+"""Turn logits into calibrated scores and verdicts, or abstain with reasons."""

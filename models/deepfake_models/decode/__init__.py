@@ -1,0 +1,1 @@
+"""Decode pictures and video from untrusted bytes, in a child process."""

@@ -1,0 +1,186 @@
+"""The decoder process: ``python -m deepfake_models.decode.worker FD``.
+
+It serves one item at a time over the inherited socket ``FD``. It opens no file: it asks the parent
+for byte ranges of the media, so that encrypted and in-memory sources need no plaintext on disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import resource
+import signal
+import sys
+from collections import OrderedDict
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from PIL import Image
+
+from deepfake_models.decode import protocol as wire
+from deepfake_models.decode.base import FailedFrame, OpenMedia
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.errors import DecoderFailed, DeepfakeError, MediaError, MediaTooLarge
+
+MEMORY_LIMIT = 6 << 30
+"""Address space in bytes. A 10-bit 8K stream with 16 reference frames takes 2 GiB, interpreter and
+libraries 1 GiB, a 50-megapixel frame with its copies 1 GiB; a bomb is to fail well before the
+machine does."""
+
+CACHED_BLOCKS = 16
+"""Of ``wire.MAX_READ_BYTES`` each: indexes and interleaved tracks are read in turns."""
+
+ORPHAN_CHECK_S = 1.0
+"""How often a busy child looks whether its parent still lives; an idle one sees its socket end.
+Not PR_SET_PDEATHSIG: that fires when the *thread* that started the child ends."""
+
+PR_SET_DUMPABLE = 4
+
+
+class RemoteFile(io.RawIOBase):
+    """The media, read in blocks from the parent. A block that cannot be had raises ``OSError``."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        super().__init__()
+        self._connection = connection
+        self._size = size
+        self._position = 0
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError("seek before the start")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._position + size, self._size)
+        parts = []
+        while self._position < end:
+            number, start = divmod(self._position, wire.MAX_READ_BYTES)
+            part = self._block(number)[start : start + end - self._position]
+            if not part:
+                break
+            parts.append(part)
+            self._position += len(part)
+        return b"".join(parts)
+
+    def _block(self, number: int) -> bytes:
+        if number in self._blocks:
+            self._blocks.move_to_end(number)
+            return self._blocks[number]
+        offset = number * wire.MAX_READ_BYTES
+        length = min(wire.MAX_READ_BYTES, self._size - offset)
+        wire.send(self._connection, {"op": "read", "offset": offset, "length": length})
+        answer = self._connection.recv_bytes(wire.MAX_READ_BYTES + 1)
+        if answer[:1] != wire.DATA:
+            raise OSError("the source failed")
+        self._blocks[number] = answer[1:]
+        if len(self._blocks) > CACHED_BLOCKS:
+            self._blocks.popitem(last=False)
+        return self._blocks[number]
+
+
+def confine() -> None:
+    """Bound memory, forbid core dumps and writing to files, and end when the parent does."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    # No dump and no ptrace by other processes of the same user: memory holds the material.
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    parent = os.getppid()
+
+    def check(_signal: int, _frame: FrameType | None) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    signal.signal(signal.SIGALRM, check)
+    signal.setitimer(signal.ITIMER_REAL, ORPHAN_CHECK_S, ORPHAN_CHECK_S)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+
+
+def serve(connection: Connection) -> None:
+    """Serve items until the parent closes the connection."""
+    wire.send(connection, {"op": "ready"})
+    while True:
+        request = wire.receive(connection)
+        limits = DecodeLimits.model_validate(request["limits"])
+        stills_only = wire.boolean(request, "stills_only")
+        source = cast("BinaryIO", RemoteFile(connection, request["size"]))
+        try:
+            with InProcessDecoder(limits).open(source, stills_only=stills_only) as media:
+                _announce(connection, media)
+                _serve_item(connection, media)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:
+            _report(connection, error)
+        else:
+            wire.send(connection, {"op": "closed"})
+
+
+def _announce(connection: Connection, media: OpenMedia) -> None:
+    times = np.ascontiguousarray(media.times, dtype="<f8")
+    wire.send(connection, {"op": "opened", "facts": asdict(media.facts), "frames": len(times)})
+    wire.send_data(connection, times.tobytes())
+
+
+def _serve_item(connection: Connection, media: OpenMedia) -> None:
+    """Answer requests for frames until the item is closed."""
+    results = iter(media.frames([]))
+    while (request := wire.receive(connection))["op"] != "close":
+        if request["op"] == "frames":
+            data = wire.receive_data(connection, 8 * len(media.times))
+            results = media.frames(np.frombuffer(data, dtype="<i8").tolist())
+            continue
+        result = next(results)
+        if isinstance(result, FailedFrame):
+            wire.send(connection, {"op": "failed", "index": result.index, "detail": result.detail})
+            continue
+        height, width, _ = result.pixels.shape
+        wire.send(
+            connection, {"op": "frame", "index": result.index, "height": height, "width": width}
+        )
+        wire.send_data(connection, result.pixels.data.cast("B"))
+
+
+def _report(connection: Connection, error: Exception) -> None:
+    """Tell the parent of a domain error by class and message; of anything else, only that."""
+    if isinstance(error, MemoryError):
+        error = MediaTooLarge("decoding needs more memory than is allowed")
+    if not isinstance(error, MediaError):
+        error = DecoderFailed()
+    message: dict[str, Any] = {
+        "op": "error",
+        "class": type(error).__name__,
+        "message": cast("DeepfakeError", error).message,
+    }
+    wire.send(connection, message)
+
+
+def main() -> None:
+    confine()
+    Image.init()  # loads Pillow's plug-ins now, not from within a decode
+    try:
+        serve(Connection(int(sys.argv[1])))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+if __name__ == "__main__":
+    main()

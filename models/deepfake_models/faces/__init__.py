@@ -1,0 +1,1 @@
+"""Find faces, link them into tracks and cut crops."""
