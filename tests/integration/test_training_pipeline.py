@@ -29,9 +29,6 @@ from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import OnnxSession
-from deepfake_training import quantise as quantise_module
-from deepfake_training.backbone import ExportGraph, create_backbone
-from deepfake_training.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.cli import app
 from deepfake_training.config import (
     BackboneConfig,
@@ -41,16 +38,19 @@ from deepfake_training.config import (
     MixConfig,
     load_config,
 )
-from deepfake_training.crossvalidate import run_splits, summarise
-from deepfake_training.data import CropStore, PairDataset, framed_alike
-from deepfake_training.distributed import Workers
+from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
+from deepfake_training.data.prepare import prepare, read_manifest
+from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export import HELD_OUT_REPORT, export
-from deepfake_training.fit import fit
-from deepfake_training.graphs import CLASSIFIER, write_classifier
-from deepfake_training.prepare import prepare, read_manifest
-from deepfake_training.quantise import MAX_AUC_LOSS, quantise
-from deepfake_training.splits import fold_splits
+from deepfake_training.evaluate.crossvalidate import run_splits, summarise
+from deepfake_training.export import static_quantization as quantise_module
+from deepfake_training.export.bundle import HELD_OUT_REPORT, export
+from deepfake_training.export.onnx_export import CLASSIFIER, write_classifier
+from deepfake_training.export.static_quantization import MAX_AUC_LOSS, quantise
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.train.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint
+from deepfake_training.train.distributed import Workers
+from deepfake_training.train.loop import fit
 
 SMOKE = Path(str(files("deepfake_training"))) / "configs" / "smoke.toml"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

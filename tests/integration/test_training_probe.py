@@ -12,11 +12,6 @@ import pytest
 import torch
 
 from deepfake_models.spec import CropSpec, InputSpec
-from deepfake_training import fit as fitting
-from deepfake_training import probe
-from deepfake_training.backbone import ExportGraph, create_backbone
-from deepfake_training.batches import BatchDataset, plain_crops
-from deepfake_training.checkpoints import BEST, CHECKPOINT, HELD_OUT, StepReport, read_checkpoint
 from deepfake_training.config import (
     BackboneConfig,
     BundleConfig,
@@ -28,12 +23,23 @@ from deepfake_training.config import (
     PrepareConfig,
     ProbeConfig,
 )
-from deepfake_training.crossvalidate import run_splits
-from deepfake_training.data import CropStore, PairDataset, numbered
+from deepfake_training.data.batches import BatchDataset, plain_crops
+from deepfake_training.data.datasets import CropStore, PairDataset, numbered
+from deepfake_training.data.splits import fold_splits, leave_out_splits, trained_on
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.fit import fit
-from deepfake_training.probe import FeatureStore
-from deepfake_training.splits import fold_splits, leave_out_splits, trained_on
+from deepfake_training.evaluate.crossvalidate import run_splits
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.train import linear_probe as probe
+from deepfake_training.train import loop as fitting
+from deepfake_training.train.checkpoints import (
+    BEST,
+    CHECKPOINT,
+    HELD_OUT,
+    StepReport,
+    read_checkpoint,
+)
+from deepfake_training.train.linear_probe import FeatureStore
+from deepfake_training.train.loop import fit
 
 SIDE = 96
 

@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> MtcnnDetector:
-    from deepfake_training.detector_export import export_detector
+    from deepfake_training.export.detector import export_detector
 
     paths = export_detector(tmp_path_factory.mktemp("detector"))
     pnet, rnet, onet = (OnnxSession(p.read_bytes(), device="cpu", threads=1) for p in paths)

@@ -21,8 +21,8 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
-    from deepfake_training.checkpoints import StepReport
-    from deepfake_training.splits import Split
+    from deepfake_training.data.splits import Split
+    from deepfake_training.train.checkpoints import StepReport
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 _console = Console(stderr=True)
@@ -49,7 +49,7 @@ def _bar() -> Progress:
 @app.command()
 def detector(out: OutOption) -> None:
     """Export facenet-pytorch's MTCNN as pnet.onnx, rnet.onnx and onet.onnx."""
-    from deepfake_training.detector_export import export_detector
+    from deepfake_training.export.detector import export_detector
 
     for path in export_detector(out):
         typer.echo(path)
@@ -66,7 +66,7 @@ def prepare(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Cut the faces of a manifest into crops; goes on where it stopped."""
-    from deepfake_training.prepare import prepare as run
+    from deepfake_training.data.prepare import prepare as run
 
     settings, _ = load_config(config)
     with _bar() as bar:
@@ -98,7 +98,7 @@ def fit(
     ] = None,
 ) -> None:
     """Train on prepared crops; goes on from the checkpoint in --checkpoints where there is one."""
-    from deepfake_training.fit import fit as run_fit
+    from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
     if seed is not None:
@@ -144,8 +144,8 @@ def crossvalidate(
     ] = False,
 ) -> None:
     """Fit a run a fold, or a leave-out set, into --out; goes on where it stopped."""
-    from deepfake_training.crossvalidate import averaging_splits, run_splits, summarise
-    from deepfake_training.splits import fold_splits
+    from deepfake_training.data.splits import fold_splits
+    from deepfake_training.evaluate.crossvalidate import averaging_splits, run_splits, summarise
 
     settings, _ = load_config(config)
     splits = averaging_splits(settings) if leave_out else fold_splits(settings, short=short)
@@ -165,7 +165,7 @@ def recipes(
     ] = None,
 ) -> None:
     """Compare recipes on the short schedule, with methods left out; goes on where it stopped."""
-    from deepfake_training.recipes import compare, comparison_table, load_recipes
+    from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
 
     settings, _ = load_config(config)
     with _bar() as bar:
@@ -196,7 +196,7 @@ def export(
     ] = None,
 ) -> None:
     """Export, calibrate and measure the checkpoints of --checkpoints as the bundle --out."""
-    from deepfake_training.export import export as run_export
+    from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
     with _bar() as bar:
@@ -224,7 +224,7 @@ def quantise(
     ] = None,
 ) -> None:
     """Write a bundle with an int8 classifier, unless its ranks differ from the original's."""
-    from deepfake_training.quantise import quantise as run_quantise
+    from deepfake_training.export.static_quantization import quantise as run_quantise
 
     made = run_quantise(
         bundle,

@@ -67,7 +67,7 @@ class FaceDetector(Protocol):
 
 
 class MtcnnDetector:
-    """MTCNN on the three graphs that ``deepfake_training.detector_export`` writes."""
+    """MTCNN on the three graphs that ``deepfake_training.export.detector`` writes."""
 
     def __init__(self, pnet: Session, rnet: Session, onet: Session, spec: DetectorSpec) -> None:
         self._pnet = pnet

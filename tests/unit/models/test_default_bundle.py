@@ -13,7 +13,7 @@ from deepfake_models.bundle import Bundle, default_bundle_dir, load_bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.session import OnnxSession
 from deepfake_training.errors import TrainingError
-from deepfake_training.quantise import quantise
+from deepfake_training.export.static_quantization import quantise
 from mediakit import astronaut, resized
 
 MAX_BYTES = 80 * 1024**2

@@ -39,7 +39,7 @@ Picture = NDArray[np.uint8]
 
 @pytest.fixture(scope="session")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[OnnxSession]:
-    from deepfake_training.detector_export import export_detector
+    from deepfake_training.export.detector import export_detector
 
     paths = export_detector(tmp_path_factory.mktemp("detector"))
     assert [p.name for p in paths] == ["pnet.onnx", "rnet.onnx", "onet.onnx"]
@@ -362,7 +362,7 @@ def test_suppression_of_more_boxes_than_one_block(seed: int, overlap: Overlap) -
 
 
 def test_export_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
-    from deepfake_training.detector_export import export_detector
+    from deepfake_training.export.detector import export_detector
 
     first, second = export_detector(tmp_path / "first"), export_detector(tmp_path / "second")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
@@ -371,7 +371,7 @@ def test_export_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_export_that_disagrees_with_torch_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepfake_training import detector_export
+    from deepfake_training.export import detector as detector_export
 
     # Exact agreement is 0, so any result exceeds this tolerance.
     monkeypatch.setattr(detector_export, "TOLERANCE", -1.0)
@@ -383,7 +383,7 @@ def test_export_that_disagrees_with_torch_is_refused(
 def test_export_without_facenet_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepfake_training import detector_export
+    from deepfake_training.export import detector as detector_export
 
     monkeypatch.setattr(detector_export, "find_spec", lambda name: None)
     with pytest.raises(detector_export.FacenetMissing, match="facenet-pytorch==2"):

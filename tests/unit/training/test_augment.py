@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from skimage import data
 
 from deepfake_models.errors import SpecError
-from deepfake_training import augment
-from deepfake_training.augment import (
+from deepfake_training.data import augment
+from deepfake_training.data.augment import (
     PRESETS,
     AugmentConfig,
     Augmenter,
@@ -26,7 +26,7 @@ from deepfake_training.augment import (
     Geometry,
     centred,
 )
-from deepfake_training.degradations import (
+from deepfake_training.data.degradations import (
     H264,
     Blur,
     Caption,

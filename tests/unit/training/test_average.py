@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepfake_training.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 from deepfake_training.config import (
     BundleConfig,
     Config,
@@ -15,14 +14,15 @@ from deepfake_training.config import (
     LeaveOut,
     MixConfig,
 )
-from deepfake_training.crossvalidate import (
+from deepfake_training.data.splits import everything_split, fold_splits
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.evaluate.crossvalidate import (
     averaged,
     averaging_splits,
     fold_weights,
     shipped_weights,
 )
-from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.splits import everything_split, fold_splits
+from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 
 RUNS = {"fold-0-1": 1.0, "fold-2": 2.0, "without-a": 4.0, "without-b": 8.0, "everything": 32.0}
 

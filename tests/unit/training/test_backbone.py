@@ -11,10 +11,15 @@ import torch
 
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import InputSpec
-from deepfake_training.backbone import EnsembleGraph, ExportGraph, MapMethod, create_backbone
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.graphs import export_graph, parity
+from deepfake_training.export.onnx_export import export_graph, parity
+from deepfake_training.networks.backbone import (
+    EnsembleGraph,
+    ExportGraph,
+    MapMethod,
+    create_backbone,
+)
 
 SMALL = InputSpec(height=64, width=64)
 

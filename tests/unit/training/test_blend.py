@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from deepfake_training import blend
-from deepfake_training.augment import AugmentConfig, Augmenter, Chain, Geometry, centred
-from deepfake_training.landmarks import DenseLandmarks, five_points, hull_mask, transform
+from deepfake_training.data import blend
+from deepfake_training.data.augment import AugmentConfig, Augmenter, Chain, Geometry, centred
+from deepfake_training.data.landmarks import DenseLandmarks, five_points, hull_mask, transform
 
 Face = tuple[NDArray[np.uint8], NDArray[np.float32]]
 Maker = Callable[[Face, Face, np.random.Generator], tuple[NDArray[np.uint8], NDArray[np.float32]]]

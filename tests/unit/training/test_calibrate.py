@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_training.calibrate import (
+from deepfake_training.errors import TrainingError
+from deepfake_training.evaluate.calibrate import (
     Level,
     fit_calibration,
     fit_levels,
@@ -17,7 +18,6 @@ from deepfake_training.calibrate import (
     item_table,
     track_table,
 )
-from deepfake_training.errors import TrainingError
 from judgingkit import spec
 
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from deepfake_models.session import OnnxSession
-from deepfake_training.compact import store_int8
+from deepfake_training.export.weight_quantization import store_int8
 
 
 def _graph(path: Path, matrix: np.ndarray, small: np.ndarray) -> None:

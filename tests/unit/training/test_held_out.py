@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
-from deepfake_training.held_out import (
+from deepfake_training.train.method_metrics import (
     by_acquaintance,
     mean_aucs,
     media_table,

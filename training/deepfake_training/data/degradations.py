@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from deepfake_training.landmarks import Image, Points
+from deepfake_training.data.landmarks import Image, Points
 
 
 @dataclass(frozen=True, slots=True)

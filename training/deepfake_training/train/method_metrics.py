@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from deepfake_eval.metrics import Estimate, auc
 from deepfake_eval.reliability import MIN_GROUPS
 from deepfake_training.config import Config
+from deepfake_training.data.splits import is_still
 from deepfake_training.errors import TrainingError
-from deepfake_training.splits import is_still
 
 _MIN_OWN = 3
 """Fewer reals of a method's own source say nothing; it is then measured against all of its kind."""

@@ -10,18 +10,18 @@ import pandas as pd
 import torch
 
 from deepfake_eval.files import write_text
-from deepfake_training.checkpoints import (
+from deepfake_training.config import Config
+from deepfake_training.data.splits import Split, everything_split, fold_splits, leave_out_splits
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.train.checkpoints import (
     BEST,
     HELD_OUT,
     StepReport,
     config_of,
     read_checkpoint,
 )
-from deepfake_training.config import Config
-from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.fit import fit
-from deepfake_training.held_out import by_acquaintance, method_table
-from deepfake_training.splits import Split, everything_split, fold_splits, leave_out_splits
+from deepfake_training.train.loop import fit
+from deepfake_training.train.method_metrics import by_acquaintance, method_table
 
 METHODS = "methods.md"
 

@@ -19,7 +19,18 @@ import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from deepfake_training.landmarks import (
+from deepfake_training.data.cv_ops import (
+    Field,
+    Mask,
+    blurred,
+    coarse_axes,
+    converted,
+    enlarged,
+    grid,
+    remapped,
+    toned,
+)
+from deepfake_training.data.landmarks import (
     LEFT_EYE,
     LIPS,
     N_POINTS,
@@ -33,17 +44,6 @@ from deepfake_training.landmarks import (
     hull_mask,
     similarity,
     transform,
-)
-from deepfake_training.warping import (
-    Field,
-    Mask,
-    blurred,
-    coarse_axes,
-    converted,
-    enlarged,
-    grid,
-    remapped,
-    toned,
 )
 
 BLEND_RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from deepfake_training.config import Config
-from deepfake_training.data import CropStore, PairDataset, augmenter, evenly, numbered
+from deepfake_training.data.datasets import CropStore, PairDataset, augmenter, evenly, numbered
+from deepfake_training.data.splits import thinned, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.splits import thinned, trained_on
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from torch import nn
 
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.session import OnnxSession
-from deepfake_training.backbone import EnsembleGraph, ExportGraph, create_backbone
-from deepfake_training.compact import store_int8
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
+from deepfake_training.export.weight_quantization import store_int8
+from deepfake_training.networks.backbone import EnsembleGraph, ExportGraph, create_backbone
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3

@@ -40,19 +40,19 @@ from deepfake_models.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_training.backbone import MapMethod
-from deepfake_training.calibrate import Fitted, fit_levels
-from deepfake_training.card import model_card
-from deepfake_training.checkpoints import BEST, config_of, read_checkpoint
-from deepfake_training.checkpoints import METRICS as CHECKPOINT_METRICS
 from deepfake_training.config import Config
-from deepfake_training.crossvalidate import fold_weights, recipe_of, shipped_weights
-from deepfake_training.data import CropStore
-from deepfake_training.detector_export import export_detector
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.prepare import read_manifest
+from deepfake_training.data.splits import held_out, measured_on, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.graphs import CLASSIFIER, parity, write_classifier
-from deepfake_training.prepare import read_manifest
-from deepfake_training.splits import held_out, measured_on, trained_on
+from deepfake_training.evaluate.calibrate import Fitted, fit_levels
+from deepfake_training.evaluate.crossvalidate import fold_weights, recipe_of, shipped_weights
+from deepfake_training.export.detector import export_detector
+from deepfake_training.export.model_card import model_card
+from deepfake_training.export.onnx_export import CLASSIFIER, parity, write_classifier
+from deepfake_training.networks.backbone import MapMethod
+from deepfake_training.train.checkpoints import BEST, config_of, read_checkpoint
+from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
 
 PARITY_CROPS = 64
 HELD_OUT_REPORT = "held_out"

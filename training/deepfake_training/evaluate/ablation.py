@@ -18,10 +18,10 @@ from pydantic import Field, ValidationError
 from deepfake_eval.metrics import Estimate
 from deepfake_models.spec import Spec
 from deepfake_training.config import Config, first_problem
-from deepfake_training.crossvalidate import Progress, run_splits
+from deepfake_training.data.splits import leave_out_splits
 from deepfake_training.errors import ConfigError
-from deepfake_training.held_out import by_acquaintance
-from deepfake_training.splits import leave_out_splits
+from deepfake_training.evaluate.crossvalidate import Progress, run_splits
+from deepfake_training.train.method_metrics import by_acquaintance
 
 LEAST_MEDIA = 10
 """Methods with fewer media have a figure, but do not enter a family's mean."""

@@ -26,14 +26,14 @@ from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.classifier import DEFAULT_BATCH, LOGIT, Classifier
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.session import OnnxSession
-from deepfake_training.checkpoints import LABELS
 from deepfake_training.config import Config
-from deepfake_training.crossvalidate import fold_weights
-from deepfake_training.data import CropStore, ValidationDataset
+from deepfake_training.data.datasets import CropStore, ValidationDataset
+from deepfake_training.data.splits import trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.graphs import CLASSIFIER, write_classifier
-from deepfake_training.held_out import mean_aucs
-from deepfake_training.splits import trained_on
+from deepfake_training.evaluate.crossvalidate import fold_weights
+from deepfake_training.export.onnx_export import CLASSIFIER, write_classifier
+from deepfake_training.train.checkpoints import LABELS
+from deepfake_training.train.method_metrics import mean_aucs
 
 MAX_AUC_LOSS = 0.003
 """Of the mean over methods and of everything; more would need its own calibration and card."""

@@ -26,9 +26,19 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from deepfake_training.backbone import ExportGraph, create_backbone
-from deepfake_training.batches import balanced, plain_crops
-from deepfake_training.checkpoints import (
+from deepfake_training.config import Config
+from deepfake_training.data.batches import balanced, plain_crops
+from deepfake_training.data.datasets import (
+    CropStore,
+    PairDataset,
+    ValidationDataset,
+    start_loader_worker,
+)
+from deepfake_training.data.prepare import check_cut
+from deepfake_training.data.splits import trained_on
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.train.checkpoints import (
     BEST,
     CHECKPOINT,
     CHECKPOINT_FORMAT,
@@ -39,18 +49,8 @@ from deepfake_training.checkpoints import (
     own_checkpoint,
     save,
 )
-from deepfake_training.config import Config
-from deepfake_training.data import (
-    CropStore,
-    PairDataset,
-    ValidationDataset,
-    start_loader_worker,
-)
-from deepfake_training.distributed import Workers
-from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.held_out import check_classes, mean_aucs
-from deepfake_training.prepare import check_cut
-from deepfake_training.splits import trained_on
+from deepfake_training.train.distributed import Workers
+from deepfake_training.train.method_metrics import check_classes, mean_aucs
 
 FEATURES = "features"
 """Folder beside the crops."""

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from deepfake_models.errors import SpecError
 from deepfake_models.spec import Positive, PositiveInt, Probability, Spec
-from deepfake_training.degradations import (
+from deepfake_training.data.degradations import (
     H264,
     Blur,
     Caption,
@@ -36,7 +36,7 @@ from deepfake_training.degradations import (
     Sticker,
     Tone,
 )
-from deepfake_training.landmarks import Image, Points, transform
+from deepfake_training.data.landmarks import Image, Points, transform
 
 Preset = Literal["light", "default", "strong"]
 Step = Callable[[Image], Image]

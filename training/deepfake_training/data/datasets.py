@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deepfake_training.augment import AugmentConfig, Augmenter, Preset, centred
-from deepfake_training.blend import self_blended_pair, smoothed_regeneration, swapped
 from deepfake_training.config import Config
+from deepfake_training.data.augment import AugmentConfig, Augmenter, Preset, centred
+from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped
+from deepfake_training.data.landmarks import shape_distance
+from deepfake_training.data.prepare import INDEX
+from deepfake_training.data.splits import is_still, measured_on, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.landmarks import shape_distance
-from deepfake_training.prepare import INDEX
-from deepfake_training.splits import is_still, measured_on, trained_on
 
 REAL_FAKE, SELF_BLENDED, SWAPPED, REGENERATED = range(4)
 _DONORS = 6

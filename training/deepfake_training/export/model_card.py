@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_training.config import Config
-from deepfake_training.crossvalidate import METHODS
+from deepfake_training.evaluate.crossvalidate import METHODS
 
 _SOURCES = (
     (("FaceForensics++",), "FaceForensics++ (c23)",

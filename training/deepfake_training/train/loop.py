@@ -16,9 +16,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
-from deepfake_training.backbone import ExportGraph, create_backbone, last_layers
-from deepfake_training.batches import BatchDataset
-from deepfake_training.checkpoints import (
+from deepfake_training.config import Config, FitConfig
+from deepfake_training.data.batches import BatchDataset
+from deepfake_training.data.datasets import CropStore, ValidationDataset, start_loader_worker
+from deepfake_training.data.prepare import check_cut
+from deepfake_training.data.splits import held_out
+from deepfake_training.networks.backbone import ExportGraph, create_backbone, last_layers
+from deepfake_training.train.checkpoints import (
     CHECKPOINT,
     CHECKPOINT_FORMAT,
     LABELS,
@@ -27,13 +31,9 @@ from deepfake_training.checkpoints import (
     own_checkpoint,
     save,
 )
-from deepfake_training.config import Config, FitConfig
-from deepfake_training.data import CropStore, ValidationDataset, start_loader_worker
-from deepfake_training.distributed import Workers, joined
-from deepfake_training.held_out import check_classes, mean_aucs
-from deepfake_training.prepare import check_cut
-from deepfake_training.probe import fit_head, start_head
-from deepfake_training.splits import held_out
+from deepfake_training.train.distributed import Workers, joined
+from deepfake_training.train.linear_probe import fit_head, start_head
+from deepfake_training.train.method_metrics import check_classes, mean_aucs
 
 
 class _Numbers(Sampler[int]):

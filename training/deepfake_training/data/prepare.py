@@ -30,8 +30,8 @@ from deepfake_models.faces.mtcnn import DetectedFace, MtcnnDetector
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
+from deepfake_training.data.landmarks import DenseLandmarks
 from deepfake_training.errors import TrainingError
-from deepfake_training.landmarks import DenseLandmarks
 
 COLUMNS = ("media", "label", "method", "dataset", "group", "fold")
 INDEX = "index.parquet"

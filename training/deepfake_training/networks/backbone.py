@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from deepfake_models.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.tokens import ClassTokens
-from deepfake_training.weights import CLIP, load_package_weights
+from deepfake_training.networks.class_token_head import ClassTokens
+from deepfake_training.networks.pretrained import CLIP, load_package_weights
 
 _HEAD_STD = 0.01
 

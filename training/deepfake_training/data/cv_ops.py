@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_training.landmarks import Image
+from deepfake_training.data.landmarks import Image
 
 Mask = NDArray[np.float32]
 Field = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""Prepare, synthesise, augment and load training crops."""

@@ -1,0 +1,1 @@
+"""Cross-validate, calibrate and compare recipes."""

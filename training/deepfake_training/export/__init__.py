@@ -1,0 +1,1 @@
+"""Export a fitted run as a model bundle."""

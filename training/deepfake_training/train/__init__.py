@@ -1,0 +1,1 @@
+"""Fit a network or a linear probe, and resume interrupted runs."""
