@@ -48,8 +48,8 @@ def run(
     draws: DrawsOption = 1000,
 ) -> None:
     """Score media and write predictions.parquet, metrics.json, plots and report.html."""
-    from deepfake_eval.run import REPORT
-    from deepfake_eval.run import run as run_all
+    from deepfake_eval.evaluate import REPORT
+    from deepfake_eval.evaluate import run as run_all
 
     with _bars() as show:
         metrics = run_all(
@@ -107,7 +107,7 @@ def compare(
     draws: DrawsOption = 1000,
 ) -> None:
     """Compare two runs on the media that both scored: bootstrap by group, and DeLong's test."""
-    from deepfake_eval.compare import compare as compare_runs
+    from deepfake_eval.analysis.compare import compare as compare_runs
 
     typer.echo(json.dumps(compare_runs(a, b, draws=draws), indent=2, ensure_ascii=False))
 
@@ -137,8 +137,8 @@ def robustness(
     draws: DrawsOption = 1000,
 ) -> None:
     """Score media as they are and degraded; write robustness.json, plots and report.html."""
+    from deepfake_eval.evaluate import REPORT
     from deepfake_eval.robustness import robustness as sweep
-    from deepfake_eval.run import REPORT
 
     with _bars() as show:
         result = sweep(
@@ -183,7 +183,7 @@ def reliability(
     ] = None,
 ) -> None:
     """Measure TPR and FPR by face width, sharpness and blockiness, and write them as JSON."""
-    from deepfake_eval.reliability import write_reliability
+    from deepfake_eval.analysis.reliability import write_reliability
 
     table = write_reliability(
         bundle or default_bundle_dir(), predictions, out, bundle_out=bundle_out

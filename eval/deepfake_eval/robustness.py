@@ -18,11 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from deepfake_eval.datasets import Row
-from deepfake_eval.degrade import AS_IS, CLIP_FRAMES, DEGRADATIONS, Variant
-from deepfake_eval.errors import RunError
-from deepfake_eval.files import write_text
-from deepfake_eval.metrics import (
+from deepfake_eval.analysis.metrics import (
     BOOTSTRAP_DRAWS,
     CONFIDENCE,
     Estimate,
@@ -30,10 +26,12 @@ from deepfake_eval.metrics import (
     rate,
     worst_case_auc,
 )
-from deepfake_eval.plots import write_robustness_plots
-from deepfake_eval.reliability import MIN_GROUPS
-from deepfake_eval.robustness_report import write_robustness_report
-from deepfake_eval.run import (
+from deepfake_eval.analysis.plots import write_robustness_plots
+from deepfake_eval.analysis.reliability import MIN_GROUPS
+from deepfake_eval.analysis.summary import OUTCOMES, heading, outcome
+from deepfake_eval.datasets import Row
+from deepfake_eval.errors import RunError
+from deepfake_eval.evaluate import (
     PLOTS,
     PREDICTIONS,
     REPORT,
@@ -43,8 +41,10 @@ from deepfake_eval.run import (
     stated,
     unique,
 )
-from deepfake_eval.scoring import RECORDS, Job, Progress, score_all, silent
-from deepfake_eval.summary import OUTCOMES, heading, outcome
+from deepfake_eval.inference.corruptions import AS_IS, CLIP_FRAMES, DEGRADATIONS, Variant
+from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
+from deepfake_eval.io import write_text
+from deepfake_eval.reporting.robustness_report import write_robustness_report
 from deepfake_models.bundle import load_bundle
 from deepfake_models.session import Device
 

@@ -11,7 +11,7 @@ import pytest
 
 import evalkit
 from deepfake_eval.datasets import load
-from deepfake_eval.run import run
+from deepfake_eval.evaluate import run
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FFPP = DATA / "ffpp"

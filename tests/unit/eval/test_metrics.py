@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from deepfake_eval.metrics import auc, bootstrap, rate
+from deepfake_eval.analysis.metrics import auc, bootstrap, rate
 
 
 def test_a_few_large_groups_do_not_hide_behind_many_small_ones() -> None:

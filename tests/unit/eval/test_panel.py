@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.metrics import (
+from deepfake_eval.analysis.metrics import (
     calibration_bins,
     delong,
     equal_error_rate,

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 import evalkit
 from deepfake_eval import cli
-from deepfake_eval.errors import RunError
-from deepfake_eval.reliability import (
+from deepfake_eval.analysis.reliability import (
     BLOCKINESS_BINS,
     FACE_WIDTH_BINS_PX,
     SHARPNESS_BINS,
@@ -22,6 +21,7 @@ from deepfake_eval.reliability import (
     item_table,
     write_reliability,
 )
+from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.decision.calibration import log_likelihood_ratio
 

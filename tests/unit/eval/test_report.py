@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 import evalkit
-from deepfake_eval.plots import shorten, write_plots
-from deepfake_eval.report import render
-from deepfake_eval.summary import summarise
+from deepfake_eval.analysis.plots import shorten, write_plots
+from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.reporting.report import render
 from deepfake_models.bundle import Bundle
 
 HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'

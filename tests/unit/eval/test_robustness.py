@@ -17,8 +17,11 @@ from typer.testing import CliRunner
 import evalkit
 import mediakit
 from deepfake_eval import cli
+from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets import Row
-from deepfake_eval.degrade import (
+from deepfake_eval.errors import RunError
+from deepfake_eval.evaluate import run
+from deepfake_eval.inference.corruptions import (
     CLIP_FRAMES,
     DEGRADATIONS,
     DegradingDecoder,
@@ -33,12 +36,9 @@ from deepfake_eval.degrade import (
     show,
     smooth,
 )
-from deepfake_eval.errors import RunError
-from deepfake_eval.metrics import auc
+from deepfake_eval.inference.runner import RECORDS
+from deepfake_eval.reporting.robustness_report import render_robustness
 from deepfake_eval.robustness import draw, measure, robustness
-from deepfake_eval.robustness_report import render_robustness
-from deepfake_eval.run import run
-from deepfake_eval.scoring import RECORDS
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.decode.decoder import InProcessDecoder
 

@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 import evalkit
 import mediakit
 from deepfake_eval import cli
-from deepfake_eval.compare import compare
+from deepfake_eval.analysis.compare import compare
 from deepfake_eval.datasets import DATASETS, Row, Rows
 from deepfake_eval.errors import DatasetError, RunError
-from deepfake_eval.predictions import (
+from deepfake_eval.evaluate import Source, run, stamp, unique
+from deepfake_eval.inference.frame_folders import FrameFolder, FrameFolderDecoder
+from deepfake_eval.inference.predictions import (
     examine,
     face_records,
     frame_records,
@@ -28,9 +30,7 @@ from deepfake_eval.predictions import (
     tables,
     verdicts,
 )
-from deepfake_eval.run import Source, run, stamp, unique
-from deepfake_eval.scoring import RECORDS, read_records
-from deepfake_eval.sequences import FrameFolder, FrameFolderDecoder
+from deepfake_eval.inference.runner import RECORDS, read_records
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer

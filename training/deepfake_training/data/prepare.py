@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.files import write_text
+from deepfake_eval.io import write_text
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.decoder import InProcessDecoder

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from deepfake_eval.metrics import rate
-from deepfake_eval.reliability import MIN_GROUPS
+from deepfake_eval.analysis.metrics import rate
+from deepfake_eval.analysis.reliability import MIN_GROUPS
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import (
     LN10,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from deepfake_eval.files import write_text
+from deepfake_eval.io import write_text
 from deepfake_training.config import Config
 from deepfake_training.data.splits import Split, everything_split, fold_splits, leave_out_splits
 from deepfake_training.errors import ConfigError, TrainingError

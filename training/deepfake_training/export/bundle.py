@@ -15,19 +15,19 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.datasets import Row, Rows
-from deepfake_eval.files import write_text
-from deepfake_eval.plots import write_plots
-from deepfake_eval.predictions import LABELS, face_records, item_record, tables, verdicts
-from deepfake_eval.reliability import (
+from deepfake_eval.analysis.plots import write_plots
+from deepfake_eval.analysis.reliability import (
     condition_table,
     conditions,
     item_table,
     reliability_table,
 )
-from deepfake_eval.report import write_report
-from deepfake_eval.run import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
-from deepfake_eval.summary import summarise
+from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.datasets import Row, Rows
+from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
+from deepfake_eval.inference.predictions import LABELS, face_records, item_record, tables, verdicts
+from deepfake_eval.io import write_text
+from deepfake_eval.reporting.report import write_report
 from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again

@@ -40,7 +40,7 @@ def model_card(
 ) -> str:
     """Write the card of a bundle with the manifest ``fields``.
 
-    ``metrics`` is what ``deepfake_eval.summary.summarise`` says of the held-out media, and
+    ``metrics`` is what ``deepfake_eval.analysis.summary.summarise`` says of the held-out media, and
     ``cross_validation`` the folder of the runs that they were scored by, if there were several.
     """
     training = fields["training"]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.metrics import Estimate, auc
-from deepfake_eval.reliability import MIN_GROUPS
+from deepfake_eval.analysis.metrics import Estimate, auc
+from deepfake_eval.analysis.reliability import MIN_GROUPS
 from deepfake_training.config import Config
 from deepfake_training.data.splits import is_still
 from deepfake_training.errors import TrainingError

@@ -15,14 +15,14 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_eval.analysis.plots import write_plots
+from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
-from deepfake_eval.files import write_text
-from deepfake_eval.plots import write_plots
-from deepfake_eval.predictions import frame_records
-from deepfake_eval.report import write_report
-from deepfake_eval.scoring import RECORDS, Job, Progress, score_all, silent
-from deepfake_eval.summary import summarise
+from deepfake_eval.inference.predictions import frame_records
+from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
+from deepfake_eval.io import write_text
+from deepfake_eval.reporting.report import write_report
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.session import Device
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.degrade import AS_IS, DegradingDecoder, Variant
 from deepfake_eval.errors import RunError
-from deepfake_eval.predictions import examine, face_records, item_record
-from deepfake_eval.sequences import FrameFolderDecoder
+from deepfake_eval.inference.corruptions import AS_IS, DegradingDecoder, Variant
+from deepfake_eval.inference.frame_folders import FrameFolderDecoder
+from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.results import ReasonCode
 from deepfake_models.scorer import Scorer

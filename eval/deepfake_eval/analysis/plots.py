@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from deepfake_eval.metrics import calibration_bins
+from deepfake_eval.analysis.metrics import calibration_bins
 
 INK = "#010203"
 """Stands for the page's own text colour: replaced by ``currentColor`` in the SVG."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.analysis.metrics import Estimate, auc, rate
 from deepfake_eval.errors import RunError
-from deepfake_eval.files import write_text
-from deepfake_eval.metrics import Estimate, auc, rate
+from deepfake_eval.io import write_text
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.conditions import time_weighted_mean

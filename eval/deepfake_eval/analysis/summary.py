@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.metrics import CONFIDENCE, panel, rate, worst_case_auc
-from deepfake_eval.reliability import MIN_GROUPS
+from deepfake_eval.analysis.metrics import CONFIDENCE, panel, rate, worst_case_auc
+from deepfake_eval.analysis.reliability import MIN_GROUPS
 from deepfake_models.bundle import Bundle
 from deepfake_models.results import ReasonCode, VerdictCode
 

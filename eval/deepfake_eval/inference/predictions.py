@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_eval.sequences import FrameFolder
+from deepfake_eval.inference.frame_folders import FrameFolder
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import LN10, mean_log_likelihood_ratio, probability
 from deepfake_models.decision.conditions import time_weighted_mean

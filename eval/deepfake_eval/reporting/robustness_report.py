@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.files import write_text
-from deepfake_eval.report import (
+from deepfake_eval.io import write_text
+from deepfake_eval.reporting.report import (
     POLICY,
     STYLE,
     cell,

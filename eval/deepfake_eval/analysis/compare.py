@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, delong
+from deepfake_eval.analysis.reliability import MIN_GROUPS
 from deepfake_eval.errors import RunError
-from deepfake_eval.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, delong
-from deepfake_eval.reliability import MIN_GROUPS
 
 KEYS = {"item": ["dataset", "media"], "frame": ["dataset", "media", "time_s"]}
 

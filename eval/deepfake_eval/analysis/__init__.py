@@ -1,0 +1,1 @@
+"""Metrics, intervals, error rates by condition and plots."""

@@ -1,0 +1,1 @@
+"""Score data sets with a bundle."""
