@@ -15,23 +15,23 @@ from prometheus_client import start_http_server
 from deepfake_models.decode.decoder import Decoder, ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.scorer import Scorer
+from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.cases import Cases
+from deepfake_service.casework.core.queries import Reading
+from deepfake_service.casework.evidence_store import Evidence
+from deepfake_service.casework.examination import Examination
+from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
+from deepfake_service.casework.hash_bank import Known
+from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.casework.retention import Lifecycle
+from deepfake_service.casework.reviews import Reviews
+from deepfake_service.casework.submissions import Intake
+from deepfake_service.casework.webhook_deliveries import Deliveries, WebhookSecrets
+from deepfake_service.casework.work import Work
 from deepfake_service.evidence.keys import open_signing_keys
 from deepfake_service.jobs import JobQueue, Runner
 from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics
-from deepfake_service.pipeline.cases import Cases
-from deepfake_service.pipeline.deliveries import Deliveries, WebhookSecrets
-from deepfake_service.pipeline.digests import Digests
-from deepfake_service.pipeline.evidence import Evidence
-from deepfake_service.pipeline.examination import Examination
-from deepfake_service.pipeline.exports import EXPORT_FOLDER, Exports
-from deepfake_service.pipeline.intake import Intake
-from deepfake_service.pipeline.known import Known
-from deepfake_service.pipeline.lifecycle import Lifecycle
-from deepfake_service.pipeline.notices import Notices
-from deepfake_service.pipeline.reading import Reading
-from deepfake_service.pipeline.reviews import Reviews
-from deepfake_service.pipeline.work import Work
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys

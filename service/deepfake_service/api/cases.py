@@ -21,8 +21,8 @@ from deepfake_service.api.jobs import JobBase, Keeper, Reader
 from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
+from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.errors import ClientGone, UploadTimeout
-from deepfake_service.pipeline.listing import MAX_PAGE
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 

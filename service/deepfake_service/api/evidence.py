@@ -16,11 +16,11 @@ from deepfake_service.api.auth import current_caller
 from deepfake_service.api.jobs import Reader
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
+from deepfake_service.casework.core.enums import Decision, Finding
 from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.outcomes import Outcome
 from deepfake_service.evidence.trust import trusted
 from deepfake_service.evidence.verification import verify
-from deepfake_service.pipeline.states import Decision, Finding
 
 router = APIRouter(tags=["evidence"])
 

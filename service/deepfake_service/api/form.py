@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from deepfake_service.api.admission import Ticket
+from deepfake_service.casework.core.enums import Retention
+from deepfake_service.casework.submissions import Sighting, Submission
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs import Priority
-from deepfake_service.pipeline.intake import Sighting, Submission
-from deepfake_service.pipeline.states import Retention
 
 FIELDS = (
     "case_reference", "source_url", "platform", "account", "captured_at", "note", "callback_url",

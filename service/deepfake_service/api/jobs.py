@@ -17,10 +17,10 @@ from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.auth import browser, current_caller
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
+from deepfake_service.casework.core.enums import ENDED, Finding, JobState, Retention
+from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
+from deepfake_service.casework.work import Work
 from deepfake_service.errors import NotFound
-from deepfake_service.pipeline.listing import MAX_PAGE, Filters
-from deepfake_service.pipeline.states import ENDED, Finding, JobState, Retention
-from deepfake_service.pipeline.work import Work
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 

@@ -15,8 +15,8 @@ from deepfake_service.api.evidence import PRIVATE, Language
 from deepfake_service.api.jobs import Reader
 from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
+from deepfake_service.casework.core.notice_states import NoticeState, Update, Wanted
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.pipeline.notice_states import NoticeState, Update, Wanted
 
 router = APIRouter(prefix="/v1", tags=["notices"])
 

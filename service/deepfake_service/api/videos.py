@@ -19,6 +19,7 @@ from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.api.schemas import problems
 from deepfake_service.api.state import Services, services
+from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.errors import (
     CallbackRefused,
     ClientGone,
@@ -28,7 +29,6 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
-from deepfake_service.pipeline.intake import Sealed, Submission
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 

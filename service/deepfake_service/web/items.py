@@ -13,6 +13,8 @@ from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, 
 from deepfake_service.api.auth import browser
 from deepfake_service.api.jobs import reader_of_pages
 from deepfake_service.api.state import Services, services
+from deepfake_service.casework.core.enums import ENDED, Decision, JobState
+from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.errors import (
     EvidenceMissing,
     FieldError,
@@ -25,8 +27,6 @@ from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import words
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.pipeline.listing import Filters
-from deepfake_service.pipeline.states import ENDED, Decision, JobState
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.language import language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page, safe

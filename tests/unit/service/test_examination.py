@@ -7,7 +7,7 @@ from typing import Any
 
 from deepfake_models.decision.checkpoints import dump_part
 from deepfake_models.scorer import Part
-from deepfake_service.pipeline.examination import Examination
+from deepfake_service.casework.examination import Examination
 
 
 class Kept:

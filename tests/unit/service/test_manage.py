@@ -14,6 +14,7 @@ from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
 from deepfake_service.accounts import Accounts
+from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.cli import app
 from deepfake_service.crypto import new_key
 from deepfake_service.errors import (
@@ -23,7 +24,6 @@ from deepfake_service.errors import (
     KeyUnknown,
     NotAuthenticated,
 )
-from deepfake_service.pipeline.digests import Digests
 from deepfake_service.records import AuditEntry, Case, open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_keys

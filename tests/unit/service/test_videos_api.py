@@ -18,8 +18,8 @@ from sqlalchemy import select, update
 from deepfake_service.accounts import Role
 from deepfake_service.api.state import Services
 from deepfake_service.audit import verify
+from deepfake_service.casework.core.enums import JobState
 from deepfake_service.errors import NotReady
-from deepfake_service.pipeline.states import JobState
 from deepfake_service.records import (
     AuditEntry,
     Case,
@@ -343,7 +343,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
         work.lifecycle._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
-    monkeypatch.setattr("deepfake_service.pipeline.lifecycle.ORPHANED_AFTER", timedelta(seconds=-5))
+    monkeypatch.setattr("deepfake_service.casework.retention.ORPHANED_AFTER", timedelta(seconds=-5))
     sweep(service)
     left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
     assert len(left) == 2

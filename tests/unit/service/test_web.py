@@ -14,6 +14,8 @@ from sqlalchemy import select
 
 from deepfake_service.accounts import Role
 from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.casework.core.enums import JobState
+from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.crypto import seal
 from deepfake_service.errors import (
     AccountExists,
@@ -39,8 +41,6 @@ from deepfake_service.errors import (
     TooManyRequests,
 )
 from deepfake_service.evidence.words import words
-from deepfake_service.pipeline.listing import MAX_PAGE, Filters
-from deepfake_service.pipeline.states import JobState
 from deepfake_service.records import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.storage import context_of
 from deepfake_service.web.catalogue import said, untranslated

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import Action, record
+from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
-from deepfake_service.pipeline.access import may_see
-from deepfake_service.pipeline.digests import Digests
 from deepfake_service.records import Case, Database, Media, Occurrence, new_id
 from deepfake_service.storage import Vault, context_of
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from deepfake_service.casework.core.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.pipeline.states import JobState
 from deepfake_service.records import Case, Job, Occurrence, Review
 
 MAX_PAGE = 200

@@ -14,6 +14,10 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, START, Action, Actor, entry_json, record
+from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.enums import JobState
+from deepfake_service.casework.core.queries import row_of, stated
+from deepfake_service.casework.core.read_audit import Windows
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import bag, timestamps
@@ -21,10 +25,6 @@ from deepfake_service.evidence.edition import TIMELINE, Dossier, build, report_o
 from deepfake_service.evidence.keys import SigningKeys
 from deepfake_service.evidence.material import Material
 from deepfake_service.logs import describe, logger
-from deepfake_service.pipeline.cases import folder_of
-from deepfake_service.pipeline.reading import row_of, stated
-from deepfake_service.pipeline.states import JobState
-from deepfake_service.pipeline.windows import Windows
 from deepfake_service.records import (
     Account,
     AuditEntry,

@@ -11,6 +11,12 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller, Role
 from deepfake_service.audit import SERVICE, Action, Actor, record
+from deepfake_service.casework.core.enums import Decision, Finding, JobState
+from deepfake_service.casework.core.permissions import may_see
+from deepfake_service.casework.core.queries import row_of, stated
+from deepfake_service.casework.evidence_store import Evidence
+from deepfake_service.casework.hash_bank import Known
+from deepfake_service.casework.notice_desk import Notices
 from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import (
     EvidenceBusy,
@@ -20,12 +26,6 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.logs import describe, logger
-from deepfake_service.pipeline.access import may_see
-from deepfake_service.pipeline.evidence import Evidence
-from deepfake_service.pipeline.known import Known
-from deepfake_service.pipeline.notices import Notices
-from deepfake_service.pipeline.reading import row_of, stated
-from deepfake_service.pipeline.states import Decision, Finding, JobState
 from deepfake_service.records import (
     Account,
     Case,

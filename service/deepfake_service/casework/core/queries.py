@@ -13,15 +13,9 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller, Role
 from deepfake_service.audit import Action, record
-from deepfake_service.crypto import unseal
-from deepfake_service.errors import (
-    DatabaseUnavailable,
-    ImageryWithheld,
-    NotFound,
-)
-from deepfake_service.pipeline.access import may_delete, may_see, visible
-from deepfake_service.pipeline.cases import media_key
-from deepfake_service.pipeline.listing import (
+from deepfake_service.casework.core.cases import media_key
+from deepfake_service.casework.core.enums import ENDED, JobState
+from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
     JobPage,
@@ -30,8 +24,14 @@ from deepfake_service.pipeline.listing import (
     encoded,
     older,
 )
-from deepfake_service.pipeline.states import ENDED, JobState
-from deepfake_service.pipeline.windows import Windows
+from deepfake_service.casework.core.permissions import may_delete, may_see, visible
+from deepfake_service.casework.core.read_audit import Windows
+from deepfake_service.crypto import unseal
+from deepfake_service.errors import (
+    DatabaseUnavailable,
+    ImageryWithheld,
+    NotFound,
+)
 from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.storage import Vault, context_of
 

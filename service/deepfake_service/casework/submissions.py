@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.cases import Cases
+from deepfake_service.casework.core.enums import ENDED, REUSED, DeliveryState, JobState, Retention
+from deepfake_service.casework.notice_desk import Notices
 from deepfake_service.crypto import new_key, seal, unseal
 from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
-from deepfake_service.pipeline.cases import Cases
-from deepfake_service.pipeline.digests import Digests
-from deepfake_service.pipeline.notices import Notices
-from deepfake_service.pipeline.states import ENDED, REUSED, DeliveryState, JobState, Retention
 from deepfake_service.records import (
     Case,
     Database,

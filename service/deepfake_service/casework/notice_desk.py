@@ -15,6 +15,19 @@ from sqlalchemy.orm import Session
 from deepfake_models.results import VerdictCode
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.casework.core.enums import Finding, JobState
+from deepfake_service.casework.core.notice_states import (
+    CLOCKS_DIFFER,
+    KOREAN,
+    OUTCOMES,
+    RUNNING,
+    NoticeState,
+    Update,
+    Wanted,
+)
+from deepfake_service.casework.core.permissions import may_see, visible
+from deepfake_service.casework.core.queries import stated
+from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import (
     DatabaseUnavailable,
@@ -26,19 +39,6 @@ from deepfake_service.errors import (
 from deepfake_service.evidence.material import Material
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
-from deepfake_service.pipeline.access import may_see, visible
-from deepfake_service.pipeline.evidence import material_of
-from deepfake_service.pipeline.notice_states import (
-    CLOCKS_DIFFER,
-    KOREAN,
-    OUTCOMES,
-    RUNNING,
-    NoticeState,
-    Update,
-    Wanted,
-)
-from deepfake_service.pipeline.reading import stated
-from deepfake_service.pipeline.states import Finding, JobState
 from deepfake_service.records import (
     Case,
     Database,

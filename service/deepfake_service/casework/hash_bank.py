@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.casework.core.blind_index import installation_key
+from deepfake_service.casework.core.enums import Finding
+from deepfake_service.casework.core.permissions import visible
+from deepfake_service.casework.core.queries import row_of, stated
+from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.crypto import KeyWrapper, seal, unseal
 from deepfake_service.evidence.material import Material
 from deepfake_service.matching import MIN_SHARE, exchange_lines, share_alike, usable
-from deepfake_service.pipeline.access import visible
-from deepfake_service.pipeline.digests import installation_key
-from deepfake_service.pipeline.evidence import material_of
-from deepfake_service.pipeline.reading import row_of, stated
-from deepfake_service.pipeline.states import Finding
 from deepfake_service.records import (
     Case,
     Database,

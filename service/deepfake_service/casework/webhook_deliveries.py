@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service import webhooks
+from deepfake_service.casework.core.enums import DeliveryState
 from deepfake_service.crypto import KeyWrapper, unseal
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.logs import logger
 from deepfake_service.metrics import Metrics
-from deepfake_service.pipeline.states import DeliveryState
 from deepfake_service.records import Case, Database, Delivery, Job, Secret
 from deepfake_service.storage import Vault, context_of, secret_context
 

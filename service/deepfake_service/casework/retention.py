@@ -10,15 +10,15 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import Caller
 from deepfake_service.audit import SERVICE, Action, record
+from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.enums import ENDED, JobState
+from deepfake_service.casework.core.media_expiry import expire
+from deepfake_service.casework.core.permissions import may_delete, may_see
+from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.logs import logger
-from deepfake_service.pipeline.access import may_delete, may_see
-from deepfake_service.pipeline.cases import folder_of
-from deepfake_service.pipeline.deliveries import release_callbacks
-from deepfake_service.pipeline.evidence import material_of
-from deepfake_service.pipeline.expiry import expire
-from deepfake_service.pipeline.states import ENDED, JobState
 from deepfake_service.records import (
     Case,
     Database,
