@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import mediakit
 from deepfake_models.bundle import default_bundle_dir, load_bundle
-from deepfake_service.cli import app
+from deepfake_service.cli.app import app
 
 FIELDS = {
     "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",

@@ -186,7 +186,7 @@ class Server:
             **environment,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from deepfake_service.cli import main; main()", "serve"],
+            [sys.executable, "-c", "from deepfake_service.cli.app import main; main()", "serve"],
             env={**kept, **settings},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

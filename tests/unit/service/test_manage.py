@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from deepfake_service.accounts import Accounts
 from deepfake_service.casework.core.blind_index import Digests
-from deepfake_service.cli import app
+from deepfake_service.cli.app import app
 from deepfake_service.crypto import new_key
 from deepfake_service.errors import (
     AuditBroken,

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
-from deepfake_service import scoring
-from deepfake_service.client import Client, submission_bars, told
-from deepfake_service.manage import accounts, audit, keys
-from deepfake_service.verifying import signing, verify_bundle
+from deepfake_service.cli import score as scoring
+from deepfake_service.cli.admin import accounts, audit, keys
+from deepfake_service.cli.submit import Client, submission_bars, told
+from deepfake_service.cli.verify import signing, verify_bundle
 
 app = typer.Typer(
     help="Face-manipulation detection: scores with a meaning, evidence that can be checked.",
@@ -107,7 +107,7 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Examine jobs in this process too.")] = True,
 ) -> None:
     """Serve the HTTP API; settings come from DEEPFAKE_ environment variables."""
-    from deepfake_service.serve import run
+    from deepfake_service.cli.serve import run
     from deepfake_service.settings import load_settings
 
     run(load_settings(), worker=worker)
@@ -163,7 +163,7 @@ def backup(
     out: Annotated[Path, typer.Argument(help="New folder to write.")],
 ) -> None:
     """Copy records and sealed blobs while the service runs; not the keys that open them."""
-    from deepfake_service.backup import back_up
+    from deepfake_service.cli.backup import back_up
     from deepfake_service.settings import load_settings
 
     settings = load_settings()
