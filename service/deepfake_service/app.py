@@ -31,13 +31,14 @@ from deepfake_service.api.middleware import RequestMiddleware
 from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
 from deepfake_service.api.state import Engine, Services
 from deepfake_service.batching import Batcher
+from deepfake_service.container import open_decoder, open_scorer, opened_work, program_version
 from deepfake_service.metrics import Metrics
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
 from deepfake_service.web import help as web_help
 from deepfake_service.web import items, queue, signing_in
 from deepfake_service.web import notices as web_notices
-from deepfake_service.worker import open_decoder, open_scorer, opened_work, program_version, working
+from deepfake_service.worker import working
 
 DESCRIPTION = (
     "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "

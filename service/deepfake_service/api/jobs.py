@@ -19,7 +19,7 @@ from deepfake_service.api.schemas import Published, problems
 from deepfake_service.api.state import services
 from deepfake_service.casework.core.enums import ENDED, Finding, JobState, Retention
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
-from deepfake_service.casework.work import Work
+from deepfake_service.container import Work
 from deepfake_service.errors import NotFound
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

@@ -1,0 +1,122 @@
+"""The composition root: open the scorer, the decoder, the vault and the services of casework."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+
+from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.scorer import Scorer
+from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.cases import Cases
+from deepfake_service.casework.core.queries import Reading
+from deepfake_service.casework.evidence_store import Evidence
+from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
+from deepfake_service.casework.hash_bank import Known
+from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.casework.retention import Lifecycle
+from deepfake_service.casework.reviews import Reviews
+from deepfake_service.casework.submissions import Intake
+from deepfake_service.casework.webhook_deliveries import WebhookSecrets
+from deepfake_service.evidence.keys import open_signing_keys
+from deepfake_service.jobs import JobQueue
+from deepfake_service.records import Database
+from deepfake_service.settings import Settings
+from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What jobs are made, read and ended with."""
+
+    intake: Intake
+    cases: Cases
+    reading: Reading
+    lifecycle: Lifecycle
+    webhook_secrets: WebhookSecrets
+    exports: Exports
+    evidence: Evidence
+    notices: Notices
+    known: Known
+    reviews: Reviews
+
+
+def open_scorer(settings: Settings) -> Scorer:
+    """Load the bundle that ``settings`` names.
+
+    Raises:
+        BundleError: it is incomplete or altered; EngineMissing: onnxruntime is not installed.
+    """
+    return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+
+
+def open_decoder(settings: Settings) -> ProcessDecoder:
+    """Start the decoder processes. Close it with ``close()``."""
+    limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
+    return ProcessDecoder(limits, settings.decode_workers)
+
+
+def program_version() -> str:
+    """This program's version."""
+    try:
+        return version("deepfake-service")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+@contextlib.contextmanager
+def opened_work(
+    settings: Settings, database: Database, bundle_sha256: str
+) -> Iterator[tuple[Work, Vault]]:
+    """Open the vault and the queue, and what jobs are made, read and ended with."""
+    keys = open_keys(settings)
+    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
+    with contextlib.closing(JobQueue(database)) as queue:
+        digests = Digests(database, keys)
+        cases = Cases(database, vault, digests)
+        evidence = Evidence(
+            database,
+            vault,
+            open_signing_keys(settings, database, keys),
+            issuer=settings.issuer,
+            software=f"deepfake-service {program_version()}",
+            timestamp_url=settings.timestamp_url,
+        )
+        notices = Notices(
+            database, vault, issuer=settings.issuer, two_people=settings.two_person_review
+        )
+        known = Known(
+            database,
+            vault,
+            keys,
+            enabled=settings.matching,
+            kept_for=timedelta(days=settings.known_hash_days),
+        )
+        yield (
+            Work(
+                Intake(database, vault, queue, digests, cases, bundle_sha256),
+                cases,
+                Reading(database, vault),
+                Lifecycle(
+                    database,
+                    vault,
+                    queue,
+                    after_review=timedelta(hours=settings.media_hours_after_review),
+                    longest_wait=timedelta(days=settings.media_days_unexamined),
+                    evidence_kept=timedelta(days=settings.evidence_days),
+                ),
+                WebhookSecrets(database, keys),
+                Exports(vault, settings.data_dir / EXPORT_FOLDER),
+                evidence,
+                notices,
+                known,
+                Reviews(
+                    database, vault, evidence, notices, known, two_people=settings.two_person_review
+                ),
+            ),
+            vault,
+        )
