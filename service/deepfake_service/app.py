@@ -16,22 +16,22 @@ from deepfake_service.accounts import Accounts
 from deepfake_service.api import (
     audit,
     cases,
-    docs,
     evidence,
     frames,
     jobs,
     media,
     notices,
     operations,
-    problems,
     videos,
 )
-from deepfake_service.api.admission import Admission, RateLimit
-from deepfake_service.api.middleware import RequestMiddleware
-from deepfake_service.api.pictures import PictureDecoder, PictureJudge, PictureScorer
-from deepfake_service.api.state import Engine, Services
-from deepfake_service.batching import Batcher
+from deepfake_service.api import docs_page as docs
 from deepfake_service.container import open_decoder, open_scorer, opened_work, program_version
+from deepfake_service.http import problems
+from deepfake_service.http.admission import Admission, RateLimit
+from deepfake_service.http.dependencies import Engine, Services
+from deepfake_service.http.middleware import RequestMiddleware
+from deepfake_service.inference.batching import Batcher
+from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, PictureScorer
 from deepfake_service.metrics import Metrics
 from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings

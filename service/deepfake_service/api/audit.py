@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from deepfake_service import audit as log
 from deepfake_service.accounts import MAY_AUDIT, Caller, authorize
-from deepfake_service.api.auth import current_caller
-from deepfake_service.api.schemas import Published, problems
-from deepfake_service.api.state import Services, services
+from deepfake_service.http.auth import current_caller
+from deepfake_service.http.dependencies import Services, services
+from deepfake_service.http.schemas import Published, problems
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 

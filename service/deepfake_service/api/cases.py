@@ -15,14 +15,14 @@ from starlette.responses import FileResponse
 
 from deepfake_models.decode.image import picture_format
 from deepfake_service.accounts import Caller
-from deepfake_service.api.auth import submitter
-from deepfake_service.api.form import Form, wrong_field
-from deepfake_service.api.jobs import JobBase, Keeper, Reader
-from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
-from deepfake_service.api.schemas import Published, problems
-from deepfake_service.api.state import services
+from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.errors import ClientGone, UploadTimeout
+from deepfake_service.http.auth import Keeper, Reader, submitter
+from deepfake_service.http.dependencies import services
+from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.submission_form import Form, wrong_field
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 

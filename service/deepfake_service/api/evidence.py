@@ -12,15 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
 from deepfake_service.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
-from deepfake_service.api.auth import current_caller
-from deepfake_service.api.jobs import Reader
-from deepfake_service.api.schemas import Published, problems
-from deepfake_service.api.state import services
 from deepfake_service.casework.core.enums import Decision, Finding
 from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.outcomes import Outcome
 from deepfake_service.evidence.trust import trusted
 from deepfake_service.evidence.verification import verify
+from deepfake_service.http.auth import Reader, current_caller
+from deepfake_service.http.dependencies import services
+from deepfake_service.http.schemas import Published, problems
 
 router = APIRouter(tags=["evidence"])
 

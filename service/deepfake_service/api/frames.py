@@ -13,14 +13,14 @@ from starlette.types import Receive
 
 from deepfake_models.results import Verdict
 from deepfake_service.accounts import Caller
-from deepfake_service.api.auth import submitter
-from deepfake_service.api.form import wrong_field
-from deepfake_service.api.multipart import MULTIPART
-from deepfake_service.api.pictures import PictureScorer
-from deepfake_service.api.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
-from deepfake_service.api.state import services
-from deepfake_service.api.uploads import CASE_FIELDS, FIELD, Upload, read_files
 from deepfake_service.errors import ClientGone, Overloaded
+from deepfake_service.http.auth import submitter
+from deepfake_service.http.dependencies import services
+from deepfake_service.http.multipart import MULTIPART
+from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
+from deepfake_service.http.submission_form import wrong_field
+from deepfake_service.http.uploads import CASE_FIELDS, FIELD, Upload, read_files
+from deepfake_service.inference.pictures import PictureScorer
 
 router = APIRouter(prefix="/v1", tags=["frames"])
 

@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
-from deepfake_service.api.auth import browser, current_caller
-from deepfake_service.api.schemas import Published, problems
-from deepfake_service.api.state import services
+from deepfake_service.accounts import Caller
 from deepfake_service.casework.core.enums import ENDED, Finding, JobState, Retention
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.container import Work
 from deepfake_service.errors import NotFound
+from deepfake_service.http.auth import Reader
+from deepfake_service.http.dependencies import services
+from deepfake_service.http.schemas import Published, problems
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -77,40 +77,6 @@ class JobsOut(Published):
 
     jobs: list[JobBase]
     next: str | None = Field(description="Cursor of the next page.")
-
-
-async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may read jobs.
-
-    Raises:
-        Forbidden: an auditor, who sees neither media nor scores.
-    """
-    authorize(caller, MAY_SUBMIT)
-    return caller
-
-
-async def reader_of_pages(caller: Annotated[Caller, Depends(browser)]) -> Caller:
-    """Who signed in in the browser, and may read jobs.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    authorize(caller, MAY_SUBMIT)
-    return caller
-
-
-async def keeper(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may set holds and export originals.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    authorize(caller, MAY_HOLD)
-    return caller
-
-
-Reader = Annotated[Caller, Depends(reader)]
-Keeper = Annotated[Caller, Depends(keeper)]
 
 
 async def job_out(work: Work, caller: Caller, job_id: str) -> JobOut:

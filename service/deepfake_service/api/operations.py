@@ -6,8 +6,8 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from deepfake_service.api.schemas import HealthOut, ModelOut, ReadyOut, problems
-from deepfake_service.api.state import services
+from deepfake_service.http.dependencies import services
+from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, problems
 
 router = APIRouter(tags=["operations"])
 

@@ -13,12 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from deepfake_service import webhooks
 from deepfake_service.accounts import Caller
-from deepfake_service.api.auth import submitter
-from deepfake_service.api.form import FIELDS, Form, wrong_field
 from deepfake_service.api.jobs import JobOut, job_out
-from deepfake_service.api.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
-from deepfake_service.api.schemas import problems
-from deepfake_service.api.state import Services, services
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.errors import (
     CallbackRefused,
@@ -29,6 +24,11 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
+from deepfake_service.http.auth import submitter
+from deepfake_service.http.dependencies import Services, services
+from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.schemas import problems
+from deepfake_service.http.submission_form import FIELDS, Form, wrong_field
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 

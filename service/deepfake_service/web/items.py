@@ -10,9 +10,6 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.faces.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
-from deepfake_service.api.auth import browser
-from deepfake_service.api.jobs import reader_of_pages
-from deepfake_service.api.state import Services, services
 from deepfake_service.casework.core.enums import ENDED, Decision, JobState
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.errors import (
@@ -26,6 +23,8 @@ from deepfake_service.evidence.edition import VERDICT
 from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import words
+from deepfake_service.http.auth import browser, reader_of_pages
+from deepfake_service.http.dependencies import Services, services
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.language import language_of, translations

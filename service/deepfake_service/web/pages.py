@@ -17,8 +17,6 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_service.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
-from deepfake_service.api.auth import COOKIE, browser, check_csrf, check_site, csrf_of
-from deepfake_service.api.state import services
 from deepfake_service.errors import (
     InvalidRequest,
     NotAuthenticated,
@@ -27,6 +25,8 @@ from deepfake_service.errors import (
     problem_of,
 )
 from deepfake_service.evidence.words import words
+from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
+from deepfake_service.http.dependencies import services
 from deepfake_service.web.language import language_of, translations
 
 MAX_FORM_BYTES = 512 * 1024

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_service.batching import Batcher
 from deepfake_service.errors import ClassificationFailed, NotReady
+from deepfake_service.inference.batching import Batcher
 
 Crops = NDArray[np.uint8]
 BAD = 255

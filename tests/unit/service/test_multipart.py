@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_service.api.multipart import (
+from deepfake_service.errors import MalformedRequest, ServiceError, UnsupportedContentType
+from deepfake_service.http.multipart import (
     MAX_NAME_CHARS,
     Part,
     Sink,
@@ -16,7 +17,6 @@ from deepfake_service.api.multipart import (
     boundary_of,
     parse_multipart,
 )
-from deepfake_service.errors import MalformedRequest, ServiceError, UnsupportedContentType
 
 BODY = (
     b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'

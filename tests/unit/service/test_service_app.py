@@ -467,7 +467,7 @@ async def test_uploads_are_freed_with_the_answer(
             super().__init__()
             buffers.append(self)
 
-    monkeypatch.setattr("deepfake_service.api.uploads.io", SimpleNamespace(BytesIO=Watched))
+    monkeypatch.setattr("deepfake_service.http.uploads.io", SimpleNamespace(BytesIO=Watched))
     async with start(max_picture_bytes=4096) as service:
         assert (await service.post(*contents)).status_code == status
     assert len(buffers) == 2

@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import select, update
 
 from deepfake_service.accounts import Role
-from deepfake_service.api.state import Services
 from deepfake_service.audit import verify
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.errors import NotReady
+from deepfake_service.http.dependencies import Services
 from deepfake_service.records import (
     AuditEntry,
     Case,

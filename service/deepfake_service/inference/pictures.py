@@ -22,7 +22,7 @@ from deepfake_models.results import (
     unable,
 )
 from deepfake_models.scorer import FaceObservation
-from deepfake_service.batching import Batcher
+from deepfake_service.inference.batching import Batcher
 
 
 class Identified(Protocol):

@@ -8,9 +8,6 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from deepfake_service.api.admission import Ticket
-from deepfake_service.api.form import Form
-from deepfake_service.api.multipart import Part, Sink, boundary_of, parse_multipart
 from deepfake_service.errors import (
     FieldError,
     InvalidRequest,
@@ -18,6 +15,9 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
+from deepfake_service.http.admission import Ticket
+from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.submission_form import Form
 from deepfake_service.settings import Settings
 
 FIELD = "files"

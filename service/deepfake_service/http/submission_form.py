@@ -7,10 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from deepfake_service.api.admission import Ticket
 from deepfake_service.casework.core.enums import Retention
 from deepfake_service.casework.submissions import Sighting, Submission
 from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.http.admission import Ticket
 from deepfake_service.jobs import Priority
 
 FIELDS = (

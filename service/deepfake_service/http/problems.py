@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deepfake_service.api.schemas import problem_schemas
 from deepfake_service.errors import (
     MEDIA_TYPE,
     FieldError,
@@ -21,6 +20,7 @@ from deepfake_service.errors import (
     problem_of,
     problem_of_status,
 )
+from deepfake_service.http.schemas import problem_schemas
 from deepfake_service.logs import describe, logger
 
 REQUEST_ID_KEY = "request_id"

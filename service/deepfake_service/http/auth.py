@@ -11,9 +11,9 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
-from deepfake_service.api.state import services
+from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
+from deepfake_service.http.dependencies import services
 
 COOKIE = "session"
 CSRF_HEADER = "X-CSRF-Token"
@@ -88,3 +88,37 @@ async def submitter(request: Request, caller: Annotated[Caller, Depends(current_
     authorize(caller, MAY_SUBMIT)
     services(request).submissions.hit(caller.account_id)
     return caller
+
+
+async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may read jobs.
+
+    Raises:
+        Forbidden: an auditor, who sees neither media nor scores.
+    """
+    authorize(caller, MAY_SUBMIT)
+    return caller
+
+
+async def reader_of_pages(caller: Annotated[Caller, Depends(browser)]) -> Caller:
+    """Who signed in in the browser, and may read jobs.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    authorize(caller, MAY_SUBMIT)
+    return caller
+
+
+async def keeper(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
+    """The caller, who may set holds and export originals.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    authorize(caller, MAY_HOLD)
+    return caller
+
+
+Reader = Annotated[Caller, Depends(reader)]
+Keeper = Annotated[Caller, Depends(keeper)]

@@ -1,0 +1,1 @@
+"""What every route shares: authentication, limits, uploads and error responses."""

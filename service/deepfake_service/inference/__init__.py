@@ -1,0 +1,1 @@
+"""Score pictures in batches."""
