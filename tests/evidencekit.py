@@ -23,10 +23,10 @@ from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence import bag
-from deepfake_service.evidence.edition import STATEMENT, Dossier, build
-from deepfake_service.evidence.keys import Signers, self_made_certificate
-from deepfake_service.evidence.material import Material, gather
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import Material, gather
+from deepfake_service.evidence.builder import STATEMENT, Dossier, build
+from deepfake_service.evidence.signers import Signers, self_made_certificate
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect
 from deepfake_service.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.casework.core.enums import Decision, Finding
 from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
-from deepfake_service.evidence.outcomes import Outcome
-from deepfake_service.evidence.trust import trusted
+from deepfake_service.evidence.trust_store import trusted
 from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import Outcome
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import services
 from deepfake_service.http.schemas import Published, problems

@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.responses import StreamingResponse
 
-from deepfake_service.evidence.material import mime_of
+from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import services
 from deepfake_service.http.schemas import problems

@@ -20,10 +20,10 @@ from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.core.read_audit import Windows
 from deepfake_service.crypto import unseal
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
-from deepfake_service.evidence import bag, timestamps
-from deepfake_service.evidence.edition import TIMELINE, Dossier, build, report_of
-from deepfake_service.evidence.keys import SigningKeys
-from deepfake_service.evidence.material import Material
+from deepfake_service.evidence import timestamps
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
 from deepfake_service.logs import describe, logger
 from deepfake_service.records import (
     Account,
@@ -37,6 +37,7 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, context_of
 
 AT_ONCE = 500

@@ -26,7 +26,7 @@ from deepfake_service.casework.hash_bank import Known
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.crypto import seal
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.evidence.material import Material, gather
+from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.logs import describe, logger
 from deepfake_service.metrics import Metrics

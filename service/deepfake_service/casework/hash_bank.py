@@ -17,8 +17,8 @@ from deepfake_service.casework.core.permissions import visible
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.crypto import KeyWrapper, seal, unseal
-from deepfake_service.evidence.material import Material
-from deepfake_service.matching import MIN_SHARE, exchange_lines, share_alike, usable
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.records import (
     Case,
     Database,

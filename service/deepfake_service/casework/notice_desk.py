@@ -36,7 +36,7 @@ from deepfake_service.errors import (
     NotFound,
     NoticeRefused,
 )
-from deepfake_service.evidence.material import Material
+from deepfake_service.evidence.artifacts import Material
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
 from deepfake_service.records import (

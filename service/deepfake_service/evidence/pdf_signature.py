@@ -21,7 +21,7 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.keys import Signers
+from deepfake_service.evidence.signers import Signers
 
 FIELD = "Report"
 

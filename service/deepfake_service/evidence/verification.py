@@ -37,8 +37,10 @@ from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import judged_exact, load_exact
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence import bag, pdf_signature, timestamps
-from deepfake_service.evidence.edition import (
+from deepfake_service.evidence import pdf_signature, timestamps
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import pixels_of
+from deepfake_service.evidence.builder import (
     CERTIFICATES,
     CUSTODY,
     FORMAT,
@@ -55,11 +57,10 @@ from deepfake_service.evidence.edition import (
     stamp_message,
     too_large,
 )
-from deepfake_service.evidence.keys import public_pem
-from deepfake_service.evidence.material import pixels_of
-from deepfake_service.evidence.outcomes import Outcome, Step, Trust, Verification
-from deepfake_service.evidence.rates import error_rates
+from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
+from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
 from deepfake_service.evidence.words import LANGUAGES
 
 MAX_DETAIL = 600

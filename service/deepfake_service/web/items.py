@@ -19,7 +19,7 @@ from deepfake_service.errors import (
     InvalidRequest,
     NotReviewable,
 )
-from deepfake_service.evidence.edition import VERDICT
+from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import words

@@ -27,9 +27,11 @@ from securesystemslib.signer import SSlibKey
 import evidencekit as kit
 import mediakit
 from deepfake_models.decision.serialization import judged_exact
-from deepfake_service.evidence import bag, timestamps
-from deepfake_service.evidence import edition as edition_module
-from deepfake_service.evidence.edition import (
+from deepfake_service.evidence import builder as edition_module
+from deepfake_service.evidence import timestamps
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.builder import (
     CASE_GRAPH,
     CERTIFICATES,
     CUSTODY,
@@ -42,14 +44,13 @@ from deepfake_service.evidence.edition import (
     build,
     report_of,
 )
-from deepfake_service.evidence.material import Material, PictureAltered, pixels_of, png
-from deepfake_service.evidence.outcomes import ExitCode, Outcome, Trust, Verification
-from deepfake_service.evidence.rates import error_rates
+from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
-from deepfake_service.evidence.trust import certificates
+from deepfake_service.evidence.trust_store import certificates
 from deepfake_service.evidence.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.view import View
 from deepfake_service.evidence.words import LANGUAGES, words
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deepfake_service.evidence.perceptual import MIN_QUALITY, distances, packed
+from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY, distances, packed
 
 MAX_DISTANCE = 31
 MIN_SHARE = 0.8

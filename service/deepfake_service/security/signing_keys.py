@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -24,53 +22,24 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
     load_pem_public_key,
 )
-from cryptography.x509.oid import NameOID
 from securesystemslib.signer import SSlibKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.crypto import KeyWrapper
-from deepfake_service.errors import KeyUnknown, SettingsError
-from deepfake_service.evidence.statement import key_id
+from deepfake_service.errors import KeyUnknown
+from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
 from deepfake_service.records import Database, Secret, SigningKey
 from deepfake_service.settings import Settings
 from deepfake_service.storage import secret_context
 
 STATEMENT, REPORT = "statement", "report"
-CERTIFICATE_YEARS = 10
 MIN_KEY_ID_CHARS = 8
 """Of an id, so many say which key is meant."""
 _LOCK = "signing-keys"
-
-
-@dataclass(frozen=True, slots=True)
-class Signers:
-    """What one edition is signed with."""
-
-    statement: Ed25519PrivateKey
-    report_key: ec.EllipticCurvePrivateKey
-    report_certificates: tuple[x509.Certificate, ...]
-    """The report key's certificate, and those that lead from it to its root, if it has any."""
-
-    @property
-    def certificates_pem(self) -> bytes:
-        return b"".join(c.public_bytes(Encoding.PEM) for c in self.report_certificates)
-
-    @property
-    def public_pem(self) -> bytes:
-        return public_pem(self.statement.public_key())
-
-    def __repr__(self) -> str:
-        return f"Signers(statement={key_id(self.statement.public_key())[:16]!r})"
-
-
-def public_pem(key: Ed25519PublicKey) -> bytes:
-    """A public key as PEM."""
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 class SigningKeys:
@@ -105,7 +74,7 @@ class SigningKeys:
                 found = self._newest(session) or self._make(session)
         statement = Ed25519PrivateKey.from_private_bytes(self._private(found[0]))
         if self._own is not None:
-            return Signers(statement, *_own_signer(*self._own))
+            return Signers(statement, *own_signer(*self._own))
         scalar = int.from_bytes(self._private(found[1]))
         assert found[1].certificate_pem is not None
         certificate = x509.load_pem_x509_certificate(found[1].certificate_pem.encode())
@@ -227,62 +196,6 @@ def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) 
 
 def _secret_name(key: SigningKey) -> str:
     return f"sign-{key.id[:24]}"
-
-
-def self_made_certificate(key: ec.EllipticCurvePrivateKey, issuer: str) -> x509.Certificate:
-    """A certificate of ``key`` by itself. It proves nothing of who ``issuer`` is: the statement
-    names its digest, and whoever trusts the statement's key may trust this."""
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, issuer[:64]),
-            x509.NameAttribute(NameOID.COMMON_NAME, "Report signer"),
-        ]
-    )
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks of verifiers may be behind
-        .not_valid_after(now + timedelta(days=365 * CERTIFICATE_YEARS))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=True,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=False,
-                crl_sign=False,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _own_signer(
-    certificate: Path, key: Path
-) -> tuple[ec.EllipticCurvePrivateKey, tuple[x509.Certificate, ...]]:
-    try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
-        private = load_pem_private_key(key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
-        raise SettingsError(
-            "DEEPFAKE_REPORT_CERTIFICATE and DEEPFAKE_REPORT_KEY: PEM files of a certificate chain "
-            "and its unencrypted key"
-        ) from error
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise SettingsError("DEEPFAKE_REPORT_KEY: an elliptic-curve key is needed (P-256)")
-    if chain[0].public_key() != private.public_key():
-        raise SettingsError("DEEPFAKE_REPORT_CERTIFICATE: the first one is not the key's")
-    return private, tuple(chain)
 
 
 def _jwk(key: SigningKey) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_service.errors import KeyUnreadable
-from deepfake_service.evidence.outcomes import Trust
+from deepfake_service.evidence.verification_result import Trust
 from deepfake_service.settings import Settings
 
 _PEM = b"-----BEGIN PUBLIC KEY-----"

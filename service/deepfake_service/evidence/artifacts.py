@@ -31,8 +31,8 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.faces.crops import cut
 from deepfake_models.results import FaceScore, Verdict
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.perceptual import hash_media
-from deepfake_service.evidence.provenance import read_credentials
+from deepfake_service.evidence.content_credentials import read_credentials
+from deepfake_service.evidence.perceptual_hashes import hash_media
 
 FORMAT = "deepfake-service/examination/1"
 MAX_PICTURES = 16
