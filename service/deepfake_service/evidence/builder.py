@@ -23,20 +23,20 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import judged_exact, load_exact
 from deepfake_models.results import Verdict
+from deepfake_service.documents.formatting import verbal
+from deepfake_service.documents.i18n import LANGUAGES, words
+from deepfake_service.documents.report import report
+from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, View
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import pdf_signature
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.error_rates import error_rates
-from deepfake_service.evidence.formats import verbal
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY
-from deepfake_service.evidence.report import report
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.statement import sign, statement
 from deepfake_service.evidence.timestamps import TimestampFailed
-from deepfake_service.evidence.view import CLASS_ACTIVATION, View
-from deepfake_service.evidence.words import LANGUAGES, words
 
 FORMAT = "deepfake-service/verdict/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"

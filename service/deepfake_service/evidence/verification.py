@@ -37,6 +37,7 @@ from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import judged_exact, load_exact
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
+from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.evidence import pdf_signature, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import pixels_of
@@ -61,7 +62,6 @@ from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
-from deepfake_service.evidence.words import LANGUAGES
 
 MAX_DETAIL = 600
 _DECIDED = ("likely_manipulated", "no_manipulation_found")

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.evidence.typesetting import pdf_of, readable
-from deepfake_service.evidence.words import words
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.typesetting import pdf_of, readable
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
 

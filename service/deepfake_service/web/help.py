@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from deepfake_models.bundle import load_bundle
 from deepfake_service import audit as log
 from deepfake_service.accounts import MAY_AUDIT, Caller, Role, authorize
+from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
-from deepfake_service.evidence.words import words
 from deepfake_service.http.auth import browser
 from deepfake_service.http.dependencies import services
 from deepfake_service.settings import Settings

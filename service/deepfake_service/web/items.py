@@ -12,6 +12,9 @@ from deepfake_models.faces.crops import square
 from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.casework.core.enums import ENDED, Decision, JobState
 from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.errors import (
     EvidenceMissing,
     FieldError,
@@ -20,9 +23,6 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.evidence.timeline import LEFT, RIGHT, WIDTH
-from deepfake_service.evidence.view import View
-from deepfake_service.evidence.words import words
 from deepfake_service.http.auth import browser, reader_of_pages
 from deepfake_service.http.dependencies import Services, services
 from deepfake_service.notices.kinds import KINDS

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_service.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
+from deepfake_service.documents.i18n import words
 from deepfake_service.errors import (
     InvalidRequest,
     NotAuthenticated,
@@ -24,7 +25,6 @@ from deepfake_service.errors import (
     ServiceError,
     problem_of,
 )
-from deepfake_service.evidence.words import words
 from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import services
 from deepfake_service.web.language import language_of, translations

@@ -27,6 +27,9 @@ from securesystemslib.signer import SSlibKey
 import evidencekit as kit
 import mediakit
 from deepfake_models.decision.serialization import judged_exact
+from deepfake_service.documents.i18n import LANGUAGES, words
+from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence import builder as edition_module
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
@@ -48,11 +51,8 @@ from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust_store import certificates
-from deepfake_service.evidence.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
-from deepfake_service.evidence.view import View
-from deepfake_service.evidence.words import LANGUAGES, words
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))
 

@@ -17,6 +17,7 @@ from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.crypto import seal
+from deepfake_service.documents.i18n import words
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -40,7 +41,6 @@ from deepfake_service.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from deepfake_service.evidence.words import words
 from deepfake_service.records import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.storage import context_of
 from deepfake_service.web.catalogue import said, untranslated

@@ -39,5 +39,5 @@ class Words:
 @cache
 def words(language: str) -> Words:
     """The words of ``ko`` or ``en``."""
-    path = files("deepfake_service.evidence") / "texts" / f"{language}.toml"
+    path = files("deepfake_service.documents") / "texts" / f"{language}.toml"
     return Words(language, tomllib.loads(path.read_text(encoding="utf-8")))

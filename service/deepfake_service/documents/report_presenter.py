@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepfake_service.evidence.formats import (
+from deepfake_service.documents.formatting import (
     ends,
     interval,
     layered,
@@ -17,9 +17,9 @@ from deepfake_service.evidence.formats import (
     times,
     verbal,
 )
-from deepfake_service.evidence.timeline import timeline
-from deepfake_service.evidence.typesetting import readable
-from deepfake_service.evidence.words import Words
+from deepfake_service.documents.i18n import Words
+from deepfake_service.documents.timeline import timeline
+from deepfake_service.documents.typesetting import readable
 
 COLOURS = {
     "likely_manipulated": "#fde2d4",

@@ -11,9 +11,9 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.evidence.typesetting import pdf_of
-from deepfake_service.evidence.view import View
-from deepfake_service.evidence.words import Words
+from deepfake_service.documents.i18n import Words
+from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.typesetting import pdf_of
 
 
 def report(
@@ -53,5 +53,5 @@ def report(
         "words": words.plain,
         "lang": words.language,
     }
-    template = (files("deepfake_service.evidence") / "templates" / "report.typ").read_bytes()
+    template = (files("deepfake_service.documents") / "templates" / "report.typ").read_bytes()
     return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))

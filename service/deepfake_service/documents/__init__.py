@@ -1,0 +1,1 @@
+"""Typeset reports and notices, in Korean and English."""
