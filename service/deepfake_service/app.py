@@ -12,7 +12,6 @@ from fastapi import FastAPI
 
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.accounts import Accounts
 from deepfake_service.api import (
     audit,
     cases,
@@ -32,8 +31,9 @@ from deepfake_service.http.dependencies import Engine, Services
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, PictureScorer
-from deepfake_service.metrics import Metrics
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.records import Database, open_database
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 from deepfake_service.web import help as web_help
 from deepfake_service.web import items, queue, signing_in

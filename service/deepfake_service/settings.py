@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     key_wrapper: str | None = Field(
         default=None,
         description="`package.module:function` that gives a `KeyWrapper` of "
-        "`deepfake_service.crypto`, for a key management service. In place of a master key.",
+        "`deepfake_service.storage.envelope`, for a key management service. In place of a master "
+        "key.",
     )
     host: str = Field(
         default="127.0.0.1",

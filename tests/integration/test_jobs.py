@@ -19,8 +19,8 @@ from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 import mediakit
-from deepfake_service.audit import Action, verify
 from deepfake_service.records import AuditEntry, Database, Job, Media
+from deepfake_service.security.audit_log import Action, verify
 from servekit import ADMIN_KEY, Site
 
 

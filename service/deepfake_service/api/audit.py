@@ -7,11 +7,11 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 
-from deepfake_service import audit as log
-from deepfake_service.accounts import MAY_AUDIT, Caller, authorize
 from deepfake_service.http.auth import current_caller
 from deepfake_service.http.dependencies import Services, services
 from deepfake_service.http.schemas import Published, problems
+from deepfake_service.security import audit_log as log
+from deepfake_service.security.accounts import MAY_AUDIT, Caller, authorize
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 

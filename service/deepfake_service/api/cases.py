@@ -14,7 +14,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
 from deepfake_models.decode.image import picture_format
-from deepfake_service.accounts import Caller
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.errors import ClientGone, UploadTimeout
@@ -23,6 +22,7 @@ from deepfake_service.http.dependencies import services
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.http.submission_form import Form, wrong_field
+from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 

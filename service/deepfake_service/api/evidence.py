@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from deepfake_service.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.casework.core.enums import Decision, Finding
 from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.trust_store import trusted
@@ -20,6 +19,7 @@ from deepfake_service.evidence.verification_result import Outcome
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import services
 from deepfake_service.http.schemas import Published, problems
+from deepfake_service.security.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 
 router = APIRouter(tags=["evidence"])
 

@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from deepfake_models.results import Verdict
-from deepfake_service.accounts import Caller
 from deepfake_service.errors import ClientGone, Overloaded
 from deepfake_service.http.auth import submitter
 from deepfake_service.http.dependencies import services
@@ -21,6 +20,7 @@ from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_o
 from deepfake_service.http.submission_form import wrong_field
 from deepfake_service.http.uploads import CASE_FIELDS, FIELD, Upload, read_files
 from deepfake_service.inference.pictures import PictureScorer
+from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["frames"])
 

@@ -13,7 +13,6 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.accounts import Caller
 from deepfake_service.casework.core.enums import ENDED, Finding, JobState, Retention
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.container import Work
@@ -21,6 +20,7 @@ from deepfake_service.errors import NotFound
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import services
 from deepfake_service.http.schemas import Published, problems
+from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 

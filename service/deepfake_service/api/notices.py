@@ -9,13 +9,13 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from deepfake_service.accounts import MAY_SUBMIT, Caller, authorize
 from deepfake_service.api.evidence import PRIVATE, Language
 from deepfake_service.casework.core.notice_states import NoticeState, Update, Wanted
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import services
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.security.accounts import MAY_SUBMIT, Caller, authorize
 
 router = APIRouter(prefix="/v1", tags=["notices"])
 

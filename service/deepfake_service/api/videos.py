@@ -11,8 +11,6 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
-from deepfake_service import webhooks
-from deepfake_service.accounts import Caller
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.errors import (
@@ -29,6 +27,8 @@ from deepfake_service.http.dependencies import Services, services
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.schemas import problems
 from deepfake_service.http.submission_form import FIELDS, Form, wrong_field
+from deepfake_service.jobs import webhooks
+from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 

@@ -12,19 +12,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, START, Action, Actor, entry_json, record
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.core.read_audit import Windows
-from deepfake_service.crypto import unseal
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
-from deepfake_service.logs import describe, logger
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.records import (
     Account,
     AuditEntry,
@@ -37,8 +34,11 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, START, Action, Actor, entry_json, record
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, context_of
+from deepfake_service.storage.envelope import unseal
 
 AT_ONCE = 500
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)

@@ -17,21 +17,21 @@ from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_models.scorer import Part, Progress, Scorer
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.enums import ENDED, JobState, Retention
 from deepfake_service.casework.core.media_expiry import expire
 from deepfake_service.casework.evidence_store import Evidence
 from deepfake_service.casework.hash_bank import Known
 from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.crypto import seal
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
-from deepfake_service.logs import describe, logger
-from deepfake_service.metrics import Metrics
+from deepfake_service.observability.logs import describe, logger
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.records import Case, Database, Job, Media
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of
+from deepfake_service.storage.envelope import seal
 
 FRAMES_A_PART = 16
 """Lost at the most when a worker dies: a second or two of work, against opening the media again for

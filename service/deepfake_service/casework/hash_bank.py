@@ -9,14 +9,11 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.blind_index import installation_key
 from deepfake_service.casework.core.enums import Finding
 from deepfake_service.casework.core.permissions import visible
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import material_of
-from deepfake_service.crypto import KeyWrapper, seal, unseal
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.records import (
@@ -28,7 +25,10 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of
+from deepfake_service.storage.envelope import KeyWrapper, seal, unseal
 
 _KEY = "matching"
 CAUGHT_UP_AT_ONCE = 100

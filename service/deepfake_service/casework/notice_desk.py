@@ -13,8 +13,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.notice_states import (
     CLOCKS_DIFFER,
@@ -28,7 +26,6 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.casework.core.permissions import may_see, visible
 from deepfake_service.casework.core.queries import stated
 from deepfake_service.casework.evidence_store import material_of
-from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import (
     DatabaseUnavailable,
     FieldError,
@@ -49,7 +46,10 @@ from deepfake_service.records import (
     Occurrence,
     new_id,
 )
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of
+from deepfake_service.storage.envelope import seal, unseal
 
 
 class Notices:

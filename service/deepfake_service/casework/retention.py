@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.enums import ENDED, JobState
 from deepfake_service.casework.core.media_expiry import expire
@@ -18,7 +16,7 @@ from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
-from deepfake_service.logs import logger
+from deepfake_service.observability.logs import logger
 from deepfake_service.records import (
     Case,
     Database,
@@ -30,6 +28,8 @@ from deepfake_service.records import (
     Notice,
     Occurrence,
 )
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)

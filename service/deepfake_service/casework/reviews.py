@@ -9,15 +9,12 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller, Role
-from deepfake_service.audit import SERVICE, Action, Actor, record
 from deepfake_service.casework.core.enums import Decision, Finding, JobState
 from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import Evidence
 from deepfake_service.casework.hash_bank import Known
 from deepfake_service.casework.notice_desk import Notices
-from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import (
     EvidenceBusy,
     EvidenceMissing,
@@ -25,7 +22,7 @@ from deepfake_service.errors import (
     NotFound,
     NotReviewable,
 )
-from deepfake_service.logs import describe, logger
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.records import (
     Account,
     Case,
@@ -36,7 +33,10 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.security.accounts import Caller, Role
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
 from deepfake_service.storage import Vault, context_of
+from deepfake_service.storage.envelope import seal, unseal
 
 CAUGHT_UP_AT_ONCE = 100
 

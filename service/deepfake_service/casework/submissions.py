@@ -10,13 +10,10 @@ import anyio.to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.enums import ENDED, REUSED, DeliveryState, JobState, Retention
 from deepfake_service.casework.notice_desk import Notices
-from deepfake_service.crypto import new_key, seal, unseal
 from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.records import (
@@ -28,7 +25,10 @@ from deepfake_service.records import (
     Media,
     new_id,
 )
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Stored, Vault, context_of
+from deepfake_service.storage.envelope import new_key, seal, unseal
 
 
 @dataclass(frozen=True, slots=True)

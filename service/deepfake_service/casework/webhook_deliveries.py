@@ -11,14 +11,14 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service import webhooks
 from deepfake_service.casework.core.enums import DeliveryState
-from deepfake_service.crypto import KeyWrapper, unseal
 from deepfake_service.errors import CallbackRefused
-from deepfake_service.logs import logger
-from deepfake_service.metrics import Metrics
+from deepfake_service.jobs import webhooks
+from deepfake_service.observability.logs import logger
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.records import Case, Database, Delivery, Job, Secret
 from deepfake_service.storage import Vault, context_of, secret_context
+from deepfake_service.storage.envelope import KeyWrapper, unseal
 
 SENDING_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery is one sender's: after that it was killed, and another one sends."""

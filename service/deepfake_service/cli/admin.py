@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from deepfake_service import audit as log
-from deepfake_service.accounts import Accounts, NewKey, Role
 from deepfake_service.files import replace_private
 from deepfake_service.records import Case, Database, Key, Secret, open_database
+from deepfake_service.security import audit_log as log
+from deepfake_service.security.accounts import Accounts, NewKey, Role
+from deepfake_service.security.audit_key import audit_key
 from deepfake_service.settings import Settings, load_settings
-from deepfake_service.signing import audit_key
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
 accounts = typer.Typer(help="People and systems that may call the service.", no_args_is_help=True)

@@ -175,7 +175,7 @@ def backup(
 @app.command()
 def worker() -> None:
     """Examine jobs, beside a service started with --no-worker or other workers."""
-    from deepfake_service import logs
+    from deepfake_service.observability import logs
     from deepfake_service.settings import load_settings
     from deepfake_service.worker import run_worker
 

@@ -12,13 +12,13 @@ from types import FrameType
 import uvicorn
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service import logs
-from deepfake_service.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
 from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import open_scorer
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
+from deepfake_service.observability import logs
 from deepfake_service.records import open_database
+from deepfake_service.security.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
 from deepfake_service.settings import PREFIX, Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024

@@ -11,9 +11,9 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from deepfake_service.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
 from deepfake_service.http.dependencies import services
+from deepfake_service.security.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 
 COOKIE = "session"
 CSRF_HEADER = "X-CSRF-Token"

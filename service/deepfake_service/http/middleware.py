@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.errors import NotReady, problem_of
 from deepfake_service.http.problems import REQUEST_ID_KEY, response_of
-from deepfake_service.logs import describe, logger, request_id_from
-from deepfake_service.metrics import UNMATCHED, Metrics, known_method
+from deepfake_service.observability.logs import describe, logger, request_id_from
+from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MAX_BODY_BYTES = 1024 * 1024

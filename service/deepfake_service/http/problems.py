@@ -21,7 +21,7 @@ from deepfake_service.errors import (
     problem_of_status,
 )
 from deepfake_service.http.schemas import problem_schemas
-from deepfake_service.logs import describe, logger
+from deepfake_service.observability.logs import describe, logger
 
 REQUEST_ID_KEY = "request_id"
 """Where the middleware keeps the request's id in the scope's state."""

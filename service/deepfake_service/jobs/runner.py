@@ -25,7 +25,7 @@ from deepfake_service.jobs.queue import (
     quieten,
 )
 from deepfake_service.jobs.workflow import Steps, register
-from deepfake_service.logs import describe, logger
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.records import Database, Lease
 
 BEAT_S = 2.0

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.jobs.queue import EXAMINE
-from deepfake_service.logs import describe, logger
+from deepfake_service.observability.logs import describe, logger
 
 _RETRIED: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
 

@@ -11,7 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import cast
 
-from deepfake_service.crypto import (
+from deepfake_service.errors import CaseShredded, SettingsError
+from deepfake_service.files import create_private
+from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.storage.blobs import Blobs
+from deepfake_service.storage.envelope import (
     KEY_BYTES,
     READ_AHEAD_CHUNKS,
     KeyWrapper,
@@ -23,10 +27,6 @@ from deepfake_service.crypto import (
     seal,
     unseal,
 )
-from deepfake_service.errors import CaseShredded, SettingsError
-from deepfake_service.files import create_private
-from deepfake_service.settings import PREFIX, Settings
-from deepfake_service.storage.blobs import Blobs
 
 MASTER_KEY_FILE = "master-key"
 _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024

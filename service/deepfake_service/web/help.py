@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from deepfake_models.bundle import load_bundle
-from deepfake_service import audit as log
-from deepfake_service.accounts import MAY_AUDIT, Caller, Role, authorize
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
 from deepfake_service.http.auth import browser
 from deepfake_service.http.dependencies import services
+from deepfake_service.security import audit_log as log
+from deepfake_service.security.accounts import MAY_AUDIT, Caller, Role, authorize
 from deepfake_service.settings import Settings
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import PageRoute, call, form, page, safe

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.faces.crops import square
-from deepfake_service.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.casework.core.enums import ENDED, Decision, JobState
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.documents.i18n import words
@@ -26,6 +25,7 @@ from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import browser, reader_of_pages
 from deepfake_service.http.dependencies import Services, services
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.security.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.language import language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page, safe

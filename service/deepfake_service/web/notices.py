@@ -9,7 +9,6 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.accounts import Caller
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.notice_states import OUTCOMES, NoticeState, Update, Wanted
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
@@ -18,6 +17,7 @@ from deepfake_service.http.auth import reader_of_pages
 from deepfake_service.http.dependencies import services
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
+from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import LANGUAGES, language_of, translations
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 

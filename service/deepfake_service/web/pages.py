@@ -16,7 +16,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from deepfake_service.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import (
     InvalidRequest,
@@ -27,6 +26,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import services
+from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
 from deepfake_service.web.language import language_of, translations
 
 MAX_FORM_BYTES = 512 * 1024

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.http.auth import reader_of_pages
 from deepfake_service.http.dependencies import services
 from deepfake_service.records import Account
+from deepfake_service.security.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from deepfake_service.accounts import MAY_SUBMIT, Caller
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import COOKIE, browser
 from deepfake_service.http.dependencies import services
+from deepfake_service.security.accounts import MAY_SUBMIT, Caller
 from deepfake_service.web import language as languages
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 

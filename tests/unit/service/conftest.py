@@ -34,10 +34,10 @@ from deepfake_models.results import (
     VerdictCode,
 )
 from deepfake_models.scorer import FaceObservation
-from deepfake_service.accounts import Accounts, Role
 from deepfake_service.app import create_app
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
 from deepfake_service.records import Database, open_database
+from deepfake_service.security.accounts import Accounts, Role
 from deepfake_service.settings import Settings
 
 SIZE = 8

@@ -16,17 +16,6 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from deepfake_service.accounts import (
-    ADMIN_KEY_FILE,
-    ENVIRONMENT_ID,
-    MAX_KEY_CHARS,
-    MAY_SUBMIT,
-    Accounts,
-    FirstKey,
-    NewKey,
-    Role,
-    authorize,
-)
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -37,6 +26,17 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.records import Database, Key, open_database
+from deepfake_service.security.accounts import (
+    ADMIN_KEY_FILE,
+    ENVIRONMENT_ID,
+    MAX_KEY_CHARS,
+    MAY_SUBMIT,
+    Accounts,
+    FirstKey,
+    NewKey,
+    Role,
+    authorize,
+)
 from deepfake_service.settings import RECORDS_FILE, Settings
 
 CHOSEN = "correct-horse-battery-staple"
@@ -162,7 +162,7 @@ def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None
 
 _CREATE_TEN = """
 import sys
-from deepfake_service.accounts import Accounts
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.records import Database
 accounts = Accounts(Database(sys.argv[1]))
 for _ in range(10):
@@ -280,7 +280,7 @@ def test_hashes_are_compared_in_constant_time(
         compared.append((a, b))
         return a == b
 
-    monkeypatch.setattr("deepfake_service.accounts.hmac.compare_digest", watched)
+    monkeypatch.setattr("deepfake_service.security.accounts.hmac.compare_digest", watched)
     refused(accounts, "dfk_" + "0" * 12 + "_" + "A" * 43)
     ((given, expected),) = compared
     assert len(given) == len(expected) == 64

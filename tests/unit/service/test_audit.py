@@ -11,7 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, update
 
-from deepfake_service.audit import (
+from deepfake_service.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.records import AuditEntry, Database, open_database
+from deepfake_service.security.audit_log import (
     SERVICE,
     START,
     Action,
@@ -23,8 +25,6 @@ from deepfake_service.audit import (
     record,
     verify,
 )
-from deepfake_service.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.records import AuditEntry, Database, open_database
 from deepfake_service.settings import Settings
 
 KEY = Ed25519PrivateKey.generate()

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_service.crypto import (
+from deepfake_service.errors import DecryptionFailed
+from deepfake_service.storage.envelope import (
     CHUNK_BYTES,
     HEADER_BYTES,
     READ_AHEAD_CHUNKS,
@@ -24,7 +25,6 @@ from deepfake_service.crypto import (
     sealed_size,
     unseal,
 )
-from deepfake_service.errors import DecryptionFailed
 
 KEY, CONTEXT = new_key(), b"media/1"
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7)

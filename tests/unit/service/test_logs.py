@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from deepfake_service import logs
+from deepfake_service.observability import logs
 
 
 @pytest.fixture

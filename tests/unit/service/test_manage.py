@@ -13,10 +13,8 @@ import pytest
 from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
-from deepfake_service.accounts import Accounts
 from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.cli.app import app
-from deepfake_service.crypto import new_key
 from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
@@ -25,8 +23,10 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.records import AuditEntry, Case, open_database
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_keys
+from deepfake_service.storage.envelope import new_key
 
 
 @pytest.fixture

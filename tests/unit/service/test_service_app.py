@@ -21,10 +21,10 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepfake_service import logs
-from deepfake_service.accounts import Role
 from deepfake_service.app import create_app
 from deepfake_service.errors import DecryptionFailed
+from deepfake_service.observability import logs
+from deepfake_service.security.accounts import Role
 from deepfake_service.settings import Settings
 
 # ``conftest.Service``; conftest modules cannot be imported.

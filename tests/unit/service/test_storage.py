@@ -16,7 +16,6 @@ from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
-from deepfake_service.crypto import CHUNK_BYTES, MasterKeys, new_key
 from deepfake_service.errors import (
     CaseShredded,
     DecryptionFailed,
@@ -27,6 +26,7 @@ from deepfake_service.errors import (
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Blobs, ObjectBlobs, Vault, open_blobs, open_keys
 from deepfake_service.storage.blobs import BlobMissing
+from deepfake_service.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
 
 KEY = new_key()
 

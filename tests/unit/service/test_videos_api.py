@@ -15,8 +15,6 @@ import pyrage
 import pytest
 from sqlalchemy import select, update
 
-from deepfake_service.accounts import Role
-from deepfake_service.audit import verify
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import Services
@@ -30,6 +28,8 @@ from deepfake_service.records import (
     Notice,
     new_id,
 )
+from deepfake_service.security.accounts import Role
+from deepfake_service.security.audit_log import verify
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -690,7 +690,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
 
 
 async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_service.webhooks.check", lambda *_, **__: None)
+    monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
 
     async def told(url: str) -> int:
         job = await submit(service, idempotency_key="k" * 20, callback_url=url)

@@ -12,11 +12,8 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.accounts import Role
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
-from deepfake_service.crypto import seal
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import (
     AccountExists,
@@ -42,7 +39,10 @@ from deepfake_service.errors import (
     TooManyRequests,
 )
 from deepfake_service.records import Account, Case, Job, Media, Notice, Occurrence, new_id
+from deepfake_service.security.accounts import Role
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import context_of
+from deepfake_service.storage.envelope import seal
 from deepfake_service.web.catalogue import said, untranslated
 from deepfake_service.web.language import translations
 from deepfake_service.web.notices import _at

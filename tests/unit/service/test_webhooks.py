@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from deepfake_service.errors import CallbackRefused
-from deepfake_service.webhooks import BACK_OFF, Resolve, Target, check, event, send
+from deepfake_service.jobs.webhooks import BACK_OFF, Resolve, Target, check, event, send
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 

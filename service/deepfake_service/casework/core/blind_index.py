@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from deepfake_service.crypto import KeyWrapper, new_key
 from deepfake_service.errors import DecryptionFailed
 from deepfake_service.records import Database, Secret
 from deepfake_service.storage import secret_context
+from deepfake_service.storage.envelope import KeyWrapper, new_key
 
 _NAME = "lookup"
 

@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller
-from deepfake_service.audit import Action, record
 from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.casework.core.permissions import may_see
-from deepfake_service.crypto import seal, unseal
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
 from deepfake_service.records import Case, Database, Media, Occurrence, new_id
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, record
 from deepfake_service.storage import Vault, context_of
+from deepfake_service.storage.envelope import seal, unseal
 
 NOTED = ("source_url", "platform", "account", "captured_at", "note", "case_reference", "tool")
 """What an occurrence states, beside its collector and a screenshot."""

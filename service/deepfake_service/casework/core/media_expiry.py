@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deepfake_service.audit import SERVICE, Action, record
 from deepfake_service.records import Case, Database, Media
+from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Vault
 
 

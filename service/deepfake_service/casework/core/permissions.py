@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, or_, true
 
-from deepfake_service.accounts import MAY_READ_ALL, Caller, Role
 from deepfake_service.records import Case
+from deepfake_service.security.accounts import MAY_READ_ALL, Caller, Role
 
 
 def may_see(caller: Caller, case: Case) -> bool:

@@ -11,8 +11,6 @@ from typing import Any, BinaryIO
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import Caller, Role
-from deepfake_service.audit import Action, record
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.enums import ENDED, JobState
 from deepfake_service.casework.core.pagination import (
@@ -26,14 +24,16 @@ from deepfake_service.casework.core.pagination import (
 )
 from deepfake_service.casework.core.permissions import may_delete, may_see, visible
 from deepfake_service.casework.core.read_audit import Windows
-from deepfake_service.crypto import unseal
 from deepfake_service.errors import (
     DatabaseUnavailable,
     ImageryWithheld,
     NotFound,
 )
 from deepfake_service.records import Case, Database, Job, Media, Occurrence
+from deepfake_service.security.accounts import Caller, Role
+from deepfake_service.security.audit_log import Action, record
 from deepfake_service.storage import Vault, context_of
+from deepfake_service.storage.envelope import unseal
 
 
 class Reading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from deepfake_service.accounts import Caller
+from deepfake_service.security.accounts import Caller
 
 WINDOW_S = 600.0
 

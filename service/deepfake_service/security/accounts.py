@@ -21,7 +21,6 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.audit import SERVICE, Action, Actor, record
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -31,6 +30,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.files import replace_private
 from deepfake_service.records import Account, Database, Key, SignIn, new_id
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
 from deepfake_service.settings import Settings
 
 ADMIN_KEY_FILE = "admin-key"

@@ -1,0 +1,1 @@
+"""Logs and metrics, neither of which carries content."""
