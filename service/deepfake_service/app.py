@@ -25,6 +25,7 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.container import open_decoder, open_scorer, opened_work, program_version
+from deepfake_service.db import Database, open_database
 from deepfake_service.http import problems
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import Engine, Services
@@ -32,7 +33,6 @@ from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, PictureScorer
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.records import Database, open_database
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 from deepfake_service.web import help as web_help

@@ -22,8 +22,8 @@ from deepfake_service.casework.retention import Lifecycle
 from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Intake
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
+from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
-from deepfake_service.records import Database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys

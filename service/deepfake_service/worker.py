@@ -16,10 +16,10 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.casework.examination import Examination
 from deepfake_service.casework.webhook_deliveries import Deliveries
 from deepfake_service.container import Work, open_decoder, open_scorer, opened_work
+from deepfake_service.db import Database, open_database
 from deepfake_service.jobs import Runner
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.records import Database, open_database
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Vault
 

@@ -14,7 +14,7 @@ import pytest
 
 import mediakit
 from deepfake_models.bundle import default_bundle_dir
-from deepfake_service.records import open_database
+from deepfake_service.db import open_database
 from deepfake_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

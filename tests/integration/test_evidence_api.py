@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 import mediakit
-from deepfake_service.records import Notice
+from deepfake_service.db import Notice
 from integration.test_jobs import clip, database
 from servekit import Site
 

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 import mediakit
-from deepfake_service.records import AuditEntry, Database, Job, Media
+from deepfake_service.db import AuditEntry, Database, Job, Media
 from deepfake_service.security.audit_log import Action, verify
 from servekit import ADMIN_KEY, Site
 

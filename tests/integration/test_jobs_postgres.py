@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 import pgkit
-from deepfake_service.records import AuditEntry, Database
+from deepfake_service.db import AuditEntry, Database
 from deepfake_service.security.audit_log import Action, verify
 from integration.test_jobs import clip
 from servekit import ADMIN_KEY, Site

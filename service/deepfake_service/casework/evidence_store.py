@@ -16,13 +16,7 @@ from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.core.read_audit import Windows
-from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
-from deepfake_service.evidence import timestamps
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
-from deepfake_service.observability.logs import describe, logger
-from deepfake_service.records import (
+from deepfake_service.db import (
     Account,
     AuditEntry,
     Case,
@@ -34,6 +28,12 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
+from deepfake_service.evidence import timestamps
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, START, Action, Actor, entry_json, record
 from deepfake_service.security.signing_keys import SigningKeys

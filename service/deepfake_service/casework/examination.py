@@ -23,12 +23,12 @@ from deepfake_service.casework.core.media_expiry import expire
 from deepfake_service.casework.evidence_store import Evidence
 from deepfake_service.casework.hash_bank import Known
 from deepfake_service.casework.webhook_deliveries import release_callbacks
+from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.records import Case, Database, Job, Media
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import seal

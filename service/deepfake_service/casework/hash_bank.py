@@ -14,9 +14,7 @@ from deepfake_service.casework.core.enums import Finding
 from deepfake_service.casework.core.permissions import visible
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import material_of
-from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
-from deepfake_service.records import (
+from deepfake_service.db import (
     Case,
     Database,
     Job,
@@ -25,6 +23,8 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of

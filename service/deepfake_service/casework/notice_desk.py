@@ -26,6 +26,16 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.casework.core.permissions import may_see, visible
 from deepfake_service.casework.core.queries import stated
 from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.db import (
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    new_id,
+)
 from deepfake_service.errors import (
     DatabaseUnavailable,
     FieldError,
@@ -36,16 +46,6 @@ from deepfake_service.errors import (
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
-from deepfake_service.records import (
-    Case,
-    Database,
-    Edition,
-    Job,
-    Media,
-    Notice,
-    Occurrence,
-    new_id,
-)
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import BlobMissing, Vault, context_of

@@ -14,10 +14,7 @@ from deepfake_service.casework.core.media_expiry import expire
 from deepfake_service.casework.core.permissions import may_delete, may_see
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.errors import CaseHeld, NotFound
-from deepfake_service.jobs import JobQueue
-from deepfake_service.observability.logs import logger
-from deepfake_service.records import (
+from deepfake_service.db import (
     Case,
     Database,
     Edition,
@@ -28,6 +25,9 @@ from deepfake_service.records import (
     Notice,
     Occurrence,
 )
+from deepfake_service.errors import CaseHeld, NotFound
+from deepfake_service.jobs import JobQueue
+from deepfake_service.observability.logs import logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Vault

@@ -15,15 +15,7 @@ from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import Evidence
 from deepfake_service.casework.hash_bank import Known
 from deepfake_service.casework.notice_desk import Notices
-from deepfake_service.errors import (
-    EvidenceBusy,
-    EvidenceMissing,
-    Forbidden,
-    NotFound,
-    NotReviewable,
-)
-from deepfake_service.observability.logs import describe, logger
-from deepfake_service.records import (
+from deepfake_service.db import (
     Account,
     Case,
     Database,
@@ -33,6 +25,14 @@ from deepfake_service.records import (
     Review,
     new_id,
 )
+from deepfake_service.errors import (
+    EvidenceBusy,
+    EvidenceMissing,
+    Forbidden,
+    NotFound,
+    NotReviewable,
+)
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller, Role
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
 from deepfake_service.storage import Vault, context_of

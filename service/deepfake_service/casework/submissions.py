@@ -14,9 +14,7 @@ from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.enums import ENDED, REUSED, DeliveryState, JobState, Retention
 from deepfake_service.casework.notice_desk import Notices
-from deepfake_service.errors import IdempotencyConflict, ServiceError
-from deepfake_service.jobs import JobQueue, Priority
-from deepfake_service.records import (
+from deepfake_service.db import (
     Case,
     Database,
     Delivery,
@@ -25,6 +23,8 @@ from deepfake_service.records import (
     Media,
     new_id,
 )
+from deepfake_service.errors import IdempotencyConflict, ServiceError
+from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Stored, Vault, context_of

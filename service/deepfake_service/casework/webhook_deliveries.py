@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.enums import DeliveryState
+from deepfake_service.db import Case, Database, Delivery, Job, Secret
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.records import Case, Database, Delivery, Job, Secret
 from deepfake_service.storage import Vault, context_of, secret_context
 from deepfake_service.storage.envelope import KeyWrapper, unseal
 

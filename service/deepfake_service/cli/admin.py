@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
+from deepfake_service.db import Case, Database, Key, Secret, open_database
 from deepfake_service.files import replace_private
-from deepfake_service.records import Case, Database, Key, Secret, open_database
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts, NewKey, Role
 from deepfake_service.security.audit_key import audit_key

@@ -15,9 +15,9 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import open_scorer
+from deepfake_service.db import open_database
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.observability import logs
-from deepfake_service.records import open_database
 from deepfake_service.security.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
 from deepfake_service.settings import PREFIX, Settings, unknown_variables
 

@@ -9,12 +9,12 @@ from typing import cast
 from starlette.requests import HTTPConnection
 
 from deepfake_service.container import Work
+from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.records import Database
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer
 from sqlalchemy.orm import Session
 
-from deepfake_service.records import Database
+from deepfake_service.db import Database
 
 APPLICATION = "deepfake-service"
 WORKFLOW_VERSION = "1"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from dbos import DBOS, DBOSConfig, WorkflowStatus
 from sqlalchemy import delete, select
 
+from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs.queue import (
     APPLICATION,
@@ -26,7 +27,6 @@ from deepfake_service.jobs.queue import (
 )
 from deepfake_service.jobs.workflow import Steps, register
 from deepfake_service.observability.logs import describe, logger
-from deepfake_service.records import Database, Lease
 
 BEAT_S = 2.0
 """How often a worker says that it is alive."""

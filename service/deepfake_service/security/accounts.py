@@ -21,6 +21,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from deepfake_service.db import Account, Database, Key, SignIn, new_id
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -29,7 +30,6 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.files import replace_private
-from deepfake_service.records import Account, Database, Key, SignIn, new_id
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
 from deepfake_service.settings import Settings
 

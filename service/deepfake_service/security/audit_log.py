@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from deepfake_service.db import AuditEntry
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.records import AuditEntry
 
 START = "0" * 64
 """What the first entry's hash covers in place of one before it."""

@@ -28,9 +28,9 @@ from securesystemslib.signer import SSlibKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from deepfake_service.db import Database, Secret, SigningKey
 from deepfake_service.errors import KeyUnknown
 from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
-from deepfake_service.records import Database, Secret, SigningKey
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.settings import Settings
 from deepfake_service.storage import secret_context

@@ -14,9 +14,9 @@ from starlette.responses import StreamingResponse
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.db import Account
 from deepfake_service.http.auth import reader_of_pages
 from deepfake_service.http.dependencies import services
-from deepfake_service.records import Account
 from deepfake_service.security.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
 

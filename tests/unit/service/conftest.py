@@ -35,8 +35,8 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import FaceObservation
 from deepfake_service.app import create_app
+from deepfake_service.db import Database, open_database
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
-from deepfake_service.records import Database, open_database
 from deepfake_service.security.accounts import Accounts, Role
 from deepfake_service.settings import Settings
 

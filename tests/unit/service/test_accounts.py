@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
+from deepfake_service.db import Database, Key, open_database
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -25,7 +26,6 @@ from deepfake_service.errors import (
     KeyUnknown,
     NotAuthenticated,
 )
-from deepfake_service.records import Database, Key, open_database
 from deepfake_service.security.accounts import (
     ADMIN_KEY_FILE,
     ENVIRONMENT_ID,
@@ -163,7 +163,7 @@ def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None
 _CREATE_TEN = """
 import sys
 from deepfake_service.security.accounts import Accounts
-from deepfake_service.records import Database
+from deepfake_service.db import Database
 accounts = Accounts(Database(sys.argv[1]))
 for _ in range(10):
     accounts.create_key("uploader")

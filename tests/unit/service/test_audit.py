@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, update
 
+from deepfake_service.db import AuditEntry, Database, open_database
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.records import AuditEntry, Database, open_database
 from deepfake_service.security.audit_log import (
     SERVICE,
     START,

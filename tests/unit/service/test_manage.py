@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.cli.app import app
+from deepfake_service.db import AuditEntry, Case, open_database
 from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
@@ -22,7 +23,6 @@ from deepfake_service.errors import (
     KeyUnknown,
     NotAuthenticated,
 )
-from deepfake_service.records import AuditEntry, Case, open_database
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_keys

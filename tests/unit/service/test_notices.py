@@ -11,10 +11,10 @@ import pytest
 
 from deepfake_service.casework.core.notice_states import RUNNING, NoticeState, Update
 from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.db import Notice
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.render import Basis, compose
-from deepfake_service.records import Notice
 
 SEEN = [
     {

@@ -16,9 +16,7 @@ import pytest
 from sqlalchemy import select, update
 
 from deepfake_service.casework.core.enums import JobState
-from deepfake_service.errors import NotReady
-from deepfake_service.http.dependencies import Services
-from deepfake_service.records import (
+from deepfake_service.db import (
     AuditEntry,
     Case,
     Delivery,
@@ -28,6 +26,8 @@ from deepfake_service.records import (
     Notice,
     new_id,
 )
+from deepfake_service.errors import NotReady
+from deepfake_service.http.dependencies import Services
 from deepfake_service.security.accounts import Role
 from deepfake_service.security.audit_log import verify
 
@@ -412,7 +412,7 @@ async def test_without_a_database_requests_are_told_to_come_back(
         raise OperationalError("secret", {}, Exception("secret"))
 
     with monkeypatch.context() as gone:
-        gone.setattr("deepfake_service.records.database.Session", lost)
+        gone.setattr("deepfake_service.db.database.Session", lost)
         answer = await submit(service)
         assert answer.status_code == 503
         assert answer.json()["type"].endswith(":database_unavailable")

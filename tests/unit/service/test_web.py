@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
+from deepfake_service.db import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import (
     AccountExists,
@@ -38,7 +39,6 @@ from deepfake_service.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from deepfake_service.records import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.security.accounts import Role
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import context_of

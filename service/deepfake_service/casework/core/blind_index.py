@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from deepfake_service.db import Database, Secret
 from deepfake_service.errors import DecryptionFailed
-from deepfake_service.records import Database, Secret
 from deepfake_service.storage import secret_context
 from deepfake_service.storage.envelope import KeyWrapper, new_key
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import Digests
 from deepfake_service.casework.core.permissions import may_see
+from deepfake_service.db import Case, Database, Media, Occurrence, new_id
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
-from deepfake_service.records import Case, Database, Media, Occurrence, new_id
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, record
 from deepfake_service.storage import Vault, context_of

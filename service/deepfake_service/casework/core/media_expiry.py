@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_service.records import Case, Database, Media
+from deepfake_service.db import Case, Database, Media
 from deepfake_service.security.audit_log import SERVICE, Action, record
 from deepfake_service.storage import Vault
 

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from deepfake_service.casework.core.enums import JobState
+from deepfake_service.db import Case, Job, Occurrence, Review
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.records import Case, Job, Occurrence, Review
 
 MAX_PAGE = 200
 

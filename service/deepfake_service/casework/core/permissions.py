@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, or_, true
 
-from deepfake_service.records import Case
+from deepfake_service.db import Case
 from deepfake_service.security.accounts import MAY_READ_ALL, Caller, Role
 
 

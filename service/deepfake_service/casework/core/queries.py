@@ -24,12 +24,12 @@ from deepfake_service.casework.core.pagination import (
 )
 from deepfake_service.casework.core.permissions import may_delete, may_see, visible
 from deepfake_service.casework.core.read_audit import Windows
+from deepfake_service.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.errors import (
     DatabaseUnavailable,
     ImageryWithheld,
     NotFound,
 )
-from deepfake_service.records import Case, Database, Job, Media, Occurrence
 from deepfake_service.security.accounts import Caller, Role
 from deepfake_service.security.audit_log import Action, record
 from deepfake_service.storage import Vault, context_of

@@ -1,13 +1,13 @@
 """Runs migrations on the connection that ``records.database`` gives.
 
-To write a version: ``python -m deepfake_service.migrations "what it changes"``.
+To write a version: ``python -m deepfake_service.db.migrations "what it changes"``.
 """
 
 from typing import Any, Literal
 
 from alembic import context
 
-from deepfake_service.records.tables import Base, Moment
+from deepfake_service.db.tables import Base, Moment
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:

@@ -1,7 +1,7 @@
 """What outlives a restart, as tables: SQLite by default, PostgreSQL by URL."""
 
-from deepfake_service.records.database import Database, new_id, open_database
-from deepfake_service.records.tables import (
+from deepfake_service.db.database import Database, new_id, open_database
+from deepfake_service.db.tables import (
     Account,
     AuditEntry,
     Base,

@@ -122,7 +122,7 @@ class Database:
 
     def _migrate(self) -> None:
         config = alembic.config.Config()
-        config.set_main_option("script_location", str(files("deepfake_service") / "migrations"))
+        config.set_main_option("script_location", str(files("deepfake_service.db") / "migrations"))
         with self.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Services that start together migrate one after the other.

@@ -9,11 +9,11 @@ from pathlib import Path
 import alembic.command
 import alembic.config
 
-from deepfake_service.records import Database
+from deepfake_service.db import Database
 
 
 def main() -> None:
-    """``python -m deepfake_service.migrations "what it changes"``."""
+    """``python -m deepfake_service.db.migrations "what it changes"``."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with tempfile.TemporaryDirectory() as folder:
