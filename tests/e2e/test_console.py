@@ -14,9 +14,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-import mediakit
-from integration.test_jobs import clip
-from servekit import ADMIN_KEY, Site
+from tests.support import mediakit
+from tests.support.mediakit import clip
+from tests.support.servekit import ADMIN_KEY, Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "<script>document.title='owned'</script>" + "가" * 60

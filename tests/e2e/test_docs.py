@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import mediakit
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_service.db import open_database
 from deepfake_service.settings import Settings
+from tests.support import mediakit
 
 ROOT = Path(__file__).parents[2]
 _TOOLS = r"(?:deepfake|deepfake-eval|python)"

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-import mediakit
+from tests.support import mediakit
 
 ROOT = Path(__file__).parents[2]
 INSTALL_TIMEOUT_S = 900.0

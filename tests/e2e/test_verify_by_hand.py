@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import evidencekit as kit
 from deepfake_service.evidence import zip_format as bag
+from tests.support import evidencekit as kit
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
 BLOCK = re.compile(r"^## (\d)\.[^\n]*\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)

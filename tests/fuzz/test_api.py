@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from servekit import ADMIN_KEY, Site
+from tests.support.servekit import ADMIN_KEY, Site
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 """Requests made up for each operation."""

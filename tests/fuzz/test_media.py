@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import pytest
 
-import mediakit
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.results import Verdict, VerdictCode
 from deepfake_models.scorer import Scorer
+from tests.support import mediakit
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-import mediakit
 from deepfake_models.bundle import default_bundle_dir, load_bundle
 from deepfake_service.cli.app import app
+from tests.support import mediakit
 
 FIELDS = {
     "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",

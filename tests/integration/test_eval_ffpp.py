@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import evalkit
 from deepfake_eval.datasets import load
 from deepfake_eval.evaluate import run
+from tests.support import evalkit
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FFPP = DATA / "ffpp"

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-import mediakit
 from deepfake_service.db import Notice
-from integration.test_jobs import clip, database
-from servekit import Site
+from tests.support import mediakit
+from tests.support.mediakit import clip
+from tests.support.servekit import Site, database
 
 
 @pytest.fixture(scope="module")

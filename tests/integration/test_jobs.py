@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import socket
@@ -18,10 +17,9 @@ import pytest
 from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
-import mediakit
-from deepfake_service.db import AuditEntry, Database, Job, Media
-from deepfake_service.security.audit_log import Action, verify
-from servekit import ADMIN_KEY, Site
+from deepfake_service.db import Job, Media
+from tests.support.mediakit import clip
+from tests.support.servekit import ADMIN_KEY, Site, campaign, database, finished
 
 
 @pytest.fixture
@@ -29,29 +27,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     opened = Site(tmp_path)
     yield opened
     opened.close()
-
-
-def clip(seed: int = 0, frames: int = 40, marker: bytes = b"") -> bytes:
-    """A portrait that drifts; every seed is another file of another brightness."""
-    moving = mediakit.panning(frames, 320, 256)
-    dimmer = [(f * (1 - 0.02 * seed)).astype(f.dtype) for f in moving]
-    # MP4 readers skip a free box, so anything may stand in it.
-    box = (8 + len(marker)).to_bytes(4, "big") + b"free" + marker if marker else b""
-    return mediakit.encode(dimmer) + box
-
-
-def database(site: Site) -> Database:
-    return Database(f"sqlite:///{site.root}/var/records.sqlite")
-
-
-def finished(site: Site) -> list[str]:
-    """Ids of jobs in the order in which the audit log says that they ended."""
-    with database(site).read() as session:
-        verify(session)
-        entries = session.scalars(
-            select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
-        )
-        return [str(e.subject) for e in entries]
 
 
 def test_a_video_from_submission_to_shredding(site: Site) -> None:
@@ -132,25 +107,6 @@ def test_a_worker_that_died_for_good_is_noticed_and_its_jobs_taken_over(site: Si
 def test_kills_at_random_moments(site: Site) -> None:
     """The short form of the campaign in ``make soak``."""
     campaign(site, jobs=4, kills=4, seed=20261125)
-
-
-def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
-    """Kill the service ``kills`` times while ``jobs`` jobs run; all end, once each."""
-    rng = random.Random(seed)
-    marker = b"known-bytes-of-the-media-9876543210"
-    service = site.serve()
-    submitted = [site.submit(clip(n, marker=marker))["id"] for n in range(jobs)]
-    for _ in range(kills):
-        time.sleep(rng.uniform(0.0, 3.0))
-        service.kill()
-        service = site.serve()
-    for job_id in submitted:
-        job = site.wait(job_id)
-        assert job["state"] == "succeeded", job
-    ended = finished(site)
-    assert sorted(ended) == sorted(submitted)
-    service.stop()
-    assert not site.files_with(marker)
 
 
 def test_a_poisonous_video_fails_after_bounded_attempts_and_holds_up_nobody(tmp_path: Path) -> None:

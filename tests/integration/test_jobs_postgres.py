@@ -10,11 +10,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-import pgkit
 from deepfake_service.db import AuditEntry, Database
 from deepfake_service.security.audit_log import Action, verify
-from integration.test_jobs import clip
-from servekit import ADMIN_KEY, Site
+from tests.support import pgkit
+from tests.support.mediakit import clip
+from tests.support.servekit import ADMIN_KEY, Site
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-import mediakit
 from deepfake_models.bundle import GRAPHS, load_bundle
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.results import VerdictCode
@@ -51,6 +50,7 @@ from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.train.distributed import Workers
 from deepfake_training.train.loop import fit
+from tests.support import mediakit
 
 SMOKE = Path(str(files("deepfake_training"))) / "configs" / "smoke.toml"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import mediakit
 from deepfake_models.bundle import MANIFEST, default_bundle_dir
+from tests.support import mediakit
 
 ROOT = Path(__file__).parents[2]
 MAX_WHEEL_BYTES = 80 * 1024**2  # package indexes take files of up to 100 MB

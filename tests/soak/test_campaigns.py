@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from integration.test_jobs import campaign, clip
-from servekit import ADMIN_KEY, Site
+from tests.support.mediakit import clip
+from tests.support.servekit import ADMIN_KEY, Site, campaign
 
 GIB = 1024**3
 

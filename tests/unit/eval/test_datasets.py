@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import evalkit
 from deepfake_eval.datasets import DATASETS, Rows, load, parse
 from deepfake_eval.datasets.base import group_by_people
 from deepfake_eval.errors import DatasetError
+from tests.support import evalkit
 
 FFPP_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 

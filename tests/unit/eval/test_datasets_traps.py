@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import evalkit
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import DatasetError
+from tests.support import evalkit
 
 
 def kodf(root: Path, *, form: str = "NFC", encoding: str = "utf-8-sig") -> Path:

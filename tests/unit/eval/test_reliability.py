@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import evalkit
 from deepfake_eval import cli
 from deepfake_eval.analysis.reliability import (
     BLOCKINESS_BINS,
@@ -24,6 +23,7 @@ from deepfake_eval.analysis.reliability import (
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.decision.calibration import log_likelihood_ratio
+from tests.support import evalkit
 
 
 @pytest.fixture(scope="module")

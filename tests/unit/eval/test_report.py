@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import evalkit
 from deepfake_eval.analysis.plots import shorten, write_plots
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.reporting.report import render
 from deepfake_models.bundle import Bundle
+from tests.support import evalkit
 
 HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -184,7 +184,7 @@ def test_per_method_figures_are_against_the_reals_of_the_data_set(
 
 def made_bundle(made: tuple[str, dict[str, str], dict[str, Any]]) -> Any:
     """Enough of a bundle to summarise with."""
-    import judgingkit
+    from tests.support import judgingkit
 
     class Stated:
         spec = judgingkit.spec()

@@ -14,8 +14,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import evalkit
-import mediakit
 from deepfake_eval import cli
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets import Row
@@ -41,6 +39,7 @@ from deepfake_eval.reporting.robustness_report import render_robustness
 from deepfake_eval.robustness import draw, measure, robustness
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.decode.decoder import InProcessDecoder
+from tests.support import evalkit, mediakit
 
 DRAWS = 20
 

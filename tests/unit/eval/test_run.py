@@ -14,8 +14,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import evalkit
-import mediakit
 from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare
 from deepfake_eval.datasets import DATASETS, Row, Rows
@@ -34,6 +32,7 @@ from deepfake_eval.inference.runner import RECORDS, read_records
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
+from tests.support import evalkit, mediakit
 
 DRAWS = 40
 

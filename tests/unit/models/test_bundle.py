@@ -10,7 +10,7 @@ import pytest
 
 from deepfake_models.bundle import GRAPHS, MANIFEST, REQUIRED, load_bundle, seal
 from deepfake_models.errors import BundleError
-from judgingkit import bundle_fields
+from tests.support.judgingkit import bundle_fields
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from deepfake_models.results import (
     unable,
 )
 from deepfake_models.spec import Calibration, ConditionsSpec
-from judgingkit import GOOD, LEVELS, bundle_fields, conditions, face, frame, spec
+from tests.support.judgingkit import GOOD, LEVELS, bundle_fields, conditions, face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)

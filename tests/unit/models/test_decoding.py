@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-import mediakit
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode import sandbox as process_decoder
 from deepfake_models.decode.base import Frame
@@ -35,6 +34,7 @@ from deepfake_models.errors import (
     UndecodableMedia,
     UnreadableMedia,
 )
+from tests.support import mediakit
 
 LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=3600, timeout_s=60)
 
@@ -550,7 +550,7 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
 
 PARENT = """
 import io, sys, time
-import mediakit
+from tests.support import mediakit
 from deepfake_models.decode.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 data = mediakit.encode(mediakit.panning(10))

@@ -14,7 +14,7 @@ from deepfake_models.classifier import Classifier
 from deepfake_models.session import OnnxSession
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.static_quantization import quantise
-from mediakit import astronaut, resized
+from tests.support.mediakit import astronaut, resized
 
 MAX_BYTES = 80 * 1024**2
 """GitHub warns of files from 50 MiB on and refuses those over 100."""

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-import mediakit
 from deepfake_models.decision.serialization import UnreadableRecord, dump_exact, judged_exact
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
+from tests.support import mediakit
 
 
 @pytest.fixture(scope="module")

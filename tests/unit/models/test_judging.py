@@ -18,7 +18,7 @@ from deepfake_models.results import (
     VerdictCode,
     suspects,
 )
-from judgingkit import face, frame, spec
+from tests.support.judgingkit import face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)

@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-import mediakit
 from deepfake_models.decode import color
 from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia, Orientation
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.packet_index import h264_disposable
 from deepfake_models.decode.stream import StreamReader
 from deepfake_models.errors import MediaError, UndecodableMedia
+from tests.support import mediakit
 
 
 @contextmanager

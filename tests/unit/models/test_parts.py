@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-import mediakit
 from deepfake_models.decision.checkpoints import UnreadablePart, dump_part, load_part
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
+from tests.support import mediakit
 
 
 @pytest.fixture(scope="module")

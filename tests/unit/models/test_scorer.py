@@ -21,7 +21,7 @@ from deepfake_models.faces.mtcnn import DetectedFace
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec, InputSpec
-from judgingkit import spec
+from tests.support.judgingkit import spec
 
 
 class Boxes:

@@ -21,7 +21,6 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-import pgkit
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.results import (
@@ -39,6 +38,7 @@ from deepfake_service.db import Database, open_database
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
 from deepfake_service.security.accounts import Accounts, Role
 from deepfake_service.settings import Settings
+from tests.support import pgkit
 
 SIZE = 8
 POISON = 13

@@ -24,8 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
-import evidencekit as kit
-import mediakit
 from deepfake_models.decision.serialization import judged_exact
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import View
@@ -53,6 +51,8 @@ from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust_store import certificates
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
+from tests.support import evidencekit as kit
+from tests.support import mediakit
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))
 

@@ -13,12 +13,12 @@ import c2pa
 import numpy as np
 import pytest
 
-import mediakit
 from deepfake_service.evidence import perceptual_hashes as perceptual
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.evidence.content_credentials import read_credentials
 from deepfake_service.evidence.hash_index import exchange_lines, share_alike, usable
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
+from tests.support import mediakit
 
 CLAIM = {
     "claim_generator_info": [{"name": "generator", "version": "1"}],

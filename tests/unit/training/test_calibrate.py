@@ -18,7 +18,7 @@ from deepfake_training.evaluate.calibrate import (
     item_table,
     track_table,
 )
-from judgingkit import spec
+from tests.support.judgingkit import spec
 
 
 def gaussians(n: int = 4000, distance: float = 2.0, seed: int = 0) -> Level:

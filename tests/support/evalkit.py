@@ -16,9 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-import judgingkit
-import mediakit
 from deepfake_models.bundle import Bundle, default_bundle_dir, seal
+from tests.support import judgingkit, mediakit
 
 TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}
 

@@ -226,3 +226,12 @@ class BrokenFile(io.BytesIO):
         data = super().read(size)
         self._left -= len(data)
         return data
+
+
+def clip(seed: int = 0, frames: int = 40, marker: bytes = b"") -> bytes:
+    """A portrait that drifts; every seed is another file of another brightness."""
+    moving = panning(frames, 320, 256)
+    dimmer = [(f * (1 - 0.02 * seed)).astype(f.dtype) for f in moving]
+    # MP4 readers skip a free box, so anything may stand in it.
+    box = (8 + len(marker)).to_bytes(4, "big") + b"free" + marker if marker else b""
+    return encode(dimmer) + box

@@ -18,7 +18,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-import mediakit
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.results import unable
@@ -27,6 +26,7 @@ from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.signers import Signers, self_made_certificate
+from tests.support import mediakit
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

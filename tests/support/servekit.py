@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import select
+
+from deepfake_service.db import AuditEntry, Database
+from deepfake_service.security.audit_log import Action, verify
+from tests.support.mediakit import clip
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
 START_S = 120.0
@@ -164,3 +170,36 @@ class Site:
         for process in self.processes:
             if process.alive:
                 process.kill()
+
+
+def database(site: Site) -> Database:
+    return Database(f"sqlite:///{site.root}/var/records.sqlite")
+
+
+def finished(site: Site) -> list[str]:
+    """Ids of jobs in the order in which the audit log says that they ended."""
+    with database(site).read() as session:
+        verify(session)
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
+        )
+        return [str(e.subject) for e in entries]
+
+
+def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
+    """Kill the service ``kills`` times while ``jobs`` jobs run; all end, once each."""
+    rng = random.Random(seed)
+    marker = b"known-bytes-of-the-media-9876543210"
+    service = site.serve()
+    submitted = [site.submit(clip(n, marker=marker))["id"] for n in range(jobs)]
+    for _ in range(kills):
+        time.sleep(rng.uniform(0.0, 3.0))
+        service.kill()
+        service = site.serve()
+    for job_id in submitted:
+        job = site.wait(job_id)
+        assert job["state"] == "succeeded", job
+    ended = finished(site)
+    assert sorted(ended) == sorted(submitted)
+    service.stop()
+    assert not site.files_with(marker)

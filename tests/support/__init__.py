@@ -1,0 +1,1 @@
+"""What tests share: generated media, small bundles, judged faces, a running service."""
