@@ -11,37 +11,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
 
 from deepfake_service.errors import SettingsError
+from deepfake_service.resource_limits import PREFIX, ResourceLimits
 
-PREFIX = "DEEPFAKE_"
-MIB = 1024 * 1024
 RECORDS_FILE = "records.sqlite"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
 
+_TABLE_HEAD = ("| Variable | Default | Description |", "|---|---|---|")
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1024)]
-Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
 
 
-class Settings(BaseSettings):
+class Settings(ResourceLimits):
     """Configuration of the service."""
-
-    # hide_input_in_errors: a rejected admin key must not be printed with the reason.
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,  # compose files pass unset variables as empty ones
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-    )
 
     data_dir: Path = Field(
         default=Path("var"),
@@ -112,45 +100,12 @@ class Settings(BaseSettings):
         description="Threads for one model operation; 0 uses one per core. Fewer threads leave "
         "cores to the decoders.",
     )
-    max_video_bytes: Bytes = Field(
-        default=4096 * MIB,
-        description="Maximum size of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. "
-        "Uploads are encrypted into the blob store as they arrive; memory holds a few MiB of "
-        "them.",
-    )
-    video_upload_timeout_s: Seconds = Field(
-        default=3600.0,
-        description="Seconds within which a video upload must complete.",
-    )
-    jobs_at_once: Count = Field(
-        default=2,
-        description="Videos that one worker examines concurrently. Each needs a decoder process "
-        "and up to 50 MB for frames. If several workers share a database, the value of the worker "
-        "started last applies to all.",
-    )
     worker_metrics_port: int = Field(
         default=0,
         ge=0,
         le=65535,
         description="Prometheus port of `deepfake worker`; 0 disables it. (The service itself "
         "serves `/metrics`.)",
-    )
-    submissions_per_account: str = Field(
-        default="600/minute",
-        description="Rate limit of requests that submit media, per account, for example "
-        "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
-        "the service counts separately.",
-    )
-    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
-        default=2048 * MIB,
-        description="Free space in the data directory below which `/readyz` fails and submissions "
-        "are refused, so that a long video cannot fill the disk.",
-    )
-    max_attempts: Count = Field(
-        default=10,
-        description="How many times one step of a job (a few frames) may be started, by any "
-        "worker, before the job fails. This stops a video that kills its worker from doing so "
-        "forever.",
     )
     media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,
@@ -242,82 +197,6 @@ class Settings(BaseSettings):
         description="Allow webhooks to loopback, private and link-local addresses. Enable this "
         "only if every account may reach whatever the service can reach.",
     )
-    max_connections: Count = Field(
-        default=512,
-        description="Maximum number of open connections, including idle and unauthenticated ones. "
-        "Above it every request, including `/healthz`, gets a plain-text 503 from the server "
-        "itself. The default is half of the 1024 files that a process may usually open, which "
-        "leaves room to start decoders; let the proxy close idle connections.",
-    )
-    max_frames_per_request: Count = Field(
-        default=64,
-        description="Maximum number of pictures in one `POST /v1/frames`. The request is answered "
-        "synchronously, so it must finish before clients time out; send more pictures in more "
-        "requests.",
-    )
-    max_picture_bytes: Bytes = Field(
-        default=32 * MIB,
-        description="Maximum size of one picture. A noisy 50-megapixel JPEG of quality 95 is 19 "
-        "MiB; a PNG of that size can be 70 MiB, so raise this limit if you receive such files.",
-    )
-    max_request_bytes: Bytes = Field(
-        default=256 * MIB,
-        description="Maximum size of one request: 64 pictures of 4 MiB. Uploads are held in "
-        "memory because plaintext media are never written to disk, so this bounds the memory that "
-        "one client can take.",
-    )
-    max_buffered_bytes: Bytes = Field(
-        default=1024 * MIB,
-        description="Maximum total size of uploads held in memory. Requests above it get 503 with "
-        "`Retry-After`, so the machine does not run out of memory.",
-    )
-    max_pending_requests: Count = Field(
-        default=32,
-        description="Maximum number of scoring requests received or processed concurrently. A "
-        "request above it gets 503 with `Retry-After` at once instead of waiting longer than its "
-        "client does.",
-    )
-    upload_timeout_s: Seconds = Field(
-        default=120.0,
-        description="Seconds within which a request body must arrive; slower requests get 408. "
-        "Bounds how long an idle or slow client can hold memory and a place in the queue.",
-    )
-    max_pixels: Count = Field(
-        default=50_000_000,
-        description="Maximum number of pixels of one picture or frame. An 8K frame has 33 "
-        "million, a 50-megapixel photo just fits; each pixel takes 3 bytes decoded.",
-    )
-    decode_workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=2,
-        description="Number of decoder processes, and of pictures decoded and searched for faces "
-        "concurrently. A decoded picture at the pixel limit takes 150 MB plus copies: one "
-        "50-megapixel picture raised the server's peak memory by about 350 MB, two at once by 570 "
-        "MB.",
-    )
-    decode_timeout_s: Seconds = Field(
-        default=30.0,
-        description="Seconds that decoding one picture may take; after that its decoder process "
-        "is replaced. The largest picture allowed takes about 2 s on one slow core.",
-    )
-    batch_max_size: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=32,
-        description="Maximum number of face crops classified in one batch, over all requests. "
-        "Larger batches gain nothing on a CPU.",
-    )
-    batch_max_delay_ms: Annotated[float, Field(ge=0.0, le=1000.0)] = Field(
-        default=10.0,
-        description="Milliseconds that the first crop of a batch waits for others. Small compared "
-        "with decoding time; 0 batches only what is already waiting.",
-    )
-    batch_max_queue: Count = Field(
-        default=1024,
-        description="Maximum number of crops waiting for the classifier (150 kB each). While the "
-        "queue is full, new requests get 503 with `Retry-After`.",
-    )
-    shutdown_timeout_s: Seconds = Field(
-        default=30.0,
-        description="Seconds that running requests get to finish when the service stops.",
-    )
     log_level: LogLevel = Field(
         default="info",
         description="Least severe log level written. No level logs content.",
@@ -334,17 +213,6 @@ class Settings(BaseSettings):
         if self.database_url:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
-
-    @field_validator("submissions_per_account")
-    @classmethod
-    def _check_rate(cls, value: str) -> str:
-        try:
-            limits.parse(value)
-        except ValueError:
-            raise ValueError(
-                "must be a number and a unit of time, for example 600/minute"
-            ) from None
-        return value
 
     @field_validator("public_url")
     @classmethod
@@ -375,19 +243,6 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"set both {PREFIX}REPORT_CERTIFICATE and {PREFIX}REPORT_KEY, or neither"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_size_limits(self) -> Settings:
-        for lower, upper in (
-            ("max_picture_bytes", "max_request_bytes"),
-            ("max_request_bytes", "max_buffered_bytes"),
-        ):
-            if getattr(self, lower) > getattr(self, upper):
-                raise ValueError(
-                    f"{PREFIX}{lower.upper()} ({getattr(self, lower)}) must not exceed "
-                    f"{PREFIX}{upper.upper()} ({getattr(self, upper)})"
-                )
         return self
 
 
@@ -429,13 +284,18 @@ def settings_markdown() -> str:
         "Every setting is an environment variable. This page is generated by",
         "`python -m deepfake_service.settings`; a test keeps it up to date.",
         "",
-        "| Variable | Default | Description |",
-        "|---|---|---|",
+        *_TABLE_HEAD,
     ]
-    for name, field in Settings.model_fields.items():
-        default = "unset" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    limits = ResourceLimits.model_fields
+    lines += [_markdown_row(n, f) for n, f in Settings.model_fields.items() if n not in limits]
+    lines += ["", "## Limits", "", *_TABLE_HEAD]
+    lines += [_markdown_row(name, field) for name, field in limits.items()]
     return "\n".join(lines) + "\n"
+
+
+def _markdown_row(name: str, field: FieldInfo) -> str:
+    default = "unset" if field.default is None else f"`{field.default}`"
+    return f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from deepfake_service.container import open_scorer
 from deepfake_service.db import open_database
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.observability import logs
+from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
-from deepfake_service.settings import PREFIX, Settings, unknown_variables
+from deepfake_service.settings import Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024
 """Of a request's line and headers; ours have under 1 kB."""

@@ -13,7 +13,8 @@ from typing import cast
 
 from deepfake_service.errors import CaseShredded, SettingsError
 from deepfake_service.files import create_private
-from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.resource_limits import PREFIX
+from deepfake_service.settings import Settings
 from deepfake_service.storage.blobs import Blobs
 from deepfake_service.storage.envelope import (
     KEY_BYTES,
