@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from deepfake_models.errors import BundleError
+from deepfake_models.files import atomic_write
 from deepfake_models.spec import (
     AggregationSpec,
     ConditionsSpec,
@@ -165,10 +166,8 @@ def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
         spec = BundleSpec.model_validate({**fields, "format_version": 1, "files": digests})
     except ValidationError as error:
         raise BundleError(f"{MANIFEST}: {error}") from error
-    text = spec.model_dump_json(indent=2) + "\n"
-    partial = directory / f".{MANIFEST}.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(directory / MANIFEST)
+    with atomic_write(directory / MANIFEST) as file:
+        file.write(spec.model_dump_json(indent=2).encode() + b"\n")
     return load_bundle(directory)
 
 
