@@ -39,13 +39,18 @@ def time_weighted_mean(times: Sequence[float], values: Sequence[float], cap_s: f
     return float(np.average(np.asarray(values, dtype=np.float64), weights=weights))
 
 
+def track_logit(times: Sequence[float], logits: Sequence[float], spec: BundleSpec) -> float:
+    """Return a track's value before calibration, from the logits of its judged faces.
+
+    ``times``, in seconds, ascend; there is one logit for each, and at least one.
+    """
+    return time_weighted_mean(times, logits, spec.sampling.interval_s)
+
+
 def track_value(judged: Sequence[FaceScore], spec: BundleSpec) -> float:
-    """A track's value before calibration, from its judged faces in time order."""
-    return time_weighted_mean(
-        [f.time_s for f in judged],
-        [f.logit for f in judged if f.logit is not None],
-        spec.sampling.interval_s,
-    )
+    """Return ``track_logit`` of a track's judged faces, which are in time order."""
+    logits = [f.logit for f in judged if f.logit is not None]
+    return track_logit([f.time_s for f in judged], logits, spec)
 
 
 def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) -> tuple[Reason, ...]:
