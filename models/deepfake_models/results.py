@@ -58,6 +58,23 @@ class ReasonCode(StrEnum):
     FAILED_FRAMES = "failed_frames"
     UNMEASURED_CONDITION = "unmeasured_condition"
 
+    @property
+    def input_at_fault(self) -> bool:
+        """Return whether the input could not be decoded at all, whatever faces it may show."""
+        return self in _INPUT_FAULTS
+
+
+_INPUT_FAULTS = frozenset(
+    {
+        ReasonCode.UNREADABLE,
+        ReasonCode.UNDECODABLE,
+        ReasonCode.NO_VISUAL_STREAM,
+        ReasonCode.TOO_LARGE,
+        ReasonCode.DECODER_FAILED,
+        ReasonCode.NOT_A_PICTURE,
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

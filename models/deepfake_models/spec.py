@@ -210,6 +210,9 @@ class ConditionsSpec(Spec):
     sharpness_edges: tuple[Positive, ...] = ()
     """The same of ``Quality.sharpness``."""
     min_groups: PositiveInt = 10
+    """Groups of real and of manipulated faces each that a rate must rest on. A rate that rests on
+    fewer is only indicative, wherever it is shown. Everything that needs this number reads it from
+    the bundle at hand (``spec.conditions.min_groups``)."""
     bins: tuple[tuple[ConditionBin, ...], ...] = ()
     """A row a face width, and in it a bin a sharpness, both ascending."""
 

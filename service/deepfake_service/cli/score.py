@@ -28,7 +28,6 @@ from deepfake_models.bundle import Bundle, default_bundle_dir
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.results import (
-    ReasonCode,
     Track,
     Verdict,
     VerdictCode,
@@ -39,16 +38,6 @@ from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.session import Device
 from deepfake_models.spec import LevelThresholds
 
-# The input itself is at fault, not the face in it: what makes `deepfake score` exit with 1.
-_INPUT_CODES = frozenset(
-    {
-        ReasonCode.UNREADABLE,
-        ReasonCode.UNDECODABLE,
-        ReasonCode.NO_VISUAL_STREAM,
-        ReasonCode.TOO_LARGE,
-        ReasonCode.DECODER_FAILED,
-    }
-)
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",
     VerdictCode.INCONCLUSIVE: "yellow",
@@ -70,7 +59,7 @@ class ScoredPath:
     @property
     def unreadable(self) -> bool:
         return self.verdict.verdict is VerdictCode.UNABLE_TO_EVALUATE and any(
-            r.code in _INPUT_CODES for r in self.verdict.reasons
+            r.code.input_at_fault for r in self.verdict.reasons
         )
 
     def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, Any]:

@@ -6,22 +6,12 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from deepfake_models.results import ReasonCode, Verdict
+from deepfake_models.results import Verdict
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 """Route of a request that no route matched: its path is the client's text and would make a new
 time series of every guess."""
-_DECODING = frozenset(
-    {
-        ReasonCode.UNREADABLE,
-        ReasonCode.UNDECODABLE,
-        ReasonCode.NO_VISUAL_STREAM,
-        ReasonCode.TOO_LARGE,
-        ReasonCode.DECODER_FAILED,
-        ReasonCode.NOT_A_PICTURE,
-    }
-)
 # A small picture takes 0.05 s on two cores, 64 of the largest allowed about a minute.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
@@ -154,7 +144,7 @@ class Metrics:
         """Count one answered picture."""
         self._frames.labels(str(verdict.verdict)).inc()
         for reason in verdict.reasons:
-            if reason.code in _DECODING:
+            if reason.code.input_at_fault:
                 self._decoder_failures.labels(str(reason.code)).inc()
 
     def job_ended(self, state: str, verdict: str | None, seconds: float | None = None) -> None:

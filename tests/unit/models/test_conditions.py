@@ -149,3 +149,10 @@ def test_judged_again_by_another_calibration_it_is_what_that_bundle_would_have_s
     assert judge_again(judge_picture(PICTURE, picture, WIDE_SHARP_ALONE), other) == judge_picture(
         PICTURE, picture, other
     )
+
+
+def test_a_fault_of_the_input_is_not_one_of_the_faces() -> None:
+    assert ReasonCode.UNDECODABLE.input_at_fault
+    assert ReasonCode.NOT_A_PICTURE.input_at_fault
+    assert not ReasonCode.NO_FACE.input_at_fault
+    assert not ReasonCode.FACE_TOO_SMALL.input_at_fault
