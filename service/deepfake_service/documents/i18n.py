@@ -1,43 +1,79 @@
-"""The words of reports and notices, by language."""
+"""The languages of reports, notices and pages, and their texts.
+
+Texts are in three gettext catalogues in ``locale/``, each of which holds English and Korean side by
+side. In ``console.ko.po`` the English is that of the templates. In ``report.ko.po`` and
+``notice.ko.po`` the context (``msgctxt``) is a key, by which the code asks for a text. Run
+``python -m deepfake_service.web.catalogue`` after changing a text: it reports what does not match.
+"""
 
 from __future__ import annotations
 
-import tomllib
+import io
 from functools import cache
 from importlib.resources import files
-from typing import Any
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
 
 LANGUAGES = ("ko", "en")
+"""The first is the one used where a reader's preference is not known."""
+CATALOGUES = ("console", "report", "notice")
+_ENGLISH = "en"
+_TRANSLATION = "ko"
 
 
 class Words:
-    """The texts of one language: ``words("name", value=...)``."""
+    """The texts of one catalogue in one language: ``words("key", value=...)``."""
 
-    def __init__(self, language: str, texts: dict[str, Any]) -> None:
+    def __init__(self, language: str, texts: dict[str, str]) -> None:
         self.language = language
         self._texts = texts
 
-    def __call__(self, name: str, /, **values: object) -> str:
-        text: str = self._texts[name]
+    def __call__(self, key: str, /, **values: object) -> str:
+        text = self._texts[key]
         return text.format(**values) if values else text
 
     def of(self, group: str, name: str) -> str:
-        """A text of a group, or the name itself where it has none."""
-        text: str = self._texts[group].get(name, name)
-        return text
+        """Return the text with the key ``group.name``, or ``name`` if there is none."""
+        return self._texts.get(f"{group}.{name}", name)
 
-    def list(self, name: str) -> list[str]:
-        """A list of texts, with their places for values."""
-        return list(self._texts[name])
+    def list(self, group: str) -> list[str]:
+        """Return all texts of a group in the catalogue's order, their placeholders unfilled."""
+        return [text for key, text in self._texts.items() if key.startswith(f"{group}.")]
 
     @property
     def plain(self) -> dict[str, str]:
-        """All single texts."""
-        return {k: v for k, v in self._texts.items() if isinstance(v, str)}
+        """The texts that belong to no group, by key."""
+        return {key: text for key, text in self._texts.items() if "." not in key}
 
 
 @cache
-def words(language: str) -> Words:
-    """The words of ``ko`` or ``en``."""
-    path = files("deepfake_service.documents") / "texts" / f"{language}.toml"
-    return Words(language, tomllib.loads(path.read_text(encoding="utf-8")))
+def words(language: str, catalogue: str = "report") -> Words:
+    """Return the texts of a catalogue that has keys, ``report`` or ``notice``, in a language."""
+    texts = {}
+    for message in load(catalogue):
+        if message.context:
+            text = message.id if language == _ENGLISH else message.string
+            assert isinstance(text, str)  # only the console's catalogue has plurals
+            texts[message.context] = text
+    return Words(language, texts)
+
+
+@cache
+def translations(language: str) -> NullTranslations:
+    """Return gettext's functions for the console's pages; English texts are the templates' own."""
+    if language == _ENGLISH:
+        return NullTranslations()
+    compiled = io.BytesIO()
+    write_mo(compiled, load("console"))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def load(catalogue: str) -> Catalog:
+    """Read one of ``CATALOGUES``."""
+    path = files("deepfake_service.documents") / "locale" / f"{catalogue}.{_TRANSLATION}.po"
+    with path.open("rb") as file:
+        return read_po(file, locale=_TRANSLATION)

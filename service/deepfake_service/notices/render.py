@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.documents.i18n import words
+from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.typesetting import pdf_of, readable
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
@@ -80,13 +78,13 @@ def compose(
     minor: bool,
 ) -> Composed:
     """Put a notice into words: those of a person, where they state or sign, are theirs alone."""
-    t = _texts(language)
-    sections = [Section(t["by"], [kind.provision])]
+    t = words(language, "notice")
+    sections = [Section(t("by"), [kind.provision])]
     if recipient:
-        sections.insert(0, Section(t["to"], [recipient]))
+        sections.insert(0, Section(t("to"), [recipient]))
     if minor:
-        sections.append(Section("!", [t["minor"].format(route=t["routes"][kind.id])]))
-    sections.append(Section(t["about"], [_where(o, t) for o in occurrences]))
+        sections.append(Section("!", [t("minor", route=t.of("routes", kind.id))]))
+    sections.append(Section(t("about"), [_where(o, t) for o in occurrences]))
     for name, info in type(fields).model_fields.items():
         value = getattr(fields, name)
         if value is None:
@@ -95,32 +93,34 @@ def compose(
         assert isinstance(extra, dict)
         heading = f"{extra[f'label_{language}']} ({extra['provision']})"
         sections.append(Section(heading, _value(value, t)))
-    sections.append(Section(t["evidence"], _evidence(basis, t, language)))
+    sections.append(Section(t("evidence"), _evidence(basis, t, language)))
     if reference:
-        sections.append(Section(t["case"], [reference]))
-    return Composed(t["titles"][kind.id], t["openings"][kind.id], sections)
+        sections.append(Section(t("case"), [reference]))
+    return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
 
 
-def _where(o: dict[str, Any], t: dict[str, Any]) -> str:
-    parts = [o["source_url"] or t["no_url"], o["platform"], o["account"], o["captured_at"]]
+def _where(o: dict[str, Any], t: Words) -> str:
+    parts = [o["source_url"] or t("no_url"), o["platform"], o["account"], o["captured_at"]]
     return " · ".join(p for p in parts if p)
 
 
-def _value(value: object, t: dict[str, Any]) -> list[str]:
+def _value(value: object, t: Words) -> list[str]:
     if value is True:
-        return [t["yes"]]
+        return [t("yes")]
     if isinstance(value, date):
         return [value.isoformat()]
     text = str(value)
-    return [t["choices"].get(text, line) for line in text.splitlines()]
+    choice_ = t.of("choices", text)
+    return text.splitlines() if choice_ == text else [choice_]
 
 
-def _evidence(basis: Sequence[Basis], t: dict[str, Any], language: str) -> list[str]:
+def _evidence(basis: Sequence[Basis], t: Words, language: str) -> list[str]:
     w = words(language)
     lines = []
     for b in basis:
         lines.append(
-            t["evidence_line"].format(
+            t(
+                "evidence_line",
                 sha256=b.sha256,
                 verdict=w.of("verdicts", b.verdict),
                 date=b.examined_at[:10],
@@ -128,20 +128,13 @@ def _evidence(basis: Sequence[Basis], t: dict[str, Any], language: str) -> list[
                 edition=b.edition,
             )
         )
-        found = t["unreviewed"]
+        found = t("unreviewed")
         if b.finding:
-            found = t["reviewed"].format(finding=w.of("findings", b.finding))
+            found = t("reviewed", finding=w.of("findings", b.finding))
         lines.append(found)
-    return [*lines, t["rates"]]
+    return [*lines, t("rates")]
 
 
 def choice(language: str, value: str) -> str:
     """One of the values that a field may have, in words."""
-    text: str = _texts(language)["choices"].get(value, value)
-    return text
-
-
-@cache
-def _texts(language: str) -> dict[str, Any]:
-    path = files("deepfake_service.notices") / "texts" / f"{language}.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return words(language, "notice").of("choices", value)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from deepfake_models.faces.crops import square
 from deepfake_service.casework.core.enums import ENDED, Decision, JobState
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.documents.i18n import words
+from deepfake_service.documents.i18n import translations, words
 from deepfake_service.documents.report_presenter import View
 from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.errors import (
@@ -27,7 +27,7 @@ from deepfake_service.http.dependencies import Services, services
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.storage import BlobMissing
-from deepfake_service.web.language import language_of, translations
+from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -12,13 +12,14 @@ from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.notice_states import OUTCOMES, NoticeState, Update, Wanted
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.documents.i18n import LANGUAGES, translations
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import reader_of_pages
 from deepfake_service.http.dependencies import services
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
 from deepfake_service.security.accounts import Caller
-from deepfake_service.web.language import LANGUAGES, language_of, translations
+from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

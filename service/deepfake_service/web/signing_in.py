@@ -7,11 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import COOKIE, browser
 from deepfake_service.http.dependencies import services
 from deepfake_service.security.accounts import MAY_SUBMIT, Caller
-from deepfake_service.web import language as languages
+from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -89,11 +90,11 @@ async def post_sign_out(request: Request, _: Signed) -> Response:
 @router.get("/language/{language}")
 async def get_language(request: Request, language: str, wanted: Next = "/") -> Response:
     """Switch the language."""
-    if language not in languages.LANGUAGES:
+    if language not in LANGUAGES:
         raise NotFound
     answer = back(local(wanted))
     answer.set_cookie(
-        languages.COOKIE,
+        LANGUAGE_COOKIE,
         language,
         max_age=365 * 24 * 3600,
         httponly=True,

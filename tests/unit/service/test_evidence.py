@@ -19,6 +19,7 @@ import bagit
 import numpy as np
 import pytest
 import rfc8785
+from babel.messages.catalog import Message
 from case_utils.case_validate import validate
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
@@ -51,6 +52,7 @@ from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust_store import certificates
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
+from deepfake_service.web.catalogue import faults
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 
@@ -557,16 +559,17 @@ def test_hostile_text_is_only_text() -> None:
     assert len(shown) <= MAX_TEXT_CHARS + 2
 
 
-def test_both_languages_have_all_words() -> None:
-    def shape(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: shape(v) for k, v in value.items()}
-        if isinstance(value, list):
-            return len(value)
-        return sorted(part.split("}")[0] for part in value.split("{")[1:])
-
-    korean, english = (words(language)._texts for language in LANGUAGES)
-    assert shape(korean) == shape(english)
+def test_a_translation_that_does_not_match_is_reported() -> None:
+    good = Message("{n} frames", "프레임 {n}개", context="frames")
+    assert list(faults(good)) == []
+    for bad in (
+        Message("{n} frames", "프레임 {m}개", context="frames"),
+        Message("{n} frames", "", context="frames"),
+        Message("{n} frames", "프레임 {n}개", context="frames", flags=["fuzzy"]),
+        Message("%(n)s frames", "프레임"),
+        Message(("%(n)s frame", "%(n)s frames"), ("프레임 %(m)s개",)),
+    ):
+        assert len(list(faults(bad))) == 1, bad
 
 
 @pytest.fixture(scope="module")
