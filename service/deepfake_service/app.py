@@ -100,8 +100,8 @@ def create_app(
                     )
                     # In a thread, as DBOS insists: its calls would block the event loop.
                     await stack.enter_async_context(_in_thread(jobs))
-                metrics.watch_jobs(parts.work.reading.waiting, parts.work.reading.oldest_s)
-                metrics.watch_notices(parts.work.notices.count_overdue)
+                metrics.watch_jobs(parts.work.queries.waiting, parts.work.queries.oldest_s)
+                metrics.watch_notices(parts.work.notice_desk.count_overdue)
                 parts.engine = Engine(pictures, batcher, model)
                 try:
                     yield

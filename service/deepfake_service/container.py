@@ -11,16 +11,16 @@ from importlib.metadata import PackageNotFoundError, version
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
-from deepfake_service.casework.core.queries import Reading
-from deepfake_service.casework.evidence_store import Evidence
+from deepfake_service.casework.core.queries import Queries
+from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
-from deepfake_service.casework.hash_bank import Known
-from deepfake_service.casework.notice_desk import Notices
-from deepfake_service.casework.retention import Lifecycle
+from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.reviews import Reviews
-from deepfake_service.casework.submissions import Intake
+from deepfake_service.casework.submissions import Submissions
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
@@ -33,15 +33,15 @@ from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 class Work:
     """What jobs are made, read and ended with."""
 
-    intake: Intake
+    submissions: Submissions
     cases: Cases
-    reading: Reading
-    lifecycle: Lifecycle
+    queries: Queries
+    retention: Retention
     webhook_secrets: WebhookSecrets
     exports: Exports
-    evidence: Evidence
-    notices: Notices
-    known: Known
+    evidence_store: EvidenceStore
+    notice_desk: NoticeDesk
+    hash_bank: HashBank
     reviews: Reviews
 
 
@@ -76,9 +76,9 @@ def opened_work(
     keys = open_keys(settings)
     vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
     with contextlib.closing(JobQueue(database)) as queue:
-        digests = Digests(database, keys)
-        cases = Cases(database, vault, digests)
-        evidence = Evidence(
+        blind_index = BlindIndex(database, keys)
+        cases = Cases(database, vault, blind_index)
+        evidence_store = EvidenceStore(
             database,
             vault,
             open_signing_keys(settings, database, keys),
@@ -86,10 +86,10 @@ def opened_work(
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
         )
-        notices = Notices(
+        notice_desk = NoticeDesk(
             database, vault, issuer=settings.issuer, two_people=settings.two_person_review
         )
-        known = Known(
+        hash_bank = HashBank(
             database,
             vault,
             keys,
@@ -98,10 +98,10 @@ def opened_work(
         )
         yield (
             Work(
-                Intake(database, vault, queue, digests, cases, bundle_sha256),
+                Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
                 cases,
-                Reading(database, vault),
-                Lifecycle(
+                Queries(database, vault),
+                Retention(
                     database,
                     vault,
                     queue,
@@ -111,11 +111,16 @@ def opened_work(
                 ),
                 WebhookSecrets(database, keys),
                 Exports(vault, settings.data_dir / EXPORT_FOLDER),
-                evidence,
-                notices,
-                known,
+                evidence_store,
+                notice_desk,
+                hash_bank,
                 Reviews(
-                    database, vault, evidence, notices, known, two_people=settings.two_person_review
+                    database,
+                    vault,
+                    evidence_store,
+                    notice_desk,
+                    hash_bank,
+                    two_people=settings.two_person_review,
                 ),
             ),
             vault,

@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.examination import Examination
-from deepfake_service.casework.webhook_deliveries import Deliveries
+from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Work, open_decoder, open_scorer, opened_work
 from deepfake_service.db import Database, open_database
 from deepfake_service.jobs import Runner
@@ -49,13 +49,13 @@ def working(
         scorer,
         decoder,
         metrics,
-        work.evidence,
-        work.known,
+        work.evidence_store,
+        work.hash_bank,
         max_attempts=settings.max_attempts,
         keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
         anchors=settings.content_credential_anchors,
     )
-    deliveries = Deliveries(
+    deliveries = WebhookDeliveries(
         database,
         vault,
         work.webhook_secrets,
@@ -66,9 +66,9 @@ def working(
     runner.start()
     # Threads of their own: a receiver that does not answer must not make this worker look dead.
     chores = [
-        Chore("sweep", work.lifecycle.sweep, SWEEP_EVERY_S),
-        Chore("orphans", work.lifecycle.delete_orphans, ORPHANS_EVERY_S),
-        Chore("known", work.known.forget_expired, SWEEP_EVERY_S),
+        Chore("sweep", work.retention.sweep, SWEEP_EVERY_S),
+        Chore("orphans", work.retention.delete_orphans, ORPHANS_EVERY_S),
+        Chore("known", work.hash_bank.forget_expired, SWEEP_EVERY_S),
         Chore("editions", work.reviews.catch_up, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]

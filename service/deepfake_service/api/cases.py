@@ -93,7 +93,7 @@ async def get_cases(
     work = services(request).working()
     return CasesOut.model_validate(
         await anyio.to_thread.run_sync(
-            lambda: work.reading.cases(caller, limit=limit, cursor=cursor)
+            lambda: work.queries.cases(caller, limit=limit, cursor=cursor)
         )
     )
 
@@ -121,7 +121,7 @@ async def post_case(
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.reading.case, caller, case_id)
+        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
     )
 
 
@@ -200,7 +200,7 @@ async def _noted(
         lambda: work.cases.add_occurrence(caller, case_id, media_id, seen, screenshot)
     )
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.reading.case, caller, case_id)
+        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
     )
 
 
@@ -232,7 +232,7 @@ async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
     """A case with its jobs and occurrences."""
     work = services(request).working()
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.reading.case, caller, case_id)
+        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
     )
 
 
@@ -245,7 +245,7 @@ async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
 async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
     """Forget the case's key, and delete all that it opened."""
     work = services(request).working()
-    await anyio.to_thread.run_sync(work.lifecycle.shred, case_id, caller)
+    await anyio.to_thread.run_sync(work.retention.shred, case_id, caller)
     return Response(status_code=204)
 
 
@@ -274,7 +274,7 @@ async def export_medium(
     work = services(request).working()
     path = await anyio.to_thread.run_sync(
         lambda: work.exports.sealed(
-            *work.reading.medium(caller, case_id, media_id), wanted.recipient
+            *work.queries.medium(caller, case_id, media_id), wanted.recipient
         )
     )
     return FileResponse(
@@ -309,5 +309,5 @@ async def delete_hold(request: Request, case_id: str, caller: Keeper) -> Respons
 
 async def _hold(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
     work = services(request).working()
-    await anyio.to_thread.run_sync(lambda: work.lifecycle.hold(caller, case_id, wanted=wanted))
+    await anyio.to_thread.run_sync(lambda: work.retention.hold(caller, case_id, wanted=wanted))
     return Response(status_code=204)

@@ -66,7 +66,7 @@ async def get_evidence(
     """A signed bundle (BagIt in a ZIP): what was found, how, how often that is wrong, and what it
     takes to check it offline. Audited."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.evidence.bundle, caller, job_id, edition)
+    found = await anyio.to_thread.run_sync(work.evidence_store.bundle, caller, job_id, edition)
     name = f"evidence-{job_id}-{found.number}.zip"
     return Response(
         found.content,
@@ -83,7 +83,7 @@ async def get_evidence(
 async def get_editions(request: Request, job_id: JobId, caller: Reader) -> EditionsOut:
     """Which editions there are. None is ever changed; each review makes the next."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.evidence.editions, caller, job_id)
+    found = await anyio.to_thread.run_sync(work.evidence_store.editions, caller, job_id)
     return EditionsOut.model_validate({"editions": found})
 
 
@@ -98,7 +98,9 @@ async def get_report(
 ) -> Response:
     """The report of an edition: a signed PDF/A, in Korean or English. Audited."""
     work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.evidence.report, caller, job_id, lang, edition)
+    content = await anyio.to_thread.run_sync(
+        work.evidence_store.report, caller, job_id, lang, edition
+    )
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
         content,
@@ -116,7 +118,7 @@ async def get_report(
 async def get_timeline(request: Request, job_id: JobId, caller: Reader) -> Response:
     """Who is seen when, the suspect moments, and what was not examined."""
     work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.evidence.timeline, caller, job_id)
+    content = await anyio.to_thread.run_sync(work.evidence_store.timeline, caller, job_id)
     return Response(content, media_type="image/svg+xml", headers=PRIVATE)
 
 
@@ -146,7 +148,9 @@ async def _picture(
     request: Request, job_id: str, kind: str, number: int, caller: Caller
 ) -> Response:
     work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.evidence.picture, caller, job_id, kind, number)
+    content = await anyio.to_thread.run_sync(
+        work.evidence_store.picture, caller, job_id, kind, number
+    )
     return Response(content, media_type="image/png", headers=PRIVATE)
 
 
@@ -212,9 +216,9 @@ async def post_verify(request: Request) -> VerificationOut:
             raise ClientGone from error
 
         def verified() -> dict[str, Any]:
-            trust = trusted(parts.settings, work.evidence.keys.published())
+            trust = trusted(parts.settings, work.evidence_store.keys.published())
             found = verify(content.getvalue(), trust)
-            ours = work.evidence.newest_of(found.sha256)
+            ours = work.evidence_store.newest_of(found.sha256)
             newer = ours[1] if ours and ours[1] > ours[0] else None
             return {**found.to_json(), "superseded_by": newer}
 
@@ -228,8 +232,8 @@ async def get_jwks(request: Request) -> dict[str, Any]:
     """Every key that evidence of this service is or was signed with, as a JWK Set (RFC 7517).
     Somebody who verifies evidence should have them from elsewhere than the evidence."""
     work = services(request).working()
-    await anyio.to_thread.run_sync(work.evidence.keys.current)
-    return await anyio.to_thread.run_sync(work.evidence.keys.jwks)
+    await anyio.to_thread.run_sync(work.evidence_store.keys.current)
+    return await anyio.to_thread.run_sync(work.evidence_store.keys.jwks)
 
 
 class ReviewIn(BaseModel):
@@ -303,7 +307,7 @@ async def _reviews(request: Request, job_id: str, caller: Caller) -> ReviewsOut:
     work = services(request).working()
 
     def read() -> dict[str, Any]:
-        finding = work.reading.progress(caller, job_id)["finding"]
+        finding = work.queries.progress(caller, job_id)["finding"]
         return {"finding": finding, "reviews": work.reviews.of(caller, job_id)}
 
     return ReviewsOut.model_validate(await anyio.to_thread.run_sync(read))
@@ -331,7 +335,7 @@ class MatchesOut(Published):
 async def get_matches(request: Request, job_id: JobId, caller: Reader) -> MatchesOut:
     """Those that the caller may see. A match never changes a verdict."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.known.matches, caller, job_id)
+    found = await anyio.to_thread.run_sync(work.hash_bank.matches, caller, job_id)
     return MatchesOut.model_validate({"matches": found})
 
 
@@ -345,7 +349,7 @@ async def get_known_hashes(request: Request, caller: Reviewer) -> Response:
     """One JSON object a line, as Hasher-Matcher-Actioner's `POST /c/bank/BANK/signal` takes it.
     Hashes alone. Audited."""
     work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.known.export, caller)
+    content = await anyio.to_thread.run_sync(work.hash_bank.export, caller)
     return Response(content, media_type="application/x-ndjson", headers=PRIVATE)
 
 

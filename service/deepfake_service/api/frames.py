@@ -89,8 +89,8 @@ async def post_frames(request: Request, caller: Annotated[Caller, Depends(submit
             if wanted.case_reference is not None:
                 work = parts.working()
                 for (frame, _), upload in zip(frames, uploads, strict=True):
-                    sealed = await work.intake.seal(_pieces(upload))
-                    frame.job_id = (await work.intake.accept(caller, wanted, sealed)).job_id
+                    sealed = await work.submissions.seal(_pieces(upload))
+                    frame.job_id = (await work.submissions.accept(caller, wanted, sealed)).job_id
         finally:
             for upload in uploads:
                 upload.close()

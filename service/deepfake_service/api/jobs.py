@@ -13,7 +13,7 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.enums import ENDED, Finding, JobState, Retention
+from deepfake_service.casework.core.enums import ENDED, Finding, JobState, RetentionPolicy
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.container import Work
 from deepfake_service.errors import NotFound
@@ -51,7 +51,7 @@ class JobBase(Published):
     media_id: str
     priority: str
     frames: int | None
-    retention: Retention
+    retention: RetentionPolicy
     progress: ProgressOut
     verdict: VerdictCode | None
     finding: Finding | None = Field(description="What people found, where they have reviewed it.")
@@ -81,7 +81,7 @@ class JobsOut(Published):
 
 async def job_out(work: Work, caller: Caller, job_id: str) -> JobOut:
     """The job as it is answered."""
-    found = await anyio.to_thread.run_sync(work.reading.job, caller, job_id)
+    found = await anyio.to_thread.run_sync(work.queries.job, caller, job_id)
     return JobOut.model_validate(found)
 
 
@@ -99,7 +99,7 @@ async def get_jobs(
     filters = Filters(state, verdict, case_id)
     work = services(request).working()
     page = await anyio.to_thread.run_sync(
-        lambda: work.reading.jobs(caller, filters, limit=limit, cursor=cursor)
+        lambda: work.queries.jobs(caller, filters, limit=limit, cursor=cursor)
     )
     return JobsOut.model_validate({"jobs": page.jobs, "next": page.next})
 
@@ -119,7 +119,7 @@ async def get_job(request: Request, job_id: str, caller: Reader) -> JobOut:
 async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
     """Stop the job, and delete its media, its result and, if nothing else is in it, its case."""
     work = services(request).working()
-    await anyio.to_thread.run_sync(work.lifecycle.cancel, caller, job_id)
+    await anyio.to_thread.run_sync(work.retention.cancel, caller, job_id)
     return Response(status_code=204)
 
 
@@ -135,7 +135,7 @@ async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
 async def get_events(request: Request, job_id: str, caller: Reader) -> StreamingResponse:
     """Server-sent events: `job` whenever something changes, until the job is over."""
     work = services(request).working()
-    first = await anyio.to_thread.run_sync(work.reading.progress, caller, job_id)
+    first = await anyio.to_thread.run_sync(work.queries.progress, caller, job_id)
     return StreamingResponse(
         _events(request, work, caller, job_id, first), media_type="text/event-stream"
     )
@@ -157,7 +157,7 @@ async def _events(
         await asyncio.sleep(EVENTS_EVERY_S)
         silent += EVENTS_EVERY_S
         try:
-            job = await anyio.to_thread.run_sync(work.reading.progress, caller, job_id)
+            job = await anyio.to_thread.run_sync(work.queries.progress, caller, job_id)
         except NotFound:
             yield "event: gone\ndata: {}\n\n"
             return

@@ -50,7 +50,7 @@ async def get_content(
     start = int(wanted[1]) if wanted else 0
 
     def opened() -> tuple[BinaryIO, int, str]:
-        file, size = work.reading.playback(caller, case_id, media_id)
+        file, size = work.queries.playback(caller, case_id, media_id)
         mime = mime_of(file.read(4096)) or "application/octet-stream"
         return file, size, mime
 

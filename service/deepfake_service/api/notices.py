@@ -159,7 +159,7 @@ async def post_notice(
     made = Wanted(
         wanted.kind, wanted.language, wanted.occurrence_ids, wanted.fields, wanted.recipient
     )
-    found = await anyio.to_thread.run_sync(work.notices.make, caller, case_id, made)
+    found = await anyio.to_thread.run_sync(work.notice_desk.make, caller, case_id, made)
     response.headers["Location"] = f"/v1/notices/{found['id']}"
     return NoticeOut.model_validate(found)
 
@@ -172,7 +172,7 @@ async def post_notice(
 async def get_case_notices(request: Request, case_id: Id, caller: Reader) -> NoticesOut:
     """The notices of a case, the newest first."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notices.of_case, caller, case_id)
+    found = await anyio.to_thread.run_sync(work.notice_desk.of_case, caller, case_id)
     return NoticesOut.model_validate({"notices": found})
 
 
@@ -180,7 +180,7 @@ async def get_case_notices(request: Request, case_id: Id, caller: Reader) -> Not
 async def get_overdue(request: Request, caller: Reader) -> NoticesOut:
     """Notices that ought to have been acted on by now, the longest overdue first."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notices.overdue, caller)
+    found = await anyio.to_thread.run_sync(work.notice_desk.overdue, caller)
     return NoticesOut.model_validate({"notices": found})
 
 
@@ -191,7 +191,7 @@ async def get_notice(request: Request, notice_id: Id, caller: Reader) -> NoticeO
     """A notice: its fields, its words, what became of it. Audited."""
     work = services(request).working()
     return NoticeOut.model_validate(
-        await anyio.to_thread.run_sync(work.notices.read, caller, notice_id)
+        await anyio.to_thread.run_sync(work.notice_desk.read, caller, notice_id)
     )
 
 
@@ -207,7 +207,7 @@ async def get_notice(request: Request, notice_id: Id, caller: Reader) -> NoticeO
 async def get_text(request: Request, notice_id: Id, caller: Reader) -> Response:
     """For pasting into a form. Audited."""
     work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notices.read, caller, notice_id)
+    found = await anyio.to_thread.run_sync(work.notice_desk.read, caller, notice_id)
     return Response(found["text"], media_type="text/plain; charset=utf-8", headers=PRIVATE)
 
 
@@ -223,7 +223,7 @@ async def get_text(request: Request, notice_id: Id, caller: Reader) -> Response:
 async def get_pdf(request: Request, notice_id: Id, caller: Reader) -> Response:
     """The notice as a PDF/A, to be sent by a person. Audited."""
     work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.notices.pdf, caller, notice_id)
+    content = await anyio.to_thread.run_sync(work.notice_desk.pdf, caller, notice_id)
     return Response(
         content,
         media_type="application/pdf",
@@ -248,7 +248,7 @@ async def patch_notice(
         answered_at=_utc(wanted.answered_at),
     )
     return NoticeOut.model_validate(
-        await anyio.to_thread.run_sync(work.notices.update, caller, notice_id, update)
+        await anyio.to_thread.run_sync(work.notice_desk.update, caller, notice_id, update)
     )
 
 

@@ -89,13 +89,13 @@ async def post_video(
                 for name, value in request.query_params.multi_items():
                     form.put(name, value)
                 wanted = form.submission(idempotency_key)
-                sealed = await work.intake.seal(_bounded(request.stream(), parts))
+                sealed = await work.submissions.seal(_bounded(request.stream(), parts))
             else:
                 sealed = await _multipart(request, form, parts)
                 try:
                     wanted = form.submission(idempotency_key)
                 except InvalidRequest:
-                    await work.intake.discard(sealed)
+                    await work.submissions.discard(sealed)
                     raise
     except TimeoutError as error:
         raise UploadTimeout(
@@ -107,9 +107,9 @@ async def post_video(
     try:
         await _check_callback(wanted, parts)
     except CallbackRefused:
-        await work.intake.discard(sealed)
+        await work.submissions.discard(sealed)
         raise
-    accepted = await work.intake.accept(caller, wanted, sealed)
+    accepted = await work.submissions.accept(caller, wanted, sealed)
     if not accepted.created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
@@ -161,7 +161,7 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
 
     parser = asyncio.create_task(parsed())
     try:
-        return await parts.working().intake.seal(arriving())
+        return await parts.working().submissions.seal(arriving())
     except Exception:
         # What broke off the body says more than what that did to the store.
         if parser.done() and not parser.cancelled() and (cause := parser.exception()):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.queries import row_of, stated
-from deepfake_service.casework.core.read_audit import Windows
+from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import (
     Account,
     AuditEntry,
@@ -51,7 +51,7 @@ _log = logger("deepfake_service.evidence")
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class StoredEdition:
     """An edition as it is handed out."""
 
     number: int
@@ -62,10 +62,10 @@ class Bundle:
         return bag.unzipped(self.content)
 
     def __repr__(self) -> str:
-        return f"Bundle(number={self.number})"
+        return f"StoredEdition(number={self.number})"
 
 
-class Evidence:
+class EvidenceStore:
     """Makes and reads the evidence of jobs."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Evidence:
         self.keys = keys
         self._issuer = issuer
         self._software = software
-        self._windows = Windows()
+        self._read_audit = ReadAudit()
         self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
 
     def keep(self, job: Job, key: bytes, material: Material) -> None:
@@ -182,7 +182,7 @@ class Evidence:
 
     def bundle(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
-    ) -> Bundle:
+    ) -> StoredEdition:
         """An edition, by default the newest, made where there is none yet. Audited; where it is
         only ``shown`` on a page, once in ten minutes.
 
@@ -210,10 +210,10 @@ class Evidence:
             raise ImageryWithheld
         key = self._vault.case_key(case.id, case.wrapped_key)
         content = self._vault.kept(edition.blob, key)
-        if not shown or self._windows.first(caller, f"shown/{job_id}"):
+        if not shown or self._read_audit.is_first_read(caller, f"shown/{job_id}"):
             with self._database.write() as session:
                 record(session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number))
-        return Bundle(edition.number, content)
+        return StoredEdition(edition.number, content)
 
     def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
         """The report of an edition as a signed PDF; see ``bundle``."""
@@ -239,7 +239,7 @@ class Evidence:
         found = self._material(job, key).pictures.get(f"{kind}/{number:03}.png")
         if found is None:
             raise NotFound
-        if self._windows.first(caller, f"pictures/{job_id}"):
+        if self._read_audit.is_first_read(caller, f"pictures/{job_id}"):
             with self._database.write() as session:
                 record(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
         return found

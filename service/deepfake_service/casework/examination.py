@@ -18,10 +18,10 @@ from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_models.scorer import Part, Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
-from deepfake_service.casework.core.enums import ENDED, JobState, Retention
+from deepfake_service.casework.core.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.casework.core.media_expiry import expire
-from deepfake_service.casework.evidence_store import Evidence
-from deepfake_service.casework.hash_bank import Known
+from deepfake_service.casework.evidence_store import EvidenceStore
+from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
@@ -68,8 +68,8 @@ class Examination:
         scorer: Scorer,
         decoder: Decoder,
         metrics: Metrics,
-        evidence: Evidence,
-        known: Known,
+        evidence: EvidenceStore,
+        hash_bank: HashBank,
         *,
         max_attempts: int,
         keep_after_verdict: timedelta,
@@ -81,7 +81,7 @@ class Examination:
         self._decoder = decoder
         self._metrics = metrics
         self._evidence = evidence
-        self._known = known
+        self._hash_bank = hash_bank
         self._anchors = anchors
         self._max_attempts = max_attempts
         self.stopping = threading.Event()
@@ -167,7 +167,7 @@ class Examination:
             verdict = unable(error)
         material = self._gather(opened, verdict, found)
         self._evidence.keep(opened.job, opened.case_key, material)
-        self._known.look_for(opened.job, material.examination["hashes"])
+        self._hash_bank.look_for(opened.job, material.examination["hashes"])
         try:
             self._evidence.first(job_id)
         except (DatabaseUnavailable, StorageUnavailable):
@@ -231,14 +231,14 @@ class Examination:
             record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
-        if opened.job.retention == Retention.ZERO:
+        if opened.job.retention == RetentionPolicy.ZERO:
             # Now, not at the next sweep, which does it where this is interrupted.
             expire(self._database, self._vault, opened.media.id)
         self._metrics.job_ended(str(JobState.SUCCEEDED), result["verdict"], seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
     def _let_expire(self, media: Media, job: Job) -> None:
-        media.expires_at = _now() if job.retention == Retention.ZERO else _now() + self._keep
+        media.expires_at = _now() if job.retention == RetentionPolicy.ZERO else _now() + self._keep
 
     def _open(self, job_id: str) -> _Opened:
         with self._database.read() as session:

@@ -34,7 +34,7 @@ _KEY = "matching"
 CAUGHT_UP_AT_ONCE = 100
 
 
-class Known:
+class HashBank:
     """The hashes that are known. Where ``enabled`` is not set nothing is kept and nothing found."""
 
     def __init__(

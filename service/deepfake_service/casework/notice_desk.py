@@ -52,7 +52,7 @@ from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import seal, unseal
 
 
-class Notices:
+class NoticeDesk:
     """Makes notices and follows them."""
 
     def __init__(

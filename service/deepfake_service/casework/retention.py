@@ -42,7 +42,7 @@ SWEPT_AT_ONCE = 200
 _log = logger("deepfake_service.lifecycle")
 
 
-class Lifecycle:
+class Retention:
     """Deletes what is to be deleted. Everything may be done again after a crash in between."""
 
     def __init__(

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.enums import Decision, Finding, JobState
 from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.casework.core.queries import row_of, stated
-from deepfake_service.casework.evidence_store import Evidence
-from deepfake_service.casework.hash_bank import Known
-from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.casework.evidence_store import EvidenceStore
+from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Account,
     Case,
@@ -51,9 +51,9 @@ class Reviews:
         self,
         database: Database,
         vault: Vault,
-        evidence: Evidence,
-        notices: Notices,
-        known: Known,
+        evidence: EvidenceStore,
+        notices: NoticeDesk,
+        hash_bank: HashBank,
         *,
         two_people: bool,
     ) -> None:
@@ -61,7 +61,7 @@ class Reviews:
         self._vault = vault
         self._evidence = evidence
         self._notices = notices
-        self._known = known
+        self._hash_bank = hash_bank
         self._two_people = two_people
 
     def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
@@ -108,10 +108,10 @@ class Reviews:
             elif finding is Finding.CONFIRMED:
                 self._notices.mark_upheld(session, case, job)
             if finding is not Finding.CONFIRMED:
-                self._known.forget(session, job_id)
+                self._hash_bank.forget(session, job_id)
         # In transactions of their own; what a crash leaves undone, ``catch_up`` does.
         if finding is Finding.CONFIRMED:
-            self._known.remember(job_id)
+            self._hash_bank.remember(job_id)
         self._new_edition(caller.actor, job_id)
         return finding
 
@@ -264,4 +264,4 @@ class Reviews:
                         job.evidence_expired_at = datetime.now(UTC)
             except Exception as error:
                 _log.error("edition_failed", job_id=job_id, failure=describe(error))
-        self._known.remember_recent()
+        self._hash_bank.remember_recent()

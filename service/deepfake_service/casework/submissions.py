@@ -10,10 +10,16 @@ import anyio.to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
-from deepfake_service.casework.core.enums import ENDED, REUSED, DeliveryState, JobState, Retention
-from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.casework.core.enums import (
+    ENDED,
+    REUSED,
+    DeliveryState,
+    JobState,
+    RetentionPolicy,
+)
+from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Case,
     Database,
@@ -56,7 +62,7 @@ class Submission:
     callback_url: str | None = None
     priority: Priority = Priority.BATCH
     frames: int | None = None
-    retention: Retention = Retention.STANDARD
+    retention: RetentionPolicy = RetentionPolicy.STANDARD
     idempotency_key: str | None = None
     tool: str = "api"
 
@@ -93,7 +99,7 @@ def blob_of(media_id: str) -> str:
     return f"media/{media_id}"
 
 
-class Intake:
+class Submissions:
     """Accepts submissions."""
 
     def __init__(
@@ -101,20 +107,20 @@ class Intake:
         database: Database,
         vault: Vault,
         queue: JobQueue,
-        digests: Digests,
+        blind_index: BlindIndex,
         cases: Cases,
         bundle_sha256: str,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
-        self._digests = digests
+        self._blind_index = blind_index
         self._cases = cases
         self._bundle = bundle_sha256
 
     def reference_of(self, account_id: str, reference: str) -> str:
         """The keyed digest by which an account's case of this reference is found."""
-        return self._digests.of("reference", account_id, reference)
+        return self._blind_index.of("reference", account_id, reference)
 
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
         """Seal a medium while it arrives. Follow with ``accept`` or ``discard``."""
@@ -180,10 +186,10 @@ class Intake:
         return job
 
     def _key(self, idempotency_key: str) -> str:
-        return self._digests.of("idempotency", idempotency_key)
+        return self._blind_index.of("idempotency", idempotency_key)
 
     def _request(self, wanted: Submission, sealed: Sealed) -> str:
-        return self._digests.of_content(
+        return self._blind_index.of_content(
             "request",
             {
                 "sha256": sealed.stored.sha256,
@@ -266,7 +272,7 @@ class Intake:
             # The same bytes show the same person.
             case.minor_at, case.minor_by = shown_elsewhere.minor_at, shown_elsewhere.minor_by
             record(session, SERVICE, Action.MINOR_FLAGGED, case.id)
-            Notices.mark_flagged(session, case)
+            NoticeDesk.mark_flagged(session, case)
         case.reviewed_at = None  # there is something in it again that nobody has reviewed
         session.add(media)
         session.flush()

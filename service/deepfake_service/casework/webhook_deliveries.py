@@ -60,7 +60,7 @@ class _Due:
     url: str
 
 
-class Deliveries:
+class WebhookDeliveries:
     """Sends what is due. Several processes may do so at a time."""
 
     def __init__(

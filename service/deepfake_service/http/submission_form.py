@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from deepfake_service.casework.core.enums import Retention
+from deepfake_service.casework.core.enums import RetentionPolicy
 from deepfake_service.casework.submissions import Sighting, Submission
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.admission import Ticket
@@ -102,7 +102,9 @@ class Form:
             callback_url=_url(get("callback_url"), "callback_url"),
             priority=_one_of(Priority, get("priority"), "priority", Priority.BATCH),
             frames=_frames(get("frames")),
-            retention=_one_of(Retention, get("retention"), "retention", Retention.STANDARD),
+            retention=_one_of(
+                RetentionPolicy, get("retention"), "retention", RetentionPolicy.STANDARD
+            ),
             idempotency_key=_text(idempotency_key, "Idempotency-Key", 255),
         )
 

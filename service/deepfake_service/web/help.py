@@ -112,7 +112,7 @@ def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
     named = {"fpr": told("fpr"), "tpr": told("tpr"), "rates": told("table_rates")}
     work = parts.working()
     usage = shutil.disk_usage(settings.data_dir)
-    oldest = work.reading.oldest_s()
+    oldest = work.queries.oldest_s()
     return {
         "now": datetime.now(UTC),
         "accounts": parts.accounts.all(),
@@ -124,11 +124,11 @@ def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
         "rates": rates,
         "plot": safe(rates_by_width(rates, named)),
         "health": {
-            "waiting": work.reading.waiting(),
+            "waiting": work.queries.waiting(),
             "oldest_s": None if math.isnan(oldest) else round(oldest),
             "free": usage.free,
         },
-        "signing_keys": work.evidence.keys.all(),
+        "signing_keys": work.evidence_store.keys.all(),
     }
 
 

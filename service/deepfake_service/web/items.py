@@ -58,9 +58,9 @@ async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
 def _item(parts: Services, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
     work = parts.working()
     after_review = timedelta(hours=parts.settings.media_hours_after_review)
-    job = work.reading.progress(caller, job_id)
-    case = work.reading.brief(caller, job["case_id"])
-    seen = work.reading.occurrences(
+    job = work.queries.progress(caller, job_id)
+    case = work.queries.brief(caller, job["case_id"])
+    seen = work.queries.occurrences(
         caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES
     )
     found: dict[str, Any] = {
@@ -72,18 +72,18 @@ def _item(parts: Services, caller: Caller, job_id: str, language: str) -> dict[s
         "view": None,
         "missing": None,
         "reviews": work.reviews.of(caller, job_id),
-        "matches": work.known.matches(caller, job_id),
-        "editions": work.evidence.editions(caller, job_id),
-        "notices": work.notices.of_case(caller, job["case_id"]),
+        "matches": work.hash_bank.matches(caller, job_id),
+        "editions": work.evidence_store.editions(caller, job_id),
+        "notices": work.notice_desk.of_case(caller, job["case_id"]),
         "kinds": list(KINDS),
-        "deletable": work.reading.deletable(caller, job_id),
+        "deletable": work.queries.deletable(caller, job_id),
         "reason": "",
         "problem": None,
         "kept_until": _kept_until(job, case, after_review),
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
-            bundle = work.evidence.bundle(caller, job_id, shown=True)
+            bundle = work.evidence_store.bundle(caller, job_id, shown=True)
             document = json.loads(bundle.files[VERDICT])
         except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
             found["missing"] = translations(language).gettext(error.message)
@@ -184,7 +184,7 @@ async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
     work = services(request).working()
-    await call(lambda: work.lifecycle.cancel(caller, job_id))
+    await call(lambda: work.retention.cancel(caller, job_id))
     return back("/")
 
 
@@ -202,10 +202,10 @@ async def get_case(
     def read() -> dict[str, Any]:
         filters = Filters(case_id=case_id)
         return {
-            "case": work.reading.brief(caller, case_id),
-            "items": work.reading.jobs(caller, filters, limit=ITEMS, cursor=cursor),
-            "seen": work.reading.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
-            "notices": work.notices.of_case(caller, case_id),
+            "case": work.queries.brief(caller, case_id),
+            "items": work.queries.jobs(caller, filters, limit=ITEMS, cursor=cursor),
+            "seen": work.queries.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
+            "notices": work.notice_desk.of_case(caller, case_id),
             "cursor": cursor,
             "seen_cursor": seen,
         }
@@ -222,7 +222,7 @@ async def post_hold(
     authorize(caller, MAY_HOLD)
     work = services(request).working()
     wanted = fields.get("wanted") == "yes"
-    await call(lambda: work.lifecycle.hold(caller, case_id, wanted=wanted))
+    await call(lambda: work.retention.hold(caller, case_id, wanted=wanted))
     return back(f"/cases/{case_id}")
 
 

@@ -112,7 +112,7 @@ async def _about(
     if like is None:
         return _About(case_id, kind, media, None)
     work = services(request).working()
-    found: dict[str, Any] = await call(lambda: work.notices.read(caller, like))
+    found: dict[str, Any] = await call(lambda: work.notice_desk.read(caller, like))
     if (found["case_id"], found["kind"]) != (case_id, kind.id):
         raise NotFound
     return _About(case_id, kind, media, found)
@@ -153,14 +153,14 @@ async def post_form(request: Request, about: About, caller: Signed) -> Response:
     )
     work = services(request).working()
     try:
-        made = await call(lambda: work.notices.make(caller, about.case_id, wanted))
+        made = await call(lambda: work.notice_desk.make(caller, about.case_id, wanted))
     except InvalidRequest as error:
         return await _form(request, about, caller, given, error.errors)
     except NoticeRefused as error:
         return await _form(request, about, caller, given, [], refused=error.message)
     if about.like and about.replaces:
         draft, gone = about.like["id"], Update(outcome=NoticeState.WITHDRAWN)
-        await call(lambda: work.notices.update(caller, draft, gone))
+        await call(lambda: work.notice_desk.update(caller, draft, gone))
     return back(f"/notices/{made['id']}")
 
 
@@ -177,15 +177,15 @@ async def _form(
     kind, case_id = about.kind, about.case_id
 
     def read() -> tuple[dict[str, Any], OccurrencePage, list[dict[str, Any]]]:
-        case = work.reading.brief(caller, case_id)
-        seen = work.reading.occurrences(caller, case_id, media_id=about.media)
+        case = work.queries.brief(caller, case_id)
+        seen = work.queries.occurrences(caller, case_id, media_id=about.media)
         there = {o["id"] for o in seen.occurrences}
         if older := tuple(set(given.get("occurrences", "").split()) - there)[:MAX_PAGE]:
-            more = work.reading.occurrences(caller, case_id, ids=older)
+            more = work.queries.occurrences(caller, case_id, ids=older)
             seen = OccurrencePage([*seen.occurrences, *more.occurrences], seen.next)
         media = tuple({o["media_id"] for o in seen.occurrences})
         filters = Filters(case_id=case_id, media=media)
-        found = work.reading.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
+        found = work.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
         return case, seen, found.jobs
 
     case, seen, newest_first = await call(read)
@@ -233,7 +233,7 @@ def _usable(job: dict[str, Any] | None) -> bool:
 async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Response:
     """A notice in words, its clock, and what became of it."""
     work = services(request).working()
-    notice = await call(lambda: work.notices.read(caller, notice_id))
+    notice = await call(lambda: work.notice_desk.read(caller, notice_id))
     outcomes = sorted(
         str(o) for o in OUTCOMES
         if (o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-"))
@@ -258,7 +258,7 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
     else:
         raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
     work = services(request).working()
-    await call(lambda: work.notices.update(caller, notice_id, update))
+    await call(lambda: work.notice_desk.update(caller, notice_id, update))
     return back(f"/notices/{notice_id}")
 
 
@@ -283,5 +283,5 @@ async def get_overdue(
 ) -> Response:
     """Every notice that ought to have been acted on by now."""
     work = services(request).working()
-    found = await call(lambda: work.notices.overdue(caller, limit))
+    found = await call(lambda: work.notice_desk.overdue(caller, limit))
     return page(request, "overdue.html", caller, notices=found)

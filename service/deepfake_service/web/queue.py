@@ -62,7 +62,9 @@ class Asked:
         if self.reference:
             work = services(request).working()
             accounts = services(request).accounts.all()
-            references = tuple(work.intake.reference_of(a.id, self.reference) for a in accounts)
+            references = tuple(
+                work.submissions.reference_of(a.id, self.reference) for a in accounts
+            )
         return Filters(
             state=self.state or None,
             verdict=self.verdict or None,
@@ -90,10 +92,10 @@ async def get_queue(
 
     def read() -> tuple[Any, list[dict[str, Any]], list[Account]]:
         filters = asked.filters(request, caller)
-        found = work.reading.queue(caller, filters, limit=PAGE, cursor=cursor)
+        found = work.queries.queue(caller, filters, limit=PAGE, cursor=cursor)
         people = services(request).accounts.all() if caller.role in MAY_REVIEW else []
         reviewers = [a for a in people if a.kind == "person" and Role(a.role) in MAY_REVIEW]
-        return found, work.notices.overdue(caller, 20), reviewers
+        return found, work.notice_desk.overdue(caller, 20), reviewers
 
     found, overdue, reviewers = await call(read)
     return page(
@@ -120,7 +122,7 @@ async def get_csv(request: Request, caller: Signed, asked: Annotated[Asked, Depe
     def rows() -> Iterator[str]:
         # The mark by which spreadsheets know UTF-8.
         yield "\ufeff" + _line(COLUMNS)
-        for row in work.reading.results(caller, filters, limit=MAX_ROWS):
+        for row in work.queries.results(caller, filters, limit=MAX_ROWS):
             yield _line([row[name] for name in COLUMNS])
 
     return StreamingResponse(

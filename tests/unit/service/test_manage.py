@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
-from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.cli.app import app
 from deepfake_service.db import AuditEntry, Case, open_database
 from deepfake_service.errors import (
@@ -100,7 +100,7 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
     output("accounts", "create", "uploader", "--role", "pipeline")
     with contextlib.closing(open_database(settings)) as database:
         wrapper = open_keys(load_settings())
-        digest = Digests(database, wrapper).of("reference", "R-1")
+        digest = BlindIndex(database, wrapper).of("reference", "R-1")
         account = Accounts(database).named("uploader").id
         with database.write() as session:
             case = Case(id="c", account_id=account, created_at=datetime.now(UTC))
@@ -113,7 +113,7 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
         assert output("keys", "rewrap") == "0 keys wrapped anew"
         monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
         alone = open_keys(load_settings())
-        assert Digests(database, alone).of("reference", "R-1") == digest
+        assert BlindIndex(database, alone).of("reference", "R-1") == digest
         with database.read() as session:
             wrapped = session.get_one(Case, "c").wrapped_key
         assert Vault(open_blobs(None, settings.data_dir), alone).case_key("c", wrapped) == key

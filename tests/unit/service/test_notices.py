@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.casework.core.notice_states import RUNNING, NoticeState, Update
-from deepfake_service.casework.notice_desk import Notices
+from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import Notice
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
@@ -160,23 +160,23 @@ def drafted(kind: str = "kr-tba-22-5") -> Notice:
 def test_a_notices_way() -> None:
     now = datetime.now(UTC)
     notice = drafted()
-    Notices._apply(notice, Update(sent_at=now - timedelta(hours=30)))
+    NoticeDesk._apply(notice, Update(sent_at=now - timedelta(hours=30)))
     assert notice.state == NoticeState.SENT
     assert notice.due_at == now - timedelta(hours=6)
-    Notices._apply(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED))
+    NoticeDesk._apply(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED))
     assert notice.state == NoticeState.TEMPORARILY_BLOCKED
-    Notices._apply(notice, Update(outcome=NoticeState.REMOVED))
+    NoticeDesk._apply(notice, Update(outcome=NoticeState.REMOVED))
     assert notice.state == NoticeState.REMOVED
-    Notices._apply(notice, Update(outcome=NoticeState.WITHDRAWN))
+    NoticeDesk._apply(notice, Update(outcome=NoticeState.WITHDRAWN))
     for update in (Update(outcome=NoticeState.REMOVED), Update(sent_at=now)):
         with pytest.raises(InvalidRequest):
-            Notices._apply(notice, update)
+            NoticeDesk._apply(notice, update)
 
 
 def test_of_preserved_data_the_clock_goes_on() -> None:
     notice = drafted("budapest-29")
-    Notices._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)))
-    Notices._apply(notice, Update(outcome=NoticeState.PRESERVED))
+    NoticeDesk._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)))
+    NoticeDesk._apply(notice, Update(outcome=NoticeState.PRESERVED))
     assert notice.due_at is not None
     assert notice.due_at < datetime.now(UTC)
     assert notice.state in RUNNING
@@ -206,9 +206,9 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     notice = drafted(kind)
     if before:
-        Notices._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)))
+        NoticeDesk._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)))
     with pytest.raises(InvalidRequest) as error:
-        Notices._apply(notice, update)
+        NoticeDesk._apply(notice, update)
     assert error.value.errors[0].field == named
 
 

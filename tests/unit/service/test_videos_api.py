@@ -57,8 +57,8 @@ def headers(service: Service, role: Role) -> dict[str, str]:
 
 
 def sweep(service: Service) -> None:
-    service.app.state.services.work.lifecycle.sweep()
-    service.app.state.services.work.lifecycle.delete_orphans()
+    service.app.state.services.work.retention.sweep()
+    service.app.state.services.work.retention.delete_orphans()
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
@@ -340,7 +340,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
     work = service.app.state.services.work
     job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
     for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
-        work.lifecycle._vault.blobs.put_bytes(name, b"sealed")
+        work.retention._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
     monkeypatch.setattr("deepfake_service.casework.retention.ORPHANED_AFTER", timedelta(seconds=-5))
@@ -513,14 +513,14 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
 ) -> None:
     one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
     two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
-    lifecycle = service.app.state.services.work.lifecycle
+    retention = service.app.state.services.work.retention
     for name, job in (("_delete_job", one), ("_finish_shredding", two)):
         with monkeypatch.context() as killed:
             killed.setattr(
-                lifecycle.__class__, name, lambda *_: (_ for _ in ()).throw(RuntimeError)
+                retention.__class__, name, lambda *_: (_ for _ in ()).throw(RuntimeError)
             )
             with pytest.raises(RuntimeError):
-                lifecycle.cancel(
+                retention.cancel(
                     service.accounts.authenticate(service.keys[Role.PIPELINE]), job["id"]
                 )
         sweep(service)
@@ -642,17 +642,17 @@ async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
 ) -> None:
     job = (await submit(service, case_reference="R")).json()
     other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
-    lifecycle = service.app.state.services.work.lifecycle
+    retention = service.app.state.services.work.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    real = lifecycle._delete_job
+    real = retention._delete_job
 
     def meanwhile(job_id: str) -> None:
-        monkeypatch.setattr(lifecycle, "_delete_job", real)
-        lifecycle.cancel(caller, other["id"])  # before this one's rows are gone
+        monkeypatch.setattr(retention, "_delete_job", real)
+        retention.cancel(caller, other["id"])  # before this one's rows are gone
         real(job_id)
 
-    monkeypatch.setattr(lifecycle, "_delete_job", meanwhile)
-    lifecycle.cancel(caller, job["id"])
+    monkeypatch.setattr(retention, "_delete_job", meanwhile)
+    retention.cancel(caller, job["id"])
     with service.database.read() as session:
         assert session.get(Case, job["case_id"]) is None
         assert session.get(Job, job["id"]) is None

@@ -134,11 +134,11 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for kind in (Case, Media, Job):
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
-    first = work.reading.queue(caller, Filters(), limit=50, cursor=None)
+    first = work.queries.queue(caller, Filters(), limit=50, cursor=None)
     assert len(first.jobs) == 50
     seen, cursor = 0, None
     for _ in range(4):
-        page = work.reading.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
+        page = work.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
         seen, cursor = seen + len({j["id"] for j in page.jobs}), page.next
     assert seen == 800
     # By the index, not by reading all of them.
@@ -287,7 +287,7 @@ def _plan(service: Service, work: Any, caller: Any) -> str:
 
     event.listen(service.database.engine, "before_cursor_execute", note)
     try:
-        work.reading.jobs(caller, Filters(), limit=50, cursor=None)
+        work.queries.jobs(caller, Filters(), limit=50, cursor=None)
     finally:
         event.remove(service.database.engine, "before_cursor_execute", note)
     statement, parameters = next(a for a in asked if "FROM jobs" in a[0])

@@ -17,7 +17,7 @@ from deepfake_service.storage.envelope import KeyWrapper, new_key
 _NAME = "lookup"
 
 
-class Digests:
+class BlindIndex:
     """HMAC-SHA256 under a key of the installation, which is kept wrapped in the database.
 
     Without a key, whoever has the database could try out references and URLs.

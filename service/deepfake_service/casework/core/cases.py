@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.blind_index import Digests
+from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.db import Case, Database, Media, Occurrence, new_id
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
@@ -37,10 +37,10 @@ class Screenshot:
 class Cases:
     """Makes cases and notes occurrences."""
 
-    def __init__(self, database: Database, vault: Vault, digests: Digests) -> None:
+    def __init__(self, database: Database, vault: Vault, blind_index: BlindIndex) -> None:
         self._database = database
         self._vault = vault
-        self._digests = digests
+        self._blind_index = blind_index
 
     def open(self, caller: Caller, reference: str | None) -> tuple[str, bool]:
         """The id of the account's case of this reference, and whether it was made now."""
@@ -57,7 +57,7 @@ class Cases:
         """The account's case of this reference, or a new one; its key; whether it is new."""
         digest = None
         if reference is not None:
-            digest = self._digests.of("reference", caller.account_id, reference)
+            digest = self._blind_index.of("reference", caller.account_id, reference)
             found = session.scalars(
                 select(Case).where(
                     Case.account_id == caller.account_id,
@@ -101,7 +101,7 @@ class Cases:
         if not first and screenshot is None and not any(about[name] for name in _TELLING):
             return False
         told = {**about, "tool": None, "screenshot": screenshot.sha256 if screenshot else None}
-        digest = self._digests.of_content("occurrence", told)
+        digest = self._blind_index.of_content("occurrence", told)
         if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
             return False
         occurrence_id = screenshot.occurrence_id if screenshot else new_id()

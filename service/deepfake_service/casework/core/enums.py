@@ -23,7 +23,7 @@ REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
 """Jobs that are returned for equal content; others are worth another try."""
 
 
-class Retention(StrEnum):
+class RetentionPolicy(StrEnum):
     """How long the media of a job are kept."""
 
     STANDARD = "standard"

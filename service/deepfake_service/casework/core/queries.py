@@ -23,7 +23,7 @@ from deepfake_service.casework.core.pagination import (
     older,
 )
 from deepfake_service.casework.core.permissions import may_delete, may_see, visible
-from deepfake_service.casework.core.read_audit import Windows
+from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.errors import (
     DatabaseUnavailable,
@@ -36,13 +36,13 @@ from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import unseal
 
 
-class Reading:
+class Queries:
     """Reads for callers: what they may not see is not there."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._windows = Windows()
+        self._read_audit = ReadAudit()
 
     def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
         """A job with its result, if it has one; reading a result is audited.
@@ -125,7 +125,7 @@ class Reading:
         if case.minor_at is not None:
             raise ImageryWithheld
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
-        if self._windows.first(caller, media_id):
+        if self._read_audit.is_first_read(caller, media_id):
             with self._database.write() as session:
                 record(session, caller.actor, Action.MEDIA_READ, media_id)
         return self._vault.open(media.blob, key), media.size

@@ -10,14 +10,14 @@ from deepfake_service.security.accounts import Caller
 WINDOW_S = 600.0
 
 
-class Windows:
+class ReadAudit:
     """Which key has read what lately, in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._until: dict[tuple[str, str], float] = {}
 
-    def first(self, caller: Caller, subject: str) -> bool:
+    def is_first_read(self, caller: Caller, subject: str) -> bool:
         """Whether this is the first time in ten minutes that a key reads a subject."""
         now = time.monotonic()
         with self._lock:
