@@ -188,7 +188,7 @@ def test_an_empty_folder_is_said(tmp_path: Path) -> None:
     result = score(tmp_path, "--json")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert result.stderr == f"no files in {tmp_path}\n"
+    assert result.stderr == f"{tmp_path} contains no files\n"
 
 
 def run_into(

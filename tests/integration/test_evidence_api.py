@@ -296,7 +296,7 @@ def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[
 def test_keys_are_not_made_where_there_is_no_service(site: Site, tmp_path: Path) -> None:
     elsewhere = Site(tmp_path)
     told = elsewhere.command("keys", "signing", "publish", "--out", str(tmp_path / "k"), expected=1)
-    assert "there is no service in" in told
+    assert "is not the data directory of a service" in told
     assert not (tmp_path / "var" / "records.sqlite").exists()
 
 

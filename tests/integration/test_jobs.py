@@ -252,7 +252,7 @@ def test_the_client_shows_a_verdict(site: Site, tmp_path: Path) -> None:
     assert re.search(r"^job \w+: succeeded\n\w", told)
     refused = site.command("submit", str(tmp_path / "v.mp4"), "--url", site.url, "--key", "wrong",
                            expected=1)  # fmt: skip
-    assert "the service refused: A valid key is needed" in refused
+    assert "The service rejected the request: A valid key is needed" in refused
     nobody = site.command("submit", str(tmp_path / "v.mp4"), "--url", "http://127.0.0.1:9",
                           "--key", "k", expected=1)  # fmt: skip
     assert "cannot be reached" in nobody

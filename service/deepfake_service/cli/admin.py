@@ -1,4 +1,4 @@
-"""``deepfake accounts|keys|audit``: what an operator does on the machine itself, without a key."""
+"""``deepfake accounts``, ``keys`` and ``audit``: administration on the machine of the service."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from deepfake_service.security.audit_key import audit_key
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
-accounts = typer.Typer(help="People and systems that may call the service.", no_args_is_help=True)
-keys = typer.Typer(help="Keys of accounts.", no_args_is_help=True)
-audit = typer.Typer(help="The audit log.", no_args_is_help=True)
+accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
+keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True)
+audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True)
 
-REWRAPPED_AT_ONCE = 100
+REWRAP_BATCH = 100
 _DURATION = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
-Name = Annotated[str, typer.Argument(help="The account's name.")]
+Name = Annotated[str, typer.Argument(help="Name of the account.")]
 
 
 @contextmanager
@@ -48,19 +48,19 @@ def _duration(text: str | None) -> timedelta | None:
         return None
     form = _DURATION.fullmatch(text)
     if form is None:
-        raise typer.BadParameter("a number and d, h or m, for instance 90d")
+        raise typer.BadParameter("must be a number followed by d, h or m, for example 90d")
     return timedelta(**{_UNITS[form[2]]: int(form[1])})
 
 
 @accounts.command("create")
 def create_account(
     name: Name,
-    role: Annotated[Role, typer.Option(help="What it may do.")],
+    role: Annotated[Role, typer.Option(help="Permissions of the account.")],
     kind: Annotated[
-        Literal["person", "system"], typer.Option(help="Whether it is somebody or a program.")
+        Literal["person", "system"], typer.Option(help="Human user or service account.")
     ] = "person",
 ) -> None:
-    """Make an account, and its first key."""
+    """Create an account and its first key."""
     with _database() as (_, database):
         book = Accounts(database)
         book.create(name, kind, role)
@@ -80,32 +80,35 @@ def list_accounts() -> None:
 
 @accounts.command("disable")
 def disable_account(name: Name) -> None:
-    """Stop an account's keys from working, now. What it submitted stays."""
+    """Disable an account and all its keys immediately. Its submissions are kept."""
     with _database() as (_, database):
         Accounts(database).disable(name)
     typer.echo("disabled")
 
 
 Expiry = Annotated[
-    str | None, typer.Option("--expires-in", help="For instance 90d, 12h. Unset: never.")
+    str | None,
+    typer.Option(
+        "--expires-in", help="Lifetime, for example 90d or 12h. Default: the key does not expire."
+    ),
 ]
-KeyId = Annotated[str, typer.Argument(help="The key's id, as `deepfake keys list` shows it.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
 @keys.command("create")
 def create_key(
-    account: Annotated[str, typer.Option(help="The account's name.")], expires_in: Expiry = None
+    account: Annotated[str, typer.Option(help="Name of the account.")], expires_in: Expiry = None
 ) -> None:
-    """Make another key for an account."""
+    """Create another key for an account."""
     with _database() as (_, database):
         _show_once(Accounts(database).create_key(account, expires_in=_duration(expires_in)))
 
 
 @keys.command("list")
 def list_keys(
-    account: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
+    account: Annotated[str | None, typer.Option(help="List only the keys of this account.")] = None,
 ) -> None:
-    """List keys; never their secrets."""
+    """List keys, without their secrets."""
     table = Table("id", "account", "role", "created", "expires", "state")
     with _database() as (_, database):
         for key, owner in Accounts(database).keys(account):
@@ -123,7 +126,7 @@ def _state(key: Key) -> str:
 
 @keys.command("revoke")
 def revoke_key(key: KeyId) -> None:
-    """Stop a key from working, now."""
+    """Revoke a key immediately."""
     with _database() as (_, database):
         Accounts(database).revoke(key)
     typer.echo("revoked")
@@ -132,16 +135,19 @@ def revoke_key(key: KeyId) -> None:
 @keys.command("rotate")
 def rotate_key(
     key: KeyId,
-    grace: Annotated[str, typer.Option(help="How long the old key still works.")] = "24h",
+    grace: Annotated[str, typer.Option(help="How long the old key remains valid.")] = "24h",
 ) -> None:
-    """Make a key in place of another one, which works a little longer."""
+    """Replace a key by a new one. The old key remains valid for a grace period."""
     with _database() as (_, database):
         _show_once(Accounts(database).rotate(key, grace=_duration(grace) or timedelta(0)))
 
 
 @keys.command("rewrap")
 def rewrap() -> None:
-    """Wrap every case's key by the current master key; afterwards older ones can be forgotten."""
+    """Wrap the key of every case with the current master key.
+
+    Older master keys can then be removed.
+    """
     with _database() as (settings, database):
         vault = Vault(
             open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), open_keys(settings)
@@ -150,12 +156,12 @@ def rewrap() -> None:
         keyed = Case.wrapped_key.is_not(None)
         with database.read() as session:
             ids = list(session.scalars(select(Case.id).where(keyed)))
-        for start in range(0, len(ids), REWRAPPED_AT_ONCE):
-            some = ids[start : start + REWRAPPED_AT_ONCE]
+        for start in range(0, len(ids), REWRAP_BATCH):
+            batch = ids[start : start + REWRAP_BATCH]
             with database.write() as session:
-                # Locked and asked again: a case that is deleted meanwhile gets no key back.
-                wanted = select(Case).where(Case.id.in_(some), keyed).with_for_update()
-                for case in session.scalars(wanted):
+                # Locked and read again, so that a case deleted meanwhile does not get its key back.
+                query = select(Case).where(Case.id.in_(batch), keyed).with_for_update()
+                for case in session.scalars(query):
                     again = vault.rewrapped(case.id, case.wrapped_key or b"")
                     if again is not None:
                         case.wrapped_key, changed = again, changed + 1
@@ -165,16 +171,17 @@ def rewrap() -> None:
                 if again is not None:
                     secret.wrapped, changed = again, changed + 1
             log.record(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
-    typer.echo(f"{changed} keys wrapped anew")
+    typer.echo(f"{changed} keys rewrapped")
 
 
 @audit.command("verify")
 def verify_log(
     since: Annotated[
-        Path | None, typer.Option(help="A checkpoint: that the log still holds what it held then.")
+        Path | None,
+        typer.Option(help="Checkpoint file with which the log must still be consistent."),
     ] = None,
 ) -> None:
-    """Check that the log was not altered; exit code 1 if it was."""
+    """Verify that the log has not been altered. The exit code is 1 if it has."""
     with _database() as (settings, database):
         point = None
         if since is not None:
@@ -182,16 +189,18 @@ def verify_log(
             point = log.Checkpoint.opened(since.read_text(encoding="utf-8"), signer)
         with database.read() as session:
             now = log.verify(session, point)
-    typer.echo(f"holds: {now.number} entries, last hash {now.hash}")
+    typer.echo(f"intact: {now.number} entries, last hash {now.hash}")
     if point is None:
-        typer.echo("To see whether it was cut or written anew as a whole, give --since.", err=True)
+        typer.echo("Pass --since to detect truncation or a full rewrite.", err=True)
 
 
 @audit.command("checkpoint")
 def export_checkpoint(
-    out: Annotated[Path, typer.Option(help="File to write; keep it where the service cannot.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write. Store it where the service cannot modify it.")
+    ],
 ) -> None:
-    """Write a signed statement of how the log stands."""
+    """Write a signed checkpoint of the log."""
     with _database() as (settings, database):
         with database.read() as session:
             point = log.checkpoint(session)
@@ -200,7 +209,7 @@ def export_checkpoint(
 
 
 def _show_once(new: NewKey) -> None:
-    typer.echo("The key, shown only this once:", err=True)
+    typer.echo("Key, shown only once:", err=True)
     typer.echo(new.text)
 
 

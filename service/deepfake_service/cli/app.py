@@ -1,4 +1,4 @@
-"""``deepfake``: score files, and serve."""
+"""The ``deepfake`` command and its subcommands."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rich.console import Console
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
-from deepfake_service.cli import score as scoring
 from deepfake_service.cli.admin import accounts, audit, keys
-from deepfake_service.cli.submit import Client, submission_bars, told
+from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
+from deepfake_service.cli.submit import Client, submission_bars, summary
 from deepfake_service.cli.verify import signing, verify_bundle
 
 app = typer.Typer(
-    help="Face-manipulation detection: scores with a meaning, evidence that can be checked.",
+    help="Detect manipulated faces: calibrated scores, and evidence that others can verify.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -36,8 +36,8 @@ app.command("verify")(verify_bundle)
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         try:
             typer.echo(version("deepfake-service"))
         except PackageNotFoundError:
@@ -54,48 +54,52 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Options common to all commands. Keeps every command behind its name."""
+    """Accept the options common to all commands."""
 
 
 @app.command()
 def score(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, videos, or folders containing them.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Exactly this many evenly spread frames of each video."),
+        typer.Option(min=1, help="Examine exactly this many evenly spaced frames of each video."),
     ] = None,
     faces: Annotated[
-        bool, typer.Option("--faces", help="With --json: every face as well.")
+        bool, typer.Option("--faces", help="Include every face (requires --json).")
     ] = False,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Model bundle directory.", envvar="DEEPFAKE_BUNDLE_DIR"),
+        typer.Option(help="Directory of the model bundle.", envvar="DEEPFAKE_BUNDLE_DIR"),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to run the model.")] = "auto",
+    device: Annotated[Device, typer.Option(help="Device that runs the model.")] = "auto",
 ) -> None:
-    """Say of each picture or video whether a face in it is probably manipulated.
+    """Estimate whether a face in each picture or video has been manipulated.
 
-    Exit code 0, or 1 when a path could not be read or decoded.
+    The exit code is 0, or 1 if a path could not be read or decoded.
     """
     if faces and not as_json:
-        raise typer.BadParameter("give --json with it", param_hint="--faces")
-    with scoring.open_scorer(bundle, device) as scorer:
+        raise typer.BadParameter("requires --json", param_hint="--faces")
+    with open_scorer(bundle, device) as scorer:
         unreadable = False
-        found = scoring.walk(paths, _say_empty)
+        files = walk(paths, _report_empty)
         if as_json:
-            for item in scoring.score_paths(scorer, found, frames):
+            for item in score_paths(scorer, files, frames):
                 line = item.to_json(scorer.bundle, faces=faces)
                 typer.echo(json.dumps(line, ensure_ascii=not _writes_utf8()))
                 sys.stdout.flush()
                 unreadable |= item.unreadable
         else:
-            unreadable = scoring.show(scorer, list(found), frames, Console())
+            unreadable = show(scorer, list(files), frames, Console())
     raise typer.Exit(EXIT_UNREADABLE if unreadable else EXIT_OK)
 
 
-def _say_empty(folder: Path) -> None:
-    typer.echo(f"no files in {scoring.clean(str(folder))}", err=True)
+def _report_empty(folder: Path) -> None:
+    typer.echo(f"{clean(str(folder))} contains no files", err=True)
 
 
 def _writes_utf8() -> bool:
@@ -104,9 +108,9 @@ def _writes_utf8() -> bool:
 
 @app.command()
 def serve(
-    worker: Annotated[bool, typer.Option(help="Examine jobs in this process too.")] = True,
+    worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
 ) -> None:
-    """Serve the HTTP API; settings come from DEEPFAKE_ environment variables."""
+    """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
     from deepfake_service.cli.serve import run
     from deepfake_service.settings import load_settings
 
@@ -115,38 +119,45 @@ def serve(
 
 @app.command()
 def submit(
-    path: Annotated[Path, typer.Argument(help="A video or picture.", exists=True, dir_okay=False)],
+    path: Annotated[
+        Path, typer.Argument(help="Video or picture to submit.", exists=True, dir_okay=False)
+    ],
     url: Annotated[
-        str, typer.Option(help="Of the service.", envvar="DEEPFAKE_URL")
+        str, typer.Option(help="Base URL of the service.", envvar="DEEPFAKE_URL")
     ] = "http://127.0.0.1:8000",
     key: Annotated[
         str,
         typer.Option(
-            help="A key of the service.", envvar="DEEPFAKE_KEY", prompt=True, hide_input=True
+            help="Key of an account of the service.",
+            envvar="DEEPFAKE_KEY",
+            prompt=True,
+            hide_input=True,
         ),
     ] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Until there is a verdict.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The job as JSON.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
     case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None,
-    source_url: Annotated[str | None, typer.Option(help="Where it was seen.")] = None,
+    source_url: Annotated[
+        str | None, typer.Option(help="URL at which the media were seen.")
+    ] = None,
     priority: Annotated[
-        Literal["live", "batch", "low"], typer.Option(help="Whose turn it is first.")
+        Literal["live", "batch", "low"], typer.Option(help="Queue priority.")
     ] = "live",
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Exactly this many evenly spread frames.")
+        int | None, typer.Option(min=1, help="Examine exactly this many evenly spaced frames.")
     ] = None,
 ) -> None:
-    """Submit a file to a running service, and with --wait show its verdict.
+    """Submit a file to a running service; with --wait, print its verdict.
 
-    Exit code 0; 1 when the service cannot be reached, refuses, or fails.
+    The exit code is 0, or 1 if the service cannot be reached, rejects the file or fails.
     """
-    given = {
+    options = {
         "case_reference": case_reference,
         "source_url": source_url,
         "priority": priority,
         "frames": frames,
     }
-    fields = {name: str(value) for name, value in given.items() if value is not None}
+    fields = {name: str(value) for name, value in options.items() if value is not None}
     with Client(url, key) as client, submission_bars() as bars:
         job = client.submit(path, fields, bars.uploaded)
         if wait:
@@ -154,27 +165,29 @@ def submit(
     if as_json:
         typer.echo(json.dumps(job, ensure_ascii=not _writes_utf8()))
     else:
-        typer.echo(told(job))
+        typer.echo(summary(job))
     raise typer.Exit(EXIT_UNREADABLE if job["state"] == "failed" else EXIT_OK)
 
 
 @app.command()
 def backup(
-    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
 ) -> None:
-    """Copy records and sealed blobs while the service runs; not the keys that open them."""
+    """Copy the database and the encrypted media while the service runs, without their keys."""
     from deepfake_service.cli.backup import back_up
     from deepfake_service.settings import load_settings
 
     settings = load_settings()
     back_up(settings, out)
-    typer.echo(f"{out}: records and sealed blobs")
-    typer.echo("Keep the master key elsewhere: it alone opens what is in there.", err=True)
+    typer.echo(f"{out}: database and encrypted media")
+    typer.echo(
+        "Store the master key separately: without it this backup cannot be decrypted.", err=True
+    )
 
 
 @app.command()
 def worker() -> None:
-    """Examine jobs, beside a service started with --no-worker or other workers."""
+    """Examine jobs, for a service started with --no-worker or alongside other workers."""
     from deepfake_service.observability import logs
     from deepfake_service.settings import load_settings
     from deepfake_service.worker import run_worker
@@ -185,8 +198,7 @@ def worker() -> None:
 
 
 def main() -> None:
-    """Entry point: a domain error, or output that cannot be written, becomes one line and exit
-    code 1, never a traceback."""
+    """Run the command; print a domain error or a failed write as one line and exit with code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -199,14 +211,14 @@ def main() -> None:
         raise SystemExit(1) from error
     except OSError as error:
         _drop_output()
-        # A reader that went away, as with `deepfake score ... | head`, needs no telling.
+        # A closed pipe, as with `deepfake score ... | head`, is not reported.
         if error.errno != errno.EPIPE:
-            typer.echo(f"error: {error.strerror or 'the output cannot be written'}", err=True)
+            typer.echo(f"error: {error.strerror or 'the output could not be written'}", err=True)
         raise SystemExit(1) from None
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere: the interpreter would try to write it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    """Discard buffered output, which the interpreter would otherwise try to write on exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)

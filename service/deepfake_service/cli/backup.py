@@ -1,4 +1,4 @@
-"""A copy of an installation's records and sealed blobs, taken while it runs."""
+"""``deepfake backup``: copy the database and the encrypted blobs of a running service."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from deepfake_service.storage import BLOB_FOLDER
 def back_up(settings: Settings, out: Path) -> None:
     """Copy the SQLite database and the blobs of the data directory into the new folder ``out``.
 
-    The database first: a blob that is younger than it is an orphan, which is swept after a restore.
-    Keys are not copied. What is in ``out`` can be opened with the master key alone, so the two
-    belong into different places.
+    The database is copied first: blobs newer than it become orphans, which are deleted after a
+    restore. Keys are not copied. The copy can only be decrypted with the master key, so store the
+    two separately.
 
     Raises:
-        SettingsError: records or blobs lie elsewhere, where they have backups of their own.
-        DataDirError: ``out`` is there already, or cannot be written.
+        SettingsError: the database or the blobs are outside the data directory.
+        DataDirError: ``out`` already exists or cannot be written.
     """
     if settings.database_url or settings.blob_url:
         raise SettingsError(
-            "only what lies in the data directory is backed up: for PostgreSQL use pg_dump, for an "
-            "object store its versioning"
+            "Only the data directory can be backed up. Use pg_dump for PostgreSQL, and versioning "
+            "for an object store."
         )
     if out.exists():
-        raise DataDirError(f"{out}: is there already; name a new folder")
+        raise DataDirError(f"{out} already exists. Choose a new folder.")
     private_folder(out)
     source = settings.data_dir / RECORDS_FILE
     try:
@@ -41,14 +41,14 @@ def back_up(settings: Settings, out: Path) -> None:
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
             live.backup(copy)
-            _begin_anew(copy)
+            _restart_pending_jobs(copy)
         _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
     except (OSError, sqlite3.Error) as error:
-        raise DataDirError("the backup could not be written") from error
+        raise DataDirError("The backup could not be written.") from error
 
 
-def _begin_anew(copy: sqlite3.Connection) -> None:
-    """Forget the finished steps of jobs under way: what these kept is not in the backup."""
+def _restart_pending_jobs(copy: sqlite3.Connection) -> None:
+    """Delete the checkpoints of unfinished jobs, whose intermediate blobs are not in the backup."""
     tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
     if {"operation_outputs", "workflow_status"} <= tables:
         copy.execute(
@@ -59,14 +59,14 @@ def _begin_anew(copy: sqlite3.Connection) -> None:
 
 
 def _copy_blobs(source: Path, out: Path) -> None:
-    """Copy what is there and stays there: files and folders vanish while the service runs."""
+    """Copy blobs, skipping those that are deleted meanwhile or belong to unfinished work."""
     for folder, _, names in os.walk(source):
         where = Path(folder).relative_to(source)
         if where.parts[:1] == ("work",):
-            continue  # of jobs under way: they begin anew
+            continue  # intermediate results of unfinished jobs, which start again
         (out / where).mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
             if "#" in name:
-                continue  # an upload that is still arriving
+                continue  # an upload in progress
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(Path(folder) / name, out / where / name)

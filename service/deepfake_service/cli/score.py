@@ -1,4 +1,4 @@
-"""Scoring of local files for the command line: walking, hashing, the table, the JSON line."""
+"""``deepfake score``: find local files, score them, and print a table or JSON lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _MAX_MOMENTS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class ScoredPath:
-    """One path's result; ``sha256`` is ``None`` when the bytes could not be read."""
+    """The result for one path; ``sha256`` is ``None`` if the file could not be read."""
 
     path: Path
     sha256: str | None
@@ -63,7 +63,7 @@ class ScoredPath:
         )
 
     def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, Any]:
-        # A path may hold bytes that are no text; JSON must still be valid UTF-8.
+        # A path may contain bytes that are not valid text; JSON must still be valid UTF-8.
         path = str(self.path).encode("utf-8", "backslashreplace").decode()
         return {
             "path": path,
@@ -75,7 +75,7 @@ class ScoredPath:
 
 @contextmanager
 def naming_bundle(directory: Path | None) -> Iterator[None]:
-    """Put before a ``BundleError``'s text which bundle it is about."""
+    """Prefix the message of a ``BundleError`` with the path of the bundle."""
     try:
         yield
     except BundleError as error:
@@ -85,7 +85,7 @@ def naming_bundle(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
-    """A scorer whose inputs are decoded in a child process."""
+    """Open a scorer that decodes its inputs in a child process."""
     decoder = ProcessDecoder(workers=1)
     try:
         with naming_bundle(bundle):
@@ -96,37 +96,39 @@ def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
 
 
 def walk(paths: Iterable[Path], empty: Callable[[Path], None] | None = None) -> Iterator[Path]:
-    """The paths given; a folder gives the files below it, sorted, without hidden ones.
+    """Yield ``paths``, replacing each folder by the sorted files below it, without hidden ones.
 
-    What cannot be looked at, such as a folder that may not be entered or a link to nothing, is
-    given as well, for ``score_path`` to say so. Links to folders are not followed. ``empty`` is
-    called with each folder that gives nothing. Raises nothing.
+    Unreadable entries, such as a forbidden folder or a broken link, are yielded too, so that
+    ``score_path`` can report them. Links to folders are not followed. ``empty`` is called with
+    each folder that contains no files.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on a name too long
             yield path
             continue
-        found = _below(path)
-        if not found and empty is not None:
+        files = _files_below(path)
+        if not files and empty is not None:
             empty(path)
-        yield from found
+        yield from files
 
 
-def _below(folder: Path) -> list[Path]:
-    found: list[Path] = []
+def _files_below(folder: Path) -> list[Path]:
+    files: list[Path] = []
 
-    def closed(error: OSError) -> None:
-        found.append(Path(os.fsdecode(error.filename)))
+    def add_unreadable(error: OSError) -> None:
+        files.append(Path(os.fsdecode(error.filename)))
 
-    for parent, folders, names in os.walk(folder, onerror=closed):
+    for parent, folders, names in os.walk(folder, onerror=add_unreadable):
         folders[:] = [n for n in folders if not n.startswith(".")]
-        found.extend(
-            Path(parent, n) for n in names if not n.startswith(".") and _wanted(Path(parent, n))
+        files.extend(
+            Path(parent, n)
+            for n in names
+            if not n.startswith(".") and _is_candidate(Path(parent, n))
         )
-    return sorted(found)
+    return sorted(files)
 
 
-def _wanted(path: Path) -> bool:
+def _is_candidate(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -139,11 +141,11 @@ def score_path(
     frames: int | None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ScoredPath:
-    """Score one file; one that cannot be read gets ``unable_to_evaluate``."""
+    """Score one file. A file that cannot be read gets ``unable_to_evaluate``."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            os.scandir(path).close()  # says why a folder that was not walked could not be
+            os.scandir(path).close()  # raises the reason why a folder was not walked
         if not stat.S_ISREG(mode):
             raise UnreadableMedia("not a regular file")
         with path.open("rb") as file:
@@ -158,13 +160,13 @@ def score_path(
 
 
 def score_paths(scorer: Scorer, paths: Iterable[Path], frames: int | None) -> Iterator[ScoredPath]:
-    """Score ``paths`` in the order given."""
+    """Score ``paths`` in order."""
     for path in paths:
         yield score_path(scorer, path, frames)
 
 
 def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console) -> bool:
-    """Score ``paths`` under a progress bar and print a table; return whether one was unreadable."""
+    """Score ``paths`` with a progress bar, print a table, and return whether one was unreadable."""
     errors = Console(stderr=True)
     bar = Bar(
         TextColumn("{task.description}", markup=False),
@@ -222,25 +224,26 @@ def _track_line(track: Track) -> str:
 
 
 def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
-    """The model, its terms, and the error rates of the thresholds that decided these results."""
+    """Print the model, its terms, and the error rates at the thresholds that were applied."""
     levels = {"image": "face", "video": "item"}
     lines = [
         f"Model {bundle.name} {bundle.version}, terms: {bundle.terms}. A score is the probability "
-        "of manipulation at even odds, not proof."
+        "of manipulation at even prior odds, not proof."
     ]
     for kind, name in (("image", "single faces"), ("video", "videos")):
         if kind in kinds:
             rates: LevelThresholds = getattr(bundle.spec.thresholds, levels[kind])
             lines.append(
-                f"On held-out {name} the threshold called {rates.false_positive_rate:.1%} of "
-                f"untouched ones manipulated (up to {rates.false_positive_rate_upper:.1%} with 95% "
-                f"confidence) and found {rates.true_positive_rate:.1%} of manipulated ones."
+                f"On held-out {name}, this threshold wrongly reported manipulation in "
+                f"{rates.false_positive_rate:.1%} of authentic ones (at most "
+                f"{rates.false_positive_rate_upper:.1%} with 95% confidence) and detected "
+                f"{rates.true_positive_rate:.1%} of manipulated ones."
             )
     console.print(" ".join(lines), style="dim", highlight=False, markup=False)
 
 
 def clean(text: str) -> str:
-    """``text`` without control and direction-changing characters, for a terminal."""
+    """Return ``text`` with control and bidirectional characters replaced, safe for a terminal."""
     return "".join(
         c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
     )

@@ -1,4 +1,4 @@
-"""Runs the service: what ``deepfake serve`` does."""
+"""``deepfake serve``: run the HTTP service."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from deepfake_service.security.accounts import ADMIN_KEY_FILE, Accounts, FirstKe
 from deepfake_service.settings import Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024
-"""Of a request's line and headers; ours have under 1 kB."""
+"""Maximum size of the request line and headers. Real requests have less than 1 kB."""
 KEEP_ALIVE_S = 15
 BACKLOG = 128
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class AddressUnavailable(DeepfakeError):
-    """The address to listen on is not available."""
+    """The service cannot listen on the configured address."""
 
 
 def run(settings: Settings, *, worker: bool = True) -> None:
-    """Serve until SIGTERM or SIGINT (Ctrl-C), let running requests finish, and return.
+    """Serve until SIGTERM or SIGINT (Ctrl-C), then let running requests finish and return.
 
     Raises:
-        DeepfakeError: the bundle, the database or the address cannot be used; its message is for
-            the operator.
+        DeepfakeError: the bundle, the database or the address cannot be used. The message is meant
+            for the operator.
     """
     logs.configure(settings.log_level, settings.log_format)
     log = logs.logger("deepfake_service.serve")
@@ -61,26 +61,25 @@ def run(settings: Settings, *, worker: bool = True) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # Nothing here depends on who is connected; the headers of a proxy are only a
-                # chance to lie.
+                # Nothing depends on the client's address, and proxy headers can be forged.
                 proxy_headers=False,
                 ws="none",
                 http="h11",
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
-                # uvicorn refuses the connection that reaches its limit, not the one beyond.
+                # uvicorn rejects the connection that reaches its limit, not the one after it.
                 limit_concurrency=settings.max_connections + 1,
                 backlog=BACKLOG,
             )
         )
-        # uvicorn stops on these signals and then raises them again, which would end the process
-        # as killed. A stop that was asked for is a success.
+        # uvicorn stops on these signals and then raises them again, which would make the exit
+        # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _stopped)
+            signal.signal(number, _ignore)
         server.run(sockets=[listener])
         if not server.started:
-            raise DeepfakeError("The service could not start; its log says why.")
+            raise DeepfakeError("The service could not start. See its log for the reason.")
         log.info("stopped")
 
 
@@ -93,13 +92,13 @@ def _naming_data_dir(settings: Settings) -> Iterator[None]:
             f"{PREFIX}DATA_DIR ({clean(str(settings.data_dir))}): {error.message}"
         ) from error
     except (DatabaseError, DatabaseUnavailable) as error:
-        # The URL holds a password: it is not repeated.
+        # The URL contains a password, so the message names the variable instead.
         where = f"{PREFIX}DATABASE_URL" if settings.database_url else f"{PREFIX}DATA_DIR"
         raise type(error)(f"{where}: {error.message}") from error
 
 
-def _stopped(_: int, __: FrameType | None) -> None:
-    """A signal that uvicorn has already acted on."""
+def _ignore(_: int, __: FrameType | None) -> None:
+    """Ignore a signal that uvicorn has already handled."""
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -117,7 +116,7 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         raise AddressUnavailable(
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            f"{PREFIX}HOST and {PREFIX}PORT choose another address."
+            f"Set {PREFIX}HOST or {PREFIX}PORT to another address."
         ) from error
     return listener
 
@@ -128,25 +127,28 @@ def _greet(
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [
-        f"Serving on http://{host}:{port} (what it answers: http://{host}:{port}/docs)",
+        f"Serving on http://{host}:{port} (API reference: http://{host}:{port}/docs)",
         f"Model {model['bundle']} {model['version']}, {model['sha256'][:16]}; "
         f"terms: {model['terms']}",
     ]
     if settings.host not in LOOPBACK:
-        lines.append("Others can reach this address: put a proxy with TLS before it.")
+        lines.append(
+            "This address can be reached from other machines: put a TLS-terminating proxy in front "
+            "of it."
+        )
     if first is None:
-        kept = settings.data_dir / ADMIN_KEY_FILE
+        key_file = settings.data_dir / ADMIN_KEY_FILE
         if settings.admin_key:
-            source = f"the one in {PREFIX}ADMIN_KEY"
-        elif kept.is_file():
-            source = f"the one made earlier, in {kept}"
+            source = f"the value of {PREFIX}ADMIN_KEY"
+        elif key_file.is_file():
+            source = f"the one generated earlier, in {key_file}"
         else:
-            source = f"the one made earlier. Lost? Set {PREFIX}ADMIN_KEY to one of your own"
-        lines.append(f"Sign in with an administrator's key: {source}.")
+            source = f"the one generated earlier. If it is lost, set {PREFIX}ADMIN_KEY to a new one"
+        lines.append(f"Sign in with the administrator key: {source}.")
     elif first.text is not None:
-        lines.append(f"Administrator's key, shown only this once: {first.text}")
+        lines.append(f"Administrator key, shown only once: {first.text}")
     else:
-        lines.append(f"Administrator's key: in {first.path}")
-    lines.append('Send it as "Authorization: Bearer KEY". Ctrl-C stops.')
+        lines.append(f"Administrator key: saved in {first.path}")
+    lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""``deepfake submit``: send a file to a service, and wait for its verdict."""
+"""``deepfake submit``: upload a file to a service and wait for its verdict."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deepfake_models.errors import DeepfakeError
 
 PIECE_BYTES = 256 * 1024
 POLL_S = 0.5
-ENDED = frozenset({"succeeded", "failed", "cancelled", "expired"})
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
 class ServiceRefused(DeepfakeError):
-    """The service did not do what was asked."""
+    """The service rejected the request."""
 
 
 class ServiceUnreachable(DeepfakeError):
@@ -28,7 +28,7 @@ class ServiceUnreachable(DeepfakeError):
 
 
 class Client:
-    """Speaks to one service with one key; a context manager."""
+    """HTTP client of one service and key; a context manager."""
 
     def __init__(self, url: str, key: str) -> None:
         self._http = httpx.Client(
@@ -46,14 +46,16 @@ class Client:
     def submit(
         self, path: Path, fields: dict[str, str], progress: Callable[[int, int], None]
     ) -> dict[str, Any]:
-        """Send a file as it is read; the job.
+        """Stream a file to the service and return its job.
 
         Raises:
-            ServiceRefused, ServiceUnreachable; OSError: the file cannot be read.
+            ServiceRefused: the service rejected the file.
+            ServiceUnreachable: the service does not respond.
+            OSError: the file cannot be read.
         """
         size = path.stat().st_size
         with path.open("rb") as file:
-            return self._answered(
+            return self._request(
                 "POST",
                 "/v1/videos",
                 params=fields,
@@ -65,30 +67,30 @@ class Client:
             )
 
     def wait(self, job_id: str, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Follow a job to its end; the job with its result."""
+        """Poll a job until it ends and return it with its result."""
         while True:
-            job = self._answered("GET", f"/v1/jobs/{job_id}")
+            job = self._request("GET", f"/v1/jobs/{job_id}")
             progress(job)
-            if job["state"] in ENDED:
+            if job["state"] in FINAL_STATES:
                 return job
             time.sleep(POLL_S)
 
-    def _answered(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
-            answer = self._http.request(method, path, **options)
+            response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise ServiceUnreachable(
-                f"The service at {self._http.base_url} cannot be reached: is it running? Another "
-                "address is given by --url or DEEPFAKE_URL."
+                f"The service at {self._http.base_url} cannot be reached. Check that it is running "
+                "or give its address with --url or DEEPFAKE_URL."
             ) from error
-        if answer.is_success:
-            content: dict[str, Any] = answer.json()
+        if response.is_success:
+            content: dict[str, Any] = response.json()
             return content
         try:
-            detail = str(answer.json()["detail"])
+            detail = str(response.json()["detail"])
         except (ValueError, KeyError, TypeError):
-            detail = f"it answered {answer.status_code}"
-        raise ServiceRefused(f"the service refused: {detail}")
+            detail = f"HTTP status {response.status_code}"
+        raise ServiceRefused(f"The service rejected the request: {detail}")
 
 
 def _pieces(file: BinaryIO, size: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
@@ -100,7 +102,7 @@ def _pieces(file: BinaryIO, size: int, progress: Callable[[int, int], None]) -> 
 
 
 class Bars:
-    """A bar for the upload and one for the examination."""
+    """Progress bars of the upload and the examination."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -108,13 +110,13 @@ class Bars:
         self._work: TaskID | None = None
 
     def uploaded(self, sent: int, size: int) -> None:
-        """Show how much has been sent."""
+        """Update the upload bar."""
         if self._upload is None:
-            self._upload = self._progress.add_task("sending", total=size)
+            self._upload = self._progress.add_task("uploading", total=size)
         self._progress.update(self._upload, completed=sent)
 
     def examined(self, job: dict[str, Any]) -> None:
-        """Show how far the job is."""
+        """Update the examination bar."""
         if self._work is None:
             self._work = self._progress.add_task("queued", total=None)
         done, total = job["progress"]["done"], job["progress"]["total"]
@@ -125,18 +127,18 @@ class Bars:
 
 @contextmanager
 def submission_bars() -> Iterator[Bars]:
-    """Progress bars on standard error, gone at the end."""
+    """Show progress bars on standard error and remove them at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bars(progress)
 
 
-def told(job: dict[str, Any]) -> str:
-    """A job in a few lines for people."""
+def summary(job: dict[str, Any]) -> str:
+    """Return a job as a few lines of text."""
     lines = [f"job {job['id']}: {job['state']}"]
     result = job.get("result")
     if job["state"] == "failed":
-        lines.append(f"the service failed: {job['failure']}")
+        lines.append(f"The service failed: {job['failure']}")
     if result:
         score = "" if result["score"] is None else f" (score {result['score']:.2f})"
         lines.append(result["verdict"].replace("_", " ") + score)

@@ -1,4 +1,4 @@
-"""``deepfake verify`` and ``deepfake keys signing``: evidence checked, and the keys for it."""
+"""``deepfake verify`` and ``deepfake keys signing``: verify evidence and manage signing keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_
 from deepfake_service.settings import RECORDS_FILE, load_settings
 from deepfake_service.storage import open_keys
 
-signing = typer.Typer(help="Keys that evidence is signed with.", no_args_is_help=True)
+signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -36,50 +36,59 @@ _STYLES = {
 }
 _RESULTS = {
     ExitCode.VERIFIED: "[green]verified[/green]: intact, and signed by a trusted key",
-    ExitCode.SIGNER_UNKNOWN: "[yellow]intact, signer unknown[/yellow]: whoever made it could have "
-    "signed it with any key; give the issuer's with --public-key",
+    ExitCode.SIGNER_UNKNOWN: "[yellow]intact, signer unknown[/yellow]: anyone could have created "
+    "this signature; pass the issuer's key with --public-key",
     ExitCode.FAILED: "[bold red]failed[/bold red]: do not rely on this bundle",
 }
 
 
 def verify_bundle(
-    bundle: Annotated[Path, typer.Argument(help="The evidence bundle, a ZIP.", dir_okay=False)],
+    bundle: Annotated[
+        Path, typer.Argument(help="ZIP file of the evidence bundle.", dir_okay=False)
+    ],
     public_keys: Annotated[
         list[Path] | None,
-        typer.Option("--public-key", help="PEM file of the issuer's key, got from the issuer."),
+        typer.Option(
+            "--public-key", help="PEM file of the issuer's public key, obtained from the issuer."
+        ),
     ] = None,
     pinned: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of such PEM files.", envvar="DEEPFAKE_PINNED_KEYS", file_okay=False
+            help="Folder of trusted PEM files.", envvar="DEEPFAKE_PINNED_KEYS", file_okay=False
         ),
     ] = None,
     timestamp_root: Annotated[
         Path | None,
         typer.Option(
-            help="PEM file of the time-stamp authority's root.", envvar="DEEPFAKE_TIMESTAMP_ROOTS"
+            help="PEM file of the time-stamp authority's root certificate.",
+            envvar="DEEPFAKE_TIMESTAMP_ROOTS",
         ),
     ] = None,
     rescore: Annotated[
-        bool, typer.Option("--rescore", help="Score the stored faces again.")
+        bool, typer.Option("--rescore", help="Score the stored face crops again.")
     ] = False,
     media: Annotated[
-        Path | None, typer.Option(help="The original file: repeat the whole examination.")
+        Path | None, typer.Option(help="Original file: repeat the whole examination.")
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--bundle", help="Model bundle directory.", envvar="DEEPFAKE_BUNDLE_DIR"),
+        typer.Option(
+            "--bundle", help="Directory of the model bundle.", envvar="DEEPFAKE_BUNDLE_DIR"
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check an evidence bundle, offline: numbered steps, each with what was found.
+    """Verify an evidence bundle offline and print each step with its result.
 
-    Exit code 0 where it is intact and signed by a key that was given or is pinned; 3 where it is
-    intact, but nobody vouches for its signer; 1 otherwise.
+    The exit code is 0 if the bundle is intact and signed by a trusted key, 3 if it is intact but
+    the signer is not trusted, and 1 otherwise.
     """
     try:
         if bundle.stat().st_size > MAX_BYTES:
-            raise DeepfakeError(f"{bundle.name}: larger than a bundle can be")
+            raise DeepfakeError(
+                f"{bundle.name} is larger than {MAX_BYTES} bytes, the maximum size of a bundle."
+            )
         content = bundle.read_bytes()
     except OSError as error:
         raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
@@ -89,7 +98,7 @@ def verify_bundle(
     )
     with contextlib.ExitStack() as stack:
         scorer = None
-        if media is not None:  # of unknown origin, whatever the bundle says of it
+        if media is not None:  # untrusted, whatever the bundle says about it
             decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
             scorer = Scorer.open(model, decoder=decoder)
         elif rescore:
@@ -98,25 +107,24 @@ def verify_bundle(
             original = stack.enter_context(media.open("rb")) if media is not None else None
         except OSError as error:
             raise DeepfakeError(f"{media}: cannot be read ({error.strerror})") from error
-        found = verify(content, trust, scorer=scorer, original=original)
+        result = verify(content, trust, scorer=scorer, original=original)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        _show(found, Console(highlight=False))
-    raise typer.Exit(int(found.exit_code))
+        _show(result, Console(highlight=False))
+    raise typer.Exit(int(result.exit_code))
 
 
-def _show(found: Verification, console: Console) -> None:
-    for step in found.steps:
+def _show(result: Verification, console: Console) -> None:
+    for step in result.steps:
         style = _STYLES[step.outcome]
         line = f"{step.number:>2}  [{style}]{step.outcome:<8}[/{style}] {step.title}"
         console.print(line, soft_wrap=True)
         console.print(f"              [dim]{escape(step.detail)}[/dim]", soft_wrap=True)
-    console.print(_RESULTS[found.exit_code], soft_wrap=True)
-    if found.exit_code is not ExitCode.FAILED:
+    console.print(_RESULTS[result.exit_code], soft_wrap=True)
+    if result.exit_code is not ExitCode.FAILED:
         console.print(
-            "[dim]Whether there is a newer edition, only its issuer can tell (POST /v1/verify)."
-            "[/dim]",
+            "[dim]Only the issuer can tell whether a newer edition exists (POST /v1/verify).[/dim]",
             soft_wrap=True,
         )
 
@@ -125,10 +133,10 @@ def _show(found: Verification, console: Console) -> None:
 def _signing_keys() -> Iterator[SigningKeys]:
     settings = load_settings()
     if settings.database_url is None and not (settings.data_dir / RECORDS_FILE).exists():
-        # Keys made here by mistake would be published as if they were the service's.
+        # Keys generated here by mistake would be published as if they were the service's.
         raise SettingsError(
-            f"there is no service in {settings.data_dir.absolute()}: give DEEPFAKE_DATA_DIR as the "
-            "service has it, or start it first"
+            f"{settings.data_dir.absolute()} is not the data directory of a service. Set "
+            "DEEPFAKE_DATA_DIR to the service's value, or start the service once."
         )
     with contextlib.closing(open_database(settings)) as database:
         yield open_signing_keys(settings, database, open_keys(settings))
@@ -136,43 +144,46 @@ def _signing_keys() -> Iterator[SigningKeys]:
 
 @signing.command("list")
 def list_signing_keys() -> None:
-    """List the keys that evidence is or was signed with."""
-    table = Table("id", "purpose", "made", "state")
+    """List current and former signing keys."""
+    table = Table("id", "purpose", "created", "state")
     with _signing_keys() as keys:
         for key in keys.all():
-            made = key.created_at.strftime("%Y-%m-%d %H:%M")
+            created = key.created_at.strftime("%Y-%m-%d %H:%M")
             state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
-            table.add_row(key.id[:16], key.purpose, made, state)
+            table.add_row(key.id[:16], key.purpose, created, state)
     Console().print(table)
 
 
 @signing.command("rotate")
 def rotate_signing_keys() -> None:
-    """Make new keys. The old ones sign no more, and what they signed stays verifiable."""
+    """Create new signing keys. Evidence signed with the old ones remains verifiable."""
     with _signing_keys() as keys:
-        typer.echo(f"statements are now signed with {keys.rotate()}")
-    typer.echo("Publish it: deepfake keys signing publish --out DIR", err=True)
+        typer.echo(f"New statements are signed with key {keys.rotate()}.")
+    typer.echo("Publish it with: deepfake keys signing publish --out DIR", err=True)
 
 
 @signing.command("revoke")
 def revoke_signing_key(
-    key: Annotated[str, typer.Argument(help="The key's id, or how it begins.")],
+    key: Annotated[str, typer.Argument(help="Id of the key, or its first characters.")],
 ) -> None:
-    """Trust nothing any more that a key signed: it may have been stolen. New keys are made."""
+    """Revoke a signing key (for example after a compromise) and create a new one.
+
+    Evidence signed with a revoked key no longer verifies.
+    """
     with _signing_keys() as keys:
         keys.revoke(key)
         keys.current()
     typer.echo("revoked")
-    typer.echo("Tell those who have its public key, and publish anew.", err=True)
+    typer.echo("Publish the new keys, and tell everyone who uses the old public key.", err=True)
 
 
 @signing.command("publish")
 def publish_signing_keys(
-    out: Annotated[Path, typer.Option(help="Folder to write.", file_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)],
 ) -> None:
-    """Write every public key: PEM files, certificates of reports, and a JWK Set.
+    """Write all public keys: PEM files, report certificates and a JWK Set (RFC 7517).
 
-    Put them where those who verify evidence can get them from you, for instance on your website.
+    Publish them where people who verify your evidence can find them, for example on your website.
     """
     with _signing_keys() as keys:
         keys.current()

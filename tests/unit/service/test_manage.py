@@ -69,7 +69,7 @@ def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) 
 def test_wrong_usage_is_named(settings: Settings) -> None:
     output("accounts", "create", "uploader", "--role", "pipeline")
     assert (
-        "for instance 90d"
+        "for example 90d"
         in run("keys", "create", "--account", "uploader", "--expires-in", "soon").output
     )
     assert isinstance(run("keys", "revoke", "0123456789ab").exception, KeyUnknown)
@@ -82,11 +82,11 @@ def test_the_log_is_checked_against_a_checkpoint(settings: Settings, tmp_path: P
     assert "2 entries" in output("audit", "checkpoint", "--out", point)
     assert stat.S_IMODE(point.stat().st_mode) == 0o600
     output("keys", "create", "--account", "uploader")
-    assert "holds: 3 entries" in output("audit", "verify", "--since", point)
-    assert "give --since" in run("audit", "verify").output
+    assert "intact: 3 entries" in output("audit", "verify", "--since", point)
+    assert "Pass --since" in run("audit", "verify").output
     with open_database(settings).write() as session:
         session.execute(delete(AuditEntry).where(AuditEntry.number > 1))
-    assert "holds: 1 entries" in output("audit", "verify")
+    assert "intact: 1 entries" in output("audit", "verify")
     assert isinstance(run("audit", "verify", "--since", point).exception, AuditBroken)
     (settings.data_dir / "audit-key.pem").unlink()
     assert isinstance(run("audit", "verify", "--since", point).exception, InvalidCheckpoint)
@@ -109,8 +109,8 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             session.add(case)
         monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
         monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
-        assert output("keys", "rewrap") == "2 keys wrapped anew"
-        assert output("keys", "rewrap") == "0 keys wrapped anew"
+        assert output("keys", "rewrap") == "2 keys rewrapped"
+        assert output("keys", "rewrap") == "0 keys rewrapped"
         monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
         alone = open_keys(load_settings())
         assert BlindIndex(database, alone).of("reference", "R-1") == digest
