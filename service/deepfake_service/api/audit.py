@@ -60,5 +60,5 @@ def _page(parts: Services, caller: Caller, after: int, limit: int, subject: str 
     with parts.database.read() as session:
         entries = log.page(session, after=after, limit=limit, subject=subject)
     with parts.database.write() as session:
-        log.record(session, caller.actor, log.Action.AUDIT_READ, subject)
+        log.append_entry(session, caller.actor, log.Action.AUDIT_READ, subject)
     return AuditOut.model_validate({"entries": [log.entry_json(e) for e in entries]})

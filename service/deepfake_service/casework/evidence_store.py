@@ -35,7 +35,14 @@ from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, START, Action, Actor, entry_json, record
+from deepfake_service.security.audit_log import (
+    SERVICE,
+    START,
+    Action,
+    Actor,
+    append_entry,
+    entry_json,
+)
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import unseal
@@ -115,7 +122,7 @@ class EvidenceStore:
                     session.add(edition)
                     session.flush()
                     number = str(edition.number)
-                    record(session, actor, Action.EVIDENCE_MADE, job_id, number)
+                    append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return edition.number
             except IntegrityError as error:
@@ -212,7 +219,9 @@ class EvidenceStore:
         content = self._vault.kept(edition.blob, key)
         if not shown or self._read_audit.is_first_read(caller, f"shown/{job_id}"):
             with self._database.write() as session:
-                record(session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number))
+                append_entry(
+                    session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number)
+                )
         return StoredEdition(edition.number, content)
 
     def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
@@ -241,7 +250,7 @@ class EvidenceStore:
             raise NotFound
         if self._read_audit.is_first_read(caller, f"pictures/{job_id}"):
             with self._database.write() as session:
-                record(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
+                append_entry(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
         return found
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import seal
 
@@ -211,7 +211,7 @@ class Examination:
             job.finished_at = _now()
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
-            record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
         self._metrics.job_ended(str(JobState.FAILED), None)
 
     def _end(self, opened: _Opened, result: dict[str, Any], *, shown: bool) -> None:
@@ -228,7 +228,7 @@ class Examination:
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
-            record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
         if opened.job.retention == RetentionPolicy.ZERO:

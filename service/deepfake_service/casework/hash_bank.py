@@ -26,7 +26,7 @@ from deepfake_service.db import (
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import KeyWrapper, seal, unseal
 
@@ -141,7 +141,7 @@ class HashBank:
                             created_at=datetime.now(UTC),
                         )
                     )
-                    record(session, SERVICE, Action.MATCH_FOUND, job.id)
+                    append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
 
     def matches(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """The earlier cases that a job's medium looks like, those that the caller may see."""
@@ -162,7 +162,7 @@ class HashBank:
         """All that is known, to be exchanged: hashes alone, nothing of the cases. Audited."""
         with self._database.write() as session:
             entries = session.scalars(select(KnownHashes).order_by(KnownHashes.created_at)).all()
-            record(session, caller.actor, Action.HASHES_EXPORTED, detail=str(len(entries)))
+            append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(len(entries)))
         opened = [self._opened(e) for e in entries] if self._enabled else []
         return "".join(
             f"{line}\n" for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened)

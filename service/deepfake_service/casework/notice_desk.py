@@ -47,7 +47,7 @@ from deepfake_service.evidence.artifacts import Material
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, context_of
 from deepfake_service.storage.envelope import seal, unseal
 
@@ -115,7 +115,7 @@ class NoticeDesk:
             }
             self._seal(notice, key, content)
             session.add(notice)
-            record(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
+            append_entry(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
         return _json(notice, content)
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
@@ -126,7 +126,7 @@ class NoticeDesk:
         """
         with self._database.write() as session:
             notice, key, _ = self._notice(session, caller, notice_id)
-            record(session, caller.actor, Action.NOTICE_READ, notice_id)
+            append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
         return _json(notice, self._opened(notice, key))
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
@@ -179,7 +179,7 @@ class NoticeDesk:
             if update.receipt is not None:
                 content["receipt"] = update.receipt
                 self._seal(notice, key, content)
-            record(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
+            append_entry(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
         return _json(notice, content)
 
     @staticmethod
@@ -226,7 +226,7 @@ class NoticeDesk:
             rests = any(b["job"] == job.id for b in self._opened(notice, key)["basis"])
             if rests and notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
                 notice.withdraw_at = datetime.now(UTC)
-                record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+                append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
 
     @staticmethod
     def mark_flagged(session: Session, case: Case) -> None:
@@ -239,7 +239,7 @@ class NoticeDesk:
             )
         ):
             notice.withdraw_at = datetime.now(UTC)
-            record(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+            append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
         """Take those marks away again: the finding is confirmed after all."""

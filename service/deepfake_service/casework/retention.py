@@ -29,7 +29,7 @@ from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
@@ -79,7 +79,7 @@ class Retention:
                 raise CaseHeld
             if JobState(job.state) not in ENDED:
                 job.finished_at = _now()
-                record(session, caller.actor, Action.JOB_CANCELLED, job_id)
+                append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
             # From here on it is the sweep's, should this be interrupted.
             job.state = str(JobState.CANCELLED)
             # Others that are being deleted as well keep nothing alive.
@@ -121,7 +121,7 @@ class Retention:
     @staticmethod
     def _forget_key(session: Session, caller: Caller, case: Case) -> None:
         case.wrapped_key = case.sealed = None
-        record(session, caller.actor, Action.CASE_SHREDDED, case.id)
+        append_entry(session, caller.actor, Action.CASE_SHREDDED, case.id)
 
     def _finish_shredding(self, case_id: str) -> None:
         self._database.forget_deleted()
@@ -181,7 +181,7 @@ class Retention:
                 return
             there.evidence_expired_at = _now()
             if expiring:
-                record(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
+                append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):
             self._vault.blobs.delete(name)
 
@@ -222,7 +222,7 @@ class Retention:
             if bool(case.held_at) != wanted:
                 case.held_at = _now() if wanted else None
                 action = Action.HOLD_SET if wanted else Action.HOLD_LIFTED
-                record(session, caller.actor, action, case_id)
+                append_entry(session, caller.actor, action, case_id)
 
     def sweep(self) -> None:
         """Delete what is due: expired media, half-shredded cases, old idempotency keys."""
@@ -275,7 +275,7 @@ class Retention:
                 media = session.get_one(Media, job.media_id)
                 media.expires_at = media.expires_at or _now()
                 release_callbacks(session, job_id)
-                record(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.EXPIRED))
+                append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.EXPIRED))
             self._queue.cancel(job_id)
             _log.warning("job_expired", job_id=job_id)
 

@@ -34,7 +34,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller, Role
-from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import seal, unseal
 
@@ -100,7 +100,7 @@ class Reviews:
             session.flush()
             before, finding = job.finding, self._found(session, job_id)
             job.finding = str(finding)
-            record(session, caller.actor, Action.CASE_REVIEWED, job_id, str(decision))
+            append_entry(session, caller.actor, Action.CASE_REVIEWED, job_id, str(decision))
             session.flush()
             self._settle(session, case)
             if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:
@@ -213,7 +213,7 @@ class Reviews:
                 one.minor_at = datetime.now(UTC) if wanted else None
                 one.minor_by = caller.account_id if wanted else None
                 action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
-                record(session, caller.actor, action, one.id)
+                append_entry(session, caller.actor, action, one.id)
                 if wanted:
                     self._notices.mark_flagged(session, one)
         self.catch_up()

@@ -32,7 +32,7 @@ from deepfake_service.db import (
 from deepfake_service.errors import IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
 from deepfake_service.storage.envelope import new_key, seal, unseal
 
@@ -271,7 +271,7 @@ class Submissions:
         if shown_elsewhere is not None and case.minor_at is None:
             # The same bytes show the same person.
             case.minor_at, case.minor_by = shown_elsewhere.minor_at, shown_elsewhere.minor_by
-            record(session, SERVICE, Action.MINOR_FLAGGED, case.id)
+            append_entry(session, SERVICE, Action.MINOR_FLAGGED, case.id)
             NoticeDesk.mark_flagged(session, case)
         case.reviewed_at = None  # there is something in it again that nobody has reviewed
         session.add(media)
@@ -279,7 +279,7 @@ class Submissions:
         session.add(job)
         session.flush()
         self._queue.put(session, job.id, wanted.priority)
-        record(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
+        append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 
     @staticmethod

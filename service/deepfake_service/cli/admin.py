@@ -170,7 +170,7 @@ def rewrap() -> None:
                 again = vault.rewrapped_secret(secret.name, secret.wrapped)
                 if again is not None:
                     secret.wrapped, changed = again, changed + 1
-            log.record(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
+            log.append_entry(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
     typer.echo(f"{changed} keys rewrapped")
 
 

@@ -30,7 +30,7 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.files import replace_private
-from deepfake_service.security.audit_log import SERVICE, Action, Actor, record
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.settings import Settings
 
 ADMIN_KEY_FILE = "admin-key"
@@ -145,7 +145,7 @@ class Accounts:
         found = self.named(name)
         with self._database.write() as session:
             session.get_one(Account, found.id).disabled_at = datetime.now(UTC)
-            record(session, actor, Action.ACCOUNT_DISABLED, found.id)
+            append_entry(session, actor, Action.ACCOUNT_DISABLED, found.id)
 
     def create_key(
         self, name: str, *, expires_in: timedelta | None = None, actor: Actor = SERVICE
@@ -177,7 +177,7 @@ class Accounts:
         with self._database.write() as session:
             key = _working(session, key_id)
             key.revoked_at = datetime.now(UTC)
-            record(session, actor, Action.KEY_REVOKED, key.id)
+            append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def rotate(
         self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE
@@ -241,7 +241,7 @@ class Accounts:
                     expires_at=now + timedelta(hours=hours),
                 )
             )
-            record(session, caller.actor, Action.SIGNED_IN, caller.account_id)
+            append_entry(session, caller.actor, Action.SIGNED_IN, caller.account_id)
         return caller, token
 
     def signed_in(self, token: str) -> Caller:
@@ -270,7 +270,7 @@ class Accounts:
             if found is not None:
                 key = session.get_one(Key, found.key_id)
                 actor = Actor(key.account_id, key.id)
-                record(session, actor, Action.SIGNED_OUT, key.account_id)
+                append_entry(session, actor, Action.SIGNED_OUT, key.account_id)
                 session.delete(found)
 
     def of(self, account_id: str) -> Account:
@@ -309,7 +309,7 @@ class Accounts:
         if wanted is None:
             if key is not None:
                 session.delete(key)
-                record(session, SERVICE, Action.KEY_REVOKED, ENVIRONMENT_ID)
+                append_entry(session, SERVICE, Action.KEY_REVOKED, ENVIRONMENT_ID)
             return
         digest = _hash(wanted)
         if key is not None and key.sha256 == digest:
@@ -328,7 +328,7 @@ class Accounts:
                 created_at=datetime.now(UTC),
             )
         )
-        record(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
+        append_entry(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
 
 
 def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
@@ -343,7 +343,7 @@ def _account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) 
     )
     session.add(account)
     session.flush()
-    record(session, actor, Action.ACCOUNT_CREATED, account.id, str(role))
+    append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, str(role))
     return account
 
 
@@ -396,7 +396,7 @@ def _keep(
             expires_at=new.expires_at,
         )
     )
-    record(session, actor, action, new.id, detail)
+    append_entry(session, actor, action, new.id, detail)
 
 
 def _hash(text: str) -> str:

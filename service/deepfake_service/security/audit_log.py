@@ -87,7 +87,7 @@ class Actor:
 SERVICE = Actor()
 
 
-def record(
+def append_entry(
     session: Session,
     actor: Actor,
     action: Action,

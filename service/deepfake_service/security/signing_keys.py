@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Database, Secret, SigningKey
 from deepfake_service.errors import KeyUnknown
 from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.settings import Settings
 from deepfake_service.storage import secret_context
 from deepfake_service.storage.envelope import KeyWrapper
@@ -111,7 +111,7 @@ class SigningKeys:
                 raise KeyUnknown(f"there is no signing key {key_id!r}")
             self._retire(session, found[0])
             found[0].revoked_at = datetime.now(UTC)
-            record(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=found[0].id)
+            append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=found[0].id)
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
                 self._retire(session, key)  # they are made in pairs
 
@@ -153,7 +153,7 @@ class SigningKeys:
                 self_made_certificate(report, self._issuer),
             ),
         )
-        record(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=kept[0].id)
+        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=kept[0].id)
         return kept
 
     def _keep(

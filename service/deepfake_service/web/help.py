@@ -143,7 +143,7 @@ async def get_audit(
 
     def read() -> tuple[list[dict[str, Any]], int]:
         with services(request).database.write() as session:
-            last = log.record(session, caller.actor, log.Action.AUDIT_READ).number
+            last = log.append_entry(session, caller.actor, log.Action.AUDIT_READ).number
             start = max(last - AUDIT_PAGE, 0) if after is None else after
             found = log.page(session, after=start, limit=AUDIT_PAGE)
             return [log.entry_json(e) for e in found], last

@@ -19,10 +19,10 @@ from deepfake_service.security.audit_log import (
     Action,
     Actor,
     Checkpoint,
+    append_entry,
     checkpoint,
     entry_json,
     page,
-    record,
     verify,
 )
 from deepfake_service.settings import Settings
@@ -40,7 +40,7 @@ def database(tmp_path: Path, backend: dict[str, Any]) -> Iterator[Database]:
 def filled(database: Database, count: int = 5) -> None:
     with database.write() as session:
         for number in range(count):
-            record(session, Actor("account", "key"), Action.RESULT_READ, f"job-{number}")
+            append_entry(session, Actor("account", "key"), Action.RESULT_READ, f"job-{number}")
 
 
 def broken(database: Database, since: Checkpoint | None = None) -> str:
@@ -57,7 +57,7 @@ def test_an_empty_log_holds(database: Database) -> None:
 def test_a_log_that_nobody_touched_holds_and_reads_in_order(database: Database) -> None:
     filled(database)
     with database.write() as session:
-        record(session, SERVICE, Action.MEDIA_EXPIRED, "media-1", "after_verdict")
+        append_entry(session, SERVICE, Action.MEDIA_EXPIRED, "media-1", "after_verdict")
     with database.read() as session:
         assert verify(session).number == 6
         entries = [entry_json(e) for e in page(session, after=4)]
@@ -121,7 +121,7 @@ def test_what_fails_with_its_change_is_not_logged(database: Database) -> None:
 
     def shred() -> None:
         with database.write() as session:
-            record(session, SERVICE, Action.CASE_SHREDDED, "case-1")
+            append_entry(session, SERVICE, Action.CASE_SHREDDED, "case-1")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -40,7 +40,7 @@ from deepfake_service.errors import (
     TooManyRequests,
 )
 from deepfake_service.security.accounts import Role
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
 from deepfake_service.web.catalogue import problems, template_messages
@@ -325,7 +325,7 @@ def test_rates_are_drawn() -> None:
 async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
     with service.database.write() as session:
         for _ in range(450):
-            record(session, SERVICE, Action.CASE_READ, "x")
+            append_entry(session, SERVICE, Action.CASE_READ, "x")
     await service.client.post("/sign-in", data={"key": service.keys[Role.AUDITOR]})
     path, pages = "/audit", []
     while path:

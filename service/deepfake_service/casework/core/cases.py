@@ -17,7 +17,7 @@ from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.db import Case, Database, Media, Occurrence, new_id
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import Action, record
+from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import seal, unseal
 
@@ -48,7 +48,7 @@ class Cases:
             self._database.one_at_a_time(session, caller.account_id)
             case, _, made = self.of_reference(session, caller, reference)
             if made:
-                record(session, caller.actor, Action.CASE_CREATED, case.id)
+                append_entry(session, caller.actor, Action.CASE_CREATED, case.id)
         return case.id, made
 
     def of_reference(
@@ -120,7 +120,7 @@ class Cases:
             )
         )
         if not first:
-            record(session, caller.actor, Action.OCCURRENCE_ADDED, case.id, occurrence_id)
+            append_entry(session, caller.actor, Action.OCCURRENCE_ADDED, case.id, occurrence_id)
         return True
 
     def add_occurrence(
@@ -199,7 +199,7 @@ class Cases:
         if not about["screenshot"]:
             raise NotFound
         with self._database.write() as session:
-            record(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
+            append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
         return self._vault.kept(screenshot_of(case_id, occurrence_id), key)
 
 

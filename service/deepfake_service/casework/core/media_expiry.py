@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepfake_service.db import Case, Database, Media
-from deepfake_service.security.audit_log import SERVICE, Action, record
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
 
@@ -20,6 +20,6 @@ def expire(database: Database, vault: Vault, media_id: str) -> bool:
         if session.get_one(Case, media.case_id, with_for_update=True).held_at is not None:
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
-        record(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
+        append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
     vault.blobs.delete(blob)
     return True

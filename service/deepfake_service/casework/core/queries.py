@@ -31,7 +31,7 @@ from deepfake_service.errors import (
     NotFound,
 )
 from deepfake_service.security.accounts import Caller, Role
-from deepfake_service.security.audit_log import Action, record
+from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import unseal
 
@@ -55,7 +55,7 @@ class Queries:
         result = self._result(job, case) if job.result is not None else None
         if result is not None and audited:
             with self._database.write() as session:
-                record(session, caller.actor, Action.RESULT_READ, job_id)
+                append_entry(session, caller.actor, Action.RESULT_READ, job_id)
         return {**_job_json(job, media), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Queries:
             raise ImageryWithheld
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
         with self._database.write() as session:
-            record(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+            append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
         return media.blob, key
 
     def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:
@@ -127,7 +127,7 @@ class Queries:
         key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
         if self._read_audit.is_first_read(caller, media_id):
             with self._database.write() as session:
-                record(session, caller.actor, Action.MEDIA_READ, media_id)
+                append_entry(session, caller.actor, Action.MEDIA_READ, media_id)
         return self._vault.open(media.blob, key), media.size
 
     def queue(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
@@ -143,7 +143,7 @@ class Queries:
     def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
         """Jobs with what was found in them, newest first, at most ``limit``. Audited as one."""
         with self._database.write() as session:
-            record(session, caller.actor, Action.RESULT_READ, detail="table")
+            append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
         cursor, left = None, limit
         while left > 0:
             page = self.jobs(caller, filters, limit=min(MAX_PAGE, left), cursor=cursor)
@@ -254,7 +254,7 @@ class Queries:
         with self._database.read() as session:
             case = _case_of(session, caller, case_id)
         with self._database.write() as session:
-            record(session, caller.actor, Action.CASE_READ, case_id)
+            append_entry(session, caller.actor, Action.CASE_READ, case_id)
         return self._case_json(case)
 
     def occurrences(
@@ -310,7 +310,7 @@ class Queries:
             ).all()
         key = self._vault.case_key(case.id, case.wrapped_key)
         with self._database.write() as session:
-            record(session, caller.actor, Action.CASE_READ, case_id)
+            append_entry(session, caller.actor, Action.CASE_READ, case_id)
         return {
             **self._case_json(case),
             "occurrences": self._occurrences(seen, key),
