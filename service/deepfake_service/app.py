@@ -24,11 +24,11 @@ from deepfake_service.api import (
     videos,
 )
 from deepfake_service.api import docs_page as docs
-from deepfake_service.container import open_decoder, open_scorer, opened_work, program_version
+from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
 from deepfake_service.db import Database, open_database
 from deepfake_service.http import problems
 from deepfake_service.http.admission import Admission, RateLimit
-from deepfake_service.http.dependencies import Engine, Services
+from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, PictureScorer
@@ -38,7 +38,7 @@ from deepfake_service.settings import Settings
 from deepfake_service.web import help as web_help
 from deepfake_service.web import items, queue, signing_in
 from deepfake_service.web import notices as web_notices
-from deepfake_service.worker import working
+from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
     "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "
@@ -63,9 +63,15 @@ def create_app(
     admission = Admission(
         max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
     )
-    records = database or open_database(settings)
-    submissions = RateLimit(settings.submissions_per_account)
-    parts = Services(settings, metrics, Accounts(records), admission, submissions, records)
+    database = database or open_database(settings)
+    state = AppState(
+        settings,
+        metrics,
+        Accounts(database),
+        admission,
+        RateLimit(settings.submissions_per_account),
+        database,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -89,24 +95,24 @@ def create_app(
             metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: admission.bytes_held)
             pictures = PictureScorer(judge, pictures_from, batcher, slots=settings.decode_workers)
             model = judge.bundle.model_json()
-            with opened_work(settings, records, model["sha256"]) as (parts.work, vault):
+            with open_container(settings, state.database, model["sha256"]) as container:
                 if (
                     worker
                     and isinstance(judge, Scorer)
                     and isinstance(pictures_from, ProcessDecoder)
                 ):
-                    jobs = working(
-                        settings, records, vault, parts.work, judge, pictures_from, metrics
-                    )
-                    # In a thread, as DBOS insists: its calls would block the event loop.
+                    jobs = worker_running(container, judge, pictures_from, metrics)
+                    # DBOS must be started and stopped in a thread: its calls would block the
+                    # event loop.
                     await stack.enter_async_context(_in_thread(jobs))
-                metrics.watch_jobs(parts.work.queries.waiting, parts.work.queries.oldest_s)
-                metrics.watch_notices(parts.work.notice_desk.count_overdue)
-                parts.engine = Engine(pictures, batcher, model)
+                services = container.services
+                metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
+                metrics.watch_notices(services.notice_desk.count_overdue)
+                state.engine, state.services = Engine(pictures, batcher, model), services
                 try:
                     yield
                 finally:
-                    parts.engine = parts.work = None
+                    state.engine = state.services = None
 
     app = FastAPI(
         title="Deepfake detection service",
@@ -120,7 +126,7 @@ def create_app(
         # leaves this machine.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.services = parts
+    app.state.shared = state
     app.add_middleware(RequestMiddleware, metrics=metrics, body_timeout_s=settings.upload_timeout_s)
     problems.install(app)
     for web_part in (signing_in, queue, items, web_notices, web_help):

@@ -30,8 +30,8 @@ from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What jobs are made, read and ended with."""
+class Services:
+    """The services of casework: what happens to cases, jobs, evidence and notices."""
 
     submissions: Submissions
     cases: Cases
@@ -45,11 +45,22 @@ class Work:
     reviews: Reviews
 
 
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An open installation: its settings, its stores, and the services that work on them."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    services: Services
+
+
 def open_scorer(settings: Settings) -> Scorer:
-    """Load the bundle that ``settings`` names.
+    """Load the model bundle that ``settings`` names.
 
     Raises:
-        BundleError: it is incomplete or altered; EngineMissing: onnxruntime is not installed.
+        BundleError: the bundle is incomplete or was altered.
+        EngineMissing: onnxruntime is not installed.
     """
     return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
 
@@ -61,7 +72,7 @@ def open_decoder(settings: Settings) -> ProcessDecoder:
 
 
 def program_version() -> str:
-    """This program's version."""
+    """Return the installed version of this program."""
     try:
         return version("deepfake-service")
     except PackageNotFoundError:
@@ -69,10 +80,19 @@ def program_version() -> str:
 
 
 @contextlib.contextmanager
-def opened_work(
+def open_container(
     settings: Settings, database: Database, bundle_sha256: str
-) -> Iterator[tuple[Work, Vault]]:
-    """Open the vault and the queue, and what jobs are made, read and ended with."""
+) -> Iterator[Container]:
+    """Open the vault, the queue and the services of casework.
+
+    Args:
+        settings: where everything is, and how long it is retained.
+        database: stays open when the context ends.
+        bundle_sha256: the identity of the model bundle that new jobs are examined with.
+
+    Raises:
+        StorageError: the blob store cannot be opened.
+    """
     keys = open_keys(settings)
     vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
     with contextlib.closing(JobQueue(database)) as queue:
@@ -96,32 +116,30 @@ def opened_work(
             enabled=settings.matching,
             kept_for=timedelta(days=settings.known_hash_days),
         )
-        yield (
-            Work(
-                Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
-                cases,
-                Queries(database, vault),
-                Retention(
-                    database,
-                    vault,
-                    queue,
-                    after_review=timedelta(hours=settings.media_hours_after_review),
-                    longest_wait=timedelta(days=settings.media_days_unexamined),
-                    evidence_kept=timedelta(days=settings.evidence_days),
-                ),
-                WebhookSecrets(database, keys),
-                Exports(vault, settings.data_dir / EXPORT_FOLDER),
+        services = Services(
+            submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
+            cases=cases,
+            queries=Queries(database, vault),
+            retention=Retention(
+                database,
+                vault,
+                queue,
+                after_review=timedelta(hours=settings.media_hours_after_review),
+                longest_wait=timedelta(days=settings.media_days_unexamined),
+                evidence_kept=timedelta(days=settings.evidence_days),
+            ),
+            webhook_secrets=WebhookSecrets(database, keys),
+            exports=Exports(vault, settings.data_dir / EXPORT_FOLDER),
+            evidence_store=evidence_store,
+            notice_desk=notice_desk,
+            hash_bank=hash_bank,
+            reviews=Reviews(
+                database,
+                vault,
                 evidence_store,
                 notice_desk,
                 hash_bank,
-                Reviews(
-                    database,
-                    vault,
-                    evidence_store,
-                    notice_desk,
-                    hash_bank,
-                    two_people=settings.two_person_review,
-                ),
+                two_people=settings.two_person_review,
             ),
-            vault,
         )
+        yield Container(settings, database, vault, services)

@@ -1,4 +1,4 @@
-"""The worker: takes up jobs until it is stopped, in the service's process or in one of its own."""
+"""The worker: examines jobs until it is stopped, in the service's process or in its own."""
 
 from __future__ import annotations
 
@@ -15,61 +15,56 @@ from deepfake_models.decode.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.examination import Examination
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Work, open_decoder, open_scorer, opened_work
-from deepfake_service.db import Database, open_database
+from deepfake_service.container import Container, open_container, open_decoder, open_scorer
+from deepfake_service.db import open_database
 from deepfake_service.jobs import Runner
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.settings import Settings
-from deepfake_service.storage import Vault
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
 SEND_EVERY_S = 1.0
 DRAIN_S = 20.0
-"""Of the time that a stop leaves, so much goes to jobs: they can be gone on with by others."""
+"""How long a stopping worker waits for running steps. Another worker resumes what is left."""
 
 _log = logger("deepfake_service.worker")
 
 
 @contextlib.contextmanager
-def working(
-    settings: Settings,
-    database: Database,
-    vault: Vault,
-    work: Work,
-    scorer: Scorer,
-    decoder: Decoder,
-    metrics: Metrics,
+def worker_running(
+    container: Container, scorer: Scorer, decoder: Decoder, metrics: Metrics
 ) -> Iterator[None]:
-    """Take up jobs for as long as the context lasts; at its end, quick ones are finished."""
+    """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
+    settings, services = container.settings, container.services
     steps = Examination(
-        database,
-        vault,
+        container.database,
+        container.vault,
         scorer,
         decoder,
         metrics,
-        work.evidence_store,
-        work.hash_bank,
+        services.evidence_store,
+        services.hash_bank,
         max_attempts=settings.max_attempts,
         keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
         anchors=settings.content_credential_anchors,
     )
     deliveries = WebhookDeliveries(
-        database,
-        vault,
-        work.webhook_secrets,
+        container.database,
+        container.vault,
+        services.webhook_secrets,
         metrics,
         allow_private=settings.callbacks_to_private_addresses,
     )
-    runner = Runner(database, steps, at_once=settings.jobs_at_once, on_step=metrics.step)
+    runner = Runner(container.database, steps, at_once=settings.jobs_at_once, on_step=metrics.step)
     runner.start()
-    # Threads of their own: a receiver that does not answer must not make this worker look dead.
+    # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
+    # the other chores or make this worker look dead.
     chores = [
-        Chore("sweep", work.retention.sweep, SWEEP_EVERY_S),
-        Chore("orphans", work.retention.delete_orphans, ORPHANS_EVERY_S),
-        Chore("known", work.hash_bank.forget_expired, SWEEP_EVERY_S),
-        Chore("editions", work.reviews.catch_up, SWEEP_EVERY_S),
+        Chore("sweep", services.retention.sweep, SWEEP_EVERY_S),
+        Chore("orphans", services.retention.delete_orphans, ORPHANS_EVERY_S),
+        Chore("known", services.hash_bank.forget_expired, SWEEP_EVERY_S),
+        Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
     try:
@@ -82,43 +77,44 @@ def working(
 
 
 class Chore:
-    """Something done every ``every_s`` seconds in a thread of its own, whatever goes wrong."""
+    """A task that a thread of its own repeats every ``every_s`` seconds. A failure is logged, and
+    the task is tried again at its next time."""
 
-    def __init__(self, name: str, what: Callable[[], object], every_s: float) -> None:
-        self._name, self._what, self._every_s = name, what, every_s
+    def __init__(self, name: str, task: Callable[[], object], every_s: float) -> None:
+        self._name, self._task, self._every_s = name, task, every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End it once what is being done is done, or leave it behind if that takes long."""
+        """Stop after the current run of the task, and wait up to five seconds for it."""
         self._stop.set()
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
-                self._what()
+                self._task()
             except Exception as error:
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
 
 
 def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT."""
+    """Examine jobs until SIGTERM or SIGINT."""
     stop = threading.Event()
 
-    def stopped(_number: int, _frame: FrameType | None) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stopped)
+        signal.signal(number, on_signal)
     metrics = Metrics()
     scorer = open_scorer(settings)
     with (
         contextlib.closing(open_database(settings)) as database,
         contextlib.closing(open_decoder(settings)) as decoder,
-        opened_work(settings, database, scorer.bundle.sha256) as (work, vault),
-        working(settings, database, vault, work, scorer, decoder, metrics),
+        open_container(settings, database, scorer.bundle.sha256) as container,
+        worker_running(container, scorer, decoder, metrics),
     ):
         if settings.worker_metrics_port:
             start_http_server(

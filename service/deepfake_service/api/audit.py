@@ -8,7 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 
 from deepfake_service.http.auth import current_caller
-from deepfake_service.http.dependencies import Services, services
+from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import MAY_AUDIT, Caller, authorize
@@ -53,12 +53,12 @@ async def get_audit(
     subject: Annotated[str | None, Query(max_length=26, description="About this id alone.")] = None,
 ) -> AuditOut:
     """Entries in order; no content and no file names. Reading is an entry of its own."""
-    return await anyio.to_thread.run_sync(_page, services(request), caller, after, limit, subject)
+    return await anyio.to_thread.run_sync(_page, app_state(request), caller, after, limit, subject)
 
 
-def _page(parts: Services, caller: Caller, after: int, limit: int, subject: str | None) -> AuditOut:
-    with parts.database.read() as session:
+def _page(state: AppState, caller: Caller, after: int, limit: int, subject: str | None) -> AuditOut:
+    with state.database.read() as session:
         entries = log.page(session, after=after, limit=limit, subject=subject)
-    with parts.database.write() as session:
+    with state.database.write() as session:
         log.append_entry(session, caller.actor, log.Action.AUDIT_READ, subject)
     return AuditOut.model_validate({"entries": [log.entry_json(e) for e in entries]})

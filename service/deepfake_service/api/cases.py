@@ -18,7 +18,7 @@ from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.errors import ClientGone, UploadTimeout
 from deepfake_service.http.auth import Keeper, Reader, submitter
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.http.submission_form import Form, wrong_field
@@ -90,10 +90,10 @@ async def get_cases(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> CasesOut:
     """Cases of this account, newest first; of all accounts for analysts."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     return CasesOut.model_validate(
         await anyio.to_thread.run_sync(
-            lambda: work.queries.cases(caller, limit=limit, cursor=cursor)
+            lambda: services.queries.cases(caller, limit=limit, cursor=cursor)
         )
     )
 
@@ -115,13 +115,13 @@ async def post_case(
     if wanted.case_reference:
         form.put("case_reference", wanted.case_reference)
     reference = form.submission(None).case_reference
-    work = services(request).working()
-    case_id, made = await anyio.to_thread.run_sync(work.cases.open, caller, reference)
+    services = app_state(request).require_services()
+    case_id, made = await anyio.to_thread.run_sync(services.cases.open, caller, reference)
     if not made:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
+        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
     )
 
 
@@ -167,11 +167,11 @@ async def post_occurrence(
             raise wrong_field(part.field, "not known")
         return Form.collected(texts, part.field)
 
-    parts = services(request)
-    parts.check_space()
-    with parts.admission.enter() as ticket:
+    state = app_state(request)
+    state.check_space()
+    with state.admission.enter() as ticket:
         try:
-            async with asyncio.timeout(parts.settings.upload_timeout_s):
+            async with asyncio.timeout(state.settings.upload_timeout_s):
                 await parse_multipart(request.stream(), boundary, open_part)
         except TimeoutError as error:
             raise UploadTimeout from error
@@ -195,12 +195,12 @@ async def _noted(
         raise wrong_field("screenshot", "not a PNG, JPEG or WebP picture")
     seen = {**asdict(form.submission(None).sighting), "tool": own.text("tool", 200)}
     media_id = own.text("media_id", 26)
-    work = services(request).working()
+    services = app_state(request).require_services()
     await anyio.to_thread.run_sync(
-        lambda: work.cases.add_occurrence(caller, case_id, media_id, seen, screenshot)
+        lambda: services.cases.add_occurrence(caller, case_id, media_id, seen, screenshot)
     )
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
+        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
     )
 
 
@@ -217,8 +217,10 @@ async def get_screenshot(
     request: Request, case_id: str, occurrence_id: str, caller: Reader
 ) -> Response:
     """The screenshot of an occurrence. Audited."""
-    work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.cases.screenshot, caller, case_id, occurrence_id)
+    services = app_state(request).require_services()
+    content = await anyio.to_thread.run_sync(
+        services.cases.screenshot, caller, case_id, occurrence_id
+    )
     kind = (picture_format(content[:64]) or "octet-stream").lower()
     return Response(
         content,
@@ -230,9 +232,9 @@ async def get_screenshot(
 @router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
 async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
     """A case with its jobs and occurrences."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(work.queries.case, caller, case_id)
+        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
     )
 
 
@@ -244,8 +246,8 @@ async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
 )
 async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
     """Forget the case's key, and delete all that it opened."""
-    work = services(request).working()
-    await anyio.to_thread.run_sync(work.retention.shred, case_id, caller)
+    services = app_state(request).require_services()
+    await anyio.to_thread.run_sync(services.retention.shred, case_id, caller)
     return Response(status_code=204)
 
 
@@ -271,10 +273,10 @@ async def export_medium(
 ) -> FileResponse:
     """The original, encrypted (age, age-encryption.org/v1) to an authority's public key: nobody on
     the way can open it. Audited."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     path = await anyio.to_thread.run_sync(
-        lambda: work.exports.sealed(
-            *work.queries.medium(caller, case_id, media_id), wanted.recipient
+        lambda: services.exports.sealed(
+            *services.queries.medium(caller, case_id, media_id), wanted.recipient
         )
     )
     return FileResponse(
@@ -308,6 +310,6 @@ async def delete_hold(request: Request, case_id: str, caller: Keeper) -> Respons
 
 
 async def _hold(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
-    work = services(request).working()
-    await anyio.to_thread.run_sync(lambda: work.retention.hold(caller, case_id, wanted=wanted))
+    services = app_state(request).require_services()
+    await anyio.to_thread.run_sync(lambda: services.retention.hold(caller, case_id, wanted=wanted))
     return Response(status_code=204)

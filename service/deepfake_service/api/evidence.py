@@ -17,7 +17,7 @@ from deepfake_service.evidence.trust_store import trusted
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Outcome
 from deepfake_service.http.auth import Reader, current_caller
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.security.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 
@@ -65,8 +65,8 @@ async def get_evidence(
 ) -> Response:
     """A signed bundle (BagIt in a ZIP): what was found, how, how often that is wrong, and what it
     takes to check it offline. Audited."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.evidence_store.bundle, caller, job_id, edition)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.evidence_store.bundle, caller, job_id, edition)
     name = f"evidence-{job_id}-{found.number}.zip"
     return Response(
         found.content,
@@ -82,8 +82,8 @@ async def get_evidence(
 )
 async def get_editions(request: Request, job_id: JobId, caller: Reader) -> EditionsOut:
     """Which editions there are. None is ever changed; each review makes the next."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.evidence_store.editions, caller, job_id)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.evidence_store.editions, caller, job_id)
     return EditionsOut.model_validate({"editions": found})
 
 
@@ -97,9 +97,9 @@ async def get_report(
     request: Request, job_id: JobId, caller: Reader, lang: Language = "ko", edition: Edition = None
 ) -> Response:
     """The report of an edition: a signed PDF/A, in Korean or English. Audited."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     content = await anyio.to_thread.run_sync(
-        work.evidence_store.report, caller, job_id, lang, edition
+        services.evidence_store.report, caller, job_id, lang, edition
     )
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
@@ -117,8 +117,8 @@ async def get_report(
 )
 async def get_timeline(request: Request, job_id: JobId, caller: Reader) -> Response:
     """Who is seen when, the suspect moments, and what was not examined."""
-    work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.evidence_store.timeline, caller, job_id)
+    services = app_state(request).require_services()
+    content = await anyio.to_thread.run_sync(services.evidence_store.timeline, caller, job_id)
     return Response(content, media_type="image/svg+xml", headers=PRIVATE)
 
 
@@ -147,9 +147,9 @@ async def get_heatmap(request: Request, job_id: JobId, number: Number, caller: R
 async def _picture(
     request: Request, job_id: str, kind: str, number: int, caller: Caller
 ) -> Response:
-    work = services(request).working()
+    services = app_state(request).require_services()
     content = await anyio.to_thread.run_sync(
-        work.evidence_store.picture, caller, job_id, kind, number
+        services.evidence_store.picture, caller, job_id, kind, number
     )
     return Response(content, media_type="image/png", headers=PRIVATE)
 
@@ -199,12 +199,12 @@ async def _verifier(caller: Annotated[Caller, Depends(current_caller)]) -> None:
 async def post_verify(request: Request) -> VerificationOut:
     """Take the steps of `deepfake verify` on a bundle, which is kept nowhere. Trusted are this
     service's keys, retired ones too, and those that are pinned."""
-    parts = services(request)
-    work = parts.working()
+    state = app_state(request)
+    services = state.require_services()
     content = io.BytesIO()
-    with parts.admission.enter() as ticket:
+    with state.admission.enter() as ticket:
         try:
-            async with asyncio.timeout(parts.settings.upload_timeout_s):
+            async with asyncio.timeout(state.settings.upload_timeout_s):
                 async for chunk in request.stream():
                     if content.tell() + len(chunk) > MAX_BUNDLE_BYTES:
                         raise RequestTooLarge(f"A bundle has at most {MAX_BUNDLE_BYTES} bytes.")
@@ -216,9 +216,9 @@ async def post_verify(request: Request) -> VerificationOut:
             raise ClientGone from error
 
         def verified() -> dict[str, Any]:
-            trust = trusted(parts.settings, work.evidence_store.keys.published())
+            trust = trusted(state.settings, services.evidence_store.keys.published())
             found = verify(content.getvalue(), trust)
-            ours = work.evidence_store.newest_of(found.sha256)
+            ours = services.evidence_store.newest_of(found.sha256)
             newer = ours[1] if ours and ours[1] > ours[0] else None
             return {**found.to_json(), "superseded_by": newer}
 
@@ -231,9 +231,9 @@ async def post_verify(request: Request) -> VerificationOut:
 async def get_jwks(request: Request) -> dict[str, Any]:
     """Every key that evidence of this service is or was signed with, as a JWK Set (RFC 7517).
     Somebody who verifies evidence should have them from elsewhere than the evidence."""
-    work = services(request).working()
-    await anyio.to_thread.run_sync(work.evidence_store.keys.current)
-    return await anyio.to_thread.run_sync(work.evidence_store.keys.jwks)
+    services = app_state(request).require_services()
+    await anyio.to_thread.run_sync(services.evidence_store.keys.current)
+    return await anyio.to_thread.run_sync(services.evidence_store.keys.jwks)
 
 
 class ReviewIn(BaseModel):
@@ -286,9 +286,9 @@ async def post_review(
 ) -> ReviewsOut:
     """Confirm or reject what the machine found, or leave it undecided, with a reason. The verdict
     stays as it is; the evidence gets a new edition."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     await anyio.to_thread.run_sync(
-        work.reviews.decide, caller, job_id, wanted.decision, wanted.reason
+        services.reviews.decide, caller, job_id, wanted.decision, wanted.reason
     )
     return await _reviews(request, job_id, caller)
 
@@ -304,11 +304,11 @@ async def get_reviews(request: Request, job_id: JobId, caller: Reader) -> Review
 
 
 async def _reviews(request: Request, job_id: str, caller: Caller) -> ReviewsOut:
-    work = services(request).working()
+    services = app_state(request).require_services()
 
     def read() -> dict[str, Any]:
-        finding = work.queries.progress(caller, job_id)["finding"]
-        return {"finding": finding, "reviews": work.reviews.of(caller, job_id)}
+        finding = services.queries.progress(caller, job_id)["finding"]
+        return {"finding": finding, "reviews": services.reviews.of(caller, job_id)}
 
     return ReviewsOut.model_validate(await anyio.to_thread.run_sync(read))
 
@@ -334,8 +334,8 @@ class MatchesOut(Published):
 )
 async def get_matches(request: Request, job_id: JobId, caller: Reader) -> MatchesOut:
     """Those that the caller may see. A match never changes a verdict."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.hash_bank.matches, caller, job_id)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.hash_bank.matches, caller, job_id)
     return MatchesOut.model_validate({"matches": found})
 
 
@@ -348,8 +348,8 @@ async def get_matches(request: Request, job_id: JobId, caller: Reader) -> Matche
 async def get_known_hashes(request: Request, caller: Reviewer) -> Response:
     """One JSON object a line, as Hasher-Matcher-Actioner's `POST /c/bank/BANK/signal` takes it.
     Hashes alone. Audited."""
-    work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.hash_bank.export, caller)
+    services = app_state(request).require_services()
+    content = await anyio.to_thread.run_sync(services.hash_bank.export, caller)
     return Response(content, media_type="application/x-ndjson", headers=PRIVATE)
 
 
@@ -377,6 +377,8 @@ async def delete_minor(request: Request, case_id: JobId, caller: Reviewer) -> Re
 
 
 async def _minor(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
-    work = services(request).working()
-    await anyio.to_thread.run_sync(lambda: work.reviews.flag_minor(caller, case_id, wanted=wanted))
+    services = app_state(request).require_services()
+    await anyio.to_thread.run_sync(
+        lambda: services.reviews.flag_minor(caller, case_id, wanted=wanted)
+    )
     return Response(status_code=204)

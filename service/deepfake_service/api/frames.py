@@ -14,7 +14,7 @@ from starlette.types import Receive
 from deepfake_models.results import Verdict
 from deepfake_service.errors import ClientGone, Overloaded
 from deepfake_service.http.auth import submitter
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
 from deepfake_service.http.submission_form import wrong_field
@@ -64,18 +64,18 @@ async def post_frames(request: Request, caller: Annotated[Caller, Depends(submit
     the reason and spoils no other. Nothing of the request is kept, unless it names a
     `case_reference`: then each picture becomes a job of that case as well, named by its `job_id`.
     """
-    parts = services(request)
-    engine = parts.ready()
+    state = app_state(request)
+    engine = state.require_engine()
     if engine.batcher.full:
         raise Overloaded
-    with parts.admission.enter() as ticket:
+    with state.admission.enter() as ticket:
         try:
             uploads, form = await read_files(
                 request.stream(),
                 content_type=request.headers.get("content-type"),
                 content_encoding=request.headers.get("content-encoding"),
                 content_length=request.headers.get("content-length"),
-                settings=parts.settings,
+                settings=state.settings,
                 ticket=ticket,
             )
         except ClientDisconnect as error:
@@ -87,15 +87,17 @@ async def post_frames(request: Request, caller: Annotated[Caller, Depends(submit
                 raise wrong_field("case_reference", detail)
             frames = await _score_all(engine.pictures, uploads, request.receive)
             if wanted.case_reference is not None:
-                work = parts.working()
+                services = state.require_services()
                 for (frame, _), upload in zip(frames, uploads, strict=True):
-                    sealed = await work.submissions.seal(_pieces(upload))
-                    frame.job_id = (await work.submissions.accept(caller, wanted, sealed)).job_id
+                    sealed = await services.submissions.seal(_pieces(upload))
+                    frame.job_id = (
+                        await services.submissions.accept(caller, wanted, sealed)
+                    ).job_id
         finally:
             for upload in uploads:
                 upload.close()
     for _, verdict in frames:
-        parts.metrics.frame(verdict)
+        state.metrics.frame(verdict)
     return FramesOut(
         frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
     )

@@ -15,10 +15,10 @@ from starlette.responses import StreamingResponse
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.enums import ENDED, Finding, JobState, RetentionPolicy
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
-from deepfake_service.container import Work
+from deepfake_service.container import Services
 from deepfake_service.errors import NotFound
 from deepfake_service.http.auth import Reader
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.security.accounts import Caller
 
@@ -79,9 +79,9 @@ class JobsOut(Published):
     next: str | None = Field(description="Cursor of the next page.")
 
 
-async def job_out(work: Work, caller: Caller, job_id: str) -> JobOut:
+async def job_out(services: Services, caller: Caller, job_id: str) -> JobOut:
     """The job as it is answered."""
-    found = await anyio.to_thread.run_sync(work.queries.job, caller, job_id)
+    found = await anyio.to_thread.run_sync(services.queries.job, caller, job_id)
     return JobOut.model_validate(found)
 
 
@@ -97,9 +97,9 @@ async def get_jobs(
 ) -> JobsOut:
     """Jobs of this account, newest first; of all accounts for analysts."""
     filters = Filters(state, verdict, case_id)
-    work = services(request).working()
+    services = app_state(request).require_services()
     page = await anyio.to_thread.run_sync(
-        lambda: work.queries.jobs(caller, filters, limit=limit, cursor=cursor)
+        lambda: services.queries.jobs(caller, filters, limit=limit, cursor=cursor)
     )
     return JobsOut.model_validate({"jobs": page.jobs, "next": page.next})
 
@@ -107,7 +107,7 @@ async def get_jobs(
 @router.get("/jobs/{job_id}", summary="Read a job", responses=problems(401, 403, 404, 410, 503))
 async def get_job(request: Request, job_id: str, caller: Reader) -> JobOut:
     """A job, with its result once it has one."""
-    return await job_out(services(request).working(), caller, job_id)
+    return await job_out(app_state(request).require_services(), caller, job_id)
 
 
 @router.delete(
@@ -118,8 +118,8 @@ async def get_job(request: Request, job_id: str, caller: Reader) -> JobOut:
 )
 async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
     """Stop the job, and delete its media, its result and, if nothing else is in it, its case."""
-    work = services(request).working()
-    await anyio.to_thread.run_sync(work.retention.cancel, caller, job_id)
+    services = app_state(request).require_services()
+    await anyio.to_thread.run_sync(services.retention.cancel, caller, job_id)
     return Response(status_code=204)
 
 
@@ -134,15 +134,15 @@ async def delete_job(request: Request, job_id: str, caller: Reader) -> Response:
 )
 async def get_events(request: Request, job_id: str, caller: Reader) -> StreamingResponse:
     """Server-sent events: `job` whenever something changes, until the job is over."""
-    work = services(request).working()
-    first = await anyio.to_thread.run_sync(work.queries.progress, caller, job_id)
+    services = app_state(request).require_services()
+    first = await anyio.to_thread.run_sync(services.queries.progress, caller, job_id)
     return StreamingResponse(
-        _events(request, work, caller, job_id, first), media_type="text/event-stream"
+        _events(request, services, caller, job_id, first), media_type="text/event-stream"
     )
 
 
 async def _events(
-    request: Request, work: Work, caller: Caller, job_id: str, job: dict[str, Any]
+    request: Request, services: Services, caller: Caller, job_id: str, job: dict[str, Any]
 ) -> AsyncIterator[str]:
     told, silent = None, 0.0
     while True:
@@ -157,7 +157,7 @@ async def _events(
         await asyncio.sleep(EVENTS_EVERY_S)
         silent += EVENTS_EVERY_S
         try:
-            job = await anyio.to_thread.run_sync(work.queries.progress, caller, job_id)
+            job = await anyio.to_thread.run_sync(services.queries.progress, caller, job_id)
         except NotFound:
             yield "event: gone\ndata: {}\n\n"
             return
@@ -172,6 +172,6 @@ class WebhookSecretOut(Published):
 @router.get("/webhook-secret", summary="Read the webhook secret", responses=problems(401, 403, 503))
 async def get_webhook_secret(request: Request, caller: Reader) -> WebhookSecretOut:
     """The secret with which a receiver verifies this account's webhooks."""
-    work = services(request).working()
-    secret = await anyio.to_thread.run_sync(work.webhook_secrets.of, caller.account_id)
+    services = app_state(request).require_services()
+    secret = await anyio.to_thread.run_sync(services.webhook_secrets.of, caller.account_id)
     return WebhookSecretOut(secret=secret)

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.schemas import problems
 
 router = APIRouter(prefix="/v1", tags=["cases"])
@@ -45,12 +45,12 @@ async def get_content(
 ) -> Response:
     """The original, for as long as retention keeps it, for people who may see it; not where
     somebody may be a minor. Audited."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     wanted = _RANGE.fullmatch(range_ or "")
     start = int(wanted[1]) if wanted else 0
 
     def opened() -> tuple[BinaryIO, int, str]:
-        file, size = work.queries.playback(caller, case_id, media_id)
+        file, size = services.queries.playback(caller, case_id, media_id)
         mime = mime_of(file.read(4096)) or "application/octet-stream"
         return file, size, mime
 

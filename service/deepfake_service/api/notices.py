@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from deepfake_service.api.evidence import PRIVATE, Language
 from deepfake_service.casework.core.notice_states import NoticeState, Update, Wanted
 from deepfake_service.http.auth import Reader, current_caller
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.schemas import Published, problems
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import MAY_SUBMIT, Caller, authorize
@@ -155,11 +155,11 @@ async def post_notice(
 ) -> NoticeOut:
     """A notice about occurrences of a case. Refused with the list of what is missing or malformed.
     The service signs for nobody: statements and signatures are fields that a person supplies."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     made = Wanted(
         wanted.kind, wanted.language, wanted.occurrence_ids, wanted.fields, wanted.recipient
     )
-    found = await anyio.to_thread.run_sync(work.notice_desk.make, caller, case_id, made)
+    found = await anyio.to_thread.run_sync(services.notice_desk.make, caller, case_id, made)
     response.headers["Location"] = f"/v1/notices/{found['id']}"
     return NoticeOut.model_validate(found)
 
@@ -171,16 +171,16 @@ async def post_notice(
 )
 async def get_case_notices(request: Request, case_id: Id, caller: Reader) -> NoticesOut:
     """The notices of a case, the newest first."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notice_desk.of_case, caller, case_id)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.notice_desk.of_case, caller, case_id)
     return NoticesOut.model_validate({"notices": found})
 
 
 @router.get("/notices/overdue", summary="List overdue notices", responses=problems(401, 403, 503))
 async def get_overdue(request: Request, caller: Reader) -> NoticesOut:
     """Notices that ought to have been acted on by now, the longest overdue first."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notice_desk.overdue, caller)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.notice_desk.overdue, caller)
     return NoticesOut.model_validate({"notices": found})
 
 
@@ -189,9 +189,9 @@ async def get_overdue(request: Request, caller: Reader) -> NoticesOut:
 )
 async def get_notice(request: Request, notice_id: Id, caller: Reader) -> NoticeOut:
     """A notice: its fields, its words, what became of it. Audited."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     return NoticeOut.model_validate(
-        await anyio.to_thread.run_sync(work.notice_desk.read, caller, notice_id)
+        await anyio.to_thread.run_sync(services.notice_desk.read, caller, notice_id)
     )
 
 
@@ -206,8 +206,8 @@ async def get_notice(request: Request, notice_id: Id, caller: Reader) -> NoticeO
 )
 async def get_text(request: Request, notice_id: Id, caller: Reader) -> Response:
     """For pasting into a form. Audited."""
-    work = services(request).working()
-    found = await anyio.to_thread.run_sync(work.notice_desk.read, caller, notice_id)
+    services = app_state(request).require_services()
+    found = await anyio.to_thread.run_sync(services.notice_desk.read, caller, notice_id)
     return Response(found["text"], media_type="text/plain; charset=utf-8", headers=PRIVATE)
 
 
@@ -222,8 +222,8 @@ async def get_text(request: Request, notice_id: Id, caller: Reader) -> Response:
 )
 async def get_pdf(request: Request, notice_id: Id, caller: Reader) -> Response:
     """The notice as a PDF/A, to be sent by a person. Audited."""
-    work = services(request).working()
-    content = await anyio.to_thread.run_sync(work.notice_desk.pdf, caller, notice_id)
+    services = app_state(request).require_services()
+    content = await anyio.to_thread.run_sync(services.notice_desk.pdf, caller, notice_id)
     return Response(
         content,
         media_type="application/pdf",
@@ -240,7 +240,7 @@ async def patch_notice(
     request: Request, notice_id: Id, wanted: NoticeUpdate, caller: Notifier
 ) -> NoticeOut:
     """That it was sent (the clock starts), received (a receipt's text or number), answered."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     update = Update(
         sent_at=_utc(wanted.sent_at),
         receipt=wanted.receipt,
@@ -248,7 +248,7 @@ async def patch_notice(
         answered_at=_utc(wanted.answered_at),
     )
     return NoticeOut.model_validate(
-        await anyio.to_thread.run_sync(work.notice_desk.update, caller, notice_id, update)
+        await anyio.to_thread.run_sync(services.notice_desk.update, caller, notice_id, update)
     )
 
 

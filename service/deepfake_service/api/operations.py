@@ -6,7 +6,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, problems
 
 router = APIRouter(tags=["operations"])
@@ -24,9 +24,9 @@ async def healthz() -> HealthOut:
 async def readyz(request: Request) -> ReadyOut:
     """Answers once the model is loaded and the database is up to date, with the model's identity
     and the terms of its use; not while the disk is nearly full."""
-    parts = services(request)
-    engine = parts.ready()
-    await anyio.to_thread.run_sync(parts.check)
+    state = app_state(request)
+    engine = state.require_engine()
+    await anyio.to_thread.run_sync(state.check)
     return ReadyOut(model=ModelOut.model_validate(engine.model))
 
 
@@ -39,5 +39,5 @@ async def readyz(request: Request) -> ReadyOut:
 async def metrics(request: Request) -> Response:
     """Counts and durations; no score and no name."""
     # In a thread: some are read from the database.
-    content = await anyio.to_thread.run_sync(services(request).metrics.exposition)
+    content = await anyio.to_thread.run_sync(app_state(request).metrics.exposition)
     return Response(content, media_type=CONTENT_TYPE_LATEST)

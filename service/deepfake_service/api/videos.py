@@ -23,7 +23,7 @@ from deepfake_service.errors import (
     UploadTimeout,
 )
 from deepfake_service.http.auth import submitter
-from deepfake_service.http.dependencies import Services, services
+from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.schemas import problems
 from deepfake_service.http.submission_form import FIELDS, Form, wrong_field
@@ -76,54 +76,54 @@ async def post_video(
     The same content again, asked for in the same way, answers 200 with the job that there was; a
     new URL is kept with it.
     """
-    parts = services(request)
-    work = parts.working()
-    parts.check_space()
+    state = app_state(request)
+    services = state.require_services()
+    state.check_space()
     form = Form()
     content_type = request.headers.get("content-type")
     if request.headers.get("content-encoding") not in (None, "", "identity"):
         raise UnsupportedContentType("Send the request without a Content-Encoding.")
     try:
-        async with asyncio.timeout(parts.settings.video_upload_timeout_s):
+        async with asyncio.timeout(state.settings.video_upload_timeout_s):
             if content_type and RAW_TYPES.fullmatch(content_type.partition(";")[0].strip()):
                 for name, value in request.query_params.multi_items():
                     form.put(name, value)
                 wanted = form.submission(idempotency_key)
-                sealed = await work.submissions.seal(_bounded(request.stream(), parts))
+                sealed = await services.submissions.seal(_bounded(request.stream(), state))
             else:
-                sealed = await _multipart(request, form, parts)
+                sealed = await _multipart(request, form, state)
                 try:
                     wanted = form.submission(idempotency_key)
                 except InvalidRequest:
-                    await work.submissions.discard(sealed)
+                    await services.submissions.discard(sealed)
                     raise
     except TimeoutError as error:
         raise UploadTimeout(
             "The request's body did not arrive within "
-            f"{parts.settings.video_upload_timeout_s:g} seconds."
+            f"{state.settings.video_upload_timeout_s:g} seconds."
         ) from error
     except ClientDisconnect as error:
         raise ClientGone from error
     try:
-        await _check_callback(wanted, parts)
+        await _check_callback(wanted, state)
     except CallbackRefused:
-        await work.submissions.discard(sealed)
+        await services.submissions.discard(sealed)
         raise
-    accepted = await work.submissions.accept(caller, wanted, sealed)
+    accepted = await services.submissions.accept(caller, wanted, sealed)
     if not accepted.created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
-    return await job_out(work, caller, accepted.job_id)
+    return await job_out(services, caller, accepted.job_id)
 
 
-async def _check_callback(wanted: Submission, parts: Services) -> None:
+async def _check_callback(wanted: Submission, state: AppState) -> None:
     """Refuse now what would be refused when it is called."""
-    url, allow = wanted.callback_url, parts.settings.callbacks_to_private_addresses
+    url, allow = wanted.callback_url, state.settings.callbacks_to_private_addresses
     if url is not None:
         await anyio.to_thread.run_sync(lambda: webhooks.check(url, allow_private=allow))
 
 
-async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
+async def _multipart(request: Request, form: Form, state: AppState) -> Sealed:
     """Seal the file of a multipart body while it is parsed, and collect its fields."""
     boundary = boundary_of(request.headers.get("content-type"))
     pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -145,7 +145,7 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
 
     async def parsed() -> None:
         try:
-            await parse_multipart(_paced(request, pieces, parts), boundary, open_part)
+            await parse_multipart(_paced(request, pieces, state), boundary, open_part)
             if not files:
                 raise wrong_field(FILE, "missing: the video to examine")
             for name, value in collected:
@@ -161,7 +161,7 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
 
     parser = asyncio.create_task(parsed())
     try:
-        return await parts.working().submissions.seal(arriving())
+        return await state.require_services().submissions.seal(arriving())
     except Exception:
         # What broke off the body says more than what that did to the store.
         if parser.done() and not parser.cancelled() and (cause := parser.exception()):
@@ -173,21 +173,21 @@ async def _multipart(request: Request, form: Form, parts: Services) -> Sealed:
 
 
 async def _paced(
-    request: Request, pieces: asyncio.Queue[bytes | None], parts: Services
+    request: Request, pieces: asyncio.Queue[bytes | None], state: AppState
 ) -> AsyncIterator[bytes]:
     """The body, no faster than it can be stored."""
-    async for chunk in _bounded(request.stream(), parts):
+    async for chunk in _bounded(request.stream(), state):
         yield chunk
         await pieces.join()
 
 
-async def _bounded(chunks: AsyncIterator[bytes], parts: Services) -> AsyncIterator[bytes]:
-    limit, received, checked = parts.settings.max_video_bytes, 0, 0
+async def _bounded(chunks: AsyncIterator[bytes], state: AppState) -> AsyncIterator[bytes]:
+    limit, received, checked = state.settings.max_video_bytes, 0, 0
     async for chunk in chunks:
         received += len(chunk)
         if received - checked > SPACE_CHECKED_EVERY:
             # Also what others send meanwhile takes space.
-            parts.check_space()
+            state.check_space()
             checked = received
         if received > limit:
             raise RequestTooLarge(

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.security.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
 
 COOKIE = "session"
@@ -53,7 +53,7 @@ async def browser(request: Request) -> Caller:
     token = request.cookies.get(COOKIE)
     if not token:
         raise NotAuthenticated
-    caller = await anyio.to_thread.run_sync(services(request).accounts.signed_in, token)
+    caller = await anyio.to_thread.run_sync(app_state(request).accounts.signed_in, token)
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
     return caller
 
@@ -73,7 +73,7 @@ async def current_caller(
         if request.method not in SAFE:
             check_csrf(request, request.headers.get(CSRF_HEADER))
         return caller
-    authenticate = services(request).accounts.authenticate
+    authenticate = app_state(request).accounts.authenticate
     caller = await anyio.to_thread.run_sync(authenticate, credentials.credentials)
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
     return caller
@@ -86,7 +86,7 @@ async def submitter(request: Request, caller: Annotated[Caller, Depends(current_
         Forbidden: they may not. TooManyRequests: not now.
     """
     authorize(caller, MAY_SUBMIT)
-    services(request).submissions.hit(caller.account_id)
+    app_state(request).submission_rate.hit(caller.account_id)
     return caller
 
 

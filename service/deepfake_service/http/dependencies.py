@@ -1,14 +1,15 @@
-"""What routes share: made by the app, read through ``services``."""
+"""What the routes of one app share, as FastAPI dependencies."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from deepfake_service.container import Work
+from deepfake_service.container import Services
 from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
 from deepfake_service.http.admission import Admission, RateLimit
@@ -21,7 +22,7 @@ from deepfake_service.settings import Settings
 
 @dataclass(slots=True)
 class Engine:
-    """What scores: there from the end of start-up to the beginning of shutdown."""
+    """The scoring engine: present from the end of start-up to the beginning of shutdown."""
 
     pictures: PictureScorer
     batcher: Batcher
@@ -30,58 +31,76 @@ class Engine:
 
 
 @dataclass(slots=True)
-class Services:
-    """The parts that one app's routes use."""
+class AppState:
+    """Everything that the routes of one app share.
+
+    ``engine`` and ``services`` are ``None`` while the app starts or stops.
+    """
 
     settings: Settings
     metrics: Metrics
     accounts: Accounts
     admission: Admission
-    submissions: RateLimit
+    submission_rate: RateLimit
     database: Database
     engine: Engine | None = None
-    work: Work | None = None
+    services: Services | None = None
 
-    def ready(self) -> Engine:
-        """The engine.
+    def require_engine(self) -> Engine:
+        """Return the scoring engine.
 
         Raises:
-            NotReady: while starting or stopping.
+            NotReady: the app is starting or stopping.
         """
         if self.engine is None or not self.engine.batcher.running:
             raise NotReady
         return self.engine
 
-    def working(self) -> Work:
-        """What jobs are made with.
+    def require_services(self) -> Services:
+        """Return the services of casework.
 
         Raises:
-            NotReady: while starting or stopping.
+            NotReady: the app is starting or stopping.
         """
-        if self.work is None:
+        if self.services is None:
             raise NotReady
-        return self.work
+        return self.services
 
     def check(self) -> None:
-        """See that what requests need is there, beyond the model.
+        """Check everything beyond the model that requests depend on.
 
         Raises:
-            NotReady, DatabaseUnavailable: what is not.
+            NotReady: the app is starting or stopping, or the disk is nearly full.
+            DatabaseUnavailable: the database does not answer.
         """
-        self.working()
+        self.require_services()
         self.database.check()
         self.check_space()
 
     def check_space(self) -> None:
-        """Raise ``NotReady`` where the disk is nearly full."""
+        """Raise ``NotReady`` if the disk of the data directory is nearly full."""
         free = shutil.disk_usage(self.settings.data_dir).free
         if free < self.settings.min_free_bytes:
             raise NotReady(
                 f"The disk of the data directory is nearly full: {free} bytes are free, and "
-                f"{self.settings.min_free_bytes} are kept free."
+                f"{self.settings.min_free_bytes} must stay free."
             )
 
 
-def services(connection: HTTPConnection) -> Services:
-    """The parts of the app that ``connection`` came to."""
-    return cast(Services, connection.app.state.services)
+def app_state(connection: HTTPConnection) -> AppState:
+    """Return the state of the app that serves ``connection``."""
+    return cast(AppState, connection.app.state.shared)
+
+
+# Both are coroutines, because FastAPI runs a plain function in a thread.
+async def _app_state(connection: HTTPConnection) -> AppState:
+    return app_state(connection)
+
+
+async def _services(connection: HTTPConnection) -> Services:
+    return app_state(connection).require_services()
+
+
+AppStateDep = Annotated[AppState, Depends(_app_state)]
+ServicesDep = Annotated[Services, Depends(_services)]
+"""The services of casework; answers 503 while the app starts or stops."""

@@ -13,7 +13,7 @@ from deepfake_models.bundle import load_bundle
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
 from deepfake_service.http.auth import browser
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import MAY_AUDIT, Caller, Role, authorize
 from deepfake_service.settings import Settings
@@ -43,7 +43,7 @@ async def get_help(request: Request) -> Response:
         caller = await browser(request)
     except ServiceError:
         caller = None
-    settings = services(request).settings
+    settings = app_state(request).settings
     return page(request, "help.html", caller, support=settings.support_contact)
 
 
@@ -71,7 +71,7 @@ async def post_account(request: Request, caller: Signed) -> Response:
     ]
     if wrong:
         raise InvalidRequest(errors=wrong)
-    accounts = services(request).accounts
+    accounts = app_state(request).accounts
 
     def make() -> str:
         accounts.create(name, "person" if kind == "person" else "system", Role(role), caller.actor)
@@ -85,7 +85,7 @@ async def post_key(request: Request, caller: Signed) -> Response:
     """Make another key of an account, or revoke one."""
     authorize(caller, ADMINS)
     given = await form(request)
-    accounts = services(request).accounts
+    accounts = app_state(request).accounts
     if given.get("revoke"):
         await call(lambda: accounts.revoke(given["revoke"], caller.actor))
         return await _admin(request, caller, new_key=None)
@@ -94,29 +94,29 @@ async def post_key(request: Request, caller: Signed) -> Response:
 
 
 async def _admin(request: Request, caller: Caller, *, new_key: str | None) -> Response:
-    parts = services(request)
+    state = app_state(request)
     return page(
         request,
         "admin.html",
         caller,
         new_key=new_key,
         roles=[str(r) for r in Role],
-        **await call(lambda: _state(parts, parts.settings, language_of(request))),
+        **await call(lambda: _state(state, state.settings, language_of(request))),
     )
 
 
-def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
+def _state(state: Any, settings: Settings, language: str) -> dict[str, Any]:
     bundle = load_bundle(settings.bundle_dir)
     rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
     told = words(language)
     named = {"fpr": told("fpr"), "tpr": told("tpr"), "rates": told("table_rates")}
-    work = parts.working()
+    services = state.require_services()
     usage = shutil.disk_usage(settings.data_dir)
-    oldest = work.queries.oldest_s()
+    oldest = services.queries.oldest_s()
     return {
         "now": datetime.now(UTC),
-        "accounts": parts.accounts.all(),
-        "keys": parts.accounts.keys(),
+        "accounts": state.accounts.all(),
+        "keys": state.accounts.keys(),
         "settings": [(name, getattr(settings, name)) for name in SHOWN],
         "model": bundle.model_json(),
         "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
@@ -124,11 +124,11 @@ def _state(parts: Any, settings: Settings, language: str) -> dict[str, Any]:
         "rates": rates,
         "plot": safe(rates_by_width(rates, named)),
         "health": {
-            "waiting": work.queries.waiting(),
+            "waiting": services.queries.waiting(),
             "oldest_s": None if math.isnan(oldest) else round(oldest),
             "free": usage.free,
         },
-        "signing_keys": work.evidence_store.keys.all(),
+        "signing_keys": services.evidence_store.keys.all(),
     }
 
 
@@ -142,14 +142,14 @@ async def get_audit(
     authorize(caller, MAY_AUDIT)
 
     def read() -> tuple[list[dict[str, Any]], int]:
-        with services(request).database.write() as session:
+        with app_state(request).database.write() as session:
             last = log.append_entry(session, caller.actor, log.Action.AUDIT_READ).number
             start = max(last - AUDIT_PAGE, 0) if after is None else after
             found = log.page(session, after=start, limit=AUDIT_PAGE)
             return [log.entry_json(e) for e in found], last
 
     entries, last = await call(read)
-    accounts = await call(services(request).accounts.all)
+    accounts = await call(app_state(request).accounts.all)
     names = {a.id: a.name for a in accounts}
     return page(
         request,

@@ -23,7 +23,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import browser, reader_of_pages
-from deepfake_service.http.dependencies import Services, services
+from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.storage import BlobMissing
@@ -44,23 +44,23 @@ ITEMS, OCCURRENCES = 50, 50
 async def get_submit(request: Request, caller: Annotated[Caller, Depends(browser)]) -> Response:
     """Drop or choose files, and watch them being examined."""
     authorize(caller, MAY_SUBMIT)
-    return page(request, "submit.html", caller, most=services(request).settings.max_video_bytes)
+    return page(request, "submit.html", caller, most=app_state(request).settings.max_video_bytes)
 
 
 @router.get("/items/{job_id}")
 async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
     """What was found in one item: in words, with its error rate, and the moments in pictures."""
     language = language_of(request)
-    found = await call(lambda: _item(services(request), caller, job_id, language))
+    found = await call(lambda: _item(app_state(request), caller, job_id, language))
     return page(request, "item.html", caller, decisions=[str(d) for d in Decision], **found)
 
 
-def _item(parts: Services, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
-    work = parts.working()
-    after_review = timedelta(hours=parts.settings.media_hours_after_review)
-    job = work.queries.progress(caller, job_id)
-    case = work.queries.brief(caller, job["case_id"])
-    seen = work.queries.occurrences(
+def _item(state: AppState, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
+    services = state.require_services()
+    after_review = timedelta(hours=state.settings.media_hours_after_review)
+    job = services.queries.progress(caller, job_id)
+    case = services.queries.brief(caller, job["case_id"])
+    seen = services.queries.occurrences(
         caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES
     )
     found: dict[str, Any] = {
@@ -71,19 +71,19 @@ def _item(parts: Services, caller: Caller, job_id: str, language: str) -> dict[s
         "more_occurrences": seen.next is not None,
         "view": None,
         "missing": None,
-        "reviews": work.reviews.of(caller, job_id),
-        "matches": work.hash_bank.matches(caller, job_id),
-        "editions": work.evidence_store.editions(caller, job_id),
-        "notices": work.notice_desk.of_case(caller, job["case_id"]),
+        "reviews": services.reviews.of(caller, job_id),
+        "matches": services.hash_bank.matches(caller, job_id),
+        "editions": services.evidence_store.editions(caller, job_id),
+        "notices": services.notice_desk.of_case(caller, job["case_id"]),
         "kinds": list(KINDS),
-        "deletable": work.queries.deletable(caller, job_id),
+        "deletable": services.queries.deletable(caller, job_id),
         "reason": "",
         "problem": None,
         "kept_until": _kept_until(job, case, after_review),
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
-            bundle = work.evidence_store.bundle(caller, job_id, shown=True)
+            bundle = services.evidence_store.bundle(caller, job_id, shown=True)
             document = json.loads(bundle.files[VERDICT])
         except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
             found["missing"] = translations(language).gettext(error.message)
@@ -162,15 +162,15 @@ async def post_review(
         wrong.append(FieldError("decision", "choose one"))
     if not 1 <= len(reason) <= MAX_REASON:
         wrong.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
-    work = services(request).working()
+    services = app_state(request).require_services()
     try:
         if wrong:
             raise InvalidRequest("; ".join(f"{e.field}: {e.detail}" for e in wrong), errors=wrong)
-        await call(lambda: work.reviews.decide(caller, job_id, Decision(decision), reason))
+        await call(lambda: services.reviews.decide(caller, job_id, Decision(decision), reason))
     except (InvalidRequest, NotReviewable) as error:
         # What was written is shown again, not lost.
         language = language_of(request)
-        found = await call(lambda: _item(services(request), caller, job_id, language))
+        found = await call(lambda: _item(app_state(request), caller, job_id, language))
         found |= {"reason": reason, "problem": translations(language).gettext(error.message)}
         decisions = [str(d) for d in Decision]
         return page(request, "item.html", caller, status=error.status, decisions=decisions, **found)
@@ -183,8 +183,8 @@ async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
     fields = await form(request)
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
-    work = services(request).working()
-    await call(lambda: work.retention.cancel(caller, job_id))
+    services = app_state(request).require_services()
+    await call(lambda: services.retention.cancel(caller, job_id))
     return back("/")
 
 
@@ -197,15 +197,15 @@ async def get_case(
     seen: Cursor = None,
 ) -> Response:
     """A case: its items, where they were seen, its notices. ``seen`` goes on in the occurrences."""
-    work = services(request).working()
+    services = app_state(request).require_services()
 
     def read() -> dict[str, Any]:
         filters = Filters(case_id=case_id)
         return {
-            "case": work.queries.brief(caller, case_id),
-            "items": work.queries.jobs(caller, filters, limit=ITEMS, cursor=cursor),
-            "seen": work.queries.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
-            "notices": work.notice_desk.of_case(caller, case_id),
+            "case": services.queries.brief(caller, case_id),
+            "items": services.queries.jobs(caller, filters, limit=ITEMS, cursor=cursor),
+            "seen": services.queries.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
+            "notices": services.notice_desk.of_case(caller, case_id),
             "cursor": cursor,
             "seen_cursor": seen,
         }
@@ -220,9 +220,9 @@ async def post_hold(
     """Set or lift a legal hold."""
     fields = await form(request)
     authorize(caller, MAY_HOLD)
-    work = services(request).working()
+    services = app_state(request).require_services()
     wanted = fields.get("wanted") == "yes"
-    await call(lambda: work.retention.hold(caller, case_id, wanted=wanted))
+    await call(lambda: services.retention.hold(caller, case_id, wanted=wanted))
     return back(f"/cases/{case_id}")
 
 
@@ -233,8 +233,8 @@ async def post_minor(
     """Say that somebody may be a minor, or that nobody is."""
     fields = await form(request)
     authorize(caller, MAY_REVIEW)
-    work = services(request).working()
+    services = app_state(request).require_services()
     wanted = fields.get("wanted") == "yes"
-    await call(lambda: work.reviews.flag_minor(caller, case_id, wanted=wanted))
+    await call(lambda: services.reviews.flag_minor(caller, case_id, wanted=wanted))
     # Whoever flagged it may not see the case any more.
     return back(f"/cases/{case_id}" if not wanted else "/")

@@ -15,7 +15,7 @@ from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, Occurre
 from deepfake_service.documents.i18n import LANGUAGES, translations
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import reader_of_pages
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
 from deepfake_service.security.accounts import Caller
@@ -111,8 +111,8 @@ async def _about(
     kind = kind_of(kind_name)
     if like is None:
         return _About(case_id, kind, media, None)
-    work = services(request).working()
-    found: dict[str, Any] = await call(lambda: work.notice_desk.read(caller, like))
+    services = app_state(request).require_services()
+    found: dict[str, Any] = await call(lambda: services.notice_desk.read(caller, like))
     if (found["case_id"], found["kind"]) != (case_id, kind.id):
         raise NotFound
     return _About(case_id, kind, media, found)
@@ -151,16 +151,16 @@ async def post_form(request: Request, about: About, caller: Signed) -> Response:
         fields,
         given.get("recipient") or None,
     )
-    work = services(request).working()
+    services = app_state(request).require_services()
     try:
-        made = await call(lambda: work.notice_desk.make(caller, about.case_id, wanted))
+        made = await call(lambda: services.notice_desk.make(caller, about.case_id, wanted))
     except InvalidRequest as error:
         return await _form(request, about, caller, given, error.errors)
     except NoticeRefused as error:
         return await _form(request, about, caller, given, [], refused=error.message)
     if about.like and about.replaces:
         draft, gone = about.like["id"], Update(outcome=NoticeState.WITHDRAWN)
-        await call(lambda: work.notice_desk.update(caller, draft, gone))
+        await call(lambda: services.notice_desk.update(caller, draft, gone))
     return back(f"/notices/{made['id']}")
 
 
@@ -173,19 +173,19 @@ async def _form(
     *,
     refused: str | None = None,
 ) -> Response:
-    work = services(request).working()
+    services = app_state(request).require_services()
     kind, case_id = about.kind, about.case_id
 
     def read() -> tuple[dict[str, Any], OccurrencePage, list[dict[str, Any]]]:
-        case = work.queries.brief(caller, case_id)
-        seen = work.queries.occurrences(caller, case_id, media_id=about.media)
+        case = services.queries.brief(caller, case_id)
+        seen = services.queries.occurrences(caller, case_id, media_id=about.media)
         there = {o["id"] for o in seen.occurrences}
         if older := tuple(set(given.get("occurrences", "").split()) - there)[:MAX_PAGE]:
-            more = work.queries.occurrences(caller, case_id, ids=older)
+            more = services.queries.occurrences(caller, case_id, ids=older)
             seen = OccurrencePage([*seen.occurrences, *more.occurrences], seen.next)
         media = tuple({o["media_id"] for o in seen.occurrences})
         filters = Filters(case_id=case_id, media=media)
-        found = work.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
+        found = services.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
         return case, seen, found.jobs
 
     case, seen, newest_first = await call(read)
@@ -232,8 +232,8 @@ def _usable(job: dict[str, Any] | None) -> bool:
 @router.get("/notices/{notice_id}")
 async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Response:
     """A notice in words, its clock, and what became of it."""
-    work = services(request).working()
-    notice = await call(lambda: work.notice_desk.read(caller, notice_id))
+    services = app_state(request).require_services()
+    notice = await call(lambda: services.notice_desk.read(caller, notice_id))
     outcomes = sorted(
         str(o) for o in OUTCOMES
         if (o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-"))
@@ -257,8 +257,8 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
         update = Update(outcome=NoticeState(outcome))
     else:
         raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
-    work = services(request).working()
-    await call(lambda: work.notice_desk.update(caller, notice_id, update))
+    services = app_state(request).require_services()
+    await call(lambda: services.notice_desk.update(caller, notice_id, update))
     return back(f"/notices/{notice_id}")
 
 
@@ -282,6 +282,6 @@ async def get_overdue(
     request: Request, caller: Signed, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> Response:
     """Every notice that ought to have been acted on by now."""
-    work = services(request).working()
-    found = await call(lambda: work.notice_desk.overdue(caller, limit))
+    services = app_state(request).require_services()
+    found = await call(lambda: services.notice_desk.overdue(caller, limit))
     return page(request, "overdue.html", caller, notices=found)

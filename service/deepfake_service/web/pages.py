@@ -25,7 +25,7 @@ from deepfake_service.errors import (
     problem_of,
 )
 from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
 from deepfake_service.web.language import language_of
 
@@ -115,7 +115,7 @@ def page(
             csrf=csrf_of(token) if token else "",
             path=request.url.path,
             here=quote(_address(request), safe="/"),
-            issuer=services(request).settings.issuer,
+            issuer=app_state(request).settings.issuer,
             **values,
         )
     )

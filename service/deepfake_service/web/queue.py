@@ -16,7 +16,7 @@ from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db import Account
 from deepfake_service.http.auth import reader_of_pages
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.security.accounts import MAY_REVIEW, Caller, Role
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
 
@@ -60,10 +60,10 @@ class Asked:
         since = datetime.now(UTC) - timedelta(days=int(self.days)) if self.days else None
         references = None
         if self.reference:
-            work = services(request).working()
-            accounts = services(request).accounts.all()
+            services = app_state(request).require_services()
+            accounts = app_state(request).accounts.all()
             references = tuple(
-                work.submissions.reference_of(a.id, self.reference) for a in accounts
+                services.submissions.reference_of(a.id, self.reference) for a in accounts
             )
         return Filters(
             state=self.state or None,
@@ -88,14 +88,14 @@ async def get_queue(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """What was submitted, newest first."""
-    work = services(request).working()
+    services = app_state(request).require_services()
 
     def read() -> tuple[Any, list[dict[str, Any]], list[Account]]:
         filters = asked.filters(request, caller)
-        found = work.queries.queue(caller, filters, limit=PAGE, cursor=cursor)
-        people = services(request).accounts.all() if caller.role in MAY_REVIEW else []
+        found = services.queries.queue(caller, filters, limit=PAGE, cursor=cursor)
+        people = app_state(request).accounts.all() if caller.role in MAY_REVIEW else []
         reviewers = [a for a in people if a.kind == "person" and Role(a.role) in MAY_REVIEW]
-        return found, work.notice_desk.overdue(caller, 20), reviewers
+        return found, services.notice_desk.overdue(caller, 20), reviewers
 
     found, overdue, reviewers = await call(read)
     return page(
@@ -116,13 +116,13 @@ async def get_queue(
 @router.get("/results.csv")
 async def get_csv(request: Request, caller: Signed, asked: Annotated[Asked, Depends()]) -> Response:
     """The results of what the queue shows, all pages of it, as a table for a spreadsheet."""
-    work = services(request).working()
+    services = app_state(request).require_services()
     filters = await call(lambda: asked.filters(request, caller))
 
     def rows() -> Iterator[str]:
         # The mark by which spreadsheets know UTF-8.
         yield "\ufeff" + _line(COLUMNS)
-        for row in work.queries.results(caller, filters, limit=MAX_ROWS):
+        for row in services.queries.results(caller, filters, limit=MAX_ROWS):
             yield _line([row[name] for name in COLUMNS])
 
     return StreamingResponse(

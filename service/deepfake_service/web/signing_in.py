@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import COOKIE, browser
-from deepfake_service.http.dependencies import services
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.security.accounts import MAY_SUBMIT, Caller
 from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import PageRoute, back, call, form, page
@@ -33,7 +33,7 @@ Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 def over_tls(request: Request) -> bool:
     """Whether browsers reach us over TLS, so that cookies need go no other way."""
-    public = services(request).settings.public_url or str(request.url)
+    public = app_state(request).settings.public_url or str(request.url)
     return public.startswith("https://")
 
 
@@ -53,12 +53,12 @@ async def get_sign_in(request: Request, wanted: Next = "/") -> Response:
 async def post_sign_in(request: Request) -> Response:
     """Sign in with a key: it is exchanged for a cookie that scripts cannot read."""
     fields = await form(request, signed=False)
-    parts = services(request)
+    state = app_state(request)
     wanted = local(fields.get("next", "/"))
-    hours = parts.settings.session_hours
+    hours = state.settings.session_hours
     try:
         caller, token = await call(
-            lambda: parts.accounts.sign_in(fields.get("key", ""), hours=hours)
+            lambda: state.accounts.sign_in(fields.get("key", ""), hours=hours)
         )
     except NotAuthenticated:
         return page(request, "sign_in.html", status=401, next=wanted, failed=True)
@@ -81,7 +81,7 @@ async def post_sign_out(request: Request, _: Signed) -> Response:
     """Forget this browser."""
     await form(request)
     token = request.cookies.get(COOKIE, "")
-    await call(lambda: services(request).accounts.sign_out(token))
+    await call(lambda: app_state(request).accounts.sign_out(token))
     answer = back("/sign-in")
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

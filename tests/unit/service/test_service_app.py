@@ -222,7 +222,7 @@ async def test_a_picture_too_large_is_named(start: Starter) -> None:
         assert (await service.post(b"still 0 0 " + b"x" * 1014)).status_code == 200
         answer = await service.post(b"still 0 0", b"still 0 0 " + b"x" * 1015)
         body = check_problem(answer, 413, "request_too_large")
-        assert service.app.state.services.admission.bytes_held == 0
+        assert service.app.state.shared.admission.bytes_held == 0
     assert body["errors"] == [{"field": "files[1]", "detail": "more than 1024 bytes"}]
 
 
@@ -342,15 +342,15 @@ async def test_uploads_together_never_hold_more_memory_than_allowed(start: Start
         assert (await service.post(b"still 0 0 " + b"x" * 1000)).status_code == 200
         service.decoder.gate.set()
         assert (await first).status_code == 200
-        assert service.app.state.services.admission.bytes_held == 0
-        assert service.app.state.services.admission.requests == 0
+        assert service.app.state.shared.admission.bytes_held == 0
+        assert service.app.state.shared.admission.requests == 0
 
 
 async def test_a_full_queue_refuses_new_requests(
     start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start(batch_max_queue=1) as service:
-        batcher = service.app.state.services.engine.batcher
+        batcher = service.app.state.shared.engine.batcher
         monkeypatch.setattr(type(batcher), "full", property(lambda _: True))
         check_problem(await service.post(b"still 1 120"), 503, "overloaded")
 
@@ -402,7 +402,7 @@ async def test_work_that_a_client_no_longer_waits_for_is_dropped(start: Starter)
         assert service.decoder.opened == 1
         assert service.scorer.batches == []
         assert connection.sent[0]["status"] == 499
-        assert service.app.state.services.admission.requests == 0
+        assert service.app.state.shared.admission.requests == 0
         assert (await service.post(b"still 1 120")).status_code == 200
 
 
@@ -413,7 +413,7 @@ async def test_a_client_that_leaves_while_uploading(start: Starter) -> None:
         connection.hung_up.set()
         await service.app(connection.scope, connection.receive, connection.send)
         assert connection.sent[0]["status"] == 499
-        assert service.app.state.services.admission.requests == 0
+        assert service.app.state.shared.admission.requests == 0
 
 
 async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> None:
@@ -421,7 +421,7 @@ async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> N
         large = asyncio.create_task(service.post(*[b"slow still 1 120"] * 40))
         await asyncio.to_thread(service.decoder.entered.acquire)
         small = asyncio.create_task(service.post(b"still 1 120"))
-        while service.app.state.services.admission.requests < 2:  # noqa: ASYNC110
+        while service.app.state.shared.admission.requests < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.02)
         service.decoder.gate.set()
@@ -517,7 +517,7 @@ async def test_a_service_that_has_not_started_is_alive_but_not_ready(
     service: Service,
 ) -> None:
     app = create_app(
-        service.app.state.services.settings, scorer=service.scorer, decoder=service.decoder,
+        service.app.state.shared.settings, scorer=service.scorer, decoder=service.decoder,
         database=service.database,
     )  # fmt: skip
     headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
@@ -535,7 +535,7 @@ async def test_a_service_that_has_not_started_is_alive_but_not_ready(
 
 async def test_stopping_lets_what_runs_finish(start: Starter) -> None:
     async with start(batch_max_delay_ms=1000) as service:
-        engine = service.app.state.services.engine
+        engine = service.app.state.shared.engine
         running = asyncio.create_task(engine.pictures.score(io.BytesIO(b"still 1 120")))
         async with asyncio.timeout(5):
             while engine.batcher.depth == 0:  # noqa: ASYNC110

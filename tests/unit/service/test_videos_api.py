@@ -27,7 +27,7 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.errors import NotReady
-from deepfake_service.http.dependencies import Services
+from deepfake_service.http.dependencies import AppState
 from deepfake_service.security.accounts import Role
 from deepfake_service.security.audit_log import verify
 
@@ -48,7 +48,7 @@ async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> httpx
 
 
 def blobs(service: Service) -> list[Path]:
-    folder = service.app.state.services.settings.data_dir / "blobs"
+    folder = service.app.state.shared.settings.data_dir / "blobs"
     return [p for p in folder.rglob("*") if p.is_file()]
 
 
@@ -57,8 +57,8 @@ def headers(service: Service, role: Role) -> dict[str, str]:
 
 
 def sweep(service: Service) -> None:
-    service.app.state.services.work.retention.sweep()
-    service.app.state.services.work.retention.delete_orphans()
+    service.app.state.shared.services.retention.sweep()
+    service.app.state.shared.services.retention.delete_orphans()
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
@@ -261,7 +261,7 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
     assert wrapped
     if service.database.engine.dialect.name != "sqlite":
         pytest.skip("where PostgreSQL keeps what was deleted is its administrator's concern")
-    folder = service.app.state.services.settings.data_dir
+    folder = service.app.state.shared.settings.data_dir
     service.database.forget_deleted()
     assert _holding(folder, wrapped)
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
@@ -337,10 +337,10 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await submit(service)
-    work = service.app.state.services.work
+    services = service.app.state.shared.services
     job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
     for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
-        work.retention._vault.blobs.put_bytes(name, b"sealed")
+        services.retention._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
     monkeypatch.setattr("deepfake_service.casework.retention.ORPHANED_AFTER", timedelta(seconds=-5))
@@ -361,7 +361,7 @@ async def test_an_original_is_exported_to_its_recipient_alone(service: Service) 
     answer = await service.client.post(path, json=wanted)
     assert answer.status_code == 200
     assert pyrage.decrypt(answer.content, [authority]) == VIDEO
-    assert not list((service.app.state.services.settings.data_dir / "exports").glob("*"))
+    assert not list((service.app.state.shared.settings.data_dir / "exports").glob("*"))
     wrong = await service.client.post(path, json={"recipient": "age1nonsense"})
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["field"] == "recipient"
@@ -480,7 +480,7 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
     assert shot.content == PNG
     assert shot.headers["content-type"] == "image/png"
     assert shot.headers["content-disposition"].startswith("attachment")
-    assert not _holding(service.app.state.services.settings.data_dir, PNG)
+    assert not _holding(service.app.state.shared.settings.data_dir, PNG)
     assert (await service.client.get(f"{path}/{first['id']}/screenshot")).status_code == 404
     theirs = {"headers": headers(service, Role.AUDITOR)}
     assert (
@@ -513,7 +513,7 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
 ) -> None:
     one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
     two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
-    retention = service.app.state.services.work.retention
+    retention = service.app.state.shared.services.retention
     for name, job in (("_delete_job", one), ("_finish_shredding", two)):
         with monkeypatch.context() as killed:
             killed.setattr(
@@ -582,7 +582,7 @@ async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
         if calls > 2:
             raise NotReady("The disk of the data directory is nearly full.")
 
-    monkeypatch.setattr(Services, "check_space", nearly_full)
+    monkeypatch.setattr(AppState, "check_space", nearly_full)
     sent = 0
 
     async def film() -> AsyncIterator[bytes]:
@@ -642,7 +642,7 @@ async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
 ) -> None:
     job = (await submit(service, case_reference="R")).json()
     other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
-    retention = service.app.state.services.work.retention
+    retention = service.app.state.shared.services.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     real = retention._delete_job
 
@@ -665,7 +665,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
     second = await service.client.post(
         "/v1/videos", files={"file": ("v", VIDEO)}, data={"case_reference": "B"}, headers=analyst
     )
-    work = service.app.state.services.work
+    services = service.app.state.shared.services
     with service.database.write() as session:
         session.add(
             Notice(
@@ -680,7 +680,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
             )
         )
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-    work.reviews.flag_minor(caller, second.json()["case_id"], wanted=True)
+    services.reviews.flag_minor(caller, second.json()["case_id"], wanted=True)
     with service.database.read() as session:
         assert session.get_one(Notice, notice_id).withdraw_at is None
     await submit(service, VIDEO, case_reference="A")

@@ -102,7 +102,7 @@ def job_of(medium: Media, account_id: str, **changes: Any) -> Job:
 
 
 async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None:
-    work = service.app.state.services.work
+    services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     with service.database.write() as session:
         account = session.get_one(Account, caller.account_id)
@@ -111,7 +111,7 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for n in range(MANY):
             case_id, media_id = new_id(), new_id()
             if n < 60 or wrapped is None:
-                key, wrapped = work.cases._vault.new_case_key(case_id)
+                key, wrapped = services.cases._vault.new_case_key(case_id)
             at = datetime.now(UTC) - timedelta(minutes=n)
             rows.append(
                 Case(
@@ -134,27 +134,27 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for kind in (Case, Media, Job):
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
-    first = work.queries.queue(caller, Filters(), limit=50, cursor=None)
+    first = services.queries.queue(caller, Filters(), limit=50, cursor=None)
     assert len(first.jobs) == 50
     seen, cursor = 0, None
     for _ in range(4):
-        page = work.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
+        page = services.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
         seen, cursor = seen + len({j["id"] for j in page.jobs}), page.next
     assert seen == 800
     # By the index, not by reading all of them.
     for role in (Role.PIPELINE, Role.ANALYST, Role.ADMIN):
         asker = service.accounts.authenticate(service.keys[role])
-        plan = _plan(service, work, asker)
+        plan = _plan(service, services, asker)
         assert "USING INDEX ix_jobs" in plan, plan
         assert "USE TEMP B-TREE" not in plan, plan
 
 
 async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
-    work = service.app.state.services.work
+    services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     case_id = new_id()
     with service.database.write() as session:
-        key, wrapped = work.cases._vault.new_case_key(case_id)
+        key, wrapped = services.cases._vault.new_case_key(case_id)
         now = datetime.now(UTC)
         session.add(
             Case(
@@ -276,7 +276,7 @@ def _sealed(key: bytes | None, case_id: str) -> bytes:
     return seal(key, b'{"reference": "R"}', context_of("case", case_id))
 
 
-def _plan(service: Service, work: Any, caller: Any) -> str:
+def _plan(service: Service, services: Any, caller: Any) -> str:
     """How SQLite answers the queue's question."""
     from sqlalchemy import event
 
@@ -287,7 +287,7 @@ def _plan(service: Service, work: Any, caller: Any) -> str:
 
     event.listen(service.database.engine, "before_cursor_execute", note)
     try:
-        work.queries.jobs(caller, Filters(), limit=50, cursor=None)
+        services.queries.jobs(caller, Filters(), limit=50, cursor=None)
     finally:
         event.remove(service.database.engine, "before_cursor_execute", note)
     statement, parameters = next(a for a in asked if "FROM jobs" in a[0])
