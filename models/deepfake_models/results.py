@@ -113,15 +113,21 @@ class Quality:
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class FaceScore:
-    """One face in one frame."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """One face in one frame: first measured, then scored, then judged.
+
+    ``logit`` is ``None`` for a face that was not fit to score; ``reasons`` then say why. Judging
+    adds ``track``, ``verdict``, ``score`` and ``log_likelihood_ratio``, and the reasons of a face
+    with a logit. ``verdict`` is ``None`` until the face is judged.
+    """
 
     time_s: float
     box: Box
     confidence: float
+    """The detector's probability that this is a face, 0 to 1."""
     quality: Quality
-    verdict: VerdictCode
+    verdict: VerdictCode | None = None
     track: int = 0
     logit: float | None = None
     score: float | None = None
@@ -129,6 +135,13 @@ class FaceScore:
     reasons: tuple[Reason, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the published form of a judged face.
+
+        Raises:
+            ValueError: the face was not judged.
+        """
+        if self.verdict is None:
+            raise ValueError("a face must be judged before it is published")
         return {
             "time_s": round(self.time_s, 3),
             "track": self.track,
@@ -244,7 +257,7 @@ class Verdict:
     media: MediaFacts | None = None
     tracks: tuple[Track, ...] = ()
     frames: FrameCounts = field(default_factory=FrameCounts)
-    faces: tuple[FaceScore, ...] = ()
+    faces: tuple[Face, ...] = ()
 
     def to_json(self, *, faces: bool = False) -> dict[str, Any]:
         """The published form, less what names the item and the model; see ``deepfake score``."""

@@ -6,7 +6,7 @@ Memory is bounded by a few frames however long the video: crops are dropped once
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -18,7 +18,7 @@ from deepfake_models.classifier import Classifier
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
     ExaminedFrame,
-    JudgedFace,
+    Part,
     judge_picture,
     judge_video,
 )
@@ -27,13 +27,12 @@ from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import cut, measure, unfit, usable
-from deepfake_models.faces.mtcnn import DetectedFace, FaceDetector, MtcnnDetector
+from deepfake_models.faces.mtcnn import Detection, FaceDetector, MtcnnDetector
 from deepfake_models.faces.tracks import signature
 from deepfake_models.results import (
-    Box,
+    Face,
     FrameCounts,
     MediaFacts,
-    Quality,
     Reason,
     ReasonCode,
     Verdict,
@@ -57,28 +56,19 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What examining some frames of an item gave: no pixels, and how many frames failed."""
+class CroppedFace:
+    """A face that is measured but not scored yet, and its crop.
 
-    examined: tuple[ExaminedFrame, ...]
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class FaceObservation:
-    """A face found in a frame, before it is scored.
-
-    ``landmarks`` is (5, 2) float32 in pixels of the frame; ``crop`` is (S, S, 3) uint8 RGB, and
-    ``None`` where ``reasons`` say why the face may not be judged.
+    ``crop`` is (S, S, 3) uint8 RGB, and ``None`` where ``face.reasons`` say why the face may not be
+    scored.
     """
 
-    time_s: float
-    box: Box
-    confidence: float
-    landmarks: NDArray[np.float32]
-    quality: Quality
+    face: Face
     crop: NDArray[np.uint8] | None
-    reasons: tuple[Reason, ...] = ()
+
+    def scored(self, logit: float | None) -> Face:
+        """Return the face with the classifier's ``logit``, which is ``None`` without a crop."""
+        return replace(self.face, logit=logit)
 
 
 class Scorer:
@@ -119,7 +109,7 @@ class Scorer:
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[FaceObservation]]:
+    ) -> list[list[CroppedFace]]:
         """Find, cut and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB."""
         spec = self.bundle.spec
         observed = []
@@ -134,8 +124,8 @@ class Scorer:
         return observed
 
     def _observe(
-        self, picture: NDArray[np.uint8], time_s: float, face: DetectedFace, beyond: bool
-    ) -> FaceObservation:
+        self, picture: NDArray[np.uint8], time_s: float, face: Detection, beyond: bool
+    ) -> CroppedFace:
         spec = self.bundle.spec
         crop = cut(picture, face.box, spec.crop)
         quality = measure(picture, face.box, crop)
@@ -143,15 +133,14 @@ class Scorer:
         if beyond and not reasons:
             detail = f"only the widest {spec.detector.max_faces} faces of a frame are judged"
             reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
-        return FaceObservation(
+        measured = Face(
             time_s=time_s,
             box=face.box,
             confidence=face.confidence,
-            landmarks=face.landmarks,
             quality=quality,
-            crop=None if reasons else crop,
             reasons=reasons,
         )
+        return CroppedFace(measured, None if reasons else crop)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``(N,)`` float32 logits of ``(N, S, S, 3)`` uint8 RGB crops."""
@@ -164,11 +153,11 @@ class Scorer:
     def judge_picture(
         self,
         facts: MediaFacts,
-        observations: Sequence[FaceObservation],
+        observations: Sequence[CroppedFace],
         logits: Sequence[float | None],
     ) -> Verdict:
         """Judge a still from its observations and their logits (``None`` = not judged)."""
-        faces = [_judged(o, z) for o, z in zip(observations, logits, strict=True)]
+        faces = [o.scored(z) for o, z in zip(observations, logits, strict=True)]
         return judge_picture(facts, faces, self.bundle.spec)
 
     def score(
@@ -300,22 +289,11 @@ class Scorer:
         return [
             ExaminedFrame(
                 frame.time_s,
-                tuple(_judged(o, None if o.crop is None else next(logits)) for o in faces),
+                tuple(o.scored(None if o.crop is None else next(logits)) for o in faces),
                 signature(frame.pixels),
             )
             for frame, faces in zip(chunk, observed, strict=True)
         ]
-
-
-def _judged(observation: FaceObservation, logit: float | None) -> JudgedFace:
-    return JudgedFace(
-        time_s=observation.time_s,
-        box=observation.box,
-        confidence=observation.confidence,
-        quality=observation.quality,
-        logit=logit,
-        reasons=observation.reasons,
-    )
 
 
 def _silent(_: Progress) -> None:

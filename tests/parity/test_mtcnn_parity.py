@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deepfake_models.faces.mtcnn import DetectedFace, MtcnnDetector, scaled
+from deepfake_models.faces.mtcnn import Detection, MtcnnDetector, scaled
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import DetectorSpec
 
@@ -86,7 +86,7 @@ def pictures() -> Iterator[NDArray[np.uint8]]:
                 yield scaled(frame.to_ndarray(format="rgb24"), SPEC.long_side)
 
 
-def faces_of_reference(reference: Any, picture: NDArray[np.uint8]) -> list[DetectedFace]:
+def faces_of_reference(reference: Any, picture: NDArray[np.uint8]) -> list[Detection]:
     try:
         boxes, scores, points = reference.detect(Image.fromarray(picture), landmarks=True)
     except RuntimeError as error:
@@ -97,13 +97,13 @@ def faces_of_reference(reference: Any, picture: NDArray[np.uint8]) -> list[Detec
     if boxes is None:
         return []
     return [
-        DetectedFace(tuple(box.tolist()), point.astype(np.float32), float(score))
+        Detection(tuple(box.tolist()), point.astype(np.float32), float(score))
         for box, score, point in zip(boxes, scores, points, strict=True)
         if score >= SPEC.min_confidence
     ]
 
 
-def iou(a: DetectedFace, b: DetectedFace) -> float:
+def iou(a: Detection, b: Detection) -> float:
     (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.box, b.box
     common = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
     return common / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - common)

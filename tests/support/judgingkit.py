@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from deepfake_models.bundle import REQUIRED, BundleSpec
-from deepfake_models.decision.decide import ExaminedFrame, JudgedFace
-from deepfake_models.results import Box, Quality, Reason
+from deepfake_models.decision.decide import ExaminedFrame
+from deepfake_models.results import Box, Face, Quality, Reason
 from deepfake_models.spec import (
     AggregationSpec,
     Calibration,
@@ -72,12 +72,14 @@ def face(
     box: Box = (100.0, 100.0, 220.0, 240.0),
     reasons: tuple[Reason, ...] = (),
     quality: Quality = GOOD,
-) -> JudgedFace:
+) -> Face:
     """A face of one person who stands still unless ``box`` says otherwise."""
-    return JudgedFace(time_s, box, 0.99, quality, logit, reasons)
+    return Face(
+        time_s=time_s, box=box, confidence=0.99, quality=quality, logit=logit, reasons=reasons
+    )
 
 
-def frame(time_s: float, *faces: JudgedFace) -> ExaminedFrame:
+def frame(time_s: float, *faces: Face) -> ExaminedFrame:
     return ExaminedFrame(time_s, faces, SCENE)
 
 

@@ -14,7 +14,7 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.conditions import decide, looks_manipulated, track_value
 from deepfake_models.results import (
-    FaceScore,
+    Face,
     Moment,
     Reason,
     ReasonCode,
@@ -28,8 +28,8 @@ _TRACK_DOUBTS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENTS
 
 
 def track_doubts(
-    faces: Sequence[FaceScore],
-    judged: Sequence[FaceScore],
+    faces: Sequence[Face],
+    judged: Sequence[Face],
     moments: Sequence[Moment],
     spec: BundleSpec,
 ) -> tuple[Reason, ...]:
@@ -64,7 +64,7 @@ def track_doubts(
     return tuple(doubts)
 
 
-def _telling(moment: Moment, judged: Sequence[FaceScore], spec: BundleSpec) -> bool:
+def _telling(moment: Moment, judged: Sequence[Face], spec: BundleSpec) -> bool:
     """Whether a moment, on its own, is long enough to judge and ``likely_manipulated``."""
     inside = [f for f in judged if moment.start_s <= f.time_s <= moment.end_s]
     if len(inside) < spec.aggregation.min_track_faces:
@@ -73,7 +73,7 @@ def _telling(moment: Moment, judged: Sequence[FaceScore], spec: BundleSpec) -> b
     return decide(ratio, spec.thresholds.track) is VerdictCode.LIKELY_MANIPULATED
 
 
-def track_refusal(judged: Sequence[FaceScore]) -> tuple[Reason, ...]:
+def track_refusal(judged: Sequence[Face]) -> tuple[Reason, ...]:
     """What forbids deciding on a track either way: most of its judged faces may not be decided on.
 
     "Most" is more than half, by count.

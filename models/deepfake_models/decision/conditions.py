@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.results import FaceScore, Quality, Reason, ReasonCode, VerdictCode
+from deepfake_models.results import Face, Quality, Reason, ReasonCode, VerdictCode
 from deepfake_models.spec import ConditionBin, ConditionsSpec, LevelThresholds
 
 
@@ -47,7 +47,7 @@ def track_logit(times: Sequence[float], logits: Sequence[float], spec: BundleSpe
     return time_weighted_mean(times, logits, spec.sampling.interval_s)
 
 
-def track_value(judged: Sequence[FaceScore], spec: BundleSpec) -> float:
+def track_value(judged: Sequence[Face], spec: BundleSpec) -> float:
     """Return ``track_logit`` of a track's judged faces, which are in time order."""
     logits = [f.logit for f in judged if f.logit is not None]
     return track_logit([f.time_s for f in judged], logits, spec)
@@ -67,7 +67,7 @@ def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) ->
     )
 
 
-def looks_manipulated(face: FaceScore, spec: BundleSpec) -> bool:
+def looks_manipulated(face: Face, spec: BundleSpec) -> bool:
     """Whether a face's value alone says so, under whatever condition it was seen.
 
     What casts doubt on "no manipulation found" goes by this: a face on which nothing may be

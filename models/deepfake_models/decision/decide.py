@@ -51,12 +51,10 @@ from deepfake_models.decision.conditions import (
 )
 from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_models.results import (
-    Box,
-    FaceScore,
+    Face,
     FrameCounts,
     MediaFacts,
     Moment,
-    Quality,
     Reason,
     ReasonCode,
     Track,
@@ -66,75 +64,69 @@ from deepfake_models.results import (
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedFace:
-    """What is kept of a face once it is scored: no pixels."""
-
-    time_s: float
-    box: Box
-    confidence: float
-    quality: Quality
-    logit: float | None
-    reasons: tuple[Reason, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ExaminedFrame:
     """One examined frame: its time, its faces, and its colour signature for scene cuts."""
 
     time_s: float
-    faces: tuple[JudgedFace, ...]
+    faces: tuple[Face, ...]
+    """Scored and not yet judged."""
     signature: NDArray[np.float32]
 
 
-def judge_face(face: JudgedFace, spec: BundleSpec, track: int = 0) -> FaceScore:
-    """Score one face at face level; see the module on conditions that refuse a decision."""
-    judged = FaceScore(
-        time_s=face.time_s,
-        box=face.box,
-        confidence=face.confidence,
-        quality=face.quality,
-        verdict=VerdictCode.UNABLE_TO_EVALUATE,
-        track=track,
-        reasons=face.reasons,
-    )
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What examining some of an item's frames gave: the frames that could be decoded, without
+    their pixels, and the number of those that could not."""
+
+    examined: tuple[ExaminedFrame, ...]
+    failed: int
+
+
+def judge_face(face: Face, spec: BundleSpec, track: int = 0) -> Face:
+    """Judge one scored face at face level, as part of track number ``track``.
+
+    A face that was judged before is judged again from its logit.
+    """
     if face.logit is None:
-        return judged
+        return replace(face, track=track, verdict=VerdictCode.UNABLE_TO_EVALUATE)
     ratio = log_likelihood_ratio(face.logit, spec.calibration.face)
     code = decide(ratio, spec.thresholds.face)
     reasons = band_reason(code, ratio, spec.thresholds.face)
     refusal = unmeasured(face.quality, spec.conditions)
     return replace(
-        judged,
+        face,
+        track=track,
         verdict=VerdictCode.INCONCLUSIVE if refusal else code,
-        logit=face.logit,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
         reasons=(*reasons, *refusal),
     )
 
 
-def judge_picture(facts: MediaFacts, faces: Sequence[JudgedFace], spec: BundleSpec) -> Verdict:
+def judge_picture(facts: MediaFacts, faces: Sequence[Face], spec: BundleSpec) -> Verdict:
     """Judge a still: each face is its own track of one, and face-level thresholds decide."""
     scores = tuple(judge_face(f, spec, track=i) for i, f in enumerate(faces))
     counts = FrameCounts(sampled=1, with_face=int(bool(faces)))
-    tracks = tuple(
-        Track(
-            track=s.track,
-            verdict=s.verdict,
-            score=s.score,
-            log_likelihood_ratio=s.log_likelihood_ratio,
-            first_s=0.0,
-            last_s=0.0,
-            faces=1,
-            judged=int(s.log_likelihood_ratio is not None),
-            reasons=s.reasons,
-        )
-        for s in scores
-    )
+    tracks = tuple(_track_of_one(face) for face in scores)
     base = Verdict(
         VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
     )
     return _judge_item(base, spec, still=True)
+
+
+def _track_of_one(face: Face) -> Track:
+    assert face.verdict is not None
+    return Track(
+        track=face.track,
+        verdict=face.verdict,
+        score=face.score,
+        log_likelihood_ratio=face.log_likelihood_ratio,
+        first_s=0.0,
+        last_s=0.0,
+        faces=1,
+        judged=int(face.log_likelihood_ratio is not None),
+        reasons=face.reasons,
+    )
 
 
 def judge_video(
@@ -165,31 +157,16 @@ def judge_again(verdict: Verdict, spec: BundleSpec) -> Verdict:
     """
     if not verdict.faces or verdict.media is None:
         return verdict
-    faces = [
-        JudgedFace(
-            time_s=face.time_s,
-            box=face.box,
-            confidence=face.confidence,
-            quality=face.quality,
-            logit=face.logit,
-            # Of a face with a logit, every reason comes from judging.
-            reasons=face.reasons if face.logit is None else (),
-        )
-        for face in verdict.faces
-    ]
     if verdict.media.kind == "image":
-        return judge_picture(verdict.media, faces, spec)
-    scores = tuple(
-        judge_face(face, spec, track=old.track)
-        for face, old in zip(faces, verdict.faces, strict=True)
-    )
+        return judge_picture(verdict.media, verdict.faces, spec)
+    scores = tuple(judge_face(face, spec, track=face.track) for face in verdict.faces)
     return _judge_tracks(verdict.media, scores, verdict.frames, spec)
 
 
 def _judge_tracks(
-    facts: MediaFacts, scores: tuple[FaceScore, ...], counts: FrameCounts, spec: BundleSpec
+    facts: MediaFacts, scores: tuple[Face, ...], counts: FrameCounts, spec: BundleSpec
 ) -> Verdict:
-    by_track: dict[int, list[FaceScore]] = {}
+    by_track: dict[int, list[Face]] = {}
     for score in scores:
         by_track.setdefault(score.track, []).append(score)
     # A clip of one or two frames cannot have more faces than that. What could not be decoded, or
@@ -202,7 +179,7 @@ def _judge_tracks(
     return _judge_item(base, spec, still=False)
 
 
-def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleSpec) -> Track:
+def _judge_track(number: int, faces: list[Face], needed: int, spec: BundleSpec) -> Track:
     judged = [f for f in faces if f.logit is not None]
     track = Track(
         track=number,
@@ -234,7 +211,7 @@ def _judge_track(number: int, faces: list[FaceScore], needed: int, spec: BundleS
     )
 
 
-def _unjudged_reasons(faces: Sequence[FaceScore], needed: int) -> tuple[Reason, ...]:
+def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
     """Why a track was not judged."""
     reasons = [r for f in faces if f.logit is None for r in f.reasons]
     if reasons:
@@ -262,9 +239,9 @@ def _commonest(reasons: Sequence[Reason], total: int, what: str) -> Reason:
     return Reason(code, f"{count} of {total} {what} not judged; one of them: {detail}")
 
 
-def _moments(judged: Sequence[FaceScore], spec: BundleSpec) -> tuple[Moment, ...]:
+def _moments(judged: Sequence[Face], spec: BundleSpec) -> tuple[Moment, ...]:
     """Runs of neighbouring faces that look manipulated one by one, refused ones included."""
-    runs: list[list[FaceScore]] = []
+    runs: list[list[Face]] = []
     open_run = False
     for face in judged:
         suspect = looks_manipulated(face, spec)

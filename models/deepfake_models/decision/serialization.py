@@ -1,18 +1,31 @@
-"""A verdict's faces with every digit, so that whoever has the model's specs can judge them again.
+"""Read and write what examinations leave: exact records, whole verdicts and checkpoints.
 
-The published form of a verdict is rounded. This one is what it was computed from: the logits, boxes
-and measurements of all faces, and which track each is of.
+Three formats are stored, and data written by earlier versions stays readable:
+
+- the **exact record** of an evidence bundle, JSON data: what a verdict was computed from, which is
+  every face's logit, box, measurements and track number. With the bundle's specification it can be
+  judged again;
+- a **verdict** as JSON, unrounded;
+- a **checkpoint**, JSON: the scored faces of some frames of an examination in progress.
+
+Floats keep every digit, so judging what was read gives the same verdict.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.decision.decide import judge_again
+from deepfake_models.decision.decide import ExaminedFrame, Part, judge_again
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import (
-    FaceScore,
+    Box,
+    Face,
     FrameCounts,
     MediaFacts,
     Quality,
@@ -22,81 +35,189 @@ from deepfake_models.results import (
     VerdictCode,
 )
 
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_FACE_FIELDS = ("time_s", "track", "box", "confidence", "quality", "logit", "reasons")
+"""Fields of a face in an exact record. The others follow from judging it."""
+
 
 class UnreadableRecord(DeepfakeError):
-    """What should state a verdict's faces cannot be read."""
+    """The exact record is malformed."""
+
+
+class UnreadablePart(DeepfakeError):
+    """The checkpoint of an examination is malformed."""
+
+
+class UnreadableVerdict(DeepfakeError):
+    """The stored verdict is malformed."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class _ExactRecord:
+    media: MediaFacts | None
+    frames: FrameCounts
+    faces: tuple[Face, ...]
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class _StoredFace:
+    """A scored face of a checkpoint. Measurements and reasons are lists, in field order."""
+
+    time_s: float
+    box: Box
+    confidence: float
+    quality: tuple[float, float, float, float]
+    logit: float | None
+    reasons: tuple[tuple[ReasonCode, str], ...]
+
+    @classmethod
+    def of(cls, face: Face) -> _StoredFace:
+        q = face.quality
+        return cls(
+            time_s=face.time_s,
+            box=face.box,
+            confidence=face.confidence,
+            quality=(q.face_px, q.sharpness, q.blockiness, q.exposure),
+            logit=face.logit,
+            reasons=tuple((r.code, r.detail) for r in face.reasons),
+        )
+
+    def face(self) -> Face:
+        return Face(
+            time_s=self.time_s,
+            box=self.box,
+            confidence=self.confidence,
+            quality=Quality(*self.quality),
+            logit=self.logit,
+            reasons=tuple(Reason(code, detail) for code, detail in self.reasons),
+        )
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class _StoredFrame:
+    time_s: float
+    signature: tuple[float, ...]
+    faces: tuple[_StoredFace, ...]
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class _StoredPart:
+    failed: Annotated[int, Field(ge=0)]
+    frames: tuple[_StoredFrame, ...]
+
+
+_FACE = TypeAdapter(Face)
+_EXACT = TypeAdapter(_ExactRecord)
+_PART = TypeAdapter(_StoredPart)
+_VERDICT = TypeAdapter(Verdict)
+_MEDIA = TypeAdapter(MediaFacts | None)
+_COUNTS = TypeAdapter(FrameCounts)
 
 
 def dump_exact(verdict: Verdict) -> dict[str, Any]:
-    """``media``, ``frames`` and ``faces`` of a verdict as JSON data that loses nothing."""
-    facts, counts = verdict.media, verdict.frames
+    """Return the exact record of ``verdict`` as JSON data: ``media``, ``frames`` and ``faces``."""
     return {
-        "media": facts and {name: getattr(facts, name) for name in MediaFacts.__slots__},
-        "frames": {name: getattr(counts, name) for name in FrameCounts.__slots__},
-        "faces": [_face(face) for face in verdict.faces],
+        "media": _MEDIA.dump_python(verdict.media, mode="json"),
+        "frames": _COUNTS.dump_python(verdict.frames, mode="json"),
+        "faces": [_exact_face(face) for face in verdict.faces],
     }
 
 
-def _face(face: FaceScore) -> dict[str, Any]:
-    q = face.quality
-    return {
-        "time_s": face.time_s,
-        "track": face.track,
-        "box": list(face.box),
-        "confidence": face.confidence,
-        "quality": {
-            "face_px": q.face_px,
-            "sharpness": q.sharpness,
-            "blockiness": q.blockiness,
-            "exposure": q.exposure,
-        },
-        "logit": face.logit,
-        # Of a face that was judged, every reason follows from judging it.
-        "reasons": [r.to_json() for r in face.reasons] if face.logit is None else [],
-    }
+def _exact_face(face: Face) -> dict[str, Any]:
+    if face.logit is not None:
+        # Every reason of a face with a logit comes from judging it.
+        face = replace(face, reasons=())
+    content = _FACE.dump_python(face, mode="json")
+    return {name: content[name] for name in _FACE_FIELDS}
 
 
 def load_exact(record: dict[str, Any]) -> Verdict:
-    """What ``dump_exact`` stated, not judged yet.
+    """Return what ``record`` holds as a verdict that is not judged yet.
 
     Raises:
-        UnreadableRecord: it did not state this.
+        UnreadableRecord: ``record`` was not written by ``dump_exact``.
     """
     try:
-        return Verdict(
-            VerdictCode.NOT_APPLICABLE,
-            media=MediaFacts(**record["media"]) if record["media"] else None,
-            frames=FrameCounts(**record["frames"]),
-            faces=tuple(_loaded(face) for face in record["faces"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        exact = _EXACT.validate_python(record)
+    except ValidationError as error:
         raise UnreadableRecord from error
-
-
-def _loaded(face: dict[str, Any]) -> FaceScore:
-    x0, y0, x1, y1 = (float(v) for v in face["box"])
-    logit = face["logit"]
-    return FaceScore(
-        time_s=float(face["time_s"]),
-        track=int(face["track"]),
-        box=(x0, y0, x1, y1),
-        confidence=float(face["confidence"]),
-        quality=Quality(**{name: float(value) for name, value in face["quality"].items()}),
-        verdict=VerdictCode.UNABLE_TO_EVALUATE,
-        logit=None if logit is None else float(logit),
-        reasons=tuple(Reason(ReasonCode(r["code"]), r["detail"]) for r in face["reasons"]),
+    return Verdict(
+        VerdictCode.NOT_APPLICABLE, media=exact.media, frames=exact.frames, faces=exact.faces
     )
 
 
 def judged_exact(record: dict[str, Any], spec: BundleSpec) -> Verdict | None:
-    """The verdict that follows from the faces of ``record`` by ``spec``.
+    """Return the verdict that follows from the faces of ``record`` by ``spec``.
 
     ``None`` where there is no face to judge: the verdict then rests on decoding alone.
 
     Raises:
-        UnreadableRecord: see ``load_exact``.
+        UnreadableRecord: ``record`` was not written by ``dump_exact``.
     """
-    stated = load_exact(record)
-    if stated.media is None or not stated.faces:
+    recorded = load_exact(record)
+    if recorded.media is None or not recorded.faces:
         return None
-    return judge_again(stated, spec)
+    return judge_again(recorded, spec)
+
+
+def dump_verdict(verdict: Verdict) -> bytes:
+    """Return the whole verdict as JSON, unrounded."""
+    return _compact(_VERDICT.dump_python(verdict, mode="json"))
+
+
+def load_verdict(raw: bytes) -> Verdict:
+    """Return the verdict that ``dump_verdict`` wrote, or one in its published form.
+
+    Raises:
+        UnreadableVerdict: ``raw`` is neither.
+    """
+    try:
+        return _VERDICT.validate_json(raw)
+    except ValidationError as error:
+        raise UnreadableVerdict from error
+
+
+def dump_part(part: Part) -> bytes:
+    """Return a checkpoint of ``part`` as JSON."""
+    stored = _StoredPart(
+        failed=part.failed,
+        frames=tuple(
+            _StoredFrame(
+                time_s=frame.time_s,
+                signature=tuple(float(v) for v in frame.signature),
+                faces=tuple(_StoredFace.of(face) for face in frame.faces),
+            )
+            for frame in part.examined
+        ),
+    )
+    return _compact(_PART.dump_python(stored, mode="json"))
+
+
+def load_part(raw: bytes) -> Part:
+    """Return the part whose checkpoint is ``raw``.
+
+    Raises:
+        UnreadablePart: ``raw`` was not written by ``dump_part``.
+    """
+    try:
+        stored = _PART.validate_json(raw)
+    except ValidationError as error:
+        raise UnreadablePart from error
+    frames = tuple(
+        ExaminedFrame(
+            frame.time_s,
+            tuple(face.face() for face in frame.faces),
+            np.array(frame.signature, np.float32),
+        )
+        for frame in stored.frames
+    )
+    return Part(frames, stored.failed)
+
+
+def _compact(content: Any) -> bytes:
+    # The standard library's JSON: its spelling of floats is part of the stored formats.
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.faces.mtcnn import Detection
 from deepfake_models.results import Box, Quality, Reason, ReasonCode
 from deepfake_models.spec import CropSpec
 
@@ -39,8 +39,8 @@ def visible_share(box: Box, width: int, height: int) -> float:
 
 
 def usable(
-    faces: Sequence[DetectedFace], picture: NDArray[np.uint8], spec: CropSpec
-) -> list[DetectedFace]:
+    faces: Sequence[Detection], picture: NDArray[np.uint8], spec: CropSpec
+) -> list[Detection]:
     """The detections of ``picture`` that lie far enough inside it to be cut."""
     height, width = picture.shape[:2]
     return [f for f in faces if visible_share(f.box, width, height) >= spec.min_visible]

@@ -46,7 +46,7 @@ _LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class DetectedFace:
+class Detection:
     """One face in one picture, in pixels of the picture that was given."""
 
     box: Box
@@ -61,7 +61,7 @@ class DetectedFace:
 class FaceDetector(Protocol):
     """Finds faces. Implementations are safe to call from several threads at once."""
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures`` (HWC uint8 RGB, sizes may differ)."""
         ...
 
@@ -75,7 +75,7 @@ class MtcnnDetector:
         self._onet = onet
         self._spec = spec
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures``, most confident first, then largest first.
 
         ``pictures`` are HWC uint8 RGB of any sizes; those of one size share the work of the first
@@ -91,23 +91,23 @@ class MtcnnDetector:
                 raise ValueError("a picture must be an HWC uint8 array of 3 channels")
             if picture.size == 0:
                 raise ValueError("a picture must have at least one pixel")
-        faces: list[list[DetectedFace]] = []
+        faces: list[list[Detection]] = []
         for start in range(0, len(pictures), PICTURES_AT_ONCE):
             faces += self._detect(pictures[start : start + PICTURES_AT_ONCE])
         return faces
 
-    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         small = [scaled(picture, self._spec.long_side) for picture in pictures]
         integrals = [integral_image(picture) for picture in small]
         found = self._refine(integrals, self._propose(integrals))
-        faces: list[list[DetectedFace]] = [[] for _ in pictures]
+        faces: list[list[Detection]] = [[] for _ in pictures]
         for k, box, points, confidence in self._locate(integrals, found):
             (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
             stretch = np.array([width / w, height / h])
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
             if x1 > x0 and y1 > y0:
                 landmarks = (points * stretch).astype(np.float32)
-                faces[k].append(DetectedFace((x0, y0, x1, y1), landmarks, confidence))
+                faces[k].append(Detection((x0, y0, x1, y1), landmarks, confidence))
         return [sorted(of_one, key=_rank) for of_one in faces]
 
     def _propose(self, integrals: Sequence[NDArray[np.uint32]]) -> _Candidates:
@@ -392,6 +392,6 @@ def _squared(boxes: Floats) -> Floats:
     return np.hstack([corner, corner + longest])
 
 
-def _rank(face: DetectedFace) -> tuple[float, float, Box]:
+def _rank(face: Detection) -> tuple[float, float, Box]:
     x0, y0, x1, y1 = face.box
     return -face.confidence, -(x1 - x0) * (y1 - y0), face.box

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deepfake_models.decision.checkpoints import dump_part, load_part
+from deepfake_models.decision.decide import Part
+from deepfake_models.decision.serialization import dump_part, load_part
 from deepfake_models.decode.base import OpenMedia
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Reason, ReasonCode, Verdict, VerdictCode, unable
-from deepfake_models.scorer import Part, Progress, Scorer
+from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.casework.core.media_expiry import expire

@@ -29,7 +29,7 @@ from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.decode.image import HEAD_BYTES, picture_format
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.faces.crops import cut
-from deepfake_models.results import FaceScore, Verdict
+from deepfake_models.results import Face, Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.content_credentials import read_credentials
 from deepfake_service.evidence.perceptual_hashes import hash_media
@@ -147,7 +147,7 @@ def gather(
     return Material(examination, files)
 
 
-def suspect_faces(faces: Sequence[FaceScore]) -> list[int]:
+def suspect_faces(faces: Sequence[Face]) -> list[int]:
     """Indices of the judged faces to show, in order of time.
 
     Every track's most suspect face first, then the most suspect ones of all, at most
@@ -170,7 +170,7 @@ def suspect_faces(faces: Sequence[FaceScore]) -> list[int]:
 
 
 def _pictures(
-    media: OpenMedia, faces: Sequence[FaceScore], chosen: Sequence[int], scorer: Scorer
+    media: OpenMedia, faces: Sequence[Face], chosen: Sequence[int], scorer: Scorer
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     at: dict[int, list[int]] = {}
     for face in chosen:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.conditions import condition_of
-from deepfake_models.results import FaceScore, Verdict
+from deepfake_models.results import Face, Verdict
 
 INDICATIVE_BELOW = 10
 """Groups of people under which a rate says little: it is stated, and marked."""
@@ -53,12 +53,12 @@ def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any])
     }  # fmt: skip
 
 
-def _judged(face: FaceScore) -> bool:
+def _judged(face: Face) -> bool:
     return face.logit is not None
 
 
 def _of_person(
-    track: int, faces: list[FaceScore], spec: BundleSpec, reliability: dict[str, Any]
+    track: int, faces: list[Face], spec: BundleSpec, reliability: dict[str, Any]
 ) -> dict[str, Any]:
     width = median(f.quality.face_px for f in faces)
     sharpness = median(f.quality.sharpness for f in faces)

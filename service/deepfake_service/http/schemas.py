@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.results import FaceScore, ReasonCode, Verdict, VerdictCode, rounded
+from deepfake_models.results import Face, ReasonCode, Verdict, VerdictCode, rounded
 from deepfake_service.errors import MEDIA_TYPE
 
 Score = Annotated[
@@ -141,7 +141,7 @@ def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
     )
 
 
-def _face(face: FaceScore) -> dict[str, Any]:
+def _face(face: Face) -> dict[str, Any]:
     published = face.to_json()
     return {name: published[name] for name in FaceOut.model_fields}
 

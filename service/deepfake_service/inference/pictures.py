@@ -21,7 +21,7 @@ from deepfake_models.results import (
     VerdictCode,
     unable,
 )
-from deepfake_models.scorer import FaceObservation
+from deepfake_models.scorer import CroppedFace
 from deepfake_service.inference.batching import Batcher
 
 
@@ -41,12 +41,12 @@ class PictureJudge(Protocol):
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[FaceObservation]]: ...
+    ) -> list[list[CroppedFace]]: ...
 
     def judge_picture(
         self,
         facts: MediaFacts,
-        observations: Sequence[FaceObservation],
+        observations: Sequence[CroppedFace],
         logits: Sequence[float | None],
     ) -> Verdict: ...
 
@@ -104,7 +104,7 @@ class PictureScorer:
             facts, faces, [None if f.crop is None else next(logits) for f in faces]
         )
 
-    def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[FaceObservation]]:
+    def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
         with self._decoder.open(source, stills_only=True) as media:
             facts = media.facts
             frame = next(iter(media.frames([0])), None)

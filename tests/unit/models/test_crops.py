@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_models.faces import crops
-from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.faces.mtcnn import Detection
 from deepfake_models.results import Quality, ReasonCode
 from deepfake_models.spec import CropSpec
 
@@ -23,8 +23,8 @@ def ramp(height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([x % 256, y % 256, np.zeros_like(x)], axis=-1).astype(np.uint8)
 
 
-def face(box: tuple[float, float, float, float]) -> DetectedFace:
-    return DetectedFace(box, np.zeros((5, 2), np.float32), 1.0)
+def face(box: tuple[float, float, float, float]) -> Detection:
+    return Detection(box, np.zeros((5, 2), np.float32), 1.0)
 
 
 def test_square_is_centred_and_scaled() -> None:

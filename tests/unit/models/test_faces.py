@@ -19,7 +19,7 @@ from skimage import data
 from deepfake_models.faces import mtcnn as faces
 from deepfake_models.faces.mtcnn import (
     PICTURES_AT_ONCE,
-    DetectedFace,
+    Detection,
     MtcnnDetector,
     Overlap,
     area_crops,
@@ -62,7 +62,7 @@ def hopper() -> Picture:
         return np.asarray(Image.open(file).convert("RGB"))
 
 
-def assert_face_within(face: DetectedFace, x0: float, y0: float, x1: float, y1: float) -> None:
+def assert_face_within(face: Detection, x0: float, y0: float, x1: float, y1: float) -> None:
     """The face's centre and landmarks lie in the rectangle, and it fills a fair part of it."""
     bx0, by0, bx1, by1 = face.box
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks

@@ -281,3 +281,8 @@ def test_time_weights() -> None:
 def test_the_same_observations_always_give_the_same_json() -> None:
     frames = steady(0.3)
     assert judged(frames).to_json(faces=True) == judged(frames).to_json(faces=True)
+
+
+def test_a_face_that_was_not_judged_cannot_be_published() -> None:
+    with pytest.raises(ValueError, match="judged"):
+        face(0.0, 1.0).to_json()

@@ -17,7 +17,7 @@ from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
 from deepfake_models.errors import DecoderFailed
-from deepfake_models.faces.mtcnn import DetectedFace
+from deepfake_models.faces.mtcnn import Detection
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec, InputSpec
@@ -28,9 +28,9 @@ class Boxes:
     """A detector that finds the boxes it is told."""
 
     def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
-        self.faces = [DetectedFace(b, np.zeros((5, 2), np.float32), 0.99) for b in boxes]
+        self.faces = [Detection(b, np.zeros((5, 2), np.float32), 0.99) for b in boxes]
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[DetectedFace]]:
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         return [self.faces for _ in pictures]
 
 

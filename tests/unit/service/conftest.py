@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +25,7 @@ from pydantic import SecretStr
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.results import (
-    FaceScore,
+    Face,
     MediaFacts,
     Quality,
     Reason,
@@ -32,7 +33,7 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
-from deepfake_models.scorer import FaceObservation
+from deepfake_models.scorer import CroppedFace
 from deepfake_service.app import create_app
 from deepfake_service.db import Database, open_database
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
@@ -61,7 +62,7 @@ class SmallScorer:
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[FaceObservation]]:
+    ) -> list[list[CroppedFace]]:
         if self.observe_error is not None:
             raise self.observe_error
         return [
@@ -69,16 +70,15 @@ class SmallScorer:
             for p, t in zip(pictures, times, strict=True)
         ]
 
-    def _face(self, index: int, value: int, time_s: float) -> FaceObservation:
+    def _face(self, index: int, value: int, time_s: float) -> CroppedFace:
         crop = np.full((SIZE, SIZE, 3), value, np.uint8)
-        return FaceObservation(
+        face = Face(
             time_s=time_s,
             box=(0.0, 0.0, 50.0 + index, 60.0),
             confidence=0.99,
-            landmarks=np.zeros((5, 2), np.float32),
             quality=Quality(50.0 + index, 1.0, 1.0, 0.5),
-            crop=crop,
         )
+        return CroppedFace(face, crop)
 
     def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.batches.append(len(crops))
@@ -91,10 +91,10 @@ class SmallScorer:
     def judge_picture(
         self,
         facts: MediaFacts,
-        observations: Sequence[FaceObservation],
+        observations: Sequence[CroppedFace],
         logits: Sequence[float | None],
     ) -> Verdict:
-        faces = tuple(_judged(o, z) for o, z in zip(observations, logits, strict=True))
+        faces = tuple(_judged(o.face, z) for o, z in zip(observations, logits, strict=True))
         known = [z for z in logits if z is not None]
         if not known:
             reason = Reason(ReasonCode.NO_FACE, "no face was found")
@@ -103,17 +103,12 @@ class SmallScorer:
         return Verdict(_code(top), _sigmoid(top), top / math.log(10), media=facts, faces=faces)
 
 
-def _judged(face: FaceObservation, logit: float | None) -> FaceScore:
-    judged = logit is not None
-    return FaceScore(
-        time_s=face.time_s,
-        box=face.box,
-        confidence=face.confidence,
-        quality=face.quality,
+def _judged(face: Face, logit: float | None) -> Face:
+    return replace(
+        face,
         verdict=_code(logit) if logit is not None else VerdictCode.UNABLE_TO_EVALUATE,
         score=_sigmoid(logit) if logit is not None else None,
         log_likelihood_ratio=logit / math.log(10) if logit is not None else None,
-        reasons=() if judged else face.reasons,
     )
 
 

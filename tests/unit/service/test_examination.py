@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from deepfake_models.decision.checkpoints import dump_part
-from deepfake_models.scorer import Part
+from deepfake_models.decision.decide import Part
+from deepfake_models.decision.serialization import dump_part
 from deepfake_service.casework.examination import Examination
 
 

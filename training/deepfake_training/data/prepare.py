@@ -26,7 +26,7 @@ from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import cut, square, usable
-from deepfake_models.faces.mtcnn import DetectedFace, MtcnnDetector
+from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
@@ -99,7 +99,7 @@ class _Cutter:
             record["error"] = error.message
         return record
 
-    def _store(self, pixels: NDArray[np.uint8], face: DetectedFace, path: Path) -> dict[str, Any]:
+    def _store(self, pixels: NDArray[np.uint8], face: Detection, path: Path) -> dict[str, Any]:
         prep = self.config.prepare
         spec = CropSpec(scale=prep.store_scale, size=prep.store_size)
         crop = cut(pixels, face.box, spec)
@@ -126,7 +126,7 @@ def _key(row: dict[str, Any]) -> str:
     return hashlib.sha256(row["media"].encode()).hexdigest()
 
 
-def _main_face(faces: list[DetectedFace], min_face_px: int) -> DetectedFace | None:
+def _main_face(faces: list[Detection], min_face_px: int) -> Detection | None:
     """The largest face: a medium's label speaks of its main person alone."""
     wide = [f for f in faces if f.box[2] - f.box[0] >= min_face_px]
     return max(wide, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]), default=None)

@@ -1,0 +1,195 @@
+"""Stored records: judged again, examined in parts, and read from earlier versions."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepfake_models.decision.decide import ExaminedFrame, Part, judge_picture
+from deepfake_models.decision.serialization import (
+    UnreadablePart,
+    UnreadableRecord,
+    UnreadableVerdict,
+    dump_exact,
+    dump_part,
+    dump_verdict,
+    judged_exact,
+    load_exact,
+    load_part,
+    load_verdict,
+)
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.errors import UndecodableMedia
+from deepfake_models.results import (
+    Face,
+    MediaFacts,
+    Quality,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+    unable,
+)
+from deepfake_models.scorer import Scorer
+from tests.support import mediakit
+from tests.support.judgingkit import face, spec
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer.open(threads=1)
+
+
+@pytest.mark.parametrize("kind", ["video", "picture"])
+def test_the_verdict_follows_from_its_record(scorer: Scorer, kind: str) -> None:
+    if kind == "video":
+        media = mediakit.encode(mediakit.panning(50, 320, 256))
+    else:
+        media = mediakit.picture(mediakit.astronaut(), "PNG")
+    verdict = scorer.score(io.BytesIO(media))
+    record = json.loads(json.dumps(dump_exact(verdict)))
+    assert record["faces"]
+    assert judged_exact(record, scorer.bundle.spec) == verdict
+    record["faces"][0]["logit"] += 9.0
+    changed = judged_exact(record, scorer.bundle.spec)
+    assert changed is not None
+    assert changed.log_likelihood_ratio != verdict.log_likelihood_ratio
+
+
+def test_without_faces_there_is_nothing_to_judge(scorer: Scorer) -> None:
+    assert judged_exact(dump_exact(unable(UndecodableMedia())), scorer.bundle.spec) is None
+
+
+@pytest.mark.parametrize("damage", ["faces", "box", "extra"])
+def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
+    verdict = scorer.score(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG")))
+    record = dump_exact(verdict)
+    if damage == "faces":
+        record["faces"] = None
+    elif damage == "box":
+        record["faces"][0]["box"] = [1, 2]
+    else:
+        record["media"]["more"] = 1
+    with pytest.raises(UnreadableRecord):
+        judged_exact(record, scorer.bundle.spec)
+
+
+def clip() -> bytes:
+    face = mediakit.resized(mediakit.astronaut(), 256, 256)
+    return mediakit.encode([face] * 30)
+
+
+@pytest.mark.parametrize("frames", [None, 7])
+def test_a_video_in_parts(scorer: Scorer, frames: int | None) -> None:
+    raw = clip()
+    whole = scorer.score(io.BytesIO(raw), frames=frames)
+    kept: list[bytes] = []
+    with InProcessDecoder().open(io.BytesIO(raw)) as media:
+        sampled = scorer.plan(media, frames)
+    for start in range(0, len(sampled), 4):
+        with InProcessDecoder().open(io.BytesIO(raw)) as media:
+            kept.append(dump_part(scorer.examine(media, sampled[start : start + 4])))
+    with InProcessDecoder().open(io.BytesIO(raw)) as media:
+        parts = [load_part(k) for k in kept]
+        extra = scorer.further(media, sampled, parts) if frames is None else []
+        parts.append(scorer.examine(media, extra, stage="dense"))
+        verdict = scorer.conclude(media, sorted([*sampled, *extra]), parts)
+    assert verdict.to_json() == whole.to_json()
+    assert [f.box for f in verdict.faces] == [f.box for f in whole.faces]
+    # Crops of another batch: the engine may sum in another order.
+    for ours, theirs in zip(verdict.faces, whole.faces, strict=True):
+        assert ours.logit == pytest.approx(theirs.logit, abs=1e-4)
+
+
+def test_a_picture_has_one_part(scorer: Scorer) -> None:
+    raw = mediakit.picture(mediakit.astronaut(), "PNG")
+    with InProcessDecoder().open(io.BytesIO(raw)) as media:
+        assert scorer.plan(media, 5) == [0]
+        part = load_part(dump_part(scorer.examine(media, [0])))
+        assert scorer.further(media, [0], [part]) == []
+        assert scorer.conclude(media, [0], [part]) == scorer.score(io.BytesIO(raw))
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"frames": [{}], "failed": 0}', b'{"frames": 1}'])
+def test_a_malformed_checkpoint_is_an_error(raw: bytes) -> None:
+    with pytest.raises(UnreadablePart):
+        load_part(raw)
+
+
+CHECKPOINT = (
+    b'{"failed":1,"frames":[{"time_s":0.04,"signature":[0.25,0.10000000149011612],"faces":'
+    b'[{"time_s":0.04,"box":[1e-05,2.0,30.5,40.25],"confidence":0.99,"quality":[30.5,2.75,1.0,0.5],'
+    b'"logit":-1.2345678901234567,"reasons":[]},{"time_s":0.04,"box":[0.0,0.0,9.0,9.0],'
+    b'"confidence":0.9,"quality":[9.0,1.0,1.0,0.5],"logit":null,'
+    b'"reasons":[["face_too_small","the face is 9 px wide; at least 48 px are needed"]]}]}]}'
+)
+"""As version 0.1 wrote it."""
+
+
+def test_a_checkpoint_of_version_0_1_is_read_and_written_byte_for_byte() -> None:
+    part = load_part(CHECKPOINT)
+    assert part.failed == 1
+    (frame,) = part.examined
+    assert frame.faces[0].logit == -1.2345678901234567
+    assert frame.faces[0].verdict is None
+    assert frame.faces[1].reasons[0].code is ReasonCode.FACE_TOO_SMALL
+    assert dump_part(part) == CHECKPOINT
+
+
+EXACT = {
+    "media": {
+        "kind": "video", "width": 640, "height": 360, "duration_s": 1.28, "frames": 32,
+        "rotation": 90,
+    },
+    "frames": {"sampled": 32, "with_face": 1, "failed": 0, "longest_gap_s": 0.04},
+    "faces": [
+        {
+            "time_s": 0.1, "track": 3, "box": [0.1, 0.2, 60.30000000000001, 80.0],
+            "confidence": 0.9999,
+            "quality": {"face_px": 60.2, "sharpness": 8.5, "blockiness": 1.1, "exposure": 0.4},
+            "logit": 2.220446049250313e-16, "reasons": [],
+        },
+        {
+            "time_s": 0.1, "track": 4, "box": [0.0, 0.0, 9.0, 9.0], "confidence": 0.9,
+            "quality": {"face_px": 9.0, "sharpness": 8.5, "blockiness": 1.1, "exposure": 0.4},
+            "logit": None, "reasons": [{"code": "face_too_small", "detail": "too small"}],
+        },
+    ],
+}  # fmt: skip
+"""As version 0.1 wrote it."""
+
+
+def test_an_exact_record_of_version_0_1_is_read_and_written_as_it_was() -> None:
+    assert json.dumps(dump_exact(load_exact(EXACT))) == json.dumps(EXACT)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=8, max_size=8))
+def test_floats_keep_every_digit(values: list[float]) -> None:
+    x0, y0, x1, y1, confidence, width, logit, signed = values
+    quality = Quality(width, signed, 1.0, 0.5)
+    scored = Face(
+        time_s=signed, box=(x0, y0, x1, y1), confidence=confidence, quality=quality, logit=logit
+    )
+    part = Part((ExaminedFrame(signed, (scored,), np.zeros(2, np.float32)),), 0)
+    (frame,) = load_part(dump_part(part)).examined
+    assert (frame.time_s, frame.faces) == (signed, (scored,))
+    record = dump_exact(Verdict(VerdictCode.NOT_APPLICABLE, faces=(scored,)))
+    assert load_exact(json.loads(json.dumps(record))).faces == (scored,)
+
+
+def test_a_whole_verdict_is_read_unrounded_and_from_its_published_form() -> None:
+    faces = [face(0.0, 0.123456789), face(0.0, None)]
+    verdict = judge_picture(MediaFacts("image", 640, 480, None, 1, 0), faces, spec())
+    assert load_verdict(dump_verdict(verdict)) == verdict
+    failed = unable(UndecodableMedia())
+    assert load_verdict(json.dumps(failed.to_json(faces=True)).encode()) == failed
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"verdict": "maybe"}', b'{"verdict": 1e999}'])
+def test_a_malformed_verdict_is_an_error(raw: bytes) -> None:
+    with pytest.raises(UnreadableVerdict):
+        load_verdict(raw)
