@@ -90,25 +90,13 @@ class Bundle:
     sha256: str
     graphs: dict[str, bytes]
 
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def version(self) -> str:
-        return self.spec.version
-
-    @property
-    def terms(self) -> str:
-        return self.spec.terms
-
     def model_json(self) -> dict[str, str]:
-        """The ``model`` object of every result."""
+        """Return the ``model`` object of every result."""
         return {
-            "bundle": self.name,
-            "version": self.version,
+            "bundle": self.spec.name,
+            "version": self.spec.version,
             "sha256": self.sha256,
-            "terms": self.terms,
+            "terms": self.spec.terms,
         }
 
     def reliability(self) -> dict[str, Any]:

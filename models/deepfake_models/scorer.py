@@ -83,7 +83,7 @@ class Scorer:
     ) -> None:
         self.bundle = bundle
         self._detector = detector
-        self._classifier = classifier
+        self.classifier = classifier
         self._decoder = decoder
 
     @classmethod
@@ -141,14 +141,6 @@ class Scorer:
             reasons=reasons,
         )
         return CroppedFace(measured, None if reasons else crop)
-
-    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N,)`` float32 logits of ``(N, S, S, 3)`` uint8 RGB crops."""
-        return self._classifier.logits(crops)
-
-    def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N, h, w)`` float32 activation maps of ``(N, S, S, 3)`` crops."""
-        return self._classifier.activation_maps(crops)
 
     def judge_picture(
         self,
@@ -285,7 +277,7 @@ class Scorer:
         crops = [o.crop for faces in observed for o in faces if o.crop is not None]
         size = self.bundle.spec.crop.size
         stacked = np.stack(crops) if crops else np.zeros((0, size, size, 3), dtype=np.uint8)
-        logits = iter(self.classify(stacked).tolist())
+        logits = iter(self.classifier.logits(stacked).tolist())
         return [
             ExaminedFrame(
                 frame.time_s,

@@ -84,7 +84,7 @@ def create_app(
                 pictures_from = stack.enter_context(contextlib.closing(open_decoder(settings)))
             batcher = await stack.enter_async_context(
                 Batcher(
-                    judge.classify,
+                    judge.classifier.logits,
                     max_size=settings.batch_max_size,
                     max_delay_s=settings.batch_max_delay_ms / 1000,
                     max_queue=settings.batch_max_queue,

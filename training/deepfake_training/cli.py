@@ -211,7 +211,7 @@ def export(
             cross_validation=cross_validation,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(f"{bundle.name} {bundle.version} {bundle.sha256}")
+    typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")
 
 
 @app.command()
@@ -237,7 +237,7 @@ def quantise(
     for name in ("auc_all", "auc_mean"):
         typer.echo(f"{name}: {figures[name]['fp32']:.4f} fp32, {figures[name]['int8']:.4f} int8")
     typer.echo(f"a batch takes 1/{figures['speed_ratio']:.2f} of the floating-point time")
-    typer.echo(f"{made.name} {made.version} {made.sha256}")
+    typer.echo(f"{made.spec.name} {made.spec.version} {made.sha256}")
 
 
 @app.command(name="run")

@@ -226,13 +226,14 @@ def _track_line(track: Track) -> str:
 def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     """Print the model, its terms, and the error rates at the thresholds that were applied."""
     levels = {"image": "face", "video": "item"}
+    spec = bundle.spec
     lines = [
-        f"Model {bundle.name} {bundle.version}, terms: {bundle.terms}. A score is the probability "
+        f"Model {spec.name} {spec.version}, terms: {spec.terms}. A score is the probability "
         "of manipulation at even prior odds, not proof."
     ]
     for kind, name in (("image", "single faces"), ("video", "videos")):
         if kind in kinds:
-            rates: LevelThresholds = getattr(bundle.spec.thresholds, levels[kind])
+            rates: LevelThresholds = getattr(spec.thresholds, levels[kind])
             lines.append(
                 f"On held-out {name}, this threshold wrongly reported manipulation in "
                 f"{rates.false_positive_rate:.1%} of authentic ones (at most "

@@ -184,7 +184,7 @@ def _pictures(
     if not crops:
         return [], {}
     shown = sorted(crops)
-    maps = scorer.activation_maps(np.stack([crops[i] for i in shown]))
+    maps = scorer.classifier.activation_maps(np.stack([crops[i] for i in shown]))
     strongest = max(float(maps.max()), 1e-6)
     stated, files = [], {}
     for number, (face, map_) in enumerate(zip(shown, maps, strict=True), start=1):

@@ -31,13 +31,20 @@ class Identified(Protocol):
     def model_json(self) -> dict[str, str]: ...
 
 
+class CropClassifier(Protocol):
+    """What is used of ``deepfake_models.classifier.Classifier``."""
+
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
 class PictureJudge(Protocol):
     """What is used of ``deepfake_models.scorer.Scorer``. Safe to call from several threads."""
 
     @property
     def bundle(self) -> Identified: ...
 
-    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    @property
+    def classifier(self) -> CropClassifier: ...
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]

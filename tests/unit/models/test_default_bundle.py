@@ -44,7 +44,7 @@ def test_it_is_small_enough_to_ship() -> None:
 
 
 def test_its_card_and_its_tables_agree_with_its_thresholds(bundle: Bundle) -> None:
-    assert bundle.terms == "research-only"
+    assert bundle.spec.terms == "research-only"
     card = (default_bundle_dir() / "MODEL_CARD.md").read_text()
     assert "research-only" in card
     assert "FaceForensics++" in card

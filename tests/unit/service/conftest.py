@@ -80,7 +80,11 @@ class SmallScorer:
         )
         return CroppedFace(face, crop)
 
-    def classify(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def classifier(self) -> SmallScorer:
+        return self
+
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.batches.append(len(crops))
         values = crops[:, 0, 0, 0]
         if (values == POISON).any():

@@ -75,8 +75,8 @@ def quantise(
     config = Config.model_validate(bundle.spec.training["config"])
     if config.backbone.blocks:
         raise TrainingError(
-            f"{bundle.name}: what is quantised here are convolutions, and a transformer has one; "
-            'its matrices can be stored in 8 bits by [bundle] stored = "int8"'
+            f"{bundle.spec.name}: what is quantised here are convolutions, and a "
+            'transformer has one; its matrices can be stored in 8 bits by [bundle] stored = "int8"'
         )
     store = CropStore(crops)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def quantise(
         card = directory / "MODEL_CARD.md"
         card.write_text(card.read_text(encoding="utf-8") + _section(measured), encoding="utf-8")
         fields = bundle.spec.model_dump(exclude={"files", "format_version"})
-        fields["name"] = f"{bundle.name}-int8"
+        fields["name"] = f"{bundle.spec.name}-int8"
         fields["training"]["quantised"] = {"from": bundle.sha256, **measured}
         seal(directory, fields)
         if out.exists():
