@@ -8,22 +8,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
-from deepfake_eval.inference.predictions import frame_records
+from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
-from deepfake_eval.io import write_text
 from deepfake_eval.reporting.report import write_report
 from deepfake_models.bundle import Bundle, load_bundle
+from deepfake_models.files import atomic_write_text
 from deepfake_models.session import Device
 
 PREDICTIONS = "predictions.parquet"
@@ -84,7 +82,7 @@ def run(
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
     predictions.to_parquet(out / PREDICTIONS)
     missing = [m for s in sources for m in s.rows.missing]
-    write_text(out / MISSING, "".join(f"{m}\n" for m in missing))
+    atomic_write_text(out / MISSING, "".join(f"{m}\n" for m in missing))
     metrics = summarise(
         predictions,
         bundle,
@@ -96,30 +94,10 @@ def run(
         },
         progress=lambda done, total: report("measuring", done, total),
     )
-    write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     plots = write_plots(predictions, metrics, out / PLOTS)
     write_report(out / REPORT, metrics, plots)
     return metrics
-
-
-def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd.DataFrame:
-    """One table of all levels; ``level`` is ``face``, ``frame`` or ``item``.
-
-    Values of what was not judged are NaN; an attribute of the subject is ``attribute_<name>``.
-    """
-    lines: list[dict[str, Any]] = []
-    for row, record in labelled:
-        labels = {k: v for k, v in dataclasses.asdict(row).items() if k != "attributes"}
-        labels |= {f"attribute_{k}": v for k, v in row.attributes}
-        labels["kind"] = record["item"]["kind"]
-        lines += [{"level": "face", **labels, **f} for f in record["faces"]]
-        found = frame_records(record["faces"], prior)
-        lines += [{"level": "frame", **labels, **f} for f in found]
-        lines.append({"level": "item", **labels, **record["item"]})
-    table = pd.DataFrame(lines)
-    for column in ("rank", "score", "log_likelihood_ratio", "logit", "time_s"):
-        table[column] = table.get(column, pd.Series(index=table.index)).astype("float64")
-    return table
 
 
 def source_of(text: str, split: str) -> Source:

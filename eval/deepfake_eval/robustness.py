@@ -23,29 +23,30 @@ from deepfake_eval.analysis.metrics import (
     CONFIDENCE,
     Estimate,
     bootstrap,
+    coverage,
+    outcome,
     rate,
     worst_case_auc,
 )
 from deepfake_eval.analysis.plots import write_robustness_plots
-from deepfake_eval.analysis.reliability import MIN_GROUPS
-from deepfake_eval.analysis.summary import OUTCOMES, heading, outcome
+from deepfake_eval.analysis.summary import heading
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import (
     PLOTS,
     PREDICTIONS,
     REPORT,
-    assemble,
     record_key,
     source_of,
     stated,
     unique,
 )
 from deepfake_eval.inference.corruptions import AS_IS, CLIP_FRAMES, DEGRADATIONS, Variant
+from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
-from deepfake_eval.io import write_text
 from deepfake_eval.reporting.robustness_report import write_robustness_report
 from deepfake_models.bundle import load_bundle
+from deepfake_models.files import atomic_write_text
 from deepfake_models.session import Device
 
 ROBUSTNESS = "robustness.json"
@@ -126,7 +127,9 @@ def robustness(
     baseline = _items(tables[AS_IS])
     for done, variant in enumerate(variants):
         report("measuring", done, len(variants))
-        measured[variant] = measure(_items(tables[variant]), baseline, draws=draws)
+        measured[variant] = measure(
+            _items(tables[variant]), baseline, bundle.spec.conditions.min_groups, draws=draws
+        )
     report("measuring", len(variants), len(variants))
     result = {
         **heading(bundle),
@@ -144,7 +147,7 @@ def robustness(
         "baseline": measured[AS_IS],
         "degradations": [_curve(name, measured) for name in names],
     }
-    write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     plots = write_robustness_plots(result, out / PLOTS)
     write_robustness_report(out / REPORT, result, plots)
     return result
@@ -179,7 +182,7 @@ def draw(labelled: Sequence[tuple[Row, Path]], limit: int | None, seed: int) -> 
 
 
 def measure(
-    items: pd.DataFrame, baseline: pd.DataFrame, *, draws: int = BOOTSTRAP_DRAWS
+    items: pd.DataFrame, baseline: pd.DataFrame, min_groups: int, *, draws: int = BOOTSTRAP_DRAWS
 ) -> dict[str, Any]:
     """Figures of ``items`` (level ``item`` of ``run.assemble``), the same media as ``baseline``.
 
@@ -203,14 +206,20 @@ def measure(
     fewest = min(len(set(groups[scored & of])) for of in (fake, ~fake))
     worst = worst_case_auc(fake, items["rank"])
     return {
-        "auc": {**area.to_json(), "indicative": fewest < MIN_GROUPS},
-        "auc_change": {**change.to_json(), "indicative": fewest < MIN_GROUPS},
+        "auc": {**area.to_json(), "indicative": fewest < min_groups},
+        "auc_change": {**change.to_json(), "indicative": fewest < min_groups},
         "worst_case_auc": round(worst, 4) if np.isfinite(worst) else None,
-        "false_positive_rate": _rate(flagged[~fake & scored], groups[~fake & scored]),
-        "true_positive_rate": _rate(flagged[fake], groups[fake]),
-        "scored_rate": _rate(scored, groups),
+        **{
+            name: rate(hits, groups[counted]).to_json(min_groups=min_groups)
+            for name, hits, counted in (
+                ("false_positive_rate", flagged[~fake & scored], ~fake & scored),
+                ("true_positive_rate", flagged[fake], fake),
+                ("scored_rate", scored, np.ones_like(scored)),
+            )
+        },
         "coverage": {
-            label: _coverage(items[of]) for label, of in (("real", ~fake), ("fake", fake))
+            label: coverage(items[in_class], min_groups)
+            for label, in_class in (("real", ~fake), ("fake", fake))
         },
     }
 
@@ -237,25 +246,6 @@ def _area(fake: NDArray[np.bool_], rank: NDArray[np.float64]) -> float:
     if m == 0 or n == 0:
         return float("nan")
     return float((rankdata(rank)[fake].sum() - m * (m + 1) / 2) / (m * n))
-
-
-def _coverage(items: pd.DataFrame) -> dict[str, Any]:
-    became = outcome(items)
-    decided = became.isin(["flagged", "cleared"])
-    reasons = items.loc[~decided, "reason"].dropna().value_counts()
-    return {
-        "media": len(items),
-        "scored": int(items["rank"].notna().sum()),
-        **{name: int((became == name).sum()) for name in OUTCOMES},
-        "decided_rate": _rate(decided.to_numpy(), items["group"].to_numpy()),
-        "reasons": {str(k): int(v) for k, v in reasons.items()},
-        "frames": {k: int(items[k].sum()) for k in ("sampled", "with_face", "failed")},
-    }
-
-
-def _rate(hits: NDArray[Any], groups: NDArray[Any]) -> dict[str, Any]:
-    estimate = rate(hits, groups)
-    return {**estimate.to_json(), "indicative": estimate.groups < MIN_GROUPS}
 
 
 def _items(table: pd.DataFrame) -> pd.DataFrame:

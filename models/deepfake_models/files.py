@@ -39,3 +39,9 @@ def atomic_write(path: Path, *, mode: int = 0o666, durable: bool = False) -> Ite
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Replace the content of ``path`` with ``text`` as UTF-8, in one step; see ``atomic_write``."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))

@@ -1,7 +1,8 @@
-"""``deepfake-eval compare``: is one run better than another, on the media that both scored?"""
+"""``deepfake-eval compare``: the difference between two runs on the media that both scored."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +12,42 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, delong
-from deepfake_eval.analysis.reliability import MIN_GROUPS
 from deepfake_eval.errors import RunError
+from deepfake_models.spec import ConditionsSpec
 
 KEYS = {"item": ["dataset", "media"], "frame": ["dataset", "media", "time_s"]}
 
 
 def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
-    """Compare the AUCs of two run folders, A less B, at item and frame level.
+    """Return how the AUC of run folder ``a`` differs from that of ``b``, by item and by frame.
 
-    Media (or frames) scored in both count; the others are counted out. ``difference`` has an
-    interval from resampling whole groups, the same in both runs. ``delong`` takes items for
-    independent and is stated at item level alone: frames of one video are not.
+    Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
+    reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
+    runs. ``delong`` assumes independent samples, so it is given for items only: the frames of a
+    video are not independent.
 
     Raises:
-        RunError: a folder holds no predictions, the two label a medium differently, or a class is
-            missing among what both scored.
+        RunError: a folder has no predictions, the runs label a medium differently, or a class is
+            missing among the media scored in both.
     """
     first, second = _read(a), _read(b)
+    min_groups = max(_min_groups(a), _min_groups(b))
     result: dict[str, Any] = {"a": a.resolve().name, "b": b.resolve().name}
     for level, keys in KEYS.items():
         left, right = (t[t["level"] == level] for t in (first, second))
         both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
         if (both["label_a"] != both["label_b"]).any():
-            raise RunError("the two runs label a medium differently")
+            raise RunError(
+                "The two runs label a medium differently. Score both with the same labels."
+            )
         scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
         truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
         if len(truth) == 0 or truth.min() == truth.max():
-            raise RunError(f"what both runs scored at {level} level lacks a class")
-        entry = _difference(scored, truth, draws)
+            raise RunError(
+                f"The media that both runs scored lack a class at {level} level. Both real and "
+                "manipulated media are needed."
+            )
+        entry = _difference(scored, truth, draws, min_groups)
         entry["scored_in_both"] = len(scored)
         entry["scored_in_a_alone"] = int(left["rank"].notna().sum()) - len(scored)
         entry["scored_in_b_alone"] = int(right["rank"].notna().sum()) - len(scored)
@@ -54,14 +62,31 @@ def _read(folder: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"{folder}: holds no readable predictions.parquet") from error
+        raise RunError(f"{folder} has no readable predictions.parquet.") from error
     needed = {"level", "dataset", "media", "label", "group", "rank", "time_s"}
     if not needed <= set(table.columns) or "degradation" in table.columns:
-        raise RunError(f"{folder}: predictions.parquet was not written by deepfake-eval run")
+        raise RunError(
+            f"{folder}: predictions.parquet was not written by deepfake-eval run. Only its results "
+            "can be compared."
+        )
     return table
 
 
-def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> dict[str, Any]:
+def _min_groups(folder: Path) -> int:
+    """Return ``min_groups`` of the bundle that a run measured.
+
+    Runs of earlier versions did not record it: the default then holds.
+    """
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return int(metrics["bundle"]["min_groups"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ConditionsSpec().min_groups
+
+
+def _difference(
+    scored: pd.DataFrame, truth: NDArray[np.intp], draws: int, min_groups: int
+) -> dict[str, Any]:
     a, b = scored["rank_a"].to_numpy(), scored["rank_b"].to_numpy()
     groups = scored["group_a"].to_numpy()
 
@@ -73,7 +98,7 @@ def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> di
 
     everything = np.arange(len(truth))
     count = len(np.unique(groups))
-    scarcer = min(len(np.unique(groups[truth == c])) for c in (0, 1))
+    fewest = min(len(np.unique(groups[truth == c])) for c in (0, 1))
     low, high = (
         bootstrap(difference, groups, draws=draws) if count > 1 else (float("nan"), float("nan"))
     )
@@ -81,7 +106,7 @@ def _difference(scored: pd.DataFrame, truth: NDArray[np.intp], draws: int) -> di
     return {
         "auc_a": round(float(roc_auc_score(truth, a)), 4),
         "auc_b": round(float(roc_auc_score(truth, b)), 4),
-        "difference": {**estimate.to_json(), "indicative": scarcer < MIN_GROUPS},
+        "difference": {**estimate.to_json(), "indicative": fewest < min_groups},
     }
 
 

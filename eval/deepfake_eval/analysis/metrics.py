@@ -1,11 +1,17 @@
-"""Metrics with intervals clustered by group: a person, a film or an identity pair counts once."""
+"""Metrics whose confidence intervals are clustered by group.
+
+A group is a person, a film or a pair of identities; media of one group are not independent samples.
+Labels are 1 or true for manipulated and 0 for real.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import sklearn
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
@@ -13,13 +19,15 @@ from scipy.stats import beta, norm, rankdata
 from sklearn import metrics as scores
 from sklearn.metrics import roc_auc_score
 
+from deepfake_models.results import ReasonCode, VerdictCode
+
 CONFIDENCE = 0.95
 BOOTSTRAP_DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its 95% interval and what it rests on."""
+    """A figure with its 95% confidence interval and the size of the sample behind it."""
 
     value: float
     low: float
@@ -27,25 +35,31 @@ class Estimate:
     samples: int
     groups: int
 
-    def to_json(self) -> dict[str, float | int | None]:
+    def to_json(self, *, min_groups: int | None = None) -> dict[str, Any]:
+        """Return the figure rounded to four decimals, with ``None`` for what is not finite.
+
+        With ``min_groups``, add ``indicative``: true if the figure rests on fewer groups.
+        """
+
         def plain(x: float) -> float | None:
             return round(x, 4) if np.isfinite(x) else None
 
-        return {
+        entry = {
             "value": plain(self.value),
             "low": plain(self.low),
             "high": plain(self.high),
             "samples": self.samples,
             "groups": self.groups,
         }
+        return entry if min_groups is None else {**entry, "indicative": self.groups < min_groups}
 
 
 def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
-    """Share of true ``hits``, with an exact interval at the effective number of samples.
+    """Estimate the share of true ``hits``, with an interval that respects the groups.
 
-    ``hits`` is (N,) bool, ``groups`` (N,) labels. The interval is Clopper and Pearson's (1934) on
-    N / deff, where deff is the design effect of the clusters (Kish 1965): with one group an
-    interval is [0, 1].
+    ``hits`` is (N,) bool and ``groups`` is (N,) labels. The interval is the exact binomial one
+    (Clopper and Pearson 1934) for N / deff samples, where deff is the design effect of the
+    clusters (Kish 1965). A single group gives the interval [0, 1].
     """
     hit = np.asarray(hits, dtype=np.float64)
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -56,7 +70,7 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
     if k == 1:
         return Estimate(value, 0.0, 1.0, n, 1)
     sizes = np.bincount(codes).astype(np.float64)
-    # Every hit alike says nothing on the correlation inside groups; assume it whole.
+    # If all hits are equal, the correlation within groups cannot be estimated: assume it is full.
     alike = min(float(n), n / (sizes**2).sum() * n)
     effective = alike
     if 0.0 < value < 1.0:
@@ -74,7 +88,10 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
 def resamples(
     groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
 ) -> Iterator[NDArray[np.intp]]:
-    """Row numbers of ``draws`` resamples, each of as many whole groups as there are."""
+    """Yield the row numbers of ``draws`` bootstrap samples.
+
+    Each sample draws whole groups with replacement, as many as there are in ``groups``.
+    """
     _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
@@ -91,10 +108,10 @@ def bootstrap(
     draws: int = BOOTSTRAP_DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of ``statistic`` under resampling of whole groups.
+    """Return the percentile interval of ``statistic`` under resampling of whole groups.
 
-    ``statistic`` takes row numbers (with repeats) and may return NaN for a draw it cannot judge,
-    for instance one with a single class.
+    ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
+    not defined, for example one with a single class; such samples are ignored.
     """
     values = [statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)]
     finite = np.asarray(values)[np.isfinite(values)]
@@ -108,7 +125,10 @@ def bootstrap(
 def auc(
     truth: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS
 ) -> Estimate:
-    """Area under the ROC curve; ``truth`` 1 = manipulated; NaN where a class is missing."""
+    """Estimate the area under the ROC curve; NaN if a class is missing.
+
+    ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect.
+    """
     y, s, g = np.asarray(truth), np.asarray(scores, dtype=np.float64), np.asarray(groups)
 
     def area(rows: NDArray[np.intp]) -> float:
@@ -133,29 +153,33 @@ FIGURES = (
     "tpr_at_5_fpr",
     "ece",
 )
-"""What ``panel`` measures, in its order."""
+"""The figures that ``panel`` returns, in order."""
 
 ECE_BINS = 15
-"""Bins of equal width, as in Guo et al. 2017."""
+"""Number of score bins, all of one width, as in Guo et al. 2017."""
 
 
 def equal_error_rate(fpr: NDArray[np.float64], tpr: NDArray[np.float64]) -> float:
-    """Where false positive and false negative rate meet on the linearly joined ROC curve."""
+    """Return the rate at which false positives and false negatives are equally frequent.
+
+    The points of the ROC curve are joined by straight lines.
+    """
     return float(brentq(lambda x: 1.0 - x - np.interp(x, fpr, tpr), 0.0, 1.0))
 
 
 def tpr_at(fpr: NDArray[np.float64], tpr: NDArray[np.float64], limit: float) -> float:
-    """Highest TPR of a threshold whose FPR is at most ``limit``; nothing is interpolated."""
+    """Return the highest TPR of any threshold whose FPR is at most ``limit``, not interpolated."""
     return float(tpr[fpr <= limit].max(initial=0.0))
 
 
 def calibration_bins(
     truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5, bins: int = ECE_BINS
 ) -> list[tuple[float, float, float]]:
-    """Per occupied bin of ``score``: its mean, the share of fakes in it, and its weight.
+    """Return the mean score, the share of fakes and the weight of each bin that is not empty.
 
-    Samples are weighted so that fakes make up ``prior`` of the whole, because that is the prior at
-    which scores are stated; a data set's own share of fakes is its collectors' choice.
+    ``truth`` is (N,), 1 for manipulated; ``score`` is (N,) in [0, 1]. Samples are weighted so that
+    fakes make up ``prior`` of the total, the prior at which scores are calibrated. The share of
+    fakes in a data set is an accident of how it was collected.
     """
     y, p = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
     fakes, reals = float(y.sum()), float(len(y) - y.sum())
@@ -173,21 +197,24 @@ def calibration_bins(
 def expected_calibration_error(
     truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5, bins: int = ECE_BINS
 ) -> float:
-    """Mean gap between score and share of fakes (Naeini et al. 2015), weighted to ``prior``."""
+    """Return the mean gap between score and share of fakes (Naeini et al. 2015).
+
+    Classes are weighted to ``prior`` as in ``calibration_bins``.
+    """
     return sum(w * abs(m - s) for m, s, w in calibration_bins(truth, score, prior=prior, bins=bins))
 
 
 def _figures(
     y: NDArray[np.intp], rank: NDArray[np.float64], score: NDArray[np.float64], prior: float
 ) -> NDArray[np.float64]:
-    """``FIGURES`` of one sample; rows whose ``rank`` is NaN were not scored."""
+    """Return ``FIGURES`` for one sample. Rows whose ``rank`` is NaN were not scored."""
     judged = np.isfinite(rank)
     truth, ranked, scored = y[judged], rank[judged], score[judged]
     if len(truth) == 0 or truth.min() == truth.max():
         return np.full(len(FIGURES), np.nan)
     fpr, tpr, _ = scores.roc_curve(truth, ranked)
     # A fake that was not scored is missed at every threshold.
-    found = float(truth.sum() / y.sum())
+    scored_share = float(truth.sum() / y.sum())
     guess = (scored >= 0.5).astype(int)
     return np.array(
         [
@@ -196,8 +223,8 @@ def _figures(
             equal_error_rate(fpr, tpr),
             scores.accuracy_score(truth, guess),
             scores.balanced_accuracy_score(truth, guess),
-            tpr_at(fpr, tpr, 0.01) * found,
-            tpr_at(fpr, tpr, 0.05) * found,
+            tpr_at(fpr, tpr, 0.01) * scored_share,
+            tpr_at(fpr, tpr, 0.05) * scored_share,
             expected_calibration_error(truth, scored, prior=prior),
         ]
     )
@@ -212,13 +239,13 @@ def panel(
     prior: float = 0.5,
     draws: int = BOOTSTRAP_DRAWS,
 ) -> dict[str, Estimate]:
-    """Every figure of ``FIGURES`` with its interval.
+    """Estimate every figure in ``FIGURES``.
 
-    ``truth`` (N,) 1 = manipulated; ``rank`` (N,) orders samples, NaN where not scored; ``score``
-    (N,) in [0, 1] is the calibrated score, of which accuracy (at 0.5) and ECE are taken. AUC,
-    average precision, EER, accuracy and ECE are those of scored samples; in ``tpr_at_*`` a fake
-    that was not scored counts as missed. Intervals are NaN with fewer than two groups, and figures
-    where a class is missing.
+    ``truth`` is (N,), 1 for manipulated. ``rank`` is (N,) and orders the samples; it is NaN for a
+    sample that was not scored. ``score`` is (N,) in [0, 1], the calibrated score, from which
+    accuracy (at 0.5) and ECE are computed. AUC, average precision, EER, accuracy and ECE cover
+    scored samples only; in ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are
+    NaN with fewer than two groups, and figures are NaN if a class is missing.
     """
     y = np.asarray(truth, dtype=np.intp)
     r, p = np.asarray(rank, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -241,9 +268,10 @@ def panel(
 
 
 def worst_case_auc(truth: ArrayLike, rank: ArrayLike) -> float:
-    """AUC if every fake not scored ranked lowest and every real not scored ranked highest.
+    """Return the AUC if unscored fakes ranked lowest and unscored reals ranked highest.
 
-    What abstaining cannot improve: a bundle that judges easy media alone gains nothing by it.
+    Abstaining cannot improve this figure: a bundle gains nothing by judging only easy media.
+    NaN if a class is missing.
     """
     y, r = np.asarray(truth, dtype=np.intp), np.asarray(rank, dtype=np.float64)
     if len(y) == 0 or y.min() == y.max():
@@ -253,9 +281,49 @@ def worst_case_auc(truth: ArrayLike, rank: ArrayLike) -> float:
     return float(roc_auc_score(y, np.where(np.isfinite(r), r, np.where(y == 1, bottom, top))))
 
 
+OUTCOMES = ("flagged", "cleared", "inconclusive", "not_judged", "failed")
+"""What can happen to an item. The first three were scored; all but the first two abstain."""
+
+
+def outcome(items: pd.DataFrame) -> pd.Series:
+    """Return which of ``OUTCOMES`` each item has, from its ``verdict`` and ``reason``."""
+    verdict = items["verdict"]
+    failures = [str(code) for code in ReasonCode if code.input_at_fault]
+    chosen = np.select(
+        [
+            verdict == VerdictCode.LIKELY_MANIPULATED,
+            verdict == VerdictCode.NO_MANIPULATION_FOUND,
+            verdict == VerdictCode.INCONCLUSIVE,
+            items["reason"].isin(failures),
+        ],
+        ["flagged", "cleared", "inconclusive", "failed"],
+        "not_judged",
+    )
+    return pd.Series(chosen, index=items.index)
+
+
+def coverage(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
+    """Count how many ``items`` were scored, decided, not judged or failed, and why.
+
+    ``items`` are rows of level ``item`` from ``predictions.assemble``. ``reasons`` lists why items
+    were not decided, most frequent first.
+    """
+    outcomes = outcome(items)
+    decided = outcomes.isin(["flagged", "cleared"])
+    reasons = items.loc[~decided, "reason"].dropna().value_counts()
+    return {
+        "media": len(items),
+        "scored": int(items["rank"].notna().sum()),
+        **{name: int((outcomes == name).sum()) for name in OUTCOMES},
+        "decided_rate": rate(decided, items["group"]).to_json(min_groups=min_groups),
+        "reasons": {str(k): int(v) for k, v in reasons.items()},
+        "frames": {k: int(items[k].sum()) for k in ("sampled", "with_face", "failed")},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class DeLong:
-    """DeLong's test of two correlated AUCs. ``p_value`` is two-sided."""
+    """Result of DeLong's test of two correlated AUCs. ``p_value`` is two-sided."""
 
     auc_a: float
     auc_b: float
@@ -264,11 +332,13 @@ class DeLong:
 
 
 def delong(truth: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
-    """Compare two AUCs on the same samples (DeLong et al. 1988; midranks as Sun and Xu 2014).
+    """Compare two AUCs on the same samples (DeLong et al. 1988; midranks as in Sun and Xu 2014).
 
-    ``truth`` (N,) 1 = manipulated; ``a`` and ``b`` (N,) rank the same samples. The test takes
-    samples for independent: where groups hold several, the clustered bootstrap is the one to trust.
-    Raises ``ValueError`` when a class has fewer than two samples.
+    ``truth`` is (N,), 1 for manipulated; ``a`` and ``b`` are (N,) and rank the same samples. The
+    test assumes independent samples: if groups hold several, rely on the clustered bootstrap.
+
+    Raises:
+        ValueError: a class has fewer than two samples.
     """
     y = np.asarray(truth, dtype=np.intp)
     m, n = int((y == 1).sum()), int((y == 0).sum())

@@ -1,29 +1,37 @@
-"""Run a scorer over labelled media: one row a face, frame and item, never a filled-in score."""
+"""Turn verdicts into tables with a row for each face, frame and item.
+
+Rows that were not judged have no score: nothing is filled in.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from deepfake_eval.datasets import Row
 from deepfake_eval.inference.frame_folders import FrameFolder
 from deepfake_models.bundle import BundleSpec
-from deepfake_models.decision.calibration import LN10, mean_log_likelihood_ratio, probability
-from deepfake_models.decision.conditions import time_weighted_mean
+from deepfake_models.decision.calibration import (
+    mean_log_likelihood_ratio,
+    probability,
+    uncapped_log_likelihood_ratio,
+)
+from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.errors import UnreadableMedia
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Scorer
-from deepfake_models.spec import Calibration
 
 LABELS = ("media", "label", "method", "dataset", "group")
 
 
 def main_track(verdict: Verdict) -> int | None:
-    """The track of the item's main person: the most face area over all its frames.
+    """Return the track of the main person: the one with the most face area over all frames.
 
-    A data set's label speaks of its main person; a bystander in a fake is real.
+    The label of a medium describes its main person; a bystander in a fake is real.
     """
     area: dict[int, float] = {}
     for face in verdict.faces:
@@ -47,15 +55,18 @@ def examine(scorer: Scorer, path: Path, frames: int | None) -> Verdict:
 
 
 def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
-    """A record a face: where, what was measured, its values; ``None`` where not judged."""
+    """Return a record for each face: its place, quality and values, ``None`` if not judged."""
     main = main_track(verdict)
+    calibration = spec.calibration.face
     return [
         {
             "track": face.track,
             "main": face.track == main,
             "time_s": face.time_s,
             "logit": face.logit,
-            "rank": None if face.logit is None else _unlimited(face.logit, spec.calibration.face),
+            "rank": None
+            if face.logit is None
+            else uncapped_log_likelihood_ratio(face.logit, calibration),
             "score": face.score,
             "log_likelihood_ratio": face.log_likelihood_ratio,
             "verdict": str(face.verdict),
@@ -67,17 +78,17 @@ def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
 
 
 def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[str, Any]]:
-    """A record a frame with a face, from ``face_records`` of one item.
+    """Return a record for each frame with a face, from the ``face_records`` of one item.
 
-    A frame is valued as the bundle values a picture: by the mean of its judged faces' likelihood
-    ratios. Where no face was judged, the values are ``None``.
+    A frame gets the value that the bundle would give a picture: the mean of the likelihood ratios
+    of its judged faces. The values are ``None`` if no face was judged.
     """
     by_time: dict[float, list[dict[str, Any]]] = {}
     for face in faces:
         by_time.setdefault(face["time_s"], []).append(face)
     records = []
-    for time_s, found in sorted(by_time.items()):
-        judged = [f for f in found if f["log_likelihood_ratio"] is not None]
+    for time_s, in_frame in sorted(by_time.items()):
+        judged = [f for f in in_frame if f["log_likelihood_ratio"] is not None]
         ratio = rank = None
         if judged:
             ratio = mean_log_likelihood_ratio([f["log_likelihood_ratio"] for f in judged])
@@ -85,7 +96,7 @@ def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[st
         records.append(
             {
                 "time_s": time_s,
-                "tracks": len(found),
+                "tracks": len(in_frame),
                 "judged": len(judged),
                 "rank": rank,
                 "score": None if ratio is None else probability(ratio, prior),
@@ -96,13 +107,13 @@ def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[st
 
 
 def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
-    """The record of a whole picture or video."""
+    """Return the record of a whole picture or video."""
     return {
         "kind": verdict.media.kind if verdict.media else "",
         "verdict": str(verdict.verdict),
         "score": verdict.score,
         "log_likelihood_ratio": verdict.log_likelihood_ratio,
-        "rank": rank_value(verdict, spec),
+        "rank": uncapped_item_ratio(verdict, spec),
         "reason": str(verdict.reasons[0].code) if verdict.reasons else None,
         "tracks": len(verdict.tracks),
         "sampled": verdict.frames.sampled,
@@ -111,34 +122,25 @@ def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
     }
 
 
-def rank_value(verdict: Verdict, spec: BundleSpec) -> float | None:
-    """The item's log10 likelihood ratio before limits are put on it; ``None`` if not judged.
+def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd.DataFrame:
+    """Return one table of all levels; the column ``level`` is ``face``, ``frame`` or ``item``.
 
-    ``log_likelihood_ratio`` stops at what the fitting material supports, so that clear cases tie;
-    ROC curves need their order. The two are equal where no limit was met.
+    A record holds ``item_record`` under ``item`` and ``face_records`` under ``faces``. Values that
+    were not judged are NaN; a person's attribute has the column ``attribute_<name>``.
     """
-    if verdict.log_likelihood_ratio is None or verdict.media is None:
-        return None
-    still = verdict.media.kind == "image"
-    values = []
-    for track in verdict.tracks:
-        judged = [f for f in verdict.faces if f.track == track.track and f.logit is not None]
-        if track.log_likelihood_ratio is None or not judged:
-            continue
-        logits = [f.logit for f in judged if f.logit is not None]
-        if still:
-            values.append(_unlimited(logits[0], spec.calibration.face))
-        else:
-            times = [f.time_s for f in judged]
-            raw = time_weighted_mean(times, logits, spec.sampling.interval_s)
-            values.append(_unlimited(raw, spec.calibration.track))
-    mean = mean_log_likelihood_ratio(values)
-    return mean if still else _unlimited(mean * LN10, spec.calibration.item)
-
-
-def _unlimited(raw: float, calibration: Calibration) -> float:
-    """log10 likelihood ratio of ``raw`` without ``calibration.limit``."""
-    return (calibration.slope * raw + calibration.intercept) / LN10
+    lines: list[dict[str, Any]] = []
+    for row, record in labelled:
+        labels = {k: v for k, v in dataclasses.asdict(row).items() if k != "attributes"}
+        labels |= {f"attribute_{k}": v for k, v in row.attributes}
+        labels["kind"] = record["item"]["kind"]
+        lines += [{"level": "face", **labels, **f} for f in record["faces"]]
+        frames = frame_records(record["faces"], prior)
+        lines += [{"level": "frame", **labels, **f} for f in frames]
+        lines.append({"level": "item", **labels, **record["item"]})
+    table = pd.DataFrame(lines)
+    for column in ("rank", "score", "log_likelihood_ratio", "logit", "time_s"):
+        table[column] = table.get(column, pd.Series(index=table.index)).astype("float64")
+    return table
 
 
 def verdicts(
@@ -149,7 +151,7 @@ def verdicts(
     frames: int | None = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[dict[str, Any], Verdict]]:
-    """Score every medium of ``rows``; return each row with its verdict."""
+    """Score every medium of ``rows`` below ``root``; return each row with its verdict."""
     judged = []
     for done, row in enumerate(rows, start=1):
         judged.append((row, examine(scorer, root / row["media"], frames)))
@@ -161,11 +163,10 @@ def verdicts(
 def tables(
     judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpec
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(faces, items) of what ``verdicts`` gave.
+    """Return the face table and the item table for the result of ``verdicts``.
 
-    Faces: labels, ``kind`` and what ``face_records`` gives: ``track``, ``main`` (of the main
-    track), ``time_s``, ``logit`` (NaN where not judged), ``score``, ``log_likelihood_ratio``,
-    ``verdict`` and the measured quality. Items: labels and what ``item_record`` gives.
+    Both have the columns of ``LABELS`` and ``kind``. Faces add those of ``face_records``, with NaN
+    for a logit or score that was not judged; items add those of ``item_record``.
     """
     faces: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []

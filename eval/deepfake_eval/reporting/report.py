@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.io import write_text
+from deepfake_models.files import atomic_write_text
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
@@ -55,7 +55,7 @@ COLUMNS = (
 
 def write_report(path: Path, metrics: Mapping[str, Any], plots: Mapping[str, str]) -> None:
     """Write the report of one run; ``plots`` are SVG texts by name."""
-    write_text(path, render(metrics, plots))
+    atomic_write_text(path, render(metrics, plots))
 
 
 def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.io import write_text
 from deepfake_eval.reporting.report import (
     POLICY,
     STYLE,
@@ -20,6 +19,7 @@ from deepfake_eval.reporting.report import (
     rate_cell,
     table,
 )
+from deepfake_models.files import atomic_write_text
 
 HEADER = (
     "", "AUC", "change", "worst case AUC", "FPR", "TPR", "scored", "real: decided",
@@ -31,7 +31,7 @@ def write_robustness_report(
     path: Path, result: Mapping[str, Any], plots: Mapping[str, str]
 ) -> None:
     """Write the page of one sweep; ``plots`` are SVG texts by degradation."""
-    write_text(path, render_robustness(result, plots))
+    atomic_write_text(path, render_robustness(result, plots))
 
 
 def render_robustness(result: Mapping[str, Any], plots: Mapping[str, str]) -> str:

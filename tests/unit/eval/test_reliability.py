@@ -135,7 +135,7 @@ def test_ten_groups_decide_and_nine_do_not(bundle: Bundle) -> None:
     for groups, decides in ((9, False), (10, True)):
         faces = predictions(bundle, groups)
         faces = faces[faces["level"] == "face"]
-        made = {"by_condition": condition_table(faces, 1.0)}
+        made = {"by_condition": condition_table(faces, 1.0, 10)}
         assert bin_of(made, 200, "sharpness", 12)["decides"] is decides
 
 
@@ -174,13 +174,13 @@ def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: P
     refused("not a readable Parquet file")
     whole = predictions(bundle)
     whole.drop(columns="sharpness").to_parquet(path)
-    refused("not the predictions of deepfake-eval run")
+    refused("does not hold the predictions of deepfake-eval run")
     whole.assign(degradation="none").to_parquet(path)
-    refused("not the predictions of deepfake-eval run")
+    refused("does not hold the predictions of deepfake-eval run")
     whole.assign(log_likelihood_ratio=whole["log_likelihood_ratio"] + 0.1).to_parquet(path)
     refused("scored with another bundle")
     whole.assign(logit=np.nan, log_likelihood_ratio=np.nan).to_parquet(path)
-    refused("no face was judged")
+    refused("No face was judged")
     whole.to_parquet(path)
     (tmp_path / "metrics.json").write_text(json.dumps({"bundle": {"sha256": "0" * 64}}))
     refused("scored with another bundle")
@@ -234,7 +234,7 @@ def test_whole_videos_are_counted_by_their_verdicts() -> None:
         ("fake", "g", "video", "unable_to_evaluate", None),  # missed
     ]
     items = pd.DataFrame(rows, columns=["label", "group", "kind", "verdict", "rank"])
-    overall = item_table(items)["overall"]
+    overall = item_table(items, 10)["overall"]
     assert (overall["false_positive_rate"]["value"], overall["true_positive_rate"]["value"]) == (
         0.5, pytest.approx(1 / 3, abs=1e-3),
     )  # fmt: skip

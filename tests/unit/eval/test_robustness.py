@@ -359,7 +359,7 @@ def test_figures_of_a_level_on_known_scores() -> None:
 
     before = items({"real": [0.0, 0.1, 0.2, 0.3], "fake": [1.5, 1.5, 2.0, 2.0]})
     after = items({"real": [0.0, 1.2, 0.2, np.nan], "fake": [1.1, 1.5, 2.0, np.nan]})
-    entry = measure(after, before, draws=DRAWS)
+    entry = measure(after, before, 10, draws=DRAWS)
     assert entry["false_positive_rate"]["value"] == pytest.approx(1 / 3, abs=1e-4)
     assert entry["true_positive_rate"]["value"] == 0.75
     assert entry["auc"]["value"] == pytest.approx(8 / 9, abs=1e-4)
@@ -380,7 +380,7 @@ def test_the_auc_is_scikit_learn_s() -> None:
             "verdict": "inconclusive", "reason": None, "sampled": 1, "with_face": 1, "failed": 0,
         }
     )  # fmt: skip
-    entry = measure(frame, frame.assign(rank=-frame["rank"]), draws=300)
+    entry = measure(frame, frame.assign(rank=-frame["rank"]), 10, draws=300)
     wanted = auc(frame["label"] == "fake", frame["rank"], frame["group"], draws=300).to_json()
     assert entry["auc"] == {**wanted, "indicative": False}
     assert entry["auc_change"]["value"] == pytest.approx(2 * entry["auc"]["value"] - 1, abs=1e-3)

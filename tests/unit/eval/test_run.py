@@ -24,11 +24,11 @@ from deepfake_eval.inference.predictions import (
     examine,
     face_records,
     frame_records,
-    rank_value,
     tables,
     verdicts,
 )
 from deepfake_eval.inference.runner import RECORDS, read_records
+from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
@@ -225,7 +225,7 @@ def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
     for name in ("two.png", "two.mp4"):
         verdict = examine(scorer, tmp_path / name, 32)
         assert len(verdict.tracks) == 2
-        assert rank_value(verdict, scorer.bundle.spec) == pytest.approx(
+        assert uncapped_item_ratio(verdict, scorer.bundle.spec) == pytest.approx(
             verdict.log_likelihood_ratio
         )
     verdict = examine(scorer, tmp_path / "two.png", 32)
@@ -408,12 +408,12 @@ def test_compare_finds_the_better_run(
 def test_compare_refuses_what_it_cannot_compare(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError, match="holds no readable predictions"):
+    with pytest.raises(RunError, match="has no readable predictions"):
         compare(done[0], tmp_path)
     table = pd.read_parquet(done[0] / "predictions.parquet")
     for name, change, named in (
         ("label", table["label"].map({"real": "fake", "fake": "real"}), "label a medium diff"),
-        ("rank", np.nan, "lacks a class"),
+        ("rank", np.nan, "lack a class"),
     ):
         table.assign(**{name: change}).to_parquet(tmp_path / "predictions.parquet")
         with pytest.raises(RunError, match=named):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepfake_eval.analysis.reliability import track_table
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import (
@@ -16,7 +17,6 @@ from deepfake_training.evaluate.calibrate import (
     fit_levels,
     fit_thresholds,
     item_table,
-    track_table,
 )
 from tests.support.judgingkit import spec
 

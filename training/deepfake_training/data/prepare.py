@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.io import write_text
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.decoder import InProcessDecoder
@@ -27,6 +26,7 @@ from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
+from deepfake_models.files import atomic_write_text
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
@@ -146,7 +146,7 @@ def _work(job: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
     record = _cutter.rows(root, out / "crops", row)
     if "absent" in record:
         return record  # not kept: it may be there next time
-    write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
+    atomic_write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
     return record
 
 
@@ -203,7 +203,7 @@ def prepare(
                 absent.append(record["media"])
             if progress:
                 progress(finished, len(rows))
-    write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
+    atomic_write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
     there = set(absent)
     return _write_index([r for r in rows if r["media"] not in there], out, len(absent))
 
@@ -217,7 +217,7 @@ def _same_cut(out: Path, config: Config) -> None:
     }
     path = out / CUT
     if not path.exists():
-        write_text(path, json.dumps(cut_by, indent=2) + "\n")
+        atomic_write_text(path, json.dumps(cut_by, indent=2) + "\n")
     elif json.loads(path.read_text(encoding="utf-8")) != cut_by:
         raise TrainingError(f"{out}: holds crops that were cut in another way; name another folder")
 

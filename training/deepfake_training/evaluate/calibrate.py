@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,15 +12,20 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from deepfake_eval.analysis.metrics import rate
-from deepfake_eval.analysis.reliability import MIN_GROUPS
+from deepfake_eval.analysis.reliability import track_table
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import (
     LN10,
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
 )
-from deepfake_models.decision.conditions import time_weighted_mean
-from deepfake_models.spec import Calibration, LevelCalibrations, LevelThresholds, Thresholds
+from deepfake_models.spec import (
+    Calibration,
+    ConditionsSpec,
+    LevelCalibrations,
+    LevelThresholds,
+    Thresholds,
+)
 from deepfake_training.errors import TrainingError
 
 # Weak regularisation alone: one slope and one intercept need none, but separable scores do.
@@ -132,35 +136,8 @@ def _binding(
     for name in np.unique(source):
         mine = source == name
         enough = max_fpr * len(np.unique(media[mine])) >= 1.0
-        if enough or len(np.unique(group[mine])) >= MIN_GROUPS:
+        if enough or len(np.unique(group[mine])) >= ConditionsSpec().min_groups:
             yield real[mine]
-
-
-def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
-    """A row a judged track of a video: labels, ``main``, ``raw`` = its time-weighted mean logit."""
-    rows: list[dict[str, Any]] = []
-    videos = faces[(faces["kind"] == "video") & faces["logit"].notna()]
-    for (media, track), part in videos.groupby(["media", "track"], sort=True):
-        first = part.iloc[0]
-        if len(part) < spec.aggregation.min_track_faces:
-            continue
-        ordered = part.sort_values("time_s")
-        raw = time_weighted_mean(
-            ordered["time_s"].tolist(), ordered["logit"].tolist(), spec.sampling.interval_s
-        )
-        rows.append(
-            {
-                "media": media,
-                "track": track,
-                "label": first["label"],
-                "method": first["method"],
-                "dataset": first["dataset"],
-                "group": first["group"],
-                "main": bool(first["main"]),
-                "raw": raw,
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from deepfake_eval.io import write_text
+from deepfake_models.files import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.splits import Split, everything_split, fold_splits, leave_out_splits
 from deepfake_training.errors import ConfigError, TrainingError
@@ -74,7 +74,7 @@ def summarise(out: Path, config: Config) -> str:
     if config.cross_validation.leave_out:
         splits += leave_out_splits(config)
     table = method_table(*by_acquaintance(held_out_crops(out, splits), config))
-    write_text(out / METHODS, table)
+    atomic_write_text(out / METHODS, table)
     return table
 
 

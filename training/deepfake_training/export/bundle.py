@@ -24,13 +24,20 @@ from deepfake_eval.analysis.reliability import (
 )
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows
-from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, Source, assemble, stated
-from deepfake_eval.inference.predictions import LABELS, face_records, item_record, tables, verdicts
-from deepfake_eval.io import write_text
+from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, Source, stated
+from deepfake_eval.inference.predictions import (
+    LABELS,
+    assemble,
+    face_records,
+    item_record,
+    tables,
+    verdicts,
+)
 from deepfake_eval.reporting.report import write_report
 from deepfake_models.bundle import Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
+from deepfake_models.files import atomic_write_text
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import (
@@ -131,7 +138,7 @@ def export(
         fields["conditions"] = measured_in.model_dump()
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, runs[0] / HELD_OUT_REPORT, frames)
-        table["level_item"] = item_table(items)
+        table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
         _write_json(directory / "reliability.json", table)
         card = model_card(config, fields, table, measures, cross_validation=cross_validation)
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
@@ -254,7 +261,7 @@ def _measure(
     source = Source("manifest", {}, Rows(Path(), rows))
     settings = {"frames": frames, "split": "held out", "draws": 1000, "datasets": [stated(source)]}
     metrics = summarise(predictions, bundle, settings=settings)
-    write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
     return metrics, predictions[predictions["level"] == "item"]
 
@@ -270,16 +277,18 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
 
     faces = valued(fitted.faces, "logit", calibration.face)
     threshold = thresholds.face.likely_manipulated
+    min_groups = ConditionsSpec().min_groups
     table = reliability_table(
         faces,
         valued(fitted.tracks, "raw", calibration.track),
         face_threshold=threshold,
         track_threshold=thresholds.track.likely_manipulated,
+        min_groups=min_groups,
     )
     main = every[every["main"] | (every["label"] == "real")]
     unjudged = main[main["logit"].isna()].assign(log_likelihood_ratio=np.nan)
-    table["by_condition"] = condition_table(pd.concat([faces, unjudged]), threshold)
-    return table, conditions(faces, threshold)
+    table["by_condition"] = condition_table(pd.concat([faces, unjudged]), threshold, min_groups)
+    return table, conditions(faces, threshold, min_groups)
 
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.metrics import Estimate, auc
-from deepfake_eval.analysis.reliability import MIN_GROUPS
+from deepfake_models.spec import ConditionsSpec
 from deepfake_training.config import Config
 from deepfake_training.data.splits import is_still
 from deepfake_training.errors import TrainingError
@@ -166,6 +166,6 @@ def method_table(seen: Mapping[str, Estimate], left_out: Mapping[str, Estimate])
 def _cells(estimate: Estimate | None) -> str:
     if estimate is None or np.isnan(estimate.value):
         return "– | –"
-    star = "" if estimate.groups >= MIN_GROUPS else "*"
+    star = "" if estimate.groups >= ConditionsSpec().min_groups else "*"
     span = f"[{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{star} {span} | {estimate.samples} ({estimate.groups})"
