@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from deepfake_service.http.auth import current_caller
 from deepfake_service.http.dependencies import AppState, app_state
-from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import Published
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import MAY_AUDIT, Caller, authorize
 

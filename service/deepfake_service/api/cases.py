@@ -20,7 +20,8 @@ from deepfake_service.errors import ClientGone, UploadTimeout
 from deepfake_service.http.auth import Keeper, Reader, submitter
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
-from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import Published
 from deepfake_service.http.submission_form import Form, wrong_field
 from deepfake_service.security.accounts import Caller
 

@@ -18,7 +18,8 @@ from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Outcome
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import Published
 from deepfake_service.security.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 
 router = APIRouter(tags=["evidence"])

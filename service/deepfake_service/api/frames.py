@@ -16,7 +16,8 @@ from deepfake_service.errors import ClientGone, Overloaded
 from deepfake_service.http.auth import submitter
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import MULTIPART
-from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
 from deepfake_service.http.submission_form import wrong_field
 from deepfake_service.http.uploads import CASE_FIELDS, FIELD, Upload, read_files
 from deepfake_service.inference.pictures import PictureScorer

@@ -19,7 +19,8 @@ from deepfake_service.container import Services
 from deepfake_service.errors import NotFound
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import Published
 from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.schemas import problems
+from deepfake_service.http.problems import problems
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 

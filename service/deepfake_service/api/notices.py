@@ -13,7 +13,8 @@ from deepfake_service.api.evidence import PRIVATE, Language
 from deepfake_service.casework.core.notice_states import NoticeState, Update, Wanted
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.schemas import Published, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import Published
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import MAY_SUBMIT, Caller, authorize
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, problems
+from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut
 
 router = APIRouter(tags=["operations"])
 

@@ -25,7 +25,7 @@ from deepfake_service.errors import (
 from deepfake_service.http.auth import submitter
 from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
-from deepfake_service.http.schemas import problems
+from deepfake_service.http.problems import problems
 from deepfake_service.http.submission_form import FIELDS, Form, wrong_field
 from deepfake_service.jobs import webhooks
 from deepfake_service.security.accounts import Caller

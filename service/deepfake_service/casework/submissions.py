@@ -29,7 +29,7 @@ from deepfake_service.db import (
     Media,
     new_id,
 )
-from deepfake_service.errors import IdempotencyConflict, ServiceError
+from deepfake_service.errors import DatabaseUnavailable, IdempotencyConflict, ServiceError
 from deepfake_service.jobs import JobQueue, Priority
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -144,10 +144,12 @@ class Submissions:
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, wanted, sealed)
-        except ServiceError as error:
-            if error.status < 500:
-                await self.discard(sealed)
-            # Else it may have been accepted all the same: what is orphaned is swept.
+        except DatabaseUnavailable:
+            # The transaction may have been committed all the same. If it was not, the sweep of
+            # orphans deletes the medium.
+            raise
+        except ServiceError:
+            await self.discard(sealed)
             raise
         if not accepted.created:
             await self.discard(sealed)

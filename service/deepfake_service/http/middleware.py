@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepfake_service.errors import NotReady, problem_of
-from deepfake_service.http.problems import REQUEST_ID_KEY, response_of
+from deepfake_service.errors import NotReady
+from deepfake_service.http.problems import REQUEST_ID_KEY, problem_of, response_of
 from deepfake_service.observability.logs import describe, logger, request_id_from
 from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
 

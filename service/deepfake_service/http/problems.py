@@ -1,36 +1,181 @@
-"""Every error as one shape: ``application/problem+json``."""
+"""Errors over HTTP: each domain error's status and code, as RFC 9457 problem details."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deepfake_service.errors import (
-    MEDIA_TYPE,
-    FieldError,
-    InvalidRequest,
-    Problem,
-    ServiceError,
-    problem_of,
-    problem_of_status,
-)
-from deepfake_service.http.schemas import problem_schemas
+from deepfake_service import errors
+from deepfake_service.errors import FieldError, InvalidRequest, ServiceError, TooManyRequests
 from deepfake_service.observability.logs import describe, logger
 
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:deepfake-service:problem:"
+RETRY_AFTER_S = 2
+"""Seconds after which clients of a busy service should try again: the time of some batches."""
 REQUEST_ID_KEY = "request_id"
-"""Where the middleware keeps the request's id in the scope's state."""
+"""Key of the request's id in the state of an ASGI scope."""
 
+_INTERNAL = (500, "internal_error")
+STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
+    errors.ServiceError: _INTERNAL,
+    errors.MalformedRequest: (400, "malformed_request"),
+    errors.NotAuthenticated: (401, "not_authenticated"),
+    errors.Forbidden: (403, "forbidden"),
+    errors.CrossSiteRequest: (403, "cross_site_request"),
+    errors.ImageryWithheld: (403, "imagery_withheld"),
+    errors.NotFound: (404, "not_found"),
+    errors.AccountUnknown: (404, "account_unknown"),
+    errors.KeyUnknown: (404, "key_unknown"),
+    errors.UploadTimeout: (408, "upload_timeout"),
+    errors.AccountExists: (409, "account_exists"),
+    errors.CaseHeld: (409, "case_held"),
+    errors.EvidenceMissing: (409, "evidence_missing"),
+    errors.EvidenceTooLarge: (409, "evidence_too_large"),
+    errors.IdempotencyConflict: (409, "idempotency_conflict"),
+    errors.NoticeRefused: (409, "notice_refused"),
+    errors.NotReviewable: (409, "not_reviewable"),
+    errors.CaseShredded: (410, "case_shredded"),
+    errors.RequestTooLarge: (413, "request_too_large"),
+    errors.UnsupportedContentType: (415, "unsupported_content_type"),
+    errors.InvalidRequest: (422, "invalid_request"),
+    errors.CallbackRefused: (422, "callback_refused"),
+    errors.InvalidCheckpoint: (422, "invalid_checkpoint"),
+    errors.TooManyRequests: (429, "too_many_requests"),
+    # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
+    # from a fault of the service.
+    errors.ClientGone: (499, "client_closed_request"),
+    errors.DatabaseUnavailable: (503, "database_unavailable"),
+    errors.EvidenceBusy: (503, "evidence_busy"),
+    errors.KeyUnreadable: (503, "key_unreadable"),
+    errors.NotReady: (503, "not_ready"),
+    errors.Overloaded: (503, "overloaded"),
+    errors.StorageUnavailable: (503, "storage_unavailable"),
+    # Faults of the installation, which clients are not told about.
+    errors.AuditBroken: _INTERNAL,
+    errors.ClassificationFailed: _INTERNAL,
+    errors.DataDirError: _INTERNAL,
+    errors.DatabaseError: _INTERNAL,
+    errors.DecryptionFailed: _INTERNAL,
+    errors.SettingsError: _INTERNAL,
+    errors.StorageError: _INTERNAL,
+}
+"""HTTP status and stable code of each domain error. A class without an entry has its parent's."""
+
+_STATUS_DETAIL = {
+    404: "There is nothing at this address.",
+    405: "This address does not support this method.",
+}
 _log = logger("deepfake_service.errors")
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An RFC 9457 problem. ``instance`` is the id of the request, as in its log line."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    errors: tuple[FieldError, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, instance: str) -> dict[str, Any]:
+        """Return the JSON members; ``errors`` is present only where fields are invalid."""
+        members: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+        }
+        if self.errors:
+            members["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
+        return members
+
+
+class FieldErrorOut(BaseModel):
+    """An invalid field of a request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: str
+    detail: str
+
+
+class ProblemOut(BaseModel):
+    """An error, as RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="Identifies the kind of error; stable.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The id of the request, as in X-Request-ID and in the log.")
+    errors: list[FieldErrorOut] | None = Field(
+        default=None, description="Present where fields of the request are invalid."
+    )
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that may answer with these error statuses."""
+    # Not as ``model``: FastAPI would document that errors come as application/json as well.
+    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that describes ``error`` to a client.
+
+    Clients see the message of a ``ServiceError`` below 500, or of one that asks them to come back
+    later. The text of any other error may contain submitted data and is replaced.
+    """
+    status, code = _status_and_code(type(error))
+    if isinstance(error, ServiceError) and (status < 500 or status == 503):
+        headers = {}
+        if status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if status == 503:
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if isinstance(error, TooManyRequests):
+            headers["Retry-After"] = str(error.retry_after_s)
+        return Problem(status, code, _title(code), error.message, error.errors, headers)
+    status, code = _INTERNAL
+    detail = "The service failed. Its log has the details under the id of this request."
+    return Problem(status, code, _title(code), detail)
+
+
+def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Problem:
+    """Return the problem for a bare HTTP status, such as the framework's own 404 or 405."""
+    if status >= 500 and status != 503:
+        return problem_of(ServiceError())
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Error"
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = _STATUS_DETAIL.get(status, phrase + ".")
+    return Problem(status, code, phrase, detail, (), headers or {})
+
+
 def response_of(problem: Problem, request_id: str) -> Response:
-    """The answer that tells of ``problem``."""
+    """Return the HTTP response for ``problem``."""
     return Response(
         json.dumps(problem.body(request_id), ensure_ascii=False),
         status_code=problem.status,
@@ -39,9 +184,14 @@ def response_of(problem: Problem, request_id: str) -> Response:
     )
 
 
+def request_id(request: Request) -> str:
+    """Return the id of ``request``."""
+    return str(request.scope["state"][REQUEST_ID_KEY])
+
+
 def install(app: FastAPI) -> None:
-    """Answer all errors of ``app``, the framework's own included, as problems, and say so in its
-    OpenAPI description."""
+    """Answer every error of ``app``, the framework's own included, with a problem, and add the
+    schema of problems to its OpenAPI description."""
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -49,10 +199,26 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         api = generate()
-        api["components"]["schemas"].update(problem_schemas())
+        api["components"]["schemas"].update(_schemas())
         return api
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _status_and_code(kind: type[Exception]) -> tuple[int, str]:
+    """Return the status and code of an error class or of its nearest listed parent."""
+    return next((STATUS_AND_CODE[c] for c in kind.__mro__ if c in STATUS_AND_CODE), _INTERNAL)
+
+
+def _title(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+def _schemas() -> dict[str, Any]:
+    """Return the OpenAPI components that ``problems`` refers to."""
+    schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+    nested: dict[str, Any] = schema.pop("$defs")
+    return {**nested, ProblemOut.__name__: schema}
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
@@ -70,13 +236,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [
+    invalid = [
         FieldError(".".join(str(p) for p in e["loc"][1:]) or str(e["loc"][0]), str(e["msg"]))
         for e in error.errors()
     ]
-    return response_of(problem_of(InvalidRequest(errors=wrong)), request_id(request))
-
-
-def request_id(request: Request) -> str:
-    """The id of ``request``."""
-    return str(request.scope["state"][REQUEST_ID_KEY])
+    return response_of(problem_of(InvalidRequest(errors=invalid)), request_id(request))

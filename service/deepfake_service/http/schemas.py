@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_models.results import Face, ReasonCode, Verdict, VerdictCode, rounded
-from deepfake_service.errors import MEDIA_TYPE
 
 Score = Annotated[
     float | None,
@@ -106,26 +104,6 @@ class ReadyOut(Published):
     model: ModelOut
 
 
-class FieldErrorOut(Published):
-    """One thing wrong with a request."""
-
-    field: str
-    detail: str
-
-
-class ProblemOut(Published):
-    """Any error (RFC 9457)."""
-
-    type: str = Field(description="Names the kind of error; stable.")
-    title: str
-    status: int
-    detail: str
-    instance: str = Field(description="The request's id, as in X-Request-ID and in the log.")
-    errors: list[FieldErrorOut] | None = Field(
-        default=None, description="Present where fields of the request are wrong."
-    )
-
-
 def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
     """The published form of one picture's verdict."""
     return FrameOut.model_validate(
@@ -144,23 +122,3 @@ def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
 def _face(face: Face) -> dict[str, Any]:
     published = face.to_json()
     return {name: published[name] for name in FaceOut.model_fields}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that may answer with these statuses."""
-    # Not as ``model``: FastAPI would add that errors come as application/json as well.
-    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
-        for status in statuses
-    }
-
-
-def problem_schemas() -> dict[str, Any]:
-    """The components that ``problems`` refers to."""
-    schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
-    nested: dict[str, Any] = schema.pop("$defs")
-    return {**nested, ProblemOut.__name__: schema}

@@ -24,6 +24,7 @@ from deepfake_service.errors import (
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import browser, reader_of_pages
 from deepfake_service.http.dependencies import AppState, app_state
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
 from deepfake_service.storage import BlobMissing
@@ -173,7 +174,8 @@ async def post_review(
         found = await call(lambda: _item(app_state(request), caller, job_id, language))
         found |= {"reason": reason, "problem": translations(language).gettext(error.message)}
         decisions = [str(d) for d in Decision]
-        return page(request, "item.html", caller, status=error.status, decisions=decisions, **found)
+        status = problem_of(error).status
+        return page(request, "item.html", caller, status=status, decisions=decisions, **found)
     return back(f"/items/{job_id}#review")
 
 

@@ -22,10 +22,10 @@ from deepfake_service.errors import (
     NotAuthenticated,
     RequestTooLarge,
     ServiceError,
-    problem_of,
 )
 from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.problems import problem_of
 from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
 from deepfake_service.web.language import language_of
 

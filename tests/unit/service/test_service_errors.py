@@ -10,9 +10,8 @@ from deepfake_service.errors import (
     NotAuthenticated,
     Overloaded,
     ServiceError,
-    problem_of,
-    problem_of_status,
 )
+from deepfake_service.http.problems import STATUS_AND_CODE, problem_of, problem_of_status
 
 
 def _kinds() -> list[type[ServiceError]]:
@@ -25,14 +24,26 @@ def _kinds() -> list[type[ServiceError]]:
 
 @pytest.mark.parametrize("kind", _kinds())
 def test_every_error_has_a_sentence_a_status_and_a_code(kind: type[ServiceError]) -> None:
+    status, code = STATUS_AND_CODE[kind]
     problem = problem_of(kind())
-    assert kind().message.endswith((".", '"', "given")) or kind.status == 500
-    assert problem.status == kind.status
-    assert problem.code == kind.code
+    assert kind().message.endswith((".", '"'))
+    assert problem.status == status
+    assert problem.code == code
     body = problem.body("request-1")
     assert list(body) == ["type", "title", "status", "detail", "instance"]
-    assert body["type"] == f"urn:deepfake-service:problem:{kind.code}"
+    assert body["type"] == f"urn:deepfake-service:problem:{code}"
     assert body["instance"] == "request-1"
+
+
+def test_the_table_lists_every_error_and_nothing_else() -> None:
+    assert set(STATUS_AND_CODE) == set(_kinds())
+
+
+def test_an_error_without_an_entry_has_that_of_its_parent() -> None:
+    class CaseFrozen(errors.CaseHeld):
+        """This case is frozen."""
+
+    assert problem_of(CaseFrozen()).status == problem_of(errors.CaseHeld()).status == 409
 
 
 @pytest.mark.parametrize(
