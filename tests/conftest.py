@@ -1,10 +1,95 @@
-"""Settings of the whole suite."""
+"""Settings and fixtures of the whole suite, and how its modules are spread over workers."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+# Workers share the cores, so none may take all of them. Set before NumPy or torch is imported, and
+# inherited by every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
 from hypothesis import settings
+
+from tests.support import pgkit
 
 # A loaded machine is slow, not wrong: examples are bounded in number, not in time.
 settings.register_profile("suite", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
 settings.load_profile("suite")
+
+TESTS = Path(__file__).parent
+
+LONGEST_FIRST = (
+    "e2e/test_make_serve.py",
+    "integration/test_training_pipeline.py",
+    "integration/test_jobs.py",
+    "integration/test_training_probe.py",
+    "e2e/test_console.py",
+    "e2e/test_docs.py",
+    "integration/test_jobs_postgres.py",
+    "integration/test_cli_score.py",
+    "integration/test_wheel.py",
+    "fuzz/test_api.py",
+    "integration/test_frames_api.py",
+    "integration/test_evidence_api.py",
+    "unit/service/test_videos_api.py",
+    "unit/service/test_evidence.py",
+    "e2e/test_verify_by_hand.py",
+    "fuzz/test_media.py",
+)
+"""Modules that take longest, so that no worker begins one when the others have finished."""
+
+
+class TorchBlocker:
+    """A finder that skips the importing module where it imports torch or a package built on it."""
+
+    blocked = frozenset({"torch", "torchvision", "timm", "facenet_pytorch"})
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Return ``None``, which leaves ``name`` to the other finders, or skip."""
+        if name.partition(".")[0] in self.blocked:
+            pytest.skip(f"imports {name}, and --without-torch was given", allow_module_level=True)
+        return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without-torch", action="store_true", help="Skip modules and tests that import torch."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--without-torch"):
+        sys.meta_path.insert(0, TorchBlocker())  # type: ignore[arg-type]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``-n auto`` starts: one for each core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a module's tests on one worker, so that its fixtures are made once; order modules.
+
+    A mark ``xdist_group`` on a module or a test takes precedence.
+    """
+    order = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            name = item.path.relative_to(TESTS).with_suffix("").as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[pgkit.Server]:
+    """Yield the PostgreSQL server of this worker."""
+    if pgkit.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with pgkit.running() as server:
+        yield server

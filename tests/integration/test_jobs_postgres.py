@@ -16,18 +16,12 @@ from tests.support import pgkit
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[pgkit.Server]:
-    if pgkit.binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with pgkit.running() as running:
-        yield running
+pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
 
 @pytest.fixture
-def site(tmp_path: Path, server: pgkit.Server) -> Iterator[Site]:
-    opened = Site(tmp_path, {"DEEPFAKE_DATABASE_URL": server.new_database()})
+def site(tmp_path: Path, postgres: pgkit.Server) -> Iterator[Site]:
+    opened = Site(tmp_path, {"DEEPFAKE_DATABASE_URL": postgres.new_database()})
     yield opened
     opened.close()
 
@@ -51,11 +45,11 @@ def test_of_two_workers_one_dies_for_good(site: Site) -> None:
     assert sorted(map(str, ended)) == sorted(jobs)
 
 
-def test_a_database_that_goes_away_and_comes_back(site: Site, server: pgkit.Server) -> None:
+def test_a_database_that_goes_away_and_comes_back(site: Site, postgres: pgkit.Server) -> None:
     service = site.serve()
     before = site.submit(clip(1, frames=60))["id"]
     site.wait(before, "running", "succeeded")
-    server.stop()
+    postgres.stop()
     try:
         with site.client as client:
             assert client.get("/readyz").status_code == 503
@@ -64,7 +58,7 @@ def test_a_database_that_goes_away_and_comes_back(site: Site, server: pgkit.Serv
             assert client.get("/healthz").status_code == 200
         time.sleep(3.0)
     finally:
-        server.start()
+        postgres.start()
     assert service.alive
     after = site.submit(clip(2))["id"]
     for job_id in (before, after):

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from deepfake_models.bundle import Bundle, default_bundle_dir, seal
-from tests.support import judgingkit, mediakit
+from tests.support import graphkit, judgingkit, mediakit
 
 TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}
 
@@ -27,31 +25,7 @@ def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("pnet", "rnet", "onet"):
         shutil.copy(default_bundle_dir() / f"{name}.onnx", directory)
-    weights = np.array([gain, -gain, 0.0], dtype=np.float32).reshape(3, 1)
-    constants = {"weights": weights, "offset": np.array([-22.0 * gain], dtype=np.float32)}
-    nodes = [
-        helper.make_node("Cast", ["crops"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["floats"], ["means"], axes=[1, 2], keepdims=0),
-        helper.make_node("MatMul", ["means", "weights"], ["weighed"]),
-        helper.make_node("Add", ["weighed", "offset"], ["logit"]),
-        helper.make_node("MatMul", ["floats", "weights"], ["mapped"]),
-        helper.make_node("ReduceSum", ["mapped", "last"], ["activation_map"], keepdims=0),
-    ]
-    initial = [numpy_helper.from_array(v, k) for k, v in constants.items()]
-    initial.append(numpy_helper.from_array(np.array([3], dtype=np.int64), "last"))
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["n", 224, 224, 3])],
-        [
-            helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n", 1]),
-            helper.make_tensor_value_info("activation_map", TensorProto.FLOAT, ["n", 224, 224]),
-        ],
-        initial,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    onnx.save(model, directory / "classifier.onnx")
+    graphkit.save_color_classifier(directory / "classifier.onnx", gain=gain, offset=22.0)
     (directory / "reliability.json").write_text(json.dumps({}))
     (directory / "MODEL_CARD.md").write_text("For tests.\n")
     return seal(directory, {**judgingkit.bundle_fields(), **fields})

@@ -26,14 +26,14 @@ from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.signers import Signers, self_made_certificate
-from tests.support import mediakit
+from tests.support import bundlekit, mediakit
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @cache
 def scorer() -> Scorer:
-    return Scorer.open(threads=1)
+    return Scorer.open(bundlekit.small_bundle_dir(), threads=1)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a socket in a temporary folder."""
+"""A PostgreSQL server for tests, on a socket in a temporary folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
+
+from deepfake_service.db import Database
 
 
 @dataclass(frozen=True)
@@ -25,26 +28,44 @@ class Server:
         return f"postgresql://tester@/{name}?host={self.folder}"
 
     def new_database(self) -> str:
-        """Make an empty database; its URL."""
+        """Create a database with the service's tables and return its URL.
+
+        It is a copy of one that was migrated once, which is faster than migrating each.
+        """
+        return self._create(self._template)
+
+    def empty_database(self) -> str:
+        """Create a database without tables and return its URL."""
+        return self._create("template1")
+
+    def _create(self, template: str) -> str:
         name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return self._url(name)
 
+    @cached_property
+    def _template(self) -> str:
+        url = self.empty_database()
+        Database(url).close()  # PostgreSQL copies no database that has connections
+        return url.partition("@/")[2].partition("?")[0]
+
     def command(self, *words: str) -> None:
-        """Run ``pg_ctl`` on it."""
+        """Run ``pg_ctl WORDS`` on this server and wait until it is done."""
         _run("pg_ctl", "-D", str(self.folder / "data"), "-w", *words)
 
     def stop(self) -> None:
+        """Stop it at once, as a crash would."""
         self.command("stop", "-m", "immediate")
 
     def start(self) -> None:
+        """Start it on its data."""
         options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
         self.command("start", "-l", str(self.folder / "log"), "-o", options)
 
 
 def binaries() -> Path | None:
-    """The folder with PostgreSQL's programs, if it is installed."""
+    """Return the folder with PostgreSQL's programs, or ``None`` where it is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if found:
         return found[-1].parent
@@ -54,7 +75,7 @@ def binaries() -> Path | None:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A fresh server for as long as the context lasts."""
+    """Start a server and remove it, with its data, at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")

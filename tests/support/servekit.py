@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from deepfake_service.db import AuditEntry, Database
 from deepfake_service.security.audit_log import Action, verify
+from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
@@ -67,7 +68,9 @@ class Site:
             "DEEPFAKE_DATA_DIR": str(self.root / "var"),
             "DEEPFAKE_PORT": "0",
             "DEEPFAKE_ADMIN_KEY": ADMIN_KEY,
+            "DEEPFAKE_BUNDLE_DIR": str(small_bundle_dir()),
             "DEEPFAKE_DECODE_WORKERS": "1",
+            "DEEPFAKE_THREADS": "1",
             **self.settings,
         }
 

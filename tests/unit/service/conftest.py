@@ -217,15 +217,8 @@ ON_BOTH = frozenset({"test_accounts", "test_audit", "test_videos_api"})
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames and metafunc.module.__name__.split(".")[-1] in ON_BOTH:
-        metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[pgkit.Server]:
-    if pgkit.binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with pgkit.running() as server:
-        yield server
+        on_postgres = pytest.param("postgresql", marks=pytest.mark.postgres)
+        metafunc.parametrize("backend", ["sqlite", on_postgres], indirect=True)
 
 
 @pytest.fixture
