@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	format check-python check-system-packages system-packages clean
+	lint-spelling test-offline screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -16,7 +16,8 @@ help:
 	@echo "make serve            start the service on http://127.0.0.1:8000"
 	@echo "make test             check the code and run every test"
 	@echo "make test-unit        run the unit tests that need neither torch nor a server"
-	@echo "make lint             check the code: ruff, format, types, import contracts"
+	@echo "make test-offline     run the tests without a network, in a network namespace"
+	@echo "make lint             check the code: ruff, format, spelling, types, import contracts"
 	@echo "make format           rewrite the code in the project's style"
 	@echo "make soak             long campaigns: killed processes, large uploads"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
@@ -49,10 +50,10 @@ $(DEV)/.dev: pyproject.toml | check-python
 serve: $(SERVE)/.$(ENGINE)
 	@exec $(SERVE)/bin/deepfake serve
 
-# The four checks run side by side, and each prints its own findings whole.
+# The checks run side by side, and each prints its own findings whole.
 lint: $(DEV)/.dev
 	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -j2 \
-		lint-types lint-ruff lint-format lint-imports
+		lint-types lint-ruff lint-format lint-imports lint-spelling
 
 lint-types: $(DEV)/.dev
 	$(DEV)/bin/mypy
@@ -65,6 +66,9 @@ lint-format: $(DEV)/.dev
 
 lint-imports: $(DEV)/.dev
 	$(DEV)/bin/lint-imports
+
+lint-spelling: $(DEV)/.dev
+	$(DEV)/bin/codespell
 
 # One worker a core; the tests of a module stay together (see tests/conftest.py).
 WORKERS ?= auto
@@ -96,6 +100,14 @@ test: check-system-packages lint
 test-unit: $(DEV)/.dev
 	$(DEV)/bin/pytest $(PARALLEL) tests/unit --without-torch \
 		-m "not (browser or install or postgres or server or shipped_model)"
+
+# In a network namespace without any interface but loopback: nothing may need a network once it is
+# installed. Needs the right to create namespaces (root, or unprivileged user namespaces).
+test-offline: $(DEV)/.dev
+	unshare --net --map-root-user sh -c 'ip link set lo up && exec $(DEV)/bin/pytest $(PARALLEL) -m "not install"'
+
+screenshots: $(DEV)/.dev
+	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py
 
 soak: $(DEV)/.dev
 	$(DEV)/bin/pytest tests/soak -s
