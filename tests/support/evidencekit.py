@@ -59,7 +59,7 @@ def material(media: bytes, frames: int | None = None) -> Material:
 @cache
 def signers(name: str = "one") -> Signers:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = self_made_certificate(key, "대응센터")
+    certificate = self_made_certificate(key, "대응센터", datetime.now(UTC))
     return Signers(Ed25519PrivateKey.generate(), key, (certificate,))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -90,7 +89,7 @@ class EvidenceStore:
         self.keys = keys
         self._issuer = issuer
         self._software = software
-        self._read_audit = ReadAudit()
+        self._read_audit = ReadAudit(database.clock)
         self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
 
     def keep(self, job: Job, key: bytes, material: Material) -> None:
@@ -150,7 +149,7 @@ class EvidenceStore:
                 number=last.number + 1 if last else 1,
                 blob=f"{folder_of(case.id)}edition-{edition_id}",
                 imagery=bool(material.pictures) and case.minor_at is None,
-                created_at=datetime.now(UTC),
+                created_at=self._database.clock(),
             )
             assert case.sealed is not None
             about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -69,7 +69,7 @@ class HashBank:
         if not pdq:
             return
         content = json.dumps({"pdq": pdq, "vpdq": hashes.get("vpdq") or []}).encode()
-        now = datetime.now(UTC)
+        now = self._database.clock()
         with self._database.write() as session:
             self.forget(session, job_id)
             again = session.get(Job, job_id, with_for_update=True)
@@ -90,7 +90,7 @@ class HashBank:
         """Keep the hashes of what was confirmed in the last day and was not kept, by a crash."""
         if not self._enabled:
             return
-        since = datetime.now(UTC) - timedelta(days=1)
+        since = self._database.clock() - timedelta(days=1)
         with self._database.read() as session:
             lacking = session.scalars(
                 select(Job.id)
@@ -112,7 +112,9 @@ class HashBank:
     def forget_expired(self) -> None:
         """Forget hashes whose time is over."""
         with self._database.write() as session:
-            session.execute(delete(KnownHashes).where(KnownHashes.expires_at <= datetime.now(UTC)))
+            session.execute(
+                delete(KnownHashes).where(KnownHashes.expires_at <= self._database.clock())
+            )
 
     def look_for(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases that its medium looks like."""
@@ -138,7 +140,7 @@ class HashBank:
                             job_id=job.id,
                             case_id=entry.case_id,
                             percent=int(100 * share),
-                            created_at=datetime.now(UTC),
+                            created_at=self._database.clock(),
                         )
                     )
                     append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -15,13 +15,12 @@ from sqlalchemy.orm import Session
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.notice_states import (
-    CLOCKS_DIFFER,
-    KOREAN,
-    OUTCOMES,
     RUNNING,
     NoticeState,
     Update,
     Wanted,
+    apply_update,
+    field_error,
 )
 from deepfake_service.casework.core.permissions import may_see, visible
 from deepfake_service.casework.core.queries import stated
@@ -34,12 +33,11 @@ from deepfake_service.db import (
     Media,
     Notice,
     Occurrence,
+    current_time,
     new_id,
 )
 from deepfake_service.errors import (
     DatabaseUnavailable,
-    FieldError,
-    InvalidRequest,
     NotFound,
     NoticeRefused,
 )
@@ -82,7 +80,7 @@ class NoticeDesk:
             minor = case.minor_at is not None
             fields = checked(kind, wanted.fields, [s for s, _ in seen], minor=minor)
             if wanted.recipient is not None and not wanted.recipient.isprintable():
-                raise _wrong("recipient", "holds control characters or line breaks")
+                raise field_error("recipient", "holds control characters or line breaks")
             basis = self._basis(session, case, key, {media for _, media in seen})
             about = self._about(case, key)
             composed = compose(
@@ -103,7 +101,7 @@ class NoticeDesk:
                 language=wanted.language,
                 state=str(NoticeState.DRAFTED),
                 sealed=b"",
-                created_at=datetime.now(UTC),
+                created_at=current_time(session),
             )
             content = {
                 "recipient": wanted.recipient,
@@ -116,7 +114,7 @@ class NoticeDesk:
             self._seal(notice, key, content)
             session.add(notice)
             append_entry(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
-        return _json(notice, content)
+        return _json(notice, content, self._database.clock())
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
         """A notice with its fields and words; audited.
@@ -127,7 +125,7 @@ class NoticeDesk:
         with self._database.write() as session:
             notice, key, _ = self._notice(session, caller, notice_id)
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
-        return _json(notice, self._opened(notice, key))
+        return _json(notice, self._opened(notice, key), self._database.clock())
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
         """A notice as a PDF; see ``read``."""
@@ -143,25 +141,26 @@ class NoticeDesk:
             found = session.scalars(
                 select(Notice).where(Notice.case_id == case_id).order_by(Notice.created_at.desc())
             ).all()
-        return [_listed(n) for n in found]
+        return [_listed(n, self._database.clock()) for n in found]
 
     def overdue(self, caller: Caller, limit: int = 200) -> list[dict[str, Any]]:
         """Notices that ought to have been acted on by now, the longest overdue first."""
         statement = (
-            _overdue(select(Notice))
+            _overdue(select(Notice), self._database.clock())
             .join(Case, Notice.case_id == Case.id)
             .where(visible(caller))
             .order_by(Notice.due_at)
             .limit(limit)
         )
         with self._database.read() as session:
-            return [_listed(n) for n in session.scalars(statement)]
+            return [_listed(n, self._database.clock()) for n in session.scalars(statement)]
 
     def count_overdue(self) -> float:
         """How many there are; NaN while the database does not answer."""
+        counted = _overdue(select(func.count(Notice.id)), self._database.clock())
         try:
             with self._database.read() as session:
-                return float(session.scalar(_overdue(select(func.count(Notice.id)))) or 0)
+                return float(session.scalar(counted) or 0)
         except DatabaseUnavailable:
             return math.nan
 
@@ -175,49 +174,12 @@ class NoticeDesk:
             notice, key, _ = self._notice(session, caller, notice_id)
             session.refresh(notice, with_for_update=True)
             content = self._opened(notice, key)
-            self._apply(notice, update)
+            apply_update(notice, update, current_time(session))
             if update.receipt is not None:
                 content["receipt"] = update.receipt
                 self._seal(notice, key, content)
             append_entry(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
-        return _json(notice, content)
-
-    @staticmethod
-    def _apply(notice: Notice, update: Update) -> None:
-        now = datetime.now(UTC)
-        for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
-            if at is not None and at > now:
-                raise _wrong(name, "lies in the future")
-        if update.sent_at is not None:
-            if notice.state != NoticeState.DRAFTED:
-                raise _wrong("sent_at", "that it was sent is noted already")
-            if update.sent_at < notice.created_at - CLOCKS_DIFFER:
-                raise _wrong("sent_at", "lies before the notice was made")
-            notice.sent_at, notice.state = update.sent_at, str(NoticeState.SENT)
-            clock = kind_of(notice.kind).clock
-            notice.due_at = update.sent_at + clock if clock else None
-        if update.outcome is None:
-            if update.answered_at is not None:
-                raise _wrong("answered_at", "give the outcome with it")
-            return
-        if update.outcome not in OUTCOMES:
-            raise _wrong("outcome", "not an outcome")
-        if notice.state == NoticeState.WITHDRAWN:
-            raise _wrong("outcome", "the notice was withdrawn")
-        preserved = update.outcome is NoticeState.PRESERVED
-        if preserved and notice.kind != "budapest-29":
-            raise _wrong("outcome", "only preservation is asked for by another kind of notice")
-        blocked = update.outcome is NoticeState.TEMPORARILY_BLOCKED
-        if blocked and notice.kind not in KOREAN:
-            raise _wrong("outcome", "temporary blocks pending deliberation are of Korean law")
-        if notice.sent_at is None and update.outcome is not NoticeState.WITHDRAWN:
-            raise _wrong("sent_at", "missing: the notice was not sent")
-        answered = update.answered_at or now
-        if notice.sent_at and answered < notice.sent_at:
-            raise _wrong("answered_at", "lies before sent_at")
-        notice.state, notice.answered_at = str(update.outcome), answered
-        if update.outcome is NoticeState.WITHDRAWN:
-            notice.withdraw_at = None
+        return _json(notice, content, self._database.clock())
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
         """Mark the notices that rest on a job's finding, which was reversed, for withdrawal."""
@@ -225,7 +187,7 @@ class NoticeDesk:
         for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
             rests = any(b["job"] == job.id for b in self._opened(notice, key)["basis"])
             if rests and notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
-                notice.withdraw_at = datetime.now(UTC)
+                notice.withdraw_at = current_time(session)
                 append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
 
     @staticmethod
@@ -238,7 +200,7 @@ class NoticeDesk:
                 Notice.withdraw_at.is_(None),
             )
         ):
-            notice.withdraw_at = datetime.now(UTC)
+            notice.withdraw_at = current_time(session)
             append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
@@ -281,7 +243,7 @@ class NoticeDesk:
         for occurrence_id in dict.fromkeys(wanted):
             seen = session.get(Occurrence, occurrence_id)
             if seen is None or seen.case_id != case.id:
-                raise _wrong("occurrence_ids", "names one that is not of this case")
+                raise field_error("occurrence_ids", "names one that is not of this case")
             content = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
             found.append(({"id": seen.id, **content}, seen.media_id))
         return found
@@ -368,17 +330,13 @@ def composed_of(words: dict[str, Any]) -> Composed:
     )
 
 
-def _overdue(statement: Any) -> Any:
+def _overdue(statement: Any, now: datetime) -> Any:
     running = Notice.state.in_([str(s) for s in RUNNING])
-    return statement.where(running, Notice.due_at < datetime.now(UTC))
+    return statement.where(running, Notice.due_at < now)
 
 
-def _wrong(name: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
-
-
-def _listed(notice: Notice) -> dict[str, Any]:
-    late = notice.state in RUNNING and notice.due_at and notice.due_at < datetime.now(UTC)
+def _listed(notice: Notice, now: datetime) -> dict[str, Any]:
+    late = notice.state in RUNNING and notice.due_at and notice.due_at < now
     return {
         "id": notice.id,
         "case_id": notice.case_id,
@@ -394,10 +352,10 @@ def _listed(notice: Notice) -> dict[str, Any]:
     }
 
 
-def _json(notice: Notice, content: dict[str, Any]) -> dict[str, Any]:
+def _json(notice: Notice, content: dict[str, Any], now: datetime) -> dict[str, Any]:
     words = composed_of(content["composed"])
     return {
-        **_listed(notice),
+        **_listed(notice, now),
         "recipient": content["recipient"],
         "receipt": content["receipt"],
         "fields": content["fields"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
@@ -78,7 +78,7 @@ class Retention:
             if case.held_at is not None:
                 raise CaseHeld
             if JobState(job.state) not in ENDED:
-                job.finished_at = _now()
+                job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
             # From here on it is the sweep's, should this be interrupted.
             job.state = str(JobState.CANCELLED)
@@ -179,7 +179,7 @@ class Retention:
             there = session.get(Job, job.id)
             if there is None:
                 return
-            there.evidence_expired_at = _now()
+            there.evidence_expired_at = self._database.clock()
             if expiring:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):
@@ -187,7 +187,7 @@ class Retention:
 
     def _expire_evidence(self) -> None:
         """Delete evidence whose own time is over, which a legal hold or a notice extends."""
-        before = _now() - self._evidence_kept
+        before = self._database.clock() - self._evidence_kept
         with self._database.read() as session:
             due = session.scalars(
                 select(Job)
@@ -205,7 +205,9 @@ class Retention:
             self._forget_evidence(job, expiring=True)
 
     def _forget_below(self, prefix: str) -> None:
-        for name in list(self._vault.blobs.older_than(prefix, _far())):
+        for name in list(
+            self._vault.blobs.older_than(prefix, self._database.clock() + timedelta(days=1))
+        ):
             self._vault.blobs.delete(name)
 
     def hold(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
@@ -220,7 +222,7 @@ class Retention:
                 raise NotFound
             session.refresh(case, with_for_update=True)
             if bool(case.held_at) != wanted:
-                case.held_at = _now() if wanted else None
+                case.held_at = self._database.clock() if wanted else None
                 action = Action.HOLD_SET if wanted else Action.HOLD_LIFTED
                 append_entry(session, caller.actor, action, case_id)
 
@@ -247,7 +249,7 @@ class Retention:
         for job_id in cancelled:
             self._delete_job(job_id)
         with self._database.write() as session:
-            old = Idempotency.created_at < _now() - IDEMPOTENCY_KEPT
+            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT
             session.execute(delete(Idempotency).where(old))
         # A reader can have kept an earlier attempt from finishing.
         self._database.forget_deleted()
@@ -261,7 +263,7 @@ class Retention:
                 .join(Case, Job.case_id == Case.id)
                 .where(
                     Job.state.in_(unfinished),
-                    Job.created_at <= _now() - self._longest_wait,
+                    Job.created_at <= self._database.clock() - self._longest_wait,
                     Case.held_at.is_(None),
                 )
                 .limit(SWEPT_AT_ONCE)
@@ -271,16 +273,16 @@ class Retention:
                 job = session.get(Job, job_id, with_for_update=True)
                 if job is None or JobState(job.state) in ENDED:
                     continue
-                job.state, job.finished_at = str(JobState.EXPIRED), _now()
+                job.state, job.finished_at = str(JobState.EXPIRED), self._database.clock()
                 media = session.get_one(Media, job.media_id)
-                media.expires_at = media.expires_at or _now()
+                media.expires_at = media.expires_at or self._database.clock()
                 release_callbacks(session, job_id)
                 append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.EXPIRED))
             self._queue.cancel(job_id)
             _log.warning("job_expired", job_id=job_id)
 
     def _expire_media(self) -> None:
-        now = _now()
+        now = self._database.clock()
         with self._database.read() as session:
             due = list(
                 session.scalars(
@@ -302,7 +304,7 @@ class Retention:
     def delete_orphans(self) -> None:
         """Delete blobs that no row names, as an upload or a deletion that was killed leaves them.
         It lists the whole store: not to be done every minute."""
-        before = _now() - ORPHANED_AFTER
+        before = self._database.clock() - ORPHANED_AFTER
         blobs = self._vault.blobs
         for prefix, find in (
             ("media/", self._unnamed),
@@ -352,11 +354,3 @@ class Retention:
             )
         )
         return [n for n in names if n.split("/")[1] not in live]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _far() -> datetime:
-    return _now() + timedelta(days=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -23,6 +22,7 @@ from deepfake_service.db import (
     Job,
     Media,
     Review,
+    current_time,
     new_id,
 )
 from deepfake_service.errors import (
@@ -92,7 +92,7 @@ class Reviews:
                 account_id=caller.account_id,
                 decision=str(decision),
                 sealed=b"",
-                created_at=datetime.now(UTC),
+                created_at=current_time(session),
             )
             content = json.dumps({"reason": reason}).encode()
             review.sealed = seal(key, content, context_of("review", review.id))
@@ -152,7 +152,7 @@ class Reviews:
                 | Job.finding.in_([str(Finding.AWAITING_SECOND), str(Finding.UNDECIDED)]),
             )
         ).first()
-        case.reviewed_at = None if open_jobs else case.reviewed_at or datetime.now(UTC)
+        case.reviewed_at = None if open_jobs else case.reviewed_at or current_time(session)
 
     def of(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """The decisions on a job, the oldest first."""
@@ -210,7 +210,7 @@ class Reviews:
                     continue  # somebody else said so as well
                 changed.append(one)
             for one in changed:
-                one.minor_at = datetime.now(UTC) if wanted else None
+                one.minor_at = current_time(session) if wanted else None
                 one.minor_by = caller.account_id if wanted else None
                 action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
                 append_entry(session, caller.actor, action, one.id)
@@ -261,7 +261,7 @@ class Reviews:
                 with self._database.write() as session:
                     job = session.get(Job, job_id)
                     if job is not None:
-                        job.evidence_expired_at = datetime.now(UTC)
+                        job.evidence_expired_at = current_time(session)
             except Exception as error:
                 _log.error("edition_failed", job_id=job_id, failure=describe(error))
         self._hash_bank.remember_recent()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -27,6 +26,7 @@ from deepfake_service.db import (
     Idempotency,
     Job,
     Media,
+    current_time,
     new_id,
 )
 from deepfake_service.errors import DatabaseUnavailable, IdempotencyConflict, ServiceError
@@ -215,7 +215,7 @@ class Submissions:
                     key=key[1],
                     request=self._request(wanted, sealed),
                     job_id=job.id,
-                    created_at=_now(),
+                    created_at=current_time(session),
                 )
             )
 
@@ -249,7 +249,7 @@ class Submissions:
             size=sealed.stored.size,
             wrapped_key=seal(case_key, sealed.key, context_of("media-key", sealed.media_id)),
             blob=sealed.blob,
-            created_at=_now(),
+            created_at=current_time(session),
         )
         job = Job(
             id=new_id(),
@@ -262,7 +262,7 @@ class Submissions:
             frames=wanted.frames,
             bundle_sha256=self._bundle,
             retention=str(wanted.retention),
-            created_at=_now(),
+            created_at=current_time(session),
         )
         self._database.one_at_a_time(session, sealed.stored.sha256)
         shown_elsewhere = session.scalars(
@@ -308,11 +308,7 @@ class Submissions:
                 job_id=job.id,
                 target=seal(key, target, context_of("delivery", delivery_id)),
                 state=str(DeliveryState.DUE if over else DeliveryState.WAITING),
-                due_at=_now(),
-                created_at=_now(),
+                due_at=current_time(session),
+                created_at=current_time(session),
             )
         )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.enums import DeliveryState
-from deepfake_service.db import Case, Database, Delivery, Job, Secret
+from deepfake_service.db import Case, Database, Delivery, Job, Secret, current_time
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import logger
@@ -89,7 +89,7 @@ class WebhookDeliveries:
 
     def _claim(self) -> _Due | None:
         """Take the delivery that is due longest: it is this process's for ``SENDING_FOR``."""
-        now = datetime.now(UTC)
+        now = self._database.clock()
         with self._database.write() as session:
             found = session.execute(
                 select(Delivery, Job, Case)
@@ -119,11 +119,10 @@ class WebhookDeliveries:
             target = webhooks.check(due.url, allow_private=self._allow_private)
         except CallbackRefused:
             return webhooks.Outcome("refused", final=True)
-        body = webhooks.event(
-            f"job.{due.job.state}",
-            {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id},
-        )
-        return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body)
+        now = self._database.clock()
+        job = {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id}
+        body = webhooks.event(f"job.{due.job.state}", job, now)
+        return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body, now)
 
     def _finish(self, due: _Due, outcome: webhooks.Outcome) -> None:
         over = outcome.final or due.attempts > len(webhooks.BACK_OFF)
@@ -137,7 +136,7 @@ class WebhookDeliveries:
             elif over:
                 delivery.state = str(DeliveryState.FAILED)
             else:
-                delivery.due_at = datetime.now(UTC) + webhooks.BACK_OFF[due.attempts - 1]
+                delivery.due_at = self._database.clock() + webhooks.BACK_OFF[due.attempts - 1]
         self._metrics.webhook(outcome.code)
         if not outcome.delivered:
             _log.warning("webhook_failed", delivery_id=due.id, outcome=outcome.code, given_up=over)
@@ -148,5 +147,5 @@ def release_callbacks(session: Session, job_id: str) -> None:
     session.execute(
         update(Delivery)
         .where(Delivery.job_id == job_id, Delivery.state == str(DeliveryState.WAITING))
-        .values(state=str(DeliveryState.DUE), due_at=datetime.now(UTC))
+        .values(state=str(DeliveryState.DUE), due_at=current_time(session))
     )

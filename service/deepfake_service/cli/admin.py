@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -113,15 +113,15 @@ def list_keys(
     with _database() as (_, database):
         for key, owner in Accounts(database).keys(account):
             expires = _day(key.expires_at) if key.expires_at else "never"
-            state = "account disabled" if owner.disabled_at else _state(key)
+            state = "account disabled" if owner.disabled_at else _state(key, database.clock())
             table.add_row(key.id, owner.name, owner.role, _day(key.created_at), expires, state)
     Console().print(table)
 
 
-def _state(key: Key) -> str:
+def _state(key: Key, now: datetime) -> str:
     if key.revoked_at:
         return "revoked"
-    return "expired" if key.expires_at and key.expires_at <= datetime.now(UTC) else "active"
+    return "expired" if key.expires_at and key.expires_at <= now else "active"
 
 
 @keys.command("revoke")

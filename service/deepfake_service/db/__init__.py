@@ -1,6 +1,6 @@
 """What outlives a restart, as tables: SQLite by default, PostgreSQL by URL."""
 
-from deepfake_service.db.database import Database, new_id, open_database
+from deepfake_service.db.database import Database, current_time, new_id, open_database
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -44,6 +44,7 @@ __all__ = [
     "Secret",
     "SignIn",
     "SigningKey",
+    "current_time",
     "new_id",
     "open_database",
 ]

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
 from deepfake_service.files import private_folder
 from deepfake_service.settings import Settings
@@ -31,6 +33,7 @@ BUSY_TIMEOUT_S = 15
 """SQLite has one writer at a time; ours hold the lock for milliseconds."""
 CHECKPOINT_WAITS_MS = 2000
 _MIGRATION_LOCK = 0x6465657066616B65
+_CLOCK = "clock"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -42,15 +45,19 @@ def new_id() -> str:
 
 
 class Database:
-    """Opens ``url`` and brings its tables up to date; ``close`` it.
+    """A connection pool to ``url``, whose tables are migrated to this version. Close it.
+
+    ``clock`` gives the times that rows are stamped with and compared to: every service reads it
+    from here, so that one installation has one clock, which tests can set.
 
     Raises:
         DatabaseError: the URL is wrong, or the database is newer than this program.
         DatabaseUnavailable: it cannot be reached.
     """
 
-    def __init__(self, url: str, *, migrate: bool = True) -> None:
+    def __init__(self, url: str, *, migrate: bool = True, clock: Clock = utc_now) -> None:
         self.url = url
+        self.clock = clock
         self.engine = _engine(url)
         try:
             with translating():
@@ -70,7 +77,7 @@ class Database:
         Raises:
             DatabaseUnavailable: the connection failed.
         """
-        with translating(), Session(self.engine, expire_on_commit=False) as session:
+        with translating(), self._session(self.engine) as session:
             yield session
 
     @contextmanager
@@ -86,10 +93,13 @@ class Database:
         """
         with (
             translating(),
-            Session(self._writing, expire_on_commit=False) as session,
+            self._session(self._writing) as session,
             session.begin(),
         ):
             yield session
+
+    def _session(self, engine: Engine) -> Session:
+        return Session(engine, expire_on_commit=False, info={_CLOCK: self.clock})
 
     def one_at_a_time(self, session: Session, name: str) -> None:
         """Let nobody else into a block for ``name`` until this transaction ends.
@@ -134,6 +144,12 @@ class Database:
                 raise DatabaseError(
                     "the database was made by a newer version of this program"
                 ) from error
+
+
+def current_time(session: Session) -> datetime:
+    """Return the time by the clock of the database that ``session`` belongs to."""
+    clock: Clock = session.info[_CLOCK]
+    return clock()
 
 
 @contextmanager
@@ -205,11 +221,11 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
     """Open the database that ``settings`` name, and bring its tables up to date.
 
     Raises:
         DataDirError: the data directory cannot be made; DatabaseError, DatabaseUnavailable.
     """
     private_folder(settings.data_dir)
-    return Database(settings.records_url)
+    return Database(settings.records_url, clock=clock)

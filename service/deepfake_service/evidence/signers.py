@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -49,7 +49,9 @@ def public_pem(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def self_made_certificate(key: ec.EllipticCurvePrivateKey, issuer: str) -> x509.Certificate:
+def self_made_certificate(
+    key: ec.EllipticCurvePrivateKey, issuer: str, now: datetime
+) -> x509.Certificate:
     """A certificate of ``key`` by itself. It proves nothing of who ``issuer`` is: the statement
     names its digest, and whoever trusts the statement's key may trust this."""
     name = x509.Name(
@@ -58,7 +60,6 @@ def self_made_certificate(key: ec.EllipticCurvePrivateKey, issuer: str) -> x509.
             x509.NameAttribute(NameOID.COMMON_NAME, "Report signer"),
         ]
     )
-    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)

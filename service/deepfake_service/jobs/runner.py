@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from dbos import DBOS, DBOSConfig, WorkflowStatus
 from sqlalchemy import delete, select
@@ -117,7 +117,7 @@ class Runner:
     def _say_alive(self) -> None:
         with self._database.write() as session:
             # Counted from when the lock was had: waiting for it is not being dead.
-            until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
+            until = self._database.clock() + timedelta(seconds=LEASE_S)
             session.merge(Lease(executor_id=self.executor_id, expires_at=until))
 
     def _take_over(self) -> None:
@@ -143,7 +143,7 @@ class Runner:
         with self._database.read() as session:
             alive = set(
                 session.scalars(
-                    select(Lease.executor_id).where(Lease.expires_at > datetime.now(UTC))
+                    select(Lease.executor_id).where(Lease.expires_at > self._database.clock())
                 )
             )
         dead = [
@@ -162,7 +162,7 @@ class Runner:
         return sorted(found)
 
     def _claim(self) -> bool:
-        now = datetime.now(UTC)
+        now = self._database.clock()
         with self._database.write() as session:
             held = session.get(Lease, _TAKING_OVER, with_for_update=True)
             if held is not None and held.expires_at > now:

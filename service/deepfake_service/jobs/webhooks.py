@@ -14,7 +14,7 @@ import json
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -128,18 +128,17 @@ def _is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def event(name: str, data: dict[str, Any]) -> str:
+def event(name: str, data: dict[str, Any], at: datetime) -> str:
     """The body of an event, as the specification forms it."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"type": name, "timestamp": at, "data": data}, separators=(",", ":"))
+    content = {"type": name, "timestamp": at.isoformat(timespec="milliseconds"), "data": data}
+    return json.dumps(content, separators=(",", ":"))
 
 
-def send(target: Target, secret: str, message_id: str, body: str) -> Outcome:
+def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> Outcome:
     """Deliver ``body`` once, signed with ``secret`` (``whsec_...``).
 
     Success is any 2xx. Redirects are not followed: they lead where nobody has checked.
     """
-    at = datetime.now(UTC)
     headers = {
         "Content-Type": "application/json",
         "Host": target.url.netloc.decode("ascii"),

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -21,7 +21,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Account, Database, Key, SignIn, new_id
+from deepfake_service.db import Account, Database, Key, SignIn, current_time, new_id
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -144,7 +144,7 @@ class Accounts:
         """Stop an account's keys from working, now. What it submitted stays."""
         found = self.named(name)
         with self._database.write() as session:
-            session.get_one(Account, found.id).disabled_at = datetime.now(UTC)
+            session.get_one(Account, found.id).disabled_at = current_time(session)
             append_entry(session, actor, Action.ACCOUNT_DISABLED, found.id)
 
     def create_key(
@@ -153,7 +153,8 @@ class Accounts:
         """Make a key of 256 random bits for the account ``name`` and keep its hash."""
         found = self.named(name)
         with self._database.write() as session:
-            new = _new_key(found.id, expires_in)
+            now = current_time(session)
+            new = _new_key(found.id, now + expires_in if expires_in is not None else None)
             _keep(session, new, actor, Action.KEY_CREATED)
         return new
 
@@ -176,7 +177,7 @@ class Accounts:
         """
         with self._database.write() as session:
             key = _working(session, key_id)
-            key.revoked_at = datetime.now(UTC)
+            key.revoked_at = current_time(session)
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def rotate(
@@ -187,11 +188,11 @@ class Accounts:
         Raises:
             KeyUnknown: there is no such key that still works.
         """
-        now = datetime.now(UTC)
+        now = self._database.clock()
         with self._database.write() as session:
             key = _working(session, key_id)
-            lifetime = key.expires_at - key.created_at if key.expires_at else None
-            new = _new_key(key.account_id, lifetime)
+            expires_at = now + (key.expires_at - key.created_at) if key.expires_at else None
+            new = _new_key(key.account_id, expires_at)
             _keep(session, new, actor, Action.KEY_ROTATED, detail=key.id)
             key.expires_at = min(now + grace, key.expires_at or now + grace)
         return new
@@ -218,7 +219,12 @@ class Accounts:
         key, account = next((found[i] for i in wanted if i in found), (None, None))
         if not hmac.compare_digest(_hash(text), key.sha256 if key else _NO_HASH):
             raise NotAuthenticated
-        if key is None or account is None or account.disabled_at or not _works(key):
+        if (
+            key is None
+            or account is None
+            or account.disabled_at
+            or not is_valid(key, self._database.clock())
+        ):
             raise NotAuthenticated
         return Caller(account.id, Role(account.role), key.id)
 
@@ -230,7 +236,7 @@ class Accounts:
         """
         caller = self.authenticate(text)
         token = secrets.token_urlsafe(SECRET_BYTES)
-        now = datetime.now(UTC)
+        now = self._database.clock()
         with self._database.write() as session:
             session.execute(delete(SignIn).where(SignIn.expires_at <= now))
             session.add(
@@ -257,9 +263,9 @@ class Accounts:
                 select(SignIn, Key, Account)
                 .join(Key, SignIn.key_id == Key.id)
                 .join(Account, Key.account_id == Account.id)
-                .where(SignIn.id == _hash(token), SignIn.expires_at > datetime.now(UTC))
+                .where(SignIn.id == _hash(token), SignIn.expires_at > current_time(session))
             ).first()
-        if found is None or found[2].disabled_at or not _works(found[1]):
+        if found is None or found[2].disabled_at or not is_valid(found[1], self._database.clock()):
             raise NotAuthenticated
         return Caller(found[2].id, Role(found[2].role), found[1].id)
 
@@ -325,7 +331,7 @@ class Accounts:
                 id=ENVIRONMENT_ID,
                 account_id=account.id,
                 sha256=digest,
-                created_at=datetime.now(UTC),
+                created_at=current_time(session),
             )
         )
         append_entry(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
@@ -339,7 +345,7 @@ def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
 
 def _account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) -> Account:
     account = Account(
-        id=new_id(), name=name, kind=kind, role=str(role), created_at=datetime.now(UTC)
+        id=new_id(), name=name, kind=kind, role=str(role), created_at=current_time(session)
     )
     session.add(account)
     session.flush()
@@ -347,14 +353,14 @@ def _account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) 
     return account
 
 
-def _works(key: Key) -> bool:
-    now = datetime.now(UTC)
+def is_valid(key: Key, now: datetime) -> bool:
+    """Return whether a key is neither revoked nor expired at ``now``."""
     return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
 
 
 def _working(session: Session, key_id: str) -> Key:
     key = session.get(Key, key_id)
-    if key is None or not _works(key):
+    if key is None or not is_valid(key, current_time(session)):
         raise KeyUnknown(f"there is no working key {key_id!r}")
     return key
 
@@ -370,17 +376,16 @@ def _administrators(session: Session) -> int:
                 Account.role == str(Role.ADMIN),
                 Account.disabled_at.is_(None),
                 Key.revoked_at.is_(None),
-                or_(Key.expires_at.is_(None), Key.expires_at > datetime.now(UTC)),
+                or_(Key.expires_at.is_(None), Key.expires_at > current_time(session)),
             )
         )
         or 0
     )
 
 
-def _new_key(account_id: str, expires_in: timedelta | None) -> NewKey:
+def _new_key(account_id: str, expires_at: datetime | None) -> NewKey:
     key_id = secrets.token_hex(6)
     text = f"dfk_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    expires_at = datetime.now(UTC) + expires_in if expires_in is not None else None
     return NewKey(key_id, account_id, expires_at, text)
 
 
@@ -392,7 +397,7 @@ def _keep(
             id=new.id,
             account_id=new.account_id,
             sha256=_hash(new.text),
-            created_at=datetime.now(UTC),
+            created_at=current_time(session),
             expires_at=new.expires_at,
         )
     )

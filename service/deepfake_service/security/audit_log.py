@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import AuditEntry
+from deepfake_service.db import AuditEntry, current_time
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
 
 START = "0" * 64
@@ -107,7 +107,7 @@ def append_entry(
     entry = AuditEntry(
         number=last.number + 1 if last else 1,
         # To the millisecond, so that it reads back as it was hashed from any database.
-        at=_milliseconds(at or datetime.now(UTC)),
+        at=_milliseconds(at or current_time(session)),
         account_id=actor.account_id,
         key_id=actor.key_id,
         action=str(action),
@@ -226,7 +226,7 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
         raise AuditBroken(
             f"the log ends at entry {number}, but it had {since.number} at the checkpoint"
         )
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(number, previous, at)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from securesystemslib.signer import SSlibKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Database, Secret, SigningKey
+from deepfake_service.db import Database, Secret, SigningKey, current_time
 from deepfake_service.errors import KeyUnknown
 from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -90,7 +89,7 @@ class SigningKeys:
 
     @staticmethod
     def _retire(session: Session, key: SigningKey) -> None:
-        key.retired_at = key.retired_at or datetime.now(UTC)
+        key.retired_at = key.retired_at or current_time(session)
         # Nothing is signed with it any more, so nobody can steal it either.
         secret = session.get(Secret, _secret_name(key))
         if secret is not None:
@@ -110,7 +109,7 @@ class SigningKeys:
             if len(found) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
                 raise KeyUnknown(f"there is no signing key {key_id!r}")
             self._retire(session, found[0])
-            found[0].revoked_at = datetime.now(UTC)
+            found[0].revoked_at = current_time(session)
             append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=found[0].id)
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
                 self._retire(session, key)  # they are made in pairs
@@ -150,7 +149,7 @@ class SigningKeys:
                 REPORT,
                 report.public_key(),
                 report.private_numbers().private_value.to_bytes(32),
-                self_made_certificate(report, self._issuer),
+                self_made_certificate(report, self._issuer, current_time(session)),
             ),
         )
         append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=kept[0].id)
@@ -171,7 +170,7 @@ class SigningKeys:
                 Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
             ).decode(),
             certificate_pem=certificate and certificate.public_bytes(Encoding.PEM).decode(),
-            created_at=datetime.now(UTC),
+            created_at=current_time(session),
         )
         name = _secret_name(key)
         session.add(Secret(name=name, wrapped=self._keys.wrap(private, secret_context(name))))

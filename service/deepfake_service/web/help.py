@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -114,7 +113,7 @@ def _state(state: Any, settings: Settings, language: str) -> dict[str, Any]:
     usage = shutil.disk_usage(settings.data_dir)
     oldest = services.queries.oldest_s()
     return {
-        "now": datetime.now(UTC),
+        "now": state.database.clock(),
         "accounts": state.accounts.all(),
         "keys": state.accounts.keys(),
         "settings": [(name, getattr(settings, name)) for name in SHOWN],

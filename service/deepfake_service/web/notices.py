@@ -250,7 +250,9 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
     what, outcome = given.get("what"), given.get("outcome", "")
     update = Update()
     if what == "sent":
-        update = Update(sent_at=_at(given.get("sent_at", ""), given.get("offset", "")))
+        text = given.get("sent_at", "")
+        now = app_state(request).database.clock()
+        update = Update(sent_at=_at(text, given.get("offset", "")) if text else now)
     elif what == "receipt":
         update = Update(receipt=given.get("receipt", "")[:2000])
     elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
@@ -263,10 +265,11 @@ async def post_update(request: Request, notice_id: Id, caller: Signed) -> Respon
 
 
 def _at(text: str, offset: str) -> datetime:
-    """A time of a form; none is now. ``offset`` are the minutes by which UTC is ahead of it, which
-    the page's script states: without scripts the form asks for UTC."""
-    if not text:
-        return datetime.now(UTC)
+    """Return the time that a form gives.
+
+    ``offset`` is how many minutes UTC is ahead of the time zone of ``text``. The page's script
+    sends it; without scripts the form asks for UTC.
+    """
     try:
         ahead = int(offset or 0)
         if abs(ahead) > MAX_OFFSET_MINUTES:

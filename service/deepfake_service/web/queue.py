@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -57,7 +57,8 @@ class Asked:
 
     def filters(self, request: Request, caller: Caller) -> Filters:
         """As the records are asked."""
-        since = datetime.now(UTC) - timedelta(days=int(self.days)) if self.days else None
+        now = app_state(request).database.clock()
+        since = now - timedelta(days=int(self.days)) if self.days else None
         references = None
         if self.reference:
             services = app_state(request).require_services()

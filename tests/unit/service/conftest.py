@@ -40,6 +40,7 @@ from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
 from deepfake_service.security.accounts import Accounts, Role
 from deepfake_service.settings import Settings
 from tests.support import pgkit
+from tests.support.clocks import AdjustableClock
 
 SIZE = 8
 POISON = 13
@@ -185,12 +186,18 @@ class Service:
     """An app that runs, and a client that calls it."""
 
     def __init__(
-        self, app: FastAPI, scorer: SmallScorer, decoder: SmallDecoder, database: Database
+        self,
+        app: FastAPI,
+        scorer: SmallScorer,
+        decoder: SmallDecoder,
+        database: Database,
+        clock: AdjustableClock,
     ) -> None:
         self.app = app
         self.scorer = scorer
         self.decoder = decoder
         self.database = database
+        self.clock = clock
         self.accounts = Accounts(database)
         self.keys = {}
         for role in Role:
@@ -237,9 +244,10 @@ def start(tmp_path: Path, backend: dict[str, Any]) -> Starter:
     @contextlib.asynccontextmanager
     async def started(**values: Any) -> AsyncIterator[Service]:
         settings = Settings(data_dir=tmp_path / "var", **{**backend, **values})
-        scorer, decoder, database = SmallScorer(), SmallDecoder(), open_database(settings)
+        scorer, decoder, clock = SmallScorer(), SmallDecoder(), AdjustableClock()
+        database = open_database(settings, clock)
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
-        service = Service(app, scorer, decoder, database)
+        service = Service(app, scorer, decoder, database, clock)
         with contextlib.closing(database):
             async with app.router.lifespan_context(app), service.client:
                 yield service

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
 
-from deepfake_service.db import Database, Key, open_database
+from deepfake_service.db import Database, open_database
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -38,6 +37,7 @@ from deepfake_service.security.accounts import (
     authorize,
 )
 from deepfake_service.settings import RECORDS_FILE, Settings
+from tests.support.clocks import AdjustableClock
 
 CHOSEN = "correct-horse-battery-staple"
 
@@ -48,8 +48,13 @@ def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    opened = open_database(settings)
+def clock() -> AdjustableClock:
+    return AdjustableClock()
+
+
+@pytest.fixture
+def database(settings: Settings, clock: AdjustableClock) -> Iterator[Database]:
+    opened = open_database(settings, clock)
     yield opened
     opened.close()
 
@@ -111,7 +116,7 @@ def test_every_other_text_is_refused_alike(accounts: Accounts, change: str) -> N
 
 
 def test_revoked_expired_and_disabled_keys_are_refused_alike(
-    accounts: Accounts, database: Database
+    accounts: Accounts, clock: AdjustableClock
 ) -> None:
     revoked, disabled = made(accounts), made(accounts, name="gone")
     accounts.create("brief", "system", Role.PIPELINE)
@@ -119,9 +124,7 @@ def test_revoked_expired_and_disabled_keys_are_refused_alike(
     assert accounts.authenticate(expired.text)
     accounts.revoke(revoked.id)
     accounts.disable("gone")
-    with database.write() as session:
-        past = expired.expires_at - timedelta(hours=2) if expired.expires_at else None
-        session.execute(update(Key).where(Key.id == expired.id).values(expires_at=past))
+    clock.advance(timedelta(hours=2))
     for key in (revoked, disabled, expired):
         assert refused(accounts, key.text) == NotAuthenticated().message
     for key in (revoked, expired):
@@ -140,16 +143,32 @@ def test_a_key_revoked_elsewhere_stops_working_at_once(
         refused(elsewhere, new.text)
 
 
-def test_rotation_keeps_the_account_and_leaves_time_to_change_over(accounts: Accounts) -> None:
+def test_rotation_keeps_the_account_and_leaves_time_to_change_over(
+    accounts: Accounts, clock: AdjustableClock
+) -> None:
     old = made(accounts)
     new = accounts.rotate(old.id, grace=timedelta(hours=1))
     assert accounts.authenticate(old.text).account_id == accounts.authenticate(new.text).account_id
+    clock.advance(timedelta(hours=1, seconds=1))
+    refused(accounts, old.text)
+    assert accounts.authenticate(new.text)
     at_once = accounts.rotate(new.id)
     refused(accounts, new.text)
     assert accounts.authenticate(at_once.text).account_id == old.account_id
     assert [key.id for key, _ in accounts.keys("uploader")] == [old.id, new.id, at_once.id]
     with pytest.raises(KeyUnknown):
         accounts.rotate("000000000000")
+
+
+def test_a_browser_is_signed_out_when_its_time_is_over(
+    accounts: Accounts, clock: AdjustableClock
+) -> None:
+    caller, token = accounts.sign_in(made(accounts).text, hours=8)
+    clock.advance(timedelta(hours=7, minutes=59))
+    assert accounts.signed_in(token) == caller
+    clock.advance(timedelta(minutes=2))
+    with pytest.raises(NotAuthenticated):
+        accounts.signed_in(token)
 
 
 def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None:

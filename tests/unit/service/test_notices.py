@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.casework.core.notice_states import RUNNING, NoticeState, Update
-from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.core.notice_states import RUNNING, NoticeState, Update, apply_update
 from deepfake_service.db import Notice
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
@@ -160,23 +159,23 @@ def drafted(kind: str = "kr-tba-22-5") -> Notice:
 def test_a_notices_way() -> None:
     now = datetime.now(UTC)
     notice = drafted()
-    NoticeDesk._apply(notice, Update(sent_at=now - timedelta(hours=30)))
+    apply_update(notice, Update(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
     assert notice.state == NoticeState.SENT
     assert notice.due_at == now - timedelta(hours=6)
-    NoticeDesk._apply(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED))
+    apply_update(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED), datetime.now(UTC))
     assert notice.state == NoticeState.TEMPORARILY_BLOCKED
-    NoticeDesk._apply(notice, Update(outcome=NoticeState.REMOVED))
+    apply_update(notice, Update(outcome=NoticeState.REMOVED), datetime.now(UTC))
     assert notice.state == NoticeState.REMOVED
-    NoticeDesk._apply(notice, Update(outcome=NoticeState.WITHDRAWN))
+    apply_update(notice, Update(outcome=NoticeState.WITHDRAWN), datetime.now(UTC))
     for update in (Update(outcome=NoticeState.REMOVED), Update(sent_at=now)):
         with pytest.raises(InvalidRequest):
-            NoticeDesk._apply(notice, update)
+            apply_update(notice, update, datetime.now(UTC))
 
 
 def test_of_preserved_data_the_clock_goes_on() -> None:
     notice = drafted("budapest-29")
-    NoticeDesk._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)))
-    NoticeDesk._apply(notice, Update(outcome=NoticeState.PRESERVED))
+    apply_update(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC))
+    apply_update(notice, Update(outcome=NoticeState.PRESERVED), datetime.now(UTC))
     assert notice.due_at is not None
     assert notice.due_at < datetime.now(UTC)
     assert notice.state in RUNNING
@@ -206,9 +205,11 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     notice = drafted(kind)
     if before:
-        NoticeDesk._apply(notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)))
+        apply_update(
+            notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)), datetime.now(UTC)
+        )
     with pytest.raises(InvalidRequest) as error:
-        NoticeDesk._apply(notice, update)
+        apply_update(notice, update, datetime.now(UTC))
     assert error.value.errors[0].field == named
 
 

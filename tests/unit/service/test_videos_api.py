@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select, update
 
 from deepfake_service.casework.core.enums import JobState
+from deepfake_service.casework.retention import ORPHANED_AFTER
 from deepfake_service.db import (
     AuditEntry,
     Case,
@@ -294,7 +295,7 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
         refused = await service.client.delete(path)
         assert refused.status_code == 409
         assert refused.json()["type"].endswith(":case_held")
-    end(service, job["id"], now - timedelta(seconds=1))
+    service.clock.advance(timedelta(days=1, seconds=1))
     sweep(service)
     assert len(blobs(service)) == 1
     assert (await service.client.delete(hold, **analyst)).status_code == 204
@@ -310,10 +311,8 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
 async def test_a_job_that_nobody_examines_expires_with_its_media(service: Service) -> None:
     job = (await submit(service)).json()
     path = f"/v1/jobs/{job['id']}"
-    for days, state, kept in ((6, "queued", True), (8, "expired", False)):
-        with service.database.write() as session:
-            then = datetime.now(UTC) - timedelta(days=days)
-            session.get_one(Job, job["id"]).created_at = then
+    for days, state, kept in ((6, "queued", True), (2, "expired", False)):
+        service.clock.advance(timedelta(days=days))
         sweep(service)
         found = (await service.client.get(path)).json()
         assert (found["state"], found["media_kept"]) == (state, kept)
@@ -324,17 +323,18 @@ async def test_a_job_that_nobody_examines_expires_with_its_media(service: Servic
 
 async def test_media_go_some_time_after_the_review(service: Service) -> None:
     job = (await submit(service)).json()
-    now = datetime.now(UTC)
+    now = service.clock()
     end(service, job["id"], now + timedelta(days=6))
-    for hours, kept in ((23, 1), (25, 0)):
-        with service.database.write() as session:
-            session.get_one(Case, job["case_id"]).reviewed_at = now - timedelta(hours=hours)
+    with service.database.write() as session:
+        session.get_one(Case, job["case_id"]).reviewed_at = now
+    for hours, kept in ((23, 1), (2, 0)):
+        service.clock.advance(timedelta(hours=hours))
         sweep(service)
         assert len(blobs(service)) == kept
 
 
 async def test_what_no_record_names_is_swept_once_it_is_old(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service,
 ) -> None:
     await submit(service)
     services = service.app.state.shared.services
@@ -343,7 +343,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
         services.retention._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
-    monkeypatch.setattr("deepfake_service.casework.retention.ORPHANED_AFTER", timedelta(seconds=-5))
+    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
     sweep(service)
     left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
     assert len(left) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -119,8 +120,8 @@ def target(receiver: Receiver, path: str = "/hook?x=1") -> Target:
 
 
 def test_the_specifications_own_library_accepts_a_delivery(receiver: Receiver) -> None:
-    body = event("job.succeeded", {"id": "1"})
-    assert send(target(receiver), SECRET, "msg_1", body).delivered
+    body = event("job.succeeded", {"id": "1"}, datetime.now(UTC))
+    assert send(target(receiver), SECRET, "msg_1", body, datetime.now(UTC)).delivered
     headers, got = receiver.got[0]
     verified = Webhook(SECRET).verify(got, headers)
     assert verified["type"] == "job.succeeded"
@@ -134,7 +135,7 @@ def test_the_specifications_own_library_accepts_a_delivery(receiver: Receiver) -
 def test_redirects_are_not_followed(receiver: Receiver) -> None:
     receiver.status = 307
     receiver.headers = {"Location": f"http://127.0.0.1:{receiver.server_port}/elsewhere"}
-    outcome = send(target(receiver), SECRET, "msg_1", "{}")
+    outcome = send(target(receiver), SECRET, "msg_1", "{}", datetime.now(UTC))
     assert (outcome.code, outcome.delivered, outcome.final) == ("http_307", False, False)
     assert len(receiver.got) == 1
 
@@ -142,13 +143,16 @@ def test_redirects_are_not_followed(receiver: Receiver) -> None:
 @pytest.mark.parametrize(("status", "final"), [(500, False), (404, False), (410, True)])
 def test_a_receiver_that_does_not_take_it(receiver: Receiver, status: int, final: bool) -> None:
     receiver.status = status
-    outcome = send(target(receiver), SECRET, "msg_1", "{}")
+    outcome = send(target(receiver), SECRET, "msg_1", "{}", datetime.now(UTC))
     assert (outcome.code, outcome.final) == (f"http_{status}", final)
 
 
 def test_nobody_there() -> None:
     url = httpx.URL("http://hooks.example:9/")
-    assert send(Target(url, "127.0.0.1"), SECRET, "msg_1", "{}").code == "unreachable"
+    assert (
+        send(Target(url, "127.0.0.1"), SECRET, "msg_1", "{}", datetime.now(UTC)).code
+        == "unreachable"
+    )
 
 
 def test_waiting_grows() -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.permissions import may_see
-from deepfake_service.db import Case, Database, Media, Occurrence, new_id
+from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
@@ -76,7 +75,7 @@ class Cases:
             wrapped_key=wrapped,
             reference=digest,
             sealed=seal(key, about, context_of("case", case_id)),
-            created_at=_now(),
+            created_at=current_time(session),
         )
         session.add(case)
         session.flush()
@@ -116,7 +115,7 @@ class Cases:
                 sealed=seal(
                     key, json.dumps(content).encode(), context_of("occurrence", occurrence_id)
                 ),
-                created_at=_now(),
+                created_at=current_time(session),
             )
         )
         if not first:
@@ -217,7 +216,3 @@ def folder_of(case_id: str) -> str:
 def screenshot_of(case_id: str, occurrence_id: str) -> str:
     """The blob of an occurrence's screenshot."""
     return f"{folder_of(case_id)}screenshot-{occurrence_id}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

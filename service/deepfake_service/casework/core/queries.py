@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from sqlalchemy import func, select
@@ -42,7 +42,7 @@ class Queries:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._read_audit = ReadAudit()
+        self._read_audit = ReadAudit(database.clock)
 
     def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
         """A job with its result, if it has one; reading a result is audited.
@@ -87,7 +87,7 @@ class Queries:
                 at = session.scalar(select(func.min(Job.created_at)).where(Job.state.in_(states)))
         except DatabaseUnavailable:
             return math.nan
-        return (datetime.now(UTC) - at).total_seconds() if at else 0.0
+        return (self._database.clock() - at).total_seconds() if at else 0.0
 
     def medium(self, caller: Caller, case_id: str, media_id: str) -> tuple[str, bytes]:
         """The blob and key of a medium that is still kept; reading it is audited as an export.

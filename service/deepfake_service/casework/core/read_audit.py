@@ -1,29 +1,31 @@
-"""Noting once what is read in many requests: the pictures of a page, the ranges of a video."""
+"""Rate-limit audit entries for repeated reads: the pictures of a page, the ranges of a video."""
 
 from __future__ import annotations
 
 import threading
-import time
+from datetime import datetime, timedelta
 
+from deepfake_service.clock import Clock
 from deepfake_service.security.accounts import Caller
 
-WINDOW_S = 600.0
+WINDOW = timedelta(minutes=10)
 
 
 class ReadAudit:
-    """Which key has read what lately, in this process."""
+    """The reads of the last ten minutes, by key and subject, in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
-        self._until: dict[tuple[str, str], float] = {}
+        self._until: dict[tuple[str, str], datetime] = {}
 
     def is_first_read(self, caller: Caller, subject: str) -> bool:
-        """Whether this is the first time in ten minutes that a key reads a subject."""
-        now = time.monotonic()
+        """Return whether a key reads ``subject`` for the first time in ten minutes."""
+        now = self._clock()
         with self._lock:
             self._until = {k: until for k, until in self._until.items() if until > now}
             key = (caller.key_id, subject)
             if key in self._until:
                 return False
-            self._until[key] = now + WINDOW_S
+            self._until[key] = now + WINDOW
             return True
