@@ -30,7 +30,7 @@ from deepfake_service.db import (
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.artifacts import EXAMINATION, Material
 from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
@@ -63,9 +63,9 @@ class StoredEdition:
     number: int
     content: bytes
 
-    @property
-    def files(self) -> dict[str, bytes]:
-        return bag.unzipped(self.content)
+    def member(self, name: str) -> bytes:
+        """Return the file ``name`` of the bundle."""
+        return bag.member(self.content, name)
 
     def __repr__(self) -> str:
         return f"StoredEdition(number={self.number})"
@@ -225,11 +225,11 @@ class EvidenceStore:
 
     def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
         """The report of an edition as a signed PDF; see ``bundle``."""
-        return self.bundle(caller, job_id, number).files[report_of(language)]
+        return self.bundle(caller, job_id, number).member(report_of(language))
 
     def timeline(self, caller: Caller, job_id: str) -> bytes:
         """The timeline of the newest edition, an SVG; see ``bundle``."""
-        return self.bundle(caller, job_id).files[TIMELINE]
+        return self.bundle(caller, job_id).member(TIMELINE)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
         """A face (``crops``) or what counted in it (``heatmaps``) as PNG; see ``bundle``.
@@ -244,13 +244,16 @@ class EvidenceStore:
         if job.state != JobState.SUCCEEDED:
             raise EvidenceMissing("The job has not succeeded (yet): there is no evidence of it.")
         key = self._vault.case_key(case.id, case.wrapped_key)
-        found = self._material(job, key).pictures.get(f"{kind}/{number:03}.png")
-        if found is None:
-            raise NotFound
+        try:
+            picture = material_member(self._vault, job, key, f"{kind}/{number:03}.png")
+        except BlobMissing as error:
+            raise EvidenceMissing from error
+        except KeyError as error:
+            raise NotFound from error
         if self._read_audit.is_first_read(caller, f"pictures/{job_id}"):
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
-        return found
+        return picture
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """What editions there are, the newest first."""
@@ -287,6 +290,25 @@ class EvidenceStore:
 def material_of(job: Job) -> str:
     """The blob of what was gathered for a job's evidence."""
     return f"{folder_of(job.case_id)}material-{job.id}"
+
+
+def material_member(vault: Vault, job: Job, key: bytes, name: str) -> bytes:
+    """Return one file of what was gathered for a job's evidence.
+
+    Raises:
+        BlobMissing: nothing was gathered, or it was deleted. KeyError: it has no such file.
+    """
+    return bag.member(vault.kept(material_of(job), key), name)
+
+
+def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
+    """Return the record of the examination that was gathered for a job's evidence.
+
+    Raises:
+        BlobMissing: nothing was gathered, or it was deleted.
+    """
+    content: dict[str, Any] = json.loads(material_member(vault, job, key, EXAMINATION))
+    return content
 
 
 def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:

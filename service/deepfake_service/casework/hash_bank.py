@@ -13,7 +13,7 @@ from deepfake_service.casework.core.blind_index import installation_key
 from deepfake_service.casework.core.enums import Finding
 from deepfake_service.casework.core.permissions import visible
 from deepfake_service.casework.core.queries import row_of, stated
-from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,
     Database,
@@ -23,7 +23,6 @@ from deepfake_service.db import (
     Review,
     new_id,
 )
-from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -61,10 +60,9 @@ class HashBank:
             case = session.get_one(Case, job.case_id)
         key = self._vault.case_key(case.id, case.wrapped_key)
         try:
-            packed = self._vault.kept(material_of(job), key)
+            hashes = examination_of(self._vault, job, key)["hashes"]
         except BlobMissing:
             return
-        hashes = Material.unpack(packed).examination["hashes"]
         pdq = usable(hashes)
         if not pdq:
             return

@@ -24,7 +24,7 @@ from deepfake_service.casework.core.notice_states import (
 )
 from deepfake_service.casework.core.permissions import may_see, visible
 from deepfake_service.casework.core.queries import stated
-from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,
     Database,
@@ -41,7 +41,6 @@ from deepfake_service.errors import (
     NotFound,
     NoticeRefused,
 )
-from deepfake_service.evidence.artifacts import Material
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, Section, compose
 from deepfake_service.security.accounts import Caller
@@ -306,11 +305,9 @@ class NoticeDesk:
 
     def _examined_at(self, job: Job, key: bytes) -> str:
         try:
-            material = Material.unpack(self._vault.kept(material_of(job), key))
+            return str(examination_of(self._vault, job, key)["examined_at"])
         except BlobMissing:
             return str(stated(job.finished_at))
-        at: str = material.examination["examined_at"]
-        return at
 
     def _seal(self, notice: Notice, key: bytes, content: dict[str, Any]) -> None:
         raw = json.dumps(content).encode()

@@ -104,6 +104,21 @@ def unzipped(content: bytes) -> dict[str, bytes]:
     return files
 
 
+def member(content: bytes, name: str) -> bytes:
+    """Return one file of a ZIP, without reading the others or checking the archive's form.
+
+    Use it for archives of our own making only; ``unzipped`` checks those of others.
+
+    Raises:
+        KeyError: the archive has no file ``name``. InvalidBag: ``content`` is not a ZIP file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(name)
+    except zipfile.BadZipFile as error:
+        raise InvalidBag("not an intact ZIP file") from error
+
+
 def _see_apart(entries: list[zipfile.ZipInfo], size: int) -> None:
     """Entries that share bytes would unpack to more than the file holds."""
     end = 0

@@ -85,7 +85,7 @@ def _item(state: AppState, caller: Caller, job_id: str, language: str) -> dict[s
     if job["state"] == JobState.SUCCEEDED:
         try:
             bundle = services.evidence_store.bundle(caller, job_id, shown=True)
-            document = json.loads(bundle.files[VERDICT])
+            document = json.loads(bundle.member(VERDICT))
         except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
             found["missing"] = translations(language).gettext(error.message)
         else:

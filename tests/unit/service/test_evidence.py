@@ -632,3 +632,12 @@ def test_an_authority_that_is_down_is_said_in_what_is_signed() -> None:
     found = verify(content, OURS)
     assert found.exit_code is ExitCode.VERIFIED
     assert "the authority failed" in found.steps[8].detail
+
+
+def test_one_file_of_a_bundle_is_read_alone() -> None:
+    content = bag.zipped(made := {"data/a.json": b"a", VERDICT: b"{}"})
+    assert all(bag.member(content, name) == made[name] for name in made)
+    with pytest.raises(KeyError):
+        bag.member(content, "data/other.json")
+    with pytest.raises(bag.InvalidBag):
+        bag.member(b"no ZIP", VERDICT)
