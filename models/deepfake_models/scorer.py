@@ -22,7 +22,7 @@ from deepfake_models.decision.decide import (
     judge_picture,
     judge_video,
 )
-from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
+from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia, Timeline
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
@@ -182,19 +182,20 @@ class Scorer:
         indices = self.plan(media, frames)
         parts = [self.examine(media, indices, progress=progress)]
         if frames is None:
-            extra = self.further(media, indices, parts)
+            extra = self.plan_dense(media, indices, parts)
             parts.append(self.examine(media, extra, stage="dense", progress=progress))
             indices = sorted([*indices, *extra])
         return self.conclude(media, indices, parts)
 
-    # What follows are the steps of ``score`` on opened media, for those who do them one by one and
-    # keep each ``Part``, so that a long video goes on from where it was.
+    # The following methods are the steps of ``score``. A caller that takes them one by one and
+    # saves each ``Part`` can resume the examination of a long video. Only ``examine`` needs opened
+    # media; the others do with a saved timeline.
 
-    def plan(self, media: OpenMedia, frames: int | None = None) -> list[int]:
-        """The frames to examine first, ascending; ``frames`` is as in ``score``."""
-        if media.facts.kind == "image":
+    def plan(self, timeline: Timeline, frames: int | None = None) -> list[int]:
+        """Return the frames to examine first, ascending; ``frames`` is as in ``score``."""
+        if timeline.facts.kind == "image":
             return [0]
-        return sample(media.times, self.bundle.spec.sampling, frames)
+        return sample(timeline.times, self.bundle.spec.sampling, frames)
 
     def examine(
         self,
@@ -228,35 +229,42 @@ class Scorer:
             flush()
         return Part(tuple(examined), failed)
 
-    def further(self, media: OpenMedia, sampled: Sequence[int], parts: Sequence[Part]) -> list[int]:
-        """The frames of the denser pass around what looks suspect in ``parts``; none of a still."""
-        if media.facts.kind == "image":
+    def plan_dense(
+        self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
+    ) -> list[int]:
+        """Return the further frames to examine around suspect moments of ``parts``, ascending.
+
+        ``sampled`` are the frames examined so far. A still picture has no further frames.
+        """
+        if timeline.facts.kind == "image":
             return []
         suspects = self._suspect_times([f for part in parts for f in part.examined])
-        return densify(media.times, sampled, suspects, self.bundle.spec.sampling)
+        return densify(timeline.times, sampled, suspects, self.bundle.spec.sampling)
 
-    def conclude(self, media: OpenMedia, sampled: Sequence[int], parts: Sequence[Part]) -> Verdict:
-        """Judge what was examined: ``sampled`` are all frames asked for, in whichever part.
+    def conclude(
+        self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
+    ) -> Verdict:
+        """Judge the examined ``parts``; ``sampled`` are all frames that were to be examined.
 
         Raises:
             UndecodableMedia: a still picture whose one frame failed.
         """
         examined = sorted((f for part in parts for f in part.examined), key=lambda f: f.time_s)
         failed = sum(part.failed for part in parts)
-        if media.facts.kind == "image":
+        if timeline.facts.kind == "image":
             if failed:
                 raise UndecodableMedia
-            return judge_picture(media.facts, examined[0].faces, self.bundle.spec)
+            return judge_picture(timeline.facts, examined[0].faces, self.bundle.spec)
         seen = {f.time_s for f in examined}
         counts = FrameCounts(
             sampled=len(sampled),
             with_face=sum(bool(f.faces) for f in examined),
             failed=failed,
             longest_gap_s=longest_gap(
-                media.times, [i for i in sampled if float(media.times[i]) in seen]
+                timeline.times, [i for i in sampled if float(timeline.times[i]) in seen]
             ),
         )
-        return judge_video(media.facts, examined, counts, self.bundle.spec)
+        return judge_video(timeline.facts, examined, counts, self.bundle.spec)
 
     def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
         """Times of faces judged ``likely_manipulated``, most suspect first."""

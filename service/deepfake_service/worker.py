@@ -13,7 +13,12 @@ from prometheus_client import start_http_server
 
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.examination import Examination
+from deepfake_service.casework.examination import (
+    Examination,
+    ExaminationRules,
+    ModelRuntime,
+    ResultSinks,
+)
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, open_decoder, open_scorer
 from deepfake_service.db import open_database
@@ -40,14 +45,13 @@ def worker_running(
     steps = Examination(
         container.database,
         container.vault,
-        scorer,
-        decoder,
-        metrics,
-        services.evidence_store,
-        services.hash_bank,
-        max_attempts=settings.max_attempts,
-        keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
-        anchors=settings.content_credential_anchors,
+        ModelRuntime(scorer, decoder),
+        ResultSinks(services.evidence_store, services.hash_bank, metrics),
+        ExaminationRules(
+            max_attempts=settings.max_attempts,
+            keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
+            anchors=settings.content_credential_anchors,
+        ),
     )
     deliveries = WebhookDeliveries(
         container.database,

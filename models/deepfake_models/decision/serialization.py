@@ -1,12 +1,14 @@
-"""Read and write what examinations leave: exact records, whole verdicts and checkpoints.
+"""Read and write what examinations store: exact records, verdicts, checkpoints and timelines.
 
-Three formats are stored, and data written by earlier versions stays readable:
+Four formats are stored, and data written by earlier versions stays readable:
 
 - the **exact record** of an evidence bundle, JSON data: what a verdict was computed from, which is
   every face's logit, box, measurements and track number. With the bundle's specification it can be
   judged again;
 - a **verdict** as JSON, unrounded;
-- a **checkpoint**, JSON: the scored faces of some frames of an examination in progress.
+- a **checkpoint**, JSON: the scored faces of some frames of an examination in progress;
+- a **timeline**: the facts of a medium as a line of JSON, then the times of its frames as
+  little-endian 64-bit floats.
 
 Floats keep every digit, so judging what was read gives the same verdict.
 """
@@ -22,6 +24,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.decide import ExaminedFrame, Part, judge_again
+from deepfake_models.decode.base import SavedTimeline, Timeline
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import (
     Box,
@@ -50,6 +53,10 @@ class UnreadablePart(DeepfakeError):
 
 class UnreadableVerdict(DeepfakeError):
     """The stored verdict is malformed."""
+
+
+class UnreadableTimeline(DeepfakeError):
+    """The stored timeline of a medium is malformed."""
 
 
 @with_config(_STRICT)
@@ -115,6 +122,7 @@ _EXACT = TypeAdapter(_ExactRecord)
 _PART = TypeAdapter(_StoredPart)
 _VERDICT = TypeAdapter(Verdict)
 _MEDIA = TypeAdapter(MediaFacts | None)
+_FACTS = TypeAdapter(MediaFacts)
 _COUNTS = TypeAdapter(FrameCounts)
 
 
@@ -216,6 +224,27 @@ def load_part(raw: bytes) -> Part:
         for frame in stored.frames
     )
     return Part(frames, stored.failed)
+
+
+def dump_timeline(timeline: Timeline) -> bytes:
+    """Return the facts and frame times of a medium in the stored form."""
+    facts = _compact(_FACTS.dump_python(timeline.facts, mode="json"))
+    return facts + b"\n" + timeline.times.astype("<f8").tobytes()
+
+
+def load_timeline(raw: bytes) -> SavedTimeline:
+    """Return the timeline that ``dump_timeline`` wrote.
+
+    Raises:
+        UnreadableTimeline: ``raw`` was not written by ``dump_timeline``.
+    """
+    facts, _, times = raw.partition(b"\n")
+    try:
+        return SavedTimeline(
+            _FACTS.validate_json(facts), np.frombuffer(times, "<f8").astype(np.float64)
+        )
+    except ValueError as error:
+        raise UnreadableTimeline from error
 
 
 def _compact(content: Any) -> bytes:

@@ -44,8 +44,8 @@ class FailedFrame:
     detail: str
 
 
-class OpenMedia(Protocol):
-    """Media being read; a context manager. Not safe for use by several threads at once."""
+class Timeline(Protocol):
+    """The result of scanning a medium once: its facts, and when each of its frames is shown."""
 
     @property
     def facts(self) -> MediaFacts:
@@ -59,6 +59,23 @@ class OpenMedia(Protocol):
         A still picture has ``[0.0]``.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedTimeline:
+    """A timeline that outlives the opened media; implements ``Timeline``."""
+
+    facts: MediaFacts
+    times: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, media: Timeline) -> SavedTimeline:
+        """Return a copy of the timeline of ``media``."""
+        return cls(media.facts, np.array(media.times, np.float64))
+
+
+class OpenMedia(Timeline, Protocol):
+    """Media being read; a context manager. Not safe for use by several threads at once."""
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """Decode the frames ``indices`` (ascending, each once): one result each, in that order.

@@ -2,6 +2,6 @@
 
 from deepfake_service.jobs.queue import JobQueue, Priority
 from deepfake_service.jobs.runner import Runner
-from deepfake_service.jobs.workflow import Steps
+from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 
-__all__ = ["JobQueue", "Priority", "Runner", "Steps"]
+__all__ = ["ExaminationSteps", "ExaminationWorkflow", "JobQueue", "Priority", "Runner"]

@@ -25,7 +25,7 @@ from deepfake_service.jobs.queue import (
     PlainJson,
     quieten,
 )
-from deepfake_service.jobs.workflow import Steps, register
+from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.observability.logs import describe, logger
 
 BEAT_S = 2.0
@@ -44,7 +44,7 @@ class Runner:
     def __init__(
         self,
         database: Database,
-        steps: Steps,
+        steps: ExaminationSteps,
         *,
         at_once: int,
         on_step: Callable[[str, float], None],
@@ -57,7 +57,6 @@ class Runner:
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self._active: set[str] = set()
         self._strays: set[str] = set()
         # Two threads: taking over waits for the database as DBOS does, and a worker that waits is
         # alive.
@@ -76,7 +75,9 @@ class Runner:
         }
         DBOS.destroy(destroy_registry=True)
         DBOS(config=config)
-        register(steps, on_step, self._stop, self._active)
+        workflow = ExaminationWorkflow(steps, on_step, self._stop)
+        workflow.register()
+        self._active = workflow.active
 
     def start(self) -> None:
         """Take up jobs from now on."""

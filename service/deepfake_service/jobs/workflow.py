@@ -1,7 +1,8 @@
-"""The durable workflow of an examination: which steps there are, in which order.
+"""The durable workflow of an examination: its steps and their order.
 
-What a step returns is kept by DBOS; a worker that takes a job up skips the steps that were done.
-Steps take and give ids and counts alone: what they find lies sealed in the vault.
+DBOS stores the result of each step; a worker that resumes a job skips the steps that were done.
+Steps take and return ids and counts alone, since DBOS's tables are not encrypted: what a step finds
+is sealed in the vault.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.jobs.queue import EXAMINE
 from deepfake_service.observability.logs import describe, logger
 
-_RETRIED: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
+# DBOS stores these names with running jobs: a job that an earlier version began is resumed by them.
+TAKE_UP = "take_up"
+PLAN_OVERVIEW = "look"
+EXAMINE_CHUNK = "part"
+PLAN_DENSE = "further"
+CONCLUDE = "conclude"
+FAIL = "fail"
+
+_RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
@@ -32,114 +41,143 @@ class JobOver(Exception):
     """The job was cancelled, shredded or ended by another worker: nothing is left to do."""
 
 
-class Steps(Protocol):
-    """What is done in each step. All may be done again after a crash in the midst of them."""
+class Stopping(BaseException):
+    """The worker stops while a step waits. Another worker resumes the job."""
+
+
+class ExaminationSteps(Protocol):
+    """What each step does. Any step may be repeated after a crash in the middle of it."""
 
     def take_up(self, job_id: str) -> None:
-        """Note that a worker begins the job, or goes on with it.
+        """Record that a worker starts or resumes the job.
 
         Raises:
-            JobOver: it is over, or was taken up too often already (and is failed now).
+            JobOver: the job has ended, or was taken up too often and has failed now.
         """
         ...
 
-    def look(self, job_id: str) -> int:
-        """Open the media and plan; in how many parts it is to be examined (0: not at all)."""
+    def plan_overview(self, job_id: str) -> int:
+        """Scan the media and plan; return the number of chunks to examine, 0 for none at all."""
         ...
 
-    def part(self, job_id: str, number: int) -> None:
-        """Examine part ``number``."""
+    def examine_chunk(self, job_id: str, number: int) -> None:
+        """Examine chunk ``number``, counted from 0."""
         ...
 
-    def further(self, job_id: str, parts: int) -> int:
-        """How many parts more it takes to look closely at what is suspect in the ``parts``."""
+    def plan_dense(self, job_id: str, chunks: int) -> int:
+        """Plan a denser pass around suspect moments of the overview, the first ``chunks`` chunks.
+
+        Return the number of chunks that it adds.
+        """
         ...
 
-    def conclude(self, job_id: str, parts: int) -> None:
-        """Judge the ``parts`` and end the job."""
+    def conclude(self, job_id: str, chunks: int) -> None:
+        """Judge all ``chunks`` and end the job."""
         ...
 
     def fail(self, job_id: str, code: str) -> None:
-        """End the job as failed: a fault of the service."""
+        """End the job as failed through a fault of the service."""
         ...
 
 
-class Stopping(BaseException):
-    """The worker stops while a step waits: its job is left for another worker to go on with."""
+class ExaminationWorkflow:
+    """Runs the steps of examinations in order and has DBOS store their results.
 
+    ``on_step`` is called with the name and the seconds of each finished step. Once ``stopping`` is
+    set, no step waits for a database or store any longer. ``active`` holds the ids of the jobs that
+    run in this process.
+    """
 
-def register(
-    steps: Steps,
-    on_step: Callable[[str, float], None],
-    stopping: threading.Event,
-    active: set[str],
-) -> None:
-    """Make the workflow known to DBOS, before it is launched. ``on_step`` is told of each step's
-    name and seconds; once ``stopping`` is set, no step waits any longer; ``active`` holds the jobs
-    that run in this process."""
+    def __init__(
+        self,
+        steps: ExaminationSteps,
+        on_step: Callable[[str, float], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._steps = steps
+        self._on_step = on_step
+        self._stopping = stopping
+        self.active: set[str] = set()
 
-    def patiently(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Wait for a database or a store that has gone away: that is no fault of the job's."""
-        wait_s = _FIRST_WAIT_S
-        while True:
-            try:
-                return step(*args, **kwargs)
-            except (DatabaseUnavailable, StorageUnavailable) as error:
-                _log.warning("waiting", step=step.__name__, failure=describe(error))
-                if stopping.wait(wait_s):
-                    raise Stopping from error
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+    def register(self) -> None:
+        """Make the workflow known to DBOS. Must be called before DBOS is launched."""
 
-    def run(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        started = time.monotonic()
-        options: StepOptions = {**_RETRIED, "name": step.__name__}
+        # DBOS sets attributes on what it registers, which a bound method does not allow.
+        def examine(job_id: str) -> None:
+            self.run(job_id)
 
-        def kept() -> list[T]:
-            """What DBOS keeps; an empty list where the job is over, which is no failure."""
-            try:
-                return [patiently(step, *args, **kwargs)]
-            except JobOver:
-                return []
+        DBOS.workflow(name=EXAMINE)(examine)
 
-        done = DBOS.run_step(options, kept)
-        if not done:
-            raise JobOver
-        on_step(step.__name__, time.monotonic() - started)
-        return done[0]
-
-    def examine(job_id: str) -> None:
-        active.add(job_id)
+    def run(self, job_id: str) -> None:
+        """Examine a job, from the first step that DBOS has no result of."""
+        self.active.add(job_id)
         try:
-            examined(job_id)
+            self._run(job_id)
         finally:
-            active.discard(job_id)
+            self.active.discard(job_id)
 
-    def examined(job_id: str) -> None:
+    def _run(self, job_id: str) -> None:
+        steps = self._steps
         try:
-            # Not a step: what is kept would not be counted again.
-            patiently(steps.take_up, job_id)
-            parts = run(steps.look, job_id)
-            for number in range(parts):
-                run(steps.part, job_id, number)
-            more = run(steps.further, job_id, parts) if parts else 0
-            for number in range(parts, parts + more):
-                run(steps.part, job_id, number)
-            run(steps.conclude, job_id, parts + more)
+            # Not a step of DBOS: it must be counted each time a worker resumes the job.
+            self._wait_through_outages(TAKE_UP, steps.take_up, job_id)
+            overview = self._step(PLAN_OVERVIEW, steps.plan_overview, job_id)
+            for number in range(overview):
+                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
+            dense = self._step(PLAN_DENSE, steps.plan_dense, job_id, overview) if overview else 0
+            for number in range(overview, overview + dense):
+                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
+            self._step(CONCLUDE, steps.conclude, job_id, overview + dense)
         except JobOver:
             return
         except Exception as error:
-            if isinstance(_last(error), SQLAlchemyError):
-                # DBOS could not write what a step gave, for instance on a full disk: no fault of
-                # the job's, which is taken up again.
+            cause = _last_attempt(error)
+            if isinstance(cause, SQLAlchemyError):
+                # DBOS could not store the result of a step, for instance on a full disk. That is
+                # no fault of the job, which is resumed later.
                 raise Stopping from error
             _log.error("job_failed", job_id=job_id, failure=describe(error))
-            run(steps.fail, job_id, type(_last(error)).__name__)
+            self._step(FAIL, steps.fail, job_id, type(cause).__name__)
 
-    DBOS.workflow(name=EXAMINE)(examine)
+    def _step(self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``do`` as the DBOS step ``name``, or return the result that DBOS has stored of it.
+
+        Raises:
+            JobOver: the job has ended.
+        """
+        started = time.monotonic()
+
+        def run() -> list[T]:
+            # DBOS takes an exception for a failure and retries; an ended job is none. So the result
+            # is a list, which is empty where the job has ended.
+            try:
+                return [self._wait_through_outages(name, do, *args, **kwargs)]
+            except JobOver:
+                return []
+
+        result = DBOS.run_step({**_RETRIES, "name": name}, run)
+        if not result:
+            raise JobOver
+        self._on_step(name, time.monotonic() - started)
+        return result[0]
+
+    def _wait_through_outages(
+        self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``do`` again until the database and the store are there: no outage fails a job."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return do(*args, **kwargs)
+            except (DatabaseUnavailable, StorageUnavailable) as error:
+                _log.warning("waiting", step=name, failure=describe(error))
+                if self._stopping.wait(wait_s):
+                    raise Stopping from error
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
-def _last(error: Exception) -> Exception:
-    """What went wrong: in the last attempt, where a step was tried several times."""
+def _last_attempt(error: Exception) -> Exception:
+    """Return the error of the last attempt where DBOS tried a step several times."""
     attempts = getattr(error, "errors", None)
     last: Exception = attempts[-1] if attempts else error
     return last

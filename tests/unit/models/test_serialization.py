@@ -14,15 +14,19 @@ from deepfake_models.decision.decide import ExaminedFrame, Part, judge_picture
 from deepfake_models.decision.serialization import (
     UnreadablePart,
     UnreadableRecord,
+    UnreadableTimeline,
     UnreadableVerdict,
     dump_exact,
     dump_part,
+    dump_timeline,
     dump_verdict,
     judged_exact,
     load_exact,
     load_part,
+    load_timeline,
     load_verdict,
 )
+from deepfake_models.decode.base import SavedTimeline
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.results import (
@@ -89,15 +93,16 @@ def test_a_video_in_parts(scorer: Scorer, frames: int | None) -> None:
     whole = scorer.score(io.BytesIO(raw), frames=frames)
     kept: list[bytes] = []
     with InProcessDecoder().open(io.BytesIO(raw)) as media:
-        sampled = scorer.plan(media, frames)
+        timeline = load_timeline(dump_timeline(media))
+        sampled = scorer.plan(timeline, frames)
     for start in range(0, len(sampled), 4):
         with InProcessDecoder().open(io.BytesIO(raw)) as media:
             kept.append(dump_part(scorer.examine(media, sampled[start : start + 4])))
+    parts = [load_part(k) for k in kept]
+    extra = scorer.plan_dense(timeline, sampled, parts) if frames is None else []
     with InProcessDecoder().open(io.BytesIO(raw)) as media:
-        parts = [load_part(k) for k in kept]
-        extra = scorer.further(media, sampled, parts) if frames is None else []
         parts.append(scorer.examine(media, extra, stage="dense"))
-        verdict = scorer.conclude(media, sorted([*sampled, *extra]), parts)
+    verdict = scorer.conclude(timeline, sorted([*sampled, *extra]), parts)
     assert verdict.to_json() == whole.to_json()
     assert [f.box for f in verdict.faces] == [f.box for f in whole.faces]
     # Crops of another batch: the engine may sum in another order.
@@ -110,7 +115,7 @@ def test_a_picture_has_one_part(scorer: Scorer) -> None:
     with InProcessDecoder().open(io.BytesIO(raw)) as media:
         assert scorer.plan(media, 5) == [0]
         part = load_part(dump_part(scorer.examine(media, [0])))
-        assert scorer.further(media, [0], [part]) == []
+        assert scorer.plan_dense(media, [0], [part]) == []
         assert scorer.conclude(media, [0], [part]) == scorer.score(io.BytesIO(raw))
 
 
@@ -193,3 +198,17 @@ def test_a_whole_verdict_is_read_unrounded_and_from_its_published_form() -> None
 def test_a_malformed_verdict_is_an_error(raw: bytes) -> None:
     with pytest.raises(UnreadableVerdict):
         load_verdict(raw)
+
+
+def test_a_timeline_keeps_facts_and_times_exactly() -> None:
+    facts = MediaFacts("video", 640, 360, 0.1 + 0.2, 3, 90)
+    timeline = SavedTimeline(facts, np.array([0.0, 1 / 3, 0.7]))
+    read = load_timeline(dump_timeline(timeline))
+    assert read.facts == facts
+    assert read.times.tolist() == timeline.times.tolist()
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}\n", b"torn"])
+def test_a_malformed_timeline_is_an_error(raw: bytes) -> None:
+    with pytest.raises(UnreadableTimeline):
+        load_timeline(raw)

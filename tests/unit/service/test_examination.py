@@ -1,54 +1,204 @@
-"""What a worker makes of parts that another one kept."""
+"""The steps of an examination: what they open, and what another worker makes of their results."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
 
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
-from deepfake_service.casework.examination import Examination
+from deepfake_models.decode.base import OpenMedia
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.errors import UndecodableMedia
+from deepfake_models.results import unable
+from deepfake_models.scorer import Scorer
+from deepfake_service.casework.core.enums import JobState
+from deepfake_service.casework.examination import (
+    Examination,
+    ExaminationRules,
+    ModelRuntime,
+    ResultSinks,
+)
+from deepfake_service.casework.job_files import JobFiles
+from deepfake_service.casework.submissions import Submission
+from deepfake_service.container import Container, open_container
+from deepfake_service.db import Job, open_database
+from deepfake_service.observability.metrics import Metrics
+from deepfake_service.security.accounts import Accounts, Role
+from deepfake_service.settings import Settings
+from tests.support import evalkit, mediakit
 
 
-class Kept:
+class CountingDecoder(InProcessDecoder):
+    """Counts how often media are opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.openings = 0
+
+    @contextlib.contextmanager
+    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
+        self.openings += 1
+        with super().open(source, stills_only=stills_only) as media:
+            yield media
+
+
+@dataclass
+class Worker:
+    """The steps of examinations on an installation of their own."""
+
+    container: Container
+    steps: Examination
+    decoder: CountingDecoder
+    caller: Any
+
+    def submit(self, content: bytes, **options: Any) -> str:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield content
+
+        async def submitted() -> str:
+            submissions = self.container.services.submissions
+            sealed = await submissions.seal(chunks())
+            return (await submissions.accept(self.caller, Submission(**options), sealed)).job_id
+
+        return asyncio.run(submitted())
+
+    def openings(self, step: str, *arguments: Any) -> tuple[Any, int]:
+        """Do a step; return its result and how often it opened the media."""
+        before = self.decoder.openings
+        result = getattr(self.steps, step)(*arguments)
+        return result, self.decoder.openings - before
+
+    def job(self, job_id: str) -> Job:
+        with self.container.database.read() as session:
+            return session.get_one(Job, job_id)
+
+    def blobs(self, job_id: str) -> list[str]:
+        """Return the names of what the job's steps left."""
+        moment = datetime.now(UTC) + timedelta(days=1)
+        return list(self.container.vault.blobs.older_than(f"work/{job_id}/", moment))
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    bundle = evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+    return Scorer.open(bundle.directory, threads=1)
+
+
+@pytest.fixture
+def worker(scorer: Scorer, tmp_path: Path) -> Iterator[Worker]:
+    settings = Settings(data_dir=tmp_path / "var")
+    with (
+        contextlib.closing(open_database(settings)) as database,
+        open_container(settings, database, scorer.bundle.sha256) as container,
+    ):
+        accounts = Accounts(database)
+        accounts.create("tester", "person", Role.ANALYST)
+        caller = accounts.authenticate(accounts.create_key("tester").text)
+        decoder = CountingDecoder()
+        services = container.services
+        steps = Examination(
+            database,
+            container.vault,
+            ModelRuntime(scorer, decoder),
+            ResultSinks(services.evidence_store, services.hash_bank, Metrics()),
+            ExaminationRules(max_attempts=3, keep_after_verdict=timedelta(days=1)),
+        )
+        yield Worker(container, steps, decoder, caller)
+
+
+VIDEO = mediakit.encode([evalkit.portrait("real", 1)] * 32)
+"""As many frames as the overview takes: two chunks."""
+
+
+def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    assert worker.openings("plan_overview", job_id) == (2, 1)
+    assert worker.blobs(job_id)
+    assert worker.openings("examine_chunk", job_id, 0) == (None, 1)
+    assert worker.openings("examine_chunk", job_id, 1) == (None, 1)
+    assert worker.openings("plan_dense", job_id, 2) == (0, 0)
+    # Evidence needs the pixels of the faces that it shows; the verdict needs nothing more.
+    assert worker.openings("conclude", job_id, 2) == (None, 1)
+    job = worker.job(job_id)
+    assert job.state == JobState.SUCCEEDED
+    assert job.verdict == "no_manipulation_found"
+    assert worker.blobs(job_id) == []
+
+
+def test_a_job_that_saved_no_timeline_is_resumed(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    worker.steps.plan_overview(job_id)
+    # Version 0.2 left the plan alone.
+    worker.container.vault.blobs.delete(f"work/{job_id}/timeline")
+    for number in range(2):
+        worker.steps.examine_chunk(job_id, number)
+    assert worker.openings("plan_dense", job_id, 2) == (0, 1)
+    assert worker.openings("conclude", job_id, 2) == (None, 2)
+    assert worker.job(job_id).verdict == "no_manipulation_found"
+
+
+def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
+    job_id = worker.submit(b"neither a picture nor a video")
+    worker.steps.take_up(job_id)
+    assert worker.openings("plan_overview", job_id) == (0, 1)
+    assert worker.openings("conclude", job_id, 0) == (None, 0)
+    assert worker.job(job_id).verdict == "unable_to_evaluate"
+
+
+class PlainVault:
     """A vault of plain bytes."""
 
     def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
+        self.content: dict[str, bytes] = {}
 
     def keep(self, name: str, _: bytes, content: bytes) -> None:
-        self.blobs[name] = content
+        self.content[name] = content
 
     def kept(self, name: str, _: bytes) -> bytes:
-        return self.blobs[name]
+        return self.content[name]
 
 
-def test_no_verdict_is_of_two_models() -> None:
-    vault, examined = Kept(), []
+OLD, NEW = "aa" * 32, "bb" * 32
 
-    def examination(model: str) -> Any:
-        made: Any = Examination.__new__(Examination)
 
-        def examine(_: object, frames: list[int]) -> Part:
-            examined.append((model, frames))
-            return Part((), 0)
+def test_a_part_of_another_model_is_not_used() -> None:
+    vault: Any = PlainVault()
+    files = JobFiles(vault, "j", b"")
+    files.save_part(1, Part((), 0), OLD)
+    assert files.part(1, OLD) == Part((), 0)
+    assert files.part(1, NEW) is None
+    # Before version 0.2, parts did not say which model they are of.
+    vault.content["work/j/part-0"] = dump_part(Part((), 0))
+    assert files.part(0, NEW) is None
 
-        made._scorer = SimpleNamespace(bundle=SimpleNamespace(sha256=model * 32), examine=examine)
-        made._vault = vault
-        made._on_media = lambda _, what: what(None)
-        made._plan = lambda _: [[0, 1], [2, 3]]
-        return made
 
-    opened = SimpleNamespace(work=lambda name: f"work/j/{name}", case_key=b"")
-    old, new = examination("aa"), examination("bb")
-    old._keep_part(opened, 1, Part((), 0))
-    assert old._found(opened, 1) == Part((), 0)
-    assert examined == []
-    assert new._found(opened, 1) == Part((), 0)
-    assert examined == [("bb", [2, 3])]
-    new._found(opened, 1)
-    assert len(examined) == 1
-    # As workers kept parts that did not say by which model.
-    vault.blobs["work/j/part-0"] = dump_part(Part((), 0))
-    new._found(opened, 0)
-    assert examined[1:] == [("bb", [0, 1])]
+def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO, frames=20)
+    worker.steps.take_up(job_id)
+    assert worker.steps.plan_overview(job_id) == 2
+    for number in range(2):
+        worker.steps.examine_chunk(job_id, number)
+    opened = worker.steps._open(job_id)
+    part = opened.files.part(1, worker.steps._scorer.bundle.sha256)
+    assert part is not None
+    opened.files.save_part(1, part, OLD)
+    # One opening for the chunk, one for the evidence.
+    assert worker.openings("conclude", job_id, 2) == (None, 2)
+
+
+def test_a_verdict_that_version_0_2_left_is_read() -> None:
+    vault: Any = PlainVault()
+    failed = unable(UndecodableMedia())
+    vault.content["work/j/verdict"] = json.dumps(failed.to_json(faces=True)).encode()
+    assert JobFiles(vault, "j", b"").verdict() == failed

@@ -1,0 +1,115 @@
+"""The workflow of an examination: its steps, the names that DBOS stores, and what ends it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dbos import DBOS
+from sqlalchemy.exc import OperationalError
+
+from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.jobs import ExaminationWorkflow
+from deepfake_service.jobs.workflow import JobOver, Stopping
+
+
+class Steps:
+    """Steps of a video with two chunks and one more for the denser pass. ``error`` is raised by
+    each step in ``failing``."""
+
+    def __init__(self, error: Exception | None = None, *failing: str) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self._error, self._failing = error, failing
+
+    def _note(self, name: str, *arguments: Any) -> None:
+        self.calls.append((name, *arguments))
+        if self._error is not None and name in self._failing:
+            raise self._error
+
+    def take_up(self, job_id: str) -> None:
+        self._note("take_up")
+
+    def plan_overview(self, job_id: str) -> int:
+        self._note("plan_overview")
+        return 2
+
+    def examine_chunk(self, job_id: str, number: int) -> None:
+        self._note("examine_chunk", number)
+
+    def plan_dense(self, job_id: str, chunks: int) -> int:
+        self._note("plan_dense", chunks)
+        return 1
+
+    def conclude(self, job_id: str, chunks: int) -> None:
+        self._note("conclude", chunks)
+
+    def fail(self, job_id: str, code: str) -> None:
+        self._note("fail", code)
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the steps that DBOS would store."""
+    names: list[str] = []
+
+    def run_step(options: dict[str, Any], step: Callable[[], Any]) -> Any:
+        names.append(options["name"])
+        return step()
+
+    monkeypatch.setattr(DBOS, "run_step", run_step)
+    return names
+
+
+def run(steps: Steps, stopping: threading.Event | None = None) -> list[str]:
+    """Run the workflow; return the steps that it reports as finished."""
+    finished: list[str] = []
+    workflow = ExaminationWorkflow(
+        steps, lambda name, _: finished.append(name), stopping or threading.Event()
+    )
+    workflow.run("job")
+    assert not workflow.active
+    return finished
+
+
+def test_the_stored_names_are_those_of_earlier_versions(stored: list[str]) -> None:
+    steps = Steps()
+    finished = run(steps)
+    assert stored == finished == ["look", "part", "part", "further", "part", "conclude"]
+    assert steps.calls == [
+        ("take_up",),
+        ("plan_overview",),
+        ("examine_chunk", 0),
+        ("examine_chunk", 1),
+        ("plan_dense", 2),
+        ("examine_chunk", 2),
+        ("conclude", 3),
+    ]
+
+
+def test_a_job_that_has_ended_is_left_alone(stored: list[str]) -> None:
+    steps = Steps(JobOver(), "examine_chunk")
+    assert run(steps) == ["look"]
+    assert steps.calls[-1] == ("examine_chunk", 0)
+
+
+def test_a_fault_ends_the_job_with_its_class(stored: list[str]) -> None:
+    steps = Steps(RuntimeError("secret-name.mp4"), "plan_dense")
+    assert run(steps)[-1] == "fail"
+    assert steps.calls[-1] == ("fail", "RuntimeError")
+
+
+def test_a_result_that_could_not_be_stored_fails_no_job(stored: list[str]) -> None:
+    steps = Steps(OperationalError("INSERT", {}, Exception()), "plan_dense")
+    with pytest.raises(Stopping):
+        run(steps)
+    assert steps.calls[-1] == ("plan_dense", 2)
+
+
+def test_a_worker_that_stops_does_not_wait_for_the_database(stored: list[str]) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    with pytest.raises(Stopping):
+        run(Steps(DatabaseUnavailable(), "take_up"), stopping)
+    assert stored == []
