@@ -1,18 +1,22 @@
-"""``deepfake-eval``: measure a bundle on labelled media, compare runs."""
+"""Measure a model bundle on labelled media, and compare measurements."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.errors import DeepfakeError
@@ -21,46 +25,104 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 _console = Console(stderr=True)
 
 BundleOption = Annotated[
-    Path | None, typer.Option(help="Folder of the bundle; by default the shipped one.")
+    Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
 ]
-SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
-FramesOption = Annotated[
-    int, typer.Option(min=0, help="Frames of a video, evenly spread; 0: as the bundle samples.")
-]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that share the media.")]
-DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind an interval.")]
+DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
+FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
 
 
-@app.command()
-def run(
+def _flatten_options(command: _Command) -> _Command:
+    """Give Typer one option for each field of the dataclasses that ``command`` takes.
+
+    Typer reads options from the signature of a function. This lets a command take them in groups.
+    """
+    groups: dict[str, type[Any]] = {}
+    options: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            groups[parameter.name] = group
+            options += inspect.signature(group, eval_str=True).parameters.values()
+        else:
+            options.append(parameter)
+
+    @functools.wraps(command)
+    def flat(**values: Any) -> None:
+        for name, group in groups.items():
+            fields = {f.name: values.pop(f.name) for f in dataclasses.fields(group)}
+            values[name] = group(**fields)
+        command(**values)
+
+    flat.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+    )
+    flat.__annotations__ = {option.name: option.annotation for option in options}
+    return flat  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _MediaOptions:
+    """Options of the commands that score media."""
+
     dataset: Annotated[
         list[str],
         typer.Option(
-            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, as listed by `deepfake-eval datasets`; "
-            "may be given several times."
+            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
+            "May be repeated."
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier run goes on.")],
-    bundle: BundleOption = None,
-    split: SplitOption = "test",
-    frames: FramesOption = 32,
-    workers: WorkersOption = 1,
-    draws: DrawsOption = 1000,
+    ]
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results. An interrupted run resumes there.")
+    ]
+    bundle: BundleOption = None
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test"
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes that score media in parallel.")
+    ] = 1
+    draws: DrawsOption = 1000
+
+
+@dataclass(frozen=True)
+class _SweepOptions:
+    """Options of the command ``robustness`` alone."""
+
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise, "
+            "smoothing, screen. The default is all of them."
+        ),
+    ] = ""
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of media to draw, half of them real. The default is all media."
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of added noise.")] = 0
+
+
+@app.command()
+@_flatten_options
+def run(
+    media: _MediaOptions, frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 32
 ) -> None:
     """Score media and write predictions.parquet, metrics.json, plots and report.html."""
-    from deepfake_eval.evaluate import REPORT
+    from deepfake_eval.evaluate import REPORT, RunOptions
     from deepfake_eval.evaluate import run as run_all
 
-    with _bars() as show:
+    options = RunOptions(
+        frames=frames or None, workers=media.workers, split=media.split, draws=media.draws
+    )
+    with _progress_bars() as progress:
         metrics = run_all(
-            bundle or default_bundle_dir(),
-            dataset,
-            out,
-            split=split,
-            frames=frames or None,
-            workers=workers,
-            draws=draws,
-            progress=show,
+            media.bundle or default_bundle_dir(),
+            media.dataset,
+            media.out,
+            options,
+            progress=progress,
         )
     for entry in metrics["settings"]["datasets"]:
         if entry["missing"]:
@@ -68,13 +130,13 @@ def run(
                 f"{entry['adapter']}: {entry['missing']} listed media are absent", highlight=False
             )
     for level in ("item", "frame"):
-        typer.echo(f"{level} AUC {_figure(metrics['levels'][level][0])}")
-    typer.echo(out / REPORT)
+        typer.echo(f"{level} AUC {_auc_text(metrics['levels'][level][0])}")
+    typer.echo(media.out / REPORT)
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each thing that is being done, as ``run.Progress`` names them."""
+def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar for each stage; yield the function that reports progress."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,84 +146,71 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
     ) as bar:
         tasks: dict[str, Any] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done)
 
-        yield show
+        yield report
 
 
-def _figure(entry: dict[str, Any]) -> str:
+def _auc_text(entry: dict[str, Any]) -> str:
     auc = entry["auc"]
     if auc["value"] is None:
-        return "none: a class is missing"
+        return "cannot be computed: only one class was scored"
     interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
     return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups"
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    b: Annotated[Path, typer.Argument(help="Folder of another.")],
+    a: Annotated[Path, typer.Argument(help="Results folder of one run.")],
+    b: Annotated[Path, typer.Argument(help="Results folder of the other run.")],
     draws: DrawsOption = 1000,
 ) -> None:
-    """Compare two runs on the media that both scored: bootstrap by group, and DeLong's test."""
+    """Compare two runs on the media that both scored: clustered bootstrap and DeLong's test."""
     from deepfake_eval.analysis.compare import compare as compare_runs
 
     typer.echo(json.dumps(compare_runs(a, b, draws=draws), indent=2, ensure_ascii=False))
 
 
 @app.command()
+@_flatten_options
 def robustness(
-    dataset: Annotated[
-        list[str],
-        typer.Option(help="NAME:ROOT or NAME,OPTION=VALUE:ROOT; may be given several times."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the results; an earlier sweep goes on.")],
-    bundle: BundleOption = None,
-    split: SplitOption = "test",
-    frames: FramesOption = 16,
-    only: Annotated[
-        str,
-        typer.Option(
-            help="Degradations, comma-separated: jpeg, h264, resize, blur, noise, smoothing, "
-            "screen. By default all."
-        ),
-    ] = "",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Media to draw, half of them real; by default all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw, and of noise.")] = 0,
-    workers: WorkersOption = 1,
-    draws: DrawsOption = 1000,
+    media: _MediaOptions,
+    sweep: _SweepOptions,
+    frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
 ) -> None:
-    """Score media as they are and degraded; write robustness.json, plots and report.html."""
+    """Score media unchanged and degraded, and write robustness.json, plots and report.html."""
     from deepfake_eval.evaluate import REPORT
-    from deepfake_eval.robustness import robustness as sweep
+    from deepfake_eval.robustness import SweepOptions
+    from deepfake_eval.robustness import robustness as sweep_all
 
-    with _bars() as show:
-        result = sweep(
-            bundle or default_bundle_dir(),
-            dataset,
-            out,
-            split=split,
-            frames=frames or None,
-            only=[name.strip() for name in only.split(",") if name.strip()],
-            limit=limit,
-            seed=seed,
-            workers=workers,
-            draws=draws,
-            progress=show,
+    options = SweepOptions(
+        frames=frames or None,
+        workers=media.workers,
+        split=media.split,
+        draws=media.draws,
+        degradations=[name.strip() for name in sweep.only.split(",") if name.strip()],
+        limit=sweep.limit,
+        seed=sweep.seed,
+    )
+    with _progress_bars() as progress:
+        result = sweep_all(
+            media.bundle or default_bundle_dir(),
+            media.dataset,
+            media.out,
+            options,
+            progress=progress,
         )
     table = Table("", "level", "AUC", "FPR", "TPR", "scored")
-    table.add_row("as it is", "", *_rates(result["baseline"]))
+    table.add_row("unchanged", "", *_rates(result["baseline"]))
     for curve in result["degradations"]:
         for entry in curve["levels"]:
             if entry["level"] != curve["identity"]:
                 table.add_row(curve["name"], f"{entry['level']:g}", *_rates(entry))
     Console().print(table)
-    typer.echo(out / REPORT)
+    typer.echo(media.out / REPORT)
 
 
 def _rates(entry: dict[str, Any]) -> list[str]:
@@ -173,29 +222,29 @@ def _rates(entry: dict[str, Any]) -> list[str]:
 @app.command()
 def reliability(
     predictions: Annotated[
-        list[Path],
-        typer.Option(help="predictions.parquet of a run; may be given several times."),
+        list[Path], typer.Option(help="predictions.parquet of a run. May be repeated.")
     ],
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write.")],
     bundle: BundleOption = None,
     bundle_out: Annotated[
-        Path | None, typer.Option(help="Write a bundle that states these rates and goes by them.")
+        Path | None,
+        typer.Option(help="New folder for a copy of the bundle that decides by these rates."),
     ] = None,
 ) -> None:
-    """Measure TPR and FPR by face width, sharpness and blockiness, and write them as JSON."""
+    """Measure error rates by face width, sharpness and blockiness, and write them as JSON."""
     from deepfake_eval.analysis.reliability import write_reliability
 
     table = write_reliability(
         bundle or default_bundle_dir(), predictions, out, bundle_out=bundle_out
     )
     bins = table["by_condition"]["bins"]
-    typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions rest on enough groups")
+    typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions have enough groups")
     typer.echo(out)
 
 
 @app.command()
 def datasets() -> None:
-    """List the data sets that can be read, and the layout each expects."""
+    """List the supported data sets with their layouts, options and groups."""
     from deepfake_eval.datasets import DATASETS
 
     table = Table(show_lines=True)
@@ -204,25 +253,21 @@ def datasets() -> None:
     for name, adapter in DATASETS.items():
         fields = dataclasses.fields(adapter)  # type: ignore[arg-type]
         options = "\n".join(f"{f.name}={f.default}" for f in fields)
-        # Layouts hold brackets, which rich would take for markup.
-        table.add_row(*(_plain(t) for t in (name, adapter.layout, options, adapter.grouping)))
+        # Text rather than str: rich would take the brackets of a layout for markup.
+        table.add_row(*(Text(t) for t in (name, adapter.layout, options, adapter.grouping)))
     Console().print(table)
 
 
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)
-
-
 def main() -> None:
-    """Entry point: a domain error becomes one line and exit code 1."""
+    """Run the command line; a domain error becomes one line on stderr and exit code 1."""
     try:
         app()
     except DeepfakeError as error:
-        _console.print(f"error: {error.message}", style="red", highlight=False, markup=False)
-        raise SystemExit(1) from error
+        _fail(error.message, error)
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _console.print(f"error: {what}", style="red", highlight=False, markup=False)
-        raise SystemExit(1) from error
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
+
+
+def _fail(message: str, cause: Exception) -> None:
+    _console.print(f"error: {message}", style="red", highlight=False, markup=False)
+    raise SystemExit(1) from cause

@@ -1,6 +1,6 @@
-"""``deepfake-eval run``: score labelled media with a bundle, and write what was measured.
+"""``deepfake-eval run``: score labelled media with a bundle and write the measured figures.
 
-Each scored medium leaves a line in ``records.jsonl``, so that a run goes on where it stopped.
+Each scored medium adds a line to ``records.jsonl``, so that an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.predictions import assemble
-from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
+from deepfake_eval.inference.runner import (
+    RECORDS,
+    Job,
+    Progress,
+    ScoringOptions,
+    no_progress,
+    score_all,
+)
 from deepfake_eval.reporting.report import write_report
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.files import atomic_write_text
-from deepfake_models.session import Device
 
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"
@@ -31,68 +38,80 @@ REPORT = "report.html"
 PLOTS = "plots"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ScoringOptions):
+    """How a run selects, scores and measures media.
+
+    ``split`` is one of ``datasets.SPLITS``. ``draws`` is the number of resamples for an interval.
+    """
+
+    split: str = "test"
+    draws: int = BOOTSTRAP_DRAWS
+
+
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One ``--dataset`` argument and what its adapter found."""
+class LoadedDataset:
+    """The adapter and options of one ``--dataset`` argument, and the rows that it found."""
 
     adapter: str
     options: dict[str, str]
     rows: Rows
+
+    def facts(self) -> dict[str, Any]:
+        """Return what results files record: no paths, because reports are passed on."""
+        rows = self.rows.rows
+        return {
+            "adapter": self.adapter,
+            "options": self.options,
+            "names": sorted({r.dataset for r in rows}),
+            "real": sum(r.label == "real" for r in rows),
+            "fake": sum(r.label == "fake" for r in rows),
+            "groups": len({r.group for r in rows}),
+            "missing": len(self.rows.missing),
+            "notes": list(self.rows.notes),
+        }
 
 
 def run(
     bundle_dir: Path,
     datasets: Sequence[str],
     out: Path,
+    options: RunOptions | None = None,
     *,
-    split: str = "test",
-    frames: int | None = 32,
-    workers: int = 1,
-    draws: int = 1000,
-    device: Device = "auto",
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Score the rows of ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write the results to
-    ``out``; return the content of ``metrics.json``.
+    """Score ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write the results to ``out``.
 
-    ``frames`` evenly spread frames of each video are examined, by default 32 as in most papers;
-    ``None`` leaves the sampling to the bundle, as the service does. ``workers`` processes share
-    the media. Everything in ``out`` but ``records.jsonl`` is written anew.
+    Return the content of ``metrics.json``. Media with a record in ``out`` are not scored again; all
+    other files there are replaced.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        DatasetError: a root is laid out otherwise than its data set is published.
-        RunError: there is nothing to score, or two data sets share a medium's name.
+        DatasetError: a root does not have the published layout of its data set.
+        RunError: there is nothing to score, or two data sets share the name of a medium.
     """
-    report = progress or silent
+    options = options or RunOptions()
     bundle = load_bundle(bundle_dir)
-    sources = [source_of(text, split) for text in datasets]
-    labelled = unique(sources)
+    loaded = [load_dataset(text, options.split) for text in datasets]
+    labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {record_key(bundle, frames, row, root): (row, root) for row, root in labelled}
-    records = score_all(
-        bundle_dir,
-        [Job(key, root / row.media) for key, (row, root) in keys.items()],
-        out / RECORDS,
-        frames=frames,
-        workers=workers,
-        device=device,
-        progress=report,
-    )
+    keys = {record_key(bundle, options.frames, row, root): (row, root) for row, root in labelled}
+    jobs = [Job(key, root / row.media) for key, (row, root) in keys.items()]
+    records = score_all(bundle_dir, jobs, out / RECORDS, options, progress)
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
     predictions.to_parquet(out / PREDICTIONS)
-    missing = [m for s in sources for m in s.rows.missing]
-    atomic_write_text(out / MISSING, "".join(f"{m}\n" for m in missing))
+    missing = [media for dataset in loaded for media in dataset.rows.missing]
+    atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     metrics = summarise(
         predictions,
         bundle,
         settings={
-            "frames": frames,
-            "split": split,
-            "draws": draws,
-            "datasets": [stated(s) for s in sources],
+            "frames": options.frames,
+            "split": options.split,
+            "draws": options.draws,
+            "datasets": [dataset.facts() for dataset in loaded],
         },
-        progress=lambda done, total: report("measuring", done, total),
+        progress=lambda done, total: progress("measuring", done, total),
     )
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     plots = write_plots(predictions, metrics, out / PLOTS)
@@ -100,30 +119,41 @@ def run(
     return metrics
 
 
-def source_of(text: str, split: str) -> Source:
-    """What the adapter named in a ``--dataset`` argument finds."""
+def load_dataset(text: str, split: str) -> LoadedDataset:
+    """Load the rows of ``split`` for a ``--dataset`` argument.
+
+    Raises:
+        DatasetError: the argument is malformed, or the root does not have the expected layout.
+    """
     name, options, root = parse(text)
-    return Source(name, options, load(name, root, split, **options))
+    return LoadedDataset(name, options, load(name, root, split, **options))
 
 
-def unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
-    """All rows with their roots; raises ``RunError`` where two share a medium's name."""
-    labelled = [(row, s.rows.root) for s in sources for row in s.rows.rows]
+def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
+    """Return the rows of all ``datasets``, each with its root.
+
+    With several data sets, groups are kept apart by the name of their data set.
+
+    Raises:
+        RunError: there are no rows, or two data sets share the name of a medium.
+    """
+    labelled = [(row, dataset.rows.root) for dataset in datasets for row in dataset.rows.rows]
     if not labelled:
-        absent = sum(len(s.rows.missing) for s in sources)
-        listed = f"; {absent} media are listed but absent" if absent else ""
-        raise RunError(f"there is nothing to score in this split{listed}")
+        absent = sum(len(dataset.rows.missing) for dataset in datasets)
+        listed = f" {absent} listed media are absent." if absent else ""
+        raise RunError(f"There is nothing to score in this split.{listed}")
     seen: set[tuple[str, str]] = set()
     for row, _ in labelled:
         if (row.dataset, row.media) in seen:
             raise RunError(
-                f"two data sets called {row.dataset} hold a medium of the same name; give one of "
-                "them another title (folders,title=NAME:ROOT)"
+                f"Two data sets named {row.dataset} have a medium of the same name. Give one of "
+                "them another title (folders,title=NAME:ROOT)."
             )
         seen.add((row.dataset, row.media))
     if len({row.dataset for row, _ in labelled}) == 1:
         return labelled
-    # A "001" of one data set is nobody's in another; but both Celeb-DF name the same celebrities.
+    # Group "001" of one data set has nothing to do with "001" of another. The Celeb-DF data sets
+    # are the exception: they use the same names for the same celebrities.
     return [
         (
             row
@@ -135,31 +165,28 @@ def unique(sources: Sequence[Source]) -> list[tuple[Row, Path]]:
     ]
 
 
-def record_key(bundle: Bundle, frames: int | None, row: Row, root: Path, *how: float | str) -> str:
-    """By what a medium's record is found again: the bundle, the bytes, ``how`` it was scored."""
-    content = [bundle.sha256, frames, *how, row.dataset, row.media, stamp(root / row.media)]
+def record_key(
+    bundle: Bundle, frames: int | None, row: Row, root: Path, *variation: float | str
+) -> str:
+    """Return the key of a medium's record.
+
+    It depends on the bundle, the number of frames, the row's data set and file, and ``variation``:
+    whatever else changes the result, such as a degradation.
+    """
+    content = [
+        bundle.sha256, frames, *variation, row.dataset, row.media, file_stamps(root / row.media),
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def stamp(path: Path) -> list[Any]:
-    """What tells a medium from another of the same name: sizes and times of its files."""
+def file_stamps(path: Path) -> list[Any]:
+    """Return name, size in bytes and modification time in ns of a file, or of a folder's files.
+
+    They tell a replaced medium from the one that was scored. The list is empty for a path that
+    cannot be read.
+    """
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return [[f.name, (found := f.stat()).st_size, found.st_mtime_ns] for f in files]
+        return [[f.name, (stat := f.stat()).st_size, stat.st_mtime_ns] for f in files]
     except OSError:
         return []
-
-
-def stated(source: Source) -> dict[str, Any]:
-    """What the results say of a source; no path, since reports are passed on."""
-    rows = source.rows.rows
-    return {
-        "adapter": source.adapter,
-        "options": source.options,
-        "names": sorted({r.dataset for r in rows}),
-        "real": sum(r.label == "real" for r in rows),
-        "fake": sum(r.label == "fake" for r in rows),
-        "groups": len({r.group for r in rows}),
-        "missing": len(source.rows.missing),
-        "notes": list(source.rows.notes),
-    }

@@ -1,7 +1,7 @@
-"""``deepfake-eval robustness``: how a bundle's figures hold as media are degraded.
+"""``deepfake-eval robustness``: how a bundle's figures change as media are degraded.
 
-Every medium is scored as it is and at each level of each degradation. As in ``run``, each leaves a
-line in ``records.jsonl``, so that a sweep goes on where it stopped.
+Every medium is scored unchanged and at each level of each degradation. As in ``evaluate``, each
+scored variant adds a line to ``records.jsonl``, so that an interrupted sweep can resume.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,115 +37,75 @@ from deepfake_eval.evaluate import (
     PLOTS,
     PREDICTIONS,
     REPORT,
+    LoadedDataset,
+    RunOptions,
+    labelled_rows,
+    load_dataset,
     record_key,
-    source_of,
-    stated,
-    unique,
 )
-from deepfake_eval.inference.corruptions import AS_IS, CLIP_FRAMES, DEGRADATIONS, Variant
+from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
-from deepfake_eval.inference.runner import RECORDS, Job, Progress, score_all, silent
+from deepfake_eval.inference.runner import RECORDS, Job, Progress, no_progress, score_all
 from deepfake_eval.reporting.robustness_report import write_robustness_report
-from deepfake_models.bundle import load_bundle
+from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.files import atomic_write_text
-from deepfake_models.session import Device
 
 ROBUSTNESS = "robustness.json"
+
+Labelled = Sequence[tuple[Row, Path]]
+"""Rows, each with the root of its data set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions(RunOptions):
+    """How a sweep selects, degrades, scores and measures media.
+
+    ``degradations`` names entries of ``DEGRADATIONS``; none means all. ``limit`` draws that many
+    media by ``seed``, half of them real, with the fakes spread evenly over all methods; ``None``
+    takes all media. ``seed`` is also that of added noise.
+    """
+
+    frames: int | None = 16
+    degradations: Sequence[str] = ()
+    limit: int | None = None
 
 
 def robustness(
     bundle_dir: Path,
     datasets: Sequence[str],
     out: Path,
+    options: SweepOptions | None = None,
     *,
-    split: str = "test",
-    frames: int | None = 16,
-    only: Sequence[str] = (),
-    limit: int | None = None,
-    seed: int = 0,
-    workers: int = 1,
-    draws: int = BOOTSTRAP_DRAWS,
-    device: Device = "auto",
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Sweep degradations over the rows of ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``), write the
-    results to ``out`` and return the content of ``robustness.json``.
+    """Sweep degradations over ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write to ``out``.
 
-    ``only`` names the degradations of ``DEGRADATIONS`` to sweep, by default all. ``limit`` draws
-    that many media by ``seed``, half of them real, fakes evenly from all methods. ``frames`` and
-    ``workers`` are as in ``run.run``. Everything in ``out`` but ``records.jsonl`` is written anew.
+    Return the content of ``robustness.json``. Variants with a record in ``out`` are not scored
+    again; all other files there are replaced.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        DatasetError: a root is laid out otherwise than its data set is published.
-        RunError: there is nothing to score, a degradation is unknown, or two data sets share a
-            medium's name.
+        DatasetError: a root does not have the published layout of its data set.
+        RunError: there is nothing to score, a degradation is unknown, or two data sets share the
+            name of a medium.
     """
-    report = progress or silent
-    names = _chosen(only)
+    options = options or SweepOptions()
+    names = _chosen(options.degradations)
     bundle = load_bundle(bundle_dir)
-    sources = [source_of(text, split) for text in datasets]
-    labelled = draw(unique(sources), limit, seed)
-    variants = list(
-        dict.fromkeys(
-            [AS_IS, *(Variant(n, v).settled() for n in names for v in DEGRADATIONS[n].levels)]
-        )
-    )
+    loaded = [load_dataset(text, options.split) for text in datasets]
+    labelled = draw(labelled_rows(loaded), options.limit, options.seed)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {
-        variant: [
-            record_key(bundle, frames, row, root, seed, *dataclasses.astuple(variant))
-            for row, root in labelled
-        ]
-        for variant in variants
-    }
-    records = score_all(
-        bundle_dir,
-        [
-            Job(keys[variant][number], root / row.media, variant)
-            for number, (row, root) in enumerate(labelled)
-            for variant in variants
-        ],
-        out / RECORDS,
-        frames=frames,
-        workers=workers,
-        device=device,
-        seed=seed,
-        progress=report,
-    )
-    tables = {
-        variant: assemble(
-            ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),
-            bundle.spec.prior,
-        )
-        for variant in variants
-    }
+    tables = _score_variants(bundle, labelled, _variants(names), out, options, progress)
     pd.concat(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
-    measured: dict[Variant, dict[str, Any]] = {}
-    baseline = _items(tables[AS_IS])
-    for done, variant in enumerate(variants):
-        report("measuring", done, len(variants))
-        measured[variant] = measure(
-            _items(tables[variant]), baseline, bundle.spec.conditions.min_groups, draws=draws
-        )
-    report("measuring", len(variants), len(variants))
+    measured = _measure_variants(tables, bundle, options.draws, progress)
     result = {
         **heading(bundle),
-        "settings": {
-            "frames": frames,
-            "split": split,
-            "limit": limit,
-            "seed": seed,
-            "draws": draws,
-            "confidence": CONFIDENCE,
-            "clip_frames": CLIP_FRAMES,
-            "datasets": [stated(s) for s in sources],
-        },
+        "settings": _settings(options, loaded),
         "media": len(labelled),
-        "baseline": measured[AS_IS],
+        "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],
     }
     atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
@@ -153,12 +114,87 @@ def robustness(
     return result
 
 
-def draw(labelled: Sequence[tuple[Row, Path]], limit: int | None, seed: int) -> list[
-    tuple[Row, Path]
-]:  # fmt: skip
-    """At most ``limit`` of ``labelled`` in their order: classes in turn, and in each its methods.
+def _chosen(names: Sequence[str]) -> list[str]:
+    """Return the degradations to sweep in their usual order; all if ``names`` is empty."""
+    unknown = [name for name in names if name not in DEGRADATIONS]
+    if unknown:
+        raise RunError(
+            f"Unknown degradation {unknown[0]!r}. The known ones are {', '.join(DEGRADATIONS)}."
+        )
+    return [name for name in DEGRADATIONS if not names or name in names]
 
-    The draw is by ``seed``; a smaller ``limit`` draws part of what a larger one does.
+
+def _variants(names: Sequence[str]) -> list[Variant]:
+    """Return the unchanged original and every level of ``names``, each once."""
+    levels = (Variant(name, level) for name in names for level in DEGRADATIONS[name].levels)
+    return list(dict.fromkeys([ORIGINAL, *(variant.canonical() for variant in levels)]))
+
+
+def _score_variants(
+    bundle: Bundle,
+    labelled: Labelled,
+    variants: Sequence[Variant],
+    out: Path,
+    options: SweepOptions,
+    progress: Progress,
+) -> dict[Variant, pd.DataFrame]:
+    """Score every medium in every variant; return the predictions of each variant."""
+    keys = {
+        variant: [
+            record_key(
+                bundle, options.frames, row, root, options.seed, *dataclasses.astuple(variant)
+            )
+            for row, root in labelled
+        ]
+        for variant in variants
+    }
+    jobs = [
+        Job(keys[variant][number], root / row.media, variant)
+        for number, (row, root) in enumerate(labelled)
+        for variant in variants
+    ]
+    records = score_all(bundle.directory, jobs, out / RECORDS, options, progress)
+    return {
+        variant: assemble(
+            ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),
+            bundle.spec.prior,
+        )
+        for variant in variants
+    }
+
+
+def _measure_variants(
+    tables: dict[Variant, pd.DataFrame], bundle: Bundle, draws: int, progress: Progress
+) -> dict[Variant, dict[str, Any]]:
+    baseline = _items(tables[ORIGINAL])
+    measured: dict[Variant, dict[str, Any]] = {}
+    for variant, table in tables.items():
+        progress("measuring", len(measured), len(tables))
+        measured[variant] = measure(
+            _items(table), baseline, bundle.spec.conditions.min_groups, draws=draws
+        )
+    progress("measuring", len(measured), len(tables))
+    return measured
+
+
+def _settings(options: SweepOptions, loaded: Sequence[LoadedDataset]) -> dict[str, Any]:
+    return {
+        "frames": options.frames,
+        "split": options.split,
+        "limit": options.limit,
+        "seed": options.seed,
+        "draws": options.draws,
+        "confidence": CONFIDENCE,
+        "clip_frames": CLIP_FRAMES,
+        "datasets": [dataset.facts() for dataset in loaded],
+    }
+
+
+def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:
+    """Draw at most ``limit`` of ``labelled`` at random and return them in their original order.
+
+    The draw alternates between the classes and, within each, between the methods. It is determined
+    by ``seed``; a smaller ``limit`` draws a subset of what a larger one draws.
     """
     if limit is None or limit >= len(labelled):
         return list(labelled)
@@ -169,7 +205,7 @@ def draw(labelled: Sequence[tuple[Row, Path]], limit: int | None, seed: int) -> 
         queues[row.label].setdefault((row.dataset, row.method), []).append(number)
     by_class = []
     for methods in queues.values():
-        # The n-th of every method stands before the n + 1st of any.
+        # Take the n-th medium of every method before the n + 1st of any.
         turns: dict[int, list[int]] = defaultdict(list)
         for numbers in methods.values():
             for turn, number in enumerate(numbers):
@@ -184,16 +220,22 @@ def draw(labelled: Sequence[tuple[Row, Path]], limit: int | None, seed: int) -> 
 def measure(
     items: pd.DataFrame, baseline: pd.DataFrame, min_groups: int, *, draws: int = BOOTSTRAP_DRAWS
 ) -> dict[str, Any]:
-    """Figures of ``items`` (level ``item`` of ``run.assemble``), the same media as ``baseline``.
+    """Measure degraded ``items`` and their difference from ``baseline``.
 
-    ``auc`` is that of scored items; ``auc_change`` that of items scored both times, less the
-    baseline's, with groups resampled together. A fake on which the bundle abstains is missed; the
-    false positive rate is that of scored reals.
+    Both are rows of level ``item`` from ``predictions.assemble`` and cover the same media in the
+    same order. ``auc`` covers scored items. ``auc_change`` is the difference on items scored in
+    both tables, with the same groups resampled in both. A fake on which the bundle abstains counts
+    as missed; the false positive rate is that of scored reals. Figures from fewer than
+    ``min_groups`` groups are marked ``indicative``.
     """
     scored = items["rank"].notna().to_numpy()
     fake = (items["label"] == "fake").to_numpy()
     groups = items["group"].to_numpy()
     flagged = (outcome(items) == "flagged").to_numpy()
+
+    def share(hits: NDArray[np.bool_], counted: NDArray[np.bool_]) -> dict[str, Any]:
+        return rate(hits[counted], groups[counted]).to_json(min_groups=min_groups)
+
     now, then = items["rank"].to_numpy(), baseline["rank"].to_numpy()
     both = scored & np.isfinite(then)
     area = _estimate(lambda rows: _area(fake[rows], now[rows]), scored, groups, draws)
@@ -203,20 +245,15 @@ def measure(
         groups,
         draws,
     )
-    fewest = min(len(set(groups[scored & of])) for of in (fake, ~fake))
+    fewest = min(len(set(groups[scored & in_class])) for in_class in (fake, ~fake))
     worst = worst_case_auc(fake, items["rank"])
     return {
         "auc": {**area.to_json(), "indicative": fewest < min_groups},
         "auc_change": {**change.to_json(), "indicative": fewest < min_groups},
         "worst_case_auc": round(worst, 4) if np.isfinite(worst) else None,
-        **{
-            name: rate(hits, groups[counted]).to_json(min_groups=min_groups)
-            for name, hits, counted in (
-                ("false_positive_rate", flagged[~fake & scored], ~fake & scored),
-                ("true_positive_rate", flagged[fake], fake),
-                ("scored_rate", scored, np.ones_like(scored)),
-            )
-        },
+        "false_positive_rate": share(flagged, ~fake & scored),
+        "true_positive_rate": share(flagged, fake),
+        "scored_rate": share(scored, np.ones_like(scored)),
         "coverage": {
             label: coverage(items[in_class], min_groups)
             for label, in_class in (("real", ~fake), ("fake", fake))
@@ -226,22 +263,25 @@ def measure(
 
 def _estimate(
     statistic: Callable[[NDArray[np.intp]], float],
-    of: NDArray[np.bool_],
+    counted: NDArray[np.bool_],
     groups: NDArray[Any],
     draws: int,
 ) -> Estimate:
-    """``statistic`` of the rows ``of``, with an interval where there are two groups or more."""
-    rows = np.flatnonzero(of)
+    """Estimate ``statistic`` on the ``counted`` rows; with one group there is no interval."""
+    rows = np.flatnonzero(counted)
     count = len(set(groups[rows]))
     value = statistic(rows)
     low = high = float("nan")
     if count > 1 and np.isfinite(value):
-        low, high = bootstrap(lambda drawn: statistic(rows[drawn]), groups[rows], draws=draws)
+        low, high = bootstrap(lambda sample: statistic(rows[sample]), groups[rows], draws=draws)
     return Estimate(value, low, high, len(rows), count)
 
 
 def _area(fake: NDArray[np.bool_], rank: NDArray[np.float64]) -> float:
-    """AUC as the Mann–Whitney statistic: scikit-learn's figure, in a tenth of the time."""
+    """Return the AUC as the Mann-Whitney statistic: equal to scikit-learn's, and ten times faster.
+
+    NaN if a class is missing.
+    """
     m, n = int(fake.sum()), int((~fake).sum())
     if m == 0 or n == 0:
         return float("nan")
@@ -260,13 +300,6 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
         "unit": kind.unit,
         "identity": kind.identity,
         "levels": [
-            {"level": level, **measured[Variant(name, level).settled()]} for level in kind.levels
+            {"level": level, **measured[Variant(name, level).canonical()]} for level in kind.levels
         ],
     }
-
-
-def _chosen(only: Sequence[str]) -> list[str]:
-    unknown = [name for name in only if name not in DEGRADATIONS]
-    if unknown:
-        raise RunError(f"unknown degradation {unknown[0]!r}; known: {', '.join(DEGRADATIONS)}")
-    return [name for name in DEGRADATIONS if not only or name in only]

@@ -166,11 +166,25 @@ class Scorer:
         """
         try:
             with self._decoder.open(source) as media:
-                if media.facts.kind == "image":
-                    return self._score_picture(media)
-                return self._score_video(media, frames, progress or _silent)
+                return self.score_media(media, frames=frames, progress=progress)
         except MediaError as error:
             return unable(error)
+
+    def score_media(
+        self,
+        media: OpenMedia,
+        *,
+        frames: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Verdict:
+        """Examine one picture or video that is already open; ``frames`` is as in ``score``.
+
+        Raises:
+            MediaError: the media cannot be examined.
+        """
+        if media.facts.kind == "image":
+            return self._score_picture(media)
+        return self._score_video(media, frames, progress or _silent)
 
     def _score_picture(self, media: OpenMedia) -> Verdict:
         part = self.examine(media, [0])

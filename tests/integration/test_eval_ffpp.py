@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.datasets import load
-from deepfake_eval.evaluate import run
+from deepfake_eval.evaluate import RunOptions, run
 from tests.support import evalkit
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -65,7 +65,10 @@ def test_four_real_files_through_a_whole_run(tmp_path: Path) -> None:
         lines.append(f"{number}.mp4,{row.label},{row.method},{row.dataset},{row.group}")
     (tmp_path / "few" / "manifest.csv").write_text("\n".join(lines) + "\n")
     metrics = run(
-        tmp_path / "bundle", [f"csv:{tmp_path / 'few'}"], tmp_path / "out", frames=4, draws=5
+        tmp_path / "bundle",
+        [f"csv:{tmp_path / 'few'}"],
+        tmp_path / "out",
+        RunOptions(frames=4, draws=5),
     )
     overall = metrics["levels"]["item"][0]
     assert overall["real"]["scored"] + overall["fake"]["scored"] == len(few)

@@ -1,18 +1,21 @@
-"""What media go through on their way: recompression, rescaling, blur, noise, filters.
+"""Degrade media as sharing them does: recompression, rescaling, blur, noise, filters.
 
-A degradation is applied to the whole decoded frame before faces are sought, so that the detector
-suffers it as well. Video is encoded again for real, by libx264.
+A degradation applies to whole decoded frames, before face detection, so that it affects the
+detector as well. Video is really encoded again, by libx264.
+
+These are deliberately not the operators that training augments with (``data/degradations.py`` of
+``deepfake_training``, which uses OpenCV on face crops): a sweep measures how a bundle copes with
+degradations that it was not trained on.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import numpy as np
@@ -21,29 +24,30 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
+from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.results import MediaFacts
 
 Pixels = NDArray[np.uint8]
 
 CLIP_FRAMES = 9
-"""Frames encoded together around each wanted one: it is then mostly a predicted frame, as most
-frames of a video are, and a long video need not be encoded whole."""
+"""Number of frames encoded together for each examined one. The examined frame is then usually a
+predicted frame, as most frames of a video are, and a long video need not be encoded as a whole."""
 
 CLIP_RATE = 25
 
 SCREEN_CRF = 23
-"""Of the recorder: x264's own default."""
+"""Constant rate factor of the screen recorder: the default of x264."""
 
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """One kind of damage.
+    """One kind of degradation.
 
-    ``levels`` go from mild to harsh, and ``identity`` is the one that changes nothing, if any.
-    ``apply`` takes (H, W, 3) uint8 RGB, a level and a random generator. ``crf`` gives the constant
-    rate factor of a re-encoding that follows, ``scale`` the factor by which frames change size.
+    ``levels`` go from mild to harsh; ``identity`` is the level that changes nothing, if there is
+    one. ``apply`` takes (H, W, 3) uint8 RGB, a level and a random generator, and returns uint8 RGB.
+    ``crf`` maps a level to the constant rate factor of the re-encoding that follows. ``scale`` maps
+    a level to the factor by which width and height change.
     """
 
     title: str
@@ -57,35 +61,35 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A degradation at one level; by default the medium as it is."""
+    """A degradation at one level; by default the unchanged original."""
 
     name: str = "none"
     level: float = 0.0
 
-    def settled(self) -> Variant:
-        """The same, with every level that changes nothing brought to ``AS_IS``."""
+    def canonical(self) -> Variant:
+        """Return ``ORIGINAL`` for a level that changes nothing, otherwise the variant itself."""
         if self.name != "none" and DEGRADATIONS[self.name].identity == self.level:
-            return AS_IS
+            return ORIGINAL
         return self
 
 
-AS_IS = Variant()
+ORIGINAL = Variant()
 
 
 def jpeg(pixels: Pixels, quality: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Encode as JPEG (libjpeg's quality, chroma 4:2:0) and decode again."""
+    """Encode as JPEG (quality as in libjpeg, chroma 4:2:0) and decode again."""
     return np.array(Image.open(BytesIO(encode_jpeg(pixels, int(quality)))))
 
 
 def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """``pixels`` as a JPEG file."""
+    """Return (H, W, 3) uint8 RGB ``pixels`` as a JPEG file."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()
 
 
 def resize(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Resample to ``scale`` of the size (bicubic with low-pass) and leave it at that."""
+    """Resample width and height to ``scale`` of their size, bicubic with a low-pass filter."""
     height, width = pixels.shape[:2]
     return np.array(
         Image.fromarray(pixels).resize(scaled(width, height, scale), Image.Resampling.BICUBIC)
@@ -93,30 +97,34 @@ def resize(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None
 
 
 def blur(pixels: Pixels, sigma: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Gaussian blur; ``sigma`` in pixels of the frame."""
+    """Apply a Gaussian blur of ``sigma`` pixels."""
     return _bytes(gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0)))
 
 
 def noise(pixels: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian noise, independent by pixel and channel; ``deviation`` as a share of full scale."""
-    drawn = rng.standard_normal(pixels.shape, dtype=np.float32)
-    return _bytes(pixels + np.float32(255.0 * deviation) * drawn)
+    """Add Gaussian noise, independent for each pixel and channel.
+
+    ``deviation`` is its standard deviation as a share of full scale.
+    """
+    normal = rng.standard_normal(pixels.shape, dtype=np.float32)
+    return _bytes(pixels + np.float32(255.0 * deviation) * normal)
 
 
 def smooth(pixels: Pixels, strength: float, _rng: np.random.Generator | None = None) -> Pixels:
     """Smooth skin and keep edges, as beauty filters do.
 
-    The guided filter of He, Sun and Tang (2013), each channel its own guide, with a radius of 1/80
-    of the frame's shorter side. Texture whose standard deviation is 0.03, 0.06 or 0.12 of full
-    scale (``strength`` 1, 2, 3) is halved, weaker texture more, and stronger edges less.
+    This is the guided filter of He, Sun and Tang (2013) with each channel as its own guide and a
+    radius of 1/80 of the shorter side of the frame. It halves texture whose standard deviation is
+    0.03, 0.06 or 0.12 of full scale (``strength`` 1, 2 or 3); it smooths weaker texture more and
+    stronger edges less.
     """
     size = 2 * max(2, round(min(pixels.shape[:2]) / 80)) + 1
     threshold = (0.015 * 2.0**strength) ** 2
     guide = pixels.astype(np.float32) / 255.0
 
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = uniform_filter(values, (size, size, 1))
-        return found
+        means: NDArray[np.float32] = uniform_filter(values, (size, size, 1))
+        return means
 
     average = mean(guide)
     variance = np.maximum(mean(guide * guide) - average**2, 0.0)
@@ -125,7 +133,7 @@ def smooth(pixels: Pixels, strength: float, _rng: np.random.Generator | None = N
 
 
 def show(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Resample to ``scale`` as a player draws on a screen: bilinear, without low-pass."""
+    """Resample to ``scale`` as a video player does: bilinear, without a low-pass filter."""
     height, width = pixels.shape[:2]
     across, down = scaled(width, height, scale)
     return np.array(
@@ -143,22 +151,25 @@ def _bytes(values: NDArray[np.float32]) -> Pixels:
 
 
 def scaled(width: int, height: int, scale: float) -> tuple[int, int]:
-    """Width and height at ``scale``, at least one pixel each."""
+    """Return width and height multiplied by ``scale``, at least one pixel each."""
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def encode_h264(frames: Sequence[Pixels], crf: int) -> bytes:
-    """An MP4 of ``frames`` (RGB, of one size), by libx264, preset medium, no macroblock tree.
+    """Return an MP4 file of ``frames``, each (H, W, 3) uint8 RGB of one size.
 
-    BT.709, limited range, 4:2:0. Odd sizes are extended to even ones by repeating the edge.
-    Raises ``av.FFmpegError`` where libx264 refuses.
+    The encoder is libx264 with preset medium, without macroblock tree, in BT.709, limited range,
+    4:2:0. Odd sizes are padded to even ones by repeating the edge.
+
+    Raises:
+        av.FFmpegError: libx264 cannot encode these frames.
     """
     height, width = frames[0].shape[:2]
     padding = ((0, height % 2), (0, width % 2), (0, 0))
     file = BytesIO()
     with av.open(file, "w", format="mp4") as out:
-        # x264's macroblock tree looks 40 frames ahead, which a clip this short does not have, and
-        # what it decides differs from call to call; without it and on one thread nothing does.
+        # The macroblock tree of x264 looks 40 frames ahead, which such a short clip does not have,
+        # and its decisions vary between calls. Without it, one thread gives reproducible bytes.
         options = {"crf": str(crf), "threads": "1", "x264-params": "mbtree=0"}
         stream: Any = out.add_stream("libx264", rate=CLIP_RATE, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
@@ -177,24 +188,26 @@ def encode_h264(frames: Sequence[Pixels], crf: int) -> bytes:
 
 
 def h264(frames: Sequence[Pixels], crf: int, place: int) -> Pixels:
-    """Frame ``place`` of ``frames`` after encoding them together and decoding them again.
+    """Encode ``frames`` together, decode them again and return frame ``place``.
 
-    Raises ``av.FFmpegError``, or ``MediaError`` where that frame cannot be had.
+    Raises:
+        av.FFmpegError: libx264 cannot encode these frames.
+        MediaError: the frame cannot be decoded.
     """
     file = BytesIO(encode_h264(frames, crf))
     height, width = frames[0].shape[:2]
     with InProcessDecoder().open(file) as media:
-        got = next(iter(media.frames([place])))
-    if isinstance(got, FailedFrame):
-        raise MediaError(got.detail)
-    return np.ascontiguousarray(got.pixels[:height, :width])
+        decoded = next(iter(media.frames([place])))
+    if isinstance(decoded, FailedFrame):
+        raise MediaError(decoded.detail)
+    return np.ascontiguousarray(decoded.pixels[:height, :width])
 
 
 DEGRADATIONS: dict[str, Degradation] = {
     "jpeg": Degradation("JPEG", "quality", (100, 80, 60, 40, 20, 10), apply=jpeg),
     "h264": Degradation("H.264", "constant rate factor", (18, 23, 28, 33, 38, 43), crf=int),
     "resize": Degradation(
-        "Smaller", "share of width and height", (1.0, 0.5, 0.25), 1.0, resize, scale=float
+        "Downscaling", "share of width and height", (1.0, 0.5, 0.25), 1.0, resize, scale=float
     ),
     "blur": Degradation("Gaussian blur", "sigma in pixels", (0.0, 1.0, 2.0, 3.0), 0.0, blur),
     "noise": Degradation(
@@ -214,41 +227,24 @@ DEGRADATIONS: dict[str, Degradation] = {
         scale=float,
     ),
 }
-"""By name. JPEG, blur and noise are the grid of GenD (Yermakov et al. 2025), on whole frames."""
+"""Every degradation by name. The levels of JPEG, blur and noise are those of GenD (Yermakov et al.
+2025), applied to whole frames."""
 
 
-class DegradingDecoder:
-    """Opens what ``inner`` opens, with ``variant`` applied to every frame.
+def degraded(media: OpenMedia, variant: Variant, *, seed: int = 0) -> OpenMedia:
+    """Return a view of ``media`` with ``variant`` applied to every frame.
 
-    Implements ``deepfake_models.decode.decoder.Decoder``. ``variant`` may be set between media.
-    Noise is drawn by ``seed`` and the frame's index, so that it is the same again.
+    Noise depends only on ``seed`` and the index of the frame, so it can be reproduced. ``media``
+    stays the caller's to close.
     """
-
-    def __init__(self, inner: Decoder, variant: Variant | None = None, *, seed: int = 0) -> None:
-        self._inner = inner
-        self.variant = variant or AS_IS
-        self._seed = seed
-
-    @contextmanager
-    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
-        """See ``Decoder.open``."""
-        variant = self.variant.settled()
-        with self._inner.open(source, stills_only=stills_only) as media:
-            if variant == AS_IS:
-                yield media
-            else:
-                yield _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, self._seed)
-
-    def close(self) -> None:
-        """Close the inner decoder."""
-        self._inner.close()
+    variant = variant.canonical()
+    if variant == ORIGINAL:
+        return media
+    return _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, seed)
 
 
 class _DegradedMedia(ClosesItself):
-    """``media.OpenMedia`` whose frames went through a degradation.
-
-    A frame that cannot go through it is a failed frame.
-    """
+    """``OpenMedia`` with degraded frames. A frame that cannot be degraded is a failed frame."""
 
     def __init__(self, inner: OpenMedia, degradation: Degradation, level: float, seed: int) -> None:
         self._inner = inner
@@ -263,10 +259,10 @@ class _DegradedMedia(ClosesItself):
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``."""
-        wanted = check_indices(indices, len(self.times))
+        checked = check_indices(indices, len(self.times))
         if self._degradation.crf is None:
-            return map(self._applied, self._inner.frames(wanted))
-        return self._recoded(wanted, self._degradation.crf(self._level))
+            return map(self._applied, self._inner.frames(checked))
+        return self._recoded(checked, self._degradation.crf(self._level))
 
     def _applied(self, frame: Frame | FailedFrame) -> Frame | FailedFrame:
         if isinstance(frame, FailedFrame) or self._degradation.apply is None:
@@ -275,31 +271,31 @@ class _DegradedMedia(ClosesItself):
         try:
             pixels = self._degradation.apply(frame.pixels, self._level, rng)
         except (OSError, ValueError, MemoryError):
-            # JPEG, for one, ends at 65,535 pixels a side.
-            return FailedFrame(frame.index, frame.time_s, "the frame cannot be degraded so")
+            # JPEG, for one, is limited to 65,535 pixels a side.
+            return FailedFrame(frame.index, frame.time_s, "the degradation cannot be applied")
         return Frame(frame.index, frame.time_s, pixels)
 
-    def _recoded(self, wanted: Sequence[int], crf: int) -> Iterator[Frame | FailedFrame]:
+    def _recoded(self, indices: Sequence[int], crf: int) -> Iterator[Frame | FailedFrame]:
         total = len(self.times)
-        first = [max(0, min(i - CLIP_FRAMES // 2, total - CLIP_FRAMES)) for i in wanted]
+        first = [max(0, min(i - CLIP_FRAMES // 2, total - CLIP_FRAMES)) for i in indices]
         spans = [range(lo, min(lo + CLIP_FRAMES, total)) for lo in first]
         source = self._inner.frames(sorted({k for span in spans for k in span}))
         held: dict[int, Frame | FailedFrame] = {}
-        for index, span in zip(wanted, spans, strict=True):
+        for index, span in zip(indices, spans, strict=True):
             held = {k: f for k, f in held.items() if k >= span.start}
             while span[-1] not in held:
-                got = self._applied(next(source))
-                held[got.index] = got
-            yield _encoded_again(held[index], [held[k] for k in span], crf)
+                frame = self._applied(next(source))
+                held[frame.index] = frame
+            yield _reencode(held[index], [held[k] for k in span], crf)
 
 
-def _encoded_again(
-    frame: Frame | FailedFrame, around: Sequence[Frame | FailedFrame], crf: int
+def _reencode(
+    frame: Frame | FailedFrame, neighbours: Sequence[Frame | FailedFrame], crf: int
 ) -> Frame | FailedFrame:
-    """``frame`` out of the clip of those of ``around`` that are intact and of its size."""
+    """Encode ``frame`` with those of its ``neighbours`` that are intact and of the same size."""
     if isinstance(frame, FailedFrame):
         return frame
-    clip = [f for f in around if isinstance(f, Frame) and f.pixels.shape == frame.pixels.shape]
+    clip = [f for f in neighbours if isinstance(f, Frame) and f.pixels.shape == frame.pixels.shape]
     place = [f.index for f in clip].index(frame.index)
     try:
         pixels = h264([f.pixels for f in clip], crf, place)

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.datasets import Row
-from deepfake_eval.inference.frame_folders import FrameFolder
+from deepfake_eval.inference.corruptions import ORIGINAL, Variant, degraded
+from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import (
     mean_log_likelihood_ratio,
@@ -21,7 +22,8 @@ from deepfake_models.decision.calibration import (
     uncapped_log_likelihood_ratio,
 )
 from deepfake_models.decision.ranking import uncapped_item_ratio
-from deepfake_models.errors import UnreadableMedia
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
+from deepfake_models.errors import MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Scorer
 
@@ -40,18 +42,25 @@ def main_track(verdict: Verdict) -> int | None:
     return max(area, key=lambda t: (area[t], -t), default=None)
 
 
-def examine(scorer: Scorer, path: Path, frames: int | None) -> Verdict:
-    """Score the file or folder of frames at ``path``; what cannot be read is said, not raised.
+def examine(
+    scorer: Scorer,
+    path: Path,
+    decoder: Decoder,
+    *,
+    frames: int | None,
+    variant: Variant = ORIGINAL,
+    seed: int = 0,
+) -> Verdict:
+    """Score the file or folder of frames at ``path``, degraded by ``variant``.
 
-    Folders need a scorer whose decoder is a ``FrameFolderDecoder``.
+    ``frames`` is as in ``Scorer.score``. A medium that cannot be read or decoded gives the verdict
+    ``unable_to_evaluate`` with the reason, never an exception.
     """
-    if path.is_dir():
-        return scorer.score(FrameFolder(path), frames=frames)
     try:
-        with path.open("rb") as file:
-            return scorer.score(file, frames=frames)
-    except OSError:
-        return unable(UnreadableMedia())
+        with open_medium(path, decoder) as media:
+            return scorer.score_media(degraded(media, variant, seed=seed), frames=frames)
+    except MediaError as error:
+        return unable(error)
 
 
 def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
@@ -151,10 +160,14 @@ def verdicts(
     frames: int | None = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[dict[str, Any], Verdict]]:
-    """Score every medium of ``rows`` below ``root``; return each row with its verdict."""
+    """Score every medium of ``rows`` below ``root``; return each row with its verdict.
+
+    Media are decoded in this process: they must be trusted.
+    """
+    decoder = InProcessDecoder()
     judged = []
     for done, row in enumerate(rows, start=1):
-        judged.append((row, examine(scorer, root / row["media"], frames)))
+        judged.append((row, examine(scorer, root / row["media"], decoder, frames=frames)))
         if progress:
             progress(done, len(rows))
     return judged

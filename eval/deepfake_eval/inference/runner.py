@@ -1,4 +1,4 @@
-"""Scoring many media: processes that share them, and records from which a later run goes on."""
+"""Score many media in one or several processes, and record the results so that a run can resume."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_eval.errors import RunError
-from deepfake_eval.inference.corruptions import AS_IS, DegradingDecoder, Variant
-from deepfake_eval.inference.frame_folders import FrameFolderDecoder
+from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.results import ReasonCode
@@ -24,50 +23,60 @@ from deepfake_models.session import Device
 RECORDS = "records.jsonl"
 
 RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
-"""Failures of the machine rather than of the medium: a later run tries these media again."""
+"""Reasons that may be a failure of the machine: a later run tries these media again."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and of how many."""
+"""Called with the name of the current stage, the number of finished parts, and their total."""
 
 
-def silent(_what: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+def no_progress(_stage: str, _done: int, _total: int) -> None:
+    """Ignore a progress report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringOptions:
+    """How media are scored.
+
+    ``frames`` evenly spread frames of each video are examined, 32 by default as in most papers;
+    ``None`` lets the bundle choose the frames, as the service does. ``workers`` processes share the
+    media. ``seed`` is the seed of added noise.
+    """
+
+    frames: int | None = 32
+    workers: int = 1
+    device: Device = "auto"
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One medium to score, what is done to its frames before, and the key of its record."""
+    """One medium to score, the degradation to apply first, and the key of its record."""
 
     key: str
     path: Path
-    variant: Variant = AS_IS
+    variant: Variant = ORIGINAL
 
 
 def score_all(
     bundle_dir: Path,
     jobs: Sequence[Job],
-    path: Path,
-    *,
-    frames: int | None,
-    workers: int = 1,
-    device: Device = "auto",
-    seed: int = 0,
-    progress: Progress = silent,
+    records_path: Path,
+    options: ScoringOptions,
+    progress: Progress = no_progress,
 ) -> dict[str, dict[str, Any]]:
-    """The records of all ``jobs`` by key: those in the file ``path``, and new ones added to it.
+    """Score the ``jobs`` that have no record in ``records_path`` yet; return all records by key.
 
-    ``frames`` evenly spread frames of each video are examined; ``None`` leaves the sampling to the
-    bundle. ``workers`` processes share the media. ``seed`` is that of noise.
+    Each new record is appended to the file as soon as its medium is scored.
 
     Raises:
-        RunError: ``path`` holds a line that is not a record, or a worker process ended.
+        RunError: a line of the file is not a record, or a worker process ended unexpectedly.
     """
-    records = read_records(path)
-    todo = [j for j in jobs if _is_open(records.get(j.key))]
-    done = len(jobs) - len(todo)
+    records = read_records(records_path)
+    pending = [j for j in jobs if _is_pending(records.get(j.key))]
+    done = len(jobs) - len(pending)
     progress("scoring", done, len(jobs))
-    with path.open("a", encoding="utf-8") as file:
-        for record in _score(bundle_dir, todo, workers, _Settings(frames, device, seed)):
+    with records_path.open("a", encoding="utf-8") as file:
+        for record in _score(bundle_dir, pending, options):
             records[record["key"]] = record
             file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
             file.flush()
@@ -76,35 +85,28 @@ def score_all(
     return records
 
 
-def _is_open(record: dict[str, Any] | None) -> bool:
+def _is_pending(record: dict[str, Any] | None) -> bool:
     return record is None or record["item"]["reason"] in RETRIED
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    frames: int | None
-    device: Device
-    seed: int
-
-
 def _score(
-    bundle_dir: Path, jobs: Sequence[Job], workers: int, settings: _Settings
+    bundle_dir: Path, jobs: Sequence[Job], options: ScoringOptions
 ) -> Iterator[dict[str, Any]]:
-    """Score ``jobs`` and yield a record each, in the order in which they are done."""
+    """Score ``jobs`` and yield a record for each, in the order in which they finish."""
     if not jobs:
         return
-    if workers == 1:
-        worker = _Worker(bundle_dir, settings, threads=0)
+    if options.workers == 1:
+        worker = _Worker(bundle_dir, options, threads=0)
         try:
             yield from map(worker, jobs)
         finally:
             worker.close()
         return
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(bundle_dir, settings, threads)
+        options.workers, context, initializer=_start, initargs=(bundle_dir, options, threads)
     ) as pool:
         queue = iter(jobs)
         running: set[Future[dict[str, Any]]] = set()
@@ -112,7 +114,7 @@ def _score(
             while True:
                 for job in queue:
                     running.add(pool.submit(_work, job))
-                    if len(running) >= 2 * workers:
+                    if len(running) >= 2 * options.workers:
                         break
                 if not running:
                     return
@@ -121,8 +123,9 @@ def _score(
                     yield future.result()
         except BrokenProcessPool as error:
             raise RunError(
-                "a worker process ended unexpectedly (memory?); what was scored is kept, and the "
-                "same command goes on from there"
+                "A worker process ended unexpectedly, perhaps because memory ran out. Run the same "
+                "command again, with fewer --workers if needed: it resumes after the media that "
+                "were scored."
             ) from error
         finally:
             for future in running:
@@ -130,20 +133,25 @@ def _score(
 
 
 class _Worker:
-    """One scorer, for one process."""
+    """The scorer and decoder of one process."""
 
-    def __init__(self, bundle_dir: Path, settings: _Settings, *, threads: int) -> None:
-        # Behind a process boundary: a file that crashes FFmpeg costs itself, not the run.
-        inner = FrameFolderDecoder(ProcessDecoder(workers=1))
-        self._decoder = DegradingDecoder(inner, seed=settings.seed)
+    def __init__(self, bundle_dir: Path, options: ScoringOptions, *, threads: int) -> None:
+        # The sandboxed decoder: a file that crashes FFmpeg fails alone and does not end the run.
+        self._decoder = ProcessDecoder(workers=1)
         self._scorer = Scorer.open(
-            bundle_dir, decoder=self._decoder, device=settings.device, threads=threads
+            bundle_dir, decoder=self._decoder, device=options.device, threads=threads
         )
-        self._frames = settings.frames
+        self._options = options
 
     def __call__(self, job: Job) -> dict[str, Any]:
-        self._decoder.variant = job.variant
-        verdict = examine(self._scorer, job.path, self._frames)
+        verdict = examine(
+            self._scorer,
+            job.path,
+            self._decoder,
+            frames=self._options.frames,
+            variant=job.variant,
+            seed=self._options.seed,
+        )
         spec = self._scorer.bundle.spec
         return {
             "key": job.key,
@@ -158,9 +166,9 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _start(bundle_dir: Path, settings: _Settings, threads: int) -> None:
-    global _worker  # one scorer a worker process
-    _worker = _Worker(bundle_dir, settings, threads=threads)
+def _start(bundle_dir: Path, options: ScoringOptions, threads: int) -> None:
+    global _worker  # one scorer for each worker process
+    _worker = _Worker(bundle_dir, options, threads=threads)
 
 
 def _work(job: Job) -> dict[str, Any]:
@@ -169,11 +177,12 @@ def _work(job: Job) -> dict[str, Any]:
 
 
 def read_records(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of earlier runs by key. A torn last line, from a run that was killed while
-    writing it, is cut off the file.
+    """Return the records of earlier runs by key; none if there is no file.
+
+    A run that was killed may leave an incomplete last line; it is removed from the file.
 
     Raises:
-        RunError: for any other line that is not a record.
+        RunError: any other line is not a record.
     """
     if not path.exists():
         return {}
@@ -191,6 +200,7 @@ def read_records(path: Path) -> dict[str, dict[str, Any]]:
             }  # fmt: skip
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(
-                f"{path.name}, line {number}: not a record; remove the file to score anew"
+                f"{path.name}, line {number} is not a record. Delete the file to score all media "
+                "again."
             ) from error
     return records

@@ -192,7 +192,7 @@ def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
     line = ["reliability", "--bundle", str(bundle.directory), "--predictions", str(path)]
     result = CliRunner().invoke(cli.app, [*line, "--out", str(tmp_path / "rates.json")])
     assert result.exit_code == 0, result.output
-    assert "3 of 32 conditions rest on enough groups" in result.output
+    assert "3 of 32 conditions have enough groups" in result.output
     assert (tmp_path / "rates.json").is_file()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -18,13 +19,13 @@ from deepfake_eval import cli
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import run
+from deepfake_eval.evaluate import RunOptions, run
 from deepfake_eval.inference.corruptions import (
     CLIP_FRAMES,
     DEGRADATIONS,
-    DegradingDecoder,
     Variant,
     blur,
+    degraded,
     encode_h264,
     encode_jpeg,
     h264,
@@ -36,8 +37,8 @@ from deepfake_eval.inference.corruptions import (
 )
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.robustness_report import render_robustness
-from deepfake_eval.robustness import draw, measure, robustness
-from deepfake_models.decode.base import FailedFrame, Frame
+from deepfake_eval.robustness import SweepOptions, draw, measure, robustness
+from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame
 from deepfake_models.decode.decoder import InProcessDecoder
 from tests.support import evalkit, mediakit
 
@@ -129,11 +130,11 @@ def test_rescaled_frames_stay_smaller_and_screens_alias() -> None:
 def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
     file = mediakit.encode(mediakit.panning(14))
     level = DEGRADATIONS[name].levels[-1]
-    decoder = DegradingDecoder(InProcessDecoder(), Variant(name, level), seed=3)
     with InProcessDecoder().open(BytesIO(file)) as plain:
         times = plain.times
         before = {f.index: f for f in plain.frames([0, 6, 13])}
-    with decoder.open(BytesIO(file)) as media:
+    with InProcessDecoder().open(BytesIO(file)) as plain:
+        media = degraded(plain, Variant(name, level), seed=3)
         assert media.times.tolist() == times.tolist()
         first = list(media.frames([0, 6, 13]))
         again = list(media.frames([6]))
@@ -158,25 +159,16 @@ def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
 def test_frames_of_the_clip_that_failed_are_left_out() -> None:
     frames = mediakit.panning(12, 64, 48)
 
-    class Media:
+    class Media(ClosesItself):
         facts = mediakit_facts(12)
         times = np.arange(12) / 25
 
-        def frames(self, indices: list[int]) -> Any:
+        def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
             for k in indices:
                 bad = k in (3, 6)
                 yield FailedFrame(k, k / 25, "torn") if bad else Frame(k, k / 25, frames[k])
 
-    class Inner:
-        def open(self, _source: Any, *, stills_only: bool = False) -> Any:
-            from contextlib import nullcontext
-
-            return nullcontext(Media())
-
-        def close(self) -> None: ...
-
-    with DegradingDecoder(Inner(), Variant("h264", 18)).open(BytesIO()) as media:
-        got = list(media.frames([5, 6, 7]))
+    got = list(degraded(Media(), Variant("h264", 18)).frames([5, 6, 7]))
     assert isinstance(got[1], FailedFrame)
     for frame, k in ((got[0], 5), (got[2], 7)):
         assert isinstance(frame, Frame)
@@ -191,10 +183,12 @@ def mediakit_facts(frames: int) -> Any:
 
 def test_a_frame_that_no_jpeg_can_hold_fails_and_nothing_else() -> None:
     wide = mediakit.picture(np.zeros((1, 70000, 3), np.uint8), "PNG")
-    with DegradingDecoder(InProcessDecoder(), Variant("jpeg", 80)).open(BytesIO(wide)) as media:
-        assert isinstance(next(iter(media.frames([0]))), FailedFrame)
-    with DegradingDecoder(InProcessDecoder(), Variant("h264", 23)).open(BytesIO(wide)) as media:
-        assert isinstance(next(iter(media.frames([0]))), FailedFrame)
+    with InProcessDecoder().open(BytesIO(wide)) as media:
+        frames = degraded(media, Variant("jpeg", 80)).frames([0])
+        assert isinstance(next(iter(frames)), FailedFrame)
+    with InProcessDecoder().open(BytesIO(wide)) as media:
+        frames = degraded(media, Variant("h264", 23)).frames([0])
+        assert isinstance(next(iter(frames)), FailedFrame)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +216,10 @@ def done(
 ) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("out")
     result = robustness(
-        bundle, [f"folders:{media}"], out, only=["h264", "resize", "noise"], draws=DRAWS
+        bundle,
+        [f"folders:{media}"],
+        out,
+        SweepOptions(degradations=["h264", "resize", "noise"], draws=DRAWS),
     )
     return out, result
 
@@ -244,7 +241,7 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
 def test_the_level_that_changes_nothing_gives_what_run_gives(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    run(bundle, [f"folders:{media}"], tmp_path, frames=16, draws=DRAWS)
+    run(bundle, [f"folders:{media}"], tmp_path, RunOptions(frames=16, draws=DRAWS))
     plain = pd.read_parquet(tmp_path / "predictions.parquet")
     swept = pd.read_parquet(done[0] / "predictions.parquet")
     same = swept[swept["degradation"] == "none"].reset_index(drop=True)
@@ -286,8 +283,7 @@ def test_a_sweep_goes_on_where_it_stopped(
         bundle,
         [f"folders:{media}"],
         tmp_path,
-        only=["noise", "resize", "h264"],
-        draws=DRAWS,
+        SweepOptions(degradations=["noise", "resize", "h264"], draws=DRAWS),
         progress=lambda *step: steps.append(step),
     )
     assert [s for s in steps if s[0] == "scoring"] == [("scoring", k, 78) for k in range(70, 79)]
@@ -408,10 +404,14 @@ def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
     options = ["--only", "jpeg", "--limit", "2", "--frames", "1", "--draws", "5"]
     result = CliRunner().invoke(cli.app, [*line, str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    assert "as it is" in result.output
+    assert "unchanged" in result.output
     written = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert written["media"] == 2
     assert [c["name"] for c in written["degradations"]] == ["jpeg"]
     assert all(e["coverage"]["real"]["media"] == 1 for e in written["degradations"][0]["levels"])
-    with pytest.raises(RunError, match="unknown degradation 'heat'; known: jpeg, h264, resize"):
-        robustness(bundle, [f"folders:{media}"], tmp_path / "o", only=["heat"])
+    with pytest.raises(
+        RunError, match=r"Unknown degradation 'heat'\. The known ones are jpeg, h264, resize"
+    ):
+        robustness(
+            bundle, [f"folders:{media}"], tmp_path / "o", SweepOptions(degradations=["heat"])
+        )

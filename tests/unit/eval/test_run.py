@@ -18,8 +18,14 @@ from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare
 from deepfake_eval.datasets import DATASETS, Row, Rows
 from deepfake_eval.errors import DatasetError, RunError
-from deepfake_eval.evaluate import Source, run, stamp, unique
-from deepfake_eval.inference.frame_folders import FrameFolder, FrameFolderDecoder
+from deepfake_eval.evaluate import (
+    LoadedDataset,
+    RunOptions,
+    file_stamps,
+    labelled_rows,
+    run,
+)
+from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.predictions import (
     examine,
     face_records,
@@ -91,7 +97,7 @@ def done(
         bundle,
         [f"csv,title=made:{media}"],
         out,
-        draws=DRAWS,
+        RunOptions(draws=DRAWS),
         progress=lambda what, done, total: steps.append((what, done, total)),
     )
     assert [s for s in steps if s[0] == "scoring"] == [("scoring", k, 15) for k in range(16)]
@@ -173,7 +179,7 @@ def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
 ) -> None:
     fields = judged(never_flag=True)
     evalkit.tiny_bundle(tmp_path / "b", **fields)
-    metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", draws=5)
+    metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
     fakes = next(e for e in metrics["coverage"] if e["label"] == "fake")
     assert (fakes["inconclusive"], fakes["not_judged"], fakes["failed"]) == (6, 1, 1)
     rates = [e for e in metrics["operating_point"] if e["label"] == "fake"]
@@ -195,7 +201,7 @@ def judged(*, never_flag: bool) -> dict[str, Any]:
 
 
 def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) -> None:
-    scorer = Scorer.open(bundle, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu")
+    scorer = Scorer.open(bundle, device="cpu")
     rows = [
         {"media": f"{label}/{name}", "label": label, "method": "", "dataset": "", "group": ""}
         for label in ("real", "fake")
@@ -208,7 +214,7 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) 
     assert np.allclose(items["rank"][inside], items["log_likelihood_ratio"][inside])
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
     strong = tuned(bundle, limit=0.01)
-    other = Scorer.open(strong, decoder=FrameFolderDecoder(InProcessDecoder()), device="cpu")
+    other = Scorer.open(strong, device="cpu")
     _, clipped = tables(verdicts(other, media, rows), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
     assert np.allclose(clipped["rank"], items["rank"])
@@ -223,12 +229,12 @@ def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
     (tmp_path / "two.mp4").write_bytes(mediakit.encode([two] * 4))
     scorer = Scorer.open(bundle, device="cpu")
     for name in ("two.png", "two.mp4"):
-        verdict = examine(scorer, tmp_path / name, 32)
+        verdict = examine(scorer, tmp_path / name, InProcessDecoder(), frames=32)
         assert len(verdict.tracks) == 2
         assert uncapped_item_ratio(verdict, scorer.bundle.spec) == pytest.approx(
             verdict.log_likelihood_ratio
         )
-    verdict = examine(scorer, tmp_path / "two.png", 32)
+    verdict = examine(scorer, tmp_path / "two.png", InProcessDecoder(), frames=32)
     frame = frame_records(face_records(verdict, scorer.bundle.spec), scorer.bundle.spec.prior)[0]
     assert frame["log_likelihood_ratio"] == pytest.approx(verdict.log_likelihood_ratio)
     assert frame["score"] == pytest.approx(verdict.score)
@@ -258,7 +264,7 @@ def test_a_run_goes_on_where_it_stopped(
         bundle,
         [f"csv,title=made:{media}"],
         out,
-        draws=DRAWS,
+        RunOptions(draws=DRAWS),
         progress=lambda what, done, _: scored.append(done) if what == "scoring" else None,
     )
     assert scored == list(range(5, 16))
@@ -289,8 +295,7 @@ def test_another_bundle_or_number_of_frames_scores_anew(
             directory,
             [f"folders:{small}"],
             out,
-            frames=frames,
-            draws=5,
+            RunOptions(frames=frames, draws=5),
             progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
         )
         return len(steps) - 1
@@ -306,19 +311,19 @@ def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Pa
         picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
     out = tmp_path / "out"
-    run(bundle, [f"folders:{tmp_path / 'd'}"], out, draws=5)
+    run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
     records[0]["item"]["reason"] = "unreadable"
     records[0]["item"]["rank"] = None
     (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
-    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, draws=5)
+    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
 
 
 def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    run(bundle, [f"csv,title=made:{media}"], tmp_path, draws=5, workers=2)
+    run(bundle, [f"csv,title=made:{media}"], tmp_path, RunOptions(draws=5, workers=2))
     one = pd.read_parquet(done[0] / "predictions.parquet")
     two = pd.read_parquet(tmp_path / "predictions.parquet")
     pd.testing.assert_frame_equal(one, two, rtol=1e-4)
@@ -326,14 +331,16 @@ def test_worker_processes_give_the_same_results(
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / RECORDS).write_text('{"key":"a","item":{},"faces":[]}\n{"key":"b"}\n')
-    with pytest.raises(RunError, match=r"records\.jsonl, line 2: not a record"):
+    with pytest.raises(RunError, match=r"records\.jsonl, line 2 is not a record"):
         read_records(tmp_path / RECORDS)
     assert read_records(tmp_path / "none.jsonl") == {}
 
 
 def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text("media,label\na.mp4,real\nb.mp4,fake\n")
-    with pytest.raises(RunError, match="nothing to score in this split; 2 media are listed but"):
+    with pytest.raises(
+        RunError, match=r"nothing to score in this split\. 2 listed media are absent"
+    ):
         run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -342,7 +349,7 @@ def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) ->
     for parent in "ab":
         evalkit.touch(tmp_path / parent / "set", ["real/1.mp4", "fake/2.mp4"])
     specs = [f"folders:{tmp_path / p / 'set'}" for p in "ab"]
-    with pytest.raises(RunError, match="two data sets called set hold a medium of the same name"):
+    with pytest.raises(RunError, match="Two data sets named set have a medium of the same name"):
         run(bundle, specs, tmp_path / "out")
 
 
@@ -369,8 +376,8 @@ def test_media_without_any_face_give_a_report(bundle: Path, media: Path, tmp_pat
 
 
 def test_a_folder_of_frames_is_one_clip(media: Path, tmp_path: Path) -> None:
-    decoder = FrameFolderDecoder(InProcessDecoder())
-    with decoder.open(FrameFolder(media / "real" / "frames")) as clip:
+    decoder = InProcessDecoder()
+    with open_medium(media / "real" / "frames", decoder) as clip:
         assert clip.facts.kind == "video"
         assert clip.facts.frames == 3
         # By number, not by name: 7, 30, 101.
@@ -379,7 +386,7 @@ def test_a_folder_of_frames_is_one_clip(media: Path, tmp_path: Path) -> None:
     broken = tmp_path / "frames"
     shutil.copytree(media / "real" / "frames", broken)
     (broken / "30.jpg").write_bytes(b"\xff\xd8\xff torn")
-    with decoder.open(FrameFolder(broken)) as clip:
+    with open_medium(broken, decoder) as clip:
         kinds = [type(f).__name__ for f in clip.frames([0, 1, 2])]
     assert kinds == ["Frame", "FailedFrame", "Frame"]
 
@@ -388,7 +395,7 @@ def test_compare_finds_the_better_run(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     evalkit.tiny_bundle(tmp_path / "inverted", gain=-0.15)
-    run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", draws=5)
+    run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", RunOptions(draws=5))
     # A method that is always mistaken has a bar too, of no length.
     assert "methods.svg" in {p.name for p in (tmp_path / "b" / "plots").iterdir()}
     result = compare(done[0], tmp_path / "b", draws=DRAWS)
@@ -490,7 +497,7 @@ def test_errors_come_from_the_domain(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         run(tmp_path, ["folders:."], tmp_path / "o")
     with pytest.raises(DatasetError):
-        run(bundle, ["folders:."], tmp_path / "o", split="dev")
+        run(bundle, ["folders:."], tmp_path / "o", RunOptions(split="dev"))
 
 
 def test_the_commands_of_the_documentation(
@@ -521,27 +528,27 @@ def test_the_commands_of_the_documentation(
 
 def test_records_are_of_the_bytes_that_were_scored(tmp_path: Path) -> None:
     medium = tmp_path / "a.png"
-    assert stamp(medium) == []
+    assert file_stamps(medium) == []
     medium.write_bytes(b"one")
-    first = stamp(medium)
+    first = file_stamps(medium)
     medium.write_bytes(b"other")
-    assert stamp(medium) != first
+    assert file_stamps(medium) != first
     folder = tmp_path / "frames"
     folder.mkdir()
     (folder / "1.png").write_bytes(b"x")
-    before = stamp(folder)
+    before = file_stamps(folder)
     (folder / "2.png").write_bytes(b"x")
-    assert len(stamp(folder)) == len(before) + 1
+    assert len(file_stamps(folder)) == len(before) + 1
 
 
 def test_a_number_of_one_data_set_is_nobodys_in_another() -> None:
-    def source(dataset: str, group: str) -> Source:
+    def source(dataset: str, group: str) -> LoadedDataset:
         row = Row(f"{dataset}/1.mp4", "real", "original", dataset, "test", group)
-        return Source("folders", {}, Rows(Path(), (row,)))
+        return LoadedDataset("folders", {}, Rows(Path(), (row,)))
 
-    mixed = unique([source("a", "1"), source("b", "1")])
+    mixed = labelled_rows([source("a", "1"), source("b", "1")])
     assert [row.group for row, _ in mixed] == ["a/1", "b/1"]
-    alone = unique([source("a", "1")])
+    alone = labelled_rows([source("a", "1")])
     assert [row.group for row, _ in alone] == ["1"]
-    celebrities = unique([source("Celeb-DF-v1", "id1"), source("Celeb-DF-v2", "id1")])
+    celebrities = labelled_rows([source("Celeb-DF-v1", "id1"), source("Celeb-DF-v2", "id1")])
     assert {row.group for row, _ in celebrities} == {"id1"}

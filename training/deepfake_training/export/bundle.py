@@ -24,7 +24,7 @@ from deepfake_eval.analysis.reliability import (
 )
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row, Rows
-from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, Source, stated
+from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, LoadedDataset
 from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,
@@ -258,8 +258,8 @@ def _measure(
     predictions = assemble(labelled, bundle.spec.prior)
     predictions.to_parquet(out / PREDICTIONS)
     rows = tuple(r for r, _ in labelled)
-    source = Source("manifest", {}, Rows(Path(), rows))
-    settings = {"frames": frames, "split": "held out", "draws": 1000, "datasets": [stated(source)]}
+    source = LoadedDataset("manifest", {}, Rows(Path(), rows))
+    settings = {"frames": frames, "split": "held out", "draws": 1000, "datasets": [source.facts()]}
     metrics = summarise(predictions, bundle, settings=settings)
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
