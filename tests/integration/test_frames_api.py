@@ -29,7 +29,8 @@ from skimage import data as samples
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_service.app import create_app
 from deepfake_service.db import open_database
-from deepfake_service.security.accounts import Accounts, Role
+from deepfake_service.db.enums import Role
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 
 BUNDLE = default_bundle_dir()

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from deepfake_service.casework.core.enums import Decision, Finding
+from deepfake_service.db.enums import Decision, Finding
 from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.trust_store import trusted
 from deepfake_service.evidence.verification import verify

@@ -13,9 +13,9 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.enums import ENDED, Finding, JobState, RetentionPolicy
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.container import Services
+from deepfake_service.db.enums import ENDED, Finding, JobState, RetentionPolicy
 from deepfake_service.errors import NotFound
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import app_state

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from deepfake_service.api.evidence import PRIVATE, Language
-from deepfake_service.casework.core.notice_states import NoticeState, Update, Wanted
+from deepfake_service.casework.core.notice_states import Update, Wanted
+from deepfake_service.db.enums import NoticeState
 from deepfake_service.http.auth import Reader, current_caller
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import problems

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import (
@@ -27,6 +26,7 @@ from deepfake_service.db import (
     Review,
     new_id,
 )
+from deepfake_service.db.enums import JobState
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag

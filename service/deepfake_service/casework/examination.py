@@ -17,13 +17,13 @@ from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
-from deepfake_service.casework.core.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.casework.core.media_expiry import expire
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
+from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.evidence.artifacts import Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
@@ -109,12 +109,12 @@ class Examination:
         """See ``ExaminationSteps``."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
-            if job is None or JobState(job.state) in ENDED:
+            if job is None or job.state in ENDED:
                 raise JobOver
             job.attempts += 1
             too_many = job.attempts > self._rules.max_attempts
             if not too_many:
-                job.state = str(JobState.RUNNING)
+                job.state = JobState.RUNNING
                 job.started_at = job.started_at or _now()
         if too_many:
             self.fail(job_id, TOO_MANY_ATTEMPTS)
@@ -221,36 +221,36 @@ class Examination:
         """See ``ExaminationSteps``."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
-            if job is None or JobState(job.state) in ENDED:
+            if job is None or job.state in ENDED:
                 return
-            job.state, job.failure = str(JobState.FAILED), code[:64]
+            job.state, job.failure = JobState.FAILED, code[:64]
             job.finished_at = _now()
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
-            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.FAILED))
-        self._sinks.metrics.job_ended(str(JobState.FAILED), None)
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
+        self._sinks.metrics.job_ended(JobState.FAILED, None)
 
     def _end(self, opened: _OpenedJob, result: dict[str, Any], *, shown: bool) -> None:
         job_id = opened.job.id
         sealed = seal(opened.case_key, json.dumps(result).encode(), context_of("result", job_id))
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
-            if job is None or JobState(job.state) in ENDED:
+            if job is None or job.state in ENDED:
                 raise JobOver
-            job.state, job.result = str(JobState.SUCCEEDED), sealed
+            job.state, job.result = JobState.SUCCEEDED, sealed
             job.bundle_sha256 = self._scorer.bundle.sha256
             job.verdict, job.shown = result["verdict"], shown
             job.finished_at = _now()
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
-            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.SUCCEEDED))
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.SUCCEEDED)
             started = job.started_at or job.created_at
             seconds = (job.finished_at - started).total_seconds()
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)
-        self._sinks.metrics.job_ended(str(JobState.SUCCEEDED), result["verdict"], seconds)
+        self._sinks.metrics.job_ended(JobState.SUCCEEDED, result["verdict"], seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
     def _let_expire(self, media: Media, job: Job) -> None:
@@ -263,7 +263,7 @@ class Examination:
     def _open(self, job_id: str) -> _OpenedJob:
         with self._database.read() as session:
             job = session.get(Job, job_id)
-            if job is None or JobState(job.state) in ENDED:
+            if job is None or job.state in ENDED:
                 raise JobOver
             media = session.get_one(Media, job.media_id)
             case = session.get_one(Case, job.case_id)
@@ -327,7 +327,7 @@ class Examination:
         """
         with self._database.write() as session:
             job = session.get(Job, job_id)
-            if job is None or JobState(job.state) in ENDED:
+            if job is None or job.state in ENDED:
                 raise JobOver
             job.stage, job.done, job.total = stage, done, total
             if step_done:

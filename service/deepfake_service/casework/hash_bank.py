@@ -10,7 +10,6 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import installation_key
-from deepfake_service.casework.core.enums import Finding
 from deepfake_service.casework.core.permissions import visible
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import examination_of
@@ -23,6 +22,7 @@ from deepfake_service.db import (
     Review,
     new_id,
 )
+from deepfake_service.db.enums import Finding
 from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -93,7 +93,7 @@ class HashBank:
             lacking = session.scalars(
                 select(Job.id)
                 .where(
-                    Job.finding == str(Finding.CONFIRMED),
+                    Job.finding == Finding.CONFIRMED,
                     Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
                     Job.id.not_in(select(KnownHashes.job_id)),
                 )

@@ -13,10 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
-    NoticeState,
     Update,
     Wanted,
     apply_update,
@@ -36,6 +34,7 @@ from deepfake_service.db import (
     current_time,
     new_id,
 )
+from deepfake_service.db.enums import Finding, JobState, NoticeState
 from deepfake_service.errors import (
     DatabaseUnavailable,
     NotFound,
@@ -98,7 +97,7 @@ class NoticeDesk:
                 account_id=caller.account_id,
                 kind=kind.id,
                 language=wanted.language,
-                state=str(NoticeState.DRAFTED),
+                state=NoticeState.DRAFTED,
                 sealed=b"",
                 created_at=current_time(session),
             )
@@ -195,7 +194,7 @@ class NoticeDesk:
         for notice in session.scalars(
             select(Notice).where(
                 Notice.case_id == case.id,
-                Notice.state != str(NoticeState.WITHDRAWN),
+                Notice.state != NoticeState.WITHDRAWN,
                 Notice.withdraw_at.is_(None),
             )
         ):
@@ -262,7 +261,7 @@ class NoticeDesk:
                 .where(
                     Job.case_id == case.id,
                     Media.sha256 == digest,
-                    Job.state == str(JobState.SUCCEEDED),
+                    Job.state == JobState.SUCCEEDED,
                 )
                 .order_by(Job.created_at.desc())
             ).all()
@@ -289,7 +288,7 @@ class NoticeDesk:
         reviewed, where one person's review is not asked for."""
         if not jobs:
             raise NoticeRefused("A medium of these occurrences has no verdict (yet).")
-        against = {str(Finding.REJECTED), str(Finding.UNDECIDED), str(Finding.AWAITING_SECOND)}
+        against = {Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND}
         if any(j.finding in against for j in jobs):
             raise NoticeRefused("Reviewers have not confirmed the finding that this would rest on.")
         confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
@@ -328,7 +327,7 @@ def composed_of(words: dict[str, Any]) -> Composed:
 
 
 def _overdue(statement: Any, now: datetime) -> Any:
-    running = Notice.state.in_([str(s) for s in RUNNING])
+    running = Notice.state.in_(RUNNING)
     return statement.where(running, Notice.due_at < now)
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.enums import ENDED, JobState
 from deepfake_service.casework.core.media_expiry import expire
 from deepfake_service.casework.core.permissions import may_delete, may_see
 from deepfake_service.casework.evidence_store import material_of
@@ -25,6 +24,7 @@ from deepfake_service.db import (
     Notice,
     Occurrence,
 )
+from deepfake_service.db.enums import ENDED, UNFINISHED, JobState
 from deepfake_service.errors import CaseHeld, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
@@ -77,16 +77,16 @@ class Retention:
             case = session.get_one(Case, job.case_id, populate_existing=True)
             if case.held_at is not None:
                 raise CaseHeld
-            if JobState(job.state) not in ENDED:
+            if job.state not in ENDED:
                 job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
             # From here on it is the sweep's, should this be interrupted.
-            job.state = str(JobState.CANCELLED)
+            job.state = JobState.CANCELLED
             # Others that are being deleted as well keep nothing alive.
             others = select(Job.id).where(
                 Job.case_id == case.id,
                 Job.id != job_id,
-                Job.state != str(JobState.CANCELLED),
+                Job.state != JobState.CANCELLED,
             )
             alone = not session.scalars(others.limit(1)).first()
             if alone:
@@ -194,7 +194,7 @@ class Retention:
                 .join(Case, Job.case_id == Case.id)
                 .where(
                     Case.held_at.is_(None),
-                    Job.state == str(JobState.SUCCEEDED),
+                    Job.state == JobState.SUCCEEDED,
                     Job.evidence_expired_at.is_(None),
                     Job.finished_at <= before,
                     Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
@@ -238,7 +238,7 @@ class Retention:
                     select(Job.id)
                     .join(Case, Job.case_id == Case.id)
                     .where(
-                        Job.state == str(JobState.CANCELLED),
+                        Job.state == JobState.CANCELLED,
                         Case.wrapped_key.is_not(None),
                         Case.held_at.is_(None),
                     )
@@ -256,13 +256,12 @@ class Retention:
 
     def _expire_jobs(self) -> None:
         """Give up jobs that nobody examined in time: their media must not wait for ever."""
-        unfinished = [str(s) for s in JobState if s not in ENDED]
         with self._database.read() as session:
             late = session.scalars(
                 select(Job.id)
                 .join(Case, Job.case_id == Case.id)
                 .where(
-                    Job.state.in_(unfinished),
+                    Job.state.in_(UNFINISHED),
                     Job.created_at <= self._database.clock() - self._longest_wait,
                     Case.held_at.is_(None),
                 )
@@ -271,13 +270,13 @@ class Retention:
         for job_id in late:
             with self._database.write() as session:
                 job = session.get(Job, job_id, with_for_update=True)
-                if job is None or JobState(job.state) in ENDED:
+                if job is None or job.state in ENDED:
                     continue
-                job.state, job.finished_at = str(JobState.EXPIRED), self._database.clock()
+                job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
                 media = session.get_one(Media, job.media_id)
                 media.expires_at = media.expires_at or self._database.clock()
                 release_callbacks(session, job_id)
-                append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, str(JobState.EXPIRED))
+                append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
             self._queue.cancel(job_id)
             _log.warning("job_expired", job_id=job_id)
 
@@ -348,9 +347,5 @@ class Retention:
     def _unused(session: Session, names: Sequence[str]) -> list[str]:
         """Of what steps kept: that of jobs which are over or gone, as of a step that was still
         writing when its job was deleted."""
-        live = set(
-            session.scalars(
-                select(Job.id).where(Job.state.in_([str(s) for s in JobState if s not in ENDED]))
-            )
-        )
+        live = set(session.scalars(select(Job.id).where(Job.state.in_(UNFINISHED))))
         return [n for n in names if n.split("/")[1] not in live]

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.enums import Decision, Finding, JobState
 from deepfake_service.casework.core.permissions import may_see
 from deepfake_service.casework.core.queries import row_of, stated
 from deepfake_service.casework.evidence_store import EvidenceStore
@@ -25,6 +24,7 @@ from deepfake_service.db import (
     current_time,
     new_id,
 )
+from deepfake_service.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.errors import (
     EvidenceBusy,
     EvidenceMissing,
@@ -33,7 +33,7 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.observability.logs import describe, logger
-from deepfake_service.security.accounts import Caller, Role
+from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import seal, unseal
@@ -90,7 +90,7 @@ class Reviews:
                 id=new_id(),
                 job_id=job_id,
                 account_id=caller.account_id,
-                decision=str(decision),
+                decision=decision,
                 sealed=b"",
                 created_at=current_time(session),
             )
@@ -99,8 +99,8 @@ class Reviews:
             session.add(review)
             session.flush()
             before, finding = job.finding, self._found(session, job_id)
-            job.finding = str(finding)
-            append_entry(session, caller.actor, Action.CASE_REVIEWED, job_id, str(decision))
+            job.finding = finding
+            append_entry(session, caller.actor, Action.CASE_REVIEWED, job_id, decision)
             session.flush()
             self._settle(session, case)
             if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:
@@ -145,11 +145,9 @@ class Reviews:
         open_jobs = session.scalars(
             select(Job.id).where(
                 Job.case_id == case.id,
-                Job.state.in_(
-                    [str(JobState.QUEUED), str(JobState.RUNNING), str(JobState.SUCCEEDED)]
-                ),
+                Job.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]),
                 Job.finding.is_(None)
-                | Job.finding.in_([str(Finding.AWAITING_SECOND), str(Finding.UNDECIDED)]),
+                | Job.finding.in_([Finding.AWAITING_SECOND, Finding.UNDECIDED]),
             )
         ).first()
         case.reviewed_at = None if open_jobs else case.reviewed_at or current_time(session)

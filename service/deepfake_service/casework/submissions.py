@@ -11,13 +11,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
-from deepfake_service.casework.core.enums import (
-    ENDED,
-    REUSED,
-    DeliveryState,
-    JobState,
-    RetentionPolicy,
-)
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Case,
@@ -29,8 +22,16 @@ from deepfake_service.db import (
     current_time,
     new_id,
 )
+from deepfake_service.db.enums import (
+    ENDED,
+    REUSED,
+    DeliveryState,
+    JobState,
+    Priority,
+    RetentionPolicy,
+)
 from deepfake_service.errors import DatabaseUnavailable, IdempotencyConflict, ServiceError
-from deepfake_service.jobs import JobQueue, Priority
+from deepfake_service.jobs import JobQueue
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
@@ -232,9 +233,9 @@ class Submissions:
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == wanted.kind,
                 Job.frames.is_(None) if wanted.frames is None else Job.frames == wanted.frames,
-                Job.retention == str(wanted.retention),
+                Job.retention == wanted.retention,
                 Job.bundle_sha256 == self._bundle,
-                Job.state.in_([str(s) for s in REUSED]),
+                Job.state.in_(REUSED),
             )
             .order_by(Job.created_at.desc())
             .limit(1)
@@ -257,11 +258,11 @@ class Submissions:
             media_id=media.id,
             account_id=caller.account_id,
             kind=wanted.kind,
-            state=str(JobState.QUEUED),
-            priority=str(wanted.priority),
+            state=JobState.QUEUED,
+            priority=wanted.priority,
             frames=wanted.frames,
             bundle_sha256=self._bundle,
-            retention=str(wanted.retention),
+            retention=wanted.retention,
             created_at=current_time(session),
         )
         self._database.one_at_a_time(session, sealed.stored.sha256)
@@ -301,13 +302,13 @@ class Submissions:
             if unseal(key, known.target, context_of("delivery", known.id)) == target:
                 return  # a retry of what was accepted: it is told once
         delivery_id = new_id()
-        over = JobState(job.state) in ENDED
+        over = job.state in ENDED
         session.add(
             Delivery(
                 id=delivery_id,
                 job_id=job.id,
                 target=seal(key, target, context_of("delivery", delivery_id)),
-                state=str(DeliveryState.DUE if over else DeliveryState.WAITING),
+                state=DeliveryState.DUE if over else DeliveryState.WAITING,
                 due_at=current_time(session),
                 created_at=current_time(session),
             )

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.enums import DeliveryState
 from deepfake_service.db import Case, Database, Delivery, Job, Secret, current_time
+from deepfake_service.db.enums import DeliveryState
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import logger
@@ -96,7 +96,7 @@ class WebhookDeliveries:
                 .join(Job, Delivery.job_id == Job.id)
                 .join(Case, Job.case_id == Case.id)
                 .where(
-                    Delivery.state == str(DeliveryState.DUE),
+                    Delivery.state == DeliveryState.DUE,
                     Delivery.due_at <= now,
                     Case.wrapped_key.is_not(None),
                 )
@@ -132,9 +132,9 @@ class WebhookDeliveries:
                 return
             delivery.outcome = outcome.code
             if outcome.delivered:
-                delivery.state = str(DeliveryState.DELIVERED)
+                delivery.state = DeliveryState.DELIVERED
             elif over:
-                delivery.state = str(DeliveryState.FAILED)
+                delivery.state = DeliveryState.FAILED
             else:
                 delivery.due_at = self._database.clock() + webhooks.BACK_OFF[due.attempts - 1]
         self._metrics.webhook(outcome.code)
@@ -146,6 +146,6 @@ def release_callbacks(session: Session, job_id: str) -> None:
     """Let the webhooks of a job that is over be sent."""
     session.execute(
         update(Delivery)
-        .where(Delivery.job_id == job_id, Delivery.state == str(DeliveryState.WAITING))
-        .values(state=str(DeliveryState.DUE), due_at=current_time(session))
+        .where(Delivery.job_id == job_id, Delivery.state == DeliveryState.WAITING)
+        .values(state=DeliveryState.DUE, due_at=current_time(session))
     )

@@ -15,9 +15,10 @@ from rich.table import Table
 from sqlalchemy import select
 
 from deepfake_service.db import Case, Database, Key, Secret, open_database
+from deepfake_service.db.enums import Role
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
-from deepfake_service.security.accounts import Accounts, NewKey, Role
+from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys

@@ -7,12 +7,14 @@ filtered and media expire by. No file name, URL, score, note or reference is.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     DateTime,
     Dialect,
+    Enum,
     ForeignKey,
     Index,
     Integer,
@@ -24,6 +26,18 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.db.enums import (
+    Decision,
+    DeliveryState,
+    Finding,
+    JobState,
+    NoticeState,
+    Priority,
+    RetentionPolicy,
+    Role,
+)
 
 ID_CHARS = 26
 DIGEST_CHARS = 64
@@ -63,6 +77,16 @@ def _id() -> Mapped[str]:
     return mapped_column(String(ID_CHARS), primary_key=True)
 
 
+def _states(kind: type[StrEnum], length: int) -> Enum:
+    """Return the type of a column of states: their strings, in a VARCHAR of ``length``.
+
+    The database does not constrain the values, so that a new state needs no migration.
+    """
+    return Enum(
+        kind, native_enum=False, length=length, values_callable=lambda states: [*map(str, states)]
+    )
+
+
 class Account(Base):
     """A person or a system. Cases and keys are an account's."""
 
@@ -72,7 +96,7 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     kind: Mapped[str] = mapped_column(String(16))
     """``person`` or ``system``."""
-    role: Mapped[str] = mapped_column(String(16))
+    role: Mapped[Role] = mapped_column(_states(Role, 16))
     created_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
@@ -169,19 +193,19 @@ class Job(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     kind: Mapped[str] = mapped_column(String(16))
     """``video`` or ``frame``."""
-    state: Mapped[str] = mapped_column(String(16), index=True)
-    priority: Mapped[str] = mapped_column(String(16))
+    state: Mapped[JobState] = mapped_column(_states(JobState, 16), index=True)
+    priority: Mapped[Priority] = mapped_column(_states(Priority, 16))
     frames: Mapped[int | None] = mapped_column(Integer)
     bundle_sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    retention: Mapped[str] = mapped_column(String(16))
+    retention: Mapped[RetentionPolicy] = mapped_column(_states(RetentionPolicy, 16))
     stage: Mapped[str | None] = mapped_column(String(16))
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code of ours."""
-    verdict: Mapped[str | None] = mapped_column(String(32))
-    finding: Mapped[str | None] = mapped_column(String(32))
+    verdict: Mapped[VerdictCode | None] = mapped_column(_states(VerdictCode, 32))
+    finding: Mapped[Finding | None] = mapped_column(_states(Finding, 32))
     """What people found, which never changes the verdict."""
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
     """Sealed: the whole verdict as JSON."""
@@ -208,7 +232,7 @@ class Review(Base):
     id: Mapped[str] = _id()
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
-    decision: Mapped[str] = mapped_column(String(16))
+    decision: Mapped[Decision] = mapped_column(_states(Decision, 16))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """The reason."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -259,7 +283,7 @@ class Notice(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     kind: Mapped[str] = mapped_column(String(32))
     language: Mapped[str] = mapped_column(String(8))
-    state: Mapped[str] = mapped_column(String(32))
+    state: Mapped[NoticeState] = mapped_column(_states(NoticeState, 32))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """Fields, occurrences, receipt."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -322,7 +346,7 @@ class Delivery(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     target: Mapped[bytes] = mapped_column(LargeBinary)
     """Sealed: the URL."""
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[DeliveryState] = mapped_column(_states(DeliveryState, 16), index=True)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(Moment)
     outcome: Mapped[str | None] = mapped_column(String(64))

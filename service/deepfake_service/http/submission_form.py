@@ -7,11 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from deepfake_service.casework.core.enums import RetentionPolicy
 from deepfake_service.casework.submissions import Sighting, Submission
+from deepfake_service.db.enums import Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.admission import Ticket
-from deepfake_service.jobs import Priority
 
 FIELDS = (
     "case_reference", "source_url", "platform", "account", "captured_at", "note", "callback_url",

@@ -1,7 +1,7 @@
 """Durable jobs: queued in the transaction that accepts them, taken up again whoever dies."""
 
-from deepfake_service.jobs.queue import JobQueue, Priority
+from deepfake_service.jobs.queue import JobQueue
 from deepfake_service.jobs.runner import Runner
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 
-__all__ = ["ExaminationSteps", "ExaminationWorkflow", "JobQueue", "Priority", "Runner"]
+__all__ = ["ExaminationSteps", "ExaminationWorkflow", "JobQueue", "Runner"]

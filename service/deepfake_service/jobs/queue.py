@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from enum import StrEnum
 from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database
+from deepfake_service.db.enums import Priority
 
 APPLICATION = "deepfake-service"
 WORKFLOW_VERSION = "1"
@@ -18,20 +18,6 @@ WORKFLOW_VERSION = "1"
 is raised where a job begun by an older worker could not be gone on with."""
 EXAMINE = "examine"
 QUEUE = "examinations"
-
-
-class Priority(StrEnum):
-    """Whose turn it is first."""
-
-    LIVE = "live"
-    """Somebody is waiting."""
-    BATCH = "batch"
-    LOW = "low"
-
-    @property
-    def rank(self) -> int:
-        """Lower comes first."""
-        return list(Priority).index(self) + 1
 
 
 class PlainJson(Serializer):

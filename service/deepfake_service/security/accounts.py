@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Literal
 
 from sqlalchemy import delete, func, or_, select
@@ -22,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Account, Database, Key, SignIn, current_time, new_id
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -44,19 +44,6 @@ MAX_KEY_CHARS = 1024
 _KEY = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 Kind = Literal["person", "system"]
-
-
-class Role(StrEnum):
-    """What an account may do."""
-
-    PIPELINE = "pipeline"
-    """Submit; read what it submitted."""
-    ANALYST = "analyst"
-    """Submit, read, review."""
-    AUDITOR = "auditor"
-    """Read the audit log; no media and no scores."""
-    ADMIN = "admin"
-    """Everything, and manage accounts and keys."""
 
 
 MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
@@ -226,7 +213,7 @@ class Accounts:
             or not is_valid(key, self._database.clock())
         ):
             raise NotAuthenticated
-        return Caller(account.id, Role(account.role), key.id)
+        return Caller(account.id, account.role, key.id)
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
         """Sign in a browser with a key; the caller, and what its cookie is to hold.
@@ -267,7 +254,7 @@ class Accounts:
             ).first()
         if found is None or found[2].disabled_at or not is_valid(found[1], self._database.clock()):
             raise NotAuthenticated
-        return Caller(found[2].id, Role(found[2].role), found[1].id)
+        return Caller(found[2].id, found[2].role, found[1].id)
 
     def sign_out(self, token: str) -> None:
         """Forget a browser's cookie."""
@@ -345,11 +332,11 @@ def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
 
 def _account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) -> Account:
     account = Account(
-        id=new_id(), name=name, kind=kind, role=str(role), created_at=current_time(session)
+        id=new_id(), name=name, kind=kind, role=role, created_at=current_time(session)
     )
     session.add(account)
     session.flush()
-    append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, str(role))
+    append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, role)
     return account
 
 
@@ -373,7 +360,7 @@ def _administrators(session: Session) -> int:
             .select_from(Key)
             .join(Account, Key.account_id == Account.id)
             .where(
-                Account.role == str(Role.ADMIN),
+                Account.role == Role.ADMIN,
                 Account.disabled_at.is_(None),
                 Key.revoked_at.is_(None),
                 or_(Key.expires_at.is_(None), Key.expires_at > current_time(session)),

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from deepfake_models.bundle import load_bundle
+from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
 from deepfake_service.http.auth import browser
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.security import audit_log as log
-from deepfake_service.security.accounts import MAY_AUDIT, Caller, Role, authorize
+from deepfake_service.security.accounts import MAY_AUDIT, Caller, authorize
 from deepfake_service.settings import Settings
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import PageRoute, call, form, page, safe

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.faces.crops import square
-from deepfake_service.casework.core.enums import ENDED, Decision, JobState
 from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.documents.report_presenter import View
 from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH

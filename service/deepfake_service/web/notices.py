@@ -9,9 +9,9 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.enums import Finding, JobState
-from deepfake_service.casework.core.notice_states import OUTCOMES, NoticeState, Update, Wanted
+from deepfake_service.casework.core.notice_states import OUTCOMES, Update, Wanted
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.db.enums import Finding, JobState, NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import reader_of_pages

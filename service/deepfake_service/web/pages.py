@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import (
     InvalidRequest,
@@ -26,7 +27,7 @@ from deepfake_service.errors import (
 from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import problem_of
-from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller, Role
+from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
 from deepfake_service.web.language import language_of
 
 MAX_FORM_BYTES = 512 * 1024

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.enums import Finding, JobState
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db import Account
+from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.http.auth import reader_of_pages
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.security.accounts import MAY_REVIEW, Caller, Role
+from deepfake_service.security.accounts import MAY_REVIEW, Caller
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -95,7 +95,7 @@ async def get_queue(
         filters = asked.filters(request, caller)
         found = services.queries.queue(caller, filters, limit=PAGE, cursor=cursor)
         people = app_state(request).accounts.all() if caller.role in MAY_REVIEW else []
-        reviewers = [a for a in people if a.kind == "person" and Role(a.role) in MAY_REVIEW]
+        reviewers = [a for a in people if a.kind == "person" and a.role in MAY_REVIEW]
         return found, services.notice_desk.overdue(caller, 20), reviewers
 
     found, overdue, reviewers = await call(read)

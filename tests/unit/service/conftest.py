@@ -36,8 +36,9 @@ from deepfake_models.results import (
 from deepfake_models.scorer import CroppedFace
 from deepfake_service.app import create_app
 from deepfake_service.db import Database, open_database
+from deepfake_service.db.enums import Role
 from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
-from deepfake_service.security.accounts import Accounts, Role
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
@@ -218,7 +219,7 @@ class Service:
 Starter = Callable[..., AbstractAsyncContextManager[Service]]
 
 
-ON_BOTH = frozenset({"test_accounts", "test_audit", "test_videos_api"})
+ON_BOTH = frozenset({"test_accounts", "test_audit", "test_database", "test_videos_api"})
 """Modules whose tests run on SQLite and on PostgreSQL."""
 
 

@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from deepfake_service.db import Database, open_database
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -33,7 +34,6 @@ from deepfake_service.security.accounts import (
     Accounts,
     FirstKey,
     NewKey,
-    Role,
     authorize,
 )
 from deepfake_service.settings import RECORDS_FILE, Settings

@@ -20,7 +20,6 @@ from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
@@ -31,8 +30,9 @@ from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.container import Container, open_container
 from deepfake_service.db import Job, open_database
+from deepfake_service.db.enums import JobState, Role
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.accounts import Accounts, Role
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 from tests.support import evalkit, mediakit
 

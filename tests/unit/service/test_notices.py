@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.casework.core.notice_states import RUNNING, NoticeState, Update, apply_update
+from deepfake_service.casework.core.notice_states import RUNNING, Update, apply_update
 from deepfake_service.db import Notice
+from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
@@ -153,7 +154,7 @@ def test_the_clocks() -> None:
 
 def drafted(kind: str = "kr-tba-22-5") -> Notice:
     made = datetime.now(UTC) - timedelta(days=90)
-    return Notice(kind=kind, state=str(NoticeState.DRAFTED), created_at=made)
+    return Notice(kind=kind, state=NoticeState.DRAFTED, created_at=made)
 
 
 def test_a_notices_way() -> None:

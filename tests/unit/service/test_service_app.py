@@ -22,9 +22,9 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from deepfake_service.app import create_app
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import DecryptionFailed
 from deepfake_service.observability import logs
-from deepfake_service.security.accounts import Role
 from deepfake_service.settings import Settings
 
 # ``conftest.Service``; conftest modules cannot be imported.

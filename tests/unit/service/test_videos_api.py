@@ -15,7 +15,6 @@ import pyrage
 import pytest
 from sqlalchemy import select, update
 
-from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.retention import ORPHANED_AFTER
 from deepfake_service.db import (
     AuditEntry,
@@ -27,9 +26,9 @@ from deepfake_service.db import (
     Notice,
     new_id,
 )
+from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import AppState
-from deepfake_service.security.accounts import Role
 from deepfake_service.security.audit_log import verify
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -277,7 +276,7 @@ def end(service: Service, job_id: str, expires_at: datetime) -> None:
     """As a worker would, with the media due at ``expires_at``."""
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
-        job.state = str(JobState.SUCCEEDED)
+        job.state = JobState.SUCCEEDED
         session.execute(update(Media).where(Media.id == job.media_id).values(expires_at=expires_at))
 
 

@@ -12,9 +12,9 @@ from xml.etree.ElementTree import fromstring
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.core.enums import JobState
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.db import Account, Case, Job, Media, Notice, Occurrence, new_id
+from deepfake_service.db.enums import JobState, Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import (
     AccountExists,
@@ -39,7 +39,6 @@ from deepfake_service.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
-from deepfake_service.security.accounts import Role
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
@@ -127,7 +126,7 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
                 job_of(
                     rows[-1],
                     account.id,
-                    state=str(JobState.SUCCEEDED),
+                    state=JobState.SUCCEEDED,
                     verdict=secrets.choice(["inconclusive", None]),
                 )
             )
@@ -183,9 +182,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
                     created_at=at,
                 )
             )
-            session.add(
-                job_of(medium, caller.account_id, id=f"job{n:03}", state=str(JobState.FAILED))
-            )
+            session.add(job_of(medium, caller.account_id, id=f"job{n:03}", state=JobState.FAILED))
     client = service.client
     await client.post("/sign-in", data={"key": service.keys[Role.ANALYST]})
     path, items, urls = f"/cases/{case_id}", [], []

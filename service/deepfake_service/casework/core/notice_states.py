@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from deepfake_service.db import Notice
+from deepfake_service.db.enums import NoticeState
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import kind_of
-
-
-class NoticeState(StrEnum):
-    """Where a notice is."""
-
-    DRAFTED = "drafted"
-    SENT = "sent"
-    REMOVED = "removed"
-    """Blocked or deleted."""
-    TEMPORARILY_BLOCKED = "temporarily_blocked"
-    """In Korea: until the Commission has deliberated."""
-    REFUSED = "refused"
-    NO_ANSWER = "no_answer"
-    PRESERVED = "preserved"
-    """The data are kept; within the clock, mutual assistance is to be asked for."""
-    WITHDRAWN = "withdrawn"
-
 
 OUTCOMES = frozenset(
     {
@@ -80,7 +63,7 @@ def apply_update(notice: Notice, update: Update, now: datetime) -> None:
             raise field_error("sent_at", "that it was sent is noted already")
         if update.sent_at < notice.created_at - CLOCKS_DIFFER:
             raise field_error("sent_at", "lies before the notice was made")
-        notice.sent_at, notice.state = update.sent_at, str(NoticeState.SENT)
+        notice.sent_at, notice.state = update.sent_at, NoticeState.SENT
         clock = kind_of(notice.kind).clock
         notice.due_at = update.sent_at + clock if clock else None
     if update.outcome is None:
@@ -102,7 +85,7 @@ def apply_update(notice: Notice, update: Update, now: datetime) -> None:
     answered = update.answered_at or now
     if notice.sent_at and answered < notice.sent_at:
         raise field_error("answered_at", "lies before sent_at")
-    notice.state, notice.answered_at = str(update.outcome), answered
+    notice.state, notice.answered_at = update.outcome, answered
     if update.outcome is NoticeState.WITHDRAWN:
         notice.withdraw_at = None
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from deepfake_service.casework.core.enums import JobState
 from deepfake_service.db import Case, Job, Occurrence, Review
+from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
 
 MAX_PAGE = 200
@@ -59,7 +59,7 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.media is not None:
         found.append(Job.media_id.in_(filters.media))
     if filters.finding == "none":
-        found += [Job.finding.is_(None), Job.state == str(JobState.SUCCEEDED)]
+        found += [Job.finding.is_(None), Job.state == JobState.SUCCEEDED]
     elif filters.finding is not None:
         found.append(Job.finding == filters.finding)
     if filters.account_id is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, or_, true
 
 from deepfake_service.db import Case
-from deepfake_service.security.accounts import MAY_READ_ALL, Caller, Role
+from deepfake_service.db.enums import Role
+from deepfake_service.security.accounts import MAY_READ_ALL, Caller
 
 
 def may_see(caller: Caller, case: Case) -> bool:

@@ -12,7 +12,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import media_key
-from deepfake_service.casework.core.enums import ENDED, JobState
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
@@ -25,12 +24,13 @@ from deepfake_service.casework.core.pagination import (
 from deepfake_service.casework.core.permissions import may_delete, may_see, visible
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
+from deepfake_service.db.enums import UNFINISHED, JobState, Role
 from deepfake_service.errors import (
     DatabaseUnavailable,
     ImageryWithheld,
     NotFound,
 )
-from deepfake_service.security.accounts import Caller, Role
+from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of
 from deepfake_service.storage.envelope import unseal
@@ -72,7 +72,7 @@ class Queries:
 
     def waiting(self) -> float:
         """How many jobs no worker has begun; NaN while the database does not answer."""
-        counted = select(func.count()).where(Job.state == str(JobState.QUEUED))
+        counted = select(func.count()).where(Job.state == JobState.QUEUED)
         try:
             with self._database.read() as session:
                 return float(session.scalar(counted) or 0)
@@ -81,10 +81,11 @@ class Queries:
 
     def oldest_s(self) -> float:
         """Age in seconds of the oldest job that is not over; 0 without one, NaN as above."""
-        states = [str(s) for s in JobState if s not in ENDED]
         try:
             with self._database.read() as session:
-                at = session.scalar(select(func.min(Job.created_at)).where(Job.state.in_(states)))
+                at = session.scalar(
+                    select(func.min(Job.created_at)).where(Job.state.in_(UNFINISHED))
+                )
         except DatabaseUnavailable:
             return math.nan
         return (self._database.clock() - at).total_seconds() if at else 0.0

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that ``records.database`` gives.
+"""Runs migrations on the connection that ``db.database`` gives.
 
 To write a version: ``python -m deepfake_service.db.migrations "what it changes"``.
 """
@@ -6,6 +6,7 @@ To write a version: ``python -m deepfake_service.db.migrations "what it changes"
 from typing import Any, Literal
 
 from alembic import context
+from sqlalchemy import Enum
 
 from deepfake_service.db.tables import Base, Moment
 
@@ -14,6 +15,8 @@ def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     # A version must not change when the class does.
     if kind == "type" and isinstance(item, Moment):
         return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, Enum):
+        return f"sa.String(length={item.length})"
     return False
 
 

@@ -1,0 +1,106 @@
+"""The values of columns that hold one of a few states. They are stored as their strings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    PIPELINE = "pipeline"
+    """Submit media and read its own submissions."""
+    ANALYST = "analyst"
+    """Submit, read and review."""
+    AUDITOR = "auditor"
+    """Read the audit log, but neither media nor scores."""
+    ADMIN = "admin"
+    """Do everything, and manage accounts and keys."""
+
+
+class JobState(StrEnum):
+    """The state of a job.
+
+    ``failed`` means that the service failed. Jobs on media that cannot be examined succeed with
+    the verdict ``unable_to_evaluate``.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Not examined in time; its media were deleted."""
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+UNFINISHED = frozenset(JobState) - ENDED
+REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
+"""States of jobs that are returned for equal content. Jobs in other states are worth a retry."""
+
+
+class Priority(StrEnum):
+    """The priority of a job in the queue."""
+
+    LIVE = "live"
+    """A person is waiting for the result."""
+    BATCH = "batch"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """The position of this priority: lower ranks are served first."""
+        return list(Priority).index(self) + 1
+
+
+class RetentionPolicy(StrEnum):
+    """How long the media of a job are kept."""
+
+    STANDARD = "standard"
+    """Until some time after the review, or after the verdict."""
+    ZERO = "zero"
+    """Until they have been scored."""
+
+
+class DeliveryState(StrEnum):
+    """The state of a webhook."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Decision(StrEnum):
+    """What one person decides about an examination. The model's verdict does not change."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+
+class Finding(StrEnum):
+    """The outcome of all decisions on an examination."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+    AWAITING_SECOND = "awaiting_second"
+    """Confirmed by one person where two are required."""
+
+
+class NoticeState(StrEnum):
+    """The state of a notice."""
+
+    DRAFTED = "drafted"
+    SENT = "sent"
+    REMOVED = "removed"
+    """The content was blocked or deleted."""
+    TEMPORARILY_BLOCKED = "temporarily_blocked"
+    """Blocked under Korean law until the Commission has deliberated."""
+    REFUSED = "refused"
+    NO_ANSWER = "no_answer"
+    PRESERVED = "preserved"
+    """The data are preserved; mutual assistance has to be requested before the deadline."""
+    WITHDRAWN = "withdrawn"

@@ -1,0 +1,45 @@
+"""The database: migrations that agree with the tables, and columns of states."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+
+from deepfake_service.db import Account, Database, new_id, open_database
+from deepfake_service.db.enums import Role
+from deepfake_service.db.tables import Base
+from deepfake_service.settings import Settings
+
+
+@pytest.fixture
+def database(tmp_path: Path, backend: dict[str, Any]) -> Iterator[Database]:
+    with contextlib.closing(open_database(Settings(data_dir=tmp_path, **backend))) as opened:
+        yield opened
+
+
+def test_the_migrations_make_the_tables_that_the_models_describe(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found = compare_metadata(context, Base.metadata)
+    known = set(Base.metadata.tables)
+    # Tables that DBOS made in the same database are not ours.
+    ours = [d for d in found if not (d[0] == "remove_table" and d[1].name not in known)]
+    assert not ours
+
+
+def test_a_state_is_stored_as_its_string(database: Database) -> None:
+    account = Account(
+        id=new_id(), name="a", kind="person", role=Role.ANALYST, created_at=database.clock()
+    )
+    with database.write() as session:
+        session.add(account)
+    with database.read() as session:
+        assert session.execute(text("SELECT role FROM accounts")).scalar_one() == "analyst"
+        assert session.scalars(select(Account.role)).one() is Role.ANALYST
