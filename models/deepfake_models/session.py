@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from deepfake_models.errors import BundleError, DeepfakeError
 
+# onnxruntime from 1.29 on reports its use to its maker unless this is set before it is imported.
+# Nothing may leave the machine.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -37,9 +41,6 @@ class OnnxSession:
     def __init__(
         self, model: bytes, *, name: str = "model", device: Device = "auto", threads: int = 0
     ) -> None:
-        # From 1.29 on onnxruntime reports its use to its maker unless told not to before it is
-        # imported. Nothing may leave the machine.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         try:
             import onnxruntime as ort
         except ModuleNotFoundError as error:
