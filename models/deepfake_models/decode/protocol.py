@@ -1,53 +1,243 @@
-"""Messages between a decoder process and its parent: JSON or raw bytes, never pickle.
+"""The messages between a decoder process and its parent: JSON or raw bytes, never pickle.
 
 Each message is one length-prefixed block (``multiprocessing.connection``) whose first byte tells
-whether a JSON object or plain data follows. The parent trusts nothing that the child says: every
-length is bounded before it is read and every field is checked.
+whether a JSON object or plain data follows. The parent trusts nothing that the child sends: the
+length of every block is bounded before it is read, and every field is validated.
 """
 
 from __future__ import annotations
 
-import json
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Annotated, Literal, TypeVar
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DeepfakeError
+from deepfake_models.results import MediaFacts
+
+T = TypeVar("T")
 
 JSON, DATA = b"J", b"D"
 
 MAX_JSON_BYTES = 16 << 10
-"""Headers are small; anything longer is not one."""
+"""Longest JSON message that is read; real ones have a few hundred bytes."""
 
 MAX_READ_BYTES = 1 << 20
 """Most that a child may ask for at once, and the size of the blocks that it caches."""
 
 MAX_TEXT = 300
-"""Characters of an error's message that are taken over."""
+"""Characters of a text from the child that are passed on."""
 
 
 class WireError(DeepfakeError):
-    """The decoder process sent what the protocol does not allow."""
+    """The decoder process sent a message that its protocol does not allow."""
 
 
-def send(connection: Connection, message: dict[str, Any]) -> None:
-    connection.send_bytes(JSON + json.dumps(message, allow_nan=False).encode())
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:MAX_TEXT])
+
+
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+Text = Annotated[str, AfterValidator(_printable)]
+"""Printable, and cut to ``MAX_TEXT`` characters."""
+
+
+class Message(BaseModel):
+    """A JSON message; ``op`` tells which."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True
+    )
+
+
+# Sent by the parent.
+
+
+class Open(Message):
+    """Open the media of ``size`` bytes; the child answers ``Opened``, and data: the times."""
+
+    op: Literal["open"] = "open"
+    size: Count
+    limits: DecodeLimits
+    stills_only: bool
+
+
+class Frames(Message):
+    """Begin to decode the frames whose indices follow as data, little-endian 64-bit integers."""
+
+    op: Literal["frames"] = "frames"
+
+
+class Next(Message):
+    """Send the next of those frames."""
+
+    op: Literal["next"] = "next"
+
+
+class Close(Message):
+    """Close the media; the child answers ``Closed``."""
+
+    op: Literal["close"] = "close"
+
+
+class Unreadable(Message):
+    """The bytes that a ``Read`` asks for cannot be read; else the answer is data: the bytes."""
+
+    op: Literal["unreadable"] = "unreadable"
+
+
+# Sent by the child.
+
+
+class Ready(Message):
+    """The child has started and waits for media."""
+
+    op: Literal["ready"] = "ready"
+
+
+class Read(Message):
+    """Send bytes of the media. May come before the answer to any request."""
+
+    op: Literal["read"] = "read"
+    offset: Count
+    length: Annotated[int, Field(ge=0, le=MAX_READ_BYTES)]
+
+
+class Facts(Message):
+    """``MediaFacts`` as the child reports them."""
+
+    kind: Literal["image", "video"]
+    width: Size
+    height: Size
+    duration_s: Annotated[float, Field(ge=0.0)] | None = None
+    frames: Size | None = None
+    rotation: Literal[0, 90, 180, 270]
+
+
+class Opened(Message):
+    """The media are open. Data follow: ``frames`` times, little-endian 64-bit floats."""
+
+    op: Literal["opened"] = "opened"
+    facts: Facts
+    frames: Size
+
+    def checked(self, limits: DecodeLimits) -> MediaFacts:
+        """Return the facts.
+
+        Raises:
+            WireError: they contradict themselves, or media with such facts exceed ``limits`` and
+                must not have been opened.
+        """
+        facts, duration = self.facts, self.facts.duration_s
+        still = facts.kind == "image"
+        if (
+            self.frames > (1 if still else limits.max_frames)
+            or facts.width * facts.height > limits.max_pixels
+            or not (still or (duration is not None and duration <= limits.max_duration_s))
+        ):
+            raise WireError
+        return MediaFacts(
+            facts.kind,
+            facts.width,
+            facts.height,
+            None if still else duration,
+            self.frames,
+            facts.rotation,
+        )
+
+
+class FrameHeader(Message):
+    """A decoded frame. Data follow: its pixels, uint8 RGB by rows."""
+
+    op: Literal["frame"] = "frame"
+    index: Count
+    height: Size
+    width: Size
+
+
+class Failed(Message):
+    """A frame could not be decoded."""
+
+    op: Literal["failed"] = "failed"
+    index: Count
+    detail: Text
+
+
+class Error(Message):
+    """The media cannot be examined. The child has closed them and waits for others."""
+
+    op: Literal["error"] = "error"
+    name: Annotated[str, Field(alias="class")]
+    """The name of a class of ``deepfake_models.errors``."""
+    message: Text
+
+
+class Closed(Message):
+    """The media are closed."""
+
+    op: Literal["closed"] = "closed"
+
+
+Request = Open | Frames | Next | Close
+Answer = Ready | Read | Opened | FrameHeader | Failed | Error | Closed
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
+_ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])
+
+
+def send(connection: Connection, message: Message) -> None:
+    """Send a JSON message."""
+    connection.send_bytes(JSON + message.model_dump_json(by_alias=True).encode())
 
 
 def send_data(connection: Connection, data: bytes | memoryview) -> None:
+    """Send plain data."""
     connection.send_bytes(b"".join((DATA, data)))
 
 
-def receive(connection: Connection) -> dict[str, Any]:
-    """The next message, which must be a JSON object. Raises ``EOFError`` at the end."""
-    return parse(_block(connection, MAX_JSON_BYTES))
+def receive_request(connection: Connection) -> Request:
+    """Return the next message of the parent.
+
+    Raises:
+        EOFError: the parent has closed the connection.
+        WireError: the next message is not a request.
+    """
+    return _parsed(connection, _REQUEST)
+
+
+def receive_answer(connection: Connection) -> Answer:
+    """Return the next message of the child.
+
+    Raises:
+        EOFError: the child has closed the connection.
+        WireError: the next message is not one that a child may send.
+    """
+    return _parsed(connection, _ANSWER)
 
 
 def receive_data(connection: Connection, limit: int) -> memoryview:
-    """The next message, which must be data of at most ``limit`` bytes."""
+    """Return the next message, which must be data of at most ``limit`` bytes.
+
+    Raises:
+        EOFError: the other side has closed the connection.
+        WireError: the next message is something else.
+    """
     block = memoryview(_block(connection, limit + 1))
     if block[:1] != DATA:
         raise WireError
     return block[1:]
+
+
+def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:
+    block = _block(connection, MAX_JSON_BYTES)
+    if block[:1] != JSON:
+        raise WireError
+    try:
+        return adapter.validate_json(block[1:])
+    except ValidationError as error:
+        raise WireError from error
 
 
 def _block(connection: Connection, limit: int) -> bytes:
@@ -57,47 +247,3 @@ def _block(connection: Connection, limit: int) -> bytes:
         raise
     except OSError as error:  # longer than the limit, or the other side has gone
         raise WireError from error
-
-
-def parse(block: bytes) -> dict[str, Any]:
-    if block[:1] != JSON:
-        raise WireError
-    try:
-        message = json.loads(block[1:].decode())
-    except (ValueError, RecursionError) as error:
-        raise WireError from error
-    if not isinstance(message, dict):
-        raise WireError
-    return message
-
-
-def integer(message: dict[str, Any], name: str, low: int, high: int) -> int:
-    """The integer ``name`` of a message, within [``low``, ``high``]."""
-    value = message.get(name)
-    if type(value) is not int or not low <= value <= high:
-        raise WireError
-    return value
-
-
-def boolean(message: dict[str, Any], name: str) -> bool:
-    """The boolean ``name`` of a message."""
-    value = message.get(name)
-    if not isinstance(value, bool):
-        raise WireError
-    return value
-
-
-def number(message: dict[str, Any], name: str, low: float, high: float) -> float:
-    """The finite number ``name`` of a message, within [``low``, ``high``]."""
-    value = message.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise WireError
-    return float(value)
-
-
-def text(message: dict[str, Any], name: str) -> str:
-    """The text ``name`` of a message: printable, cut to ``MAX_TEXT`` characters."""
-    value = message.get(name)
-    if not isinstance(value, str):
-        raise WireError
-    return "".join(c if c.isprintable() else " " for c in value[:MAX_TEXT])

@@ -5,6 +5,7 @@ A file that crashes, hangs or takes over FFmpeg costs its own child process and 
 
 from __future__ import annotations
 
+import math
 import queue
 import socket
 import subprocess
@@ -17,9 +18,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import BinaryIO, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepfake_models import errors
 from deepfake_models.decode import protocol as wire
@@ -32,7 +34,6 @@ from deepfake_models.decode.base import (
 )
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DecoderFailed, MediaError
-from deepfake_models.results import MediaFacts
 
 START_TIMEOUT_S = 60.0
 """For a child to import its libraries: half a second, but minutes are seen on loaded machines."""
@@ -165,7 +166,7 @@ class _Child:
 
     def await_ready(self) -> None:
         with self.exchange(START_TIMEOUT_S):
-            if wire.receive(self.connection) != {"op": "ready"}:
+            if not isinstance(wire.receive_answer(self.connection), wire.Ready):
                 raise wire.WireError
 
     @contextmanager
@@ -222,22 +223,20 @@ class _RemoteMedia:
         self._call = 0
         self._pending = False
         self._open = False
-        # A child that reported an error has closed the item by itself.
-        self._send(
-            {
-                "op": "open",
-                "size": self._size,
-                "limits": limits.model_dump(),
-                "stills_only": stills_only,
-            }
-        )
         with self._exchange():
-            message = self._answer("opened")
-            self.facts, count = _facts(message, limits)
+            wire.send(
+                child.connection,
+                wire.Open(size=self._size, limits=limits, stills_only=stills_only),
+            )
+        with self._exchange():
+            opened = self._answer()
+            if not isinstance(opened, wire.Opened):
+                raise wire.WireError
+            self.facts = opened.checked(limits)
             if stills_only and self.facts.kind != "image":
                 raise wire.WireError
-            data = wire.receive_data(child.connection, 8 * count)
-            self.times = _times(data, count, limits)
+            data = wire.receive_data(child.connection, 8 * opened.frames)
+            self.times = _times(data, opened.frames, limits)
         self._open = True
 
     def __enter__(self) -> Self:
@@ -258,8 +257,9 @@ class _RemoteMedia:
         with suppress(Exception), self._exchange():
             if self._pending:
                 self._result(None)
-            wire.send(self._child.connection, {"op": "close"})
-            self._answer("closed")
+            wire.send(self._child.connection, wire.Close())
+            if not isinstance(self._answer(), wire.Closed):
+                raise wire.WireError
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``. The child decodes the next frame while this one is used."""
@@ -274,7 +274,7 @@ class _RemoteMedia:
         with self._exchange():
             if self._pending:
                 self._result(None)
-            wire.send(self._child.connection, {"op": "frames"})
+            wire.send(self._child.connection, wire.Frames())
             wire.send_data(self._child.connection, np.array(wanted, dtype="<i8").tobytes())
             self._ask()
         for number, index in enumerate(wanted):
@@ -299,93 +299,77 @@ class _RemoteMedia:
         finally:
             self._budget -= time.monotonic() - started
 
-    def _send(self, message: dict[str, Any]) -> None:
-        with self._exchange():
-            wire.send(self._child.connection, message)
-
     def _ask(self) -> None:
-        wire.send(self._child.connection, {"op": "next"})
+        wire.send(self._child.connection, wire.Next())
         self._pending = True
 
     def _result(self, index: int | None) -> Frame | FailedFrame | None:
-        """The answer to the pending request; checked, and dropped where ``index`` is None."""
-        message = self._answer("frame", "failed")
+        """Return the answer to the pending request for frame ``index``.
+
+        With ``None`` the answer is checked and dropped.
+        """
+        answer = self._answer()
         self._pending = False
-        height, width = self.facts.height, self.facts.width
-        if message["op"] == "failed":
-            if index is None:
-                return None
-            wire.integer(message, "index", index, index)
-            return FailedFrame(index, float(self.times[index]), wire.text(message, "detail"))
-        wire.integer(message, "height", height, height)
-        wire.integer(message, "width", width, width)
-        size = height * width * 3
-        data = wire.receive_data(self._child.connection, size)
-        if len(data) != size:
+        if not isinstance(answer, wire.FrameHeader | wire.Failed):
             raise wire.WireError
+        if index is not None and answer.index != index:
+            raise wire.WireError
+        pixels = self._pixels(answer) if isinstance(answer, wire.FrameHeader) else None
         if index is None:
             return None
-        wire.integer(message, "index", index, index)
-        pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3).copy()
-        return Frame(index, float(self.times[index]), pixels)
+        time_s = float(self.times[index])
+        if isinstance(answer, wire.Failed):
+            return FailedFrame(index, time_s, answer.detail)
+        assert pixels is not None
+        return Frame(index, time_s, pixels.copy())
 
-    def _answer(self, *expected: str) -> dict[str, Any]:
-        """The child's next message, its requests for the media's bytes served on the way."""
+    def _pixels(self, header: wire.FrameHeader) -> NDArray[np.uint8]:
+        """Return the pixels that follow ``header``: (height, width, 3), of the media's size."""
+        shape = (self.facts.height, self.facts.width, 3)
+        if (header.height, header.width, 3) != shape:
+            raise wire.WireError
+        data = wire.receive_data(self._child.connection, math.prod(shape))
+        if len(data) != math.prod(shape):
+            raise wire.WireError
+        return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+    def _answer(self) -> wire.Answer:
+        """Return the child's next message after serving its requests for bytes of the media."""
         while True:
-            message = wire.receive(self._child.connection)
-            op = message.get("op")
-            if op == "read":
+            message = wire.receive_answer(self._child.connection)
+            if isinstance(message, wire.Read):
                 self._serve(message)
-            elif op == "error":
+            elif isinstance(message, wire.Error):
                 # The child has closed the item and is ready for another.
                 self._open = self._pending = False
                 self._source.check()
-                raise _error(message)
-            elif op in expected:
-                return message
+                raise _relayed(message)
             else:
-                raise wire.WireError
+                return message
 
-    def _serve(self, message: dict[str, Any]) -> None:
-        offset = wire.integer(message, "offset", 0, self._size)
-        length = wire.integer(message, "length", 0, wire.MAX_READ_BYTES)
+    def _serve(self, request: wire.Read) -> None:
+        if request.offset > self._size:
+            raise wire.WireError
+        length = request.length
         try:
-            self._source.seek(offset)
+            self._source.seek(request.offset)
             parts: list[bytes] = []
             while length > 0 and (part := self._source.read(length)):
                 parts.append(part)
                 length -= len(part)
         except Exception:  # remembered by the guarded source, raised when the child gives up
-            wire.send(self._child.connection, {"op": "unreadable"})
+            wire.send(self._child.connection, wire.Unreadable())
             return
         wire.send_data(self._child.connection, b"".join(parts))
 
 
-def _error(message: dict[str, Any]) -> MediaError:
-    name = message.get("class")
-    if not isinstance(name, str) or name not in RELAYED:
+def _relayed(message: wire.Error) -> MediaError:
+    if message.name not in RELAYED:
         raise wire.WireError
-    return RELAYED[name](wire.text(message, "message"))
+    return RELAYED[message.name](message.message)
 
 
-def _facts(message: dict[str, Any], limits: DecodeLimits) -> tuple[MediaFacts, int]:
-    """The facts that a child states, and the number of frames, each within what is possible."""
-    stated = message.get("facts")
-    if not isinstance(stated, dict) or stated.get("kind") not in ("image", "video"):
-        raise wire.WireError
-    count = wire.integer(message, "frames", 1, limits.max_frames)
-    width = wire.integer(stated, "width", 1, limits.max_pixels)
-    height = wire.integer(stated, "height", 1, limits.max_pixels // width)
-    rotation = wire.integer(stated, "rotation", 0, 270)
-    duration = None
-    if stated["kind"] == "video":
-        duration = wire.number(stated, "duration_s", 0.0, limits.max_duration_s)
-    if rotation % 90 or (stated["kind"] == "image" and count != 1):
-        raise wire.WireError
-    return MediaFacts(cast("str", stated["kind"]), width, height, duration, count, rotation), count
-
-
-def _times(data: memoryview, count: int, limits: DecodeLimits) -> np.ndarray[Any, Any]:
+def _times(data: memoryview, count: int, limits: DecodeLimits) -> NDArray[np.float64]:
     if len(data) != 8 * count:
         raise wire.WireError
     times = np.frombuffer(data, dtype="<f8").astype(np.float64)

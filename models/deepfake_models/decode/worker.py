@@ -16,7 +16,7 @@ from collections import OrderedDict
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -24,8 +24,7 @@ from PIL import Image
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.errors import DecoderFailed, DeepfakeError, MediaError, MediaTooLarge
+from deepfake_models.errors import DecoderFailed, MediaError, MediaTooLarge
 
 MEMORY_LIMIT = 6 << 30
 """Address space in bytes. A 10-bit 8K stream with 16 reference frames takes 2 GiB, interpreter and
@@ -86,7 +85,7 @@ class RemoteFile(io.RawIOBase):
             return self._blocks[number]
         offset = number * wire.MAX_READ_BYTES
         length = min(wire.MAX_READ_BYTES, self._size - offset)
-        wire.send(self._connection, {"op": "read", "offset": offset, "length": length})
+        wire.send(self._connection, wire.Read(offset=offset, length=length))
         answer = self._connection.recv_bytes(wire.MAX_READ_BYTES + 1)
         if answer[:1] != wire.DATA:
             raise OSError("the source failed")
@@ -116,14 +115,15 @@ def confine() -> None:
 
 def serve(connection: Connection) -> None:
     """Serve items until the parent closes the connection."""
-    wire.send(connection, {"op": "ready"})
+    wire.send(connection, wire.Ready())
     while True:
-        request = wire.receive(connection)
-        limits = DecodeLimits.model_validate(request["limits"])
-        stills_only = wire.boolean(request, "stills_only")
-        source = cast("BinaryIO", RemoteFile(connection, request["size"]))
+        request = wire.receive_request(connection)
+        if not isinstance(request, wire.Open):
+            raise wire.WireError
+        source = cast("BinaryIO", RemoteFile(connection, request.size))
+        decoder = InProcessDecoder(request.limits)
         try:
-            with InProcessDecoder(limits).open(source, stills_only=stills_only) as media:
+            with decoder.open(source, stills_only=request.stills_only) as media:
                 _announce(connection, media)
                 _serve_item(connection, media)
         except (EOFError, BrokenPipeError):
@@ -131,31 +131,30 @@ def serve(connection: Connection) -> None:
         except Exception as error:
             _report(connection, error)
         else:
-            wire.send(connection, {"op": "closed"})
+            wire.send(connection, wire.Closed())
 
 
 def _announce(connection: Connection, media: OpenMedia) -> None:
     times = np.ascontiguousarray(media.times, dtype="<f8")
-    wire.send(connection, {"op": "opened", "facts": asdict(media.facts), "frames": len(times)})
+    facts = wire.Facts.model_validate(asdict(media.facts))
+    wire.send(connection, wire.Opened(facts=facts, frames=len(times)))
     wire.send_data(connection, times.tobytes())
 
 
 def _serve_item(connection: Connection, media: OpenMedia) -> None:
     """Answer requests for frames until the item is closed."""
     results = iter(media.frames([]))
-    while (request := wire.receive(connection))["op"] != "close":
-        if request["op"] == "frames":
+    while not isinstance(request := wire.receive_request(connection), wire.Close):
+        if isinstance(request, wire.Frames):
             data = wire.receive_data(connection, 8 * len(media.times))
             results = media.frames(np.frombuffer(data, dtype="<i8").tolist())
             continue
         result = next(results)
         if isinstance(result, FailedFrame):
-            wire.send(connection, {"op": "failed", "index": result.index, "detail": result.detail})
+            wire.send(connection, wire.Failed(index=result.index, detail=result.detail))
             continue
         height, width, _ = result.pixels.shape
-        wire.send(
-            connection, {"op": "frame", "index": result.index, "height": height, "width": width}
-        )
+        wire.send(connection, wire.FrameHeader(index=result.index, height=height, width=width))
         wire.send_data(connection, result.pixels.data.cast("B"))
 
 
@@ -165,12 +164,7 @@ def _report(connection: Connection, error: Exception) -> None:
         error = MediaTooLarge("decoding needs more memory than is allowed")
     if not isinstance(error, MediaError):
         error = DecoderFailed()
-    message: dict[str, Any] = {
-        "op": "error",
-        "class": type(error).__name__,
-        "message": cast("DeepfakeError", error).message,
-    }
-    wire.send(connection, message)
+    wire.send(connection, wire.Error(name=type(error).__name__, message=error.message))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import struct
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from pydantic import ValidationError
 
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode import sandbox as process_decoder
@@ -632,7 +634,7 @@ class Impostor:
         self.theirs = Connection(theirs.detach())
         for item in script:
             if isinstance(item, dict):
-                wire.send(self.theirs, item)
+                self.theirs.send_bytes(wire.JSON + json.dumps(item).encode())
             elif isinstance(item, bytes):
                 self.theirs.send_bytes(item)
             else:
@@ -705,6 +707,11 @@ LIES: dict[str, list[Any]] = {
     "failed without detail": [*GOOD, {"op": "failed", "index": 0}],
     "read before the start": [{"op": "read", "offset": -1, "length": 1}],
     "read of everything": [{"op": "read", "offset": 0, "length": 1 << 40}],
+    "read beyond the end": [{"op": "read", "offset": 11, "length": 1}],
+    "a request": [{"op": "next"}],
+    "a field too many": [{**OPENED, "more": 1}, b"D" + TIMES],
+    "an answer to another question": [{"op": "closed"}],
+    "video without a duration": [facts(duration_s=None), b"D" + TIMES],
     "foreign error": [{"op": "error", "class": "SystemExit", "message": "x"}],
     "error of no class": [{"op": "error", "class": ["UndecodableMedia"], "message": "x"}],
 }  # fmt: skip
@@ -727,8 +734,28 @@ def test_a_video_that_is_passed_off_as_a_still_is_a_failed_decoder() -> None:
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true"])
 def test_a_boolean_on_the_wire_is_one(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        wire.Open(size=1, limits=LIMITS, stills_only=value)
+
+
+def test_an_answer_of_each_kind_is_read_as_it_was_sent() -> None:
+    facts = wire.Facts.model_validate(OPENED["facts"])
+    messages: list[Any] = [
+        wire.Ready(),
+        wire.Read(offset=3, length=4),
+        wire.Opened(facts=facts, frames=2),
+        wire.FrameHeader(index=0, height=2, width=4),
+        wire.Failed(index=1, detail="damaged"),
+        wire.Error(name="UndecodableMedia", message="damaged"),
+        wire.Closed(),
+    ]
+    child = Impostor([])
+    for message in messages:
+        wire.send(child.theirs, message)
+        assert wire.receive_answer(child.connection) == message
+    wire.send(child.theirs, wire.Next())
     with pytest.raises(wire.WireError):
-        wire.boolean({"stills_only": value}, "stills_only")
+        wire.receive_answer(child.connection)
 
 
 def test_a_text_from_the_child_is_cut_and_made_printable() -> None:
@@ -754,16 +781,17 @@ def test_remote_file_reads_like_a_file() -> None:
     data = np.random.default_rng(0).bytes(3 * wire.MAX_READ_BYTES + 17)
     ours, theirs = socket.socketpair()
     parent, child = Connection(ours.detach()), Connection(theirs.detach())
-    requests: list[dict[str, Any]] = []
+    requests: list[wire.Read] = []
 
     def answer() -> None:
         while True:
             try:
-                request = wire.receive(parent)
+                request = wire.receive_answer(parent)
             except EOFError:
                 return
+            assert isinstance(request, wire.Read)
             requests.append(request)
-            wire.send_data(parent, data[request["offset"] :][: request["length"]])
+            wire.send_data(parent, data[request.offset :][: request.length])
 
     thread = threading.Thread(target=answer)
     thread.start()
