@@ -1,1 +1,1 @@
-"""Measures a model bundle on labelled data sets: adapters, metrics, reliability. No torch."""
+"""Measurement of a model bundle on labelled data sets. Runs without torch."""

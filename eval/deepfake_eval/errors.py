@@ -1,4 +1,4 @@
-"""Errors that a person measuring a bundle can act on."""
+"""Errors of the evaluation that a user can act on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from deepfake_models.errors import DeepfakeError
 
 
 class EvalError(DeepfakeError):
-    """The measurement cannot go on with this input."""
+    """The evaluation cannot continue with this input."""
 
 
 class DatasetError(EvalError):
-    """The folder is not laid out as the data set is published."""
+    """The folder does not have the published layout of its data set."""
 
 
 class RunError(EvalError):
-    """The run folder does not hold what is needed."""
+    """The files of the run cannot be used for this evaluation."""

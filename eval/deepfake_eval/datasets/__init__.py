@@ -1,7 +1,7 @@
-"""Data sets in their published layouts, each turned into labelled rows by one small adapter.
+"""Adapters that turn data sets in their published layouts into labelled rows.
 
-``load("ffpp", root, split="test")`` returns ``Rows``. Adapters read names and lists alone and
-decode nothing, so they are quick and can be tried on a tree of empty files.
+``load("ffpp", root, split="test")`` returns ``Rows``. Adapters read only file names and lists and
+decode no media, so they are fast and can be tried on a tree of empty files.
 """
 
 from __future__ import annotations
@@ -42,46 +42,46 @@ DATASETS: dict[str, type[Dataset]] = {
         Csv,
     )
 }
-"""Every adapter by the name it has on the command line."""
+"""Every adapter by its name on the command line."""
 
 
 def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
     """Read the rows of one data set.
 
-    ``options`` are the adapter's own fields, for instance ``compression="c40"``.
+    ``options`` are the fields of the adapter, for example ``compression="c40"``.
 
     Raises:
-        DatasetError: an unknown name, split or option, or a root laid out otherwise; it says what
-            was expected and what was found.
+        DatasetError: the name, split or option is unknown, or the root does not have the layout of
+            the data set; the message says what was expected and what was found.
     """
     adapter = DATASETS.get(name)
     if adapter is None:
-        raise DatasetError(f"no data set is called {name!r}; known: {', '.join(DATASETS)}")
+        raise DatasetError(f"There is no data set {name!r}. Known: {', '.join(DATASETS)}.")
     if split not in SPLITS:
-        raise DatasetError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+        raise DatasetError(f"The split must be one of {', '.join(SPLITS)}, not {split!r}.")
     known = [f.name for f in dataclasses.fields(adapter)]  # type: ignore[arg-type]
     for option in options:
         if option not in known:
             raise DatasetError(
-                f"{name}: has no option {option!r}; it has {', '.join(known) or 'none'}"
+                f"{name} has no option {option!r}. Its options: {', '.join(known) or 'none'}."
             )
     if not root.exists():
-        raise DatasetError(f"{name}: {root} does not exist")
+        raise DatasetError(f"{name}: {root} does not exist.")
     return adapter(**options).rows(root, split)
 
 
 def parse(text: str) -> tuple[str, dict[str, str], Path]:
-    """Split ``NAME[,OPTION=VALUE...]:ROOT`` as given on the command line.
+    """Split the command-line argument ``NAME[,OPTION=VALUE...]:ROOT`` into its parts.
 
     Raises:
-        DatasetError: when it is not of that form.
+        DatasetError: the argument does not have this form.
     """
     head, colon, root = text.partition(":")
     name, *pairs = head.split(",")
     options = dict(p.split("=", 1) for p in pairs if "=" in p)
     if not (name and colon and root) or len(options) != len(pairs):
         raise DatasetError(
-            f"{text!r} is not of the form NAME:ROOT or NAME,OPTION=VALUE:ROOT; "
-            f"names: {', '.join(DATASETS)}"
+            f"{text!r} is not of the form NAME:ROOT or NAME,OPTION=VALUE:ROOT. "
+            f"Known names: {', '.join(DATASETS)}."
         )
     return name, options, Path(root)

@@ -1,4 +1,4 @@
-"""What adapters share: rows, the ``Dataset`` protocol, listing media, and identity groups."""
+"""Common parts of the adapters: rows, the ``Dataset`` protocol, listing media, and groups."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ PICTURE_SUFFIXES = frozenset(
 
 GROUPINGS = ("auto", "component", "target")
 LARGEST_COMPONENT = 0.5
-"""Share of the rows in one component from which a bootstrap over components says nothing: a draw
-holds nearly everything or nearly nothing."""
+"""Largest share of the media that may be in one component. Above it, a bootstrap over components
+is useless: a sample then has almost all of the media or almost none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One labelled medium.
 
-    ``media`` is a path relative to ``Rows.root``, with forward slashes, and unique there: it names
-    the method's folder, so FaceForensics++ ``000_003`` of four methods is four media. It is a file,
-    or a folder of one clip's frames. ``group`` ties what a resampling must not split.
-    ``attributes`` are the subject's published attributes, for instance ``(("sex", "F"),)``.
+    ``media`` is a path relative to ``Rows.root``, with forward slashes: a file, or a folder with
+    the frames of one clip. It is unique, because it includes the folder of the method: ``000_003``
+    of FaceForensics++ is a different medium for each method. Media with the same ``group`` stay
+    together when groups are resampled. ``attributes`` are the published attributes of the person
+    shown, for example ``(("sex", "F"),)``.
     """
 
     media: str
@@ -56,7 +57,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What an adapter found: rows, media that a list names but that are absent, and remarks."""
+    """The result of an adapter.
+
+    ``missing`` lists media that are named in a list but absent. ``notes`` are remarks for the
+    report.
+    """
 
     root: Path
     rows: tuple[Row, ...]
@@ -68,25 +73,26 @@ class Dataset(Protocol):
     """An adapter: a frozen dataclass whose fields are its options, all of them strings."""
 
     name: ClassVar[str]
-    """As on the command line."""
+    """The name on the command line."""
     layout: ClassVar[str]
-    """The published folders that ``rows`` expects below the root."""
+    """The published folders and lists that ``rows`` expects below the root."""
     grouping: ClassVar[str]
-    """What a group is, and why."""
+    """What makes a group, and why."""
 
     def __init__(self, **options: str) -> None: ...
 
     def rows(self, root: Path, split: str) -> Rows:
-        """Read the rows of ``split`` (one of ``SPLITS``) below ``root``.
+        """Return the rows of ``split`` (one of ``SPLITS``) below ``root``.
 
         Raises:
-            DatasetError: saying what was expected and what was found.
+            DatasetError: the root does not have this layout, or the split does not exist; the
+                message says what was expected and what was found.
         """
         ...
 
 
 def describe(folder: Path, limit: int = 8) -> str:
-    """The first names in ``folder``, for a message about what was found."""
+    """Return the first names in ``folder``, for an error message."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing"
     names = [p.name + "/" * p.is_dir() for p in visible(folder)]
@@ -97,46 +103,46 @@ def describe(folder: Path, limit: int = 8) -> str:
 
 
 def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) -> DatasetError:
-    """An error that says what was expected, what was found, and which child folder fits better."""
+    """Return an error that says what was expected and found, and which child folder fits."""
     hint = ""
     names = list(inner)
     if names and root.is_dir():
         fits = [c for c in visible(root) if c.is_dir() and all((c / n).exists() for n in names)]
         if fits:
-            hint = f"; {fits[0]} looks like it"
-    return DatasetError(f"{name}: expected {expected} in {root}, found {describe(root)}{hint}")
+            hint = f" {fits[0]} looks like it."
+    return DatasetError(f"{name}: expected {expected} in {root}, but found {describe(root)}.{hint}")
 
 
 def require(name: str, root: Path, names: Sequence[str]) -> None:
-    """Raise ``DatasetError`` unless every one of ``names`` lies in ``root``."""
+    """Raise ``DatasetError`` unless ``root`` contains all of ``names``."""
     if not all((root / n).exists() for n in names):
         raise wrong_root(name, root, " and ".join(names), names)
 
 
 def visible(folder: Path) -> list[Path]:
-    """Children of ``folder``, sorted by name, without hidden files and macOS archive litter."""
+    """Return the children of ``folder`` by name, without hidden and macOS archive files."""
     return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name != "__MACOSX")
 
 
 def videos(folder: Path) -> list[Path]:
-    """Video files directly in ``folder``."""
+    """Return the video files directly in ``folder``; none if there is no such folder."""
     if not folder.is_dir():
         return []
     return [p for p in visible(folder) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
 
 
 def files_below(folder: Path, *, pictures: bool = True) -> Iterator[Path]:
-    """Every video file (and picture file) at any depth below ``folder``."""
-    wanted = VIDEO_SUFFIXES | (PICTURE_SUFFIXES if pictures else frozenset())
+    """Yield every video file, and every picture file if asked, at any depth in ``folder``."""
+    suffixes = VIDEO_SUFFIXES | (PICTURE_SUFFIXES if pictures else frozenset())
     for path in visible(folder):
         if path.is_dir():
             yield from files_below(path, pictures=pictures)
-        elif path.suffix.lower() in wanted:
+        elif path.suffix.lower() in suffixes:
             yield path
 
 
 def clips_below(folder: Path) -> Iterator[Path]:
-    """Every clip below ``folder``: a video file, or a folder that directly holds frames."""
+    """Yield every clip in ``folder``: each video file and each folder that contains frames."""
     inside = visible(folder)
     if any(p.suffix.lower() in PICTURE_SUFFIXES and p.is_file() for p in inside):
         yield folder
@@ -148,21 +154,21 @@ def clips_below(folder: Path) -> Iterator[Path]:
 
 
 def clips_in(folder: Path) -> list[Path]:
-    """The clips of a folder laid out as ``[videos/]*.mp4`` or ``frames/<clip>/*.png``.
+    """Return the clips of a folder with ``[videos/]*.mp4`` or ``frames/<clip>/*.png``.
 
-    Videos are preferred: frames were extracted, cropped or resized by somebody's script.
+    Videos are preferred, because frames may have been cropped or resized when they were extracted.
     """
-    found = videos(folder / "videos") or videos(folder)
-    if not found and (folder / "frames").is_dir():
-        found = list(clips_below(folder / "frames"))
-    return found
+    clips = videos(folder / "videos") or videos(folder)
+    if not clips and (folder / "frames").is_dir():
+        clips = list(clips_below(folder / "frames"))
+    return clips
 
 
 def locate(root: Path, relative: str) -> str | None:
-    """``relative`` as it lies below ``root``: as named, under ``videos/``, or as frames; or None.
+    """Return the actual path of the listed medium ``relative`` below ``root``, or None.
 
-    Lists name ``Celeb-real/id0_0000.mp4`` while downloads unpack to ``Celeb-real/videos/`` and
-    preprocessed copies hold ``Celeb-real/frames/id0_0000/``.
+    A list names ``Celeb-real/id0_0000.mp4``, but downloads unpack to ``Celeb-real/videos/`` and
+    preprocessed copies have ``Celeb-real/frames/id0_0000/``.
     """
     folder, _, name = relative.rpartition("/")
     stem = name.rpartition(".")[0] or name
@@ -177,28 +183,34 @@ def locate(root: Path, relative: str) -> str | None:
 
 
 def relative(path: Path, root: Path) -> str:
-    """``path`` below ``root`` with forward slashes."""
+    """Return ``path`` relative to ``root`` with forward slashes."""
     return path.relative_to(root).as_posix()
 
 
 def composed(name: str) -> str:
-    """``name`` in Unicode normal form C: archives made on macOS hold decomposed Hangul."""
+    """Return ``name`` in Unicode normal form C; archives from macOS have decomposed Hangul."""
     return unicodedata.normalize("NFC", name)
 
 
 def group_by_people(
     people: Sequence[Sequence[str]], grouping: str, dataset: str
 ) -> tuple[list[str], list[str]]:
-    """Groups of media from the people each shows, and remarks on them.
+    """Return the group of each medium from the people it shows, and remarks for the report.
 
-    ``people[i]`` are the identities in medium i, that of the footage (the target) first.
-    ``component``: media that share any person, directly or through others, are one group.
-    ``target``: media are grouped by the footage's person alone. ``auto``: components, unless one of
-    them would hold more than ``LARGEST_COMPONENT`` of the media, as where everybody was swapped
-    with everybody; then targets, with a remark.
+    ``people[i]`` are the identities in medium i, starting with the person of the footage (the
+    target). ``grouping`` is one of ``GROUPINGS``. With ``component``, media that share a person,
+    directly or through other media, are one group. With ``target``, media are grouped by the person
+    of the footage only. ``auto`` means components, unless one of them would have more than
+    ``LARGEST_COMPONENT`` of the media, as happens if all people were swapped with each other; then
+    it means targets, with a remark.
+
+    Raises:
+        DatasetError: the grouping is unknown.
     """
     if grouping not in GROUPINGS:
-        raise DatasetError(f"group must be one of {', '.join(GROUPINGS)}, not {grouping!r}")
+        raise DatasetError(
+            f"The option group must be one of {', '.join(GROUPINGS)}, not {grouping!r}."
+        )
     targets = [p[0] for p in people]
     if grouping == "target":
         return targets, []
@@ -208,16 +220,16 @@ def group_by_people(
         if count > LARGEST_COMPONENT * len(components) and len(set(targets)) > len(set(components)):
             return targets, [
                 f"{dataset}: swaps link the people of {count} of {len(components)} media into one "
-                f"group ({name}); grouped by the person of the footage instead, so that the "
-                "swapped-in face may recur in several groups"
+                f"group ({name}). Media are therefore grouped by the person of the footage, and a "
+                "swapped-in face may recur in several groups."
             ]
     return components, []
 
 
 def _components(people: Sequence[Sequence[str]]) -> list[str]:
-    names = sorted({p for who in people for p in who})
+    names = sorted({p for shown in people for p in shown})
     number = {n: i for i, n in enumerate(names)}
-    edges = [(number[who[0]], number[p]) for who in people for p in who]
+    edges = [(number[shown[0]], number[p]) for shown in people for p in shown]
     rows, columns = np.array(edges, dtype=np.intp).reshape(-1, 2).T
     graph = coo_array((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
     _, labels = connected_components(graph, directed=False)
@@ -228,4 +240,4 @@ def _components(people: Sequence[Sequence[str]]) -> list[str]:
         label: "_".join(m) if len(m) <= 2 else f"{m[0]}+{len(m) - 1}"
         for label, m in members.items()
     }
-    return [titles[int(labels[number[who[0]]])] for who in people]
+    return [titles[int(labels[number[shown[0]]])] for shown in people]

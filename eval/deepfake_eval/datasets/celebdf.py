@@ -24,10 +24,10 @@ TEST_LIST = "List_of_testing_videos.txt"
 FOLDERS = ("Celeb-real", "YouTube-real", "Celeb-synthesis")
 SCENARIOS = ("FaceSwap", "FaceReenact", "TalkingFace")
 LISTED = {100: "Celeb-DF-v1", 518: "Celeb-DF-v2"}
-"""Videos in the test list, by which the two releases of one layout are told apart."""
+"""Length of the test list, which tells the two releases with the same layout apart."""
 
 IS_REAL = {"1": True, "0": False}
-"""The list's first column: 1 means real, the opposite of nearly every other data set."""
+"""First column of the list: 1 means real, the opposite of almost every other data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class CelebDf:
         "List_of_testing_videos.txt, in which 1 means real"
     )
     grouping: ClassVar[str] = (
-        "celebrities: of idA_NNNN the person, of idA_idB_NNNN both, linked over all clips; by the "
-        "person of the footage (idA) where that would tie more than half of the clips together, as "
-        "it does in v2. A YouTube-real clip shows somebody else each time and is its own group"
+        "celebrities: the person of idA_NNNN and both people of idA_idB_NNNN, linked over all "
+        "clips; or the person of the footage (idA) if that links more than half of the clips, as "
+        "in v2. Each YouTube-real clip shows a different person and is its own group"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
@@ -54,22 +54,22 @@ class CelebDf:
         if not all(f.lower() in folders for f in FOLDERS) or not (root / TEST_LIST).is_file():
             raise wrong_root(self.name, root, f"{'/, '.join(FOLDERS)}/ and {TEST_LIST}", FOLDERS)
         if split == "val":
-            raise DatasetError(f"{self.name}: publishes no val split; ask for train or test")
+            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
         listed, missing = _listed(root, folders)
         dataset = LISTED.get(len(listed) + len(missing), "Celeb-DF")
         synthesis = root / folders["celeb-synthesis"]
         if any((synthesis / s).is_dir() for s in SCENARIOS):
             dataset = "Celeb-DF++"
-        found = [(media, "test") for media in listed]
+        clips = [(media, "test") for media in listed]
         if split != "test":
             tested = set(listed)
             everything = [relative(c, root) for f in _sources(root, folders) for c in clips_in(f)]
-            found += [(media, "train") for media in everything if media not in tested]
+            clips += [(media, "train") for media in everything if media not in tested]
         if split == "train":
-            found, missing = [f for f in found if f[1] == "train"], []
-        groups, notes = group_by_people([_people(m) for m, _ in found], self.group, dataset)
+            clips, missing = [clip for clip in clips if clip[1] == "train"], []
+        groups, notes = group_by_people([_people(m) for m, _ in clips], self.group, dataset)
         rows = []
-        for (media, part), group in zip(found, groups, strict=True):
+        for (media, part), group in zip(clips, groups, strict=True):
             top = media.split("/")[0].lower()
             label: Label = "fake" if top == "celeb-synthesis" else "real"
             rows.append(Row(media, label, _method(media), dataset, part, group))
@@ -86,12 +86,12 @@ def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
 
 
 def _listed(root: Path, folders: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Media of the test list that are here, and those that are not.
+    """Return the media of the test list that are present, and those that are missing.
 
     Raises:
-        DatasetError: for a line that is not ``0|1 path``, or whose flag contradicts its folder.
+        DatasetError: a line is not of the form ``0|1 path``, or its label contradicts its folder.
     """
-    here, missing = [], []
+    present, missing = [], []
     text = (root / TEST_LIST).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -101,18 +101,19 @@ def _listed(root: Path, folders: dict[str, str]) -> tuple[list[str], list[str]]:
         folder = folders.get(top.lower())
         if flag not in IS_REAL or folder is None or not rest:
             raise DatasetError(
-                f"celebdf: {TEST_LIST}, line {number}: expected '1 YouTube-real/00170.mp4'"
+                f"celebdf: {TEST_LIST}, line {number}: expected a line like "
+                "'1 YouTube-real/00170.mp4'."
             )
         if IS_REAL[flag] == (top.lower() == "celeb-synthesis"):
             raise DatasetError(
-                f"celebdf: {TEST_LIST}, line {number}: {flag} contradicts {folder}; 1 means real"
+                f"celebdf: {TEST_LIST}, line {number}: {flag} contradicts {folder}. 1 means real."
             )
         media = locate(root, f"{folder}/{rest}")
         if media is None:
             missing.append(f"{folder}/{rest}")
         else:
-            here.append(media)
-    return here, missing
+            present.append(media)
+    return present, missing
 
 
 def _method(media: str) -> str:
@@ -121,6 +122,9 @@ def _method(media: str) -> str:
 
 
 def _people(media: str) -> list[str]:
-    """Celebrities in a clip, that of the footage first; of YouTube-real, the clip itself."""
+    """Return the celebrities in a clip, the person of the footage first.
+
+    A clip of YouTube-real stands for its own, unnamed person.
+    """
     stem = Path(media).stem
     return re.findall(r"(?:^|_)(id\d+)(?=_|$)", stem) or [f"youtube-{stem}"]

@@ -22,20 +22,20 @@ from deepfake_eval.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class WildDeepfake:
-    """WildDeepfake (Zi et al. 2020, arXiv:2101.01456): face crops from videos off the internet."""
+    """WildDeepfake (Zi et al. 2020, arXiv:2101.01456): face crops of internet videos."""
 
     name: ClassVar[str] = "wilddeepfake"
     layout: ClassVar[str] = (
         "[deepfake_in_the_wild/]{real_train,fake_train,real_test,fake_test}/<video>/.../*.png, "
-        "already cut to faces"
+        "already cropped to faces"
     )
-    grouping: ClassVar[str] = "the numbered folder directly below: one video off the internet"
+    grouping: ClassVar[str] = "the numbered folder: one video from the internet"
 
     def rows(self, root: Path, split: str) -> Rows:
         inner = root / "deepfake_in_the_wild"
         base = inner if inner.is_dir() else root
         if split == "val":
-            raise DatasetError(f"{self.name}: publishes no val split; ask for train or test")
+            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
         rows = []
         labels: tuple[Label, ...] = ("real", "fake")
         for part in ("train", "test") if split == "all" else (split,):
@@ -59,7 +59,8 @@ class WildDeepfake:
                         )
                     )
         note = (
-            "WildDeepfake: crops are tight, so the detector misses more faces than in full frames"
+            "WildDeepfake: the crops are tight, so the detector misses more faces than in full "
+            "frames."
         )
         return Rows(root, tuple(rows), (), (note,))
 
@@ -71,8 +72,8 @@ STILL_METHODS = frozenset(
         "e4e", "stargan", "starganv2", "styleclip",
     }
 )  # fmt: skip
-"""DF40's entire face synthesis and face editing: every picture stands alone. The others are swaps
-and reenactments, whose folders hold the frames of one clip."""
+"""Methods of DF40 that synthesise or edit a face: every picture is independent. The other methods
+are swaps and reenactments, with a folder of frames for each clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +81,18 @@ class Df40:
     """DF40 (Yan et al. 2024, arXiv:2406.13495): face crops of forty methods."""
 
     methods: str = ""
-    """Methods (folder names) to take, joined by ``+``; by default all."""
+    """Methods (folder names) to use, joined by ``+``; all by default."""
     domain: str = "ff+cdf"
-    """``ff``, ``cdf`` or both joined by ``+``: what the fakes were made from."""
+    """``ff``, ``cdf`` or ``ff+cdf``: the data set that the fakes were made from."""
 
     name: ClassVar[str] = "df40"
     layout: ClassVar[str] = (
-        "<method>/{ff,cdf}/..., fakes alone; nine methods with a source of their own as "
+        "<method>/{ff,cdf}/... with fakes only; nine methods with their own source as "
         "<method>/{real,fake}/..."
     )
     grouping: ClassVar[str] = (
-        "the ids in a clip's name: FaceForensics++ pairs (000_003), else the celebrity of the "
-        "footage (id0_id1_0000); a still stands alone"
+        "ids in the name of a clip: the FaceForensics++ pair (000_003), or the celebrity of the "
+        "footage (id0_id1_0000); each still picture is its own group"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
@@ -101,17 +102,17 @@ class Df40:
         if not methods:
             raise wrong_root(self.name, root, "<method>/ff/, <method>/cdf/ or <method>/fake/")
         if self.methods:
-            wanted = self.methods.split("+")
-            absent = sorted(set(wanted) - {p.name for p in methods})
+            chosen = self.methods.split("+")
+            absent = sorted(set(chosen) - {p.name for p in methods})
             if absent:
                 raise DatasetError(
-                    f"{self.name}: no method {absent[0]!r}; "
-                    f"found {', '.join(p.name for p in methods)}"
+                    f"{self.name}: there is no method {absent[0]!r}; "
+                    f"found {', '.join(p.name for p in methods)}."
                 )
-            methods = [p for p in methods if p.name in wanted]
+            methods = [p for p in methods if p.name in chosen]
         domains = self.domain.split("+")
         if not set(domains) <= {"ff", "cdf"}:
-            raise DatasetError(f"{self.name}: domain must be ff, cdf or ff+cdf")
+            raise DatasetError(f"{self.name}: the option domain must be ff, cdf or ff+cdf.")
         rows = []
         for method in methods:
             still = method.name.lower() in STILL_METHODS
@@ -133,12 +134,12 @@ class Df40:
                         )
                     )
         notes = [
-            "DF40: training and test sets are separate downloads; the root decides, not --split"
+            "DF40: training and test sets are separate downloads. The root decides, not --split."
         ]
         if any(r.dataset in ("DF40-ff", "DF40-cdf") for r in rows):
             notes.append(
-                "DF40: its ff and cdf parts hold fakes alone; the real class is that of "
-                "FaceForensics++ or Celeb-DF (add --dataset ffpp:ROOT or celebdf:ROOT)"
+                "DF40: its ff and cdf parts have only fakes. Their real class is that of "
+                "FaceForensics++ or Celeb-DF: add --dataset ffpp:ROOT or celebdf:ROOT."
             )
         return Rows(root, tuple(rows), (), tuple(notes))
 

@@ -27,14 +27,14 @@ LISTS = ("train", "val", "test")
 class DeeperForensics:
     """Faces of 100 paid actors swapped into FaceForensics++ videos.
 
-    The publishers' real class is FaceForensics++'s c23 originals, not ``source_videos``, which are
-    studio recordings with light and backdrop of their own; take those from the ``ffpp`` adapter.
+    The publishers use the c23 originals of FaceForensics++ as the real class: add them with the
+    ``ffpp`` adapter. ``source_videos`` are studio recordings that differ in light and background.
     """
 
     variant: str = "end_to_end"
-    """Folder below ``manipulated_videos``; several joined by ``+``."""
+    """Folders below ``manipulated_videos``, joined by ``+``."""
     reals: str = "none"
-    """``source`` takes ``source_videos`` for real, as DeepfakeBench does; they are in no split."""
+    """``source`` uses ``source_videos`` as real, like DeepfakeBench; they belong to no split."""
     group: str = "auto"
     """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
 
@@ -45,27 +45,28 @@ class DeeperForensics:
         "lists/splits/{train,val,test}.txt"
     )
     grouping: ClassVar[str] = (
-        "people: of TTT_SSSS.mp4 the FaceForensics++ video TTT and the actor SSSS, linked over all "
-        "clips: in effect the actor, with every video their face was put into"
+        "the FaceForensics++ video TTT and the actor SSSS of TTT_SSSS.mp4, linked over all clips: "
+        "in effect an actor with every video that received their face"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("manipulated_videos", "lists"))
         if self.reals not in REALS:
-            raise DatasetError(f"{self.name}: reals must be one of {', '.join(REALS)}")
+            raise DatasetError(f"{self.name}: the option reals must be one of {', '.join(REALS)}.")
         variants = self.variant.split("+")
         for variant in variants:
             if not (root / "manipulated_videos" / variant).is_dir():
-                here = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
+                present = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
                 raise DatasetError(
-                    f"{self.name}: no variant {variant!r}; found {', '.join(here) or 'none'}"
+                    f"{self.name}: there is no variant {variant!r}; "
+                    f"found {', '.join(present) or 'none'}."
                 )
-        found: list[tuple[str, str, str, list[str]]] = []
+        clips: list[tuple[str, str, str, list[str]]] = []
         missing = []
         for part in LISTS if split == "all" else (split,):
             path = root / "lists" / "splits" / f"{part}.txt"
             if not path.is_file():
-                raise DatasetError(f"{self.name}: expected lists/splits/{part}.txt in {root}")
+                raise DatasetError(f"{self.name}: expected lists/splits/{part}.txt in {root}.")
             for line in path.read_text(encoding="utf-8").split():
                 for variant in variants:
                     name = f"manipulated_videos/{variant}/{line}"
@@ -73,28 +74,28 @@ class DeeperForensics:
                     if media is None:
                         missing.append(name)
                     else:
-                        found.append((media, variant, part, Path(line).stem.split("_")))
+                        clips.append((media, variant, part, Path(line).stem.split("_")))
         notes = []
         if self.reals == "source":
             for actor in visible(root / "source_videos"):
                 if not actor.is_dir():
                     continue
                 for clip in clips_below(actor):
-                    found.append((relative(clip, root), "source", split, ["", actor.name]))
+                    clips.append((relative(clip, root), "source", split, ["", actor.name]))
             notes.append(
-                "DeeperForensics-1.0: source_videos are in no published split and are not its real "
-                "class; figures against them say little about real footage"
+                "DeeperForensics-1.0: source_videos belong to no published split and are not its "
+                "real class. Figures against them say little about real footage."
             )
         else:
             notes.append(
-                "DeeperForensics-1.0: holds fakes alone; its real class is FaceForensics++ c23 "
-                "(add --dataset ffpp:ROOT)"
+                "DeeperForensics-1.0 has only fakes. Its real class is FaceForensics++ c23: add "
+                "--dataset ffpp:ROOT."
             )
-        people = [[w for w in who if w] for *_, who in found]
+        people = [[p for p in shown if p] for *_, shown in clips]
         groups, remarks = group_by_people(people, self.group, "DeeperForensics-1.0")
         rows = []
-        for (media, method, part, who), group in zip(found, groups, strict=True):
-            sex = SEX.get(who[-1][:1])
+        for (media, method, part, shown), group in zip(clips, groups, strict=True):
+            sex = SEX.get(shown[-1][:1])
             rows.append(
                 Row(
                     media,

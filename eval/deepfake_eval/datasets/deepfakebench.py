@@ -26,48 +26,48 @@ FOLDER = "dataset_json"
 
 @dataclass(frozen=True, slots=True)
 class DeepfakeBench:
-    """Frames listed by DeepfakeBench's ``rearrange.py``; each listed video is one clip."""
+    """Frames listed by ``rearrange.py`` of DeepfakeBench; each listed video is one clip."""
 
     json: str = ""
-    """Lists to read, by name without ``.json``, joined by ``+``; by default all that are there."""
+    """Names of the lists to read, without ``.json``, joined by ``+``; all by default."""
     compression: str = "c23"
-    """For the sets that have one."""
+    """Compression to use of the data sets that have several."""
 
     name: ClassVar[str] = "deepfakebench"
     layout: ClassVar[str] = (
         "[dataset_json/]*.json as {DATASET: {LABEL: {train|val|test: {[c23|c40|raw:] {VIDEO: "
-        '{"label", "frames": []}}}}}}, and the frames that they name, below the root'
+        '{"label", "frames": []}}}}}}, and the listed frames below the root'
     )
     grouping: ClassVar[str] = (
-        "the ids in a video's name: FaceForensics++ pairs, the celebrity of the footage, else the "
-        "video"
+        "ids in the name of a video: the FaceForensics++ pair, or the celebrity of the footage; "
+        "otherwise each video"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         folder = root / FOLDER if (root / FOLDER).is_dir() else root
         lists = {p.stem: p for p in sorted(folder.glob("*.json"))}
-        wanted = self.json.split("+") if self.json else list(lists)
-        absent = [n for n in wanted if n not in lists]
-        if absent or not wanted:
+        chosen = self.json.split("+") if self.json else list(lists)
+        absent = [n for n in chosen if n not in lists]
+        if absent or not chosen:
             raise wrong_root(self.name, folder, f"{absent[0]}.json" if absent else "*.json")
         rows: dict[str, Row] = {}
         missing: dict[str, None] = {}
         notes: dict[str, None] = {}
-        held_out = Counter[str]()
-        for name in wanted:
+        in_train = Counter[str]()
+        for name in chosen:
             for entry in _entries(lists[name], self.compression, notes):
                 media, absent_frames = _media(root, entry.frames)
                 missing.update(dict.fromkeys(absent_frames))
                 if media is None:
                     continue
-                held_out.update([media] if entry.split == "train" else [])
+                in_train.update([media] if entry.split == "train" else [])
                 if split in ("all", entry.split) and media not in rows:
                     rows[media] = entry.row(media)
-        leaked = sum(1 for m, r in rows.items() if r.split != "train" and held_out[m])
+        leaked = sum(1 for m, r in rows.items() if r.split != "train" and in_train[m])
         if leaked:
             notes[
-                f"{leaked} of {len(rows)} videos are listed in train as well: not held out from a "
-                "model trained on these lists"
+                f"{leaked} of {len(rows)} videos are also listed in train: they are not held out "
+                "from a model that was trained on these lists."
             ] = None
         return Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
 
@@ -95,53 +95,58 @@ class _Entry:
 
 
 def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_Entry]:
+    """Yield the listed videos that have frames; add a note for what is left out."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"deepfakebench: {path.name} is not readable JSON") from error
+        raise DatasetError(f"deepfakebench: {path.name} is not readable JSON.") from error
     for dataset, labels in _mapping(content, path).items():
         for label, splits in _mapping(labels, path).items():
             for split, videos in _mapping(splits, path).items():
+                where = f"{path.name}: {label}/{split}"
                 level = ""
                 if isinstance(videos, dict) and set(videos) & set(COMPRESSIONS):
                     level, videos = compression, videos.get(compression, {})
                 if isinstance(videos, dict) and "frames" in videos:
-                    # rearrange.py overwrites DFDC's val with its last video.
-                    notes[f"{path.name}: {label}/{split} holds one video in place of a mapping"] = (
-                        None
-                    )
+                    # rearrange.py replaces the val mapping of DFDC with its last video.
+                    notes[f"{where} has one video instead of a mapping, and is left out."] = None
                     continue
                 for video, facts in _mapping(videos, path).items():
-                    frames = facts.get("frames") if isinstance(facts, dict) else None
-                    if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
-                        raise DatasetError(
-                            f"deepfakebench: {path.name}: {label}/{split}/{video} has no frames"
-                        )
-                    own = str(facts.get("label", label))
+                    frames = _frames(facts, f"{where}/{video}")
                     if not frames:
-                        notes[f"{path.name}: {label}/{split} lists videos without a frame"] = None
+                        notes[f"{where} lists videos without frames."] = None
                         continue
-                    yield _Entry(dataset, own, split, level, video, tuple(frames))
+                    own = str(facts.get("label", label))
+                    yield _Entry(dataset, own, split, level, video, frames)
+
+
+def _frames(facts: Any, where: str) -> tuple[str, ...]:
+    frames = facts.get("frames") if isinstance(facts, dict) else None
+    if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
+        raise DatasetError(f"deepfakebench: {where} has no list of frames.")
+    return tuple(frames)
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DatasetError(
-            f"deepfakebench: {path.name} is not {{DATASET: {{LABEL: {{SPLIT: {{VIDEO: ...}}}}}}}}"
+            f"deepfakebench: {path.name} does not have the form "
+            "{DATASET: {LABEL: {SPLIT: {VIDEO: ...}}}}."
         )
     return value
 
 
 def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:
-    """The folder of a video's frames below ``root``, and the listed frames that are not there.
+    """Return the folder below ``root`` with a video's frames, and the frames that are missing.
 
-    Lists name paths of the machine they were made on: leading folders are dropped until it fits.
+    Lists contain paths of the machine that wrote them: leading folders are dropped until a file
+    below ``root`` matches.
     """
     folder: str | None = None
     missing = []
     for frame in frames:
         parts = PurePosixPath(frame.replace("\\", "/")).parts
-        fits = next(
+        match = next(
             (
                 PurePosixPath(*parts[i:])
                 for i in range(len(parts))
@@ -150,20 +155,20 @@ def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:
             ),
             None,
         )  # fmt: skip
-        if fits is None:
+        if match is None:
             missing.append(frame)
         elif folder is None:
-            folder = fits.parent.as_posix()
+            folder = match.parent.as_posix()
     return folder, missing
 
 
 def _binary(label: str) -> Label:
-    """``real`` or ``fake``: ``FF-real``, ``DFDCP_Real``, ``FF-DF``, ``DFDCP_FakeA``."""
+    """Return the class of a label: ``FF-real``, ``DFDCP_Real``, ``FF-DF``, ``DFDCP_FakeA``."""
     if re.search(r"[-_]real$", label, re.IGNORECASE):
         return "real"
     if label in METHODS or re.search(r"[-_]fake[AB]?$", label, re.IGNORECASE):
         return "fake"
-    raise DatasetError(f"deepfakebench: label {label!r} says neither real nor fake")
+    raise DatasetError(f"deepfakebench: the label {label!r} is neither real nor fake.")
 
 
 def _group(video: str) -> str:

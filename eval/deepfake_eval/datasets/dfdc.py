@@ -29,31 +29,33 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{name}: {path} is not readable JSON") from error
+        raise DatasetError(f"{name}: {path} is not readable JSON.") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise DatasetError(f"{name}: {path} does not map file names to their facts")
+        raise DatasetError(f"{name}: {path} does not map each file name to an object.")
     return content
 
 
 def _label(value: object, name: str, where: str) -> Label:
     label = LABELS.get(str(value).strip().upper())
     if label is None:
-        raise DatasetError(f"{name}: {where}: label {value!r} is none of {', '.join(LABELS)}")
+        raise DatasetError(
+            f"{name}: {where}: the label must be one of {', '.join(LABELS)}, not {value!r}."
+        )
     return label
 
 
 @dataclass(frozen=True, slots=True)
 class Dfdc:
-    """The full challenge's training parts and its test set."""
+    """The training parts and the test set of the full challenge."""
 
     name: ClassVar[str] = "dfdc"
     layout: ClassVar[str] = (
         "test/{videos/*.mp4,labels.csv}, train/dfdc_train_part_N/{metadata.json,*.mp4}; "
-        "videos/ and labels.csv may lie in the root itself"
+        "videos/ and labels.csv may also be in the root itself"
     )
     grouping: ClassVar[str] = (
-        "train: the original that a fake was made from. test: each clip alone, because its list "
-        "names no originals; its intervals are therefore too narrow"
+        "train: the original that a fake was made from. test: each clip, because the list names no "
+        "originals; intervals are therefore too narrow"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
@@ -65,16 +67,16 @@ class Dfdc:
                 self.name, root, "test/labels.csv or train/dfdc_train_part_N/", ("test", "train")
             )
         if split == "val":
-            raise DatasetError(f"{self.name}: has no val split here; ask for train or test")
+            raise DatasetError(f"{self.name} has no val split. Use train or test.")
         rows: list[Row] = []
         missing: list[str] = []
         notes: list[str] = []
         if split in ("test", "all"):
             if not has_test:
                 raise wrong_root(self.name, test, "labels.csv and videos/")
-            notes.append("DFDC: the test list names no originals; each clip is its own group")
-            here, absent = _test_rows(test, root)
-            rows += here
+            notes.append("DFDC: the test list names no originals, so each clip is its own group.")
+            present, absent = _test_rows(test, root)
+            rows += present
             missing += absent
         if split in ("train", "all"):
             if not parts:
@@ -101,7 +103,7 @@ def _test_rows(test: Path, root: Path) -> tuple[list[Row], list[str]]:
     with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"filename", "label"} <= set(reader.fieldnames or ()):
-            raise DatasetError("dfdc: labels.csv needs the columns filename and label")
+            raise DatasetError("dfdc: labels.csv lacks the columns filename and label.")
         for line in reader:
             label = _label(line["label"], "dfdc", "labels.csv")
             media = locate(test, line["filename"])
@@ -125,14 +127,14 @@ class DfdcPreview:
     name: ClassVar[str] = "dfdcp"
     layout: ClassVar[str] = "{original_videos,method_A,method_B}[/videos]/**/*.mp4, dataset.json"
     grouping: ClassVar[str] = (
-        "actors: target_id and swapped_id of a fake, the folder's actor of an original, linked "
-        "over all clips; by the actor of the footage where that would tie more than half together"
+        "actors: target_id and swapped_id of a fake, the actor in the folder name of an original, "
+        "linked over all clips; or the actor of the footage if that links more than half of them"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("original_videos", "dataset.json"))
         if split == "val":
-            raise DatasetError(f"{self.name}: publishes no val split; ask for train or test")
+            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
         facts = _json(root / "dataset.json", self.name)
         by_name = {
             (top.name, path.name): relative(path, root)
@@ -140,7 +142,7 @@ class DfdcPreview:
             if top.is_dir()
             for path in files_below(top, pictures=False)
         }
-        found: list[tuple[str, Label, str, list[str]]] = []
+        clips: list[tuple[str, Label, str, list[str]]] = []
         missing = []
         for key, fact in facts.items():
             part = str(fact.get("set"))
@@ -157,13 +159,13 @@ class DfdcPreview:
                 key,
             )
             ids = [str(fact[k]) for k in ("target_id", "swapped_id") if fact.get(k)]
-            found.append((media, label, part, ids or [rest.split("/")[0].split("_")[0]]))
-        groups, notes = group_by_people([f[3] for f in found], self.group, "DFDC preview")
+            clips.append((media, label, part, ids or [rest.split("/")[0].split("_")[0]]))
+        groups, notes = group_by_people([clip[3] for clip in clips], self.group, "DFDC preview")
         return Rows(
             root,
             tuple(
                 Row(media, label, media.split("/")[0], "DFDCP", part, group)
-                for (media, label, part, _), group in zip(found, groups, strict=True)
+                for (media, label, part, _), group in zip(clips, groups, strict=True)
             ),
             tuple(missing),
             tuple(notes),

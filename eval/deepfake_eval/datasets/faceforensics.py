@@ -25,17 +25,17 @@ DFD = "DeepFakeDetection"
 FOLDERS = ("original_sequences", "manipulated_sequences")
 LISTS = ("train", "val", "test")
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
-"""Methods of the release, to say which are not here."""
+"""Methods of the release, to report which are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceForensics:
-    """FaceForensics++: 1,000 YouTube originals and as many fakes a method."""
+    """FaceForensics++: 1,000 YouTube originals, and 1,000 fakes for each method."""
 
     compression: str = "c23"
     """``raw``, ``c23`` or ``c40``."""
     methods: str = ""
-    """Methods to take, joined by ``+``; by default every folder but DeepFakeDetection."""
+    """Methods to use, joined by ``+``; by default every folder except DeepFakeDetection."""
 
     name: ClassVar[str] = "ffpp"
     layout: ClassVar[str] = (
@@ -44,36 +44,37 @@ class FaceForensics:
         "{train,val,test}.json (lists of id pairs)"
     )
     grouping: ClassVar[str] = (
-        "the official id pair: both originals and, of every method, both fakes made from them"
+        "the official id pair: both originals, and both fakes of every method made from them"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, FOLDERS)
         if self.compression not in COMPRESSIONS:
             raise DatasetError(
-                f"{self.name}: compression must be one of {', '.join(COMPRESSIONS)}, "
-                f"not {self.compression!r}"
+                f"{self.name}: the option compression must be one of {', '.join(COMPRESSIONS)}, "
+                f"not {self.compression!r}."
             )
         sources = {"original": f"original_sequences/youtube/{self.compression}"}
         notes = []
-        here = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
-        for method in self.methods.split("+") if self.methods else here:
+        present = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
+        for method in self.methods.split("+") if self.methods else present:
             folder = f"manipulated_sequences/{method}/{self.compression}"
             if (root / folder).is_dir():
                 sources[method] = folder
-            elif method in here:
-                notes.append(f"FaceForensics++: no {self.compression} of {method} is here")
+            elif method in present:
+                notes.append(f"FaceForensics++: {self.compression} of {method} is absent.")
             else:
                 raise DatasetError(
-                    f"{self.name}: no method {method!r}; found {', '.join(here) or 'none'}"
+                    f"{self.name}: there is no method {method!r}; "
+                    f"found {', '.join(present) or 'none'}."
                 )
-        absent = [m for m in METHODS if m not in here]
+        absent = [m for m in METHODS if m not in present]
         if absent and not self.methods:
-            notes.append(f"FaceForensics++: not here: {', '.join(absent)}")
+            notes.append(f"FaceForensics++: absent methods: {', '.join(absent)}.")
         if not any((root / folder).is_dir() for folder in sources.values()):
             raise DatasetError(
-                f"{self.name}: expected {sources['original']} or a method's {self.compression} "
-                f"folder in {root}"
+                f"{self.name}: expected {sources['original']} or the {self.compression} folder of "
+                f"a method in {root}."
             )
         rows: list[Row] = []
         missing: list[str] = []
@@ -101,22 +102,22 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
         pairs = [(a, b) for a, b in content if isinstance(a, str) and isinstance(b, str)]
     except FileNotFoundError as error:
         raise DatasetError(
-            f"ffpp: expected the official list {path.name} in {path.parent}; it comes with the "
-            "data set's code, under dataset/splits"
+            f"ffpp: expected the official list {path.name} in {path.parent}. It is published with "
+            "the code of the data set, under dataset/splits."
         ) from error
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs") from error
+        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs.") from error
     if len(pairs) != len(content):
-        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs")
+        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs.")
     return pairs
 
 
 @dataclass(frozen=True, slots=True)
 class DeepFakeDetection:
-    """Google's DeepFakeDetection, distributed with FaceForensics++: 28 paid actors.
+    """DeepFakeDetection by Google, distributed with FaceForensics++: 28 paid actors.
 
-    No split is published. It is all test, and never train or val: the common copy in which the
-    same clips are train, val and test measures memory.
+    No split is published, so every clip is test and none is train or val. In a widespread copy the
+    same clips are train, val and test: figures on it measure memorisation.
     """
 
     compression: str = "c23"
@@ -129,16 +130,15 @@ class DeepFakeDetection:
         "manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/{videos,frames}/"
     )
     grouping: ClassVar[str] = (
-        "actors: of NN__scene.mp4 the actor, of NN_MM__scene__hash.mp4 both, linked over all "
-        "clips; by the actor of the footage (NN) where that would tie more than half of "
-        "the clips together"
+        "actors: the actor of NN__scene.mp4 and both actors of NN_MM__scene__hash.mp4, linked over "
+        "all clips; or the actor of the footage (NN) if that links more than half of the clips"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, FOLDERS)
         if split not in ("test", "all"):
-            raise DatasetError(f"{self.name}: publishes no {split} split; ask for test or all")
-        found: list[tuple[str, Label, str]] = []
+            raise DatasetError(f"{self.name} publishes no {split} split. Use test or all.")
+        media: list[tuple[str, Label, str]] = []
         sources: tuple[tuple[str, Label, str], ...] = (
             ("original_sequences/actors", "real", "original"),
             (f"manipulated_sequences/{DFD}", "fake", DFD),
@@ -147,17 +147,18 @@ class DeepFakeDetection:
             clips = clips_in(root / folder / self.compression)
             if not clips:
                 raise DatasetError(
-                    f"{self.name}: expected clips in {folder}/{self.compression}/videos"
+                    f"{self.name}: expected clips in {folder}/{self.compression}/videos below "
+                    f"{root}."
                 )
-            found += [(relative(clip, root), label, method) for clip in clips]
-        people = [Path(media).stem.split("__")[0].split("_") for media, _, _ in found]
+            media += [(relative(clip, root), label, method) for clip in clips]
+        people = [Path(path).stem.split("__")[0].split("_") for path, _, _ in media]
         groups, notes = group_by_people(people, self.group, DFD)
         return Rows(
             root,
             tuple(
-                Row(media, label, method, DFD, "test", f"actor-{group}", self.compression)
-                for (media, label, method), group in zip(found, groups, strict=True)
+                Row(path, label, method, DFD, "test", f"actor-{group}", self.compression)
+                for (path, label, method), group in zip(media, groups, strict=True)
             ),
             (),
-            (f"{DFD}: publishes no split; everything is taken for test", *notes),
+            (f"{DFD} publishes no split; all of it is used as test.", *notes),
         )

@@ -1,12 +1,12 @@
 """KoDF, the Korean DeepFake Detection Dataset (Kwon et al. 2021, arXiv:2103.10094), from AI-Hub.
 
-AI-Hub gives the data to approved users alone. The names here were read in public code that uses
-it, not in a copy of the data: the four metadata tables and the columns ``영상ID``, ``변조모델``,
-``타겟영상``, ``타겟UUID``, ``소스UUID``, ``UUID`` and ``인물성별`` appear in several independent
-programs. The archives' folder names differ between downloads: ``[원천][변조]train_dfl1_data`` below
-``1.Training`` in one, ``원천데이터/train_변조`` in another. So tables and videos are looked up by
-file name at any depth below the root. Not confirmed: that ``영상ID`` always ends in ``.mp4`` (both
-forms are taken), that UUIDs are filled for every method, and whether there is an age column.
+AI-Hub gives the data only to approved users. The names used here come from public code that reads
+the data, not from a copy of the data: the four metadata tables and the columns ``영상ID``,
+``변조모델``, ``타겟영상``, ``타겟UUID``, ``소스UUID``, ``UUID`` and ``인물성별`` appear in several
+independent programs. Folder names differ between downloads: ``[원천][변조]train_dfl1_data`` below
+``1.Training`` in one, ``원천데이터/train_변조`` in another. Tables and videos are therefore looked
+up by file name at any depth below the root. Not confirmed: that ``영상ID`` always ends in ``.mp4``
+(both forms are accepted), that every method has UUIDs, and whether there is an age column.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ SEXES = {"남": "M", "남성": "M", "남자": "M", "여": "F", "여성": "F", "�
 
 REAL_FOLDER = "원본"
 FAKE_FOLDER = "변조"
-"""Part of a folder name, by which a real and a fake clip of one file name are told apart."""
+"""Parts of folder names that tell a real clip from a fake one with the same file name."""
 
 ENCODINGS = ("utf-8-sig", "cp949")
 
 
 @dataclass(frozen=True, slots=True)
 class KoDf:
-    """KoDF: 403 Korean subjects; FaceSwap, DeepFaceLab, FSGAN, FOMM, audio-driven."""
+    """KoDF: 403 Korean subjects; FaceSwap, DeepFaceLab, FSGAN, FOMM and audio-driven fakes."""
 
     group: str = "auto"
     """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
 
     name: ClassVar[str] = "kodf"
     layout: ClassVar[str] = (
-        "at any depth: {원본영상,변조영상}_{training,validation}_메타데이터.csv, real clips by "
-        "subject folder, fakes by method folder; videos are found by their 영상ID"
+        "at any depth: {원본영상,변조영상}_{training,validation}_메타데이터.csv, a folder of real "
+        "clips for each subject, a folder of fakes for each method; videos are found by 영상ID"
     )
     grouping: ClassVar[str] = (
-        "subjects: UUID of a real clip, 타겟UUID and 소스UUID of a fake, linked over all clips; by "
-        "the subject of the footage where that would tie more than half of the clips together"
+        "subjects: UUID of a real clip, 타겟UUID and 소스UUID of a fake, linked over all clips; or "
+        "the subject of the footage if that links more than half of the clips"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
@@ -71,15 +71,15 @@ class KoDf:
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
         notes = []
         if split == "test":
-            notes.append("KoDF: AI-Hub publishes no test part; its validation part is used")
+            notes.append("KoDF: AI-Hub publishes no test part, so the validation part is used.")
         names = [TABLES[label].format(part=PARTS[p]) for p in parts for label in TABLES]
         absent = [n for n in names if n not in tables]
         if absent:
-            raise wrong_root(self.name, root, f"{' and '.join(absent)} at some depth")
+            raise wrong_root(self.name, root, f"{' and '.join(absent)} at any depth")
         index: dict[str, list[str]] = {}
         for path in files_below(root, pictures=False):
             index.setdefault(composed(path.stem), []).append(relative(path, root))
-        found: list[tuple[str, Label, str, str, list[str], str]] = []
+        clips: list[tuple[str, Label, str, str, list[str], str]] = []
         missing = []
         for part in parts:
             for label, pattern in TABLES.items():
@@ -91,21 +91,21 @@ class KoDf:
                         continue
                     method = "original" if label == "real" else line.get(METHOD) or "unknown"
                     sex = SEXES.get(line.get(SEX, ""), "")
-                    found.append((media, label, method, part, _people(line, label, stem), sex))
-        groups, remarks = group_by_people([f[4] for f in found], self.group, "KoDF")
+                    clips.append((media, label, method, part, _people(line, label, stem), sex))
+        groups, remarks = group_by_people([clip[4] for clip in clips], self.group, "KoDF")
         rows = tuple(
             Row(media, label, method, "KoDF", part, group,
                 attributes=(("sex", sex),) if sex else ())
-            for (media, label, method, part, _, sex), group in zip(found, groups, strict=True)
+            for (media, label, method, part, _, sex), group in zip(clips, groups, strict=True)
         )  # fmt: skip
         return Rows(root, rows, tuple(missing), (*notes, *remarks))
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    """The lines of a metadata table, keys and values stripped.
+    """Return the lines of a metadata table, with keys and values stripped of spaces.
 
     Raises:
-        DatasetError: for a table in neither encoding, or without ``영상ID``.
+        DatasetError: the table is in neither encoding, or has no column ``영상ID``.
     """
     raw = path.read_bytes()
     for encoding in ENCODINGS:
@@ -115,12 +115,13 @@ def _table(path: Path) -> list[dict[str, str]]:
         except UnicodeDecodeError:
             continue
     else:
-        raise DatasetError(f"kodf: {path.name} is neither UTF-8 nor CP949")
+        raise DatasetError(f"kodf: {path.name} is neither UTF-8 nor CP949.")
     reader = csv.DictReader(text.splitlines())
     columns = [composed(c.strip()) for c in reader.fieldnames or ()]
     if VIDEO_ID not in columns:
         raise DatasetError(
-            f"kodf: {path.name}: expected a column {VIDEO_ID}, found {', '.join(columns) or 'none'}"
+            f"kodf: {path.name}: expected a column {VIDEO_ID}, "
+            f"but found {', '.join(columns) or 'none'}."
         )
     reader.fieldnames = columns
     return [
@@ -129,9 +130,9 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _choose(candidates: list[str], label: Label) -> str | None:
-    """The clip of ``label`` among those of one file name: by its folders, where there are several.
+    """Return the clip of class ``label`` among those with one file name, judged by their folders.
 
-    None where that does not tell, so that it is listed rather than guessed.
+    Return None if the folders do not decide: the clip is then reported as missing, not guessed.
     """
     if len(candidates) > 1:
         own, other = (REAL_FOLDER, FAKE_FOLDER) if label == "real" else (FAKE_FOLDER, REAL_FOLDER)

@@ -1,4 +1,4 @@
-"""Data sets of a real folder beside a fake folder: FFIW and UADFV."""
+"""Data sets with one folder of real and one of manipulated videos: FFIW and UADFV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepfake_eval.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class Ffiw:
-    """Face Forensics in the Wild (Zhou et al. 2021, arXiv:2103.16076): several faces a video."""
+    """Face Forensics in the Wild (Zhou et al. 2021, arXiv:2103.16076): videos of several faces."""
 
     name: ClassVar[str] = "ffiw"
     layout: ClassVar[str] = (
@@ -21,17 +21,19 @@ class Ffiw:
         "is manipulated"
     )
     grouping: ClassVar[str] = (
-        "the file name, which ties a manipulated video to the source of the same name; whether "
-        "names correspond in the release at hand is not documented"
+        "the file name, which links a manipulated video to the source of the same name; the "
+        "release does not document that names correspond"
     )
 
     def rows(self, root: Path, split: str) -> Rows:
         inner = root / "FFIW10K-v1-release"
         base = inner if inner.is_dir() else root
         require(self.name, base, ("source", "target"))
-        notes = ["FFIW: one of several faces is manipulated; the label is the video's"]
+        notes = [
+            "FFIW: only one of several faces is manipulated, and the label is that of the video."
+        ]
         if split == "test":
-            notes.append("FFIW: publishes no test videos in this layout; val is used, as papers do")
+            notes.append("FFIW has no test videos in this layout; val is used, as in papers.")
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
         labels: tuple[tuple[str, Label], ...] = (("source", "real"), ("target", "fake"))
         rows = []
@@ -40,7 +42,7 @@ class Ffiw:
                 clips = clips_in(base / folder / part)
                 if not clips:
                     raise DatasetError(
-                        f"{self.name}: expected videos in {folder}/{part}/videos below {base}"
+                        f"{self.name}: expected videos in {folder}/{part}/videos below {base}."
                     )
                 rows += [
                     Row(relative(c, root), label, "original" if label == "real" else "FFIW",
@@ -52,11 +54,11 @@ class Ffiw:
 
 @dataclass(frozen=True, slots=True)
 class Uadfv:
-    """UADFV (Yang et al. 2019, arXiv:1811.00661): 49 real videos and a FakeApp swap of each."""
+    """UADFV (Yang et al. 2019, arXiv:1811.00661): 49 real videos with one FakeApp swap each."""
 
     name: ClassVar[str] = "uadfv"
     layout: ClassVar[str] = "{real,fake}[/videos]/*.mp4 or {real,fake}/frames/<clip>/*.png"
-    grouping: ClassVar[str] = "the clip's number, which a real video shares with its fake"
+    grouping: ClassVar[str] = "the number of the clip, which a real video shares with its fake"
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("real", "fake"))
@@ -72,4 +74,4 @@ class Uadfv:
                     Row(relative(clip, root), label, "original" if label == "real" else "FakeApp",
                         "UADFV", split, number.group() if number else clip.stem)
                 )  # fmt: skip
-        return Rows(root, tuple(rows), (), ("UADFV: publishes no split; everything is used",))
+        return Rows(root, tuple(rows), (), ("UADFV publishes no split; all of it is used.",))

@@ -1,4 +1,4 @@
-"""One's own media: ``real/`` and ``fake/`` folders, or a CSV."""
+"""Media of your own: the folders ``real/`` and ``fake/``, or a CSV table."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LABELS: tuple[Label, ...] = ("real", "fake")
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Videos and pictures sorted into two folders."""
+    """Videos and pictures in two folders."""
 
     title: str = ""
-    """The data set's name in the report; by default the root folder's."""
+    """Name of the data set in the report; by default that of the root folder."""
 
     name: ClassVar[str] = "folders"
     layout: ClassVar[str] = "real/**, fake/[<method>/]**: videos and pictures at any depth"
-    grouping: ClassVar[str] = "each file alone; where people recur, a CSV with groups is better"
+    grouping: ClassVar[str] = "each file; if people recur, use a CSV with groups"
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, LABELS)
@@ -34,30 +34,30 @@ class Folders:
                 method = inside[0] if len(inside) > 1 else ("original", "fake")[label == "fake"]
                 media = relative(path, root)
                 rows.append(Row(media, label, method, dataset, split, media))
-        note = f"{dataset}: each file is its own group; if people recur, intervals are too narrow"
+        note = f"{dataset}: each file is its own group. If people recur, intervals are too narrow."
         return Rows(root, tuple(rows), (), (note,))
 
 
 @dataclass(frozen=True, slots=True)
 class Csv:
-    """A table of media beside it."""
+    """A table of media, whose paths are relative to it."""
 
     title: str = ""
-    """The data set's name where the table has no ``dataset`` column."""
+    """Name of the data set if the table has no column ``dataset``."""
     split_column: str = "split"
-    """Column that names the split; without it every row is used."""
+    """Column with the split; without it, every row is used."""
 
     name: ClassVar[str] = "csv"
     layout: ClassVar[str] = (
         "a CSV file, or a folder with manifest.csv: media (path relative to it), label "
         "(real|fake), and optionally method, dataset, split, group, compression, attribute_<name>"
     )
-    grouping: ClassVar[str] = "the column group; without it each file alone"
+    grouping: ClassVar[str] = "the column group; without it, each file"
 
     def rows(self, root: Path, split: str) -> Rows:
         path = root / "manifest.csv" if root.is_dir() else root
         if not path.is_file():
-            raise DatasetError(f"{self.name}: expected manifest.csv in {root}")
+            raise DatasetError(f"{self.name}: expected manifest.csv in {root}.")
         folder, rows, missing = path.parent, [], []
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -65,17 +65,19 @@ class Csv:
                 columns = list(reader.fieldnames or ())
                 lines = list(reader)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"{self.name}: {path.name} is not a readable CSV") from error
+            raise DatasetError(
+                f"{self.name}: {path.name} is not a readable CSV in UTF-8."
+            ) from error
         if not {"media", "label"} <= set(columns):
             raise DatasetError(
                 f"{self.name}: {path.name}: expected the columns media and label, "
-                f"found {', '.join(columns) or 'none'}"
+                f"but found {', '.join(columns) or 'none'}."
             )
         notes = []
         if self.split_column not in columns and split != "all":
-            notes.append(f"{path.name}: has no column {self.split_column}; every row is used")
+            notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
-            notes.append(f"{path.name}: has no column group; each file is its own group")
+            notes.append(f"{path.name} has no column group; each file is its own group.")
         for number, line in enumerate(lines, start=2):
             row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
             if row is None:
@@ -93,12 +95,12 @@ class Csv:
         label, media = line["label"], line["media"]
         if label not in LABELS:
             raise DatasetError(
-                f"{where}: label must be real or fake, not {label!r}; numbers are refused because "
-                "1 means real in some lists and fake in others"
+                f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, "
+                "because 1 means real in some lists and fake in others."
             )
         pure = PurePosixPath(media or "")
         if not media or pure.is_absolute() or ".." in pure.parts:
-            raise DatasetError(f"{where}: media must be a path below the table's folder")
+            raise DatasetError(f"{where}: media must be a path below the folder of the table.")
         return Row(
             media,
             label,

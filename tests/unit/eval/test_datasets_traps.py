@@ -56,10 +56,10 @@ def test_celebdf_1_means_real(tmp_path: Path) -> None:
         "Celeb-synthesis/id0_id1_0000.mp4": "fake",
     }
     (tmp_path / "List_of_testing_videos.txt").write_text("0 YouTube-real/00170.mp4\n")
-    with pytest.raises(DatasetError, match="line 1: 0 contradicts YouTube-real; 1 means real"):
+    with pytest.raises(DatasetError, match=r"line 1: 0 contradicts YouTube-real\. 1 means real"):
         load("celebdf", tmp_path)
     (tmp_path / "List_of_testing_videos.txt").write_text("YouTube-real/00170.mp4\n")
-    with pytest.raises(DatasetError, match="line 1: expected '1 YouTube-real"):
+    with pytest.raises(DatasetError, match="line 1: expected a line like '1 YouTube-real"):
         load("celebdf", tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_ffpp_absent_videos_are_listed_not_dropped(tmp_path: Path) -> None:
         "manipulated_sequences/Deepfakes/c23/videos/001_870.mp4",
         "manipulated_sequences/Deepfakes/c23/videos/870_001.mp4",
     }
-    assert "not here: Face2Face, FaceSwap, NeuralTextures, FaceShifter" in found.notes[0]
+    assert "absent methods: Face2Face, FaceSwap, NeuralTextures, FaceShifter" in found.notes[0]
 
 
 def test_dfd_is_never_train_and_test_at_once(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_deepfakebench_dfd_in_train_val_and_test_is_said(tmp_path: Path) -> None
     rows = load("deepfakebench", tmp_path)
     assert len(rows.rows) == 1
     assert rows.notes == (
-        "1 of 1 videos are listed in train as well: not held out from a model trained on these "
-        "lists",
+        "1 of 1 videos are also listed in train: they are not held out from a model that was "
+        "trained on these lists.",
     )
 
 
@@ -149,7 +149,9 @@ def test_deepfakebench_val_overwritten_by_its_last_video_is_said(tmp_path: Path)
     )
     rows = load("deepfakebench", tmp_path)
     assert len(rows.rows) == 1
-    assert rows.notes == ("DFDC.json: DFDC_Real/val holds one video in place of a mapping",)
+    assert rows.notes == (
+        "DFDC.json: DFDC_Real/val has one video instead of a mapping, and is left out.",
+    )
 
 
 def test_deepfakebench_reals_listed_with_every_method_count_once(tmp_path: Path) -> None:
@@ -215,5 +217,5 @@ def test_kodf_without_its_id_column(tmp_path: Path) -> None:
     root = kodf(tmp_path)
     table = next(p for p in root.rglob("*.csv") if "원본" in p.name)
     table.write_text("id,UUID\nx,y\n")
-    with pytest.raises(DatasetError, match="expected a column 영상ID, found id, UUID"):
+    with pytest.raises(DatasetError, match="expected a column 영상ID, but found id, UUID"):
         load("kodf", root, split="train")
