@@ -1,4 +1,4 @@
-"""Plots of a run as SVG that needs nothing from outside and reads on light and dark pages."""
+"""Draw the plots of a run as self-contained SVG, legible on light and dark pages."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sklearn.metrics import roc_curve
 from deepfake_eval.analysis.metrics import calibration_bins
 
 INK = "#010203"
-"""Stands for the page's own text colour: replaced by ``currentColor`` in the SVG."""
+"""Placeholder for the text colour of the page: replaced by ``currentColor`` in the SVG."""
 
 REAL, FAKE, THIRD = "#1f77b4", "#d1495b", "#8a8f98"
-"""Blue and red differ in lightness as well, so that colour blindness does not merge them."""
+"""Blue and red also differ in lightness, so that colour-blind readers can tell them apart."""
 
 FALLBACK_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
-"""For names that DejaVu Sans cannot write; taken where they are installed."""
+"""Fonts for characters that DejaVu Sans lacks, used if they are installed."""
 
 MAX_BARS = 40
-"""Methods shown; the table in the report has them all."""
+"""Largest number of methods in the bar chart; the table in the report lists all of them."""
 
 LABEL_CHARACTERS = 32
 
@@ -37,21 +37,32 @@ LABEL_CHARACTERS = 32
 def write_plots(predictions: pd.DataFrame, metrics: dict[str, Any], folder: Path) -> dict[str, str]:
     """Write ``roc``, ``scores``, ``reliability`` and ``methods`` as SVG files; return their text.
 
-    A plot whose data lacks a class is left out.
+    A plot is left out if it needs both classes and one is missing. Older SVG files in ``folder``
+    are deleted.
     """
+    return _write(figures(predictions, metrics), folder)
+
+
+def write_robustness_plots(result: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Write an SVG file for each degradation of ``robustness.json``; return their text by name.
+
+    Older SVG files in ``folder`` are deleted.
+    """
+    return _write(robustness_figures(result), folder)
+
+
+def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
-    drawn = {}
-    for name, figure in figures(predictions, metrics).items():
-        text = svg(figure, name)
+    texts = {name: svg(figure, name) for name, figure in drawn.items()}
+    for name, text in texts.items():
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")
-        drawn[name] = text
-    return drawn
+    return texts
 
 
 def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Figure]:
-    """The plots as figures, by name."""
+    """Return the plots of a run by name."""
     scored = predictions[predictions["rank"].notna()]
     levels = {
         level: part
@@ -69,26 +80,14 @@ def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Fig
     bars = [e for e in metrics["levels"]["item"] if e["scope"] == "method"]
     bars = [e for e in bars if e["auc"]["value"] is not None]
     if bars:
+        min_groups = metrics["bundle"]["min_groups"]
         height = 1.2 + 0.32 * min(len(bars), MAX_BARS)
-        drawn["methods"] = _draw(lambda axes: _methods(axes, bars), height)
-    return drawn
-
-
-def write_robustness_plots(result: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Write an SVG file a degradation of ``robustness.json``; return their text by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
-    drawn = {}
-    for name, figure in robustness_figures(result).items():
-        text = svg(figure, name)
-        (folder / f"{name}.svg").write_text(text, encoding="utf-8")
-        drawn[name] = text
+        drawn["methods"] = _draw(lambda axes: _methods(axes, bars, min_groups), height)
     return drawn
 
 
 def robustness_figures(result: dict[str, Any]) -> dict[str, Figure]:
-    """AUC and, below it, rates at the bundle's threshold against each degradation's level."""
+    """Return a plot for each degradation: AUC, and below it the rates at the bundle's threshold."""
     return {
         curve["name"]: _draw(
             lambda above, below, curve=curve: _curves(above, below, curve, result["baseline"]),
@@ -100,19 +99,19 @@ def robustness_figures(result: dict[str, Any]) -> dict[str, Figure]:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """``figure`` as SVG text: glyphs as outlines, colours of the page, ids of its own."""
+    """Return ``figure`` as SVG: glyphs as outlines, text in the page's colour, unique ids."""
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}), warnings.catch_warnings():
-        # Boxes stand in for glyphs that no installed font has; the report's tables spell names out.
+        # Glyphs that no installed font has become boxes; the tables of the report show the names.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().replace(INK, "currentColor")
-    # Several of these stand in one document, where an id may occur once.
+    # One document contains several SVGs, and an id may occur only once in it.
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
 def _draw(plot: Callable[..., None], height: float = 4.2, panels_down: int = 1) -> Figure:
-    """A figure of ``panels_down`` axes one below the other, which ``plot`` is called with."""
+    """Return a figure with ``panels_down`` axes below each other, drawn by ``plot(*axes)``."""
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)]
     style: Any = {
@@ -179,8 +178,8 @@ def _scores(axes: Axes, items: pd.DataFrame, metrics: dict[str, Any]) -> None:
             for name in ("no_manipulation_found", "likely_manipulated"):
                 axes.axvline(limits[name], color=INK, linewidth=1, linestyle=style)
     axes.set(
-        xlabel="log10 likelihood ratio of an item\n(lines: the thresholds; dotted: of pictures)",
-        ylabel="share of its class",
+        xlabel="log10 likelihood ratio of an item\n(lines: thresholds; dotted: for pictures)",
+        ylabel="share of the class",
     )
     axes.legend(loc="best")
 
@@ -197,13 +196,13 @@ def _reliability(axes: Axes, levels: dict[Any, pd.DataFrame], prior: float) -> N
     axes.set(
         xlim=(-0.03, 1.03),
         ylim=(-0.03, 1.03),
-        xlabel=f"score (mean of a bin; area: its weight at a prior of {prior:g})",
+        xlabel=f"mean score of a bin (marker area: its weight at a prior of {prior:g})",
         ylabel="share manipulated",
     )
     axes.legend(loc="upper left")
 
 
-def _methods(axes: Axes, bars: Sequence[dict[str, Any]]) -> None:
+def _methods(axes: Axes, bars: Sequence[dict[str, Any]], min_groups: int) -> None:
     shown = sorted(bars, key=lambda e: e["auc"]["value"])[:MAX_BARS]
     for place, entry in enumerate(shown):
         auc = entry["auc"]
@@ -221,48 +220,50 @@ def _methods(axes: Axes, bars: Sequence[dict[str, Any]]) -> None:
     datasets = {e["dataset"] for e in shown}
     names = [e["name"] if len(datasets) == 1 else f"{e['dataset']}: {e['name']}" for e in shown]
     axes.set_yticks(range(len(shown)))
-    # Names come from folders: a dollar sign is no formula.
+    # Names come from folders, in which a dollar sign does not mark a formula.
     axes.set_yticklabels([shorten(n) for n in names], parse_math=False)
     axes.axvline(0.5, color=THIRD, linewidth=1, linestyle="--")
-    axes.set(xlim=(0, 1.08), xlabel="AUC of items, 95% interval\n(pale: fewer than ten groups)")
+    axes.set(
+        xlim=(0, 1.08), xlabel=f"AUC of items, 95% interval\n(pale: fewer than {min_groups} groups)"
+    )
     axes.grid(visible=False, axis="y")
 
 
 def _curves(above: Axes, below: Axes, curve: dict[str, Any], baseline: dict[str, Any]) -> None:
     levels = curve["levels"]
-    # Markers of unequal size: curves that coincide stay visible.
+    # Markers differ in size, so that curves that coincide stay visible.
     for axes, key, colour, marker, size, label in (
         (above, "auc", FAKE, "o", 5, "AUC"),
         (below, "scored_rate", THIRD, "^", 5, "scored"),
         (below, "false_positive_rate", REAL, "o", 8, "FPR"),
         (below, "true_positive_rate", FAKE, "s", 4, "TPR"),
     ):
-        found = [(k, e[key]) for k, e in enumerate(levels) if e[key]["value"] is not None]
-        if not found:
+        known = [(k, e[key]) for k, e in enumerate(levels) if e[key]["value"] is not None]
+        if not known:
             continue
-        places, values = zip(*((k, v["value"]) for k, v in found), strict=True)
+        places, values = zip(*((k, v["value"]) for k, v in known), strict=True)
         axes.plot(places, values, color=colour, marker=marker, markersize=size, label=label)
-        bounded = [(k, v["low"], v["high"]) for k, v in found if v["low"] is not None]
+        bounded = [(k, v["low"], v["high"]) for k, v in known if v["low"] is not None]
         if key in ("auc", "false_positive_rate") and bounded:
-            where, low, high = zip(*bounded, strict=True)
-            axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
+            bounds, low, high = zip(*bounded, strict=True)
+            axes.fill_between(bounds, low, high, color=colour, alpha=0.18, linewidth=0)
     reference = baseline["auc"]["value"]
     if reference is not None:
-        above.axhline(reference, color=INK, linewidth=1, linestyle="--", label="as it is")
+        above.axhline(reference, color=INK, linewidth=1, linestyle="--", label="unchanged")
     above.axhline(0.5, color=THIRD, linewidth=1, linestyle=":", label="chance")
     reference = baseline["false_positive_rate"]["value"]
     if reference is not None:
-        below.axhline(reference, color=REAL, linewidth=1, linestyle="--", label="FPR as it is")
+        below.axhline(reference, color=REAL, linewidth=1, linestyle="--", label="FPR unchanged")
     above.set(ylabel="AUC of items", ylim=(min(0.45, above.get_ylim()[0]), 1.02))
     below.set(ylabel="rate at the bundle's threshold", ylim=(-0.03, 1.03))
     below.set_xticks(range(len(levels)), [f"{e['level']:g}" for e in levels])
     below.set_xlabel(f"{curve['title']}: {curve['unit']} (mild to harsh)")
     for axes in (above, below):
-        # Beside the axes: wherever a legend stood inside, some curve would run through it.
+        # The legend is outside the axes: inside, some curve would always cross it.
         axes.legend(loc="upper left", bbox_to_anchor=(0.0, 1.16), ncols=4, fontsize=8)
 
 
 def shorten(text: str) -> str:
-    """``text`` on one line, cut to ``LABEL_CHARACTERS``."""
+    """Return ``text`` on one line, cut to ``LABEL_CHARACTERS``."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain if len(plain) <= LABEL_CHARACTERS else plain[: LABEL_CHARACTERS - 1] + "…"

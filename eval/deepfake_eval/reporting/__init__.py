@@ -1,1 +1,1 @@
-"""Self-contained HTML reports."""
+"""HTML reports, each one self-contained file."""
