@@ -41,7 +41,7 @@ from deepfake_service.errors import (
     NoticeRefused,
 )
 from deepfake_service.notices.kinds import checked, kind_of
-from deepfake_service.notices.render import Basis, Composed, Section, compose
+from deepfake_service.notices.render import Basis, Composed, NoticeSubject, Section, compose
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, context_of
@@ -81,16 +81,14 @@ class NoticeDesk:
                 raise field_error("recipient", "holds control characters or line breaks")
             basis = self._basis(session, case, key, {media for _, media in seen})
             about = self._about(case, key)
-            composed = compose(
-                kind,
-                fields,
+            subject = NoticeSubject(
                 [s for s, _ in seen],
                 basis,
-                language=wanted.language,
                 recipient=wanted.recipient,
                 reference=about["reference"],
                 minor=minor,
             )
+            composed = compose(kind, fields, subject, language=wanted.language)
             notice = Notice(
                 id=new_id(),
                 case_id=case_id,

@@ -1,1 +1,1 @@
-"""Typeset reports and notices, in Korean and English."""
+"""Texts, typesetting and the report, in Korean and English."""

@@ -1,36 +1,38 @@
-"""How reports and pages put values: times, shares, ratios, pictures."""
+"""Formatting of values in reports and on pages: times, rates, ratios, layered pictures."""
 
 from __future__ import annotations
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 
 
-def ends(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first and the last entries of a log: how it came in, and what happened last."""
+def first_and_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a log's first and last entries: how the item came in, and what happened last."""
     if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
         return entries
     return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]
 
 
-def times(ratio: float) -> str:
-    """How many times as probable, for a reader."""
+def ratio_text(ratio: float) -> str:
+    """Format a likelihood ratio of at least 1 with two significant digits below ten."""
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def verbal(log10_ratio: float) -> str:
-    """The step, "-4" to "4", of the verbal scale of ENFSI's guideline (2015) for a ratio."""
-    size = abs(log10_ratio)
-    # 2, 10, 100, 1,000, 10,000: the calibration's limit keeps all above out of reach.
-    step = sum(size >= edge for edge in (0.30103, 1.0, 2.0, 3.0))
+    """Return the step, "-4" to "4", of ENFSI's verbal scale (2015) for a log10 likelihood ratio.
+
+    ENFSI Guideline for Evaluative Reporting in Forensic Science, version 3.0. Its bounds are 2, 10,
+    100, 1,000 and 10,000; no calibration supports a ratio above the step that ends at 10,000.
+    """
+    step = sum(abs(log10_ratio) >= bound for bound in (0.30103, 1.0, 2.0, 3.0))
     return str(step if log10_ratio > 0 else -step) if step else "0"
 
 
 def layered(picture: bytes, overlay: bytes | None = None) -> str:
-    """A picture, and an overlay of the same size over it, as an SVG that holds both."""
+    """Return an SVG that holds a PNG and, over it, another one of the same size."""
     layers = "".join(
         f'<image width="100" height="100" href="data:image/png;base64,'
         f'{base64.b64encode(layer).decode()}"/>'
@@ -40,28 +42,28 @@ def layered(picture: bytes, overlay: bytes | None = None) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
 
 
-def moment(stated: str | None) -> str:
-    """A stated time, to the second."""
-    if stated is None:
+def to_the_second(at: str | None) -> str:
+    """Format an ISO 8601 time that has a zone, in UTC; a dash stands for ``None``."""
+    if at is None:
         return "–"
-    return datetime.fromisoformat(stated).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def percent(share: float | None) -> str:
-    """A share in percent."""
+    """Format a share, 0 to 1, in per cent."""
     return "–" if share is None else f"{100 * share:.1f}%"
 
 
 def interval(rate: dict[str, Any]) -> str:
-    """A measured rate with its interval."""
+    """Format a measured rate with its 95% interval."""
     return f"{percent(rate['value'])} [{percent(rate['low'])}, {percent(rate['high'])}]"
 
 
 def signed(value: float | None) -> str:
-    """A ratio with its sign."""
+    """Format a log10 likelihood ratio with its sign."""
     return "–" if value is None else f"{value:+.2f}"
 
 
-def short(seconds: float | None) -> str:
-    """Seconds to a tenth."""
+def tenths(seconds: float | None) -> str:
+    """Format seconds to a tenth."""
     return "–" if seconds is None else f"{seconds:.1f}"

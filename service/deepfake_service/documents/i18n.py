@@ -39,6 +39,11 @@ class Words:
         """Return the text with the key ``group.name``, or ``name`` if there is none."""
         return self._texts.get(f"{group}.{name}", name)
 
+    def stored(self, english: str) -> str:
+        """Translate a sentence that an examination stored in English, if it is a known one."""
+        keys = {text: key for key, text in words("en")._texts.items() if key.startswith("stored.")}
+        return self._texts[keys[english]] if english in keys else english
+
     def list(self, group: str) -> list[str]:
         """Return all texts of a group in the catalogue's order, their placeholders unfilled."""
         return [text for key, text in self._texts.items() if key.startswith(f"{group}.")]

@@ -1,7 +1,7 @@
-"""The report of an edition: a PDF/A-3 that a layperson understands on page one.
+"""The report of an evidence edition: a PDF/A-3 whose first page a layperson understands.
 
-Set by Typst from a template that takes words and values as data alone, in a Korean font that a
-package carries. The same data gives the same bytes.
+Typst sets it from a template that takes texts and values as data only, in a Korean font that comes
+with a Python package. The same data gives the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from importlib.resources import files
 from typing import Any
 
 from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.typesetting import pdf_of
 
 
@@ -24,29 +25,29 @@ def report(
     words: Words,
     certificate_sha256: str,
 ) -> bytes:
-    """The unsigned PDF of a ``verdict.json`` document in the language of ``words``.
+    """Return the unsigned PDF of a ``verdict.json`` document in the language of ``words``.
 
-    ``digests`` are the SHA-256 of the bundle's other files, stated so that they can be compared by
-    eye.
+    ``digests`` are the SHA-256 of the bundle's other files by name, printed so that a reader can
+    compare them.
     """
-    view = View(document, words)
+    summary, tables = SummaryPresenter(document, words), TablePresenter(document, words)
     data = {
-        **view.heading(),
-        **view.page_one(),
-        "pictures": view.pictures(pictures),
-        "pictures_note": view.pictures_note(),
-        "timeline": view.timeline(),
-        "people": view.people(),
-        "people_more": view.people_more(),
-        "pictures_meaning": view.pictures_meaning(),
-        "reviews": view.reviews(),
-        "facts": {"item": view.item(), "finding": view.finding(), "method": view.method()},
-        "occurrences": view.occurrences(),
-        "conditions": view.conditions(),
-        "rates_note": view.rates_note(),
-        "custody_more": view.custody_more(custody),
-        "occurrences_more": view.occurrences_more(),
-        "custody": view.custody(custody),
+        **summary.heading(),
+        **summary.page_one(),
+        "pictures": summary.pictures(pictures),
+        "pictures_note": summary.pictures_note(),
+        "pictures_meaning": summary.pictures_meaning(),
+        "timeline": summary.timeline(),
+        "people": summary.people(),
+        "people_more": summary.people_more(),
+        "reviews": summary.reviews(),
+        "facts": {"item": tables.item(), "finding": tables.finding(), "method": tables.method()},
+        "occurrences": tables.occurrences(),
+        "occurrences_more": tables.occurrences_more(),
+        "conditions": tables.conditions(),
+        "rates_note": tables.rates_note(),
+        "custody": tables.custody(custody),
+        "custody_more": tables.custody_more(custody),
         "files": [[name, digests[name]] for name in sorted(digests)],
         "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
         "certificate": certificate_sha256,

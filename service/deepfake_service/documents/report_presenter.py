@@ -1,20 +1,19 @@
-"""A ``verdict.json`` document in the words of one language: what reports and pages show of it."""
+"""The summary of a ``verdict.json`` document in one language, for the report and the console."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from deepfake_service.documents.formatting import (
-    ends,
     interval,
     layered,
-    moment,
     percent,
-    short,
+    ratio_text,
     signed,
-    times,
+    tenths,
+    to_the_second,
     verbal,
 )
 from deepfake_service.documents.i18n import Words
@@ -27,18 +26,39 @@ COLOURS = {
 }
 NEUTRAL = "#e2e8f0"
 CLASS_ACTIVATION = "class_activation"
-"""Of ``method.map``: the cells of the map are shares of the logit. So are those of bundles that do
-not say."""
+"""The ``method.map`` of a model whose maps hold each cell's share of the logit. It is assumed of
+model bundles that do not name their method."""
 _PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
-"""By what a bundle says that its maps hold; of others, the text of the least that can be said."""
-MAX_STATED_OCCURRENCES = 100
+"""Key of the text on the overlays by ``method.map``; other methods get the most cautious one."""
 MAX_MOMENTS = 12
 MAX_PEOPLE = 60
-"""Stated in tables, those of the highest values; all are in ``verdict.json``."""
+"""People listed, those with the highest values; ``verdict.json`` has all."""
+_FEW_GROUPS = 10
+"""Groups below which a rate is indicative, for measurements that do not say so themselves."""
 
 
-class View:
-    """A ``verdict.json`` document in the words of one language: what reports and pages show."""
+def is_indicative(rate: dict[str, Any]) -> bool:
+    """Return whether a rate rests on too few groups of people to say much.
+
+    The measurement says so itself, by the ``min_groups`` of its model bundle; those made before it
+    did are marked here.
+    """
+    marked = rate.get("indicative")
+    return rate["groups"] < _FEW_GROUPS if marked is None else bool(marked)
+
+
+def listed_people(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tracks that tables list, those with the highest values, in order of appearance."""
+    ranked = sorted(
+        tracks,
+        key=lambda t: -math.inf if t["log_likelihood_ratio"] is None else t["log_likelihood_ratio"],
+        reverse=True,
+    )
+    return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+
+
+class SummaryPresenter:
+    """What page one and the pictures show of a ``verdict.json`` document, in one language."""
 
     def __init__(self, document: dict[str, Any], words: Words) -> None:
         self._d = document
@@ -47,16 +67,13 @@ class View:
         self._media = self._result["media"]
         self._still = bool(self._media) and self._media["kind"] == "image"
 
-    @property
-    def _level(self) -> str:
-        return "face" if self._still else "item"
-
     def heading(self) -> dict[str, Any]:
+        """Return the report's title, subtitle, footer and issuer."""
         d, w = self._d, self._w
         return {
             "title": w("title"),
             "issuer": readable(d["issuer"]),
-            "subtitle": w("subtitle", edition=d["edition"], date=moment(d["created_at"])),
+            "subtitle": w("subtitle", edition=d["edition"], date=to_the_second(d["created_at"])),
             "case": readable(d["case"]["reference"] or d["case"]["id"]),
             "item": f"SHA-256 {d['item']['sha256'][:16]}…",
             "footer": f"{readable(d['issuer'])} · {d['job']['id']} · {d['edition']}",
@@ -64,6 +81,7 @@ class View:
         }
 
     def page_one(self) -> dict[str, Any]:
+        """Return the question, the answer and its reasons, the error rates and the limitations."""
         w, verdict = self._w, self._result["verdict"]
         codes = dict.fromkeys(r["code"] for r in self._result["reasons"])
         terms = readable(self._d["method"]["model"]["terms"])
@@ -82,11 +100,12 @@ class View:
         ratio = self._result["log_likelihood_ratio"]
         if ratio is None:
             return None
+        level = "face" if self._still else "item"
         return self._w(
             "strength_for" if ratio >= 0 else "strength_against",
             verbal=self._w.of("scale", verbal(ratio)),
-            times=times(10 ** abs(ratio)),
-            cap=times(10 ** self._d["method"]["calibration"][self._level]["limit"]),
+            times=ratio_text(10 ** abs(ratio)),
+            cap=ratio_text(10 ** self._d["method"]["calibration"][level]["limit"]),
         )
 
     def _rates(self) -> list[str]:
@@ -94,31 +113,31 @@ class View:
         fpr, tpr = decision["false_positive_rate"], decision["true_positive_rate"]
         if not fpr or not tpr:
             return [w("rates_unknown")]
-        stated = [
+        lines = [
             w(
                 "rates",
-                items=w(self._measured()),
+                items=w(self._measured_on()),
                 fpr=percent(fpr["value"]), fpr_low=percent(fpr["low"]),
-                fpr_high=percent(fpr["high"]), fpr_samples=fpr["samples"],
-                fpr_groups=fpr["groups"],
+                fpr_high=percent(fpr["high"]), fpr_samples=f"{fpr['samples']:,}",
+                fpr_groups=f"{fpr['groups']:,}",
                 tpr=percent(tpr["value"]), tpr_low=percent(tpr["low"]),
-                tpr_high=percent(tpr["high"]), tpr_samples=tpr["samples"],
-                tpr_groups=tpr["groups"],
+                tpr_high=percent(tpr["high"]), tpr_samples=f"{tpr['samples']:,}",
+                tpr_groups=f"{tpr['groups']:,}",
             )
         ]  # fmt: skip
-        if min(fpr["groups"], tpr["groups"]) < 10 or fpr.get("indicative") or tpr.get("indicative"):
-            stated.append(w("rates_indicative"))
-        return [*stated, *self._rates_of_condition()]
+        if is_indicative(fpr) or is_indicative(tpr):
+            lines.append(w("rates_indicative"))
+        return [*lines, *self._rates_of_condition()]
 
-    def _measured(self) -> str:
-        """The word for what error rates were measured on."""
+    def _measured_on(self) -> str:
+        """Return the key of the noun for what the error rates were measured on."""
         if self._still:
             return "items_picture"
         whole = self._d["error_rates"]["decision"].get("of") == "item"
         return "items_whole" if whole else "items_video"
 
     def _rates_of_condition(self) -> list[str]:
-        """Of the person whose value is highest: how the method does on faces like theirs."""
+        """Return the rates measured on faces like those of the person with the highest value."""
         w, tracks = self._w, {t["track"]: t for t in self._result["tracks"]}
         people = [p for p in self._d["error_rates"]["people"] if p["bin"]]
         if not people:
@@ -127,25 +146,14 @@ class View:
         measured = (p["false_positive_rate"], p["true_positive_rate"])
         if any(rate["value"] is None for rate in measured):
             return [w("rates_bin_unknown", person=p["track"] + 1)]
-        indicative = any(rate["indicative"] for rate in measured)
-        return [
-            w(
-                "rates_bin",
-                person=p["track"] + 1,
-                sharp=w("rates_sharp") if "sharpness" in p["bin"] else "",
-                fpr=interval(p["false_positive_rate"]),
-                tpr=interval(p["true_positive_rate"]),
-            )
-            + (" " + w("rates_indicative") if indicative else "")
-        ]
-
-    def rates_note(self) -> str:
-        thresholds = self._d["method"]["thresholds"]
-        return self._w(
-            "rates_note",
-            face=signed(thresholds["face"]["likely_manipulated"]),
-            item=signed(thresholds[self._level]["likely_manipulated"]),
+        line = w(
+            "rates_bin_sharp" if "sharpness" in p["bin"] else "rates_bin",
+            person=p["track"] + 1,
+            fpr=interval(p["false_positive_rate"]),
+            tpr=interval(p["true_positive_rate"]),
         )
+        few = any(is_indicative(rate) for rate in measured)
+        return [f"{line} {w('rates_indicative')}" if few else line]
 
     def _examined(self) -> str:
         w, media, counts = self._w, self._media, self._result["frames"]
@@ -157,13 +165,14 @@ class View:
             "examined_video",
             decoded=counts["sampled"] - counts["failed"],
             frames=media["frames"],
-            duration=short(media["duration_s"]),
+            duration=tenths(media["duration_s"]),
             with_face=counts["with_face"],
             failed=counts["failed"],
-            gap=short(counts["longest_gap_s"]),
+            gap=tenths(counts["longest_gap_s"]),
         )
 
     def pictures(self, files_: Mapping[str, bytes]) -> list[dict[str, str]]:
+        """Return the pictures that are in ``files_``, by falling value, each with its overlay."""
         faces = self._d["exact"]["faces"]
         shown = [p for p in self._d["pictures"] if p["crop"] in files_]
         return [
@@ -172,7 +181,7 @@ class View:
                 "heat": layered(files_[p["crop"]], files_[p["heatmap"]]),
                 "line": self._w(
                     "picture_line",
-                    time=short(faces[p["face"]]["time_s"]),
+                    time=tenths(faces[p["face"]]["time_s"]),
                     person=faces[p["face"]]["track"] + 1,
                     llr=signed(p["log_likelihood_ratio"]),
                 ),
@@ -182,247 +191,60 @@ class View:
         ]
 
     def pictures_note(self) -> str | None:
+        """Return why there are no pictures; ``None`` if there are some."""
         if self._d["case"]["minor"]:
             return self._w("pictures_withheld")
         return None if self._d["pictures"] else self._w("pictures_none")
 
     def pictures_meaning(self) -> str:
-        """What the red in the pictures stands for, which depends on the model."""
+        """Return what the red of the overlays means, which depends on the model."""
         method = self._d["method"].get("map", CLASS_ACTIVATION)
         return self._w(_PICTURES_NOTES.get(method, "pictures_note_cells"))
 
     def timeline(self) -> str:
-        d = self._d
-        return timeline(d["result"], d["exact"]["faces"], d["examined_s"], self._w.plain)
+        """Return the timeline as an SVG."""
+        return timeline(self._result, self._d["exact"]["faces"], self._d["examined_s"], self._w)
 
     def people(self) -> list[dict[str, str]]:
+        """Return a row for each person listed."""
         w = self._w
         return [
             {
                 "number": str(t["track"] + 1),
                 "verdict": w.of("verdicts", t["verdict"]),
                 "llr": signed(t["log_likelihood_ratio"]),
-                "seen": f"{short(t['first_s'])}–{short(t['last_s'])} s",
+                "seen": f"{tenths(t['first_s'])}–{tenths(t['last_s'])} s",
                 "faces": f"{t['faces']} ({t['judged']})",
-                "moments": ", ".join(
-                    [
-                        f"{short(m['start_s'])}–{short(m['end_s'])} s"
-                        for m in t["moments"][:MAX_MOMENTS]
-                    ]
-                    + [
-                        w("more_stated", count=n - MAX_MOMENTS)
-                        for n in [len(t["moments"])]
-                        if n > MAX_MOMENTS
-                    ]
-                )
-                or w("moments_none"),
+                "moments": self._moments(t["moments"]),
             }
-            for t in self._shown()
+            for t in listed_people(self._result["tracks"])
         ]
 
-    def _shown(self) -> list[dict[str, Any]]:
-        """The people of the highest values, in the order in which they appear."""
-        tracks = self._result["tracks"]
-        ranked = sorted(
-            tracks,
-            key=lambda t: (
-                -math.inf if t["log_likelihood_ratio"] is None else t["log_likelihood_ratio"]
-            ),
-            reverse=True,
-        )
-        return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+    def _moments(self, moments: list[dict[str, Any]]) -> str:
+        if not moments:
+            return self._w("moments_none")
+        spans = [f"{tenths(m['start_s'])}–{tenths(m['end_s'])} s" for m in moments[:MAX_MOMENTS]]
+        if len(moments) > MAX_MOMENTS:
+            spans.append(self._w("more_stated", count=len(moments) - MAX_MOMENTS))
+        return ", ".join(spans)
 
     def people_more(self) -> str | None:
-        """That there are more people than the tables list."""
+        """Return how many people the tables leave out; ``None`` if they list everybody."""
         more = len(self._result["tracks"]) - MAX_PEOPLE
         return self._w("more", count=more) if more > 0 else None
 
     def reviews(self) -> list[str]:
+        """Return the reviewers' decisions and reasons, and the finding that they amount to."""
         w = self._w
         if not self._d["reviews"]:
             return [w("review_none")]
         lines = []
         for r in self._d["reviews"]:
             decision, role = w.of("findings", r["decision"]), w.of("roles", r["role"])
-            name = readable(r["name"])
-            line = w("review_line", date=moment(r["at"]), name=name, role=role, decision=decision)
-            lines.append(line)
+            name, date = readable(r["name"]), to_the_second(r["at"])
+            lines.append(w("review_line", date=date, name=name, role=role, decision=decision))
             if r["reason"]:
                 lines.append(f"{w('review_reason')}: {readable(r['reason'])}")
         if self._d["finding"]:
             lines.append(w("finding", finding=w.of("findings", self._d["finding"])))
         return lines
-
-    def item(self) -> list[list[str]]:
-        w, item, media = self._w, self._d["item"], self._media
-        rows = [
-            [w("job"), f"{self._d['job']['id']} · {w('case')} {self._d['case']['id']}"],
-            *(
-                [[w("requester"), readable(self._d["job"]["requester"])]]
-                if self._d["job"].get("requester")
-                else []
-            ),
-            [w("sha256"), item["sha256"]],
-            [w("size"), w("bytes", count=f"{item['size']:,}")],
-            [w("mime"), item["mime"] or w("none")],
-        ]
-        if media:
-            rows.append([w("dimensions"), f"{media['width']} × {media['height']}"])
-            if not self._still:
-                rows.append([w("duration"), f"{short(media['duration_s'])} s"])
-                rows.append([w("frame_count"), str(media["frames"])])
-        rows.append([w("credentials"), self._credentials()])
-        rows.append([w("perceptual"), self._perceptual()])
-        rows.append([w("submitted"), moment(self._d["job"]["submitted_at"])])
-        rows.append([w("finished"), moment(self._d["job"]["examined_at"])])
-        if self._d["predecessor"]:
-            rows.append([w("predecessor"), self._d["predecessor"]])
-        return rows
-
-    def _credentials(self) -> str:
-        w, found = self._w, self._d["item"]["content_credentials"]
-        told = w.of("credential_states", found["state"])
-        more = [found.get("reason"), found.get("issuer"), found.get("generator")]
-        more += [a["source_type"] or a["action"] for a in found.get("actions") or []]
-        return " · ".join([told, *(readable(m) for m in more if m)])
-
-    def _perceptual(self) -> str:
-        found = self._d["item"]["perceptual"]
-        if not found["frames"]:
-            return readable(found["reason"] or self._w("none"))
-        return self._w(
-            "perceptual_line", count=found["frames"], interval=short(found["interval_s"])
-        )
-
-    def occurrences(self) -> list[list[list[str]]]:
-        w = self._w
-        return [
-            [
-                [label, readable(str(o[name]))]
-                for name, label in (
-                    ("source_url", w("occurrences")),
-                    ("platform", w("platform")),
-                    ("account", w("account")),
-                    ("captured_at", w("captured")),
-                    ("collector_name", w("collector")),
-                    ("tool", w("tool")),
-                )
-                if o.get(name)
-            ]
-            + ([[w("screenshot"), w("kept")]] if o["screenshot"] else [])
-            for o in self._d["occurrences"][:MAX_STATED_OCCURRENCES]
-            if any(o[name] for name in ("source_url", "platform", "account", "captured_at"))
-        ]
-
-    def finding(self) -> list[list[str]]:
-        w, r = self._w, self._result
-        rows = [[w("verdict"), w.of("verdicts", r["verdict"])]]
-        if r["log_likelihood_ratio"] is None:
-            rows.append([w("llr"), w("llr_none")])
-        else:
-            ratio = r["log_likelihood_ratio"]
-            prior = f"{self._d['method']['prior']:g}"
-            rows += [
-                [w("llr"), signed(ratio)],
-                [w("verbal"), w.of("scale", verbal(ratio))],
-                [w("score"), w("score_line", score=f"{r['score']:.4f}", prior=prior)],
-            ]
-        rows += [
-            [
-                w("reasons"),
-                readable(x["detail"]) if w.language == "en" else w.of("reason_texts", x["code"]),
-            ]
-            for x in r["reasons"]
-        ]
-        return rows
-
-    def conditions(self) -> list[list[str]]:
-        w = self._w
-        rows = []
-        shown = {t["track"] for t in self._shown()}
-        for p in self._d["error_rates"]["people"]:
-            if p["track"] not in shown:
-                continue
-            where = w("not_measured")
-            if p["bin"]:
-                where = self._span(p["bin"]["face_px"])
-                where += (
-                    f", {self._numbers(p['bin']['sharpness'])}" if "sharpness" in p["bin"]
-                    else " " + w("bin_by_width")
-                )  # fmt: skip
-            rows.append(
-                [
-                    str(p["track"] + 1),
-                    f"{p['face_px']:.0f} px, {p['sharpness']:.1f}",
-                    where,
-                    self._rate(p.get("false_positive_rate")),
-                    self._rate(p.get("true_positive_rate")),
-                ]
-            )
-        return rows
-
-    def _span(self, edges: Sequence[float | None]) -> str:
-        low, high = edges
-        if high is None:
-            return self._w("bin_px_open", low=f"{low:g}")
-        return self._w("bin_px", low=f"{low:g}", high=f"{high:g}")
-
-    @staticmethod
-    def _numbers(edges: Sequence[float | None]) -> str:
-        low, high = edges
-        return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
-
-    def _rate(self, rate: dict[str, Any] | None) -> str:
-        if not rate or rate["value"] is None:
-            return self._w("not_measured")
-        mark = "*" if rate.get("indicative") or rate["groups"] < 10 else ""
-        return mark + self._w(
-            "rate",
-            value=percent(rate["value"]),
-            low=percent(rate["low"]),
-            high=percent(rate["high"]),
-            samples=rate["samples"],
-            groups=rate["groups"],
-        )
-
-    def method(self) -> list[list[str]]:
-        w, m, rates = self._w, self._d["method"], self._d["error_rates"]
-        judged = max(sum(t["log_likelihood_ratio"] is not None for t in self._result["tracks"]), 1)
-        calibration = rates["calibration"]
-        model = m["model"]
-        return [
-            [w("model"), w("model_line", name=model["name"], version=model["version"])],
-            [w("sha256"), model["sha256"]],
-            [w("terms"), readable(model["terms"])],
-            [w("detector"), w("detector_line", thresholds=" / ".join(
-                f"{t:g}" for t in m["detector"]["thresholds"]))],
-            [w("crop"), w("crop_line", **{k: m["crop"][k] for k in ("scale", "size", "resample")})],
-            [w("rule"), w("rule_picture" if self._still else "rule_video", people=judged,
-                          min_faces=m["aggregation"]["min_track_faces"])],
-            [w("thresholds"), w("thresholds_line",
-                                high=signed(rates["likely_manipulated_from"]),
-                                low=signed(rates["no_manipulation_found_below"]),
-                                samples=calibration["samples"], groups=calibration["groups"])],
-            [w("versions"), ", ".join(f"{k} {v}" for k, v in sorted(m["software"].items()))],
-        ]  # fmt: skip
-
-    def custody(self, custody: dict[str, Any]) -> list[list[str]]:
-        w, accounts = self._w, custody["accounts"]
-        return [
-            [
-                str(e["number"]),
-                moment(e["at"]),
-                readable(accounts.get(e["account"], {}).get("name") or w("service")),
-                w.of("actions", e["action"])
-                + (f" ({readable(e['detail'])})" if e["detail"] else ""),
-            ]
-            for e in ends(custody["entries"])
-        ]
-
-    def custody_more(self, custody: dict[str, Any]) -> str | None:
-        more = len(custody["entries"]) - len(ends(custody["entries"]))
-        return self._w("custody_more", count=more) if more else None
-
-    def occurrences_more(self) -> str | None:
-        more = len(self._d["occurrences"]) - MAX_STATED_OCCURRENCES
-        return self._w("more_stated", count=more) if more > 0 else None

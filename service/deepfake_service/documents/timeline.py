@@ -1,4 +1,4 @@
-"""The timeline of an examination as an SVG: a row a person, suspect moments, what was not seen."""
+"""A timeline of an examination as an SVG: a row for each person, and the frames examined."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
+from deepfake_service.documents.i18n import Words
+
 WIDTH, LEFT, RIGHT, ROW, BAR = 900.0, 96.0, 16.0, 46.0, 30.0
 MAX_ROWS = 20
-"""People drawn, those of the highest values; a crowd of more is told of, not drawn."""
+"""Of a crowd, the people with the highest values are drawn, and the number of the others given."""
 SUSPECT, PLAIN, UNSEEN, INK = "#c2410c", "#64748b", "#e2e8f0", "#1e293b"
 
 
@@ -16,15 +18,15 @@ def timeline(
     result: dict[str, Any],
     faces: Sequence[dict[str, Any]],
     examined_s: Sequence[float],
-    words: dict[str, str],
+    words: Words,
 ) -> str:
-    """Draw a result with its exact ``faces`` and the times that were examined.
+    """Draw a result with its exact ``faces`` and the times, in seconds, of the examined frames.
 
-    ``words`` are ``people_label``, ``person``, ``examined``, ``more``. A bar's height is a face's
-    value, from the lowest to the highest logit drawn; a tick below marks an examined frame.
+    The height of a bar is a face's logit, on a scale from the lowest to the highest one drawn; a
+    tick on the axis marks an examined frame.
     """
     duration = max((result["media"] or {}).get("duration_s") or 0.0, *examined_s, 0.001)
-    # Of somebody who passes by, a face or two are judged, which give the person no value.
+    # A person who passes by has a face or two, too few for a value: there is nothing to draw.
     valued = (t for t in result["tracks"] if t["log_likelihood_ratio"] is not None)
     tracks = sorted(valued, key=lambda t: -t["log_likelihood_ratio"])
     drawn = sorted(tracks[:MAX_ROWS], key=lambda t: t["track"])
@@ -40,12 +42,12 @@ def timeline(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" '
         f'width="{WIDTH:g}" height="{height:g}" font-family="Noto Sans KR, sans-serif" '
         'font-size="12" role="img">',
-        f"<title>{escape(words['people_label'])}</title>",
+        f"<title>{escape(words('people_label'))}</title>",
         f'<rect width="{WIDTH:g}" height="{height:g}" fill="#ffffff"/>',
     ]
     for number, track in enumerate(drawn):
         top = ROW * number + 8
-        label = f"{words['person']} {track['track'] + 1}"
+        label = f"{words('person')} {track['track'] + 1}"
         parts.append(
             f'<text x="8" y="{top + 20:g}" fill="{INK}">{escape(label)}</text>'
             f'<rect x="{LEFT:g}" y="{top:g}" width="{span:g}" height="{BAR:g}" fill="#f8fafc"/>'
@@ -67,7 +69,7 @@ def timeline(
             )
     axis = ROW * len(drawn) + 16
     parts.append(
-        f'<text x="8" y="{axis + 10:g}" fill="{INK}">{escape(words["examined"])}</text>'
+        f'<text x="8" y="{axis + 10:g}" fill="{INK}">{escape(words("examined"))}</text>'
         f'<rect x="{LEFT:g}" y="{axis:g}" width="{span:g}" height="12" fill="{UNSEEN}"/>'
     )
     parts.extend(
@@ -82,7 +84,7 @@ def timeline(
             f"{_clock(at)}</text>"
         )
     if len(tracks) > MAX_ROWS:
-        more = words["more"].format(count=len(tracks) - MAX_ROWS)
+        more = words("more", count=len(tracks) - MAX_ROWS)
         parts.append(f'<text x="8" y="{axis + 44:g}" fill="{INK}">{escape(more)}</text>')
     parts.append("</svg>\n")
     return "\n".join(parts)

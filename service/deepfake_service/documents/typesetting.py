@@ -1,4 +1,4 @@
-"""Typesetting by Typst: data and a template to a PDF/A-3, in a font that has Hangul."""
+"""Typesetting with Typst: a template and data become a PDF/A-3, in a font that has Hangul."""
 
 from __future__ import annotations
 
@@ -32,33 +32,38 @@ def _fonts() -> typst.Fonts:
 
 
 def readable(text: str) -> str:
-    """Text of somebody else's as a document may show it.
+    """Return text of unknown origin in a form that a document can show.
 
-    One glyph that the font lacks aborts a whole PDF/A, and marks of direction could make a URL read
-    as another one: control and formatting characters go, what has no glyph becomes a box.
+    A single glyph that the font lacks makes Typst refuse the whole PDF/A, and bidirectional marks
+    can make a URL read as another one. So control and formatting characters are removed, and a
+    character without a glyph becomes a box.
     """
-    kept = []
+    shown_chars = []
     for char in unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS]):
         category = unicodedata.category(char)
         if char in "\n\t" or category.startswith("Z"):
-            kept.append(" ")
+            shown_chars.append(" ")
         elif category.startswith("C"):
             continue
         else:
-            kept.append(char if ord(char) in _glyphs() else _REPLACEMENT)
-    shown = "".join(kept).strip()
+            shown_chars.append(char if ord(char) in _glyphs() else _REPLACEMENT)
+    shown = "".join(shown_chars).strip()
     return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
 
 
 def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
-    """The PDF/A-3b that ``template`` makes of ``data``, dated ``at``; the same bytes each time."""
+    """Return the PDF/A-3b (ISO 19005-3) that ``template`` makes of ``data``, dated ``at``.
+
+    The same arguments give the same bytes.
+    """
     pdf: bytes = typst.compile(
         template,
         font_paths=_fonts(),
         sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
         pdf_standards=["a-3b"],
-        timestamp=at.replace(microsecond=0),  # it takes whole seconds
+        timestamp=at.replace(microsecond=0),  # Typst takes whole seconds
     )
-    # Typst ends with "%%EOF" without a newline, and a signature is appended: without one in between
-    # the signed file is no PDF/A any more (ISO 19005-3, 6.1.9).
+    # Typst ends the file with "%%EOF" and no newline. A signature is appended as an incremental
+    # update, and without a newline before it the signed file would not be a PDF/A (ISO 19005-3,
+    # 6.1.9).
     return pdf + b"\n"

@@ -26,7 +26,7 @@ from deepfake_models.results import Verdict
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import report
-from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, View
+from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, SummaryPresenter
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import pdf_signature
 from deepfake_service.evidence import zip_format as bag
@@ -99,7 +99,7 @@ def build(
             {"format": "deepfake-service/custody/1", **_canonical(dossier.custody)}
         ),
         HASHES: rfc8785.dumps(_hashes(document, material)),
-        TIMELINE: View(document, words("en")).timeline().encode(),
+        TIMELINE: SummaryPresenter(document, words("en")).timeline().encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{f"data/{name}": content for name, content in pictures.items()},
         **{f"data/{name}": material.files[name] for name in material.files

@@ -1,4 +1,4 @@
-"""The kinds of notices: to whom, by which law, how soon the recipient ought to act."""
+"""The kinds of notices: their fields, legal basis, and the time within which to act."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ class Kind:
     fields: type[Fields]
     provision: str
     clock: timedelta | None
-    """From when it is sent; none where the law names no time."""
+    """Time from sending within which the addressee is to act; ``None`` if the law sets none."""
     clock_basis: str
     needs_url: bool = True
     needs_screenshot: bool = False
     waived_for_minors: tuple[str, ...] = ()
-    """Fields that need not be given where the offence is against a child."""
+    """Fields that may be left out if a person shown may be a minor."""
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of its fields, each with the provision that it comes from."""
+        """Return the JSON Schema of the fields, each with the provision that requires it."""
         return self.fields.model_json_schema()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the kind as the HTTP interface describes it."""
         return {
             "kind": self.id,
             "provision": self.provision,
@@ -100,10 +101,10 @@ KINDS = {
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of that name.
+    """Return the kind of notice with the id ``name``.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such kind.
     """
     try:
         return KINDS[name]
@@ -118,12 +119,12 @@ def checked(
     *,
     minor: bool,
 ) -> Fields:
-    """The fields of a notice about ``occurrences``, all that is needed being there.
+    """Validate the fields of a notice about ``occurrences``.
 
     Raises:
-        InvalidRequest: with every field that is missing or malformed.
+        InvalidRequest: naming every field that is missing or invalid.
     """
-    wrong: list[FieldError] = []
+    invalid: list[FieldError] = []
     content = dict(given)
     if minor:
         for name in kind.waived_for_minors:
@@ -134,25 +135,24 @@ def checked(
     except ValidationError as error:
         for e in error.errors(include_input=False, include_url=False):
             name = ".".join(str(p) for p in e["loc"]) or "fields"
-            wrong.append(FieldError(f"fields.{name}", _told(e)))
+            invalid.append(FieldError(f"fields.{name}", _explanation(e)))
     if fields is not None and not minor:
-        wrong += [
+        invalid += [
             FieldError(f"fields.{name}", "missing")
             for name in kind.waived_for_minors
             if getattr(fields, name) is None
         ]
     if isinstance(fields, KrTba225) and minor and fields.reason != "child_sexual_exploitation":
-        wrong.append(
-            FieldError("fields.reason", "child_sexual_exploitation, as somebody may be a minor")
-        )
-    wrong += _about_occurrences(kind, content, occurrences, minor=minor)
-    if wrong or fields is None:
-        names = ", ".join(w.field for w in wrong)
-        raise InvalidRequest(f"The notice lacks, or has wrong: {names}.", errors=wrong)
+        detail = "must be child_sexual_exploitation, because a person shown may be a minor"
+        invalid.append(FieldError("fields.reason", detail))
+    invalid += _occurrence_errors(kind, content, occurrences, minor=minor)
+    if invalid or fields is None:
+        names = ", ".join(e.field for e in invalid)
+        raise InvalidRequest(f"Missing or invalid fields: {names}.", errors=invalid)
     return fields
 
 
-def _about_occurrences(
+def _occurrence_errors(
     kind: Kind,
     content: Mapping[str, Any],
     occurrences: Sequence[Mapping[str, Any]],
@@ -160,28 +160,29 @@ def _about_occurrences(
     minor: bool,
 ) -> list[FieldError]:
     if not occurrences:
-        return [FieldError("occurrence_ids", "missing: at least one occurrence of the case")]
-    wrong = []
+        return [FieldError("occurrence_ids", "missing: choose at least one occurrence of the case")]
+    missing = []
     elsewhere = content.get("location_without_url")
     for o in occurrences:
         if not o["source_url"] and (kind.needs_url or (kind.needs_screenshot and not elsewhere)):
-            wrong.append(FieldError(f"occurrences.{o['id']}.source_url", "missing"))
+            missing.append(FieldError(f"occurrences.{o['id']}.source_url", "missing"))
         if kind.needs_screenshot and not o["screenshot"] and not minor:
-            wrong.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
-    return wrong
+            missing.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
+    return missing
 
 
-def _told(error: Any) -> str:
+def _explanation(error: Any) -> str:
+    """Return what is wrong with a field, in words that do not repeat its value."""
     if error["type"] == "missing":
         return "missing"
     if error["type"] == "extra_forbidden":
         return "not a field of this kind of notice"
     if error["type"] == "literal_error" and error["ctx"]["expected"] == "True":
-        return "must be true: a person states this, nobody else can"
+        return "must be true: only the person making the notice can state this"
     if error["type"] == "string_too_short":
-        return f"at least {error['ctx']['min_length']} characters are needed"
+        return f"at least {error['ctx']['min_length']} characters are required"
     if error["type"] == "string_too_long":
-        return f"at most {error['ctx']['max_length']} characters are taken"
+        return f"at most {error['ctx']['max_length']} characters are allowed"
     if error["type"] == "string_pattern_mismatch":
-        return "not in the form of such an address or number"
+        return "not a valid address or number"
     return str(error["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""A notice as plain text for pasting into a form, and as a PDF."""
+"""Notices as plain text, for pasting into a form, and as PDFs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import date, datetime
 from importlib.resources import files
 from typing import Any
 
+from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.typesetting import pdf_of, readable
 from deepfake_service.notices.fields import Fields
@@ -16,7 +17,7 @@ from deepfake_service.notices.kinds import Kind
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a notice rests on: one examined medium."""
+    """The examination of one file that a notice relies on."""
 
     sha256: str
     verdict: str
@@ -24,6 +25,19 @@ class Basis:
     job: str
     edition: int
     examined_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSubject:
+    """What a notice is about, and to whom it is addressed."""
+
+    occurrences: Sequence[dict[str, Any]]
+    """``source_url``, ``platform``, ``account`` and ``captured_at`` of each place."""
+    basis: Sequence[Basis]
+    recipient: str | None = None
+    reference: str | None = None
+    minor: bool = False
+    """A person shown may be a minor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +50,21 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A notice in words."""
+    """The text of a notice."""
 
     title: str
     opening: str
     sections: list[Section]
 
     def text(self) -> str:
-        """As plain text."""
+        """Return the notice as plain text."""
         parts = [self.title, "", self.opening]
         for section in self.sections:
             parts += ["", section.heading, *(f"  {line}" for line in section.lines)]
         return "\n".join(parts) + "\n"
 
     def pdf(self, language: str, at: datetime, issuer: str) -> bytes:
-        """As a PDF/A."""
+        """Return the notice as a PDF/A dated ``at``."""
         template = (files("deepfake_service.notices") / "templates" / "notice.typ").read_bytes()
         data = {
             "title": self.title,
@@ -66,25 +80,15 @@ class Composed:
         return pdf_of(template, data, at)
 
 
-def compose(
-    kind: Kind,
-    fields: Fields,
-    occurrences: Sequence[dict[str, Any]],
-    basis: Sequence[Basis],
-    *,
-    language: str,
-    recipient: str | None,
-    reference: str | None,
-    minor: bool,
-) -> Composed:
-    """Put a notice into words: those of a person, where they state or sign, are theirs alone."""
+def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str) -> Composed:
+    """Write a notice. What a person states or signs is in their own words, unchanged."""
     t = words(language, "notice")
     sections = [Section(t("by"), [kind.provision])]
-    if recipient:
-        sections.insert(0, Section(t("to"), [recipient]))
-    if minor:
-        sections.append(Section("!", [t("minor", route=t.of("routes", kind.id))]))
-    sections.append(Section(t("about"), [_where(o, t) for o in occurrences]))
+    if subject.recipient:
+        sections.insert(0, Section(t("to"), [subject.recipient]))
+    if subject.minor:
+        sections.append(Section(t("important"), [t("minor", route=t.of("routes", kind.id))]))
+    sections.append(Section(t("about"), [_location(o, t) for o in subject.occurrences]))
     for name, info in type(fields).model_fields.items():
         value = getattr(fields, name)
         if value is None:
@@ -92,33 +96,39 @@ def compose(
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
         heading = f"{extra[f'label_{language}']} ({extra['provision']})"
-        sections.append(Section(heading, _value(value, t)))
-    sections.append(Section(t("evidence"), _evidence(basis, t, language)))
-    if reference:
-        sections.append(Section(t("case"), [reference]))
+        sections.append(Section(heading, _lines(value, t)))
+    sections.append(Section(t("evidence"), _evidence(subject.basis, t)))
+    if subject.reference:
+        sections.append(Section(t("case"), [subject.reference]))
     return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
 
 
-def _where(o: dict[str, Any], t: Words) -> str:
-    parts = [o["source_url"] or t("no_url"), o["platform"], o["account"], o["captured_at"]]
+def _location(occurrence: dict[str, Any], t: Words) -> str:
+    captured = occurrence["captured_at"]
+    parts = [
+        occurrence["source_url"] or t("no_url"),
+        occurrence["platform"],
+        occurrence["account"],
+        captured and to_the_second(captured),
+    ]
     return " · ".join(p for p in parts if p)
 
 
-def _value(value: object, t: Words) -> list[str]:
+def _lines(value: object, t: Words) -> list[str]:
     if value is True:
         return [t("yes")]
     if isinstance(value, date):
         return [value.isoformat()]
     text = str(value)
-    choice_ = t.of("choices", text)
-    return text.splitlines() if choice_ == text else [choice_]
+    chosen = t.of("choices", text)
+    return text.splitlines() if chosen == text else [chosen]
 
 
-def _evidence(basis: Sequence[Basis], t: Words, language: str) -> list[str]:
-    w = words(language)
+def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
+    w = words(t.language)
     lines = []
     for b in basis:
-        lines.append(
+        lines += [
             t(
                 "evidence_line",
                 sha256=b.sha256,
@@ -126,15 +136,12 @@ def _evidence(basis: Sequence[Basis], t: Words, language: str) -> list[str]:
                 date=b.examined_at[:10],
                 job=b.job,
                 edition=b.edition,
-            )
-        )
-        found = t("unreviewed")
-        if b.finding:
-            found = t("reviewed", finding=w.of("findings", b.finding))
-        lines.append(found)
+            ),
+            t("reviewed", finding=w.of("findings", b.finding)) if b.finding else t("unreviewed"),
+        ]
     return [*lines, t("rates")]
 
 
 def choice(language: str, value: str) -> str:
-    """One of the values that a field may have, in words."""
+    """Return the text for one of the values that a field of a notice may have."""
     return words(language, "notice").of("choices", value)

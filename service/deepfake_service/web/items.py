@@ -12,7 +12,8 @@ from deepfake_models.faces.crops import square
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations, words
-from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.errors import (
     EvidenceMissing,
@@ -106,18 +107,19 @@ def _kept_until(
 
 
 def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
-    view = View(document, words(language))
+    summary = SummaryPresenter(document, words(language))
+    tables = TablePresenter(document, words(language))
     faces = document["exact"]["faces"]
     media = document["result"]["media"]
     return {
-        **view.page_one(),
+        **summary.page_one(),
         "verdict": document["result"]["verdict"],
-        "timeline": safe(view.timeline()),
+        "timeline": safe(summary.timeline()),
         "timeline_left": 100 * LEFT / WIDTH,
         "timeline_span": 100 * (WIDTH - LEFT - RIGHT) / WIDTH,
-        "people": view.people(),
-        "people_more": view.people_more(),
-        "pictures_meaning": view.pictures_meaning(),
+        "people": summary.people(),
+        "people_more": summary.people_more(),
+        "pictures_meaning": summary.pictures_meaning(),
         "pictures": [
             {
                 "number": p["number"],
@@ -130,10 +132,10 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
                 document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
             )
         ],
-        "item": view.item(),
-        "finding": view.finding(),
-        "method": view.method(),
-        "conditions": view.conditions(),
+        "item": tables.item(),
+        "finding": tables.finding(),
+        "method": tables.method(),
+        "conditions": tables.conditions(),
         "is_video": bool(media) and media["kind"] == "video",
         "minor": document["case"]["minor"],
     }

@@ -27,7 +27,7 @@ from securesystemslib.signer import SSlibKey
 
 from deepfake_models.decision.serialization import judged_exact
 from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.report_presenter import View
+from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence import builder as edition_module
 from deepfake_service.evidence import timestamps
@@ -358,7 +358,7 @@ def test_there_is_evidence_of_a_video_with_a_passer_by() -> None:
     valued = [t["track"] for t in tracks if t["log_likelihood_ratio"] is not None]
     assert [p["track"] for p in document["error_rates"]["people"]] == valued
     for language in LANGUAGES:
-        view = View(document, words(language))
+        view = SummaryPresenter(document, words(language))
         assert view.page_one()["rates"]
         assert len(view.people()) == len(tracks)
 
@@ -421,7 +421,7 @@ def test_more_people_than_tables_hold_are_told_of() -> None:
     document["result"]["tracks"] = [
         {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
     ]
-    view = View(document, words("en"))
+    view = SummaryPresenter(document, words("en"))
     listed = [int(p["number"]) for p in view.people()]
     assert listed == list(range(16, 76))
     assert "15" in str(view.people_more())
@@ -438,24 +438,24 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     def said(measured: dict[str, Any]) -> str:
         rates = json.loads(json.dumps(error_rates(verdict, gathered.spec, measured)))
         document = {**json.loads(files()[VERDICT]), "error_rates": rates}
-        line: str = View(document, words("en")).page_one()["rates"][0]
+        line: str = SummaryPresenter(document, words("en")).page_one()["rates"][0]
         return line
 
     videos = {**gathered.reliability, "level_item": {"overall": overall}}
-    assert "400 untouched videos of 90 groups" in said(videos)
+    assert "400 authentic videos from 90 groups" in said(videos)
     # Bundles from before whole videos were measured have tracks alone.
     tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
-    assert "recordings of one person each" in said(tracks)
+    assert "single-person recordings" in said(tracks)
 
 
 def test_what_the_red_means_depends_on_the_model() -> None:
     document = json.loads(files()[VERDICT])
-    shares = View(document, words("en")).pictures_meaning()
+    shares = SummaryPresenter(document, words("en")).pictures_meaning()
     document["method"]["map"] = "patch_logit"
-    assert "not shares" in View(document, words("en")).pictures_meaning()
+    assert "not shares" in SummaryPresenter(document, words("en")).pictures_meaning()
     document["method"]["map"] = "direct_effect"
-    direct = View(document, words("en")).pictures_meaning()
-    assert "directly into its value" in direct
+    direct = SummaryPresenter(document, words("en")).pictures_meaning()
+    assert "contributed most directly" in direct
     assert "not shares" not in shares + direct
 
 

@@ -13,7 +13,7 @@ from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
-from deepfake_service.notices.render import Basis, compose
+from deepfake_service.notices.render import Basis, NoticeSubject, compose
 
 SEEN = [
     {
@@ -81,9 +81,11 @@ def test_every_field_is_asked_for_by_a_provision_and_missed(kind: str) -> None:
 def test_what_a_person_states_is_in_the_words(kind: str, language: str) -> None:
     fields = checked(KINDS[kind], GOOD[kind], SEEN, minor=False)
     words = compose(
-        KINDS[kind], fields, SEEN, BASIS, language=language, recipient="R\u202e", reference="R-1",
-        minor=False,
-    )  # fmt: skip
+        KINDS[kind],
+        fields,
+        NoticeSubject(SEEN, BASIS, recipient="R\u202e", reference="R-1"),
+        language=language,
+    )
     text = words.text()
     for part in ("https://example.org/watch?v=1", "ab" * 32, KINDS[kind].provision, "R-1"):
         assert part in text
@@ -132,9 +134,7 @@ def test_for_minors_the_child_abuse_route_is_named() -> None:
     named = KINDS["eu-dsa-16"]
     anonymous = {"explanation": LONG, "good_faith": True}
     fields = checked(named, anonymous, SEEN, minor=True)
-    words = compose(
-        named, fields, SEEN, BASIS, language="en", recipient=None, reference=None, minor=True
-    )
+    words = compose(named, fields, NoticeSubject(SEEN, BASIS, minor=True), language="en")
     assert "child sexual abuse" in words.text()
     assert wrong("kr-tba-22-5", GOOD["kr-tba-22-5"], minor=True) == {"fields.reason"}
     right = {**GOOD["kr-tba-22-5"], "reason": "child_sexual_exploitation"}
