@@ -1,36 +1,44 @@
-"""``/v1/cases``: what belongs together, where it was seen, and its end."""
+"""``/v1/cases``: cases, the occurrences of their media, legal holds, export and deletion."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
 from deepfake_models.decode.image import picture_format
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.core.pagination import MAX_PAGE
-from deepfake_service.errors import ClientGone, UploadTimeout
-from deepfake_service.http.auth import Keeper, Reader, submitter
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.container import Services
+from deepfake_service.http.admission import Ticket
+from deepfake_service.http.auth import Keeper, Reader, Submitter
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import Published
-from deepfake_service.http.submission_form import Form, wrong_field
+from deepfake_service.http.submission_form import (
+    Line,
+    OccurrenceForm,
+    TextFields,
+    form_schema,
+    invalid_field,
+)
+from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
-SIGHTING = ("source_url", "platform", "account", "captured_at", "note")
+SCREENSHOT = "screenshot"
 SCREENSHOT_FORMATS = frozenset({"PNG", "JPEG", "WEBP"})
 MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
-"""A whole 4K screen as PNG has some 10 MiB. Held in memory while it is sealed."""
+"""A whole 4K screen as PNG has some 10 MiB. Held in memory until it is encrypted."""
+MAX_OCCURRENCE_BYTES = MAX_SCREENSHOT_BYTES + 1024 * 1024
+"""Of the whole body: a screenshot, and text fields of 8 KiB each."""
 
 
 class OccurrenceOut(Published):
@@ -43,21 +51,21 @@ class OccurrenceOut(Published):
     platform: str | None
     account: str | None
     captured_at: str | None
-    note: str | None = Field(description="What the collector says of it.")
+    note: str | None = Field(description="The collector's note about it.")
     case_reference: str | None
     collector: str
     tool: str | None
-    screenshot: bool = Field(description="Whether one is kept with it.")
+    screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
 
 class CaseBase(Published):
-    """A case, less what is in it."""
+    """A case without its content."""
 
     id: str
     case_reference: str | None
     created_at: str
     legal_hold: bool
-    minor: bool = Field(description="Whether somebody who is shown may be a minor.")
+    minor: bool = Field(description="Whether a person shown may be a minor.")
     reviewed_at: str | None
 
 
@@ -72,31 +80,27 @@ class CasesOut(Published):
     """A page of cases, newest first."""
 
     cases: list[CaseBase]
-    next: str | None = Field(description="Cursor of the next page.")
+    next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
 class CaseIn(BaseModel):
-    """A case to be opened."""
+    """A case to open."""
 
     model_config = ConfigDict(extra="forbid")
 
-    case_reference: Annotated[str | None, Field(max_length=200)] = None
+    case_reference: Line | None = None
 
 
 @router.get("/cases", summary="List cases", responses=problems(401, 403, 422, 503))
-async def get_cases(
-    request: Request,
+def get_cases(
     caller: Reader,
+    services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> CasesOut:
-    """Cases of this account, newest first; of all accounts for analysts."""
-    services = app_state(request).require_services()
-    return CasesOut.model_validate(
-        await anyio.to_thread.run_sync(
-            lambda: services.queries.cases(caller, limit=limit, cursor=cursor)
-        )
-    )
+    """List the cases of this account, newest first; analysts and administrators see the cases of
+    all accounts."""
+    return CasesOut.model_validate(services.queries.cases(caller, limit=limit, cursor=cursor))
 
 
 @router.post(
@@ -104,31 +108,23 @@ async def get_cases(
     summary="Open a case",
     status_code=201,
     responses={
-        200: {"model": CaseOut, "description": "The case that there was already."},
+        200: {"model": CaseOut, "description": "The case that already existed."},
         **problems(400, 401, 403, 422, 503),
     },
 )
-async def post_case(
-    request: Request, response: Response, wanted: CaseIn, caller: Reader
-) -> CaseOut:
-    """Open a case to submit to; with a reference that there is already, that case."""
-    form = Form()
-    if wanted.case_reference:
-        form.put("case_reference", wanted.case_reference)
-    reference = form.submission(None).case_reference
-    services = app_state(request).require_services()
-    case_id, made = await anyio.to_thread.run_sync(services.cases.open, caller, reference)
-    if not made:
+def post_case(response: Response, case: CaseIn, caller: Reader, services: ServicesDep) -> CaseOut:
+    """Open a case to which media can be submitted. If this account already has a case with the
+    reference, return that case."""
+    case_id, created = services.cases.open(caller, case.case_reference or None)
+    if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
-    return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
-    )
+    return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
 @router.post(
     "/cases/{case_id}/occurrences",
-    summary="Note an occurrence",
+    summary="Add an occurrence",
     status_code=201,
     responses=problems(400, 401, 403, 404, 408, 410, 413, 415, 422, 429, 503),
     openapi_extra={
@@ -139,8 +135,12 @@ async def post_case(
                     "schema": {
                         "type": "object",
                         "properties": {
-                            **{n: {"type": "string"} for n in (*SIGHTING, "media_id", "tool")},
-                            "screenshot": {"type": "string", "format": "binary"},
+                            **form_schema(OccurrenceForm),
+                            SCREENSHOT: {
+                                "type": "string",
+                                "format": "binary",
+                                "description": "A PNG, JPEG or WebP picture.",
+                            },
                         },
                     }
                 }
@@ -148,61 +148,67 @@ async def post_case(
         }
     },
 )
+@streams_body
 async def post_occurrence(
-    request: Request, case_id: str, caller: Annotated[Caller, Depends(submitter)]
+    request: Request, case_id: str, caller: Submitter, state: AppStateDep, services: ServicesDep
 ) -> CaseOut:
-    """Note where a medium of the case was seen as well, with a screenshot (PNG, JPEG or WebP) if
-    there is one. `media_id` may be left out where the case has one medium."""
+    """Record another place where a medium of the case was seen, optionally with a screenshot (PNG,
+    JPEG or WebP). `media_id` may be left out if the case has only one medium."""
     boundary = boundary_of(request.headers.get("content-type"))
-    texts: list[tuple[str, bytearray]] = []
-    screenshots: list[bytearray] = []
-
-    def open_part(part: Part) -> Sink:
-        value = bytearray()
-        if part.field == "screenshot":
-            if screenshots:
-                raise wrong_field("screenshot", "given twice")
-            screenshots.append(value)
-            return Form.collector(part.field, value, MAX_SCREENSHOT_BYTES, ticket)
-        if part.field not in (*SIGHTING, "media_id", "tool"):
-            raise wrong_field(part.field, "not known")
-        return Form.collected(texts, part.field)
-
-    state = app_state(request)
     state.check_space()
     with state.admission.enter() as ticket:
-        try:
-            async with asyncio.timeout(state.settings.upload_timeout_s):
-                await parse_multipart(request.stream(), boundary, open_part)
-        except TimeoutError as error:
-            raise UploadTimeout from error
-        except ClientDisconnect as error:
-            raise ClientGone from error
-        return await _noted(request, case_id, caller, texts, screenshots)
+        upload = _OccurrenceUpload(ticket)
+        body = receive_body(
+            request, max_bytes=MAX_OCCURRENCE_BYTES, timeout_s=state.settings.upload_timeout_s
+        )
+        await parse_multipart(body, boundary, upload.open_part)
+        return await anyio.to_thread.run_sync(_add_occurrence, services, caller, case_id, upload)
 
 
-async def _noted(
-    request: Request,
-    case_id: str,
-    caller: Caller,
-    texts: list[tuple[str, bytearray]],
-    screenshots: list[bytearray],
+class _OccurrenceUpload:
+    """The text fields and the screenshot of one request."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+        self.fields = TextFields(OccurrenceForm, files=(SCREENSHOT,))
+        self._screenshot: bytearray | None = None
+
+    def open_part(self, part: Part) -> Sink:
+        if part.field != SCREENSHOT:
+            return self.fields.open(part.field)
+        if self._screenshot is not None:
+            raise invalid_field(SCREENSHOT, "sent twice; send it once")
+        content = self._screenshot = bytearray()
+
+        def write(data: memoryview) -> None:
+            if len(content) + len(data) > MAX_SCREENSHOT_BYTES:
+                raise invalid_field(SCREENSHOT, f"more than {MAX_SCREENSHOT_BYTES} bytes")
+            self._ticket.take(len(data))
+            content.extend(data)
+
+        return write
+
+    def screenshot(self) -> bytes | None:
+        """Return the screenshot, if one was sent.
+
+        Raises:
+            InvalidRequest: it is not in one of the accepted formats.
+        """
+        if self._screenshot is None:
+            return None
+        content = bytes(self._screenshot)
+        if picture_format(content[:64]) not in SCREENSHOT_FORMATS:
+            raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
+        return content
+
+
+def _add_occurrence(
+    services: Services, caller: Caller, case_id: str, upload: _OccurrenceUpload
 ) -> CaseOut:
-    form, own = Form(), Form(("media_id", "tool"))
-    for name, value in texts:
-        (form if name in SIGHTING else own).put(name, value.decode("utf-8", errors="replace"))
-    screenshot = bytes(screenshots[0]) if screenshots else None
-    if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
-        raise wrong_field("screenshot", "not a PNG, JPEG or WebP picture")
-    seen = {**asdict(form.submission(None).sighting), "tool": own.text("tool", 200)}
-    media_id = own.text("media_id", 26)
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(
-        lambda: services.cases.add_occurrence(caller, case_id, media_id, seen, screenshot)
-    )
-    return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
-    )
+    form, screenshot = upload.fields.parse(), upload.screenshot()
+    sighting = {**asdict(form.sighting()), "tool": form.tool}
+    services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
+    return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
 @router.get(
@@ -214,14 +220,11 @@ async def _noted(
         **problems(401, 403, 404, 410, 503),
     },
 )
-async def get_screenshot(
-    request: Request, case_id: str, occurrence_id: str, caller: Reader
+def get_screenshot(
+    case_id: str, occurrence_id: str, caller: Reader, services: ServicesDep
 ) -> Response:
-    """The screenshot of an occurrence. Audited."""
-    services = app_state(request).require_services()
-    content = await anyio.to_thread.run_sync(
-        services.cases.screenshot, caller, case_id, occurrence_id
-    )
+    """Return the screenshot of an occurrence. Audited."""
+    content = services.cases.screenshot(caller, case_id, occurrence_id)
     kind = (picture_format(content[:64]) or "octet-stream").lower()
     return Response(
         content,
@@ -231,29 +234,25 @@ async def get_screenshot(
 
 
 @router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
-async def get_case(request: Request, case_id: str, caller: Reader) -> CaseOut:
-    """A case with its jobs and occurrences."""
-    services = app_state(request).require_services()
-    return CaseOut.model_validate(
-        await anyio.to_thread.run_sync(services.queries.case, caller, case_id)
-    )
+def get_case(case_id: str, caller: Reader, services: ServicesDep) -> CaseOut:
+    """Return a case with its jobs and occurrences. Audited."""
+    return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
 @router.delete(
     "/cases/{case_id}",
-    summary="Shred a case",
+    summary="Delete a case",
     status_code=204,
     responses=problems(401, 403, 404, 409, 503),
 )
-async def delete_case(request: Request, case_id: str, caller: Reader) -> Response:
-    """Forget the case's key, and delete all that it opened."""
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(services.retention.shred, case_id, caller)
+def delete_case(case_id: str, caller: Reader, services: ServicesDep) -> Response:
+    """Destroy the key of the case, and delete everything that was encrypted with it."""
+    services.retention.shred(case_id, caller)
     return Response(status_code=204)
 
 
 class ExportIn(BaseModel):
-    """For whom a medium is sealed."""
+    """The recipient of an exported medium."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -262,24 +261,20 @@ class ExportIn(BaseModel):
 
 @router.post(
     "/cases/{case_id}/media/{media_id}/export",
-    summary="Export a medium, sealed",
+    summary="Export a medium, encrypted",
     response_class=FileResponse,
     responses={
         200: {"content": {"application/age": {"schema": {"type": "string", "format": "binary"}}}},
         **problems(400, 401, 403, 404, 410, 422, 503),
     },
 )
-async def export_medium(
-    request: Request, case_id: str, media_id: str, wanted: ExportIn, caller: Keeper
+def export_medium(
+    case_id: str, media_id: str, export: ExportIn, caller: Keeper, services: ServicesDep
 ) -> FileResponse:
-    """The original, encrypted (age, age-encryption.org/v1) to an authority's public key: nobody on
-    the way can open it. Audited."""
-    services = app_state(request).require_services()
-    path = await anyio.to_thread.run_sync(
-        lambda: services.exports.sealed(
-            *services.queries.medium(caller, case_id, media_id), wanted.recipient
-        )
-    )
+    """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
+    authority, so that only the authority can open it. Audited."""
+    blob, key = services.queries.medium(caller, case_id, media_id)
+    path = services.exports.sealed(blob, key, export.recipient)
     return FileResponse(
         path,
         media_type="application/age",
@@ -294,9 +289,10 @@ async def export_medium(
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def put_hold(request: Request, case_id: str, caller: Keeper) -> Response:
-    """While it is set, the case's media do not expire."""
-    return await _hold(request, case_id, caller, wanted=True)
+def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
+    """Retain the media of the case, whatever their retention period, until the hold is lifted."""
+    services.retention.hold(caller, case_id, wanted=True)
+    return Response(status_code=204)
 
 
 @router.delete(
@@ -305,12 +301,7 @@ async def put_hold(request: Request, case_id: str, caller: Keeper) -> Response:
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def delete_hold(request: Request, case_id: str, caller: Keeper) -> Response:
-    """Let the case's media expire again."""
-    return await _hold(request, case_id, caller, wanted=False)
-
-
-async def _hold(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(lambda: services.retention.hold(caller, case_id, wanted=wanted))
+def delete_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
+    """Let the media of the case expire again."""
+    services.retention.hold(caller, case_id, wanted=False)
     return Response(status_code=204)

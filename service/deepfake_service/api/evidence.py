@@ -1,36 +1,34 @@
-"""Evidence of jobs, its verification, and the keys that it is signed with."""
+"""Evidence of jobs, its verification, the keys that sign it, and reviews."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import ClientDisconnect
 
+from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding
-from deepfake_service.errors import ClientGone, RequestTooLarge, UploadTimeout
 from deepfake_service.evidence.trust_store import trusted
 from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import Outcome
-from deepfake_service.http.auth import Reader, current_caller
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.evidence.verification_result import Step
+from deepfake_service.http.auth import Reader, Reviewer, Verifier
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
-from deepfake_service.http.schemas import Published
-from deepfake_service.security.accounts import MAY_AUDIT, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
+from deepfake_service.http.schemas import NO_STORE, Id, Language, Published
+from deepfake_service.http.uploads import receive_body, streams_body
+from deepfake_service.security.accounts import Caller
 
 router = APIRouter(tags=["evidence"])
 
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
-"""A bundle of sixteen faces has some three mebibytes; held in memory while it is verified."""
-PRIVATE = {"Cache-Control": "no-store"}
+"""A bundle of sixteen faces has some three mebibytes. Held in memory while it is verified."""
 
-Language = Literal["ko", "en"]
-Edition = Annotated[int | None, Query(ge=1, description="Unset: the newest.")]
-JobId = Annotated[str, Path(max_length=26)]
+Edition = Annotated[
+    int | None, Query(ge=1, description="Number of the edition; the newest if unset.")
+]
 Number = Annotated[int, Path(ge=1, le=999)]
 
 
@@ -45,12 +43,14 @@ class EditionOut(Published):
     edition: int
     sha256: str
     created_at: str
-    kept: bool
-    withheld: bool = Field(description="Whether it shows faces, and somebody may be a minor.")
+    kept: bool = Field(description="Whether the edition is still stored.")
+    withheld: bool = Field(
+        description="Whether it is withheld: it shows faces, and a person may be a minor."
+    )
 
 
 class EditionsOut(Published):
-    """The editions of a job's evidence, the newest first."""
+    """The editions of a job's evidence, newest first."""
 
     editions: list[EditionOut]
 
@@ -61,18 +61,17 @@ class EditionsOut(Published):
     response_class=Response,
     responses={**_file("application/zip"), **problems(401, 403, 404, 409, 410, 422, 503)},
 )
-async def get_evidence(
-    request: Request, job_id: JobId, caller: Reader, edition: Edition = None
+def get_evidence(
+    job_id: Id, caller: Reader, services: ServicesDep, edition: Edition = None
 ) -> Response:
-    """A signed bundle (BagIt in a ZIP): what was found, how, how often that is wrong, and what it
-    takes to check it offline. Audited."""
-    services = app_state(request).require_services()
-    found = await anyio.to_thread.run_sync(services.evidence_store.bundle, caller, job_id, edition)
-    name = f"evidence-{job_id}-{found.number}.zip"
+    """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
+    everything that is needed to verify it offline. Audited."""
+    bundle = services.evidence_store.bundle(caller, job_id, edition)
+    name = f"evidence-{job_id}-{bundle.number}.zip"
     return Response(
-        found.content,
+        bundle.content,
         media_type="application/zip",
-        headers={**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"'},
+        headers={**NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
@@ -81,11 +80,10 @@ async def get_evidence(
     summary="List editions",
     responses=problems(401, 403, 404, 503),
 )
-async def get_editions(request: Request, job_id: JobId, caller: Reader) -> EditionsOut:
-    """Which editions there are. None is ever changed; each review makes the next."""
-    services = app_state(request).require_services()
-    found = await anyio.to_thread.run_sync(services.evidence_store.editions, caller, job_id)
-    return EditionsOut.model_validate({"editions": found})
+def get_editions(job_id: Id, caller: Reader, services: ServicesDep) -> EditionsOut:
+    """List the editions of a job's evidence. An edition never changes; each review adds one."""
+    editions = services.evidence_store.editions(caller, job_id)
+    return EditionsOut.model_validate({"editions": editions})
 
 
 @router.get(
@@ -94,19 +92,20 @@ async def get_editions(request: Request, job_id: JobId, caller: Reader) -> Editi
     response_class=Response,
     responses={**_file("application/pdf"), **problems(401, 403, 404, 409, 410, 422, 503)},
 )
-async def get_report(
-    request: Request, job_id: JobId, caller: Reader, lang: Language = "ko", edition: Edition = None
+def get_report(
+    job_id: Id,
+    caller: Reader,
+    services: ServicesDep,
+    lang: Language = "ko",
+    edition: Edition = None,
 ) -> Response:
-    """The report of an edition: a signed PDF/A, in Korean or English. Audited."""
-    services = app_state(request).require_services()
-    content = await anyio.to_thread.run_sync(
-        services.evidence_store.report, caller, job_id, lang, edition
-    )
+    """Return the report of an edition: a signed PDF/A, in Korean or English. Audited."""
+    content = services.evidence_store.report(caller, job_id, lang, edition)
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
         content,
         media_type="application/pdf",
-        headers={**PRIVATE, "Content-Disposition": f'inline; filename="{name}"'},
+        headers={**NO_STORE, "Content-Disposition": f'inline; filename="{name}"'},
     )
 
 
@@ -116,11 +115,10 @@ async def get_report(
     response_class=Response,
     responses={**_file("image/svg+xml"), **problems(401, 403, 404, 409, 410, 503)},
 )
-async def get_timeline(request: Request, job_id: JobId, caller: Reader) -> Response:
-    """Who is seen when, the suspect moments, and what was not examined."""
-    services = app_state(request).require_services()
-    content = await anyio.to_thread.run_sync(services.evidence_store.timeline, caller, job_id)
-    return Response(content, media_type="image/svg+xml", headers=PRIVATE)
+def get_timeline(job_id: Id, caller: Reader, services: ServicesDep) -> Response:
+    """Draw when each person is visible, the suspect moments, and what was not examined."""
+    content = services.evidence_store.timeline(caller, job_id)
+    return Response(content, media_type="image/svg+xml", headers=NO_STORE)
 
 
 @router.get(
@@ -129,9 +127,10 @@ async def get_timeline(request: Request, job_id: JobId, caller: Reader) -> Respo
     response_class=Response,
     responses={**_file("image/png"), **problems(401, 403, 404, 409, 410, 422, 503)},
 )
-async def get_face(request: Request, job_id: JobId, number: Number, caller: Reader) -> Response:
-    """A face of the evidence, as the model saw it. Audited."""
-    return await _picture(request, job_id, "crops", number, caller)
+def get_face(job_id: Id, number: Number, caller: Reader, services: ServicesDep) -> Response:
+    """Return a face of the evidence as the model received it. Audited."""
+    content = services.evidence_store.picture(caller, job_id, "crops", number)
+    return Response(content, media_type="image/png", headers=NO_STORE)
 
 
 @router.get(
@@ -140,32 +139,15 @@ async def get_face(request: Request, job_id: JobId, number: Number, caller: Read
     response_class=Response,
     responses={**_file("image/png"), **problems(401, 403, 404, 409, 410, 422, 503)},
 )
-async def get_heatmap(request: Request, job_id: JobId, number: Number, caller: Reader) -> Response:
-    """What in that face added to its value: a transparent overlay of the same size. Audited."""
-    return await _picture(request, job_id, "heatmaps", number, caller)
-
-
-async def _picture(
-    request: Request, job_id: str, kind: str, number: int, caller: Caller
-) -> Response:
-    services = app_state(request).require_services()
-    content = await anyio.to_thread.run_sync(
-        services.evidence_store.picture, caller, job_id, kind, number
-    )
-    return Response(content, media_type="image/png", headers=PRIVATE)
-
-
-class StepOut(Published):
-    """One step of a verification."""
-
-    number: int
-    title: str
-    outcome: Outcome
-    detail: str
+def get_heatmap(job_id: Id, number: Number, caller: Reader, services: ServicesDep) -> Response:
+    """Return a transparent overlay of the face's size that marks the regions that raised its score.
+    Audited."""
+    content = services.evidence_store.picture(caller, job_id, "heatmaps", number)
+    return Response(content, media_type="image/png", headers=NO_STORE)
 
 
 class VerificationOut(Published):
-    """What a verification found. `result` is `verified`, `signer_unknown` or `failed`."""
+    """The result of a verification. `result` is `verified`, `signer_unknown` or `failed`."""
 
     result: Literal["verified", "signer_unknown", "failed"]
     sha256: str
@@ -175,20 +157,16 @@ class VerificationOut(Published):
     edition: int | None
     verdict: str | None
     finding: str | None
-    steps: list[StepOut]
+    steps: list[Step]
     superseded_by: int | None = Field(
-        description="The newest edition of this job, where this one is an older one of ours."
+        description="The newest edition of the job, if this service issued this bundle and has "
+        "issued a newer edition since."
     )
-
-
-async def _verifier(caller: Annotated[Caller, Depends(current_caller)]) -> None:
-    authorize(caller, MAY_SUBMIT | MAY_AUDIT)
 
 
 @router.post(
     "/v1/verify",
     summary="Verify a bundle",
-    dependencies=[Depends(_verifier)],
     responses=problems(400, 401, 403, 413, 422, 503),
     openapi_extra={
         "requestBody": {
@@ -197,44 +175,43 @@ async def _verifier(caller: Annotated[Caller, Depends(current_caller)]) -> None:
         }
     },
 )
-async def post_verify(request: Request) -> VerificationOut:
-    """Take the steps of `deepfake verify` on a bundle, which is kept nowhere. Trusted are this
-    service's keys, retired ones too, and those that are pinned."""
-    state = app_state(request)
-    services = state.require_services()
+@streams_body
+async def post_verify(
+    request: Request, _: Verifier, state: AppStateDep, services: ServicesDep
+) -> VerificationOut:
+    """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
+    this service, retired ones included, and the pinned keys of others."""
     content = io.BytesIO()
     with state.admission.enter() as ticket:
-        try:
-            async with asyncio.timeout(state.settings.upload_timeout_s):
-                async for chunk in request.stream():
-                    if content.tell() + len(chunk) > MAX_BUNDLE_BYTES:
-                        raise RequestTooLarge(f"A bundle has at most {MAX_BUNDLE_BYTES} bytes.")
-                    ticket.take(len(chunk))
-                    content.write(chunk)
-        except TimeoutError as error:
-            raise UploadTimeout from error
-        except ClientDisconnect as error:
-            raise ClientGone from error
+        async for chunk in receive_body(
+            request,
+            max_bytes=MAX_BUNDLE_BYTES,
+            timeout_s=state.settings.upload_timeout_s,
+            noun="A bundle",
+        ):
+            ticket.take(len(chunk))
+            content.write(chunk)
+        return await anyio.to_thread.run_sync(_verify, content.getvalue(), state, services)
 
-        def verified() -> dict[str, Any]:
-            trust = trusted(state.settings, services.evidence_store.keys.published())
-            found = verify(content.getvalue(), trust)
-            ours = services.evidence_store.newest_of(found.sha256)
-            newer = ours[1] if ours and ours[1] > ours[0] else None
-            return {**found.to_json(), "superseded_by": newer}
 
-        return VerificationOut.model_validate(await anyio.to_thread.run_sync(verified))
+def _verify(content: bytes, state: AppState, services: Services) -> VerificationOut:
+    store = services.evidence_store
+    verification = verify(content, trusted(state.settings, store.keys.published()))
+    own = store.newest_of(verification.sha256)
+    newer = own[1] if own and own[1] > own[0] else None
+    return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})
 
 
 @router.get(
-    "/.well-known/jwks.json", summary="The public keys of evidence", responses=problems(503)
+    "/.well-known/jwks.json",
+    summary="Get the public keys that sign evidence",
+    responses=problems(503),
 )
-async def get_jwks(request: Request) -> dict[str, Any]:
-    """Every key that evidence of this service is or was signed with, as a JWK Set (RFC 7517).
-    Somebody who verifies evidence should have them from elsewhere than the evidence."""
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(services.evidence_store.keys.current)
-    return await anyio.to_thread.run_sync(services.evidence_store.keys.jwks)
+def get_jwks(services: ServicesDep) -> dict[str, Any]:
+    """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
+    To verify evidence, obtain the keys from a source other than the evidence itself."""
+    services.evidence_store.keys.current()
+    return services.evidence_store.keys.jwks()
 
 
 class ReviewIn(BaseModel):
@@ -257,23 +234,10 @@ class ReviewOut(Published):
 
 
 class ReviewsOut(Published):
-    """All decisions, and what they come to."""
+    """All decisions, and the finding that results from them."""
 
     finding: Finding | None
     reviews: list[ReviewOut]
-
-
-async def reviewer(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may review.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    authorize(caller, MAY_REVIEW)
-    return caller
-
-
-Reviewer = Annotated[Caller, Depends(reviewer)]
 
 
 @router.post(
@@ -282,16 +246,13 @@ Reviewer = Annotated[Caller, Depends(reviewer)]
     status_code=201,
     responses=problems(400, 401, 403, 404, 409, 410, 422, 503),
 )
-async def post_review(
-    request: Request, job_id: JobId, wanted: ReviewIn, caller: Reviewer
+def post_review(
+    job_id: Id, review: ReviewIn, caller: Reviewer, services: ServicesDep
 ) -> ReviewsOut:
-    """Confirm or reject what the machine found, or leave it undecided, with a reason. The verdict
-    stays as it is; the evidence gets a new edition."""
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(
-        services.reviews.decide, caller, job_id, wanted.decision, wanted.reason
-    )
-    return await _reviews(request, job_id, caller)
+    """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
+    verdict does not change; the evidence gets a new edition."""
+    services.reviews.decide(caller, job_id, review.decision, review.reason)
+    return _reviews(services, caller, job_id)
 
 
 @router.get(
@@ -299,45 +260,40 @@ async def post_review(
     summary="Read the reviews",
     responses=problems(401, 403, 404, 410, 503),
 )
-async def get_reviews(request: Request, job_id: JobId, caller: Reader) -> ReviewsOut:
-    """Every decision about an examination, the oldest first."""
-    return await _reviews(request, job_id, caller)
+def get_reviews(job_id: Id, caller: Reader, services: ServicesDep) -> ReviewsOut:
+    """Return every decision about an examination, oldest first."""
+    return _reviews(services, caller, job_id)
 
 
-async def _reviews(request: Request, job_id: str, caller: Caller) -> ReviewsOut:
-    services = app_state(request).require_services()
-
-    def read() -> dict[str, Any]:
-        finding = services.queries.progress(caller, job_id)["finding"]
-        return {"finding": finding, "reviews": services.reviews.of(caller, job_id)}
-
-    return ReviewsOut.model_validate(await anyio.to_thread.run_sync(read))
+def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
+    finding = services.queries.progress(caller, job_id)["finding"]
+    reviews = services.reviews.of(caller, job_id)
+    return ReviewsOut.model_validate({"finding": finding, "reviews": reviews})
 
 
 class MatchOut(Published):
-    """An earlier case that a submission looks like."""
+    """An earlier case that looks like a submission."""
 
     case_id: str
-    percent: int = Field(description="Of its frames of good quality that are alike.")
+    percent: int = Field(description="Share of its good-quality frames that look alike.")
     found_at: str
 
 
 class MatchesOut(Published):
-    """Earlier cases, the most alike first."""
+    """Earlier cases, most similar first."""
 
     matches: list[MatchOut]
 
 
 @router.get(
     "/v1/jobs/{job_id}/matches",
-    summary="List earlier cases that look alike",
+    summary="List similar earlier cases",
     responses=problems(401, 403, 404, 503),
 )
-async def get_matches(request: Request, job_id: JobId, caller: Reader) -> MatchesOut:
-    """Those that the caller may see. A match never changes a verdict."""
-    services = app_state(request).require_services()
-    found = await anyio.to_thread.run_sync(services.hash_bank.matches, caller, job_id)
-    return MatchesOut.model_validate({"matches": found})
+def get_matches(job_id: Id, caller: Reader, services: ServicesDep) -> MatchesOut:
+    """List the similar cases that are visible to this account. A match never changes a verdict."""
+    matches = services.hash_bank.matches(caller, job_id)
+    return MatchesOut.model_validate({"matches": matches})
 
 
 @router.get(
@@ -346,12 +302,11 @@ async def get_matches(request: Request, job_id: JobId, caller: Reader) -> Matche
     response_class=Response,
     responses={**_file("application/x-ndjson"), **problems(401, 403, 503)},
 )
-async def get_known_hashes(request: Request, caller: Reviewer) -> Response:
-    """One JSON object a line, as Hasher-Matcher-Actioner's `POST /c/bank/BANK/signal` takes it.
-    Hashes alone. Audited."""
-    services = app_state(request).require_services()
-    content = await anyio.to_thread.run_sync(services.hash_bank.export, caller)
-    return Response(content, media_type="application/x-ndjson", headers=PRIVATE)
+def get_known_hashes(caller: Reviewer, services: ServicesDep) -> Response:
+    """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
+    Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
+    content = services.hash_bank.export(caller)
+    return Response(content, media_type="application/x-ndjson", headers=NO_STORE)
 
 
 @router.put(
@@ -360,26 +315,20 @@ async def get_known_hashes(request: Request, caller: Reviewer) -> Response:
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def put_minor(request: Request, case_id: JobId, caller: Reviewer) -> Response:
-    """Somebody who is shown may be a minor: pictures are withheld, fewer people see the case, and
-    notices name the child-abuse route."""
-    return await _minor(request, case_id, caller, wanted=True)
+def put_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
+    """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
+    and notices name the reporting route for child sexual abuse material."""
+    services.reviews.flag_minor(caller, case_id, wanted=True)
+    return Response(status_code=204)
 
 
 @router.delete(
     "/v1/cases/{case_id}/minor",
-    summary="Take the flag away",
+    summary="Remove the flag of a possible minor",
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-async def delete_minor(request: Request, case_id: JobId, caller: Reviewer) -> Response:
-    """Nobody who is shown is a minor."""
-    return await _minor(request, case_id, caller, wanted=False)
-
-
-async def _minor(request: Request, case_id: str, caller: Caller, *, wanted: bool) -> Response:
-    services = app_state(request).require_services()
-    await anyio.to_thread.run_sync(
-        lambda: services.reviews.flag_minor(caller, case_id, wanted=wanted)
-    )
+def delete_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
+    """Record that no person shown is a minor."""
+    services.reviews.flag_minor(caller, case_id, wanted=False)
     return Response(status_code=204)

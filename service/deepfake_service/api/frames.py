@@ -1,54 +1,37 @@
-"""``POST /v1/frames``: pictures scored at once."""
+"""``POST /v1/frames``: score pictures while the client waits."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request
-from starlette.requests import ClientDisconnect
+from fastapi import APIRouter, Request
 from starlette.types import Receive
 
 from deepfake_models.results import Verdict
+from deepfake_service.container import Services
 from deepfake_service.errors import ClientGone, Overloaded
-from deepfake_service.http.auth import submitter
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.auth import Submitter
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
-from deepfake_service.http.submission_form import wrong_field
-from deepfake_service.http.uploads import CASE_FIELDS, FIELD, Upload, read_files
+from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
+from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["frames"])
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {
-                        FIELD: {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {
-                                "type": "string",
-                                "format": "binary",
-                                "contentMediaType": "application/octet-stream",
-                            },
-                        },
-                        **{name: {"type": "string"} for name in CASE_FIELDS},
-                    },
-                }
-            }
-        },
-    }
+_FILES = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+    },
 }
 
 
@@ -56,44 +39,46 @@ _BODY: dict[str, Any] = {
     "/frames",
     summary="Score pictures",
     responses=problems(400, 401, 403, 408, 413, 415, 422, 500, 503),
-    openapi_extra=_BODY,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                MULTIPART: {
+                    "schema": {
+                        "type": "object",
+                        "required": [FIELD],
+                        "properties": {FIELD: _FILES, **form_schema(PictureForm)},
+                    }
+                }
+            },
+        }
+    },
 )
-async def post_frames(request: Request, caller: Annotated[Caller, Depends(submitter)]) -> FramesOut:
+@streams_body
+async def post_frames(
+    request: Request, caller: Submitter, state: AppStateDep, services: ServicesDep
+) -> FramesOut:
     """Score 1 to 64 pictures and answer for each, in order.
 
-    A picture that cannot be examined, a video included, is answered as `unable_to_evaluate` with
-    the reason and spoils no other. Nothing of the request is kept, unless it names a
-    `case_reference`: then each picture becomes a job of that case as well, named by its `job_id`.
+    A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
+    and the reason; the others are scored all the same. Nothing of the request is stored unless it
+    names a `case_reference`: then each picture also becomes a job of that case, named by its
+    `job_id`.
     """
-    state = app_state(request)
     engine = state.require_engine()
     if engine.batcher.full:
         raise Overloaded
     with state.admission.enter() as ticket:
+        uploads, form = await read_pictures(request, state.settings, ticket)
         try:
-            uploads, form = await read_files(
-                request.stream(),
-                content_type=request.headers.get("content-type"),
-                content_encoding=request.headers.get("content-encoding"),
-                content_length=request.headers.get("content-length"),
-                settings=state.settings,
-                ticket=ticket,
-            )
-        except ClientDisconnect as error:
-            raise ClientGone from error
-        try:
-            wanted = form.submission(None, kind="frame")
-            if wanted.case_reference is None and form.values:
-                detail = "missing: nothing is kept without it, so there is nowhere to note the rest"
-                raise wrong_field("case_reference", detail)
+            if form.case_reference is None and form.model_fields_set:
+                raise invalid_field(
+                    "case_reference", "required when any other metadata field is given"
+                )
             frames = await _score_all(engine.pictures, uploads, request.receive)
-            if wanted.case_reference is not None:
-                services = state.require_services()
+            if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):
-                    sealed = await services.submissions.seal(_pieces(upload))
-                    frame.job_id = (
-                        await services.submissions.accept(caller, wanted, sealed)
-                    ).job_id
+                    frame.job_id = await _submit(services, caller, form, upload)
         finally:
             for upload in uploads:
                 upload.close()
@@ -102,6 +87,12 @@ async def post_frames(request: Request, caller: Annotated[Caller, Depends(submit
     return FramesOut(
         frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
     )
+
+
+async def _submit(services: Services, caller: Caller, form: PictureForm, upload: Upload) -> str:
+    """Submit a picture as a job of the case that ``form`` names, and return the job's id."""
+    sealed = await services.submissions.seal(_pieces(upload))
+    return (await services.submissions.accept(caller, form.submission(), sealed)).job_id
 
 
 async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
@@ -114,7 +105,7 @@ async def _score_all(
     """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
 
     Raises:
-        ClientGone: the connection was closed; work not yet begun is dropped.
+        ClientGone: the client closed the connection; pictures not yet begun are dropped.
     """
     answers: dict[int, tuple[FrameOut, Verdict]] = {}
     failures: list[Exception] = []
@@ -127,7 +118,7 @@ async def _score_all(
             failures.append(error)
             group.cancel_scope.cancel()
         if len(answers) == len(uploads):
-            group.cancel_scope.cancel()  # nobody is left but the watcher
+            group.cancel_scope.cancel()  # only the watcher is left
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":

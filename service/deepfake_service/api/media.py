@@ -1,28 +1,46 @@
-"""Playback of a medium that is still kept: decrypted on the fly by range requests, uncached."""
+"""Playback of stored media: decrypted on the fly, by range requests, and never cached."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
-import anyio.to_thread
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.schemas import NO_STORE, Id
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
 PIECE_BYTES = 256 * 1024
-MOST_AT_ONCE = 8 * 1024 * 1024
-"""Bytes of one answer to a range request: players ask again, and a leaving one holds nothing."""
+MAX_RANGE_BYTES = 8 * 1024 * 1024
+"""Bytes of one partial answer. Players ask for the next part, and one that stops holds nothing."""
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
 
-Id = Annotated[str, Path(max_length=26)]
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The bytes to send: from ``start`` to ``end``, both included."""
+
+    start: int
+    end: int
+    partial: bool
+
+
+def _span(range_header: str | None, size: int) -> _Span:
+    """Return what a Range header (RFC 9110, section 14.2) asks for; without one, the whole."""
+    match = _RANGE.fullmatch(range_header or "")
+    if match is None:
+        return _Span(0, size - 1, partial=False)
+    start = int(match[1])
+    last = int(match[2]) if match[2] else size - 1
+    return _Span(start, min(last, start + MAX_RANGE_BYTES - 1, size - 1), partial=True)
 
 
 @router.get(
@@ -31,59 +49,48 @@ Id = Annotated[str, Path(max_length=26)]
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}},
-        206: {"description": "A part of it."},
-        416: {"description": "There is no such part."},
+        206: {"description": "The requested part."},
+        416: {"description": "The medium has no such part."},
         **problems(401, 403, 404, 410, 503),
     },
 )
-async def get_content(
-    request: Request,
+def get_content(
     case_id: Id,
     media_id: Id,
     caller: Reader,
+    services: ServicesDep,
     range_: Annotated[str | None, Header(alias="range", max_length=100)] = None,
 ) -> Response:
-    """The original, for as long as retention keeps it, for people who may see it; not where
-    somebody may be a minor. Audited."""
-    services = app_state(request).require_services()
-    wanted = _RANGE.fullmatch(range_ or "")
-    start = int(wanted[1]) if wanted else 0
-
-    def opened() -> tuple[BinaryIO, int, str]:
-        file, size = services.queries.playback(caller, case_id, media_id)
-        mime = mime_of(file.read(4096)) or "application/octet-stream"
-        return file, size, mime
-
-    file, size, mime = await anyio.to_thread.run_sync(opened)
-    if wanted is None:
-        end = size - 1
-    else:
-        end = min(int(wanted[2]) if wanted[2] else size - 1, start + MOST_AT_ONCE - 1, size - 1)
+    """Return the original while it is retained. Media of a case in which a person may be a minor
+    are withheld. Audited."""
+    file, size = services.queries.playback(caller, case_id, media_id)
+    mime = mime_of(file.read(4096)) or "application/octet-stream"
+    span = _span(range_, size)
     headers = {
         "Accept-Ranges": "bytes",
-        "Cache-Control": "no-store",
-        # It is the submitter's: shown by players, never as a page of ours.
+        **NO_STORE,
+        # Untrusted content: players show it, but browsers must not open it as a page of this site.
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "Content-Disposition": f'attachment; filename="{media_id}"',
     }
-    if start > end:
+    if span.start > span.end:
         file.close()
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
-    if wanted is not None:
-        headers["Content-Range"] = f"bytes {start}-{end}/{size}"
-    headers["Content-Length"] = str(end - start + 1)
+    if span.partial:
+        headers["Content-Range"] = f"bytes {span.start}-{span.end}/{size}"
+    headers["Content-Length"] = str(span.end - span.start + 1)
     return StreamingResponse(
-        _pieces(file, start, end),
-        status_code=200 if wanted is None else 206,
+        _pieces(file, span),
+        status_code=206 if span.partial else 200,
         media_type=mime,
         headers=headers,
     )
 
 
-def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+def _pieces(file: BinaryIO, span: _Span) -> Iterator[bytes]:
     with file:
-        file.seek(start)
-        left = end - start + 1
+        file.seek(span.start)
+        left = span.end - span.start + 1
         while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
             left -= len(piece)
             yield piece

@@ -1,44 +1,41 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``: for those who run the service. No key is needed."""
+"""``/healthz``, ``/readyz`` and ``/metrics``, for operators. They need no key."""
 
 from __future__ import annotations
 
-import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut
 
 router = APIRouter(tags=["operations"])
 
 
+# A coroutine: it must answer even while every thread is busy.
 @router.head("/healthz", include_in_schema=False)
-@router.get("/healthz", summary="Is the process alive")
+@router.get("/healthz", summary="Check that the process is alive")
 async def healthz() -> HealthOut:
-    """Answers as long as the process does."""
+    """Answer while the process is alive."""
     return HealthOut()
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Are requests taken", responses=problems(503))
-async def readyz(request: Request) -> ReadyOut:
-    """Answers once the model is loaded and the database is up to date, with the model's identity
-    and the terms of its use; not while the disk is nearly full."""
-    state = app_state(request)
+@router.get("/readyz", summary="Check that requests are accepted", responses=problems(503))
+def readyz(state: AppStateDep) -> ReadyOut:
+    """Answer with the identity and terms of the model once it is loaded and the database is up to
+    date, unless the disk is nearly full."""
     engine = state.require_engine()
-    await anyio.to_thread.run_sync(state.check)
+    state.check()
     return ReadyOut(model=ModelOut.model_validate(engine.model))
 
 
 @router.get(
     "/metrics",
-    summary="Prometheus metrics",
+    summary="Read Prometheus metrics",
     response_class=Response,
     responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
 )
-async def metrics(request: Request) -> Response:
-    """Counts and durations; no score and no name."""
-    # In a thread: some are read from the database.
-    content = await anyio.to_thread.run_sync(app_state(request).metrics.exposition)
-    return Response(content, media_type=CONTENT_TYPE_LATEST)
+def metrics(state: AppStateDep) -> Response:
+    """Return counts and durations. They include neither scores nor names."""
+    return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
-    Update,
-    Wanted,
+    NoticeRequest,
+    NoticeUpdate,
     apply_update,
     field_error,
 )
@@ -59,7 +59,7 @@ class NoticeDesk:
         self._issuer = issuer
         self._two_people = two_people
 
-    def make(self, caller: Caller, case_id: str, wanted: Wanted) -> dict[str, Any]:
+    def make(self, caller: Caller, case_id: str, wanted: NoticeRequest) -> dict[str, Any]:
         """Make a notice about occurrences of a case.
 
         Raises:
@@ -160,7 +160,7 @@ class NoticeDesk:
         except DatabaseUnavailable:
             return math.nan
 
-    def update(self, caller: Caller, notice_id: str, update: Update) -> dict[str, Any]:
+    def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> dict[str, Any]:
         """Note that a notice was sent, received or answered.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Who is let in: bounds on the requests in work and on the memory that their uploads take."""
+"""Admission control: rate, concurrency and upload-memory limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfake_service.errors import Overloaded, TooManyRequests
 
 
 class RateLimit:
-    """At most so many requests of one account in a moving window, such as ``600/minute``."""
+    """Limits the requests of one account in a moving window, such as ``600/minute``."""
 
     def __init__(self, rate: str) -> None:
         self._rate = limits.parse(rate)
@@ -25,7 +25,7 @@ class RateLimit:
         """Count a request.
 
         Raises:
-            TooManyRequests: with the seconds after which one will be taken.
+            TooManyRequests: the account exceeds its rate; the error has the seconds to wait.
         """
         if not self._window.hit(self._rate, account_id):
             reset = self._window.get_window_stats(self._rate, account_id).reset_time
@@ -33,7 +33,7 @@ class RateLimit:
 
 
 class Ticket:
-    """One admitted request's share of the memory for uploads."""
+    """The share of the upload memory that one admitted request holds."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -43,18 +43,19 @@ class Ticket:
         """Count ``count`` more bytes held in memory.
 
         Raises:
-            Overloaded: when all requests together would hold too many.
+            Overloaded: all requests together would hold too many.
         """
         self._admission.reserve(count)
         self._bytes += count
 
     def give_back(self) -> None:
+        """Return the whole share."""
         self._admission.release(self._bytes)
         self._bytes = 0
 
 
 class Admission:
-    """Admits requests up to a number and a number of bytes. Used in the event loop only."""
+    """Admits requests up to a number of requests and of bytes. Use it in the event loop only."""
 
     def __init__(self, *, max_requests: int, max_bytes: int) -> None:
         self._max_requests = max_requests
@@ -72,10 +73,10 @@ class Admission:
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[Ticket]:
-        """Admit a request for as long as the context lasts.
+        """Admit a request while the context lasts.
 
         Raises:
-            Overloaded: when as many requests as allowed are in work.
+            Overloaded: the maximum number of requests is being processed.
         """
         if self._requests >= self._max_requests:
             raise Overloaded

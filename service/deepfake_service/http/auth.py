@@ -1,124 +1,154 @@
-"""Who is calling: the key in ``Authorization: Bearer KEY``, or a browser signed in with one."""
+"""Who is calling, and what their role permits.
+
+A caller is known by a key in ``Authorization: Bearer KEY``, or by the cookie of a browser that
+signed in with one. The dependencies of this module are the only place where routes check roles.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
-import anyio.to_thread
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
-from deepfake_service.http.dependencies import app_state
-from deepfake_service.security.accounts import MAY_HOLD, MAY_SUBMIT, Caller, authorize
+from deepfake_service.http.dependencies import AppStateDep, app_state
+from deepfake_service.security.accounts import (
+    MAY_AUDIT,
+    MAY_HOLD,
+    MAY_REVIEW,
+    MAY_SUBMIT,
+    Caller,
+    authorize,
+)
 
 COOKIE = "session"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of this service.")
 
 
 def csrf_of(token: str) -> str:
-    """What requests that change something must bring along with a session's cookie.
+    """Return the CSRF token that belongs to the session cookie ``token``.
 
-    Made from the cookie, which pages of other sites cannot read, though they make browsers send it.
+    Pages of other sites can make a browser send the cookie but cannot read it, so they cannot
+    derive this token.
     """
     return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
 def check_site(request: Request) -> None:
-    """Raise ``CrossSiteRequest`` where the browser says that another site makes it ask."""
+    """Raise ``CrossSiteRequest`` if the browser says that another site caused the request."""
     if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
         raise CrossSiteRequest
 
 
-def check_csrf(request: Request, brought: str | None) -> None:
-    """Raise ``CrossSiteRequest`` unless a request of a browser's comes from our own pages."""
+def check_csrf(request: Request, token: str | None) -> None:
+    """Raise ``CrossSiteRequest`` unless ``token`` is the CSRF token of the browser's session."""
     check_site(request)
     expected = csrf_of(request.cookies.get(COOKIE, ""))
-    if not hmac.compare_digest(expected.encode(), (brought or "").encode()):
+    if not hmac.compare_digest(expected.encode(), (token or "").encode()):
         raise CrossSiteRequest
 
 
-async def browser(request: Request) -> Caller:
-    """Who signed in in the browser that asks.
+def browser_caller(request: Request) -> Caller:
+    """Return the caller who signed in with the browser that sent ``request``.
+
+    Reads the database: call it in a thread.
 
     Raises:
-        NotAuthenticated: nobody did, or their key no longer works.
+        NotAuthenticated: the browser has no session, or its key no longer works.
     """
     token = request.cookies.get(COOKIE)
     if not token:
         raise NotAuthenticated
-    caller = await anyio.to_thread.run_sync(app_state(request).accounts.signed_in, token)
-    structlog.contextvars.bind_contextvars(key_id=caller.key_id)
-    return caller
+    return app_state(request).accounts.signed_in(token)
 
 
-async def current_caller(
+def _authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    state: AppStateDep,
 ) -> Caller:
-    """Who is calling.
+    if credentials is not None:
+        return state.accounts.authenticate(credentials.credentials)
+    caller = browser_caller(request)
+    if request.method not in SAFE:
+        check_csrf(request, request.headers.get(CSRF_HEADER))
+    return caller
 
-    Raises:
-        NotAuthenticated: there is no key, or not a valid one. CrossSiteRequest: a browser's request
-        that changes something does not come from our own pages.
-    """
-    if credentials is None:
-        caller = await browser(request)
-        if request.method not in SAFE:
-            check_csrf(request, request.headers.get(CSRF_HEADER))
-        return caller
-    authenticate = app_state(request).accounts.authenticate
-    caller = await anyio.to_thread.run_sync(authenticate, credentials.credentials)
+
+# The database is read in a thread, which has a copy of the log's context: the key is bound to it
+# here, in the event loop.
+def _bound(caller: Caller) -> Caller:
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
     return caller
 
 
-async def submitter(request: Request, caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may submit media, and this now.
+async def current_caller(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
+    """Return the caller of an API route.
 
     Raises:
-        Forbidden: they may not. TooManyRequests: not now.
+        NotAuthenticated: the request has no valid key and no valid session.
+        CrossSiteRequest: a browser's request would change something and has no CSRF token.
     """
-    authorize(caller, MAY_SUBMIT)
-    app_state(request).submission_rate.hit(caller.account_id)
+    return _bound(caller)
+
+
+async def signed_in_caller(caller: Annotated[Caller, Depends(browser_caller)]) -> Caller:
+    """Return the caller of a page of the console.
+
+    Raises:
+        NotAuthenticated: the browser has no session, or its key no longer works.
+    """
+    return _bound(caller)
+
+
+def requires(
+    roles: frozenset[Role], authenticate: Callable[..., Any] = current_caller
+) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that gives the caller if their role is one of ``roles``.
+
+    Args:
+        roles: who is admitted; others get ``Forbidden``.
+        authenticate: the dependency that gives the caller.
+    """
+    authenticated = Depends(authenticate)
+
+    async def permitted(caller: Caller = authenticated) -> Caller:
+        authorize(caller, roles)
+        return caller
+
+    return permitted
+
+
+Reader = Annotated[Caller, Depends(requires(MAY_SUBMIT))]
+"""Reads jobs and cases; auditors see neither media nor scores."""
+Keeper = Annotated[Caller, Depends(requires(MAY_HOLD))]
+"""Sets legal holds and exports originals."""
+Reviewer = Annotated[Caller, Depends(requires(MAY_REVIEW))]
+"""Reviews examinations and flags possible minors."""
+Auditor = Annotated[Caller, Depends(requires(MAY_AUDIT))]
+"""Reads the audit log."""
+Verifier = Annotated[Caller, Depends(requires(MAY_SUBMIT | MAY_AUDIT))]
+"""Verifies evidence."""
+SignedIn = Annotated[Caller, Depends(signed_in_caller)]
+"""Has signed in to the console, in any role."""
+PageReader = Annotated[Caller, Depends(requires(MAY_SUBMIT, signed_in_caller))]
+"""Reads jobs and cases in the console."""
+
+
+async def _submitter(caller: Reader, state: AppStateDep) -> Caller:
+    state.submission_rate.hit(caller.account_id)
     return caller
 
 
-async def reader(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may read jobs.
-
-    Raises:
-        Forbidden: an auditor, who sees neither media nor scores.
-    """
-    authorize(caller, MAY_SUBMIT)
-    return caller
-
-
-async def reader_of_pages(caller: Annotated[Caller, Depends(browser)]) -> Caller:
-    """Who signed in in the browser, and may read jobs.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    authorize(caller, MAY_SUBMIT)
-    return caller
-
-
-async def keeper(caller: Annotated[Caller, Depends(current_caller)]) -> Caller:
-    """The caller, who may set holds and export originals.
-
-    Raises:
-        Forbidden: they may not.
-    """
-    authorize(caller, MAY_HOLD)
-    return caller
-
-
-Reader = Annotated[Caller, Depends(reader)]
-Keeper = Annotated[Caller, Depends(keeper)]
+Submitter = Annotated[Caller, Depends(_submitter)]
+"""Submits media, within the rate limit of the account (else ``TooManyRequests``)."""

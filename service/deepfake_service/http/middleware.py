@@ -1,9 +1,9 @@
-"""Around every request: its id, its log line, its metrics, security headers and the last catch."""
+"""The middleware around every request: its id, log line, metrics, security headers, the bound on
+its body, and the answer to an error that no handler caught."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 
@@ -14,14 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.errors import NotReady
 from deepfake_service.http.problems import REQUEST_ID_KEY, problem_of, response_of
+from deepfake_service.http.uploads import BodyLimits, bounded_receive, is_streamed
 from deepfake_service.observability.logs import describe, logger, request_id_from
 from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MAX_BODY_BYTES = 1024 * 1024
-"""Of a body that is JSON or a form: a notice with its longest texts has less than half of it."""
-STREAMED = re.compile(r"/v1/(videos|frames|verify|cases/[^/]*/occurrences)")
-"""Paths of uploads, which bound what they take as it arrives."""
+"""Of a JSON body or a form: a notice with its longest texts has less than half of this."""
 
 _log = logger("deepfake_service.access")
 
@@ -62,19 +61,16 @@ class RequestMiddleware:
         started = self._clock()
         self._metrics.request_started()
         try:
-            bounded = receive
-            if not STREAMED.fullmatch(scope["path"]):
-                bounded = _bounded(receive, self._body_timeout_s)
-            await self._app(scope, bounded, send_with_headers)
+            await self._app(scope, self._bounded(scope, receive), send_with_headers)
         except asyncio.CancelledError:
-            # Only the server does this, at the end of the time that a stop leaves; it would log
-            # a traceback and answer 500.
+            # Only the server cancels requests, when its time to shut down is over; it would log a
+            # traceback and answer 500.
             if status:
                 raise
             answer = response_of(problem_of(NotReady()), request_id)
             await answer(scope, receive, send_with_headers)
         except Exception as error:
-            # Logged here and not raised: the server would log the error's text.
+            # Not raised again: the server would log the text of the error.
             _log.error("request_failed", failure=describe(error))
             if not status:
                 answer = response_of(problem_of(error), request_id)
@@ -92,29 +88,23 @@ class RequestMiddleware:
             )
             structlog.contextvars.clear_contextvars()
 
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Bound the body of every route that does not bound it itself: FastAPI reads a body as a
+        whole before it asks who sent it."""
+        # HTTPException is the only error that FastAPI passes on while it reads a body.
+        limits = BodyLimits(
+            MAX_BODY_BYTES,
+            self._body_timeout_s,
+            too_large=lambda: HTTPException(413),
+            too_slow=lambda: HTTPException(408),
+        )
+        bounded = bounded_receive(receive, limits)
 
-def _bounded(receive: Receive, timeout_s: float) -> Receive:
-    """A body of few bytes that arrives in time: FastAPI reads one whole before it asks who it is
-    from."""
-    received, whole, ends = 0, False, time.monotonic() + timeout_s
+        async def receive_some() -> Message:
+            # The route is known once something reads the body.
+            return await (receive() if is_streamed(scope) else bounded())
 
-    async def receive_some() -> Message:
-        nonlocal received, whole
-        if whole:  # what comes now is the wait for the client to go
-            return await receive()
-        try:
-            async with asyncio.timeout(ends - time.monotonic()):
-                message = await receive()
-        except TimeoutError as error:
-            # Of this class alone FastAPI passes on what it meets while it reads a body.
-            raise HTTPException(408) from error
-        received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise HTTPException(413)
-        whole = message["type"] != "http.request" or not message.get("more_body", False)
-        return message
-
-    return receive_some
+        return receive_some
 
 
 def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:

@@ -1,12 +1,13 @@
-"""Multipart bodies as a stream: parts go to sinks as they arrive, never to a spool file.
+"""Multipart bodies (RFC 7578) as a stream: parts go to sinks as they arrive.
 
-Starlette's own form parser writes parts over 1 MiB to the temporary folder in plain text, which
-this service must not do.
+Starlette's own form parser writes parts over 1 MiB to the temporary folder. This service must not
+write plaintext media to disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from python_multipart import MultipartParser
@@ -17,9 +18,9 @@ from deepfake_service.errors import MalformedRequest, UnsupportedContentType
 
 MULTIPART = "multipart/form-data"
 MAX_NAME_CHARS = 255
-"""Of a file name given back: what file systems allow."""
+"""Of a file name in an answer: the limit of common file systems."""
 MAX_FIELD_CHARS = 64
-"""Of a field name repeated in an error."""
+"""Of a field name in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Part:
 
 
 Sink = Callable[[memoryview], None]
-"""Takes a part's bytes as they come. The view is valid during the call only."""
+"""Takes the bytes of a part as they arrive. The view is valid only during the call."""
 
 
 @dataclass(slots=True)
@@ -40,28 +41,50 @@ class _Header:
     value: bytearray = field(default_factory=bytearray)
 
 
-class _Reader:
-    """Turns the parser's callbacks into parts and their bytes."""
+class MultipartReader:
+    """Reads a multipart body piece by piece.
+
+    Args:
+        boundary: as ``boundary_of`` returns it.
+        open_part: called with the head of each part; returns the sink for its bytes. What it or a
+            sink raises, ``feed`` raises.
+    """
 
     def __init__(self, boundary: bytes, open_part: Callable[[Part], Sink]) -> None:
         self._open_part = open_part
         self._header = _Header()
         self._headers: dict[bytes, bytes] = {}
         self._sink: Sink | None = None
-        self.ended = False
-        self.parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._part_begin,
-                "on_header_begin": self._header_begin,
-                "on_header_field": lambda d, a, b: self._header.name.extend(d[a:b]),
-                "on_header_value": lambda d, a, b: self._header.value.extend(d[a:b]),
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._part_data,
-                "on_end": self._end,
-            },
-        )
+        self._ended = False
+        with _translating():
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begin,
+                    "on_header_begin": self._header_begin,
+                    "on_header_field": lambda d, a, b: self._header.name.extend(d[a:b]),
+                    "on_header_value": lambda d, a, b: self._header.value.extend(d[a:b]),
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._part_data,
+                    "on_end": self._end,
+                },
+            )
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next piece of the body.
+
+        Raises:
+            MalformedRequest: the body is not well-formed multipart.
+        """
+        if chunk:
+            with _translating():
+                self._parser.write(chunk)
+
+    def close(self) -> None:
+        """Raise ``MalformedRequest`` if the body ended before its last boundary."""
+        if not self._ended:
+            raise MalformedRequest("The body ends before its last boundary.")
 
     def _part_begin(self) -> None:
         self._headers = {}
@@ -90,19 +113,28 @@ class _Reader:
             self._sink(memoryview(data)[start:end])
 
     def _end(self) -> None:
-        self.ended = True
+        self._ended = True
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    """Raise errors of the parser as ``MalformedRequest``."""
+    try:
+        yield
+    except FormParserError as error:
+        raise MalformedRequest("The body is not well-formed multipart.") from error
 
 
 def boundary_of(content_type: str | None) -> bytes:
-    """The boundary that a request's ``Content-Type`` gives.
+    """Return the boundary in the Content-Type of a request.
 
     Raises:
-        UnsupportedContentType: it is not ``multipart/form-data``.
+        UnsupportedContentType: the Content-Type is not ``multipart/form-data``.
         MalformedRequest: it has no boundary.
     """
     media_type, options = parse_options_header(content_type)
     if media_type != MULTIPART.encode():
-        raise UnsupportedContentType(f"Send the pictures as {MULTIPART}.")
+        raise UnsupportedContentType(f"Send the request as {MULTIPART}.")
     boundary = options.get(b"boundary", b"")
     if not boundary:
         raise MalformedRequest(f"The Content-Type {MULTIPART} has no boundary.")
@@ -112,26 +144,21 @@ def boundary_of(content_type: str | None) -> bytes:
 async def parse_multipart(
     chunks: AsyncIterator[bytes], boundary: bytes, open_part: Callable[[Part], Sink]
 ) -> None:
-    """Feed each part of the body ``chunks`` to the sink that ``open_part`` gives for it.
+    """Read the whole body ``chunks``; see ``MultipartReader``.
 
     Raises:
         MalformedRequest: the body is not multipart (RFC 2046, RFC 7578), or was cut short.
     """
-    try:
-        reader = _Reader(boundary, open_part)
-        async for chunk in chunks:
-            if chunk:
-                reader.parser.write(chunk)
-    except FormParserError as error:
-        raise MalformedRequest("The body is not well-formed multipart.") from error
-    if not reader.ended:
-        raise MalformedRequest("The body ends before its last boundary.")
+    reader = MultipartReader(boundary, open_part)
+    async for chunk in chunks:
+        reader.feed(chunk)
+    reader.close()
 
 
 def base_name(raw: bytes) -> str:
-    """The last component of a client's file name, as text that is safe to show.
+    """Return the last component of a client's file name, as text that is safe to show.
 
-    Folders are dropped for both separators, and with them every character that is not printable:
+    Folders are removed for both separators, and so is every character that is not printable:
     controls, and the bidirectional ones that make ``gpj.exe`` read as ``exe.jpg``.
     """
     return _printable(raw.replace(b"\\", b"/").rpartition(b"/")[2])[:MAX_NAME_CHARS]

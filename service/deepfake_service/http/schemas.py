@@ -1,12 +1,19 @@
-"""The published form of requests and answers; OpenAPI is made from it."""
+"""Published forms that several resources share. OpenAPI is generated from them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_models.results import Face, ReasonCode, Verdict, VerdictCode, rounded
+
+NO_STORE = {"Cache-Control": "no-store"}
+"""Header of answers with content that no cache may keep."""
+
+Id = Annotated[str, Path(max_length=26)]
+Language = Literal["ko", "en"]
 
 Score = Annotated[
     float | None,
@@ -14,29 +21,30 @@ Score = Annotated[
         ge=0.0,
         le=1.0,
         description="Higher = more probably manipulated, calibrated at the bundle's prior. "
-        "Null where nothing was judged.",
+        "Null if nothing was scored.",
     ),
 ]
 LogLikelihoodRatio = Annotated[
-    float | None, Field(description="Base 10, free of the prior. Null where nothing was judged.")
+    float | None,
+    Field(description="Base 10, independent of the prior. Null if nothing was scored."),
 ]
 
 
 class Published(BaseModel):
-    """Base of what is answered: a field that is not declared is a fault."""
+    """Base of responses. A field that is not declared is a programming error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ReasonOut(Published):
-    """Why a verdict is undecided, or what limits a decided one."""
+    """Why a verdict is not a decision, or what limits it."""
 
     code: ReasonCode
     detail: str
 
 
 class QualityOut(Published):
-    """What was measured on a face before it was judged."""
+    """Measurements of a face, taken before it was scored."""
 
     face_px: float = Field(description="Width of the face box in pixels of the picture.")
     sharpness: float = Field(
@@ -52,7 +60,7 @@ class FaceOut(Published):
     box: tuple[float, float, float, float] = Field(
         description="Half-open pixel rectangle x0, y0, x1, y1 in the displayed (rotated) picture."
     )
-    confidence: float = Field(description="The face detector's, 0 to 1.")
+    confidence: float = Field(description="The face detector's confidence, 0 to 1.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
     verdict: VerdictCode
@@ -61,51 +69,122 @@ class FaceOut(Published):
 
 
 class FrameOut(Published):
-    """The answer for one picture."""
+    """The result of one picture."""
 
-    name: str = Field(description="The uploaded file's base name, printable characters only.")
-    sha256: str = Field(description="Of the uploaded bytes.")
+    name: str = Field(description="Base name of the uploaded file, printable characters only.")
+    sha256: str = Field(description="SHA-256 of the uploaded bytes.")
     verdict: VerdictCode
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: list[ReasonOut]
     faces: list[FaceOut]
     job_id: str | None = Field(
-        default=None, description="The job of this picture, where the request named a case."
+        default=None, description="The job of this picture, if the request named a case."
     )
 
 
+class MediaOut(Published):
+    """What the container of a medium says, after rotation."""
+
+    kind: str = Field(description="`image` or `video`.")
+    width: int = Field(description="Displayed width in pixels.")
+    height: int = Field(description="Displayed height in pixels.")
+    duration_s: float | None
+    frames: int | None
+    rotation: int = Field(description="Degrees by which players rotate it.")
+
+
+class MomentOut(Published):
+    """A span of time in which the faces of a track look manipulated. It decides nothing."""
+
+    start_s: float
+    end_s: float
+    peak_s: float
+    peak_score: float
+
+
+class TrackOut(Published):
+    """One person's face over time."""
+
+    track: int
+    verdict: VerdictCode
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+    first_s: float
+    last_s: float
+    faces: int = Field(description="Faces found.")
+    judged: int = Field(description="Faces scored.")
+    moments: list[MomentOut]
+    reasons: list[ReasonOut]
+
+
+class FrameCountsOut(Published):
+    """How many frames were examined, and how many could not be."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    sampled: int = 0
+    with_face: int = 0
+    failed: int = 0
+    longest_gap_s: float = 0.0
+
+
+class TrackedFaceOut(FaceOut):
+    """One face in one frame of a video or picture."""
+
+    time_s: float
+    track: int
+
+
+class ResultOut(Published):
+    """The result of a job: that of `deepfake score --json --faces`, without the name of the file
+    and the model."""
+
+    # The result may have been stored by another version: fields that it lacks have defaults, and
+    # fields that are unknown here are left out.
+    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+
+    media: MediaOut | None = None
+    verdict: VerdictCode
+    score: Score = None
+    log_likelihood_ratio: LogLikelihoodRatio = None
+    reasons: list[ReasonOut] = []
+    tracks: list[TrackOut] = []
+    frames: FrameCountsOut = FrameCountsOut()
+    faces: list[TrackedFaceOut] = []
+
+
 class ModelOut(Published):
-    """Which model judged, and on what terms it may be used."""
+    """The model that scored, and the terms of its use."""
 
     bundle: str
     version: str
-    sha256: str = Field(description="Of the bundle's bundle.json: its identity.")
+    sha256: str = Field(description="SHA-256 of bundle.json, which identifies the bundle.")
     terms: str
 
 
 class FramesOut(Published):
-    """The answer for all pictures of a request, in the order they were sent."""
+    """The results of all pictures of a request, in the order in which they were sent."""
 
     frames: list[FrameOut]
     model: ModelOut
 
 
 class HealthOut(Published):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["ok"] = "ok"
 
 
 class ReadyOut(Published):
-    """The model is loaded and requests are taken."""
+    """The model is loaded, and requests are accepted."""
 
     status: Literal["ready"] = "ready"
     model: ModelOut
 
 
 def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
-    """The published form of one picture's verdict."""
+    """Return the published form of one picture's verdict."""
     return FrameOut.model_validate(
         {
             "name": name,

@@ -1,160 +1,227 @@
-"""The text fields that come with media: checked one by one, each by its name."""
+"""The text fields that accompany media, as Pydantic models."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Header
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.submissions import Sighting, Submission
 from deepfake_service.db.enums import Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.http.admission import Ticket
 
-FIELDS = (
-    "case_reference", "source_url", "platform", "account", "captured_at", "note", "callback_url",
-    "priority", "frames", "retention",
-)  # fmt: skip
 MAX_FIELD_BYTES = 8192
-"""Of one text field: URLs of 2,000 characters are common, longer ones exist."""
-
+"""Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
 MAX_FRAMES = 2000
-"""Of one video: their faces have to fit into an evidence bundle."""
+"""Of one video: an evidence bundle has to hold their faces."""
 
 
-class Form:
-    """The text fields of one submission, checked one by one."""
-
-    def __init__(self, known: tuple[str, ...] = FIELDS) -> None:
-        self._known = known
-        self.values: dict[str, str] = {}
-
-    def put(self, name: str, value: str) -> None:
-        """Keep a field.
-
-        Raises:
-            InvalidRequest: it is not known, or came twice.
-        """
-        if name not in self._known:
-            raise wrong_field(name, f"not known; known are {', '.join(self._known)}")
-        if name in self.values:
-            raise wrong_field(name, "given twice")
-        if value:
-            self.values[name] = value
-
-    def text(self, name: str, limit: int) -> str | None:
-        """A field of at most ``limit`` printable characters.
-
-        Raises:
-            InvalidRequest: it is longer, or holds others.
-        """
-        return _text(self.values.get(name), name, limit)
-
-    @staticmethod
-    def collector(
-        name: str, value: bytearray, limit: int = MAX_FIELD_BYTES, ticket: Ticket | None = None
-    ) -> Callable[[memoryview], None]:
-        """A sink for the field ``name`` that fills ``value`` up to ``limit`` bytes, counted on
-        ``ticket``."""
-
-        def write(data: memoryview) -> None:
-            if len(value) + len(data) > limit:
-                raise wrong_field(name, f"more than {limit} bytes")
-            if ticket is not None:
-                ticket.take(len(data))
-            value.extend(data)
-
-        return write
-
-    @staticmethod
-    def collected(texts: list[tuple[str, bytearray]], name: str) -> Callable[[memoryview], None]:
-        """A sink for the field ``name``, put down in ``texts``: once, so that a body of a million
-        small fields takes no memory.
-
-        Raises:
-            InvalidRequest: it came before.
-        """
-        if any(name == known for known, _ in texts):
-            raise wrong_field(name, "given twice")
-        value = bytearray()
-        texts.append((name, value))
-        return Form.collector(name, value)
-
-    def submission(self, idempotency_key: str | None, *, kind: str = "video") -> Submission:
-        """What is asked for.
-
-        Raises:
-            InvalidRequest: naming the field that is wrong.
-        """
-        get = self.values.get
-        return Submission(
-            kind=kind,
-            case_reference=_text(get("case_reference"), "case_reference", 200),
-            sighting=Sighting(
-                source_url=_url(get("source_url"), "source_url"),
-                platform=_text(get("platform"), "platform", 200),
-                account=_text(get("account"), "account", 200),
-                captured_at=_moment(get("captured_at")),
-                note=_text(get("note"), "note", 2000),
-            ),
-            callback_url=_url(get("callback_url"), "callback_url"),
-            priority=_one_of(Priority, get("priority"), "priority", Priority.BATCH),
-            frames=_frames(get("frames")),
-            retention=_one_of(
-                RetentionPolicy, get("retention"), "retention", RetentionPolicy.STANDARD
-            ),
-            idempotency_key=_text(idempotency_key, "Idempotency-Key", 255),
-        )
-
-
-def wrong_field(name: str, detail: str) -> InvalidRequest:
-    """The error that names a field and what is wrong with it."""
-    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
-
-
-def _text(value: str | None, name: str, limit: int) -> str | None:
-    if value is None:
-        return None
-    if len(value) > limit:
-        raise wrong_field(name, f"more than {limit} characters")
+def _printable(value: str) -> str:
     if not value.isprintable():
-        raise wrong_field(name, "holds characters that cannot be printed")
+        raise PydanticCustomError("not_printable", "use printable characters only")
     return value
 
 
-def _url(value: str | None, name: str) -> str | None:
-    text = _text(value, name, 4096)
-    if text is not None and not re.fullmatch(r"https?://[^\s/?#]+\S*", text):
-        raise wrong_field(name, "not a URL that begins with http:// or https://")
-    return text
+def _web_address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
+        raise PydanticCustomError("not_a_url", "send a URL that begins with http:// or https://")
+    return value
 
 
-def _moment(value: str | None) -> str | None:
-    if value is None:
-        return None
+def _moment(value: str) -> str:
     try:
         at = datetime.fromisoformat(value)
         if at.tzinfo is not None:
             return at.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
-        raise wrong_field("captured_at", "not a time as 2026-01-31T12:00:00Z") from None
-    raise wrong_field("captured_at", "has no time zone; end it with Z for UTC")
+        raise PydanticCustomError(
+            "not_a_time", "send a time in ISO 8601, for example 2026-01-31T12:00:00Z"
+        ) from None
+    raise PydanticCustomError("no_time_zone", "add a time zone; end the time with Z for UTC")
 
 
-def _frames(value: str | None) -> int | None:
-    if value is None:
-        return None
-    written = value.isascii() and value.isdecimal() and len(value) <= len(str(MAX_FRAMES))
-    if not (written and 1 <= int(value) <= MAX_FRAMES):
-        raise wrong_field("frames", f"not a whole number from 1 to {MAX_FRAMES}")
-    return int(value)
+def _whole_number(value: object) -> object:
+    """Accept decimal digits only: Pydantic would also take "1_000", " 8 " and "8.0"."""
+    written = isinstance(value, str) and value.isascii() and value.isdecimal()
+    if written and len(str(value)) <= len(str(MAX_FRAMES)):
+        return int(str(value))
+    raise PydanticCustomError(
+        "not_a_number", "send a whole number from 1 to {most}", {"most": MAX_FRAMES}
+    )
 
 
-def _one_of(kind: Any, value: str | None, name: str, default: Any) -> Any:
-    if value is None:
-        return default
-    try:
-        return kind(value)
-    except ValueError:
-        raise wrong_field(name, f"not one of {', '.join(kind)}") from None
+Line = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+WebAddress = Annotated[
+    str, Field(max_length=4096), AfterValidator(_printable), AfterValidator(_web_address)
+]
+IdempotencyKey = Annotated[
+    Annotated[str, Field(max_length=255), AfterValidator(_printable)] | None,
+    Header(alias="Idempotency-Key", description="Makes a retry of the same request safe."),
+]
+
+
+class SightingForm(BaseModel):
+    """Where and when a medium was seen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source_url: Annotated[WebAddress | None, Field(description="Where it was seen.")] = None
+    platform: Annotated[Line | None, Field(description="Name of the platform.")] = None
+    account: Annotated[Line | None, Field(description="The account that published it.")] = None
+    captured_at: Annotated[
+        Annotated[str, AfterValidator(_moment)] | None,
+        Field(description="When it was seen: ISO 8601 with a time zone."),
+    ] = None
+    note: Annotated[
+        Annotated[str, Field(max_length=2000), AfterValidator(_printable)] | None,
+        Field(description="What the collector notes about it."),
+    ] = None
+
+    def sighting(self) -> Sighting:
+        """Return these fields without those that a subclass adds."""
+        return Sighting(**{name: getattr(self, name) for name in SightingForm.model_fields})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # submitted text must not reach a log
+
+
+class PictureForm(SightingForm):
+    """The text fields of ``POST /v1/frames``."""
+
+    case_reference: Annotated[
+        Line | None, Field(description="Your reference of the case to which this belongs.")
+    ] = None
+
+    def submission(self) -> Submission:
+        """Return the submission of one of the pictures."""
+        return Submission(
+            kind="frame", case_reference=self.case_reference, sighting=self.sighting()
+        )
+
+
+class VideoForm(PictureForm):
+    """The text fields of ``POST /v1/videos``."""
+
+    callback_url: Annotated[
+        WebAddress | None, Field(description="Called with a signed webhook when the job ends.")
+    ] = None
+    priority: Annotated[Priority, Field(description="Queue priority.")] = Priority.BATCH
+    frames: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)] | None,
+        Field(description=f"How many frames to examine, 1 to {MAX_FRAMES}."),
+    ] = None
+    retention: Annotated[
+        RetentionPolicy, Field(description="How long the media are retained after the verdict.")
+    ] = RetentionPolicy.STANDARD
+
+    def submission(self, idempotency_key: str | None = None) -> Submission:
+        """Return the submission of the video."""
+        return Submission(
+            case_reference=self.case_reference,
+            sighting=self.sighting(),
+            callback_url=self.callback_url,
+            priority=self.priority,
+            frames=self.frames,
+            retention=self.retention,
+            idempotency_key=idempotency_key,
+        )
+
+
+class OccurrenceForm(SightingForm):
+    """The text fields of ``POST /v1/cases/{case_id}/occurrences``."""
+
+    media_id: Annotated[
+        Annotated[str, Field(max_length=26), AfterValidator(_printable)] | None,
+        Field(description="The medium; may be left out if the case has only one."),
+    ] = None
+    tool: Annotated[Line | None, Field(description="The program that captured it.")] = None
+
+
+F = TypeVar("F", bound=BaseModel)
+
+
+class TextFields(Generic[F]):
+    """Collects the text fields of one request, for a form.
+
+    Args:
+        form: the model whose fields are accepted.
+        files: the names of the file fields, for the error about an unknown field.
+    """
+
+    def __init__(self, form: type[F], files: Iterable[str] = ()) -> None:
+        self._form = form
+        self._files = tuple(files)
+        self._values: dict[str, bytearray] = {}
+
+    def open(self, name: str) -> Callable[[memoryview], None]:
+        """Return a sink for the bytes of the field ``name``.
+
+        Each field is accepted once, so that a body of a million small fields takes no memory.
+
+        Raises:
+            InvalidRequest: the form has no such field, or it was sent before. The sink raises it
+                when the field is too long.
+        """
+        if name not in self._form.model_fields:
+            expected = ", ".join((*self._files, *self._form.model_fields))
+            raise invalid_field(name, f"unknown field; expected one of {expected}")
+        if name in self._values:
+            raise invalid_field(name, "sent twice; send it once")
+        value = self._values[name] = bytearray()
+
+        def write(data: memoryview) -> None:
+            if len(value) + len(data) > MAX_FIELD_BYTES:
+                raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
+            value.extend(data)
+
+        return write
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field that is there as a whole, such as a query parameter.
+
+        Raises:
+            InvalidRequest: as ``open``.
+        """
+        self.open(name)(memoryview(value.encode()))
+
+    def parse(self) -> F:
+        """Return the form. An empty field counts as one that was not sent.
+
+        Raises:
+            InvalidRequest: naming each field that is invalid.
+        """
+        values = {n: v.decode("utf-8", errors="replace") for n, v in self._values.items() if v}
+        try:
+            return self._form.model_validate(values)
+        except ValidationError as error:
+            invalid = [FieldError(str(e["loc"][0]), e["msg"]) for e in error.errors()]
+        raise InvalidRequest(" ".join(map(_sentence, invalid)), errors=invalid)
+
+
+def invalid_field(name: str, detail: str) -> InvalidRequest:
+    """Return the error that names a field and says what is wrong with it."""
+    error = FieldError(name, detail)
+    return InvalidRequest(_sentence(error), errors=[error])
+
+
+def _sentence(error: FieldError) -> str:
+    return f'The field "{error.field}": {error.detail}.'
+
+
+def form_schema(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI schemas of a form's fields, all of which are sent as text."""
+    schema = form.model_json_schema()
+    properties = {}
+    for name, field in schema["properties"].items():
+        kinds = [k for k in field.pop("anyOf", [field]) if k.get("type") != "null"]
+        kind = {k: v for k, v in kinds[0].items() if k not in ("default", "title")}
+        if "$ref" in kind:
+            kind = schema["$defs"][kind["$ref"].rpartition("/")[2]]
+            kind = {k: kind[k] for k in ("type", "enum")}
+        properties[name] = {**kind, "description": field["description"]}
+    return properties

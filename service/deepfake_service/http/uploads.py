@@ -1,14 +1,20 @@
-"""Uploaded pictures, read into memory within limits that hold while they arrive."""
+"""Bodies of requests: received within limits of size and time, and uploaded pictures."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope
 
 from deepfake_service.errors import (
+    ClientGone,
     FieldError,
     InvalidRequest,
     RequestTooLarge,
@@ -17,22 +23,114 @@ from deepfake_service.errors import (
 )
 from deepfake_service.http.admission import Ticket
 from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
-from deepfake_service.http.submission_form import Form
+from deepfake_service.http.submission_form import PictureForm, TextFields
 from deepfake_service.settings import Settings
 
 FIELD = "files"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may have, and the errors of one that exceeds it."""
+
+    max_bytes: int
+    timeout_s: float
+    """From the first read to the end of the body."""
+    too_large: Callable[[], Exception]
+    too_slow: Callable[[], Exception]
+
+
+def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
+    """Return an ASGI ``receive`` that raises when the body exceeds ``limits``."""
+    received, complete, deadline = 0, False, 0.0
+
+    async def receive_within_limits() -> Message:
+        nonlocal received, complete, deadline
+        if complete:  # the next message tells that the client left, at any time
+            return await receive()
+        deadline = deadline or asyncio.get_running_loop().time() + limits.timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError as error:
+            raise limits.too_slow() from error
+        received += len(message.get("body", b""))
+        if received > limits.max_bytes:
+            raise limits.too_large()
+        complete = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    return receive_within_limits
+
+
+async def receive_body(
+    request: Request, *, max_bytes: int, timeout_s: float, noun: str = "A request"
+) -> AsyncIterator[bytes]:
+    """Yield the body of ``request`` as it arrives. The route must be marked ``streams_body``.
+
+    Args:
+        request: a request whose body nothing has read yet.
+        max_bytes: the largest body that is accepted.
+        timeout_s: seconds within which the whole body must arrive.
+        noun: what the body is, for the error about its size.
+
+    Raises:
+        RequestTooLarge: the body has more bytes, or its Content-Length says so.
+        UploadTimeout: the body did not arrive in time.
+        ClientGone: the client closed the connection.
+    """
+
+    def too_large() -> RequestTooLarge:
+        return RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
+
+    def too_slow() -> UploadTimeout:
+        return UploadTimeout(
+            f"The body of the request did not arrive within {timeout_s:g} seconds."
+        )
+
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise too_large()
+    limits = BodyLimits(max_bytes, timeout_s, too_large, too_slow)
+    try:
+        bounded = Request(request.scope, bounded_receive(request.receive, limits))
+        async for chunk in bounded.stream():
+            yield chunk
+    except ClientDisconnect as error:
+        raise ClientGone from error
+
+
+def streams_body(endpoint: Endpoint) -> Endpoint:
+    """Mark a route that bounds its body itself, with ``receive_body``.
+
+    The middleware bounds the bodies of all other routes, which FastAPI reads as a whole.
+    """
+    endpoint.streams_body = True  # type: ignore[attr-defined]
+    return endpoint
+
+
+def is_streamed(scope: Scope) -> bool:
+    """Return whether the route that a request was matched to is marked ``streams_body``."""
+    return getattr(scope.get("endpoint"), "streams_body", False)
+
+
+def refuse_encoding(request: Request) -> None:
+    """Raise ``UnsupportedContentType`` if the body is compressed as a whole."""
+    if request.headers.get("content-encoding") not in (None, "", "identity"):
+        raise UnsupportedContentType("Send the request without a Content-Encoding.")
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One uploaded file: its client's name for it, fit to be shown, and its bytes."""
+    """One uploaded file: the name that its client gave it, safe to show, and its bytes."""
 
     name: str
     content: io.BytesIO
 
     def close(self) -> None:
-        """Free the memory now. An error's traceback would otherwise keep it, uncounted, until the
-        garbage collector comes by."""
+        """Free the memory now. The traceback of an error would otherwise keep it, uncounted, until
+        the next garbage collection."""
         self.content.close()
 
     def sha256(self) -> str:
@@ -42,10 +140,6 @@ class Upload:
         return "Upload()"
 
 
-CASE_FIELDS = ("case_reference", "source_url", "platform", "account", "captured_at", "note")
-"""Text fields that may come with pictures."""
-
-
 class _Files:
     """Collects the parts of one request."""
 
@@ -53,20 +147,21 @@ class _Files:
         self._settings = settings
         self._ticket = ticket
         self.uploads: list[Upload] = []
-        self.texts: list[tuple[str, bytearray]] = []
+        self.texts = TextFields(PictureForm)
 
     def open_part(self, part: Part) -> Sink:
-        if part.field in CASE_FIELDS and part.filename is None:
-            return Form.collected(self.texts, part.field)
+        if part.filename is None and part.field in PictureForm.model_fields:
+            return self.texts.open(part.field)
         if part.field != FIELD:
             raise InvalidRequest(
                 f'The field "{part.field}" is not known. Send pictures in "{FIELD}".',
-                errors=[FieldError(part.field, f'not known; "{FIELD}" is wanted')],
+                errors=[FieldError(part.field, f'unknown field; send pictures in "{FIELD}"')],
             )
         if part.filename is None:
             raise InvalidRequest(
-                f'The field "{FIELD}" holds text, not a file. With curl: -F {FIELD}=@picture.jpg',
-                errors=[FieldError(FIELD, "is text, and a file is wanted")],
+                f'The field "{FIELD}" must hold a file, not text. With curl: '
+                f"-F {FIELD}=@picture.jpg",
+                errors=[FieldError(FIELD, "must be a file, not text")],
             )
         limit = self._settings.max_frames_per_request
         if len(self.uploads) == limit:
@@ -78,14 +173,14 @@ class _Files:
         self.uploads.append(upload)
         return self._sink(upload, f"{FIELD}[{len(self.uploads) - 1}]")
 
-    def _sink(self, upload: Upload, where: str) -> Sink:
+    def _sink(self, upload: Upload, field: str) -> Sink:
         limit = self._settings.max_picture_bytes
 
         def write(data: memoryview) -> None:
             if upload.content.tell() + len(data) > limit:
                 raise RequestTooLarge(
                     f"A picture may have at most {limit} bytes.",
-                    errors=[FieldError(where, f"more than {limit} bytes")],
+                    errors=[FieldError(field, f"more than {limit} bytes")],
                 )
             self._ticket.take(len(data))
             upload.content.write(data)
@@ -93,63 +188,37 @@ class _Files:
         return write
 
 
-async def read_files(
-    chunks: AsyncIterator[bytes],
-    *,
-    content_type: str | None,
-    content_encoding: str | None,
-    content_length: str | None,
-    settings: Settings,
-    ticket: Ticket,
-) -> tuple[list[Upload], Form]:
-    """Read the files of a multipart request, in order, and its text fields. The caller closes the
-    files.
+async def read_pictures(
+    request: Request, settings: Settings, ticket: Ticket
+) -> tuple[list[Upload], PictureForm]:
+    """Return the pictures of a multipart request, in order, and its text fields. The caller closes
+    the pictures.
 
     Raises:
-        UnsupportedContentType: not multipart, or compressed as a whole.
-        MalformedRequest: not well-formed, or cut short.
-        InvalidRequest: a field that is not known or wrong, or no file.
+        UnsupportedContentType: the body is not multipart, or is compressed as a whole.
+        MalformedRequest: the body is not well-formed, or was cut short.
+        InvalidRequest: a field is unknown or invalid, or there is no picture.
         RequestTooLarge: naming the limit.
-        UploadTimeout: the body came too slowly.
-        Overloaded: too much is held in memory already.
+        UploadTimeout: the body did not arrive in time.
+        ClientGone: the client closed the connection.
+        Overloaded: too much is already held in memory.
     """
-    boundary = boundary_of(content_type)
-    if content_encoding not in (None, "", "identity"):
-        raise UnsupportedContentType("Send the request without a Content-Encoding.")
-    limit = settings.max_request_bytes
-    if content_length is not None and content_length.isdecimal() and int(content_length) > limit:
-        raise _too_large(limit)
+    boundary = boundary_of(request.headers.get("content-type"))
+    refuse_encoding(request)
     files = _Files(settings, ticket)
+    chunks = receive_body(
+        request, max_bytes=settings.max_request_bytes, timeout_s=settings.upload_timeout_s
+    )
     try:
-        async with asyncio.timeout(settings.upload_timeout_s):
-            await parse_multipart(_bounded(chunks, limit), boundary, files.open_part)
-        form = Form()
-        for name, value in files.texts:
-            form.put(name, value.decode("utf-8", errors="replace"))
-    except BaseException as error:
+        await parse_multipart(chunks, boundary, files.open_part)
+        form = files.texts.parse()
+        if not files.uploads:
+            raise InvalidRequest(
+                f'The request holds no file. Send pictures in the field "{FIELD}".',
+                errors=[FieldError(FIELD, "send at least one file")],
+            )
+    except BaseException:
         for upload in files.uploads:
             upload.close()
-        if not isinstance(error, TimeoutError):
-            raise
-        raise UploadTimeout(
-            f"The request's body did not arrive within {settings.upload_timeout_s:g} seconds."
-        ) from error
-    if not files.uploads:
-        raise InvalidRequest(
-            f'The request holds no file. Send pictures in the field "{FIELD}".',
-            errors=[FieldError(FIELD, "at least one file is wanted")],
-        )
+        raise
     return files.uploads, form
-
-
-async def _bounded(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    received = 0
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > limit:
-            raise _too_large(limit)
-        yield chunk
-
-
-def _too_large(limit: int) -> RequestTooLarge:
-    return RequestTooLarge(f"A request may have at most {limit} bytes.")

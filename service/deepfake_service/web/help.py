@@ -6,13 +6,14 @@ import math
 import shutil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from deepfake_models.bundle import load_bundle
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError
-from deepfake_service.http.auth import browser
+from deepfake_service.http.auth import SignedIn, browser_caller
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import MAY_AUDIT, Caller, authorize
@@ -33,14 +34,12 @@ SHOWN = (
 
 AUDIT_PAGE = 200
 
-Signed = Annotated[Caller, Depends(browser)]
-
 
 @router.get("/help")
 async def get_help(request: Request) -> Response:
     """For whoever reads a result for the first time. Nobody needs to sign in for it."""
     try:
-        caller = await browser(request)
+        caller = await run_in_threadpool(browser_caller, request)
     except ServiceError:
         caller = None
     settings = app_state(request).settings
@@ -48,14 +47,14 @@ async def get_help(request: Request) -> Response:
 
 
 @router.get("/admin")
-async def get_admin(request: Request, caller: Signed) -> Response:
+async def get_admin(request: Request, caller: SignedIn) -> Response:
     """Accounts, keys, retention, the model and its measured rates, health."""
     authorize(caller, ADMINS)
     return await _admin(request, caller, new_key=None)
 
 
 @router.post("/admin/accounts")
-async def post_account(request: Request, caller: Signed) -> Response:
+async def post_account(request: Request, caller: SignedIn) -> Response:
     """Make an account and its first key, shown once."""
     authorize(caller, ADMINS)
     given = await form(request)
@@ -81,7 +80,7 @@ async def post_account(request: Request, caller: Signed) -> Response:
 
 
 @router.post("/admin/keys")
-async def post_key(request: Request, caller: Signed) -> Response:
+async def post_key(request: Request, caller: SignedIn) -> Response:
     """Make another key of an account, or revoke one."""
     authorize(caller, ADMINS)
     given = await form(request)
@@ -135,7 +134,7 @@ def _state(state: Any, settings: Settings, language: str) -> dict[str, Any]:
 @router.get("/audit")
 async def get_audit(
     request: Request,
-    caller: Signed,
+    caller: SignedIn,
     after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
 ) -> Response:
     """The audit log, for auditors: its end, unless they ask for another part."""

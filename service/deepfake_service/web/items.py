@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from deepfake_models.faces.crops import square
 from deepfake_service.casework.core.pagination import Filters
@@ -23,7 +23,7 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.http.auth import browser, reader_of_pages
+from deepfake_service.http.auth import PageReader, SignedIn
 from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
@@ -34,7 +34,6 @@ from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-Signed = Annotated[Caller, Depends(reader_of_pages)]
 Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
@@ -43,14 +42,14 @@ ITEMS, OCCURRENCES = 50, 50
 
 
 @router.get("/submit")
-async def get_submit(request: Request, caller: Annotated[Caller, Depends(browser)]) -> Response:
+async def get_submit(request: Request, caller: SignedIn) -> Response:
     """Drop or choose files, and watch them being examined."""
     authorize(caller, MAY_SUBMIT)
     return page(request, "submit.html", caller, most=app_state(request).settings.max_video_bytes)
 
 
 @router.get("/items/{job_id}")
-async def get_item(request: Request, job_id: Id, caller: Signed) -> Response:
+async def get_item(request: Request, job_id: Id, caller: PageReader) -> Response:
     """What was found in one item: in words, with its error rate, and the moments in pictures."""
     language = language_of(request)
     found = await call(lambda: _item(app_state(request), caller, job_id, language))
@@ -153,9 +152,7 @@ def _inner(box: list[float], scale: float) -> tuple[float, float, float, float]:
 
 
 @router.post("/items/{job_id}/review")
-async def post_review(
-    request: Request, job_id: Id, caller: Annotated[Caller, Depends(browser)]
-) -> Response:
+async def post_review(request: Request, job_id: Id, caller: SignedIn) -> Response:
     """Note what a person decides."""
     fields = await form(request)
     authorize(caller, MAY_REVIEW)
@@ -182,7 +179,7 @@ async def post_review(
 
 
 @router.post("/items/{job_id}/delete")
-async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
+async def post_delete(request: Request, job_id: Id, caller: PageReader) -> Response:
     """Cancel and shred an item."""
     fields = await form(request)
     if fields.get("sure") != "yes":
@@ -196,7 +193,7 @@ async def post_delete(request: Request, job_id: Id, caller: Signed) -> Response:
 async def get_case(
     request: Request,
     case_id: Id,
-    caller: Signed,
+    caller: PageReader,
     cursor: Cursor = None,
     seen: Cursor = None,
 ) -> Response:
@@ -218,9 +215,7 @@ async def get_case(
 
 
 @router.post("/cases/{case_id}/hold")
-async def post_hold(
-    request: Request, case_id: Id, caller: Annotated[Caller, Depends(browser)]
-) -> Response:
+async def post_hold(request: Request, case_id: Id, caller: SignedIn) -> Response:
     """Set or lift a legal hold."""
     fields = await form(request)
     authorize(caller, MAY_HOLD)
@@ -231,9 +226,7 @@ async def post_hold(
 
 
 @router.post("/cases/{case_id}/minor")
-async def post_minor(
-    request: Request, case_id: Id, caller: Annotated[Caller, Depends(browser)]
-) -> Response:
+async def post_minor(request: Request, case_id: Id, caller: SignedIn) -> Response:
     """Say that somebody may be a minor, or that nobody is."""
     fields = await form(request)
     authorize(caller, MAY_REVIEW)

@@ -9,12 +9,16 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.notice_states import OUTCOMES, Update, Wanted
+from deepfake_service.casework.core.notice_states import (
+    OUTCOMES,
+    NoticeRequest,
+    NoticeUpdate,
+)
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.db.enums import Finding, JobState, NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
-from deepfake_service.http.auth import reader_of_pages
+from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
@@ -24,7 +28,6 @@ from deepfake_service.web.pages import PageRoute, back, call, form, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-Signed = Annotated[Caller, Depends(reader_of_pages)]
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 Choice = Annotated[str | None, Query(max_length=26)]
@@ -102,7 +105,7 @@ async def _about(
     request: Request,
     case_id: Id,
     kind_name: KindName,
-    caller: Signed,
+    caller: PageReader,
     media: Choice = None,
     like: Choice = None,
 ) -> _About:
@@ -122,13 +125,13 @@ About = Annotated[_About, Depends(_about)]
 
 
 @router.get("/cases/{case_id}/notices/{kind_name}")
-async def get_form(request: Request, about: About, caller: Signed) -> Response:
+async def get_form(request: Request, about: About, caller: PageReader) -> Response:
     """The form of a kind of notice."""
     return await _form(request, about, caller, about.filled(), [])
 
 
 @router.post("/cases/{case_id}/notices/{kind_name}")
-async def post_form(request: Request, about: About, caller: Signed) -> Response:
+async def post_form(request: Request, about: About, caller: PageReader) -> Response:
     """Make the notice, or show the form again with what is missing.
 
     The one that it is to be like, if it was not sent, is withdrawn: this one is in its place.
@@ -144,12 +147,12 @@ async def post_form(request: Request, about: About, caller: Signed) -> Response:
     for name in kind.waived_for_minors:
         fields.setdefault(name, None)
     language = given.get("language", "")
-    wanted = Wanted(
-        kind.id,
-        language if language in LANGUAGES else language_of(request),
-        given.get("occurrences", "").split(),
-        fields,
-        given.get("recipient") or None,
+    wanted = NoticeRequest(
+        kind=kind.id,
+        language=language if language in LANGUAGES else language_of(request),
+        occurrence_ids=given.get("occurrences", "").split(),
+        fields=fields,
+        recipient=given.get("recipient") or None,
     )
     services = app_state(request).require_services()
     try:
@@ -159,7 +162,7 @@ async def post_form(request: Request, about: About, caller: Signed) -> Response:
     except NoticeRefused as error:
         return await _form(request, about, caller, given, [], refused=error.message)
     if about.like and about.replaces:
-        draft, gone = about.like["id"], Update(outcome=NoticeState.WITHDRAWN)
+        draft, gone = about.like["id"], NoticeUpdate(outcome=NoticeState.WITHDRAWN)
         await call(lambda: services.notice_desk.update(caller, draft, gone))
     return back(f"/notices/{made['id']}")
 
@@ -230,7 +233,7 @@ def _usable(job: dict[str, Any] | None) -> bool:
 
 
 @router.get("/notices/{notice_id}")
-async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Response:
+async def get_notice(request: Request, notice_id: Id, caller: PageReader) -> Response:
     """A notice in words, its clock, and what became of it."""
     services = app_state(request).require_services()
     notice = await call(lambda: services.notice_desk.read(caller, notice_id))
@@ -244,19 +247,19 @@ async def get_notice(request: Request, notice_id: Id, caller: Signed) -> Respons
 
 
 @router.post("/notices/{notice_id}")
-async def post_update(request: Request, notice_id: Id, caller: Signed) -> Response:
+async def post_update(request: Request, notice_id: Id, caller: PageReader) -> Response:
     """Note that a notice was sent, received or answered."""
     given = await form(request)
     what, outcome = given.get("what"), given.get("outcome", "")
-    update = Update()
+    update = NoticeUpdate()
     if what == "sent":
         text = given.get("sent_at", "")
         now = app_state(request).database.clock()
-        update = Update(sent_at=_at(text, given.get("offset", "")) if text else now)
+        update = NoticeUpdate(sent_at=_at(text, given.get("offset", "")) if text else now)
     elif what == "receipt":
-        update = Update(receipt=given.get("receipt", "")[:2000])
+        update = NoticeUpdate(receipt=given.get("receipt", "")[:2000])
     elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
-        update = Update(outcome=NoticeState(outcome))
+        update = NoticeUpdate(outcome=NoticeState(outcome))
     else:
         raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
     services = app_state(request).require_services()
@@ -282,7 +285,7 @@ def _at(text: str, offset: str) -> datetime:
 
 @router.get("/overdue")
 async def get_overdue(
-    request: Request, caller: Signed, limit: Annotated[int, Query(ge=1, le=200)] = 200
+    request: Request, caller: PageReader, limit: Annotated[int, Query(ge=1, le=200)] = 200
 ) -> Response:
     """Every notice that ought to have been acted on by now."""
     services = app_state(request).require_services()

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 import anyio.to_thread
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,7 +25,7 @@ from deepfake_service.errors import (
     RequestTooLarge,
     ServiceError,
 )
-from deepfake_service.http.auth import COOKIE, browser, check_csrf, check_site, csrf_of
+from deepfake_service.http.auth import COOKIE, browser_caller, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import problem_of
 from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
@@ -199,7 +200,7 @@ class PageRoute(APIRoute):
 async def _as_page(request: Request, error: ServiceError) -> Response:
     problem = problem_of(error)
     try:
-        caller = await browser(request)
+        caller = await run_in_threadpool(browser_caller, request)
     except ServiceError:
         caller = None
     say = translations(language_of(request)).gettext

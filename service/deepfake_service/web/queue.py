@@ -15,7 +15,7 @@ from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db import Account
 from deepfake_service.db.enums import Finding, JobState
-from deepfake_service.http.auth import reader_of_pages
+from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.security.accounts import MAY_REVIEW, Caller
 from deepfake_service.web.pages import HEADERS, PageRoute, call, page
@@ -30,7 +30,6 @@ COLUMNS = (
 MAX_ROWS = 1_000_000
 """What spreadsheets hold, nearly."""
 
-Signed = Annotated[Caller, Depends(reader_of_pages)]
 Choice = Annotated[str, Query(max_length=40)]
 
 
@@ -84,7 +83,7 @@ class Asked:
 @router.get("/")
 async def get_queue(
     request: Request,
-    caller: Signed,
+    caller: PageReader,
     asked: Annotated[Asked, Depends()],
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
@@ -115,7 +114,9 @@ async def get_queue(
 
 
 @router.get("/results.csv")
-async def get_csv(request: Request, caller: Signed, asked: Annotated[Asked, Depends()]) -> Response:
+async def get_csv(
+    request: Request, caller: PageReader, asked: Annotated[Asked, Depends()]
+) -> Response:
     """The results of what the queue shows, all pages of it, as a table for a spreadsheet."""
     services = app_state(request).require_services()
     filters = await call(lambda: asked.filters(request, caller))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import NotAuthenticated, NotFound
-from deepfake_service.http.auth import COOKIE, browser
+from deepfake_service.http.auth import COOKIE, SignedIn
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.security.accounts import MAY_SUBMIT, Caller
+from deepfake_service.security.accounts import MAY_SUBMIT
 from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import PageRoute, back, call, form, page
 
@@ -27,7 +27,6 @@ STATIC = {
     "icon.svg": "image/svg+xml",
 }
 
-Signed = Annotated[Caller, Depends(browser)]
 Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 
@@ -77,7 +76,7 @@ async def post_sign_in(request: Request) -> Response:
 
 
 @router.post("/sign-out")
-async def post_sign_out(request: Request, _: Signed) -> Response:
+async def post_sign_out(request: Request, _: SignedIn) -> Response:
     """Forget this browser."""
     await form(request)
     token = request.cookies.get(COOKIE, "")

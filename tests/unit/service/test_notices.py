@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.casework.core.notice_states import RUNNING, Update, apply_update
+from deepfake_service.casework.core.notice_states import (
+    RUNNING,
+    NoticeUpdate,
+    apply_update,
+)
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
@@ -160,23 +164,25 @@ def drafted(kind: str = "kr-tba-22-5") -> Notice:
 def test_a_notices_way() -> None:
     now = datetime.now(UTC)
     notice = drafted()
-    apply_update(notice, Update(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
+    apply_update(notice, NoticeUpdate(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
     assert notice.state == NoticeState.SENT
     assert notice.due_at == now - timedelta(hours=6)
-    apply_update(notice, Update(outcome=NoticeState.TEMPORARILY_BLOCKED), datetime.now(UTC))
+    apply_update(notice, NoticeUpdate(outcome=NoticeState.TEMPORARILY_BLOCKED), datetime.now(UTC))
     assert notice.state == NoticeState.TEMPORARILY_BLOCKED
-    apply_update(notice, Update(outcome=NoticeState.REMOVED), datetime.now(UTC))
+    apply_update(notice, NoticeUpdate(outcome=NoticeState.REMOVED), datetime.now(UTC))
     assert notice.state == NoticeState.REMOVED
-    apply_update(notice, Update(outcome=NoticeState.WITHDRAWN), datetime.now(UTC))
-    for update in (Update(outcome=NoticeState.REMOVED), Update(sent_at=now)):
+    apply_update(notice, NoticeUpdate(outcome=NoticeState.WITHDRAWN), datetime.now(UTC))
+    for update in (NoticeUpdate(outcome=NoticeState.REMOVED), NoticeUpdate(sent_at=now)):
         with pytest.raises(InvalidRequest):
             apply_update(notice, update, datetime.now(UTC))
 
 
 def test_of_preserved_data_the_clock_goes_on() -> None:
     notice = drafted("budapest-29")
-    apply_update(notice, Update(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC))
-    apply_update(notice, Update(outcome=NoticeState.PRESERVED), datetime.now(UTC))
+    apply_update(
+        notice, NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC)
+    )
+    apply_update(notice, NoticeUpdate(outcome=NoticeState.PRESERVED), datetime.now(UTC))
     assert notice.due_at is not None
     assert notice.due_at < datetime.now(UTC)
     assert notice.state in RUNNING
@@ -185,29 +191,31 @@ def test_of_preserved_data_the_clock_goes_on() -> None:
 @pytest.mark.parametrize(
     ("kind", "before", "update", "named"),
     [
-        ("kr-d4u", None, Update(outcome=NoticeState.REMOVED), "sent_at"),
-        ("kr-d4u", None, Update(sent_at=datetime(2099, 1, 1, tzinfo=UTC)), "sent_at"),
-        ("kr-d4u", 1, Update(outcome=NoticeState.SENT), "outcome"),
-        ("eu-dsa-16", 1, Update(outcome=NoticeState.TEMPORARILY_BLOCKED), "outcome"),
-        ("eu-dsa-16", 1, Update(outcome=NoticeState.PRESERVED), "outcome"),
-        ("eu-dsa-16", 1, Update(sent_at=datetime.now(UTC)), "sent_at"),
-        ("eu-dsa-16", None, Update(sent_at=datetime(2020, 1, 1, tzinfo=UTC)), "sent_at"),
-        ("kr-d4u", 1, Update(answered_at=datetime(2026, 1, 1, tzinfo=UTC)), "answered_at"),
+        ("kr-d4u", None, NoticeUpdate(outcome=NoticeState.REMOVED), "sent_at"),
+        ("kr-d4u", None, NoticeUpdate(sent_at=datetime(2099, 1, 1, tzinfo=UTC)), "sent_at"),
+        ("kr-d4u", 1, NoticeUpdate(outcome=NoticeState.SENT), "outcome"),
+        ("eu-dsa-16", 1, NoticeUpdate(outcome=NoticeState.TEMPORARILY_BLOCKED), "outcome"),
+        ("eu-dsa-16", 1, NoticeUpdate(outcome=NoticeState.PRESERVED), "outcome"),
+        ("eu-dsa-16", 1, NoticeUpdate(sent_at=datetime.now(UTC)), "sent_at"),
+        ("eu-dsa-16", None, NoticeUpdate(sent_at=datetime(2020, 1, 1, tzinfo=UTC)), "sent_at"),
+        ("kr-d4u", 1, NoticeUpdate(answered_at=datetime(2026, 1, 1, tzinfo=UTC)), "answered_at"),
         (
             "kr-d4u",
             1,
-            Update(outcome=NoticeState.REFUSED, answered_at=datetime(2020, 1, 1, tzinfo=UTC)),
+            NoticeUpdate(outcome=NoticeState.REFUSED, answered_at=datetime(2020, 1, 1, tzinfo=UTC)),
             "answered_at",
         ),
     ],
 )
 def test_what_cannot_be_is_refused(
-    kind: str, before: int | None, update: Update, named: str
+    kind: str, before: int | None, update: NoticeUpdate, named: str
 ) -> None:
     notice = drafted(kind)
     if before:
         apply_update(
-            notice, Update(sent_at=datetime.now(UTC) - timedelta(hours=before)), datetime.now(UTC)
+            notice,
+            NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(hours=before)),
+            datetime.now(UTC),
         )
     with pytest.raises(InvalidRequest) as error:
         apply_update(notice, update, datetime.now(UTC))

@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +23,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from deepfake_service import api
 from deepfake_service.app import create_app
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import DecryptionFailed
@@ -674,3 +677,12 @@ async def test_a_database_under_another_master_key_is_not_served(
     with pytest.raises(DecryptionFailed, match="DEEPFAKE_MASTER_KEY"):
         async with app.router.lifespan_context(app):
             pytest.fail("it must not start")
+
+
+def test_only_uploads_bound_their_bodies_themselves() -> None:
+    modules = [import_module(m.name) for m in iter_modules(api.__path__, f"{api.__name__}.")]
+    routes = [route for module in modules for route in module.router.routes]
+    assert len(routes) > 40
+    assert {r.path for r in routes if getattr(r.endpoint, "streams_body", False)} == {
+        "/v1/videos", "/v1/frames", "/v1/verify", "/v1/cases/{case_id}/occurrences",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.security.audit_log import verify
+from deepfake_service.storage import context_of
+from deepfake_service.storage.envelope import seal
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -532,7 +535,7 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
 async def test_a_field_given_twice_is_refused(service: Service) -> None:
     parts = [("file", ("v", VIDEO)), ("platform", (None, "a")), ("platform", (None, "b"))]
     answer = await service.client.post("/v1/videos", files=parts)
-    assert answer.json()["errors"] == [{"field": "platform", "detail": "given twice"}]
+    assert answer.json()["errors"] == [{"field": "platform", "detail": "sent twice; send it once"}]
     early = await submit(service, captured_at="0001-01-01T00:00:00+01:00")
     assert early.json()["errors"][0]["field"] == "captured_at"
     assert not blobs(service)
@@ -699,3 +702,93 @@ async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.Mon
 
     assert await told("https://example.org/hook") == 1
     assert await told("https://example.org/hook") == 1
+
+
+STORED_RESULT = {
+    "media": {
+        "kind": "video",
+        "width": 640,
+        "height": 480,
+        "duration_s": 4.133,
+        "frames": 122,
+        "rotation": 0,
+    },
+    "verdict": "likely_manipulated",
+    "score": 0.9741,
+    "log_likelihood_ratio": 1.5751,
+    "reasons": [{"code": "failed_frames", "detail": "1 of 32 frames could not be decoded"}],
+    "tracks": [
+        {
+            "track": 0,
+            "verdict": "likely_manipulated",
+            "score": 0.9741,
+            "log_likelihood_ratio": 1.5751,
+            "first_s": 0.0,
+            "last_s": 4.1,
+            "faces": 32,
+            "judged": 31,
+            "moments": [{"start_s": 0.1, "end_s": 0.9, "peak_s": 0.5, "peak_score": 0.9941}],
+            "reasons": [],
+        }
+    ],
+    "frames": {"sampled": 32, "with_face": 32, "failed": 1, "longest_gap_s": 0.133},
+    "faces": [
+        {
+            "time_s": 0.5,
+            "track": 0,
+            "box": [233.0, 94.3, 418.4, 352.7],
+            "confidence": 0.9999,
+            "score": None,
+            "log_likelihood_ratio": None,
+            "verdict": "unable_to_evaluate",
+            "quality": {
+                "face_px": 185.4,
+                "sharpness": 16.76,
+                "blockiness": 1.151,
+                "exposure": 0.306,
+            },
+            "reasons": [{"code": "face_too_blurred", "detail": "too blurred"}],
+        }
+    ],
+}
+"""A job's result as version 0.1.0 stored it."""
+
+
+async def _job_with_result(service: Service, result: dict[str, Any]) -> dict[str, Any]:
+    job_id = (await submit(service)).json()["id"]
+    vault = service.app.state.shared.services.queries._vault
+    with service.database.write() as session:
+        job = session.get_one(Job, job_id)
+        case = session.get_one(Case, job.case_id)
+        key = vault.case_key(case.id, case.wrapped_key)
+        job.result = seal(key, json.dumps(result).encode(), context_of("result", job_id))
+        job.state, job.verdict = str(JobState.SUCCEEDED), result["verdict"]
+    answer = await service.client.get(f"/v1/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()["result"]
+    return found
+
+
+async def test_a_result_is_published_as_it_was_stored(service: Service) -> None:
+    assert await _job_with_result(service, STORED_RESULT) == STORED_RESULT
+
+
+async def test_a_stored_result_without_newer_fields_is_published(service: Service) -> None:
+    result = await _job_with_result(service, {"verdict": "not_applicable", "retired": 1})
+    assert result == {
+        "media": None,
+        "verdict": "not_applicable",
+        "score": None,
+        "log_likelihood_ratio": None,
+        "reasons": [],
+        "tracks": [],
+        "frames": {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0},
+        "faces": [],
+    }
+
+
+def test_openapi_describes_the_result(service: Service) -> None:
+    schemas = service.app.openapi()["components"]["schemas"]
+    result = schemas["JobOut"]["properties"]["result"]
+    assert {"$ref": "#/components/schemas/ResultOut"} in result["anyOf"]
+    assert set(schemas["ResultOut"]["required"]) == set(STORED_RESULT)

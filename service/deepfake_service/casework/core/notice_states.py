@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
+from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.kinds import KINDS, kind_of
 
 OUTCOMES = frozenset(
     {
@@ -28,28 +32,59 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A notice to be made."""
+def _one_of(values: Sequence[str]) -> Callable[[str], str]:
+    """Return a validator that accepts ``values`` only."""
 
-    kind: str
-    language: str
-    occurrence_ids: Sequence[str]
+    def check(value: str) -> str:
+        if value not in values:
+            raise PydanticCustomError(
+                "not_one_of", "use one of {expected}", {"expected": ", ".join(values)}
+            )
+        return value
+
+    return check
+
+
+def _utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+_KINDS = tuple(KINDS)
+Kind = Annotated[
+    str, AfterValidator(_one_of(_KINDS)), Field(json_schema_extra={"enum": list(_KINDS)})
+]
+Language = Annotated[
+    str, AfterValidator(_one_of(LANGUAGES)), Field(json_schema_extra={"enum": list(LANGUAGES)})
+]
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRequest:
+    """A notice to create."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    kind: Kind
+    language: Language = "ko"
+    occurrence_ids: Annotated[Sequence[str], Field(max_length=200)]
     fields: Mapping[str, Any]
-    recipient: str | None = None
+    recipient: Annotated[str | None, Field(max_length=200)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What became of a notice."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeUpdate:
+    """What a person did with a notice, or the answer to it."""
 
-    sent_at: datetime | None = None
-    receipt: str | None = None
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    sent_at: Moment | None = None
+    receipt: Annotated[str | None, Field(max_length=2000)] = None
     outcome: NoticeState | None = None
-    answered_at: datetime | None = None
+    answered_at: Moment | None = None
 
 
-def apply_update(notice: Notice, update: Update, now: datetime) -> None:
+def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
     """Note in ``notice`` that it was sent, received or answered.
 
     Raises:
