@@ -142,7 +142,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
 
     page.check("input[name=decision][value=confirmed]")
     page.fill("#reason", "턱 경계가 어긋남")
-    page.get_by_role("button", name="판단 기록").click()
+    page.get_by_role("button", name="판단 저장").click()
     expect(page.locator("section:has(> #review)")).to_contain_text("턱 경계가 어긋남")
 
     with page.expect_download() as download:
@@ -187,7 +187,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#f-reason", "false_video")
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("허위영상물")
-    page.get_by_role("link", name="수정하기").click()
+    page.get_by_role("link", name="수정").click()
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-reporter_phone", "02-765-4321")
     for name in ("signature", "signed_on"):  # are of the notice that was signed
@@ -197,21 +197,21 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
     page.goto(f"/cases/{case[1]}")  # the one that it replaces is withdrawn
-    states = page.locator("td:nth-child(2)", has_text=re.compile("^(보내지 않음|철회됨)$"))
-    assert sorted(states.all_inner_texts()) == ["보내지 않음", "철회됨"]
-    page.get_by_role("row", name="보내지 않음").get_by_role("link").click()
+    states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(작성됨\(미발송\)|철회됨)$"))
+    assert sorted(states.all_inner_texts()) == ["작성됨(미발송)", "철회됨"]
+    page.get_by_role("row", name="작성됨(미발송)").get_by_role("link").click()
     # The time is asked for as the clock on the wall has it.
     expect(page.locator("label[for=sent_at]")).not_to_contain_text("UTC")
     now = datetime.now(timezone(timedelta(hours=9)))
     page.fill("#sent_at", now.strftime("%Y-%m-%dT%H:%M"))
-    page.get_by_role("button", name="발송 완료로 기록").click()
+    page.get_by_role("button", name="발송 완료로 표시").click()
     expect(page.locator("main")).to_contain_text("기한")
     expect(page.locator("time").first).to_have_text(now.strftime("%Y-%m-%d %H:%M GMT+9"))
     page.fill("#receipt", "접수 2026-1")
-    page.get_by_role("button", name="접수 내용 기록").click()
+    page.get_by_role("button", name="접수 내용 저장").click()
     expect(page.locator("main")).to_contain_text("접수 2026-1")
     page.select_option("#outcome", "temporarily_blocked")
-    page.get_by_role("button", name="결과 기록").click()
+    page.get_by_role("button", name="결과 저장").click()
     expect(page.locator("main")).to_contain_text("심의 전 임시 차단")
     page.context.close()
 

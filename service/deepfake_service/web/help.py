@@ -110,6 +110,7 @@ def _state(state: Any, settings: Settings, language: str) -> dict[str, Any]:
     told = words(language)
     named = {"fpr": told("fpr"), "tpr": told("tpr"), "rates": told("table_rates")}
     services = state.require_services()
+    min_groups = bundle.spec.conditions.min_groups
     usage = shutil.disk_usage(settings.data_dir)
     oldest = services.queries.oldest_s()
     return {
@@ -121,7 +122,8 @@ def _state(state: Any, settings: Settings, language: str) -> dict[str, Any]:
         "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
         "thresholds": bundle.spec.thresholds,
         "rates": rates,
-        "plot": safe(rates_by_width(rates, named)),
+        "plot": safe(rates_by_width(rates, named, min_groups=min_groups)),
+        "min_groups": min_groups,
         "health": {
             "waiting": services.queries.waiting(),
             "oldest_s": None if math.isnan(oldest) else round(oldest),

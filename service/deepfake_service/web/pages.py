@@ -34,7 +34,7 @@ from deepfake_service.web.language import language_of
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul, which take nine bytes each in a form."""
 MAX_FORM_FIELDS = 500
-SOMETHING_WRONG = "Something is missing or wrong in what was sent."
+SOMETHING_WRONG = "The form is incomplete or contains invalid values."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""Error rates drawn: what was measured, with its intervals, by condition."""
+"""Plots of measured error rates."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 260.0, 48.0, 12.0, 28.0, 44.0
 SERIES = (("false_positive_rate", "#1d4ed8", -7.0), ("true_positive_rate", "#c2410c", 7.0))
-INDICATIVE_BELOW = 10
 
 
-def rates_by_width(bins: Sequence[dict[str, Any]], words: dict[str, str]) -> str:
-    """An SVG of false positives and of manipulated faces found, by face width, with 95% intervals.
+def rates_by_width(
+    bins: Sequence[dict[str, Any]], words: dict[str, str], *, min_groups: int
+) -> str:
+    """Draw false and true positive rates by face width, with 95% intervals, as an SVG.
 
-    Hollow points rest on fewer than ten groups of people. ``words``: ``fpr``, ``tpr``, ``rates``.
+    Points based on fewer than ``min_groups`` groups are hollow. ``words`` holds the labels ``fpr``,
+    ``tpr`` and ``rates``.
     """
     inner_width, inner_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
@@ -54,7 +56,7 @@ def rates_by_width(bins: Sequence[dict[str, Any]], words: dict[str, str]) -> str
             if rate["value"] is None:
                 continue
             at = round(middle + shift, 1)
-            fill = colour if rate["groups"] >= INDICATIVE_BELOW else "#ffffff"
+            fill = colour if rate["groups"] >= min_groups else "#ffffff"
             parts.append(
                 f'<line x1="{at}" x2="{at}" y1="{y(rate["low"])}" y2="{y(rate["high"])}" '
                 f'stroke="{colour}" stroke-width="2"/><circle cx="{at}" cy="{y(rate["value"])}" '

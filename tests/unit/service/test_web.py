@@ -312,7 +312,7 @@ def test_rates_are_drawn() -> None:
             "true_positive_rate": {**rate, "value": None},
         },
     ]
-    drawn = rates_by_width(bins, {"fpr": "<a>", "tpr": "b", "rates": "c"})
+    drawn = rates_by_width(bins, {"fpr": "<a>", "tpr": "b", "rates": "c"}, min_groups=10)
     assert fromstring(drawn).tag.endswith("svg")
     assert "&lt;a&gt;" in drawn
     assert drawn.count('r="4.5"') == 3
@@ -328,7 +328,7 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
     while path:
         page = (await service.client.get(path)).text
         pages.append([int(n) for n in re.findall(r"<tr><td>(\d+)</td>", page)])
-        older = re.search(r'href="(/audit\?after=\d+)">(?:이전 항목|Older)', page)
+        older = re.search(r'href="(/audit\?after=\d+)">(?:더 이전 항목|Older entries)', page)
         path = older[1] if older else ""
     assert [len(p) for p in pages[:2]] == [200, 200]
     assert pages[0][0] > 250
