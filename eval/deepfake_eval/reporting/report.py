@@ -75,7 +75,7 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     )
     if overall["indicative"]:
         text += (
-            f" One of the classes has fewer than {metrics['bundle']['min_groups']} groups: the "
+            f" At least one class has fewer than {metrics['bundle']['min_groups']} groups: the "
             "figure is only indicative."
         )
     return f"<p><strong>{escape(text)}</strong></p>"

@@ -58,8 +58,8 @@ def _explanation(min_groups: int, clip_frames: int) -> str:
         "and degraded, with the same groups resampled in both. “Worst case” counts every "
         "abstention against the bundle. FPR (of scored reals) and TPR (of all fakes) are at the "
         f"threshold of the bundle. † marks fewer than {min_groups} groups in a class. For H.264, "
-        f"each frame is encoded together with the {clip_frames - 1} frames around it, a picture "
-        "alone; videos had been compressed once before.</p>"
+        f"each frame of a video is encoded together with the {clip_frames - 1} frames around it, "
+        "and a picture alone. The videos were already compressed once before.</p>"
     )
 
 
