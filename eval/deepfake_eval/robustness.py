@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from deepfake_eval.analysis.metrics import (
     BOOTSTRAP_DRAWS,
     CONFIDENCE,
     Estimate,
+    auc_value,
     bootstrap,
     coverage,
     outcome,
@@ -238,9 +238,9 @@ def measure(
 
     now, then = items["rank"].to_numpy(), baseline["rank"].to_numpy()
     both = scored & np.isfinite(then)
-    area = _estimate(lambda rows: _area(fake[rows], now[rows]), scored, groups, draws)
+    area = _estimate(lambda rows: auc_value(fake[rows], now[rows]), scored, groups, draws)
     change = _estimate(
-        lambda rows: _area(fake[rows], now[rows]) - _area(fake[rows], then[rows]),
+        lambda rows: auc_value(fake[rows], now[rows]) - auc_value(fake[rows], then[rows]),
         both,
         groups,
         draws,
@@ -275,17 +275,6 @@ def _estimate(
     if count > 1 and np.isfinite(value):
         low, high = bootstrap(lambda sample: statistic(rows[sample]), groups[rows], draws=draws)
     return Estimate(value, low, high, len(rows), count)
-
-
-def _area(fake: NDArray[np.bool_], rank: NDArray[np.float64]) -> float:
-    """Return the AUC as the Mann-Whitney statistic: equal to scikit-learn's, and ten times faster.
-
-    NaN if a class is missing.
-    """
-    m, n = int(fake.sum()), int((~fake).sum())
-    if m == 0 or n == 0:
-        return float("nan")
-    return float((rankdata(rank)[fake].sum() - m * (m + 1) / 2) / (m * n))
 
 
 def _items(table: pd.DataFrame) -> pd.DataFrame:

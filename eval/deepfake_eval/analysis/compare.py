@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, delong
+from deepfake_eval.analysis.metrics import (
+    BOOTSTRAP_DRAWS,
+    Estimate,
+    auc_value,
+    bootstrap,
+    delong,
+)
 from deepfake_eval.errors import RunError
 from deepfake_models.spec import ConditionsSpec
 
@@ -91,10 +96,7 @@ def _difference(
     groups = scored["group_a"].to_numpy()
 
     def difference(rows: NDArray[np.intp]) -> float:
-        chosen = truth[rows]
-        if chosen.min() == chosen.max():
-            return float("nan")
-        return float(roc_auc_score(chosen, a[rows]) - roc_auc_score(chosen, b[rows]))
+        return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
 
     everything = np.arange(len(truth))
     count = len(np.unique(groups))
@@ -104,8 +106,8 @@ def _difference(
     )
     estimate = Estimate(difference(everything), low, high, len(truth), count)
     return {
-        "auc_a": round(float(roc_auc_score(truth, a)), 4),
-        "auc_b": round(float(roc_auc_score(truth, b)), 4),
+        "auc_a": round(auc_value(truth, a), 4),
+        "auc_b": round(auc_value(truth, b), 4),
         "difference": {**estimate.to_json(), "indicative": fewest < min_groups},
     }
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.analysis.metrics import auc, bootstrap, rate
+from deepfake_eval.analysis.metrics import auc, auc_value, bootstrap, rate
 
 
 def test_a_few_large_groups_do_not_hide_behind_many_small_ones() -> None:
@@ -73,6 +74,15 @@ def test_auc_of_a_perfect_and_a_blind_ranking() -> None:
     assert auc(truth, truth, np.arange(80), draws=50).value == 1.0
     blind = auc(truth, np.zeros(80), np.arange(80), draws=50)
     assert (blind.value, blind.low, blind.high) == (0.5, 0.5, 0.5)
+
+
+def test_auc_with_ties_equals_that_of_the_library() -> None:
+    rng = np.random.default_rng(0)
+    for count in (2, 9, 200):
+        truth = np.arange(count) % 2
+        scores = rng.integers(6, size=count) / 4
+        assert auc_value(truth, scores) == pytest.approx(roc_auc_score(truth, scores))
+        assert auc_value(truth == 1, scores) == auc_value(truth, scores)
 
 
 def test_auc_of_a_single_class_is_not_a_number() -> None:

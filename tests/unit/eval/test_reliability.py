@@ -27,8 +27,8 @@ from tests.support import evalkit
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle"))
+def bundle(bundle: Path) -> Bundle:
+    return load_bundle(bundle)
 
 
 def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
@@ -137,6 +137,18 @@ def test_ten_groups_decide_and_nine_do_not(bundle: Bundle) -> None:
         faces = faces[faces["level"] == "face"]
         made = {"by_condition": condition_table(faces, 1.0, 10)}
         assert bin_of(made, 200, "sharpness", 12)["decides"] is decides
+
+
+def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
+    lenient = evalkit.tiny_bundle(tmp_path / "lenient", conditions={"min_groups": 5})
+    path = tmp_path / "predictions.parquet"
+    predictions(lenient, 6).to_parquet(path)
+    out = tmp_path / "copy"
+    rates = write_reliability(lenient.directory, [path], tmp_path / "r.json", bundle_out=out)
+    assert rates["by_condition"]["min_groups"] == 5
+    assert bin_of(rates, 200, "sharpness", 12)["decides"]
+    assert rates["level_face"]["overall"]["true_positive_rate"]["indicative"] is False
+    assert load_bundle(out).spec.conditions.min_groups == 5
 
 
 def test_faces_not_judged_are_counted_and_bystanders_left_out(table: dict[str, Any]) -> None:

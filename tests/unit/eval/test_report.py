@@ -201,6 +201,16 @@ def test_the_same_run_gives_the_same_plots(bundle: Bundle, tmp_path: Path) -> No
     assert write_plots(table(), metrics, tmp_path) == write_plots(table(), metrics, tmp_path)
 
 
+def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
+    strict = evalkit.tiny_bundle(tmp_path, conditions={"min_groups": 31})
+    metrics = summarise(table(), strict, settings=settings())
+    assert metrics["levels"]["item"][0]["indicative"] is True
+    assert all(e["decided_rate"]["indicative"] for e in metrics["coverage"])
+    html = render(metrics, {})
+    assert "At least one class has fewer than 31 groups" in html
+    assert "† marks fewer than 31 groups in a class" in html
+
+
 def test_names_on_plots_stay_on_one_line_and_short() -> None:
     assert shorten("a\nb\u202e") == "a b "
     assert len(shorten("x" * 99)) == 32

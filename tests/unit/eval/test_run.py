@@ -44,13 +44,6 @@ DRAWS = 40
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("bundle")
-    evalkit.tiny_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures, clips and folders of frames of both classes, and what cannot be judged."""
     root = tmp_path_factory.mktemp("media")
@@ -200,7 +193,9 @@ def judged(*, never_flag: bool) -> dict[str, Any]:
     return {"thresholds": dict.fromkeys(("face", "track", "item"), limits)}
 
 
-def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) -> None:
+def test_ranks_go_past_the_limit_that_scores_stop_at(
+    bundle: Path, media: Path, tmp_path: Path
+) -> None:
     scorer = Scorer.open(bundle, device="cpu")
     rows = [
         {"media": f"{label}/{name}", "label": label, "method": "", "dataset": "", "group": ""}
@@ -213,7 +208,7 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(bundle: Path, media: Path) 
     assert inside.any()
     assert np.allclose(items["rank"][inside], items["log_likelihood_ratio"][inside])
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
-    strong = tuned(bundle, limit=0.01)
+    strong = tuned(tmp_path, limit=0.01)
     other = Scorer.open(strong, device="cpu")
     _, clipped = tables(verdicts(other, media, rows), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
@@ -241,9 +236,8 @@ def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
     assert (frame["tracks"], frame["judged"]) == (2, 2)
 
 
-def tuned(bundle: Path, *, limit: float) -> Path:
-    """The same bundle with another limit on its evidence."""
-    directory = bundle.parent / "tuned"
+def tuned(directory: Path, *, limit: float) -> Path:
+    """Write the same bundle with another limit on its evidence to ``directory``."""
     calibration = {"slope": 1.0, "intercept": 0.0, "limit": limit, "samples": 9, "groups": 9}
     evalkit.tiny_bundle(
         directory, calibration=dict.fromkeys(("face", "track", "item"), calibration)
@@ -412,6 +406,22 @@ def test_compare_finds_the_better_run(
     assert same["item"]["delong"]["p_value"] == 1.0
 
 
+def test_compare_takes_the_stricter_of_both_bundles_groups(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    def indicative(min_groups: int | None) -> bool:
+        other = tmp_path / str(min_groups)
+        shutil.copytree(done[0], other)
+        metrics = json.loads((other / "metrics.json").read_text())
+        metrics["bundle"]["min_groups"] = min_groups
+        (other / "metrics.json").write_text(json.dumps(metrics))
+        result: bool = compare(other, other, draws=5)["item"]["difference"]["indicative"]
+        return result
+
+    # Six groups in each class; a run of an earlier version did not record the number, ten.
+    assert [indicative(5), indicative(7), indicative(None)] == [False, True, True]
+
+
 def test_compare_refuses_what_it_cannot_compare(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -518,7 +528,9 @@ def test_the_commands_of_the_documentation(
     monkeypatch.chdir(tmp_path)
     for name, *arguments in commands:
         assert name == "deepfake-eval"
-        result = CliRunner().invoke(cli.app, arguments)
+        # Fewer resamples than by default: the figures of four pictures are of no interest here.
+        few_draws = [] if arguments[0] in ("reliability", "datasets") else ["--draws", "10"]
+        result = CliRunner().invoke(cli.app, [*arguments, *few_draws])
         assert result.exit_code == 0, result.output
     assert all(adapter in page for adapter in (f"`{name}`" for name in DATASETS))
     named = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, flags=re.MULTILINE)
