@@ -1,1 +1,1 @@
-"""What happens to what is submitted: taken in, examined, read, and forgotten."""
+"""Application services: submission, examination, review, evidence, notices and deletion."""

@@ -1,4 +1,4 @@
-"""The blob store: sealed bytes by name, in a folder or an object store."""
+"""The blob store: encrypted bytes by name, in a folder or an object store."""
 
 from __future__ import annotations
 
@@ -20,53 +20,56 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 BLOB_FOLDER = "blobs"
-"""In the data directory, where no URL names another store."""
+"""The folder of the data directory that holds blobs unless a URL names another store."""
 PART_BYTES = 8 * 1024 * 1024
-"""Of an upload to an object store: S3 takes at least 5 MiB, and at most 10,000 parts."""
+"""Size of a part of an upload to an object store. S3 requires at least 5 MiB and accepts at most
+10,000 parts."""
 CONCURRENT_PARTS = 2
-"""Parts held in memory at a time, so that one upload takes a few of ``PART_BYTES`` and no more."""
+"""Parts of one upload that are in memory at a time."""
 
-# An object store that does not answer must not hold a request for the three minutes that the
-# library takes by default.
+# The library waits for three minutes by default. A store that does not answer must not block a
+# request for that long.
 _CLIENT: ClientConfig = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=5)}
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 
 
 class Blobs(Protocol):
-    """Sealed bytes by name. Names are ids of ours with slashes between."""
+    """Encrypted bytes by name. Names are generated ids, separated by slashes."""
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """Keep ``chunks`` under ``name``: wholly, or not at all where they end with an error."""
+        """Store ``chunks`` as ``name``, or nothing if they end with an error."""
         ...
 
     def put_bytes(self, name: str, content: bytes) -> None:
-        """Keep ``content`` under ``name``, in place of what was there."""
+        """Store ``content`` as ``name``, replacing a blob of that name."""
         ...
 
     def open(self, name: str) -> Blob:
-        """What lies under ``name``, to be read anywhere.
+        """Return the blob ``name`` for reading at any position.
 
         Raises:
-            BlobMissing: nothing does.
+            BlobMissing: there is no such blob.
         """
         ...
 
     def delete(self, name: str) -> None:
-        """Forget ``name``, whether or not there is something."""
+        """Delete the blob ``name`` if it exists."""
         ...
 
     def older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
-        """Names below ``prefix`` that were last written before ``moment``."""
+        """Yield the names below ``prefix`` that were last written before ``moment``."""
         ...
 
     def delete_unfinished(self, moment: datetime) -> None:
-        """Delete what uploads left that were broken off before ``moment``, where that is ours to
-        do: an object store has rules for it."""
+        """Delete the remains of uploads that were interrupted before ``moment``.
+
+        This concerns folders only: object stores have lifecycle rules for it.
+        """
         ...
 
 
 class Blob(Protocol):
-    """See ``crypto.RandomAccess``."""
+    """A blob open for reading. See ``envelope.RandomAccess``."""
 
     @property
     def size(self) -> int: ...
@@ -75,11 +78,11 @@ class Blob(Protocol):
 
 
 class BlobMissing(StorageError):
-    """What should be in the blob store is not there."""
+    """A file is missing from the blob store."""
 
 
 class ObjectBlobs:
-    """Blobs in any store that obstore knows."""
+    """Blobs in any store that obstore supports."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
@@ -109,7 +112,7 @@ class ObjectBlobs:
             try:
                 obstore.delete(self._store, name)
             except (NotFoundError, FileNotFoundError):
-                return  # a folder says so, an object store does not
+                return  # folders raise this for a missing file, object stores do not
 
     def older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
         with _translating():
@@ -117,7 +120,7 @@ class ObjectBlobs:
                 yield from (m["path"] for m in page if m["last_modified"] < moment)
 
     def delete_unfinished(self, moment: datetime) -> None:
-        # A folder's store writes NAME#1 and renames it; it does not list these.
+        # The folder store writes NAME#1 and renames it, and does not list these files.
         for path in self._folder.rglob("*#*") if self._folder else ():
             try:
                 if path.stat().st_mtime < moment.timestamp():
@@ -135,12 +138,12 @@ class _ObjectBlob:
     def read_at(self, offset: int, length: int) -> bytes:
         with _translating():
             part = obstore.get_range(self._store, self._name, start=offset, length=length)
-        return bytes(part)  # obstore's own type is not one that others take
+        return bytes(part)  # obstore returns a buffer type of its own
 
 
 @contextmanager
 def _translating() -> Iterator[None]:
-    """The library's errors as ours, without their texts, which name buckets and paths."""
+    """Translate the library's errors, and drop their texts, which name buckets and paths."""
     try:
         yield
     except (NotFoundError, FileNotFoundError) as error:
@@ -152,19 +155,20 @@ def _translating() -> Iterator[None]:
 
 
 def _client() -> ClientConfig:
-    # Options that are given replace those of the environment, this one too: a store of one's own
-    # on a private network may speak plain HTTP, for what goes there is sealed.
+    # Options passed here replace those of the environment, so this one is passed on. A store on a
+    # private network may use plain HTTP, because blobs are encrypted before they are sent.
     if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
         return {**_CLIENT, "allow_http": True}
     return _CLIENT
 
 
 def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
-    """The store at ``url`` (``s3://bucket/prefix``, ``gs://``, ``az://``, ``file:///``), or the
-    local ``folder``.
+    """Open the store at ``url``, or the local ``folder`` if there is no URL.
+
+    URLs have the forms ``s3://bucket/prefix``, ``gs://``, ``az://`` and ``file:///``.
 
     Raises:
-        StorageError: the URL cannot be read; DataDirError: the folder cannot be made.
+        StorageError: the URL is invalid. DataDirError: the folder cannot be created.
     """
     if url is None:
         private_folder(folder)
@@ -174,4 +178,4 @@ def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
             return ObjectBlobs(from_url(url))
         return ObjectBlobs(from_url(url, client_options=_client(), retry_config=_RETRY))
     except (BaseError, ValueError, OSError) as error:
-        raise StorageError("the URL of the blob store cannot be read") from error
+        raise StorageError("the URL of the blob store is invalid") from error

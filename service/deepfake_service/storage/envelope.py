@@ -1,10 +1,10 @@
-"""Encryption at rest: sealed values, sealed streams with random access, keys wrapped by keys.
+"""Envelope encryption at rest: sealed values, sealed streams with random access, wrapped keys.
 
-Every case has a key of its own, wrapped by the master key; forgetting the wrapped key shreds the
-case. All of it is AES-256-GCM (NIST SP 800-38D) from the cryptography package; what is ours is how
-a stream is cut into chunks, after the STREAM construction (Hoang et al. 2015, CRYPTO): a chunk's
-number and whether it is the last are part of its nonce and of its associated data, so that chunks
-cannot be changed, swapped, dropped or taken over from another blob.
+Every case has a key of its own, wrapped by the master key; deleting the wrapped key shreds the
+case. Everything is encrypted with AES-256-GCM (NIST SP 800-38D) from the cryptography package.
+Streams are cut into chunks by the STREAM construction (Hoang, Reyhanitabar, Rogaway and Vizár,
+CRYPTO 2015): the number of a chunk and whether it is the last are part of its nonce and of its
+associated data, so that chunks cannot be changed, reordered, dropped or moved from another blob.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 CHUNK_BYTES = 64 * 1024
-"""Of plaintext. Seeking decodes a whole chunk, each costs 16 bytes: measured, neither is felt."""
+"""Bytes of plaintext in a chunk. Reading decrypts whole chunks, and each chunk adds 16 bytes.
+Measurements show neither cost."""
 
 _MAGIC = b"DFE1"
 _SALT_BYTES = 16
@@ -35,25 +36,25 @@ HEADER_BYTES = _HEADER.size
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 _PLACE = struct.Struct(">QB")
 READ_AHEAD_CHUNKS = 16
-"""Chunks fetched at once: a store far away is asked once a mebibyte, not once a chunk."""
+"""Chunks fetched at once, so that a remote store is asked once per mebibyte."""
 
 
 def new_key() -> bytes:
-    """A random key."""
+    """Return a random key."""
     return secrets.token_bytes(KEY_BYTES)
 
 
 def seal(key: bytes, plaintext: bytes, context: bytes) -> bytes:
-    """Encrypt a small value for ``context``, which ``unseal`` must be given again."""
+    """Encrypt a small value for ``context``, which ``unseal`` needs again."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, context)
 
 
 def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
-    """Decrypt what ``seal`` made.
+    """Decrypt a value that ``seal`` encrypted.
 
     Raises:
-        DecryptionFailed: another key or context, or altered bytes.
+        DecryptionFailed: the key or context is another one, or the bytes were altered.
     """
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
@@ -62,14 +63,14 @@ def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
 
 
 class KeyWrapper(Protocol):
-    """Wraps keys by a key of its own: a master key at hand, or a key management service."""
+    """Encrypts keys with a master key, in memory or in a key management service."""
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        """``key`` so that only ``unwrap`` with the same ``context`` gives it back."""
+        """Return ``key`` encrypted, so that ``unwrap`` needs the same ``context``."""
         ...
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """The key that was wrapped.
+        """Return the key that was wrapped.
 
         Raises:
             DecryptionFailed: it was not wrapped by this wrapper for this context.
@@ -77,19 +78,19 @@ class KeyWrapper(Protocol):
         ...
 
     def is_current(self, wrapped: bytes) -> bool:
-        """Whether ``wrap`` would use the same master key; rotation wraps the others anew."""
+        """Return whether ``wrap`` would use the same master key. Rotation rewraps the others."""
         ...
 
 
 class MasterKeys:
-    """A ``KeyWrapper`` of master keys in memory: the current one, and older ones to unwrap with."""
+    """A ``KeyWrapper`` with master keys in memory: one to wrap with, older ones to unwrap with."""
 
     _ID_BYTES = 8
 
     def __init__(self, current: bytes, older: tuple[bytes, ...] = ()) -> None:
         for key in (current, *older):
             if len(key) != KEY_BYTES:
-                raise ValueError(f"a master key has {KEY_BYTES} bytes")
+                raise ValueError(f"a master key must have {KEY_BYTES} bytes")
         self._current = current
         self._by_id = {self._id(k): k for k in (*older, current)}
 
@@ -110,12 +111,12 @@ class MasterKeys:
         return wrapped[: self._ID_BYTES] == self._id(self._current)
 
     def knows(self, wrapped: bytes) -> bool:
-        """Whether one of these keys wrapped it."""
+        """Return whether one of these keys wrapped ``wrapped``."""
         return wrapped[: self._ID_BYTES] in self._by_id
 
 
 class MovedKeys:
-    """A ``KeyWrapper`` in place of master keys, which still unwrap what they wrapped."""
+    """A ``KeyWrapper`` that replaced master keys, which still unwrap what they wrapped."""
 
     def __init__(self, current: KeyWrapper, older: MasterKeys) -> None:
         self._current = current
@@ -125,15 +126,15 @@ class MovedKeys:
         return self._current.wrap(key, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        by = self._older if self._older.knows(wrapped) else self._current
-        return by.unwrap(wrapped, context)
+        wrapper = self._older if self._older.knows(wrapped) else self._current
+        return wrapper.unwrap(wrapped, context)
 
     def is_current(self, wrapped: bytes) -> bool:
         return not self._older.knows(wrapped) and self._current.is_current(wrapped)
 
 
 def sealed_size(size: int) -> int:
-    """Bytes of the sealed stream of ``size`` bytes of plaintext."""
+    """Return the size in bytes of the sealed stream of ``size`` bytes of plaintext."""
     chunks = max(1, -(-size // CHUNK_BYTES))
     return HEADER_BYTES + size + chunks * TAG_BYTES
 
@@ -141,8 +142,8 @@ def sealed_size(size: int) -> int:
 class StreamSealer:
     """Encrypts a stream: the header first, then each chunk once the next one has begun.
 
-    ``context`` says what the stream is, for instance its name in the store: bytes moved to another
-    name do not decrypt there.
+    ``context`` identifies the stream, for instance by its name in the store: bytes that are moved
+    to another name do not decrypt there.
     """
 
     def __init__(self, key: bytes, context: bytes) -> None:
@@ -155,7 +156,7 @@ class StreamSealer:
         self._begun = False
 
     def update(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Take plaintext; yield what can be written."""
+        """Encrypt ``data``, and yield what is ready to be written."""
         if not self._begun:
             self._begun = True
             yield self._header
@@ -167,7 +168,7 @@ class StreamSealer:
             yield self._sealed(chunk, last=False)
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the rest; even an empty stream has one, empty, chunk."""
+        """Yield the last chunk. An empty stream has one empty chunk."""
         yield from self.update(b"")
         yield self._sealed(bytes(self._pending), last=True)
         self._pending.clear()
@@ -179,24 +180,24 @@ class StreamSealer:
 
 
 class RandomAccess(Protocol):
-    """Bytes that can be read anywhere."""
+    """Bytes that can be read at any position."""
 
     @property
     def size(self) -> int: ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly ``length`` bytes from ``offset``, which lie inside."""
+        """Return exactly ``length`` bytes from ``offset``. The range must be inside."""
         ...
 
 
 class UnsealedReader(io.RawIOBase):
-    """A sealed stream as a readable, seekable binary file of its plaintext.
+    """The plaintext of a sealed stream as a readable and seekable binary file.
 
-    The last chunk is decrypted first, which proves the length.
+    The last chunk is decrypted first, which authenticates the length.
 
     Raises:
-        DecryptionFailed: another key or context, or bytes that were altered, cut or moved; from
-            the constructor or from any read.
+        DecryptionFailed: the key or context is another one, or bytes were altered, cut off or
+            moved. The constructor and every read can raise it.
     """
 
     def __init__(self, source: RandomAccess, key: bytes, context: bytes) -> None:
@@ -218,7 +219,7 @@ class UnsealedReader(io.RawIOBase):
         self.size = (self._chunks - 1) * CHUNK_BYTES + len(last)
         self._position = 0
         self.failure: Exception | None = None
-        """What a read failed with: a decoder that reads this says only that it could not."""
+        """The error of the last read that failed. Decoders that read from here hide it."""
 
     def readable(self) -> bool:
         return True
@@ -232,7 +233,7 @@ class UnsealedReader(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
-            raise ValueError("a position before the start")
+            raise ValueError("cannot seek to a position before the start")
         self._position = base + offset
         return self._position
 

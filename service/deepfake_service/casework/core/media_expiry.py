@@ -1,4 +1,4 @@
-"""Deleting one medium, unless a legal hold keeps it."""
+"""Delete one medium, unless its case is under a legal hold."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from deepfake_service.storage import Vault
 
 
 def expire(database: Database, vault: Vault, media_id: str) -> bool:
-    """Delete a medium; whether it was there and no hold keeps it.
+    """Delete a medium, and return whether it existed and was not under a hold.
 
-    Its key goes first, in the transaction that looks for a hold. Should the rest be interrupted,
-    what is left is an orphan that nothing opens and the sweep deletes.
+    The key is deleted first, in the transaction that checks for a hold. If the process stops after
+    that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes.
     """
     with database.write() as session:
         media = session.get(Media, media_id, with_for_update=True)
