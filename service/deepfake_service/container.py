@@ -129,7 +129,7 @@ def open_container(
                 evidence_kept=timedelta(days=settings.evidence_days),
             ),
             webhook_secrets=WebhookSecrets(database, keys),
-            exports=Exports(vault, settings.data_dir / EXPORT_FOLDER),
+            exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
             evidence_store=evidence_store,
             notice_desk=notice_desk,
             hash_bank=hash_bank,

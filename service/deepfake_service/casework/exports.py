@@ -1,52 +1,55 @@
-"""Originals for an authority: opened in memory and sealed to its public key as they are written."""
+"""Exports of original media, encrypted to the public key of the authority that receives them."""
 
 from __future__ import annotations
 
 import secrets
-import time
+from datetime import timedelta
 from pathlib import Path
 
 import pyrage
 
+from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.files import private_folder
 from deepfake_service.storage import Vault
 
 EXPORT_FOLDER = "exports"
-KEPT_S = 3600.0
-"""After which an export that nobody fetched to its end is deleted."""
+KEPT_FOR = timedelta(hours=1)
+"""Age at which an export that was not fetched completely is deleted."""
 
 
 class Exports:
-    """Writes exports into a folder: what lies there only its recipient can open."""
+    """Writes exports to a folder. Only their recipients can decrypt them."""
 
-    def __init__(self, vault: Vault, folder: Path) -> None:
+    def __init__(self, vault: Vault, folder: Path, clock: Clock = utc_now) -> None:
         self._vault = vault
         self._folder = folder
+        self._clock = clock
 
     def sealed(self, blob: str, key: bytes, recipient: str) -> Path:
-        """A file with the medium encrypted to ``recipient``, an age public key.
+        """Write a medium encrypted to ``recipient``, an age public key, and return the file.
 
         Raises:
-            InvalidRequest: the recipient is none.
+            InvalidRequest: the recipient is not an age public key.
         """
         try:
-            to = pyrage.x25519.Recipient.from_str(recipient)
+            public_key = pyrage.x25519.Recipient.from_str(recipient)
         except pyrage.RecipientError as error:
-            wrong = FieldError("recipient", "not an age public key (age1...)")
-            raise InvalidRequest("The recipient is no public key.", errors=[wrong]) from error
+            invalid = FieldError("recipient", "not an age public key (age1...)")
+            raise InvalidRequest("The recipient is not a public key.", errors=[invalid]) from error
         private_folder(self._folder)
-        self._tidy()
+        self._delete_old()
         path = self._folder / f"{secrets.token_hex(16)}.age"
         try:
             with self._vault.open(blob, key) as medium, path.open("xb") as out:
-                pyrage.encrypt_io(medium, out, [to])
+                pyrage.encrypt_io(medium, out, [public_key])
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return path
 
-    def _tidy(self) -> None:
+    def _delete_old(self) -> None:
+        before = (self._clock() - KEPT_FOR).timestamp()
         for path in self._folder.glob("*.age"):
-            if time.time() - path.stat().st_mtime > KEPT_S:
+            if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
