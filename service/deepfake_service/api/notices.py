@@ -96,7 +96,7 @@ def post_notice(
 ) -> NoticeOut:
     """Create a notice about occurrences of a case. If fields are missing or invalid, the answer
     lists them. The service signs for no one: a person supplies statements and signatures."""
-    created = services.notice_desk.make(caller, case_id, notice)
+    created = services.notice_desk.create(caller, case_id, notice)
     response.headers["Location"] = f"/v1/notices/{created['id']}"
     return NoticeOut.model_validate(created)
 

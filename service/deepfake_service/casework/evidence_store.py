@@ -1,4 +1,7 @@
-"""Editions of a job's evidence: made, kept sealed, read. Each is a new one; none is changed."""
+"""The editions of a job's evidence: create, store and read them.
+
+An edition is never changed. A review, or a flag that a minor may be shown, leads to a new edition.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.queries import row_of, stated
+from deepfake_service.casework.core.permissions import find_visible
+from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import (
     Account,
@@ -43,28 +47,27 @@ from deepfake_service.security.audit_log import (
     entry_json,
 )
 from deepfake_service.security.signing_keys import SigningKeys
-from deepfake_service.storage import BlobMissing, Vault, context_of
-from deepfake_service.storage.envelope import unseal
+from deepfake_service.storage import BlobMissing, Vault, open_json
 
-AT_ONCE = 500
+CUSTODY_BATCH = 500
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
-"""What a chain of custody leaves out: that the item looks like another account's case is not for
-everybody who gets the evidence, and looking at pages changes nothing. The audit log has it all."""
-ATTEMPTS = 3
-"""To number an edition, while others are being made of the same job."""
+"""Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
+item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
+NUMBERING_ATTEMPTS = 3
+"""Attempts to number an edition while other processes create editions of the same job."""
 
 _log = logger("deepfake_service.evidence")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEdition:
-    """An edition as it is handed out."""
+    """An edition of evidence as it is handed out."""
 
     number: int
     content: bytes
 
     def member(self, name: str) -> bytes:
-        """Return the file ``name`` of the bundle."""
+        """Return one file of the edition's ZIP."""
         return bag.member(self.content, name)
 
     def __repr__(self) -> str:
@@ -72,7 +75,7 @@ class StoredEdition:
 
 
 class EvidenceStore:
-    """Makes and reads the evidence of jobs."""
+    """Creates and reads the evidence of jobs."""
 
     def __init__(
         self,
@@ -92,29 +95,29 @@ class EvidenceStore:
         self._read_audit = ReadAudit(database.clock)
         self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
 
-    def keep(self, job: Job, key: bytes, material: Material) -> None:
-        """Keep what was gathered for a job's evidence, sealed under its case's key."""
-        self._vault.keep(material_of(job), key, material.pack())
+    def store_material(self, job: Job, key: bytes, material: Material) -> None:
+        """Store what was gathered for a job's evidence, encrypted under its case's key."""
+        self._vault.write(material_of(job), key, material.pack())
 
-    def first(self, job_id: str) -> None:
-        """Make the first edition of a job that is about to be over, unless there is one."""
+    def create_first(self, job_id: str) -> None:
+        """Create the first edition for a job that is about to end, unless it exists."""
         with self._database.read() as session:
-            known = session.scalars(select(Edition.id).where(Edition.job_id == job_id)).first()
-        if known is None:
-            self.make(job_id, SERVICE)
+            existing = session.scalars(select(Edition.id).where(Edition.job_id == job_id)).first()
+        if existing is None:
+            self.create(job_id, SERVICE)
 
-    def make(self, job_id: str, actor: Actor) -> int:
-        """Make the next edition of a job's evidence from what is on record; its number.
+    def create(self, job_id: str, actor: Actor) -> int:
+        """Create the next edition of a job's evidence from the records, and return its number.
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
-                EvidenceBusy: others number editions of it faster.
+            EvidenceBusy: other processes create editions of the same job at this moment.
         """
-        for _ in range(ATTEMPTS):
+        for _ in range(NUMBERING_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
             content = build(dossier, material, self.keys.current(), stamp=self._stamp or None)
             assert edition.blob is not None
-            self._vault.keep(edition.blob, key, content)
+            self._vault.write(edition.blob, key, content)
             edition.sha256 = bag.sha256(content)
             try:
                 with self._database.write() as session:
@@ -125,10 +128,10 @@ class EvidenceStore:
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return edition.number
             except IntegrityError as error:
-                # Another process made this number, or the job is gone.
+                # Another process used this number, or the job was deleted.
                 self._vault.blobs.delete(edition.blob)
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
-        # Not that there is none: what is missing is given up, and its material deleted.
+        # Not EvidenceMissing: callers take that as final.
         raise EvidenceBusy
 
     def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
@@ -137,7 +140,7 @@ class EvidenceStore:
             if job is None:
                 raise NotFound
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
-            key = self._vault.case_key(case.id, case.wrapped_key)
+            key = self._vault.case_key(case)
             material = self._material(job, key)
             last = session.scalars(
                 select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
@@ -151,23 +154,21 @@ class EvidenceStore:
                 imagery=bool(material.pictures) and case.minor_at is None,
                 created_at=self._database.clock(),
             )
-            assert case.sealed is not None
-            about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
             dossier = Dossier(
                 issuer=self._issuer,
                 edition=edition.number,
                 predecessor=last.sha256 if last else None,
-                created_at=str(stated(edition.created_at)),
+                created_at=str(iso_time(edition.created_at)),
                 case={
                     "id": case.id,
-                    "reference": about["reference"],
+                    "reference": open_json(key, case)["reference"],
                     "minor": case.minor_at is not None,
                 },
                 job={
                     "id": job.id,
                     "kind": job.kind,
                     "frames": job.frames,
-                    "submitted_at": stated(job.created_at),
+                    "submitted_at": iso_time(job.created_at),
                     "examined_at": material.examination["examined_at"],
                     "requester": _requester(session, job),
                 },
@@ -182,40 +183,41 @@ class EvidenceStore:
 
     def _material(self, job: Job, key: bytes) -> Material:
         try:
-            return Material.unpack(self._vault.kept(material_of(job), key))
+            return Material.unpack(self._vault.read(material_of(job), key))
         except BlobMissing as error:
             raise EvidenceMissing from error
 
     def bundle(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
     ) -> StoredEdition:
-        """An edition, by default the newest, made where there is none yet. Audited; where it is
-        only ``shown`` on a page, once in ten minutes.
+        """Return an edition, by default the newest. The first one is created if there is none.
+
+        Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
 
         Raises:
-            NotFound: there is no such job or edition that the caller may see. EvidenceMissing: the
-            job is not over, or its evidence was deleted. ImageryWithheld: faces are shown in it,
-            and somebody may be a minor.
+            NotFound: there is no such job or edition, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
+            ImageryWithheld: it shows faces, and a person shown may be a minor.
         """
         with self._database.read() as session:
-            job, _, case = row_of(session, caller, job_id)
+            job, case = find_visible(session, caller, Job, job_id)
             editions = select(Edition).where(Edition.job_id == job_id)
-            wanted = editions.order_by(Edition.number.desc())
-            if number is not None:
-                wanted = editions.where(Edition.number == number)
-            edition = session.scalars(wanted.limit(1)).first()
-        if job.state != JobState.SUCCEEDED:
-            raise EvidenceMissing("The job has not succeeded (yet): there is no evidence of it.")
+            if number is None:
+                editions = editions.order_by(Edition.number.desc())
+            else:
+                editions = editions.where(Edition.number == number)
+            edition = session.scalars(editions.limit(1)).first()
+        _require_success(job)
         if edition is None:
             if number is not None and number != 1:
                 raise NotFound
-            return self.bundle(caller, job_id, self.make(job_id, SERVICE), shown=shown)
+            return self.bundle(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if edition.blob is None:
-            raise EvidenceMissing("This evidence was deleted after its time was over.")
+            raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        content = self._vault.kept(edition.blob, key)
+        key = self._vault.case_key(case)
+        content = self._vault.read(edition.blob, key)
         if not shown or self._read_audit.is_first_read(caller, f"shown/{job_id}"):
             with self._database.write() as session:
                 append_entry(
@@ -224,26 +226,27 @@ class EvidenceStore:
         return StoredEdition(edition.number, content)
 
     def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
-        """The report of an edition as a signed PDF; see ``bundle``."""
+        """Return the report of an edition, a signed PDF. See ``bundle`` for the errors."""
         return self.bundle(caller, job_id, number).member(report_of(language))
 
     def timeline(self, caller: Caller, job_id: str) -> bytes:
-        """The timeline of the newest edition, an SVG; see ``bundle``."""
+        """Return the timeline of the newest edition, an SVG. See ``bundle`` for the errors."""
         return self.bundle(caller, job_id).member(TIMELINE)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
-        """A face (``crops``) or what counted in it (``heatmaps``) as PNG; see ``bundle``.
+        """Return a face (``crops``) or its activation map (``heatmaps``) as PNG.
 
         Raises:
-            NotFound: also where there is no such picture.
+            NotFound: there is no such job or picture, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
+            ImageryWithheld: a person shown may be a minor.
         """
         with self._database.read() as session:
-            job, _, case = row_of(session, caller, job_id)
+            job, case = find_visible(session, caller, Job, job_id)
         if case.minor_at is not None:
             raise ImageryWithheld
-        if job.state != JobState.SUCCEEDED:
-            raise EvidenceMissing("The job has not succeeded (yet): there is no evidence of it.")
-        key = self._vault.case_key(case.id, case.wrapped_key)
+        _require_success(job)
+        key = self._vault.case_key(case)
         try:
             picture = material_member(self._vault, job, key, f"{kind}/{number:03}.png")
         except BlobMissing as error:
@@ -256,25 +259,28 @@ class EvidenceStore:
         return picture
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-        """What editions there are, the newest first."""
+        """List the editions of a job, newest first."""
         with self._database.read() as session:
-            _, _, case = row_of(session, caller, job_id)
-            found = session.scalars(
+            _, case = find_visible(session, caller, Job, job_id)
+            editions = session.scalars(
                 select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
             ).all()
         return [
             {
                 "edition": e.number,
                 "sha256": e.sha256,
-                "created_at": stated(e.created_at),
+                "created_at": iso_time(e.created_at),
                 "kept": e.blob is not None,
                 "withheld": e.imagery and case.minor_at is not None,
             }
-            for e in found
+            for e in editions
         ]
 
     def newest_of(self, sha256: str) -> tuple[int, int] | None:
-        """Of a bundle of ours: its number, and that of its job's newest edition."""
+        """Return the number of the edition with this SHA-256, and that of its job's newest one.
+
+        ``None`` if this installation has no such edition.
+        """
         with self._database.read() as session:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
@@ -288,7 +294,7 @@ class EvidenceStore:
 
 
 def material_of(job: Job) -> str:
-    """The blob of what was gathered for a job's evidence."""
+    """Return the name of the blob of what was gathered for a job's evidence."""
     return f"{folder_of(job.case_id)}material-{job.id}"
 
 
@@ -298,7 +304,7 @@ def material_member(vault: Vault, job: Job, key: bytes, name: str) -> bytes:
     Raises:
         BlobMissing: nothing was gathered, or it was deleted. KeyError: it has no such file.
     """
-    return bag.member(vault.kept(material_of(job), key), name)
+    return bag.member(vault.read(material_of(job), key), name)
 
 
 def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
@@ -311,32 +317,32 @@ def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
     return content
 
 
+def _require_success(job: Job) -> None:
+    if job.state != JobState.SUCCEEDED:
+        raise EvidenceMissing("There is no evidence, because the job has not succeeded.")
+
+
 def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
-    seen = session.scalars(
+    rows = session.scalars(
         select(Occurrence).where(Occurrence.media_id == media.id).order_by(Occurrence.created_at)
     )
-    found = [
-        {
-            "id": o.id,
-            "recorded_at": stated(o.created_at),
-            **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
-        }
-        for o in seen
+    occurrences = [
+        {"id": o.id, "recorded_at": iso_time(o.created_at), **open_json(key, o)} for o in rows
     ]
-    for o in found:
-        account = session.get(Account, o["collector"])
-        o["collector_name"] = account.name if account else None
-    return found
+    for occurrence in occurrences:
+        account = session.get(Account, occurrence["collector"])
+        occurrence["collector_name"] = account.name if account else None
+    return occurrences
 
 
 def _requester(session: Session, job: Job) -> str:
-    """Who asked for the examination: the account's name, kind and role."""
+    """Return the name, kind and role of the account that asked for the examination."""
     account = session.get_one(Account, job.account_id)
     return f"{account.name} ({account.kind}, {account.role})"
 
 
 def _reviews(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
-    found = session.execute(
+    rows = session.execute(
         select(Review, Account)
         .join(Account, Review.account_id == Account.id)
         .where(Review.job_id == job.id)
@@ -344,20 +350,22 @@ def _reviews(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
     )
     return [
         {
-            "at": stated(review.created_at),
+            "at": iso_time(review.created_at),
             "account": account.id,
             "name": account.name,
             "role": account.role,
             "decision": review.decision,
-            **json.loads(unseal(key, review.sealed, context_of("review", review.id))),
+            **open_json(key, review),
         }
-        for review, account in found
+        for review, account in rows
     ]
 
 
 def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
-    """The entries of the audit log about a job, its medium and its case, each with the hash of the
-    one before it in the log, so that an entry's own hash can be computed again."""
+    """Return the entries of the audit log about a job, its medium and its case.
+
+    Each has the hash of the entry before it in the log, so that its own hash can be recomputed.
+    """
     entries = session.scalars(
         select(AuditEntry)
         .where(
@@ -367,8 +375,8 @@ def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, 
         .order_by(AuditEntry.number)
     ).all()
     before: dict[int, str] = {}
-    for start in range(0, len(entries), AT_ONCE):
-        numbers = [e.number - 1 for e in entries[start : start + AT_ONCE]]
+    for start in range(0, len(entries), CUSTODY_BATCH):
+        numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
         previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
         before |= {e.number: e.hash for e in session.scalars(previous)}
     ids = {e.account_id for e in entries if e.account_id}

@@ -177,10 +177,10 @@ class Examination:
         parts = [self._part(opened, number) for number in range(chunks)]
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
-        self._sinks.evidence.keep(opened.job, opened.case_key, material)
-        self._sinks.hash_bank.look_for(opened.job, material.examination["hashes"])
+        self._sinks.evidence.store_material(opened.job, opened.case_key, material)
+        self._sinks.hash_bank.link_similar(opened.job, material.examination["hashes"])
         try:
-            self._sinks.evidence.first(job_id)
+            self._sinks.evidence.create_first(job_id)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except Exception as error:
@@ -267,7 +267,7 @@ class Examination:
                 raise JobOver
             media = session.get_one(Media, job.media_id)
             case = session.get_one(Case, job.case_id)
-        case_key = self._vault.case_key(case.id, case.wrapped_key)
+        case_key = self._vault.case_key(case)
         files = JobFiles(self._vault, job_id, case_key)
         return _OpenedJob(job, media, case_key, media_key(media, case_key), files)
 

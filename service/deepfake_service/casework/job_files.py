@@ -74,7 +74,7 @@ class JobFiles:
         Raises:
             BlobMissing: nothing was saved.
         """
-        content = self._vault.kept(self._prefix + f"part-{number}", self._key)
+        content = self._vault.read(self._prefix + f"part-{number}", self._key)
         digest = bytes.fromhex(model_sha256)
         return load_part(content[len(digest) :]) if content.startswith(digest) else None
 
@@ -100,10 +100,10 @@ class JobFiles:
         self._save(name, json.dumps(content, separators=(",", ":")).encode())
 
     def _save(self, name: str, content: bytes) -> None:
-        self._vault.keep(self._prefix + name, self._key, content)
+        self._vault.write(self._prefix + name, self._key, content)
 
     def _read(self, name: str) -> bytes | None:
         try:
-            return self._vault.kept(self._prefix + name, self._key)
+            return self._vault.read(self._prefix + name, self._key)
         except BlobMissing:
             return None

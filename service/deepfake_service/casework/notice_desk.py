@@ -1,15 +1,14 @@
-"""Notices of a case: made, sent by people, answered or overdue, to be withdrawn."""
+"""Notices of a case: create them, record what becomes of them, and mark them for withdrawal."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
@@ -20,8 +19,8 @@ from deepfake_service.casework.core.notice_states import (
     apply_update,
     field_error,
 )
-from deepfake_service.casework.core.permissions import may_see, visible
-from deepfake_service.casework.core.queries import stated
+from deepfake_service.casework.core.permissions import find_visible, visible_to
+from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,
@@ -44,12 +43,14 @@ from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import Basis, Composed, NoticeSubject, Section, compose
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import BlobMissing, Vault, context_of
-from deepfake_service.storage.envelope import seal, unseal
+from deepfake_service.storage import BlobMissing, Vault, open_json, seal_json
+
+AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
+"""Findings that no notice may rest on."""
 
 
 class NoticeDesk:
-    """Makes notices and follows them."""
+    """Creates notices and follows them."""
 
     def __init__(
         self, database: Database, vault: Vault, *, issuer: str, two_people: bool = False
@@ -59,101 +60,101 @@ class NoticeDesk:
         self._issuer = issuer
         self._two_people = two_people
 
-    def make(self, caller: Caller, case_id: str, wanted: NoticeRequest) -> dict[str, Any]:
-        """Make a notice about occurrences of a case.
+    def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
+        """Create a notice about occurrences of a case.
 
         Raises:
-            NotFound: no such case, or kind. InvalidRequest: with every field that is missing or
-            malformed. NoticeRefused: what it would rest on was not confirmed, or not examined.
+            NotFound: there is no such case or kind of notice. InvalidRequest: fields are missing or
+                malformed; the error names each. NoticeRefused: the finding that the notice would
+                rest on was not confirmed, or there is none.
         """
-        kind = kind_of(wanted.kind)
+        kind = kind_of(request.kind)
         with self._database.write() as session:
             case, key = self._case(session, caller, case_id)
-            # Not while somebody decides about what this is to rest on.
+            # Reviews of the account's cases wait until this transaction ends.
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
             if case.wrapped_key is None:
                 raise NotFound
-            seen = self._occurrences(session, case, key, wanted.occurrence_ids)
+            occurrences = self._occurrences(session, case, request.occurrence_ids)
+            contents = [{"id": o.id, **open_json(key, o)} for o in occurrences]
             minor = case.minor_at is not None
-            fields = checked(kind, wanted.fields, [s for s, _ in seen], minor=minor)
-            if wanted.recipient is not None and not wanted.recipient.isprintable():
-                raise field_error("recipient", "holds control characters or line breaks")
-            basis = self._basis(session, case, key, {media for _, media in seen})
-            about = self._about(case, key)
+            fields = checked(kind, request.fields, contents, minor=minor)
+            if request.recipient is not None and not request.recipient.isprintable():
+                raise field_error("recipient", "contains control characters or line breaks")
+            basis = self._basis(session, case, key, {o.media_id for o in occurrences})
             subject = NoticeSubject(
-                [s for s, _ in seen],
+                contents,
                 basis,
-                recipient=wanted.recipient,
-                reference=about["reference"],
+                recipient=request.recipient,
+                reference=open_json(key, case)["reference"],
                 minor=minor,
             )
-            composed = compose(kind, fields, subject, language=wanted.language)
+            composed = compose(kind, fields, subject, language=request.language)
             notice = Notice(
                 id=new_id(),
                 case_id=case_id,
                 account_id=caller.account_id,
                 kind=kind.id,
-                language=wanted.language,
+                language=request.language,
                 state=NoticeState.DRAFTED,
-                sealed=b"",
                 created_at=current_time(session),
             )
             content = {
-                "recipient": wanted.recipient,
+                "recipient": request.recipient,
                 "fields": fields.model_dump(mode="json"),
-                "occurrence_ids": list(wanted.occurrence_ids),
+                "occurrence_ids": list(request.occurrence_ids),
                 "basis": [asdict(b) for b in basis],
                 "composed": asdict(composed),
                 "receipt": None,
             }
-            self._seal(notice, key, content)
+            seal_json(key, notice, content)
             session.add(notice)
             append_entry(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
-        return _json(notice, content, self._database.clock())
+        return self._json(notice, content)
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
-        """A notice with its fields and words; audited.
+        """Return a notice with its fields and its text, and audit that it was read.
 
         Raises:
-            NotFound: there is none that the caller may see.
+            NotFound: there is no such notice, or the caller may not see it.
         """
         with self._database.write() as session:
-            notice, key, _ = self._notice(session, caller, notice_id)
+            notice, key = self._notice(session, caller, notice_id)
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
-        return _json(notice, self._opened(notice, key), self._database.clock())
+        return self._json(notice, open_json(key, notice))
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
-        """A notice as a PDF; see ``read``."""
-        found = self.read(caller, notice_id)
-        return composed_of(found["words"]).pdf(
-            found["language"], datetime.fromisoformat(found["created_at"]), self._issuer
+        """Return a notice as a PDF. See ``read`` for the errors."""
+        notice = self.read(caller, notice_id)
+        return composed_of(notice["words"]).pdf(
+            notice["language"], datetime.fromisoformat(notice["created_at"]), self._issuer
         )
 
     def of_case(self, caller: Caller, case_id: str) -> list[dict[str, Any]]:
-        """The notices of a case, the newest first, without what they say."""
+        """List the notices of a case, newest first, without their texts."""
         with self._database.read() as session:
             self._case(session, caller, case_id)
-            found = session.scalars(
+            notices = session.scalars(
                 select(Notice).where(Notice.case_id == case_id).order_by(Notice.created_at.desc())
             ).all()
-        return [_listed(n, self._database.clock()) for n in found]
+        return [self._listed(n) for n in notices]
 
     def overdue(self, caller: Caller, limit: int = 200) -> list[dict[str, Any]]:
-        """Notices that ought to have been acted on by now, the longest overdue first."""
+        """List the notices whose deadline has passed, the longest overdue first."""
         statement = (
-            _overdue(select(Notice), self._database.clock())
+            select(Notice)
             .join(Case, Notice.case_id == Case.id)
-            .where(visible(caller))
+            .where(_is_overdue(self._database.clock()), visible_to(caller))
             .order_by(Notice.due_at)
             .limit(limit)
         )
         with self._database.read() as session:
-            return [_listed(n, self._database.clock()) for n in session.scalars(statement)]
+            return [self._listed(n) for n in session.scalars(statement)]
 
     def count_overdue(self) -> float:
-        """How many there are; NaN while the database does not answer."""
-        counted = _overdue(select(func.count(Notice.id)), self._database.clock())
+        """Count the notices whose deadline has passed. NaN while the database does not answer."""
+        counted = select(func.count(Notice.id)).where(_is_overdue(self._database.clock()))
         try:
             with self._database.read() as session:
                 return float(session.scalar(counted) or 0)
@@ -161,34 +162,37 @@ class NoticeDesk:
             return math.nan
 
     def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> dict[str, Any]:
-        """Note that a notice was sent, received or answered.
+        """Record that a notice was sent, received or answered.
 
         Raises:
-            NotFound: there is none that the caller may see. InvalidRequest: what cannot be.
+            NotFound: there is no such notice, or the caller may not see it. InvalidRequest: the
+                update contradicts the state of the notice.
         """
         with self._database.write() as session:
-            notice, key, _ = self._notice(session, caller, notice_id)
+            notice, key = self._notice(session, caller, notice_id)
             session.refresh(notice, with_for_update=True)
-            content = self._opened(notice, key)
+            content = open_json(key, notice)
             apply_update(notice, update, current_time(session))
             if update.receipt is not None:
                 content["receipt"] = update.receipt
-                self._seal(notice, key, content)
+                seal_json(key, notice, content)
             append_entry(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
-        return _json(notice, content, self._database.clock())
+        return self._json(notice, content)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
-        """Mark the notices that rest on a job's finding, which was reversed, for withdrawal."""
-        key = self._vault.case_key(case.id, case.wrapped_key)
+        """Mark the notices that rest on a job for withdrawal: its finding was reversed."""
+        key = self._vault.case_key(case)
         for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
-            rests = any(b["job"] == job.id for b in self._opened(notice, key)["basis"])
-            if rests and notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
-                notice.withdraw_at = current_time(session)
-                append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+            if (
+                _rests_on(notice, key, job)
+                and notice.state != NoticeState.WITHDRAWN
+                and notice.withdraw_at is None
+            ):
+                _mark_for_withdrawal(session, notice)
 
     @staticmethod
     def mark_flagged(session: Session, case: Case) -> None:
-        """Mark a case's notices for withdrawal: somebody may be a minor, which they do not say."""
+        """Mark the notices of a case for withdrawal, as they do not say that a minor is shown."""
         for notice in session.scalars(
             select(Notice).where(
                 Notice.case_id == case.id,
@@ -196,62 +200,49 @@ class NoticeDesk:
                 Notice.withdraw_at.is_(None),
             )
         ):
-            notice.withdraw_at = current_time(session)
-            append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+            _mark_for_withdrawal(session, notice)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
-        """Take those marks away again: the finding is confirmed after all."""
+        """Remove the marks of ``mark_reversed``, after the finding was confirmed again."""
         if case.minor_at is not None:
             return
-        key = self._vault.case_key(case.id, case.wrapped_key)
+        key = self._vault.case_key(case)
         for notice in session.scalars(
             select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))
         ):
-            if any(b["job"] == job.id for b in self._opened(notice, key)["basis"]):
+            if _rests_on(notice, key, job):
                 notice.withdraw_at = None
 
     def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
-        case = session.get(Case, case_id)
-        if case is None or case.wrapped_key is None or not may_see(caller, case):
+        case, _ = find_visible(session, caller, Case, case_id)
+        if case.wrapped_key is None:
             raise NotFound
-        return case, self._vault.case_key(case.id, case.wrapped_key)
+        return case, self._vault.case_key(case)
 
-    def _notice(
-        self, session: Session, caller: Caller, notice_id: str
-    ) -> tuple[Notice, bytes, Case]:
-        notice = session.get(Notice, notice_id)
-        if notice is None:
+    def _notice(self, session: Session, caller: Caller, notice_id: str) -> tuple[Notice, bytes]:
+        notice, case = find_visible(session, caller, Notice, notice_id)
+        if case.wrapped_key is None:
             raise NotFound
-        case, key = self._case(session, caller, notice.case_id)
-        return notice, key, case
+        return notice, self._vault.case_key(case)
 
     @staticmethod
-    def _about(case: Case, key: bytes) -> dict[str, Any]:
-        assert case.sealed is not None
-        about: dict[str, Any] = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
-        return about
+    def _occurrences(session: Session, case: Case, ids: Sequence[str]) -> list[Occurrence]:
+        occurrences = []
+        for occurrence_id in dict.fromkeys(ids):
+            occurrence = session.get(Occurrence, occurrence_id)
+            if occurrence is None or occurrence.case_id != case.id:
+                raise field_error("occurrence_ids", "contains an id that is not of this case")
+            occurrences.append(occurrence)
+        return occurrences
 
-    @staticmethod
-    def _occurrences(
-        session: Session, case: Case, key: bytes, wanted: Sequence[str]
-    ) -> list[tuple[dict[str, Any], str]]:
-        found = []
-        for occurrence_id in dict.fromkeys(wanted):
-            seen = session.get(Occurrence, occurrence_id)
-            if seen is None or seen.case_id != case.id:
-                raise field_error("occurrence_ids", "names one that is not of this case")
-            content = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
-            found.append(({"id": seen.id, **content}, seen.media_id))
-        return found
+    def _basis(self, session: Session, case: Case, key: bytes, media_ids: set[str]) -> list[Basis]:
+        """Return the newest examination of each medium.
 
-    def _basis(self, session: Session, case: Case, key: bytes, media: set[str]) -> list[Basis]:
-        """What is on record of the media: their newest examinations.
-
-        Of the same bytes examined several times, every review counts: what one of them was rejected
-        for is not to go out on another.
+        Reviews count for all examinations of the same bytes: what was rejected in one examination
+        must not be reported on the basis of another.
         """
         basis = []
-        for media_id in sorted(media):
+        for media_id in sorted(media_ids):
             digest = session.get_one(Media, media_id).sha256
             jobs = session.scalars(
                 select(Job)
@@ -282,79 +273,78 @@ class NoticeDesk:
         return basis
 
     def _founding(self, jobs: Sequence[Job]) -> Job:
-        """The examination that a notice may rest on: confirmed, or a suspect one that nobody has
-        reviewed, where one person's review is not asked for."""
+        """Return the examination that a notice may rest on.
+
+        That is a confirmed one. Where reviews by two people are not required, it may also be one
+        that nobody has reviewed and whose verdict is that a face is manipulated.
+        """
         if not jobs:
-            raise NoticeRefused("A medium of these occurrences has no verdict (yet).")
-        against = {Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND}
-        if any(j.finding in against for j in jobs):
-            raise NoticeRefused("Reviewers have not confirmed the finding that this would rest on.")
+            raise NoticeRefused("A medium of these occurrences has no verdict yet.")
+        if any(j.finding in AGAINST for j in jobs):
+            raise NoticeRefused("Reviewers have not confirmed the finding behind this notice.")
         confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
         if confirmed:
             return confirmed[0]
         if self._two_people:
-            raise NoticeRefused("Two people have to confirm the finding before notices are made.")
+            raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
         if jobs[0].verdict != VerdictCode.LIKELY_MANIPULATED:
-            raise NoticeRefused(
-                "The verdict is not that a face is manipulated, and nobody has confirmed it."
-            )
+            raise NoticeRefused("The verdict is not manipulation, and nobody has confirmed it.")
         return jobs[0]
 
     def _examined_at(self, job: Job, key: bytes) -> str:
         try:
             return str(examination_of(self._vault, job, key)["examined_at"])
         except BlobMissing:
-            return str(stated(job.finished_at))
+            return str(iso_time(job.finished_at))
 
-    def _seal(self, notice: Notice, key: bytes, content: dict[str, Any]) -> None:
-        raw = json.dumps(content).encode()
-        notice.sealed = seal(key, raw, context_of("notice", notice.id))
+    def _listed(self, notice: Notice) -> dict[str, Any]:
+        return _listed(notice, self._database.clock())
 
-    @staticmethod
-    def _opened(notice: Notice, key: bytes) -> dict[str, Any]:
-        raw = unseal(key, notice.sealed, context_of("notice", notice.id))
-        content: dict[str, Any] = json.loads(raw)
-        return content
+    def _json(self, notice: Notice, content: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **self._listed(notice),
+            "recipient": content["recipient"],
+            "receipt": content["receipt"],
+            "fields": content["fields"],
+            "occurrence_ids": content["occurrence_ids"],
+            "basis": content["basis"],
+            "text": composed_of(content["composed"]).text(),
+            "words": content["composed"],
+        }
 
 
 def composed_of(words: dict[str, Any]) -> Composed:
-    """The words of a notice as they were kept."""
+    """Return the text of a notice from its stored form."""
     return Composed(
         words["title"], words["opening"], [Section(**section) for section in words["sections"]]
     )
 
 
-def _overdue(statement: Any, now: datetime) -> Any:
-    running = Notice.state.in_(RUNNING)
-    return statement.where(running, Notice.due_at < now)
+def _rests_on(notice: Notice, key: bytes, job: Job) -> bool:
+    return any(b["job"] == job.id for b in open_json(key, notice)["basis"])
+
+
+def _mark_for_withdrawal(session: Session, notice: Notice) -> None:
+    notice.withdraw_at = current_time(session)
+    append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+
+
+def _is_overdue(now: datetime) -> ColumnElement[bool]:
+    return and_(Notice.state.in_(RUNNING), Notice.due_at < now)
 
 
 def _listed(notice: Notice, now: datetime) -> dict[str, Any]:
-    late = notice.state in RUNNING and notice.due_at and notice.due_at < now
+    is_late = notice.state in RUNNING and notice.due_at and notice.due_at < now
     return {
         "id": notice.id,
         "case_id": notice.case_id,
         "kind": notice.kind,
         "language": notice.language,
         "state": notice.state,
-        "created_at": stated(notice.created_at),
-        "sent_at": stated(notice.sent_at),
-        "due_at": stated(notice.due_at),
-        "overdue": bool(late),
-        "answered_at": stated(notice.answered_at),
+        "created_at": iso_time(notice.created_at),
+        "sent_at": iso_time(notice.sent_at),
+        "due_at": iso_time(notice.due_at),
+        "overdue": bool(is_late),
+        "answered_at": iso_time(notice.answered_at),
         "withdraw": notice.withdraw_at is not None,
-    }
-
-
-def _json(notice: Notice, content: dict[str, Any], now: datetime) -> dict[str, Any]:
-    words = composed_of(content["composed"])
-    return {
-        **_listed(notice, now),
-        "recipient": content["recipient"],
-        "receipt": content["receipt"],
-        "fields": content["fields"],
-        "occurrence_ids": content["occurrence_ids"],
-        "basis": content["basis"],
-        "text": words.text(),
-        "words": content["composed"],
     }

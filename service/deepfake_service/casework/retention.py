@@ -1,16 +1,17 @@
-"""The end of things: jobs cancelled, media expired, cases shredded, holds that stop it."""
+"""Retention and deletion: cancel jobs, expire media and evidence, shred cases, legal holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.media_expiry import expire
-from deepfake_service.casework.core.permissions import may_delete, may_see
+from deepfake_service.casework.core.permissions import find_visible, may_delete
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import (
@@ -33,17 +34,19 @@ from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
-ASKED_AT_ONCE = 500
-"""Blobs whose rows are looked for in one question."""
-"""Age at which sealed bytes that no record names are deleted: longer than any upload takes."""
-IDEMPOTENCY_KEPT = timedelta(days=7)
-SWEPT_AT_ONCE = 200
+"""Age at which blobs that no row names are deleted. Every upload takes less time."""
+BLOBS_PER_QUERY = 500
+"""Blobs whose rows are looked up by one query."""
+IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
+SWEEP_BATCH = 200
+
+OfAccount = TypeVar("OfAccount", Case, Job)
 
 _log = logger("deepfake_service.lifecycle")
 
 
 class Retention:
-    """Deletes what is to be deleted. Everything may be done again after a crash in between."""
+    """Deletes jobs, media, evidence and cases. After a crash, each deletion can be repeated."""
 
     def __init__(
         self,
@@ -63,16 +66,14 @@ class Retention:
         self._evidence_kept = evidence_kept
 
     def cancel(self, caller: Caller, job_id: str) -> None:
-        """Stop a job and shred what belongs to it; its case too, when nothing else is in it.
+        """Stop a job and delete what belongs to it, and its case if it has no other job.
 
         Raises:
-            NotFound: there is none that the caller may delete.
-            CaseHeld: a legal hold keeps it.
+            NotFound: there is no such job, or the caller may not delete it.
+            CaseHeld: the case is under a legal hold.
         """
         with self._database.write() as session:
-            job = session.get(Job, job_id)
-            if job is None or not may_delete(caller, job.account_id):
-                raise NotFound
+            job = _find_deletable(session, caller, Job, job_id)
             self._database.one_at_a_time(session, job.account_id)
             case = session.get_one(Case, job.case_id, populate_existing=True)
             if case.held_at is not None:
@@ -80,65 +81,63 @@ class Retention:
             if job.state not in ENDED:
                 job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
-            # From here on it is the sweep's, should this be interrupted.
+            # If the process stops after this transaction, the sweep deletes the job.
             job.state = JobState.CANCELLED
-            # Others that are being deleted as well keep nothing alive.
+            # Jobs that are being deleted as well do not count.
             others = select(Job.id).where(
                 Job.case_id == case.id,
                 Job.id != job_id,
                 Job.state != JobState.CANCELLED,
             )
-            alone = not session.scalars(others.limit(1)).first()
-            if alone:
-                self._forget_key(session, caller, case)
-        if alone:
+            is_last = not session.scalars(others.limit(1)).first()
+            if is_last:
+                self._delete_key(session, caller, case)
+        if is_last:
             self._finish_shredding(case.id)
         else:
             self._delete_job(job_id)
 
     def shred(self, case_id: str, caller: Caller) -> None:
-        """Forget a case: its key, and then everything that it opened.
+        """Delete a case by deleting its key, and then everything that the key decrypts.
 
-        1. The wrapped key is overwritten. From here on nothing of the case can be read.
-        2. Its blobs are deleted, then its rows, and what DBOS keeps of its jobs.
-        3. What the database's log still holds of them is brought to the file and gone.
+        1. The wrapped key is overwritten. From here on nothing in the case can be decrypted.
+        2. Its blobs are deleted, then its rows, and what DBOS stores about its jobs.
+        3. The database's write-ahead log is truncated, so that it does not retain the rows.
 
         Raises:
-            NotFound: there is none that the caller may delete.
-            CaseHeld: a legal hold keeps it.
+            NotFound: there is no such case, or the caller may not delete it.
+            CaseHeld: the case is under a legal hold.
         """
         with self._database.write() as session:
-            case = session.get(Case, case_id)
-            if case is None or not may_delete(caller, case.account_id):
-                raise NotFound
+            case = _find_deletable(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
             if case.held_at is not None:
                 raise CaseHeld
-            self._forget_key(session, caller, case)
+            self._delete_key(session, caller, case)
         self._finish_shredding(case_id)
 
     @staticmethod
-    def _forget_key(session: Session, caller: Caller, case: Case) -> None:
+    def _delete_key(session: Session, caller: Caller, case: Case) -> None:
         case.wrapped_key = case.sealed = None
         append_entry(session, caller.actor, Action.CASE_SHREDDED, case.id)
 
     def _finish_shredding(self, case_id: str) -> None:
-        self._database.forget_deleted()
+        self._database.purge_deleted()
         with self._database.read() as session:
             jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
             media = list(session.scalars(select(Media).where(Media.case_id == case_id)))
         for medium in media:
             if medium.blob:
                 self._vault.blobs.delete(medium.blob)
-        self._forget_below(folder_of(case_id))
+        self._delete_below(folder_of(case_id))
         for job_id in jobs:
             self._queue.cancel(job_id)
-            self._forget_below(f"work/{job_id}/")
+            self._delete_below(f"work/{job_id}/")
             self._queue.forget(job_id)
         with self._database.write() as session:
             session.execute(delete(Case).where(Case.id == case_id))
-        self._database.forget_deleted()
+        self._database.purge_deleted()
 
     def _delete_job(self, job_id: str) -> None:
         self._queue.cancel(job_id)
@@ -146,27 +145,27 @@ class Retention:
             job = session.get(Job, job_id)
             medium = session.get(Media, job.media_id) if job else None
             if job is None or medium is None:
-                return  # somebody else was faster
-            shared = session.scalars(
+                return  # another process has deleted the job
+            is_shared = session.scalars(
                 select(Job.id).where(Job.media_id == medium.id, Job.id != job_id).limit(1)
             ).first()
-        if medium.blob and not shared:
+        if medium.blob and not is_shared:
             self._vault.blobs.delete(medium.blob)
-        self._forget_evidence(job)
-        self._forget_below(f"work/{job_id}/")
+        self._delete_evidence(job)
+        self._delete_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
             session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))
-            if not shared:
+            if not is_shared:
                 session.execute(delete(Media).where(Media.id == medium.id))
-        self._database.forget_deleted()
+        self._database.purge_deleted()
 
-    def _forget_evidence(self, job: Job, *, expiring: bool = False) -> None:
-        """Delete the bytes of a job's evidence; what editions there were stays on record.
+    def _delete_evidence(self, job: Job, *, expiring: bool = False) -> None:
+        """Delete the blobs of a job's evidence. The list of its editions remains.
 
-        Where it is ``expiring``, a legal hold stops it, also one that was set just now. Should this
-        be interrupted, the sweep finds blobs that no row names any more.
+        With ``expiring``, a legal hold prevents it, even one that was set a moment ago. If the
+        process stops in between, the sweep finds blobs that no row names.
         """
         with self._database.write() as session:
             case = session.get(Case, job.case_id, with_for_update=True)
@@ -176,17 +175,20 @@ class Retention:
             blobs = [e.blob for e in editions if e.blob]
             for edition in editions:
                 edition.blob = None
-            there = session.get(Job, job.id)
-            if there is None:
+            current = session.get(Job, job.id)
+            if current is None:
                 return
-            there.evidence_expired_at = self._database.clock()
+            current.evidence_expired_at = self._database.clock()
             if expiring:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):
             self._vault.blobs.delete(name)
 
     def _expire_evidence(self) -> None:
-        """Delete evidence whose own time is over, which a legal hold or a notice extends."""
+        """Delete evidence at the end of its retention period.
+
+        A legal hold or a recent notice extends the period.
+        """
         before = self._database.clock() - self._evidence_kept
         with self._database.read() as session:
             due = session.scalars(
@@ -199,27 +201,25 @@ class Retention:
                     Job.finished_at <= before,
                     Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
                 )
-                .limit(SWEPT_AT_ONCE)
+                .limit(SWEEP_BATCH)
             ).all()
         for job in due:
-            self._forget_evidence(job, expiring=True)
+            self._delete_evidence(job, expiring=True)
 
-    def _forget_below(self, prefix: str) -> None:
+    def _delete_below(self, prefix: str) -> None:
         for name in list(
             self._vault.blobs.older_than(prefix, self._database.clock() + timedelta(days=1))
         ):
             self._vault.blobs.delete(name)
 
     def hold(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
-        """Set or lift a legal hold: while it is set, the case's media do not expire.
+        """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
 
         Raises:
-            NotFound: there is no such case that the caller may see.
+            NotFound: there is no such case, or the caller may not see it.
         """
         with self._database.write() as session:
-            case = session.get(Case, case_id)
-            if case is None or not may_see(caller, case):
-                raise NotFound
+            case, _ = find_visible(session, caller, Case, case_id)
             session.refresh(case, with_for_update=True)
             if bool(case.held_at) != wanted:
                 case.held_at = self._database.clock() if wanted else None
@@ -227,12 +227,12 @@ class Retention:
                 append_entry(session, caller.actor, action, case_id)
 
     def sweep(self) -> None:
-        """Delete what is due: expired media, half-shredded cases, old idempotency keys."""
+        """Delete what is due, and complete deletions that were interrupted."""
         self._expire_jobs()
         self._expire_media()
         self._expire_evidence()
         with self._database.read() as session:
-            halves = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+            shredded = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
             cancelled = list(
                 session.scalars(
                     select(Job.id)
@@ -244,18 +244,18 @@ class Retention:
                     )
                 )
             )
-        for case_id in halves:
+        for case_id in shredded:
             self._finish_shredding(case_id)
         for job_id in cancelled:
             self._delete_job(job_id)
         with self._database.write() as session:
-            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT
+            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
             session.execute(delete(Idempotency).where(old))
-        # A reader can have kept an earlier attempt from finishing.
-        self._database.forget_deleted()
+        # A concurrent reader may have prevented an earlier attempt.
+        self._database.purge_deleted()
 
     def _expire_jobs(self) -> None:
-        """Give up jobs that nobody examined in time: their media must not wait for ever."""
+        """End jobs that were not examined in time, so that their media expire."""
         with self._database.read() as session:
             late = session.scalars(
                 select(Job.id)
@@ -265,7 +265,7 @@ class Retention:
                     Job.created_at <= self._database.clock() - self._longest_wait,
                     Case.held_at.is_(None),
                 )
-                .limit(SWEPT_AT_ONCE)
+                .limit(SWEEP_BATCH)
             ).all()
         for job_id in late:
             with self._database.write() as session:
@@ -293,7 +293,7 @@ class Retention:
                         Media.expires_at.is_not(None),
                         or_(Media.expires_at <= now, Case.reviewed_at <= now - self._after_review),
                     )
-                    .limit(SWEPT_AT_ONCE)
+                    .limit(SWEEP_BATCH)
                 )
             )
         count = sum(expire(self._database, self._vault, medium.id) for medium in due)
@@ -301,51 +301,72 @@ class Retention:
             _log.info("media_expired", count=count)
 
     def delete_orphans(self) -> None:
-        """Delete blobs that no row names, as an upload or a deletion that was killed leaves them.
-        It lists the whole store: not to be done every minute."""
+        """Delete blobs that no row names, which interrupted uploads and deletions leave behind.
+
+        This lists the whole store, so that it should not run every minute.
+        """
         before = self._database.clock() - ORPHANED_AFTER
         blobs = self._vault.blobs
-        for prefix, find in (
-            ("media/", self._unnamed),
-            ("work/", self._unused),
-            ("cases/", self._of_nothing),
+        for prefix, find_orphans in (
+            ("media/", self._orphaned_media),
+            ("work/", self._orphaned_work),
+            ("cases/", self._orphaned_case_files),
         ):
-            every = list(blobs.older_than(prefix, before))
-            for start in range(0, len(every), ASKED_AT_ONCE):
+            old = list(blobs.older_than(prefix, before))
+            for start in range(0, len(old), BLOBS_PER_QUERY):
                 with self._database.read() as session:
-                    found = find(session, every[start : start + ASKED_AT_ONCE])
-                for name in found:
+                    orphans = find_orphans(session, old[start : start + BLOBS_PER_QUERY])
+                for name in orphans:
                     blobs.delete(name)
         blobs.delete_unfinished(before)
 
     @staticmethod
-    def _of_nothing(session: Session, names: Sequence[str]) -> list[str]:
-        """Blobs of cases that no row names, by the kind and the id in their names."""
-        rows: dict[str, list[str]] = {}
+    def _orphaned_case_files(session: Session, names: Sequence[str]) -> list[str]:
+        """Return those of a case's blobs that no row names, by the kind and id in their names."""
+        ids_of: dict[str, list[str]] = {}
         for name in names:
-            kind, _, row = name.rpartition("/")[2].partition("-")
-            rows.setdefault(kind, []).append(row)
-        named = (
+            kind, _, row_id = name.rpartition("/")[2].partition("-")
+            ids_of.setdefault(kind, []).append(row_id)
+        kinds = (
             ("edition", Edition.id, Edition.blob.is_not(None)),
             ("material", Job.id, Job.evidence_expired_at.is_(None)),
             ("screenshot", Occurrence.id, true()),
         )
-        there = {
-            f"{kind}-{row}"
-            for kind, number, kept in named
-            for row in session.scalars(select(number).where(number.in_(rows.get(kind, ())), kept))
+        in_use = {
+            f"{kind}-{row_id}"
+            for kind, column, is_kept in kinds
+            for row_id in session.scalars(
+                select(column).where(column.in_(ids_of.get(kind, ())), is_kept)
+            )
         }
-        return [n for n in names if n.rpartition("/")[2] not in there]
+        return [n for n in names if n.rpartition("/")[2] not in in_use]
 
     @staticmethod
-    def _unnamed(session: Session, names: Sequence[str]) -> list[str]:
+    def _orphaned_media(session: Session, names: Sequence[str]) -> list[str]:
+        """Return those blobs of media that no row names."""
         ids = [n.partition("/")[2] for n in names]
-        there = set(session.scalars(select(Media.blob).where(Media.id.in_(ids))))
-        return [n for n in names if n not in there]
+        in_use = set(session.scalars(select(Media.blob).where(Media.id.in_(ids))))
+        return [n for n in names if n not in in_use]
 
     @staticmethod
-    def _unused(session: Session, names: Sequence[str]) -> list[str]:
-        """Of what steps kept: that of jobs which are over or gone, as of a step that was still
-        writing when its job was deleted."""
-        live = set(session.scalars(select(Job.id).where(Job.state.in_(UNFINISHED))))
-        return [n for n in names if n.split("/")[1] not in live]
+    def _orphaned_work(session: Session, names: Sequence[str]) -> list[str]:
+        """Return the intermediate results of jobs that have ended or were deleted.
+
+        A step that was still writing when its job was deleted leaves some.
+        """
+        job_ids = {name: name.split("/")[1] for name in names}
+        unfinished = set(
+            session.scalars(
+                select(Job.id).where(Job.id.in_(set(job_ids.values())), Job.state.in_(UNFINISHED))
+            )
+        )
+        return [n for n in names if job_ids[n] not in unfinished]
+
+
+def _find_deletable(
+    session: Session, caller: Caller, model: type[OfAccount], row_id: str
+) -> OfAccount:
+    row = session.get(model, row_id)
+    if row is None or not may_delete(caller, row.account_id):
+        raise NotFound
+    return row

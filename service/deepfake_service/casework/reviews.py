@@ -1,15 +1,14 @@
-"""What people decide about an examination. The machine's verdict is never overwritten."""
+"""Reviews: what people decide about an examination. The model's verdict is never overwritten."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.permissions import may_see
-from deepfake_service.casework.core.queries import row_of, stated
+from deepfake_service.casework.core.permissions import find_visible
+from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.notice_desk import NoticeDesk
@@ -24,7 +23,7 @@ from deepfake_service.db import (
     current_time,
     new_id,
 )
-from deepfake_service.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.db.enums import REUSED, Decision, Finding, JobState, Role
 from deepfake_service.errors import (
     EvidenceBusy,
     EvidenceMissing,
@@ -35,17 +34,19 @@ from deepfake_service.errors import (
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
-from deepfake_service.storage import Vault, context_of
-from deepfake_service.storage.envelope import seal, unseal
+from deepfake_service.storage import Vault, open_json, seal_json
 
-CAUGHT_UP_AT_ONCE = 100
+CATCH_UP_BATCH = 100
 
 _log = logger("deepfake_service.reviews")
 
 
 class Reviews:
-    """Notes decisions, and what follows from them: a new edition of the evidence, notices to be
-    withdrawn, hashes kept or forgotten, the time at which media expire."""
+    """Records decisions and their consequences.
+
+    These are a new edition of the evidence, marks on notices, hashes that are stored or deleted,
+    and the time at which media expire.
+    """
 
     def __init__(
         self,
@@ -65,17 +66,16 @@ class Reviews:
         self._two_people = two_people
 
     def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
-        """Note what the caller decides, and why; the finding that it comes to.
+        """Record the caller's decision and its reason, and return the resulting finding.
 
-        A later decision of the same person takes the place of an earlier one in what is found; all
-        stay on record.
+        The latest decision of each person counts for the finding. All of them stay recorded.
 
         Raises:
-            NotFound: there is no such job that the caller may see. NotReviewable: it has no
-            verdict, or the caller is a program.
+            NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
+                no verdict, or the caller is not a person.
         """
         with self._database.write() as session:
-            job, _, case = row_of(session, caller, job_id)
+            job, case = find_visible(session, caller, Job, job_id)
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
             session.refresh(job)
@@ -85,139 +85,140 @@ class Reviews:
                 raise NotReviewable("The job has no verdict that could be reviewed.")
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Reviews are made by people, and this account is a system's.")
-            key = self._vault.case_key(case.id, case.wrapped_key)
             review = Review(
                 id=new_id(),
                 job_id=job_id,
                 account_id=caller.account_id,
                 decision=decision,
-                sealed=b"",
                 created_at=current_time(session),
             )
-            content = json.dumps({"reason": reason}).encode()
-            review.sealed = seal(key, content, context_of("review", review.id))
+            seal_json(self._vault.case_key(case), review, {"reason": reason})
             session.add(review)
             session.flush()
-            before, finding = job.finding, self._found(session, job_id)
+            before, finding = job.finding, self._finding_of(session, job_id)
             job.finding = finding
             append_entry(session, caller.actor, Action.CASE_REVIEWED, job_id, decision)
             session.flush()
-            self._settle(session, case)
+            self._note_whether_reviewed(session, case)
             if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:
                 self._notices.mark_reversed(session, case, job)
             elif finding is Finding.CONFIRMED:
                 self._notices.mark_upheld(session, case, job)
             if finding is not Finding.CONFIRMED:
                 self._hash_bank.forget(session, job_id)
-        # In transactions of their own; what a crash leaves undone, ``catch_up`` does.
+        # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
         if finding is Finding.CONFIRMED:
             self._hash_bank.remember(job_id)
-        self._new_edition(caller.actor, job_id)
+        self._create_edition(caller.actor, job_id)
         return finding
 
-    def _new_edition(self, actor: Actor, job_id: str) -> None:
+    def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
-            self._evidence.make(job_id, actor)
+            self._evidence.create(job_id, actor)
         except (EvidenceMissing, EvidenceBusy):
-            # Its time is over, it was examined by a version that gathered none, or somebody else
-            # makes one: ``catch_up`` sees to what is left.
+            # The evidence has expired, was not gathered by an early version, or is being created by
+            # another process. ``catch_up`` tries again.
             _log.warning("no_new_edition", job_id=job_id)
 
-    def _found(self, session: Session, job_id: str) -> Finding:
-        latest: dict[str, str] = {}
+    def _finding_of(self, session: Session, job_id: str) -> Finding:
+        latest: dict[str, Decision] = {}
         for review in session.scalars(
             select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
         ):
             latest[review.account_id] = review.decision
         decisions = list(latest.values())
         if Decision.REJECTED in decisions:
-            # One who rejects is enough: nothing goes out that a reviewer does not stand behind.
+            # One rejection is enough: nothing is sent out against the opinion of a reviewer.
             return Finding.REJECTED if Decision.CONFIRMED not in decisions else Finding.UNDECIDED
         confirmed = decisions.count(Decision.CONFIRMED)
         if not confirmed:
             return Finding.UNDECIDED
-        enough = confirmed >= (2 if self._two_people else 1)
-        return Finding.CONFIRMED if enough else Finding.AWAITING_SECOND
+        is_enough = confirmed >= (2 if self._two_people else 1)
+        return Finding.CONFIRMED if is_enough else Finding.AWAITING_SECOND
 
     @staticmethod
-    def _settle(session: Session, case: Case) -> None:
-        """Note since when all of a case is reviewed: from then on its media have a day."""
-        open_jobs = session.scalars(
+    def _note_whether_reviewed(session: Session, case: Case) -> None:
+        """Set or clear the time at which the whole case was reviewed: its media expire after it."""
+        unreviewed = session.scalars(
             select(Job.id).where(
                 Job.case_id == case.id,
-                Job.state.in_([JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]),
+                Job.state.in_(REUSED),
                 Job.finding.is_(None)
                 | Job.finding.in_([Finding.AWAITING_SECOND, Finding.UNDECIDED]),
             )
         ).first()
-        case.reviewed_at = None if open_jobs else case.reviewed_at or current_time(session)
+        case.reviewed_at = None if unreviewed else case.reviewed_at or current_time(session)
 
     def of(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-        """The decisions on a job, the oldest first."""
+        """List the decisions on a job, oldest first."""
         with self._database.read() as session:
-            job, _, case = row_of(session, caller, job_id)
-            found = session.execute(
+            job, case = find_visible(session, caller, Job, job_id)
+            rows = session.execute(
                 select(Review, Account)
                 .join(Account, Review.account_id == Account.id)
                 .where(Review.job_id == job.id)
                 .order_by(Review.created_at)
             ).all()
-        key = self._vault.case_key(case.id, case.wrapped_key)
+        key = self._vault.case_key(case)
         return [
             {
-                "at": stated(review.created_at),
+                "at": iso_time(review.created_at),
                 "name": account.name,
                 "role": account.role,
                 "decision": review.decision,
-                **json.loads(unseal(key, review.sealed, context_of("review", review.id))),
+                **open_json(key, review),
             }
-            for review, account in found
+            for review, account in rows
         ]
 
     def flag_minor(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
-        """Say that somebody in a case may be a minor, or that nobody is.
+        """Set or remove the flag that a person shown in a case may be a minor.
 
-        While it is said, pictures are withheld from evidence and pages, and fewer people see the
-        case. Every examination in it gets a new edition of its evidence.
+        While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
+        case. Every examination in the case gets a new edition of its evidence. Other cases with the
+        same bytes are flagged as well, because they show the same person.
 
         Raises:
-            NotFound: there is no such case that the caller may see.
+            NotFound: there is no such case, or the caller may not see it. Forbidden: another
+                account set the flag, and the caller is no administrator.
         """
         with self._database.write() as session:
-            case = session.get(Case, case_id)
-            if case is None or case.wrapped_key is None or not may_see(caller, case):
+            case, _ = find_visible(session, caller, Case, case_id)
+            if case.wrapped_key is None:
                 raise NotFound
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
             if not wanted and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
-                raise Forbidden("Whoever said so, or an administrator, takes it back.")
+                raise Forbidden(
+                    "Only the account that set this flag or an administrator can remove it."
+                )
             digests = sorted(
                 set(session.scalars(select(Media.sha256).where(Media.case_id == case_id)))
             )
-            for digest in digests:  # nobody submits the same bytes meanwhile
+            for digest in digests:  # submissions of the same bytes wait for this transaction
                 self._database.one_at_a_time(session, digest)
-            changed: list[Case] = []
-            # The same bytes show the same person, in whosever case they are.
-            alike = select(Media.case_id).where(Media.sha256.in_(digests))
-            for one in session.scalars(
-                select(Case).where(or_(Case.id == case_id, Case.id.in_(alike)))
-            ):
-                if (one.minor_at is not None) == wanted or one.wrapped_key is None:
+            same_bytes = select(Media.case_id).where(Media.sha256.in_(digests))
+            flagged_by = case.minor_by
+            for other in session.scalars(
+                select(Case).where(or_(Case.id == case_id, Case.id.in_(same_bytes)))
+            ).all():
+                if (other.minor_at is not None) == wanted or other.wrapped_key is None:
                     continue
-                if not wanted and one.minor_by != case.minor_by and caller.role is not Role.ADMIN:
-                    continue  # somebody else said so as well
-                changed.append(one)
-            for one in changed:
-                one.minor_at = current_time(session) if wanted else None
-                one.minor_by = caller.account_id if wanted else None
-                action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
-                append_entry(session, caller.actor, action, one.id)
-                if wanted:
-                    self._notices.mark_flagged(session, one)
+                if not wanted and other.minor_by != flagged_by and caller.role is not Role.ADMIN:
+                    continue  # another account flagged this one
+                self._set_minor(session, caller, other, wanted=wanted)
         self.catch_up()
 
+    def _set_minor(self, session: Session, caller: Caller, case: Case, *, wanted: bool) -> None:
+        case.minor_at = current_time(session) if wanted else None
+        case.minor_by = caller.account_id if wanted else None
+        action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
+        append_entry(session, caller.actor, action, case.id)
+        if wanted:
+            self._notices.mark_flagged(session, case)
+
     def catch_up(self) -> None:
-        """Make the editions that reviews and flags call for and that are not there yet."""
+        """Create the editions that reviews and flags require and that do not exist yet."""
         newest = (
             select(Edition.job_id, func.max(Edition.created_at).label("at"))
             .group_by(Edition.job_id)
@@ -228,13 +229,13 @@ class Reviews:
             .group_by(Review.job_id)
             .subquery()
         )
-        shows = (
+        shows_faces = (
             select(Edition.imagery)
             .where(Edition.job_id == Job.id, Edition.created_at == newest.c.at)
             .scalar_subquery()
         )
         with self._database.read() as session:
-            late = session.scalars(
+            outdated = session.scalars(
                 select(Job.id)
                 .join(Case, Job.case_id == Case.id)
                 .join(newest, newest.c.job_id == Job.id)
@@ -244,18 +245,18 @@ class Reviews:
                     Job.evidence_expired_at.is_(None),
                     or_(
                         reviewed.c.at > newest.c.at,
-                        Case.minor_at.is_not(None) & shows.is_(True),
-                        Case.minor_at.is_(None) & shows.is_(False) & Job.shown.is_(True),
+                        Case.minor_at.is_not(None) & shows_faces.is_(True),
+                        Case.minor_at.is_(None) & shows_faces.is_(False) & Job.shown.is_(True),
                     ),
                 )
                 .order_by(Job.created_at.desc())
-                .limit(CAUGHT_UP_AT_ONCE)
+                .limit(CATCH_UP_BATCH)
             ).all()
-        for job_id in late:
+        for job_id in outdated:
             try:
-                self._evidence.make(job_id, SERVICE)
+                self._evidence.create(job_id, SERVICE)
             except EvidenceMissing:
-                # There is nothing to make one from: not to be tried for ever.
+                # Nothing was gathered, so that another attempt cannot succeed either.
                 with self._database.write() as session:
                     job = session.get(Job, job_id)
                     if job is not None:

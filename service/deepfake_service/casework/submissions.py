@@ -1,4 +1,4 @@
-"""Taking in what is submitted: once, whatever is sent twice, and never losing where it was seen."""
+"""Idempotent submission of media: equal requests lead to one job, and no occurrence is lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from deepfake_service.storage.envelope import new_key, seal, unseal
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Where and when a medium was seen, as its submitter says."""
+    """Where and when a medium was seen, according to its submitter."""
 
     source_url: str | None = None
     platform: str | None = None
@@ -55,7 +55,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is asked for with a medium."""
+    """What is requested for a medium."""
 
     kind: str = "video"
     case_reference: str | None = None
@@ -73,7 +73,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A medium that lies sealed in the vault and does not belong to a case yet."""
+    """A medium that is stored encrypted and does not belong to a case yet."""
 
     media_id: str
     key: bytes
@@ -89,14 +89,14 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job, and whether this request made it."""
+    """A job, and whether this request created it."""
 
     job_id: str
     created: bool
 
 
 def blob_of(media_id: str) -> str:
-    """The name in the store of a medium."""
+    """Return the name of a medium's blob."""
     return f"media/{media_id}"
 
 
@@ -120,11 +120,11 @@ class Submissions:
         self._bundle = bundle_sha256
 
     def reference_of(self, account_id: str, reference: str) -> str:
-        """The keyed digest by which an account's case of this reference is found."""
+        """Return the digest by which an account's case with this reference is found."""
         return self._blind_index.of("reference", account_id, reference)
 
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
-        """Seal a medium while it arrives. Follow with ``accept`` or ``discard``."""
+        """Encrypt and store a medium while it arrives. Call ``accept`` or ``discard`` next."""
         media_id, key = new_id(), new_key()
         stored = await self._vault.store(blob_of(media_id), key, chunks)
         return Sealed(media_id, key, stored)
@@ -133,18 +133,18 @@ class Submissions:
         """Delete a medium that was not accepted."""
         await anyio.to_thread.run_sync(self._vault.blobs.delete, sealed.blob)
 
-    async def accept(self, caller: Caller, wanted: Submission, sealed: Sealed) -> Accepted:
-        """Make a job of a sealed medium, or find the one that there is.
+    async def accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
+        """Create a job for a stored medium, or find the existing one.
 
-        An ``Idempotency-Key`` that was used, or equal content asked for in the same way by the same
-        account, gives the existing job. A sighting that is new is kept with either. A medium that
-        no new job needs is deleted.
+        The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
+        account requested the same for equal content. A new sighting is recorded in either case. The
+        medium is deleted if no new job needs it.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
         try:
-            accepted = await anyio.to_thread.run_sync(self._accept, caller, wanted, sealed)
+            accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
         except DatabaseUnavailable:
             # The transaction may have been committed all the same. If it was not, the sweep of
             # orphans deletes the medium.
@@ -156,34 +156,35 @@ class Submissions:
             await self.discard(sealed)
         return accepted
 
-    def _accept(self, caller: Caller, wanted: Submission, sealed: Sealed) -> Accepted:
+    def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
-            job = self._by_key(session, caller, wanted, sealed) or self._equal(
-                session, caller, wanted, sealed
+            job = self._by_key(session, caller, submission, sealed) or self._equal(
+                session, caller, submission, sealed
             )
             created = job is None
             if job is None:
-                job = self._new_job(session, caller, wanted, sealed)
-            self._remember_key(session, caller, wanted, sealed, job)
+                job = self._new_job(session, caller, submission, sealed)
+            self._save_key(session, caller, submission, sealed, job)
             case = session.get_one(Case, job.case_id)
-            self._cases.note(session, caller, case, job.media_id, self._seen(wanted))
-            self._keep_callback(session, wanted, job, case)
+            media = session.get_one(Media, job.media_id)
+            self._cases.note(session, caller, media, self._sighting(submission))
+            self._add_callback(session, submission, job, case)
         return Accepted(job.id, created)
 
     def _by_key(
-        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job | None:
-        if wanted.idempotency_key is None:
+        if submission.idempotency_key is None:
             return None
-        used = session.get(Idempotency, (caller.account_id, self._key(wanted.idempotency_key)))
+        used = session.get(Idempotency, (caller.account_id, self._key(submission.idempotency_key)))
         if used is None:
             return None
-        if used.request != self._request(wanted, sealed):
+        if used.request != self._request(submission, sealed):
             raise IdempotencyConflict
         job = session.get_one(Job, used.job_id)
         if session.get_one(Case, job.case_id).wrapped_key is None:
-            session.delete(used)  # being shredded: there is no such job any more
+            session.delete(used)  # the case is being shredded, and the job with it
             session.flush()
             return None
         return job
@@ -191,37 +192,37 @@ class Submissions:
     def _key(self, idempotency_key: str) -> str:
         return self._blind_index.of("idempotency", idempotency_key)
 
-    def _request(self, wanted: Submission, sealed: Sealed) -> str:
+    def _request(self, submission: Submission, sealed: Sealed) -> str:
         return self._blind_index.of_content(
             "request",
             {
                 "sha256": sealed.stored.sha256,
-                "kind": wanted.kind,
-                "frames": wanted.frames,
-                "retention": wanted.retention,
-                "case_reference": wanted.case_reference,
+                "kind": submission.kind,
+                "frames": submission.frames,
+                "retention": submission.retention,
+                "case_reference": submission.case_reference,
             },
         )
 
-    def _remember_key(
-        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed, job: Job
+    def _save_key(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed, job: Job
     ) -> None:
-        if wanted.idempotency_key is None:
+        if submission.idempotency_key is None:
             return
-        key = (caller.account_id, self._key(wanted.idempotency_key))
+        key = (caller.account_id, self._key(submission.idempotency_key))
         if session.get(Idempotency, key) is None:
             session.add(
                 Idempotency(
                     account_id=key[0],
                     key=key[1],
-                    request=self._request(wanted, sealed),
+                    request=self._request(submission, sealed),
                     job_id=job.id,
                     created_at=current_time(session),
                 )
             )
 
     def _equal(
-        self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job | None:
         return session.scalars(
             select(Job)
@@ -231,9 +232,11 @@ class Submissions:
                 Case.wrapped_key.is_not(None),
                 Job.account_id == caller.account_id,
                 Media.sha256 == sealed.stored.sha256,
-                Job.kind == wanted.kind,
-                Job.frames.is_(None) if wanted.frames is None else Job.frames == wanted.frames,
-                Job.retention == wanted.retention,
+                Job.kind == submission.kind,
+                Job.frames.is_(None)
+                if submission.frames is None
+                else Job.frames == submission.frames,
+                Job.retention == submission.retention,
                 Job.bundle_sha256 == self._bundle,
                 Job.state.in_(REUSED),
             )
@@ -241,8 +244,10 @@ class Submissions:
             .limit(1)
         ).first()
 
-    def _new_job(self, session: Session, caller: Caller, wanted: Submission, sealed: Sealed) -> Job:
-        case, case_key, _ = self._cases.of_reference(session, caller, wanted.case_reference)
+    def _new_job(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job:
+        case, case_key, _ = self._cases.of_reference(session, caller, submission.case_reference)
         media = Media(
             id=sealed.media_id,
             case_id=case.id,
@@ -257,58 +262,57 @@ class Submissions:
             case_id=case.id,
             media_id=media.id,
             account_id=caller.account_id,
-            kind=wanted.kind,
+            kind=submission.kind,
             state=JobState.QUEUED,
-            priority=wanted.priority,
-            frames=wanted.frames,
+            priority=submission.priority,
+            frames=submission.frames,
             bundle_sha256=self._bundle,
-            retention=wanted.retention,
+            retention=submission.retention,
             created_at=current_time(session),
         )
         self._database.one_at_a_time(session, sealed.stored.sha256)
-        shown_elsewhere = session.scalars(
+        flagged = session.scalars(
             select(Case)
             .join(Media, Media.case_id == Case.id)
             .where(Media.sha256 == sealed.stored.sha256, Case.minor_at.is_not(None))
         ).first()
-        if shown_elsewhere is not None and case.minor_at is None:
+        if flagged is not None and case.minor_at is None:
             # The same bytes show the same person.
-            case.minor_at, case.minor_by = shown_elsewhere.minor_at, shown_elsewhere.minor_by
+            case.minor_at, case.minor_by = flagged.minor_at, flagged.minor_by
             append_entry(session, SERVICE, Action.MINOR_FLAGGED, case.id)
             NoticeDesk.mark_flagged(session, case)
-        case.reviewed_at = None  # there is something in it again that nobody has reviewed
+        case.reviewed_at = None  # the case now contains something that nobody has reviewed
         session.add(media)
         session.flush()
         session.add(job)
         session.flush()
-        self._queue.put(session, job.id, wanted.priority)
+        self._queue.put(session, job.id, submission.priority)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 
     @staticmethod
-    def _seen(wanted: Submission) -> dict[str, str | None]:
+    def _sighting(submission: Submission) -> dict[str, str | None]:
         return {
-            **asdict(wanted.sighting),
-            "case_reference": wanted.case_reference,
-            "tool": wanted.tool,
+            **asdict(submission.sighting),
+            "case_reference": submission.case_reference,
+            "tool": submission.tool,
         }
 
-    def _keep_callback(self, session: Session, wanted: Submission, job: Job, case: Case) -> None:
-        if wanted.callback_url is None:
+    def _add_callback(self, session: Session, submission: Submission, job: Job, case: Case) -> None:
+        if submission.callback_url is None:
             return
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        target = wanted.callback_url.encode()
-        for known in session.scalars(select(Delivery).where(Delivery.job_id == job.id)):
-            if unseal(key, known.target, context_of("delivery", known.id)) == target:
-                return  # a retry of what was accepted: it is told once
+        key = self._vault.case_key(case)
+        target = submission.callback_url.encode()
+        for delivery in session.scalars(select(Delivery).where(Delivery.job_id == job.id)):
+            if unseal(key, delivery.target, context_of("delivery", delivery.id)) == target:
+                return  # a repeated request leads to one webhook only
         delivery_id = new_id()
-        over = job.state in ENDED
         session.add(
             Delivery(
                 id=delivery_id,
                 job_id=job.id,
                 target=seal(key, target, context_of("delivery", delivery_id)),
-                state=DeliveryState.DUE if over else DeliveryState.WAITING,
+                state=DeliveryState.DUE if job.state in ENDED else DeliveryState.WAITING,
                 due_at=current_time(session),
                 created_at=current_time(session),
             )

@@ -112,7 +112,7 @@ class Database:
                 text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name}
             )
 
-    def forget_deleted(self) -> None:
+    def purge_deleted(self) -> None:
         """Bring deletions to the file: SQLite's write-ahead log still holds what was deleted."""
         if self.engine.dialect.name == "sqlite":
             with translating(), self.engine.connect() as connection:

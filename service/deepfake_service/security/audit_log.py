@@ -112,7 +112,7 @@ def append_entry(
         key_id=actor.key_id,
         action=str(action),
         subject=subject,
-        detail=detail,
+        detail=None if detail is None else str(detail),
     )
     entry.hash = _hash(entry, last.hash if last else START)
     session.add(entry)

@@ -1,6 +1,8 @@
-"""Where sealed bytes lie, and who can open them."""
+"""Encrypted storage: blobs, sealed columns, and the keys to both."""
 
 from deepfake_service.storage.blobs import BLOB_FOLDER, BlobMissing, Blobs, ObjectBlobs, open_blobs
+from deepfake_service.storage.installation_secrets import installation_secret
+from deepfake_service.storage.sealed_columns import open_json, seal_json
 from deepfake_service.storage.vault import Stored, Vault, context_of, open_keys, secret_context
 
 __all__ = [
@@ -11,7 +13,10 @@ __all__ = [
     "Stored",
     "Vault",
     "context_of",
+    "installation_secret",
     "open_blobs",
+    "open_json",
     "open_keys",
+    "seal_json",
     "secret_context",
 ]

@@ -1,4 +1,7 @@
-"""Media and results under their case's key: sealed while they arrive, opened in memory alone."""
+"""Media and results, encrypted under the key of their case.
+
+Media are encrypted while they arrive and are decrypted in memory only.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import cast
 
+from deepfake_service.db import Case
 from deepfake_service.errors import CaseShredded, SettingsError
 from deepfake_service.files import create_private
 from deepfake_service.resource_limits import PREFIX
@@ -35,40 +39,40 @@ _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was stored: the plaintext's SHA-256 in hex and its size in bytes."""
+    """A stored blob: the SHA-256 of its plaintext in hex, and its size in bytes."""
 
     sha256: str
     size: int
 
 
 class Vault:
-    """Seals and opens what belongs to cases."""
+    """Encrypts and decrypts the blobs of cases."""
 
     def __init__(self, blobs: Blobs, keys: KeyWrapper) -> None:
         self.blobs = blobs
         self._keys = keys
 
     def new_case_key(self, case_id: str) -> tuple[bytes, bytes]:
-        """A key for a new case, and the same wrapped, which is what is kept."""
+        """Return a new key for a case, plain and wrapped. Store the wrapped one only."""
         key = new_key()
         return key, self._keys.wrap(key, _case_context(case_id))
 
-    def case_key(self, case_id: str, wrapped: bytes | None) -> bytes:
-        """The key of a case.
+    def case_key(self, case: Case) -> bytes:
+        """Return the key of a case.
 
         Raises:
-            CaseShredded: it was forgotten; DecryptionFailed: the master key is another one.
+            CaseShredded: the key was deleted. DecryptionFailed: the master key is another one.
         """
-        if wrapped is None:
+        if case.wrapped_key is None:
             raise CaseShredded
-        return self._keys.unwrap(wrapped, _case_context(case_id))
+        return self._keys.unwrap(case.wrapped_key, _case_context(case.id))
 
     def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
-        """The case's key wrapped by the current master key; ``None`` where it is already."""
+        """Return a case's key wrapped by the current master key, or ``None`` if it already is."""
         return self._rewrapped(wrapped, _case_context(case_id))
 
     def rewrapped_secret(self, name: str, wrapped: bytes) -> bytes | None:
-        """The same of a secret of the service's own."""
+        """Return a secret wrapped by the current master key, or ``None`` if it already is."""
         return self._rewrapped(wrapped, secret_context(name))
 
     def _rewrapped(self, wrapped: bytes, context: bytes) -> bytes | None:
@@ -77,7 +81,7 @@ class Vault:
         return self._keys.wrap(self._keys.unwrap(wrapped, context), context)
 
     async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
-        """Seal ``chunks`` into the blob ``name`` while they come, and hash them on the way."""
+        """Encrypt ``chunks`` into the blob ``name`` as they arrive, and hash them on the way."""
         digest, size = hashlib.sha256(), 0
         sealer = StreamSealer(key, name.encode())
 
@@ -95,7 +99,7 @@ class Vault:
         return Stored(digest.hexdigest(), size)
 
     def open(self, name: str, key: bytes) -> io.BufferedReader:
-        """The plaintext of the blob ``name`` as a seekable file that is decrypted as it is read.
+        """Return the plaintext of the blob ``name`` as a seekable file, decrypted as it is read.
 
         Raises:
             BlobMissing, DecryptionFailed, StorageUnavailable.
@@ -103,23 +107,27 @@ class Vault:
         reader = UnsealedReader(self.blobs.open(name), key, name.encode())
         return io.BufferedReader(cast(io.RawIOBase, reader), _BUFFER)
 
-    def keep(self, name: str, key: bytes, content: bytes) -> None:
-        """Seal a small blob."""
+    def write(self, name: str, key: bytes, content: bytes) -> None:
+        """Encrypt ``content`` into the small blob ``name``, which may exist."""
         self.blobs.put_bytes(name, seal(key, content, name.encode()))
 
-    def kept(self, name: str, key: bytes) -> bytes:
-        """What ``keep`` sealed."""
+    def read(self, name: str, key: bytes) -> bytes:
+        """Return the content of a blob that ``write`` made.
+
+        Raises:
+            BlobMissing, DecryptionFailed, StorageUnavailable.
+        """
         blob = self.blobs.open(name)
         return unseal(key, blob.read_at(0, blob.size), name.encode())
 
 
 def context_of(kind: str, row_id: str) -> bytes:
-    """What a sealed column is bound to: one copied to another row does not open there."""
+    """Return the context that binds a sealed value to its row, so that copies do not open."""
     return f"{kind}/{row_id}".encode()
 
 
 def secret_context(name: str) -> bytes:
-    """What a wrapped secret of the service's own is bound to."""
+    """Return the context that binds a wrapped secret of the installation to its name."""
     return context_of("secret", name)
 
 
@@ -128,15 +136,16 @@ def _case_context(case_id: str) -> bytes:
 
 
 def open_keys(settings: Settings) -> KeyWrapper:
-    """The key wrapper that ``settings`` name: a key management service's, or master keys.
+    """Return the key wrapper that ``settings`` name: a key management service's, or master keys.
 
-    1. ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is called and gives one. Those of
-       ``DEEPFAKE_OLDER_MASTER_KEYS`` unwrap what they wrapped before.
-    2. Else ``DEEPFAKE_MASTER_KEY``, with those of ``DEEPFAKE_OLDER_MASTER_KEYS`` to unwrap by.
-    3. Else a key is made in the data directory, readable by its owner alone.
+    1. If ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is set, the function is called and
+       returns the wrapper. Keys in ``DEEPFAKE_OLDER_MASTER_KEYS`` still unwrap what they wrapped.
+    2. Otherwise ``DEEPFAKE_MASTER_KEY`` is used, with ``DEEPFAKE_OLDER_MASTER_KEYS`` to unwrap.
+    3. Otherwise a key is created in the data directory, readable by its owner only.
 
     Raises:
-        SettingsError: naming the setting that is wrong; DataDirError: the file is.
+        SettingsError: a setting has an invalid value; the message names it. DataDirError: the key
+            file cannot be used.
     """
     older = tuple(
         _decoded(text, f"{PREFIX}OLDER_MASTER_KEYS")
@@ -149,10 +158,10 @@ def open_keys(settings: Settings) -> KeyWrapper:
     if settings.master_key:
         text = settings.master_key.get_secret_value()
         return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)
-    made = create_private(
+    text = create_private(
         settings.data_dir / MASTER_KEY_FILE, lambda: base64.b64encode(new_key()).decode() + "\n"
     )
-    return MasterKeys(_decoded(made, f"{MASTER_KEY_FILE} in the data directory"), older)
+    return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"), older)
 
 
 def _decoded(text: str, where: str) -> bytes:
@@ -161,7 +170,10 @@ def _decoded(text: str, where: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise SettingsError(f"{where}: {KEY_BYTES} bytes in base64 (`openssl rand -base64 32`)")
+        raise SettingsError(
+            f"{where} must be {KEY_BYTES} bytes in base64. Create a key with "
+            "`openssl rand -base64 32`."
+        )
     return key
 
 
@@ -170,5 +182,7 @@ def _hook(name: str) -> KeyWrapper:
     try:
         factory = cast(Callable[[], KeyWrapper], getattr(importlib.import_module(module), function))
     except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(f"{PREFIX}KEY_WRAPPER: there is no function {name!r}") from error
+        raise SettingsError(
+            f"{PREFIX}KEY_WRAPPER names a function that cannot be imported: {name!r}"
+        ) from error
     return factory()

@@ -156,7 +156,7 @@ async def post_form(request: Request, about: About, caller: PageReader) -> Respo
     )
     services = app_state(request).require_services()
     try:
-        made = await call(lambda: services.notice_desk.make(caller, about.case_id, wanted))
+        made = await call(lambda: services.notice_desk.create(caller, about.case_id, wanted))
     except InvalidRequest as error:
         return await _form(request, about, caller, given, error.errors)
     except NoticeRefused as error:

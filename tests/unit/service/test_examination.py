@@ -162,10 +162,10 @@ class PlainVault:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
 
-    def keep(self, name: str, _: bytes, content: bytes) -> None:
+    def write(self, name: str, _: bytes, content: bytes) -> None:
         self.content[name] = content
 
-    def kept(self, name: str, _: bytes) -> bytes:
+    def read(self, name: str, _: bytes) -> bytes:
         return self.content[name]
 
 

@@ -116,6 +116,11 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
         assert BlindIndex(database, alone).of("reference", "R-1") == digest
         with database.read() as session:
             wrapped = session.get_one(Case, "c").wrapped_key
-        assert Vault(open_blobs(None, settings.data_dir), alone).case_key("c", wrapped) == key
+        assert (
+            Vault(open_blobs(None, settings.data_dir), alone).case_key(
+                Case(id="c", wrapped_key=wrapped)
+            )
+            == key
+        )
         with pytest.raises(DecryptionFailed):
             wrapper.unwrap(wrapped or b"", b"case-key/c")

@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
+from deepfake_service.db import Case
 from deepfake_service.errors import (
     CaseShredded,
     DecryptionFailed,
@@ -117,11 +118,11 @@ async def test_deleting_is_final_and_may_be_repeated(vault: Vault, blobs: Blobs)
 
 
 def test_small_values_are_sealed_too(vault: Vault) -> None:
-    vault.keep("work/1", KEY, b"first")
-    vault.keep("work/1", KEY, b"second")
-    assert vault.kept("work/1", KEY) == b"second"
+    vault.write("work/1", KEY, b"first")
+    vault.write("work/1", KEY, b"second")
+    assert vault.read("work/1", KEY) == b"second"
     with pytest.raises(DecryptionFailed):
-        vault.kept("work/1", new_key())
+        vault.read("work/1", new_key())
 
 
 def test_old_blobs_are_found_by_prefix(blobs: Blobs) -> None:
@@ -134,11 +135,11 @@ def test_old_blobs_are_found_by_prefix(blobs: Blobs) -> None:
 
 def test_without_its_wrapped_key_a_case_is_shredded(vault: Vault) -> None:
     key, wrapped = vault.new_case_key("1")
-    assert vault.case_key("1", wrapped) == key
+    assert vault.case_key(Case(id="1", wrapped_key=wrapped)) == key
     with pytest.raises(CaseShredded):
-        vault.case_key("1", None)
+        vault.case_key(Case(id="1", wrapped_key=None))
     with pytest.raises(DecryptionFailed):
-        vault.case_key("2", wrapped)
+        vault.case_key(Case(id="2", wrapped_key=wrapped))
 
 
 def test_rotation_wraps_anew_what_the_old_key_wrapped(blobs: Blobs) -> None:
@@ -148,7 +149,7 @@ def test_rotation_wraps_anew_what_the_old_key_wrapped(blobs: Blobs) -> None:
     again = vault.rewrapped("1", wrapped)
     assert again is not None
     assert vault.rewrapped("1", again) is None
-    assert Vault(blobs, MasterKeys(new)).case_key("1", again) == key
+    assert Vault(blobs, MasterKeys(new)).case_key(Case(id="1", wrapped_key=again)) == key
 
 
 def test_a_master_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
     if service.database.engine.dialect.name != "sqlite":
         pytest.skip("where PostgreSQL keeps what was deleted is its administrator's concern")
     folder = service.app.state.shared.settings.data_dir
-    service.database.forget_deleted()
+    service.database.purge_deleted()
     assert _holding(folder, wrapped)
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
     assert not _holding(folder, wrapped)

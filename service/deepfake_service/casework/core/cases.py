@@ -1,9 +1,8 @@
-"""Cases and their occurrences: where and when a medium was seen, and who noted it."""
+"""Cases and their occurrences: where and when a medium was seen, and who recorded it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,29 +11,31 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
-from deepfake_service.casework.core.permissions import may_see
+from deepfake_service.casework.core.permissions import find_visible
 from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
-from deepfake_service.storage import Vault, context_of
-from deepfake_service.storage.envelope import seal, unseal
+from deepfake_service.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.storage.envelope import unseal
 
-NOTED = ("source_url", "platform", "account", "captured_at", "note", "case_reference", "tool")
-"""What an occurrence states, beside its collector and a screenshot."""
-_TELLING = NOTED[:-1]
+OCCURRENCE_FIELDS = (
+    "source_url", "platform", "account", "captured_at", "note", "case_reference", "tool",
+)  # fmt: skip
+"""The fields of an occurrence, beside its collector and a screenshot."""
+_DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Screenshot:
-    """One that lies sealed in the vault, and the occurrence that it will be of."""
+    """A screenshot in the vault, and the occurrence that it will belong to."""
 
     occurrence_id: str
     sha256: str
 
 
 class Cases:
-    """Makes cases and notes occurrences."""
+    """Creates cases and records occurrences."""
 
     def __init__(self, database: Database, vault: Vault, blind_index: BlindIndex) -> None:
         self._database = database
@@ -42,41 +43,44 @@ class Cases:
         self._blind_index = blind_index
 
     def open(self, caller: Caller, reference: str | None) -> tuple[str, bool]:
-        """The id of the account's case of this reference, and whether it was made now."""
+        """Return the id of the account's case with this reference, and whether it is new."""
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
-            case, _, made = self.of_reference(session, caller, reference)
-            if made:
+            case, _, is_new = self.of_reference(session, caller, reference)
+            if is_new:
                 append_entry(session, caller.actor, Action.CASE_CREATED, case.id)
-        return case.id, made
+        return case.id, is_new
 
     def of_reference(
         self, session: Session, caller: Caller, reference: str | None
     ) -> tuple[Case, bytes, bool]:
-        """The account's case of this reference, or a new one; its key; whether it is new."""
+        """Find the account's case with this reference, or create one.
+
+        Returns:
+            The case, its key, and whether it is new.
+        """
         digest = None
         if reference is not None:
             digest = self._blind_index.of("reference", caller.account_id, reference)
-            found = session.scalars(
+            case = session.scalars(
                 select(Case).where(
                     Case.account_id == caller.account_id,
                     Case.reference == digest,
                     Case.wrapped_key.is_not(None),
                 )
             ).first()
-            if found is not None:
-                return found, self._vault.case_key(found.id, found.wrapped_key), False
+            if case is not None:
+                return case, self._vault.case_key(case), False
         case_id = new_id()
         key, wrapped = self._vault.new_case_key(case_id)
-        about = json.dumps({"reference": reference}).encode()
         case = Case(
             id=case_id,
             account_id=caller.account_id,
             wrapped_key=wrapped,
             reference=digest,
-            sealed=seal(key, about, context_of("case", case_id)),
             created_at=current_time(session),
         )
+        seal_json(key, case, {"reference": reference})
         session.add(case)
         session.flush()
         return case, key, True
@@ -85,41 +89,42 @@ class Cases:
         self,
         session: Session,
         caller: Caller,
-        case: Case,
-        media_id: str,
-        seen: Mapping[str, str | None],
+        media: Media,
+        sighting: Mapping[str, str | None],
         screenshot: Screenshot | None = None,
     ) -> bool:
-        """Note an occurrence of a medium, unless it is known or says nothing; whether it was.
+        """Record an occurrence of a medium, unless it is known or empty.
 
-        The first one of a medium is noted even if it says nothing but who submitted it.
+        The first occurrence of a medium is recorded even if it is empty, because it says who
+        submitted the medium.
+
+        Returns:
+            Whether an occurrence was recorded.
         """
-        about: dict[str, Any] = {name: seen.get(name) for name in NOTED}
-        of_medium = select(Occurrence.id).where(Occurrence.media_id == media_id).limit(1)
-        first = session.scalars(of_medium).first() is None
-        if not first and screenshot is None and not any(about[name] for name in _TELLING):
+        fields: dict[str, Any] = {name: sighting.get(name) for name in OCCURRENCE_FIELDS}
+        of_medium = select(Occurrence.id).where(Occurrence.media_id == media.id).limit(1)
+        is_first = session.scalars(of_medium).first() is None
+        if not is_first and screenshot is None and not any(fields[n] for n in _DISTINGUISHING):
             return False
-        told = {**about, "tool": None, "screenshot": screenshot.sha256 if screenshot else None}
-        digest = self._blind_index.of_content("occurrence", told)
+        compared = {**fields, "tool": None, "screenshot": screenshot and screenshot.sha256}
+        digest = self._blind_index.of_content("occurrence", compared)
         if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
             return False
-        occurrence_id = screenshot.occurrence_id if screenshot else new_id()
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        content = {**about, "collector": caller.account_id, "screenshot": screenshot is not None}
-        session.add(
-            Occurrence(
-                id=occurrence_id,
-                case_id=case.id,
-                media_id=media_id,
-                digest=digest,
-                sealed=seal(
-                    key, json.dumps(content).encode(), context_of("occurrence", occurrence_id)
-                ),
-                created_at=current_time(session),
-            )
+        occurrence = Occurrence(
+            id=screenshot.occurrence_id if screenshot else new_id(),
+            case_id=media.case_id,
+            media_id=media.id,
+            digest=digest,
+            created_at=current_time(session),
         )
-        if not first:
-            append_entry(session, caller.actor, Action.OCCURRENCE_ADDED, case.id, occurrence_id)
+        key = self._vault.case_key(session.get_one(Case, media.case_id))
+        content = {**fields, "collector": caller.account_id, "screenshot": screenshot is not None}
+        seal_json(key, occurrence, content)
+        session.add(occurrence)
+        if not is_first:
+            append_entry(
+                session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
+            )
         return True
 
     def add_occurrence(
@@ -127,92 +132,92 @@ class Cases:
         caller: Caller,
         case_id: str,
         media_id: str | None,
-        seen: Mapping[str, str | None],
+        sighting: Mapping[str, str | None],
         screenshot: bytes | None,
     ) -> None:
-        """Note where a medium of a case was seen as well; its only medium, if none is named.
+        """Record where else a medium of a case was seen.
+
+        ``media_id`` may be ``None`` if the case has one medium only.
 
         Raises:
-            NotFound: there is no such case that the caller may see.
-            InvalidRequest: the medium is not one of the case, or none is named among several.
+            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
+                medium does not belong to the case, or none is named and the case has several.
         """
-        # Sealed before the transaction: a slow store must not hold the one writer's place.
-        shot = self._sealed(caller, case_id, screenshot) if screenshot is not None else None
-        noted = False
+        # Stored before the transaction, so that a slow store does not block other writers.
+        stored = None
+        if screenshot is not None:
+            stored = self._store_screenshot(caller, case_id, screenshot)
+        is_noted = False
         try:
-            noted = self._add(caller, case_id, media_id, seen, shot)
+            is_noted = self._add(caller, case_id, media_id, sighting, stored)
         finally:
-            if shot is not None and not noted:
-                self._vault.blobs.delete(screenshot_of(case_id, shot.occurrence_id))
+            if stored is not None and not is_noted:
+                self._vault.blobs.delete(screenshot_of(case_id, stored.occurrence_id))
 
-    def _sealed(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
+    def _store_screenshot(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
         with self._database.read() as session:
-            case = session.get(Case, case_id)
-        if case is None or not may_see(caller, case):
-            raise NotFound
-        shot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        self._vault.keep(screenshot_of(case_id, shot.occurrence_id), key, content)
-        return shot
+            case, _ = find_visible(session, caller, Case, case_id)
+        screenshot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
+        name = screenshot_of(case_id, screenshot.occurrence_id)
+        self._vault.write(name, self._vault.case_key(case), content)
+        return screenshot
 
     def _add(
         self,
         caller: Caller,
         case_id: str,
         media_id: str | None,
-        seen: Mapping[str, str | None],
-        shot: Screenshot | None,
+        sighting: Mapping[str, str | None],
+        screenshot: Screenshot | None,
     ) -> bool:
         with self._database.write() as session:
-            case = session.get(Case, case_id)
-            if case is None or not may_see(caller, case):
-                raise NotFound
+            case, _ = find_visible(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
-            media = list(session.scalars(select(Media.id).where(Media.case_id == case_id)))
+            media = {
+                m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))
+            }
             if media_id is None and len(media) == 1:
-                media_id = media[0]
+                media_id = next(iter(media))
             if media_id not in media:
-                detail = "not a medium of this case" if media_id else "missing: which medium is it?"
+                detail = "not a medium of this case" if media_id else "required for this case"
                 raise InvalidRequest(
                     f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
                 )
-            return self.note(session, caller, case, str(media_id), seen, shot)
+            return self.note(session, caller, media[media_id], sighting, screenshot)
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
-        """The screenshot of an occurrence; reading it is audited.
+        """Return the screenshot of an occurrence, and audit that it was read.
 
         Raises:
-            NotFound: there is none that the caller may see.
+            NotFound: there is none, or the caller may not see it. ImageryWithheld: a person shown
+                may be a minor.
         """
         with self._database.read() as session:
-            case, seen = session.get(Case, case_id), session.get(Occurrence, occurrence_id)
-        if case is None or seen is None or seen.case_id != case_id:
-            raise NotFound
-        if not may_see(caller, case):
+            occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
+        if occurrence.case_id != case_id:
             raise NotFound
         if case.minor_at is not None:
             raise ImageryWithheld
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        about = json.loads(unseal(key, seen.sealed, context_of("occurrence", seen.id)))
-        if not about["screenshot"]:
+        key = self._vault.case_key(case)
+        if not open_json(key, occurrence)["screenshot"]:
             raise NotFound
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
-        return self._vault.kept(screenshot_of(case_id, occurrence_id), key)
+        return self._vault.read(screenshot_of(case_id, occurrence_id), key)
 
 
 def media_key(media: Media, case_key: bytes) -> bytes:
-    """The key of a medium that is still kept."""
+    """Return the key of a medium that has not been deleted."""
     assert media.wrapped_key is not None
     return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
 
 
 def folder_of(case_id: str) -> str:
-    """Below which a case's blobs lie that are neither media nor work."""
+    """Return the prefix of a case's blobs, other than media and intermediate results."""
     return f"cases/{case_id}/"
 
 
 def screenshot_of(case_id: str, occurrence_id: str) -> str:
-    """The blob of an occurrence's screenshot."""
+    """Return the name of the blob of an occurrence's screenshot."""
     return f"{folder_of(case_id)}screenshot-{occurrence_id}"

@@ -1,4 +1,4 @@
-"""States of notices, and what is asked for and noted of them."""
+"""The life of a notice: what is requested, what becomes of it, and which updates are allowed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,12 @@ from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import KINDS, kind_of
 
-OUTCOMES = frozenset(
-    {
-        NoticeState.REMOVED,
-        NoticeState.TEMPORARILY_BLOCKED,
-        NoticeState.REFUSED,
-        NoticeState.NO_ANSWER,
-        NoticeState.PRESERVED,
-        NoticeState.WITHDRAWN,
-    }
-)
+OUTCOMES = frozenset(NoticeState) - {NoticeState.DRAFTED, NoticeState.SENT}
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
-"""States in which the clock runs."""
-CLOCKS_DIFFER = timedelta(minutes=5)
+"""States in which the deadline counts."""
+CLOCK_SKEW = timedelta(minutes=5)
 KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
+PRESERVATION = "budapest-29"
 
 
 def _one_of(values: Sequence[str]) -> Callable[[str], str]:
@@ -85,46 +77,50 @@ class NoticeUpdate:
 
 
 def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
-    """Note in ``notice`` that it was sent, received or answered.
+    """Change the state and the times of ``notice``.
 
     Raises:
-        InvalidRequest: the update contradicts the notice's state, its kind or the clock.
+        InvalidRequest: the update contradicts the notice's state or kind, or lies in the future.
     """
     for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
         if at is not None and at > now:
-            raise field_error(name, "lies in the future")
+            raise field_error(name, "in the future")
     if update.sent_at is not None:
-        if notice.state != NoticeState.DRAFTED:
-            raise field_error("sent_at", "that it was sent is noted already")
-        if update.sent_at < notice.created_at - CLOCKS_DIFFER:
-            raise field_error("sent_at", "lies before the notice was made")
-        notice.sent_at, notice.state = update.sent_at, NoticeState.SENT
-        clock = kind_of(notice.kind).clock
-        notice.due_at = update.sent_at + clock if clock else None
-    if update.outcome is None:
-        if update.answered_at is not None:
-            raise field_error("answered_at", "give the outcome with it")
-        return
-    if update.outcome not in OUTCOMES:
+        _send(notice, update.sent_at)
+    if update.outcome is not None:
+        _conclude(notice, update.outcome, update.answered_at or now)
+    elif update.answered_at is not None:
+        raise field_error("answered_at", "requires an outcome")
+
+
+def _send(notice: Notice, sent_at: datetime) -> None:
+    if notice.state != NoticeState.DRAFTED:
+        raise field_error("sent_at", "the notice is already marked as sent")
+    if sent_at < notice.created_at - CLOCK_SKEW:
+        raise field_error("sent_at", "before the notice was created")
+    notice.sent_at, notice.state = sent_at, NoticeState.SENT
+    deadline = kind_of(notice.kind).clock
+    notice.due_at = sent_at + deadline if deadline else None
+
+
+def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> None:
+    if outcome not in OUTCOMES:
         raise field_error("outcome", "not an outcome")
     if notice.state == NoticeState.WITHDRAWN:
         raise field_error("outcome", "the notice was withdrawn")
-    preserved = update.outcome is NoticeState.PRESERVED
-    if preserved and notice.kind != "budapest-29":
-        raise field_error("outcome", "only preservation is asked for by another kind of notice")
-    blocked = update.outcome is NoticeState.TEMPORARILY_BLOCKED
-    if blocked and notice.kind not in KOREAN:
-        raise field_error("outcome", "temporary blocks pending deliberation are of Korean law")
-    if notice.sent_at is None and update.outcome is not NoticeState.WITHDRAWN:
-        raise field_error("sent_at", "missing: the notice was not sent")
-    answered = update.answered_at or now
-    if notice.sent_at and answered < notice.sent_at:
-        raise field_error("answered_at", "lies before sent_at")
-    notice.state, notice.answered_at = update.outcome, answered
-    if update.outcome is NoticeState.WITHDRAWN:
+    if outcome is NoticeState.PRESERVED and notice.kind != PRESERVATION:
+        raise field_error("outcome", "this kind of notice does not request preservation")
+    if outcome is NoticeState.TEMPORARILY_BLOCKED and notice.kind not in KOREAN:
+        raise field_error("outcome", "temporary blocks exist under Korean law only")
+    if notice.sent_at is None and outcome is not NoticeState.WITHDRAWN:
+        raise field_error("sent_at", "required, because the notice was not sent")
+    if notice.sent_at and answered_at < notice.sent_at:
+        raise field_error("answered_at", "before sent_at")
+    notice.state, notice.answered_at = outcome, answered_at
+    if outcome is NoticeState.WITHDRAWN:
         notice.withdraw_at = None
 
 
 def field_error(name: str, detail: str) -> InvalidRequest:
-    """Return the error of one field."""
+    """Return the error about one field of a request."""
     return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])

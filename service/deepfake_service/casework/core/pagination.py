@@ -1,4 +1,7 @@
-"""What lists are asked for by, and their pages: a cursor goes on after the last row of a page."""
+"""Filters of lists, and their pages: a cursor names the last row of a page.
+
+Cursors are opaque to clients and hold the time and the id of a row.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ MAX_PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which jobs are asked for."""
+    """Restrictions on a list of jobs."""
 
     state: str | None = None
     verdict: str | None = None
@@ -28,18 +31,18 @@ class Filters:
     media: tuple[str, ...] | None = None
     """Ids of media."""
     finding: str | None = None
-    """One, or ``none`` for what nobody has reviewed."""
+    """A finding, or ``none`` for jobs that have not been reviewed."""
     account_id: str | None = None
     reviewer: str | None = None
-    """Id of an account that reviewed it."""
+    """The id of an account that reviewed the job."""
     since: datetime | None = None
     references: tuple[str, ...] | None = None
-    """Keyed digests of the case's reference, one for each account that may have it."""
+    """Blind-index digests of the case's reference, one for each account that may own the case."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and the cursor with which the next ones are asked for."""
+    """A page of jobs, newest first, and the cursor of the next page."""
 
     jobs: list[dict[str, Any]]
     next: str | None
@@ -47,48 +50,54 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True)
 class OccurrencePage:
-    """Some occurrences, newest first, and the cursor with which the next ones are asked for."""
+    """A page of occurrences, newest first, and the cursor of the next page."""
 
     occurrences: list[dict[str, Any]]
     next: str | None
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """What ``filters`` ask for beyond a job's own columns."""
-    found: list[ColumnElement[bool]] = []
+    """Return ``filters`` as conditions of a query on ``Job`` joined with ``Case``."""
+    clauses: list[ColumnElement[bool]] = []
+    for column, value in (
+        (Job.state, filters.state),
+        (Job.verdict, filters.verdict),
+        (Job.case_id, filters.case_id),
+        (Job.account_id, filters.account_id),
+    ):
+        if value is not None:
+            clauses.append(column == value)
     if filters.media is not None:
-        found.append(Job.media_id.in_(filters.media))
+        clauses.append(Job.media_id.in_(filters.media))
     if filters.finding == "none":
-        found += [Job.finding.is_(None), Job.state == JobState.SUCCEEDED]
+        clauses += [Job.finding.is_(None), Job.state == JobState.SUCCEEDED]
     elif filters.finding is not None:
-        found.append(Job.finding == filters.finding)
-    if filters.account_id is not None:
-        found.append(Job.account_id == filters.account_id)
+        clauses.append(Job.finding == filters.finding)
     if filters.reviewer is not None:
         reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
-        found.append(Job.id.in_(reviewed))
+        clauses.append(Job.id.in_(reviewed))
     if filters.since is not None:
-        found.append(Job.created_at >= filters.since)
+        clauses.append(Job.created_at >= filters.since)
     if filters.references is not None:
-        found.append(Case.reference.in_(filters.references))
-    return found
+        clauses.append(Case.reference.in_(filters.references))
+    return clauses
 
 
 def encoded(row: Job | Case | Occurrence) -> str:
-    """The cursor of what comes after ``row``."""
+    """Return the cursor of the rows after ``row``."""
     return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
 
 
 def older(
-    at: InstrumentedAttribute[datetime], number: InstrumentedAttribute[str], cursor: str
+    at: InstrumentedAttribute[datetime], row_id: InstrumentedAttribute[str], cursor: str
 ) -> ColumnElement[bool]:
-    """What comes after a cursor in a list from the newest to the oldest.
+    """Return the condition for rows after a cursor, in a list from the newest to the oldest.
 
     Raises:
-        InvalidRequest: the cursor is none that was given out.
+        InvalidRequest: the cursor is not one that ``encoded`` made.
     """
     moment, last = _decoded(cursor)
-    return or_(at < moment, and_(at == moment, number < last))
+    return or_(at < moment, and_(at == moment, row_id < last))
 
 
 def _decoded(cursor: str) -> tuple[datetime, str]:
@@ -96,8 +105,8 @@ def _decoded(cursor: str) -> tuple[datetime, str]:
         at, _, last = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
-            raise ValueError("no zone")
+            raise ValueError("no time zone")
         return moment.astimezone(UTC), last
     except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
-        wrong = FieldError("cursor", "not a cursor of an earlier answer")
-        raise InvalidRequest("The cursor cannot be read.", errors=[wrong]) from error
+        invalid = FieldError("cursor", "not a cursor of an earlier answer")
+        raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error

@@ -1,8 +1,7 @@
-"""Jobs, cases and results as they are read: opened with their case's key, in memory."""
+"""Reading jobs, cases and results, decrypted in memory with the key of their case."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,7 +20,7 @@ from deepfake_service.casework.core.pagination import (
     encoded,
     older,
 )
-from deepfake_service.casework.core.permissions import may_delete, may_see, visible
+from deepfake_service.casework.core.permissions import find_visible, may_delete, visible_to
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.db.enums import UNFINISHED, JobState, Role
@@ -32,12 +31,11 @@ from deepfake_service.errors import (
 )
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
-from deepfake_service.storage import Vault, context_of
-from deepfake_service.storage.envelope import unseal
+from deepfake_service.storage import Vault, open_json
 
 
 class Queries:
-    """Reads for callers: what they may not see is not there."""
+    """Reads for callers, who find only what they may see."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
@@ -45,13 +43,13 @@ class Queries:
         self._read_audit = ReadAudit(database.clock)
 
     def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
-        """A job with its result, if it has one; reading a result is audited.
+        """Return a job with its result, or ``None`` as result. Reading a result is audited.
 
         Raises:
-            NotFound: there is none that the caller may see.
+            NotFound: there is no such job, or the caller may not see it.
         """
         with self._database.read() as session:
-            job, media, case = row_of(session, caller, job_id)
+            job, media, case = find_job(session, caller, job_id)
         result = self._result(job, case) if job.result is not None else None
         if result is not None and audited:
             with self._database.write() as session:
@@ -59,19 +57,19 @@ class Queries:
         return {**_job_json(job, media), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
-        """A job without its result."""
+        """Return a job without its result."""
         with self._database.read() as session:
-            job, media, _ = row_of(session, caller, job_id)
+            job, media, _ = find_job(session, caller, job_id)
         return _job_json(job, media)
 
     def deletable(self, caller: Caller, job_id: str) -> bool:
-        """Whether the caller may delete a job now: it is theirs, and no hold keeps it."""
+        """Return whether the caller may delete a job, and no legal hold prevents it."""
         with self._database.read() as session:
-            job, _, case = row_of(session, caller, job_id)
+            job, case = find_visible(session, caller, Job, job_id)
         return may_delete(caller, job.account_id) and case.held_at is None
 
     def waiting(self) -> float:
-        """How many jobs no worker has begun; NaN while the database does not answer."""
+        """Count the jobs that no worker has begun. NaN while the database does not answer."""
         counted = select(func.count()).where(Job.state == JobState.QUEUED)
         try:
             with self._database.read() as session:
@@ -80,69 +78,68 @@ class Queries:
             return math.nan
 
     def oldest_s(self) -> float:
-        """Age in seconds of the oldest job that is not over; 0 without one, NaN as above."""
+        """Return the age in seconds of the oldest unfinished job.
+
+        It is 0 if there is none, and NaN while the database does not answer.
+        """
+        oldest = select(func.min(Job.created_at)).where(Job.state.in_(UNFINISHED))
         try:
             with self._database.read() as session:
-                at = session.scalar(
-                    select(func.min(Job.created_at)).where(Job.state.in_(UNFINISHED))
-                )
+                at = session.scalar(oldest)
         except DatabaseUnavailable:
             return math.nan
         return (self._database.clock() - at).total_seconds() if at else 0.0
 
     def medium(self, caller: Caller, case_id: str, media_id: str) -> tuple[str, bytes]:
-        """The blob and key of a medium that is still kept; reading it is audited as an export.
+        """Return the blob and the key of a medium. Reading it is audited as an export.
 
         Raises:
-            NotFound: there is none that the caller may see, or it is no longer kept.
-            ImageryWithheld: somebody may be a minor, and the caller is no administrator.
+            NotFound: there is no such medium, the caller may not see it, or it was deleted.
+            ImageryWithheld: a person shown may be a minor, and the caller is no administrator.
         """
-        with self._database.read() as session:
-            case, media = session.get(Case, case_id), session.get(Media, media_id)
-        if case is None or media is None or media.case_id != case_id or not media.blob:
-            raise NotFound
-        if not may_see(caller, case):
-            raise NotFound
-        if case.minor_at is not None and caller.role is not Role.ADMIN:
-            raise ImageryWithheld
-        key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
+        media, key = self._medium(caller, case_id, media_id, shown_to_admins=True)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+        assert media.blob is not None
         return media.blob, key
 
     def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:
-        """A medium that is still kept, opened, and its size. Audited, once in ten minutes.
+        """Return a medium as an open file, and its size in bytes. Audited once in ten minutes.
 
         Raises:
-            NotFound: there is none that the caller may see, or it is no longer kept.
-            ImageryWithheld: somebody who is shown may be a minor.
+            NotFound: there is no such medium, the caller may not see it, or it was deleted.
+            ImageryWithheld: a person shown may be a minor.
         """
-        with self._database.read() as session:
-            case, media = session.get(Case, case_id), session.get(Media, media_id)
-        if case is None or media is None or media.case_id != case_id or not media.blob:
-            raise NotFound
-        if not may_see(caller, case):
-            raise NotFound
-        if case.minor_at is not None:
-            raise ImageryWithheld
-        key = media_key(media, self._vault.case_key(case.id, case.wrapped_key))
+        media, key = self._medium(caller, case_id, media_id, shown_to_admins=False)
         if self._read_audit.is_first_read(caller, media_id):
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.MEDIA_READ, media_id)
+        assert media.blob is not None
         return self._vault.open(media.blob, key), media.size
 
-    def queue(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """As ``jobs``, each with its case's reference: what the console lists."""
-        page = self.jobs(caller, filters, limit=limit, cursor=cursor)
-        wanted = {j["case_id"] for j in page.jobs}
+    def _medium(
+        self, caller: Caller, case_id: str, media_id: str, *, shown_to_admins: bool
+    ) -> tuple[Media, bytes]:
         with self._database.read() as session:
-            cases = session.scalars(select(Case).where(Case.id.in_(wanted))).all()
-        about = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
-        jobs = [{**j, "case": about[j["case_id"]]} for j in page.jobs if j["case_id"] in about]
+            media, case = find_visible(session, caller, Media, media_id)
+        if media.case_id != case_id or not media.blob:
+            raise NotFound
+        if case.minor_at is not None and not (shown_to_admins and caller.role is Role.ADMIN):
+            raise ImageryWithheld
+        return media, media_key(media, self._vault.case_key(case))
+
+    def queue(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
+        """Return a page of ``jobs``, each with its case, for the list of the console."""
+        page = self.jobs(caller, filters, limit=limit, cursor=cursor)
+        case_ids = {j["case_id"] for j in page.jobs}
+        with self._database.read() as session:
+            cases = session.scalars(select(Case).where(Case.id.in_(case_ids))).all()
+        by_id = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
+        jobs = [{**j, "case": by_id[j["case_id"]]} for j in page.jobs if j["case_id"] in by_id]
         return JobPage(jobs, page.next)
 
     def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
-        """Jobs with what was found in them, newest first, at most ``limit``. Audited as one."""
+        """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
         cursor, left = None, limit
@@ -154,106 +151,90 @@ class Queries:
                 rows = session.execute(
                     select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(ids))
                 ).all()
-            opened = {job.id: (job, case) for job, case in rows}
-            for stated_job in page.jobs:
-                if stated_job["id"] not in opened:
-                    continue
-                job, case = opened[stated_job["id"]]
-                if case.sealed is None:
-                    continue
-                result = self._result(job, case) if job.result is not None else {}
-                yield {
-                    "job": job.id,
-                    "case": case.id,
-                    "case_reference": self._case_json(case)["case_reference"],
-                    "state": job.state,
-                    "verdict": job.verdict,
-                    "score": result.get("score"),
-                    "log_likelihood_ratio": result.get("log_likelihood_ratio"),
-                    "finding": job.finding,
-                    "sha256": stated_job["sha256"],
-                    "submitted_at": stated(job.created_at),
-                    "finished_at": stated(job.finished_at),
-                }
+            by_id = {job.id: (job, case) for job, case in rows if case.sealed is not None}
+            for listed in page.jobs:
+                if listed["id"] in by_id:
+                    yield self._result_row(*by_id[listed["id"]], listed["sha256"])
             if page.next is None:
                 return
             cursor = page.next
 
+    def _result_row(self, job: Job, case: Case, sha256: str) -> dict[str, Any]:
+        result = self._result(job, case) if job.result is not None else {}
+        return {
+            "job": job.id,
+            "case": case.id,
+            "case_reference": self._case_json(case)["case_reference"],
+            "state": job.state,
+            "verdict": job.verdict,
+            "score": result.get("score"),
+            "log_likelihood_ratio": result.get("log_likelihood_ratio"),
+            "finding": job.finding,
+            "sha256": sha256,
+            "submitted_at": iso_time(job.created_at),
+            "finished_at": iso_time(job.finished_at),
+        }
+
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        assert job.result is not None
-        content: dict[str, Any] = json.loads(unseal(key, job.result, context_of("result", job.id)))
-        return content
+        return open_json(self._vault.case_key(case), job)
 
     def jobs(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """A page of the jobs that the caller may see, newest first, without results.
+        """Return a page of the jobs that the caller may see, newest first, without results.
 
         Raises:
-            InvalidRequest: the cursor is none that was given out.
+            InvalidRequest: the cursor is invalid.
         """
         statement = (
             select(Job, Media)
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
-            .where(visible(caller))
+            .where(visible_to(caller), *conditions(filters))
         )
-        for column, wanted in (
-            (Job.state, filters.state),
-            (Job.verdict, filters.verdict),
-            (Job.case_id, filters.case_id),
-        ):
-            if wanted is not None:
-                statement = statement.where(column == wanted)
-        statement = statement.where(*conditions(filters))
         if cursor is not None:
             statement = statement.where(older(Job.created_at, Job.id, cursor))
         statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
         with self._database.read() as session:
             rows = [(job, media) for job, media in session.execute(statement)]
-        more = len(rows) > limit
-        rows = rows[:limit]
-        following = encoded(rows[-1][0]) if more else None
-        return JobPage([_job_json(job, media) for job, media in rows], following)
+        more, rows = len(rows) > limit, rows[:limit]
+        jobs = [_job_json(job, media) for job, media in rows]
+        return JobPage(jobs, encoded(rows[-1][0]) if more else None)
 
     def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
-        """A page of the cases that the caller may see, newest first.
+        """Return a page of the cases that the caller may see, newest first.
 
         Raises:
-            InvalidRequest: the cursor is none that was given out.
+            InvalidRequest: the cursor is invalid.
         """
-        statement = select(Case).where(Case.wrapped_key.is_not(None), visible(caller))
+        statement = select(Case).where(Case.wrapped_key.is_not(None), visible_to(caller))
         if cursor is not None:
             statement = statement.where(older(Case.created_at, Case.id, cursor))
         statement = statement.order_by(Case.created_at.desc(), Case.id.desc()).limit(limit + 1)
         with self._database.read() as session:
-            found = list(session.scalars(statement))
-        more, found = len(found) > limit, found[:limit]
+            cases = list(session.scalars(statement))
+        more, cases = len(cases) > limit, cases[:limit]
         return {
-            "cases": [self._case_json(case) for case in found],
-            "next": encoded(found[-1]) if more else None,
+            "cases": [self._case_json(case) for case in cases],
+            "next": encoded(cases[-1]) if more else None,
         }
 
     def _case_json(self, case: Case) -> dict[str, Any]:
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        assert case.sealed is not None
-        about = json.loads(unseal(key, case.sealed, context_of("case", case.id)))
         return {
             "id": case.id,
-            "case_reference": about["reference"],
-            "created_at": stated(case.created_at),
+            "case_reference": open_json(self._vault.case_key(case), case)["reference"],
+            "created_at": iso_time(case.created_at),
             "legal_hold": case.held_at is not None,
             "minor": case.minor_at is not None,
-            "reviewed_at": stated(case.reviewed_at),
+            "reviewed_at": iso_time(case.reviewed_at),
         }
 
     def brief(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """A case without what is in it; reading it is audited.
+        """Return a case without its content, and audit that it was read.
 
         Raises:
-            NotFound: there is none that the caller may see.
+            NotFound: there is no such case, or the caller may not see it.
         """
         with self._database.read() as session:
-            case = _case_of(session, caller, case_id)
+            case = _find_case(session, caller, case_id)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.CASE_READ, case_id)
         return self._case_json(case)
@@ -268,12 +249,15 @@ class Queries:
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> OccurrencePage:
-        """A page of where a case, or one medium of it, was seen, the newest first; of those with
-        ``ids`` alone, if they are given.
+        """Return a page of the occurrences of a case, newest first.
+
+        Args:
+            media_id: restricts them to one medium of the case.
+            ids: restricts them to the occurrences with these ids.
 
         Raises:
-            NotFound: there is none that the caller may see. InvalidRequest: the cursor is none that
-                was given out.
+            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
+                cursor is invalid.
         """
         statement = select(Occurrence).where(Occurrence.case_id == case_id)
         if media_id is not None:
@@ -284,21 +268,21 @@ class Queries:
             statement = statement.where(older(Occurrence.created_at, Occurrence.id, cursor))
         statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
         with self._database.read() as session:
-            case = _case_of(session, caller, case_id)
-            found = list(session.scalars(statement.limit(limit + 1)))
-        more, found = len(found) > limit, found[:limit]
-        key = self._vault.case_key(case.id, case.wrapped_key)
-        return OccurrencePage(self._occurrences(found, key), encoded(found[-1]) if more else None)
+            case = _find_case(session, caller, case_id)
+            rows = list(session.scalars(statement.limit(limit + 1)))
+        more, rows = len(rows) > limit, rows[:limit]
+        key = self._vault.case_key(case)
+        return OccurrencePage(_occurrences_json(rows, key), encoded(rows[-1]) if more else None)
 
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """A case with all its occurrences and jobs; reading it is audited.
+        """Return a case with all its occurrences and jobs, and audit that it was read.
 
         Raises:
-            NotFound: there is none that the caller may see.
+            NotFound: there is no such case, or the caller may not see it.
         """
         with self._database.read() as session:
-            case = _case_of(session, caller, case_id)
-            seen = session.scalars(
+            case = _find_case(session, caller, case_id)
+            occurrences = session.scalars(
                 select(Occurrence)
                 .where(Occurrence.case_id == case_id)
                 .order_by(Occurrence.created_at)
@@ -309,47 +293,44 @@ class Queries:
                 .where(Job.case_id == case_id)
                 .order_by(Job.created_at)
             ).all()
-        key = self._vault.case_key(case.id, case.wrapped_key)
+        key = self._vault.case_key(case)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.CASE_READ, case_id)
         return {
             **self._case_json(case),
-            "occurrences": self._occurrences(seen, key),
+            "occurrences": _occurrences_json(occurrences, key),
             "jobs": [_job_json(job, media) for job, media in jobs],
         }
 
-    @staticmethod
-    def _occurrences(seen: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": o.id,
-                "media_id": o.media_id,
-                "recorded_at": stated(o.created_at),
-                "note": None,  # of occurrences that were noted before there were notes
-                **json.loads(unseal(key, o.sealed, context_of("occurrence", o.id))),
-            }
-            for o in seen
-        ]
+
+def find_job(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
+    """Return a job with its medium and its case.
+
+    Raises:
+        NotFound: there is no such job, or the caller may not see it.
+    """
+    job, case = find_visible(session, caller, Job, job_id)
+    return job, session.get_one(Media, job.media_id), case
 
 
-def _case_of(session: Session, caller: Caller, case_id: str) -> Case:
-    case = session.get(Case, case_id)
-    if case is None or case.sealed is None or not may_see(caller, case):
-        raise NotFound
+def _find_case(session: Session, caller: Caller, case_id: str) -> Case:
+    case, _ = find_visible(session, caller, Case, case_id)
+    if case.sealed is None:
+        raise NotFound  # the case is being shredded
     return case
 
 
-def row_of(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
-    """A job with its medium and case.
-
-    Raises:
-        NotFound: there is none that the caller may see.
-    """
-    job = session.get(Job, job_id)
-    case = session.get(Case, job.case_id) if job else None
-    if job is None or case is None or not may_see(caller, case):
-        raise NotFound
-    return job, session.get_one(Media, job.media_id), case
+def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": o.id,
+            "media_id": o.media_id,
+            "recorded_at": iso_time(o.created_at),
+            "note": None,  # occurrences of early versions have no note
+            **open_json(key, o),
+        }
+        for o in occurrences
+    ]
 
 
 def _job_json(job: Job, media: Media) -> dict[str, Any]:
@@ -369,14 +350,14 @@ def _job_json(job: Job, media: Media) -> dict[str, Any]:
         "finding": job.finding,
         "failure": job.failure,
         "bundle_sha256": job.bundle_sha256,
-        "created_at": stated(job.created_at),
-        "started_at": stated(job.started_at),
-        "finished_at": stated(job.finished_at),
-        "media_expires_at": stated(media.expires_at) if media.blob else None,
+        "created_at": iso_time(job.created_at),
+        "started_at": iso_time(job.started_at),
+        "finished_at": iso_time(job.finished_at),
+        "media_expires_at": iso_time(media.expires_at) if media.blob else None,
         "media_kept": media.blob is not None,
     }
 
 
-def stated(at: datetime | None) -> str | None:
-    """A time as answers state it: ISO 8601 in UTC, to the millisecond."""
+def iso_time(at: datetime | None) -> str | None:
+    """Format a time as answers give it: ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.isoformat(timespec="milliseconds")
