@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -31,8 +30,7 @@ from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.security.audit_log import verify
-from deepfake_service.storage import context_of
-from deepfake_service.storage.envelope import seal
+from deepfake_service.storage import seal_json
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -760,9 +758,8 @@ async def _job_with_result(service: Service, result: dict[str, Any]) -> dict[str
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         case = session.get_one(Case, job.case_id)
-        key = vault.case_key(case.id, case.wrapped_key)
-        job.result = seal(key, json.dumps(result).encode(), context_of("result", job_id))
-        job.state, job.verdict = str(JobState.SUCCEEDED), result["verdict"]
+        seal_json(vault.case_key(case), job, result)
+        job.state, job.verdict = JobState.SUCCEEDED, result["verdict"]
     answer = await service.client.get(f"/v1/jobs/{job_id}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()["result"]
