@@ -35,6 +35,7 @@ from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, Pi
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
+from deepfake_service.web import admin as web_admin
 from deepfake_service.web import help as web_help
 from deepfake_service.web import items, queue, signing_in
 from deepfake_service.web import notices as web_notices
@@ -129,7 +130,7 @@ def create_app(
     app.state.shared = state
     app.add_middleware(RequestMiddleware, metrics=metrics, body_timeout_s=settings.upload_timeout_s)
     problems.install(app)
-    for web_part in (signing_in, queue, items, web_notices, web_help):
+    for web_part in (signing_in, queue, items, web_notices, web_help, web_admin):
         app.include_router(web_part.router)
     for part in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
         app.include_router(part.router)

@@ -142,7 +142,15 @@ Verifier = Annotated[Caller, Depends(requires(MAY_SUBMIT | MAY_AUDIT))]
 SignedIn = Annotated[Caller, Depends(signed_in_caller)]
 """Has signed in to the console, in any role."""
 PageReader = Annotated[Caller, Depends(requires(MAY_SUBMIT, signed_in_caller))]
-"""Reads jobs and cases in the console."""
+"""Submits media, and reads jobs and cases, in the console."""
+PageReviewer = Annotated[Caller, Depends(requires(MAY_REVIEW, signed_in_caller))]
+"""Reviews examinations and flags possible minors in the console."""
+PageKeeper = Annotated[Caller, Depends(requires(MAY_HOLD, signed_in_caller))]
+"""Sets legal holds in the console."""
+PageAuditor = Annotated[Caller, Depends(requires(MAY_AUDIT, signed_in_caller))]
+"""Reads the audit log in the console."""
+PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_in_caller))]
+"""Administers accounts and keys in the console."""
 
 
 async def _submitter(caller: Reader, state: AppStateDep) -> Caller:

@@ -1,4 +1,4 @@
-"""Submitting, an examined item, its case, and what people decide about them."""
+"""Pages to submit media, of one item, of its case, and the decisions made on them."""
 
 from __future__ import annotations
 
@@ -23,53 +23,51 @@ from deepfake_service.errors import (
     NotReviewable,
 )
 from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.http.auth import PageReader, SignedIn
-from deepfake_service.http.dependencies import AppState, app_state
+from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.security.accounts import MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller, authorize
+from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import PageRoute, back, call, form, page, safe
+from deepfake_service.web.pages import Form, PageRoute, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
-ITEMS, OCCURRENCES = 50, 50
-"""Shown at a time."""
+ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 
 
 @router.get("/submit")
-async def get_submit(request: Request, caller: SignedIn) -> Response:
-    """Drop or choose files, and watch them being examined."""
-    authorize(caller, MAY_SUBMIT)
-    return page(request, "submit.html", caller, most=app_state(request).settings.max_video_bytes)
+def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
+    """Show the upload form."""
+    return page(request, "submit.html", caller, most=state.settings.max_video_bytes)
 
 
 @router.get("/items/{job_id}")
-async def get_item(request: Request, job_id: Id, caller: PageReader) -> Response:
-    """What was found in one item: in words, with its error rate, and the moments in pictures."""
-    language = language_of(request)
-    found = await call(lambda: _item(app_state(request), caller, job_id, language))
-    return page(request, "item.html", caller, decisions=[str(d) for d in Decision], **found)
+def get_item(request: Request, job_id: Id, caller: PageReader, state: AppStateDep) -> Response:
+    """Show one item: the verdict with its error rates, the suspect faces, review and evidence."""
+    return page(request, "item.html", caller, **_item(request, state, caller, job_id))
 
 
-def _item(state: AppState, caller: Caller, job_id: str, language: str) -> dict[str, Any]:
+def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dict[str, Any]:
+    """Return the variables of ``item.html``."""
     services = state.require_services()
+    language = language_of(request)
     after_review = timedelta(hours=state.settings.media_hours_after_review)
     job = services.queries.progress(caller, job_id)
     case = services.queries.brief(caller, job["case_id"])
-    seen = services.queries.occurrences(
-        caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES
+    occurrences = services.queries.occurrences(
+        caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES_PER_PAGE
     )
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "job": job,
         "case": case,
         "over": JobState(job["state"]) in ENDED,
-        "occurrences": seen.occurrences,
-        "more_occurrences": seen.next is not None,
+        "occurrences": occurrences.occurrences,
+        "more_occurrences": occurrences.next is not None,
         "view": None,
         "missing": None,
         "reviews": services.reviews.of(caller, job_id),
@@ -78,25 +76,26 @@ def _item(state: AppState, caller: Caller, job_id: str, language: str) -> dict[s
         "notices": services.notice_desk.of_case(caller, job["case_id"]),
         "kinds": list(KINDS),
         "deletable": services.queries.deletable(caller, job_id),
+        "decisions": [str(d) for d in Decision],
         "reason": "",
         "problem": None,
-        "kept_until": _kept_until(job, case, after_review),
+        "kept_until": _media_expire_at(job, case, after_review),
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
-            bundle = services.evidence_store.bundle(caller, job_id, shown=True)
-            document = json.loads(bundle.member(VERDICT))
+            edition = services.evidence_store.bundle(caller, job_id, shown=True)
+            document = json.loads(edition.member(VERDICT))
         except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
-            found["missing"] = translations(language).gettext(error.message)
+            values["missing"] = translations(language).gettext(error.message)
         else:
-            found["view"] = _shown(document, language)
-    return found
+            values["view"] = _result_view(document, language)
+    return values
 
 
-def _kept_until(
+def _media_expire_at(
     job: dict[str, Any], case: dict[str, Any], after_review: timedelta
 ) -> datetime | None:
-    """When the media go: at their time, or some hours after the review of the whole case."""
+    """Return when the media expire: on their own date, or some time after the case's review."""
     if job["media_expires_at"] is None:
         return None
     expires = datetime.fromisoformat(job["media_expires_at"])
@@ -105,7 +104,8 @@ def _kept_until(
     return min(expires, datetime.fromisoformat(case["reviewed_at"]) + after_review)
 
 
-def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
+def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
+    """Return the result in an edition of evidence as the page shows it."""
     summary = SummaryPresenter(document, words(language))
     tables = TablePresenter(document, words(language))
     faces = document["exact"]["faces"]
@@ -124,7 +124,7 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
                 "number": p["number"],
                 "time_s": faces[p["face"]]["time_s"],
                 "person": faces[p["face"]]["track"] + 1,
-                "inner": _inner(faces[p["face"]]["box"], document["method"]["crop"]["scale"]),
+                "inner": _box_in_crop(faces[p["face"]]["box"], document["method"]["crop"]["scale"]),
                 "llr": p["log_likelihood_ratio"],
             }
             for p in sorted(
@@ -140,8 +140,8 @@ def _shown(document: dict[str, Any], language: str) -> dict[str, Any]:
     }
 
 
-def _inner(box: list[float], scale: float) -> tuple[float, float, float, float]:
-    """Where a face's box lies in its crop, x, y, width and height in hundredths of the crop."""
+def _box_in_crop(box: list[float], scale: float) -> tuple[float, float, float, float]:
+    """Return a face's box within its crop: x, y, width and height in per cent of the crop."""
     x0, y0, side = square((box[0], box[1], box[2], box[3]), scale)
     return (
         round(100 * (box[0] - x0) / side, 1),
@@ -152,86 +152,74 @@ def _inner(box: list[float], scale: float) -> tuple[float, float, float, float]:
 
 
 @router.post("/items/{job_id}/review")
-async def post_review(request: Request, job_id: Id, caller: SignedIn) -> Response:
-    """Note what a person decides."""
-    fields = await form(request)
-    authorize(caller, MAY_REVIEW)
+def post_review(
+    request: Request, job_id: Id, caller: PageReviewer, state: AppStateDep, fields: Form
+) -> Response:
+    """Record a reviewer's decision, or show the page again with what is wrong."""
     decision, reason = fields.get("decision", ""), fields.get("reason", "")
-    wrong = []
+    invalid = []
     if decision not in set(Decision):
-        wrong.append(FieldError("decision", "choose one"))
+        invalid.append(FieldError("decision", "choose one"))
     if not 1 <= len(reason) <= MAX_REASON:
-        wrong.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
-    services = app_state(request).require_services()
+        invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
     try:
-        if wrong:
-            raise InvalidRequest("; ".join(f"{e.field}: {e.detail}" for e in wrong), errors=wrong)
-        await call(lambda: services.reviews.decide(caller, job_id, Decision(decision), reason))
+        if invalid:
+            message = "; ".join(f"{e.field}: {e.detail}" for e in invalid)
+            raise InvalidRequest(message, errors=invalid)
+        state.require_services().reviews.decide(caller, job_id, Decision(decision), reason)
     except (InvalidRequest, NotReviewable) as error:
-        # What was written is shown again, not lost.
-        language = language_of(request)
-        found = await call(lambda: _item(app_state(request), caller, job_id, language))
-        found |= {"reason": reason, "problem": translations(language).gettext(error.message)}
-        decisions = [str(d) for d in Decision]
-        status = problem_of(error).status
-        return page(request, "item.html", caller, status=status, decisions=decisions, **found)
-    return back(f"/items/{job_id}#review")
+        values = _item(request, state, caller, job_id)
+        values["reason"] = reason  # what the reviewer wrote is not lost
+        values["problem"] = translations(language_of(request)).gettext(error.message)
+        return page(request, "item.html", caller, status=problem_of(error).status, **values)
+    return redirect(f"/items/{job_id}#review")
 
 
 @router.post("/items/{job_id}/delete")
-async def post_delete(request: Request, job_id: Id, caller: PageReader) -> Response:
-    """Cancel and shred an item."""
-    fields = await form(request)
+def post_delete(job_id: Id, caller: PageReader, services: ServicesDep, fields: Form) -> Response:
+    """Cancel the job and delete the item."""
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
-    services = app_state(request).require_services()
-    await call(lambda: services.retention.cancel(caller, job_id))
-    return back("/")
+    services.retention.cancel(caller, job_id)
+    return redirect("/")
 
 
 @router.get("/cases/{case_id}")
-async def get_case(
+def get_case(
     request: Request,
     case_id: Id,
     caller: PageReader,
+    services: ServicesDep,
     cursor: Cursor = None,
     seen: Cursor = None,
 ) -> Response:
-    """A case: its items, where they were seen, its notices. ``seen`` goes on in the occurrences."""
-    services = app_state(request).require_services()
-
-    def read() -> dict[str, Any]:
-        filters = Filters(case_id=case_id)
-        return {
-            "case": services.queries.brief(caller, case_id),
-            "items": services.queries.jobs(caller, filters, limit=ITEMS, cursor=cursor),
-            "seen": services.queries.occurrences(caller, case_id, limit=OCCURRENCES, cursor=seen),
-            "notices": services.notice_desk.of_case(caller, case_id),
-            "cursor": cursor,
-            "seen_cursor": seen,
-        }
-
-    return page(request, "case.html", caller, kinds=list(KINDS), **await call(read))
+    """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
+    queries = services.queries
+    return page(
+        request,
+        "case.html",
+        caller,
+        kinds=list(KINDS),
+        case=queries.brief(caller, case_id),
+        items=queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor),
+        seen=queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen),
+        notices=services.notice_desk.of_case(caller, case_id),
+        cursor=cursor,
+        seen_cursor=seen,
+    )
 
 
 @router.post("/cases/{case_id}/hold")
-async def post_hold(request: Request, case_id: Id, caller: SignedIn) -> Response:
+def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Form) -> Response:
     """Set or lift a legal hold."""
-    fields = await form(request)
-    authorize(caller, MAY_HOLD)
-    services = app_state(request).require_services()
-    wanted = fields.get("wanted") == "yes"
-    await call(lambda: services.retention.hold(caller, case_id, wanted=wanted))
-    return back(f"/cases/{case_id}")
+    services.retention.hold(caller, case_id, wanted=fields.get("wanted") == "yes")
+    return redirect(f"/cases/{case_id}")
 
 
 @router.post("/cases/{case_id}/minor")
-async def post_minor(request: Request, case_id: Id, caller: SignedIn) -> Response:
-    """Say that somebody may be a minor, or that nobody is."""
-    fields = await form(request)
-    authorize(caller, MAY_REVIEW)
-    services = app_state(request).require_services()
-    wanted = fields.get("wanted") == "yes"
-    await call(lambda: services.reviews.flag_minor(caller, case_id, wanted=wanted))
-    # Whoever flagged it may not see the case any more.
-    return back(f"/cases/{case_id}" if not wanted else "/")
+def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields: Form) -> Response:
+    """Flag a case for a possible minor, or remove the flag."""
+    flagged = fields.get("wanted") == "yes"
+    services.reviews.flag_minor(caller, case_id, wanted=flagged)
+    # The reviewer who set the flag may have lost access to the case.
+    return redirect("/" if flagged else f"/cases/{case_id}")

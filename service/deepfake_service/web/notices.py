@@ -1,8 +1,9 @@
-"""A form for each kind of notice, filled from the case; the notice; what became of it."""
+"""Pages of notices: the form of each kind, the notice, and what became of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 
@@ -10,221 +11,270 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.notice_states import (
+    KOREAN,
     OUTCOMES,
     NoticeRequest,
     NoticeUpdate,
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.container import Services
 from deepfake_service.db.enums import Finding, JobState, NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import PageRoute, back, call, form, page
+from deepfake_service.web.pages import Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
-Choice = Annotated[str | None, Query(max_length=26)]
-SIGNED = ("signature", "signed_")
-"""How the names of fields begin that say who signs."""
+OptionalId = Annotated[str | None, Query(max_length=26)]
+SIGNATURE_FIELDS = ("signature", "signed_")
+"""Prefixes of the names of fields that belong to a signature."""
 MAX_OFFSET_MINUTES = 14 * 60
+"""The time zone farthest from UTC is UTC+14."""
 
 
-def _values(annotation: Any) -> list[Any]:
-    """The values that a field may have, if it is a choice; also where it may be left out."""
-    found = []
-    for part in (annotation, *get_args(annotation)):
-        found += [a for a in get_args(part) if isinstance(a, str | bool)]
-    return found
+def _choices(annotation: Any) -> list[str | bool]:
+    """Return the values of a field that is a choice, including one that is optional."""
+    return [
+        value
+        for part in (annotation, *get_args(annotation))
+        for value in get_args(part)
+        if isinstance(value, str | bool)
+    ]
 
 
-def inputs(
-    kind: Kind, language: str, given: dict[str, str], *, minor: bool
+def form_inputs(
+    kind: Kind, language: str, values: dict[str, str], *, minor: bool
 ) -> list[dict[str, Any]]:
-    """The fields of a kind as a form has them."""
-    found = []
+    """Describe the form inputs for the fields of a kind of notice, filled in with ``values``."""
+    inputs = []
     for name, info in kind.fields.model_fields.items():
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
-        choices = [a for a in _values(info.annotation) if isinstance(a, str)]
-        affirmed = True in _values(info.annotation)
-        found.append(
+        options = _choices(info.annotation)
+        choices = [option for option in options if isinstance(option, str)]
+        is_required = info.is_required() and not (minor and name in kind.waived_for_minors)
+        if True in options:
+            input_kind = "affirmed"
+        elif choices:
+            input_kind = "choice"
+        elif extra["multiline"]:
+            input_kind = "lines"
+        else:
+            input_kind = "date" if name == "signed_on" else "text"
+        inputs.append(
             {
                 "name": name,
                 "label": extra[f"label_{language}"],
                 "provision": extra["provision"],
-                "required": info.is_required()
-                and not (minor and name in kind.waived_for_minors),
-                "value": given.get(name, ""),
-                "choices": [(c, choice(language, c)) for c in choices],
-                "kind": "affirmed" if affirmed else "choice" if choices
-                else "lines" if extra["multiline"] else "date" if name == "signed_on" else "text",
+                "required": is_required,
+                "value": values.get(name, ""),
+                "choices": [(option, choice(language, option)) for option in choices],
+                "kind": input_kind,
             }
-        )  # fmt: skip
-    return found
+        )
+    return inputs
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
-    """What a form is about."""
+class NoticeForm:
+    """The form of a kind of notice for one case."""
 
     case_id: str
     kind: Kind
     media: str | None
-    like: dict[str, Any] | None
+    """Restrict the occurrences to these media."""
+    template: dict[str, Any] | None
+    """The notice that the form is filled in from."""
 
     @property
-    def replaces(self) -> bool:
-        """Whether the notice takes the place of one that was not sent."""
-        return self.like is not None and self.like["state"] == NoticeState.DRAFTED
+    def replaces_draft(self) -> bool:
+        """Whether the new notice replaces the template, which has not been sent."""
+        return self.template is not None and self.template["state"] == NoticeState.DRAFTED
 
-    def filled(self) -> dict[str, str]:
-        """What the form holds at first, where it is to be like another notice."""
-        if self.like is None:
+    def initial_values(self) -> dict[str, str]:
+        """Return the initial values of the form, without affirmations and signatures.
+
+        These were given by a person for the template, and must be given again.
+        """
+        if self.template is None:
             return {}
-        # What somebody affirmed and signed is theirs, and of that notice.
-        stated = {
-            n: v for n, v in self.like["fields"].items()
-            if v and v is not True and not n.startswith(SIGNED)
-        }  # fmt: skip
+        copied = {
+            name: value
+            for name, value in self.template["fields"].items()
+            if value and value is not True and not name.startswith(SIGNATURE_FIELDS)
+        }
         return {
-            **stated,
-            "occurrences": "\n".join(self.like["occurrence_ids"]),
-            "recipient": self.like["recipient"] or "",
-            "language": self.like["language"],
+            **copied,
+            "occurrences": "\n".join(self.template["occurrence_ids"]),
+            "recipient": self.template["recipient"] or "",
+            "language": self.template["language"],
         }
 
 
-async def _about(
-    request: Request,
+def _notice_form(
     case_id: Id,
     kind_name: KindName,
     caller: PageReader,
-    media: Choice = None,
-    like: Choice = None,
-) -> _About:
-    """A form of a kind of notice about a case, or of what ``media`` holds of it; filled from the
-    case, or as the notice ``like``, which is of this case and kind."""
+    services: ServicesDep,
+    media: OptionalId = None,
+    like: OptionalId = None,
+) -> NoticeForm:
+    """Return the form, filled in from the notice ``like``, which must be of this case and kind."""
     kind = kind_of(kind_name)
     if like is None:
-        return _About(case_id, kind, media, None)
-    services = app_state(request).require_services()
-    found: dict[str, Any] = await call(lambda: services.notice_desk.read(caller, like))
-    if (found["case_id"], found["kind"]) != (case_id, kind.id):
+        return NoticeForm(case_id, kind, media, None)
+    template = services.notice_desk.read(caller, like)
+    if (template["case_id"], template["kind"]) != (case_id, kind.id):
         raise NotFound
-    return _About(case_id, kind, media, found)
+    return NoticeForm(case_id, kind, media, template)
 
 
-About = Annotated[_About, Depends(_about)]
+NoticeFormDep = Annotated[NoticeForm, Depends(_notice_form)]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a user entered, and why it was not accepted."""
+
+    values: dict[str, str]
+    errors: Sequence[FieldError] = field(default=())
+    refusal: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the page that shows it."""
+        if self.errors:
+            return 422
+        return 409 if self.refusal else 200
 
 
 @router.get("/cases/{case_id}/notices/{kind_name}")
-async def get_form(request: Request, about: About, caller: PageReader) -> Response:
-    """The form of a kind of notice."""
-    return await _form(request, about, caller, about.filled(), [])
+def get_form(
+    request: Request, notice_form: NoticeFormDep, caller: PageReader, services: ServicesDep
+) -> Response:
+    """Show the form of a kind of notice."""
+    return _form_page(request, services, caller, notice_form, Attempt(notice_form.initial_values()))
 
 
 @router.post("/cases/{case_id}/notices/{kind_name}")
-async def post_form(request: Request, about: About, caller: PageReader) -> Response:
-    """Make the notice, or show the form again with what is missing.
+def post_form(
+    request: Request,
+    notice_form: NoticeFormDep,
+    caller: PageReader,
+    services: ServicesDep,
+    values: Form,
+) -> Response:
+    """Create the notice, or show the form again with what is wrong.
 
-    The one that it is to be like, if it was not sent, is withdrawn: this one is in its place.
+    A draft that the notice replaces is withdrawn.
     """
-    given = await form(request)
-    kind = about.kind
-    fields: dict[str, Any] = {
-        name: given[name] for name in kind.fields.model_fields if given.get(name)
-    }
+    try:
+        notice = services.notice_desk.create(
+            caller, notice_form.case_id, _notice_request(request, notice_form.kind, values)
+        )
+    except InvalidRequest as error:
+        attempt = Attempt(values, errors=error.errors)
+        return _form_page(request, services, caller, notice_form, attempt)
+    except NoticeRefused as error:
+        attempt = Attempt(values, refusal=error.message)
+        return _form_page(request, services, caller, notice_form, attempt)
+    if notice_form.template and notice_form.replaces_draft:
+        withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
+        services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
+    return redirect(f"/notices/{notice['id']}")
+
+
+def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> NoticeRequest:
+    fields: dict[str, Any] = {}
     for name, info in kind.fields.model_fields.items():
-        if True in _values(info.annotation) and name in fields:
-            fields[name] = fields[name] == "yes"
+        if values.get(name):
+            is_affirmation = True in _choices(info.annotation)
+            fields[name] = values[name] == "yes" if is_affirmation else values[name]
     for name in kind.waived_for_minors:
         fields.setdefault(name, None)
-    language = given.get("language", "")
-    wanted = NoticeRequest(
+    language = values.get("language", "")
+    return NoticeRequest(
         kind=kind.id,
         language=language if language in LANGUAGES else language_of(request),
-        occurrence_ids=given.get("occurrences", "").split(),
+        occurrence_ids=values.get("occurrences", "").split(),
         fields=fields,
-        recipient=given.get("recipient") or None,
+        recipient=values.get("recipient") or None,
     )
-    services = app_state(request).require_services()
-    try:
-        made = await call(lambda: services.notice_desk.create(caller, about.case_id, wanted))
-    except InvalidRequest as error:
-        return await _form(request, about, caller, given, error.errors)
-    except NoticeRefused as error:
-        return await _form(request, about, caller, given, [], refused=error.message)
-    if about.like and about.replaces:
-        draft, gone = about.like["id"], NoticeUpdate(outcome=NoticeState.WITHDRAWN)
-        await call(lambda: services.notice_desk.update(caller, draft, gone))
-    return back(f"/notices/{made['id']}")
 
 
-async def _form(
+def _form_page(
     request: Request,
-    about: _About,
+    services: Services,
     caller: Caller,
-    given: dict[str, str],
-    wrong: Any,
-    *,
-    refused: str | None = None,
+    notice_form: NoticeForm,
+    attempt: Attempt,
 ) -> Response:
-    services = app_state(request).require_services()
-    kind, case_id = about.kind, about.case_id
-
-    def read() -> tuple[dict[str, Any], OccurrencePage, list[dict[str, Any]]]:
-        case = services.queries.brief(caller, case_id)
-        seen = services.queries.occurrences(caller, case_id, media_id=about.media)
-        there = {o["id"] for o in seen.occurrences}
-        if older := tuple(set(given.get("occurrences", "").split()) - there)[:MAX_PAGE]:
-            more = services.queries.occurrences(caller, case_id, ids=older)
-            seen = OccurrencePage([*seen.occurrences, *more.occurrences], seen.next)
-        media = tuple({o["media_id"] for o in seen.occurrences})
-        filters = Filters(case_id=case_id, media=media)
-        found = services.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
-        return case, seen, found.jobs
-
-    case, seen, newest_first = await call(read)
+    kind, values = notice_form.kind, attempt.values
     language = language_of(request)
-    say = translations(language).gettext
-    jobs = {j["media_id"]: j for j in reversed(newest_first)}
-    usable = {o["id"] for o in seen.occurrences if _usable(jobs.get(o["media_id"]))}
-    chosen = set(given.get("occurrences", "").split()) if given else usable
-    platforms = {o["platform"] for o in seen.occurrences if o["platform"]}
-    only = platforms.pop() if len(platforms) == 1 else ""
-    asked = inputs(kind, language, given, minor=case["minor"])
-    labels = {f["name"]: f["label"] for f in asked}
-    errors = {e.field.removeprefix("fields."): say(e.detail) for e in wrong}
+    translate = translations(language).gettext
+    case = services.queries.brief(caller, notice_form.case_id)
+    chosen = set(values.get("occurrences", "").split())
+    occurrences = _occurrences(services, caller, notice_form, chosen)
+    jobs = _jobs_by_media(services, caller, notice_form.case_id, occurrences)
+    if not values:
+        chosen = {o["id"] for o in occurrences.occurrences if _is_basis(jobs.get(o["media_id"]))}
+    platforms = {o["platform"] for o in occurrences.occurrences if o["platform"]}
+    only_platform = platforms.pop() if len(platforms) == 1 else ""
+    inputs = form_inputs(kind, language, values, minor=case["minor"])
     return page(
         request,
         "notice_form.html",
         caller,
-        status=422 if wrong else 409 if refused else 200,
-        refused=refused and say(refused),
+        status=attempt.status,
+        refused=attempt.refusal and translate(attempt.refusal),
         jobs=jobs,
-        labels=labels,
+        labels={item["name"]: item["label"] for item in inputs},
         case=case,
-        seen=seen.occurrences,
-        more=seen.next is not None,
-        replaces=about.replaces,
+        seen=occurrences.occurrences,
+        more=occurrences.next is not None,
+        replaces=notice_form.replaces_draft,
         kind=kind,
-        inputs=asked,
+        inputs=inputs,
         chosen=chosen,
-        recipient=given.get("recipient", only),
-        wanted_language=given.get("language", language),
-        errors=errors,
+        recipient=values.get("recipient", only_platform),
+        wanted_language=values.get("language", language),
+        errors={e.field.removeprefix("fields."): translate(e.detail) for e in attempt.errors},
     )
 
 
-def _usable(job: dict[str, Any] | None) -> bool:
-    """Whether a notice may rest on a job, as far as its row tells."""
+def _occurrences(
+    services: Services, caller: Caller, notice_form: NoticeForm, chosen: set[str]
+) -> OccurrencePage:
+    """Return the newest occurrences, and older ones that were chosen already."""
+    case_id = notice_form.case_id
+    newest = services.queries.occurrences(caller, case_id, media_id=notice_form.media)
+    older = tuple(chosen - {o["id"] for o in newest.occurrences})[:MAX_PAGE]
+    if not older:
+        return newest
+    more = services.queries.occurrences(caller, case_id, ids=older)
+    return OccurrencePage([*newest.occurrences, *more.occurrences], newest.next)
+
+
+def _jobs_by_media(
+    services: Services, caller: Caller, case_id: str, occurrences: OccurrencePage
+) -> dict[str, dict[str, Any]]:
+    """Return the newest job of each of the occurrences' media."""
+    media = tuple({o["media_id"] for o in occurrences.occurrences})
+    filters = Filters(case_id=case_id, media=media)
+    jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
+    return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
+
+
+def _is_basis(job: dict[str, Any] | None) -> bool:
+    """Return whether a notice may be based on a job, as far as its row says."""
     if job is None or job["state"] != JobState.SUCCEEDED:
         return False
     if job["finding"] is not None:
@@ -233,45 +283,54 @@ def _usable(job: dict[str, Any] | None) -> bool:
 
 
 @router.get("/notices/{notice_id}")
-async def get_notice(request: Request, notice_id: Id, caller: PageReader) -> Response:
-    """A notice in words, its clock, and what became of it."""
-    services = app_state(request).require_services()
-    notice = await call(lambda: services.notice_desk.read(caller, notice_id))
-    outcomes = sorted(
-        str(o) for o in OUTCOMES
-        if (o is not NoticeState.TEMPORARILY_BLOCKED or notice["kind"].startswith("kr-"))
-        and (o is not NoticeState.PRESERVED or notice["kind"] == "budapest-29")
-        and (o is NoticeState.WITHDRAWN or notice["sent_at"])
-    )  # fmt: skip
+def get_notice(
+    request: Request, notice_id: Id, caller: PageReader, services: ServicesDep
+) -> Response:
+    """Show a notice, its deadline and its outcome."""
+    notice = services.notice_desk.read(caller, notice_id)
+    outcomes = sorted(str(o) for o in OUTCOMES if _is_possible(o, notice))
     return page(request, "notice.html", caller, notice=notice, outcomes=outcomes)
 
 
+def _is_possible(outcome: NoticeState, notice: dict[str, Any]) -> bool:
+    """Return whether a notice of this kind and state can have an outcome."""
+    if outcome is NoticeState.WITHDRAWN:
+        return True
+    if outcome is NoticeState.TEMPORARILY_BLOCKED and notice["kind"] not in KOREAN:
+        return False
+    if outcome is NoticeState.PRESERVED and notice["kind"] != "budapest-29":
+        return False
+    return bool(notice["sent_at"])
+
+
 @router.post("/notices/{notice_id}")
-async def post_update(request: Request, notice_id: Id, caller: PageReader) -> Response:
-    """Note that a notice was sent, received or answered."""
-    given = await form(request)
-    what, outcome = given.get("what"), given.get("outcome", "")
-    update = NoticeUpdate()
+def post_update(
+    notice_id: Id, caller: PageReader, state: AppStateDep, services: ServicesDep, values: Form
+) -> Response:
+    """Record that a notice was sent, received or answered."""
+    what, outcome = values.get("what"), values.get("outcome", "")
     if what == "sent":
-        text = given.get("sent_at", "")
-        now = app_state(request).database.clock()
-        update = NoticeUpdate(sent_at=_at(text, given.get("offset", "")) if text else now)
+        sent_at = values.get("sent_at", "")
+        update = NoticeUpdate(
+            sent_at=_local_time(sent_at, values.get("offset", ""))
+            if sent_at
+            else state.database.clock()
+        )
     elif what == "receipt":
-        update = NoticeUpdate(receipt=given.get("receipt", "")[:2000])
+        update = NoticeUpdate(receipt=values.get("receipt", "")[:2000])
     elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
         update = NoticeUpdate(outcome=NoticeState(outcome))
     else:
         raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
-    services = app_state(request).require_services()
-    await call(lambda: services.notice_desk.update(caller, notice_id, update))
-    return back(f"/notices/{notice_id}")
+    services.notice_desk.update(caller, notice_id, update)
+    return redirect(f"/notices/{notice_id}")
 
 
-def _at(text: str, offset: str) -> datetime:
-    """Return the time that a form gives.
+def _local_time(text: str, offset: str) -> datetime:
+    """Convert the time of a form to UTC.
 
-    ``offset`` is how many minutes UTC is ahead of the time zone of ``text``. The page's script
-    sends it; without scripts the form asks for UTC.
+    ``offset`` is the number of minutes that UTC is ahead of the user's zone, as JavaScript's
+    ``getTimezoneOffset`` returns it. Without scripts it is empty, and the form asks for UTC.
     """
     try:
         ahead = int(offset or 0)
@@ -279,15 +338,17 @@ def _at(text: str, offset: str) -> datetime:
             raise ValueError("no such zone")
         return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(minutes=ahead)
     except (ValueError, OverflowError) as error:
-        wrong = FieldError("sent_at", "a date and a time are needed")
-        raise InvalidRequest(errors=[wrong]) from error
+        invalid = FieldError("sent_at", "a date and a time are needed")
+        raise InvalidRequest(errors=[invalid]) from error
 
 
 @router.get("/overdue")
-async def get_overdue(
-    request: Request, caller: PageReader, limit: Annotated[int, Query(ge=1, le=200)] = 200
+def get_overdue(
+    request: Request,
+    caller: PageReader,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
 ) -> Response:
-    """Every notice that ought to have been acted on by now."""
-    services = app_state(request).require_services()
-    found = await call(lambda: services.notice_desk.overdue(caller, limit))
-    return page(request, "overdue.html", caller, notices=found)
+    """Show all notices whose deadline has passed without a reaction."""
+    overdue = services.notice_desk.overdue(caller, limit)
+    return page(request, "overdue.html", caller, notices=overdue)

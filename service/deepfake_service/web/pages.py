@@ -1,15 +1,14 @@
-"""What all pages share: the frame, the policy, who is signed in, forms, and errors as pages."""
+"""What all pages share: rendering, security headers, forms, and errors as pages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
-import anyio.to_thread
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -32,9 +31,9 @@ from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
 from deepfake_service.web.language import language_of
 
 MAX_FORM_BYTES = 512 * 1024
-"""Three texts of 5,000 Hangul, which take nine bytes each in a form."""
+"""Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
-SOMETHING_WRONG = "The form is incomplete or contains invalid values."
+INVALID_FORM = "The form is incomplete or contains invalid values."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -49,7 +48,7 @@ HEADERS = {
 
 @cache
 def _environment(language: str) -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("deepfake_service.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -57,34 +56,34 @@ def _environment(language: str) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.install_gettext_translations(  # type: ignore[attr-defined]
+    environment.install_gettext_translations(  # type: ignore[attr-defined]
         translations(language), newstyle=True
     )
-    made.filters["moment"] = moment
-    made.filters["utc"] = utc
-    made.filters["day"] = lambda at: utc(at)[:10]
-    made.filters["bytes"] = in_bytes
-    return made
+    environment.filters["moment"] = moment
+    environment.filters["utc"] = utc
+    environment.filters["day"] = lambda at: utc(at)[:10]
+    environment.filters["bytes"] = in_bytes
+    return environment
 
 
 def moment(at: str | datetime | None) -> str:
-    """A time for people, to the minute: in UTC, and in their own zone where scripts run."""
+    """Return a ``<time>`` element in UTC, which a script converts to the reader's time zone."""
     if at is None:
         return "–"
-    stated = at if isinstance(at, str) else at.isoformat()
-    return Markup('<time datetime="{}">{}</time>').format(stated, utc(at))
+    machine_readable = at if isinstance(at, str) else at.isoformat()
+    return Markup('<time datetime="{}">{}</time>').format(machine_readable, utc(at))
 
 
 def utc(at: str | datetime | None) -> str:
-    """A time in UTC, to the minute, as plain text."""
+    """Return a time in UTC, to the minute, as plain text."""
     if at is None:
         return "–"
-    stated = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return stated.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    time = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def in_bytes(count: int) -> str:
-    """A size for people."""
+    """Return a size in a readable unit."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
@@ -101,7 +100,15 @@ def page(
     status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
-    """A page from a template and values, all of which are text to it."""
+    """Render a template. Its values are escaped as text.
+
+    Args:
+        request: names the language, the path and the session.
+        template: file name below ``templates/``.
+        caller: the account that has signed in, if any.
+        status: HTTP status of the response.
+        values: variables of the template.
+    """
     language = language_of(request)
     token = request.cookies.get(COOKIE, "")
     content = (
@@ -116,7 +123,7 @@ def page(
             is_admin=caller is not None and caller.role is Role.ADMIN,
             csrf=csrf_of(token) if token else "",
             path=request.url.path,
-            here=quote(_address(request), safe="/"),
+            here=quote(_path_and_query(request), safe="/"),
             issuer=app_state(request).settings.issuer,
             **values,
         )
@@ -124,27 +131,26 @@ def page(
     return HTMLResponse(content, status_code=status, headers=HEADERS)
 
 
-def _address(request: Request) -> str:
-    """The address of the page, with what it was asked for by."""
+def _path_and_query(request: Request) -> str:
     query = request.url.query if request.method == "GET" else ""
     return f"{request.url.path}?{query}" if query else request.url.path
 
 
 def safe(svg: str) -> Markup:
-    """An SVG that we drew ourselves, with all its texts escaped."""
+    """Mark an SVG that this program drew, with all its texts escaped, as safe to embed."""
     return Markup(svg)  # noqa: S704
 
 
-def back(path: str) -> RedirectResponse:
-    """Go on to a page of ours after something was changed."""
+def redirect(path: str) -> RedirectResponse:
+    """Redirect to a page of the console after a change (303 See Other)."""
     return RedirectResponse(path, status_code=303, headers=HEADERS)
 
 
-async def form(request: Request, *, signed: bool = True) -> dict[str, str]:
-    """The fields of a form of ours, with the token of whoever is ``signed`` in.
+async def _read_form(request: Request) -> dict[str, str]:
+    """Read the URL-encoded fields of a form. Values of fields with the same name become lines.
 
     Raises:
-        CrossSiteRequest: it does not come from our own page. RequestTooLarge: it is no form.
+        RequestTooLarge: the body exceeds ``MAX_FORM_BYTES`` or ``MAX_FORM_FIELDS``.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -159,57 +165,63 @@ async def form(request: Request, *, signed: bool = True) -> dict[str, str]:
         )
     except ValueError as error:
         raise RequestTooLarge(f"A form has at most {MAX_FORM_FIELDS} fields.") from error
-    given: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in fields:
-        # Browsers send the line breaks of a text as two characters each.
-        given.setdefault(name, []).append(value.replace("\r\n", "\n").strip())
-    # Fields of one name, as of check boxes, come as lines.
-    found = {name: "\n".join(values) for name, values in given.items()}
-    brought = found.pop("csrf", None)
-    if signed:
-        check_csrf(request, brought)
-    else:
-        check_site(request)
-    return found
+        # Browsers send line breaks of a text area as CR LF (HTML, form submission).
+        values.setdefault(name, []).append(value.replace("\r\n", "\n").strip())
+    return {name: "\n".join(lines) for name, lines in values.items()}
 
 
-async def call(what: Callable[[], Any]) -> Any:
-    """Do something that waits, in a thread."""
-    return await anyio.to_thread.run_sync(what)
+async def _checked_form(request: Request) -> dict[str, str]:
+    fields = await _read_form(request)
+    check_csrf(request, fields.pop("csrf", None))
+    return fields
+
+
+async def _public_form(request: Request) -> dict[str, str]:
+    fields = await _read_form(request)
+    check_site(request)
+    return fields
+
+
+Form = Annotated[dict[str, str], Depends(_checked_form)]
+"""The fields of a form sent by a page of the signed-in user; others get ``CrossSiteRequest``."""
+PublicForm = Annotated[dict[str, str], Depends(_public_form)]
+"""The fields of a form that needs no session, sent from this site."""
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages, and that asks to sign in where nobody has."""
+    """A route that renders errors as pages and redirects to sign-in if there is no session."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
-        async def handled(request: Request) -> Response:
+        async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
             except NotAuthenticated:
-                wanted = request.url.path if request.method == "GET" else "/"
-                return back(f"/sign-in?next={quote(wanted, safe='/')}")
+                target = request.url.path if request.method == "GET" else "/"
+                return redirect(f"/sign-in?next={quote(target, safe='/')}")
             except (ServiceError, RequestValidationError) as error:
-                known = error if isinstance(error, ServiceError) else InvalidRequest()
-                return await _as_page(request, known)
+                shown = error if isinstance(error, ServiceError) else InvalidRequest()
+                return await _error_page(request, shown)
 
-        return handled
+        return handle
 
 
-async def _as_page(request: Request, error: ServiceError) -> Response:
+async def _error_page(request: Request, error: ServiceError) -> Response:
     problem = problem_of(error)
     try:
         caller = await run_in_threadpool(browser_caller, request)
     except ServiceError:
         caller = None
-    say = translations(language_of(request)).gettext
+    translate = translations(language_of(request)).gettext
     return page(
         request,
         "error.html",
         caller,
         status=problem.status,
-        title=say(problem.title),
-        detail=say(SOMETHING_WRONG if error.errors else problem.detail),
-        wrong=[(e.field, say(e.detail)) for e in error.errors],
+        title=translate(problem.title),
+        detail=translate(INVALID_FORM if error.errors else problem.detail),
+        invalid=[(e.field, translate(e.detail)) for e in error.errors],
     )

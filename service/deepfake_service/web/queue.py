@@ -1,69 +1,79 @@
-"""The queue: what was submitted, filtered; overdue notices on top; results as CSV."""
+"""The queue of submissions with its filters, and its export as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.db import Account
-from deepfake_service.db.enums import Finding, JobState
+from deepfake_service.db.enums import Finding, JobState, Role
 from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.security.accounts import MAY_REVIEW, Caller
-from deepfake_service.web.pages import HEADERS, PageRoute, call, page
+from deepfake_service.web.pages import HEADERS, PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 PAGE = 50
+OVERDUE_SHOWN = 20
 COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
     "finding", "sha256", "submitted_at", "finished_at",
 )  # fmt: skip
 MAX_ROWS = 1_000_000
-"""What spreadsheets hold, nearly."""
+"""About as many rows as a spreadsheet can hold."""
+BYTE_ORDER_MARK = "\ufeff"
+"""Makes spreadsheets read the file as UTF-8."""
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
-Choice = Annotated[str, Query(max_length=40)]
+Choice = Annotated[str, Field(max_length=40)]
 
 
-class Asked:
-    """What the queue is filtered by, as the address says; what makes no sense is left out."""
+class QueueQuery(BaseModel):
+    """The query parameters of the queue. Invalid filters are ignored."""
 
-    def __init__(
-        self,
-        state: Choice = "",
-        verdict: Choice = "",
-        finding: Choice = "",
-        days: Choice = "",
-        whose: Choice = "",
-        reviewer: Choice = "",
-        reference: Annotated[str, Query(max_length=200)] = "",
-    ) -> None:
-        self.state = state if state in set(JobState) else ""
-        self.verdict = verdict if verdict in set(VerdictCode) else ""
-        self.finding = finding if finding in {*Finding, "none"} else ""
-        self.days = days if days.isdecimal() and 0 < int(days) <= 3650 else ""
-        self.whose = whose if whose == "mine" else ""
-        self.reviewer = reviewer if reviewer.isalnum() and len(reviewer) <= 26 else ""
-        self.reference = reference.strip()
+    state: Choice = ""
+    verdict: Choice = ""
+    finding: Choice = ""
+    days: Choice = ""
+    whose: Choice = ""
+    reviewer: Choice = ""
+    reference: Annotated[str, Field(max_length=200)] = ""
+    cursor: Annotated[str | None, Field(max_length=200)] = None
+    """Start of the page; not a filter."""
 
-    def filters(self, request: Request, caller: Caller) -> Filters:
-        """As the records are asked."""
-        now = app_state(request).database.clock()
-        since = now - timedelta(days=int(self.days)) if self.days else None
+    def model_post_init(self, _: Any) -> None:
+        """Reset each value that is not a valid filter."""
+        days = self.days
+        valid = {
+            "state": self.state in set(JobState),
+            "verdict": self.verdict in set(VerdictCode),
+            "finding": self.finding in {*Finding, "none"},
+            "days": days.isascii() and days.isdecimal() and 0 < int(days) <= 3650,
+            "whose": self.whose == "mine",
+            "reviewer": self.reviewer.isalnum() and len(self.reviewer) <= 26,
+        }
+        for name, is_valid in valid.items():
+            if not is_valid:
+                setattr(self, name, "")
+        self.reference = self.reference.strip()
+
+    def filters(self, state: AppState, caller: Caller, now: datetime) -> Filters:
+        """Return the filters as the database applies them."""
         references = None
         if self.reference:
-            services = app_state(request).require_services()
-            accounts = app_state(request).accounts.all()
+            submissions = state.require_services().submissions
             references = tuple(
-                services.submissions.reference_of(a.id, self.reference) for a in accounts
+                submissions.reference_of(account.id, self.reference)
+                for account in state.accounts.all()
             )
         return Filters(
             state=self.state or None,
@@ -71,42 +81,37 @@ class Asked:
             finding=self.finding or None,
             account_id=caller.account_id if self.whose else None,
             reviewer=caller.account_id if self.reviewer == "me" else self.reviewer or None,
-            since=since,
+            since=now - timedelta(days=int(self.days)) if self.days else None,
             references=references,
         )
 
     @property
-    def stated(self) -> dict[str, str]:
-        return {k: v for k, v in vars(self).items() if v}
+    def active(self) -> dict[str, str]:
+        """The filters that are set, as query parameters."""
+        return self.model_dump(exclude={"cursor"}, exclude_defaults=True)
 
 
 @router.get("/")
-async def get_queue(
+def get_queue(
     request: Request,
     caller: PageReader,
-    asked: Annotated[Asked, Depends()],
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    state: AppStateDep,
+    services: ServicesDep,
+    query: Annotated[QueueQuery, Query()],
 ) -> Response:
-    """What was submitted, newest first."""
-    services = app_state(request).require_services()
-
-    def read() -> tuple[Any, list[dict[str, Any]], list[Account]]:
-        filters = asked.filters(request, caller)
-        found = services.queries.queue(caller, filters, limit=PAGE, cursor=cursor)
-        people = app_state(request).accounts.all() if caller.role in MAY_REVIEW else []
-        reviewers = [a for a in people if a.kind == "person" and a.role in MAY_REVIEW]
-        return found, services.notice_desk.overdue(caller, 20), reviewers
-
-    found, overdue, reviewers = await call(read)
+    """Show a page of submissions, newest first, below the overdue notices."""
+    filters = query.filters(state, caller, state.database.clock())
+    jobs = services.queries.queue(caller, filters, limit=PAGE, cursor=query.cursor)
+    accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     return page(
         request,
         "queue.html",
         caller,
-        jobs=found.jobs,
-        next=found.next,
-        asked=asked,
-        overdue=overdue,
-        reviewers=reviewers,
+        jobs=jobs.jobs,
+        next=jobs.next,
+        query=query,
+        overdue=services.notice_desk.overdue(caller, OVERDUE_SHOWN),
+        reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],
         findings=["none", *map(str, Finding)],
@@ -114,34 +119,35 @@ async def get_queue(
 
 
 @router.get("/results.csv")
-async def get_csv(
-    request: Request, caller: PageReader, asked: Annotated[Asked, Depends()]
+def get_csv(
+    caller: PageReader,
+    state: AppStateDep,
+    services: ServicesDep,
+    query: Annotated[QueueQuery, Query()],
 ) -> Response:
-    """The results of what the queue shows, all pages of it, as a table for a spreadsheet."""
-    services = app_state(request).require_services()
-    filters = await call(lambda: asked.filters(request, caller))
+    """Return all results that match the filters as CSV (RFC 4180)."""
+    filters = query.filters(state, caller, state.database.clock())
 
-    def rows() -> Iterator[str]:
-        # The mark by which spreadsheets know UTF-8.
-        yield "\ufeff" + _line(COLUMNS)
+    def lines() -> Iterator[str]:
+        yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
         for row in services.queries.results(caller, filters, limit=MAX_ROWS):
-            yield _line([row[name] for name in COLUMNS])
+            yield _csv_line([row[name] for name in COLUMNS])
 
     return StreamingResponse(
-        rows(),
+        lines(),
         media_type="text/csv; charset=utf-8",
         headers={**HEADERS, "Content-Disposition": 'attachment; filename="results.csv"'},
     )
 
 
-def _line(cells: Any) -> str:
+def _csv_line(cells: Sequence[object]) -> str:
     out = io.StringIO()
-    csv.writer(out).writerow([_plain(c) for c in cells])
+    csv.writer(out).writerow([_escape_formula(cell) for cell in cells])
     return out.getvalue()
 
 
-def _plain(cell: object) -> object:
-    """A spreadsheet takes a text that begins so for a formula."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
+def _escape_formula(cell: object) -> object:
+    """Prefix text that a spreadsheet would evaluate as a formula."""
+    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
         return f"'{cell}"
     return "" if cell is None else cell

@@ -43,11 +43,11 @@ from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
 from deepfake_service.web.catalogue import problems, template_messages
-from deepfake_service.web.notices import _at
+from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.plots import rates_by_width
-from deepfake_service.web.queue import _plain
-from deepfake_service.web.signing_in import local
+from deepfake_service.web.queue import _escape_formula
+from deepfake_service.web.signing_in import local_path
 
 Service = Any
 MANY = 10_000
@@ -71,14 +71,14 @@ def test_all_that_pages_say_is_translated() -> None:
     ],
 )  # fmt: skip
 def test_only_paths_of_ours_are_gone_to(asked: str, goes_to: str) -> None:
-    assert local(asked) == goes_to
+    assert local_path(asked) == goes_to
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_no_cell_is_a_formula(cell: str) -> None:
-    assert _plain(cell) == f"'{cell}"
-    assert _plain(-1.5) == -1.5
-    assert _plain(None) == ""
+    assert _escape_formula(cell) == f"'{cell}"
+    assert _escape_formula(-1.5) == -1.5
+    assert _escape_formula(None) == ""
 
 
 async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:
@@ -254,7 +254,7 @@ def test_a_time_is_stated_in_utc_whatever_its_zone() -> None:
 
 @pytest.mark.parametrize("offset", ["-540", "0", ""])
 def test_times_of_forms_are_in_the_zone_that_they_name(offset: str) -> None:
-    at = _at("2026-11-25T23:30", offset)
+    at = _local_time("2026-11-25T23:30", offset)
     assert at == datetime(2026, 11, 25, 23, 30, tzinfo=UTC) + timedelta(minutes=int(offset or 0))
 
 
@@ -265,7 +265,7 @@ def test_times_of_forms_are_in_the_zone_that_they_name(offset: str) -> None:
 )  # fmt: skip
 def test_no_time_is_an_error_and_not_a_crash(text: str, offset: str) -> None:
     with pytest.raises(InvalidRequest):
-        _at(text, offset)
+        _local_time(text, offset)
 
 
 def _sealed(key: bytes | None, case_id: str) -> bytes:

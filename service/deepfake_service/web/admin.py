@@ -1,0 +1,133 @@
+"""The administration page and the audit log."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from deepfake_models.bundle import load_bundle
+from deepfake_service.db.enums import Role
+from deepfake_service.documents.i18n import words
+from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.http.auth import PageAdmin, PageAuditor
+from deepfake_service.http.dependencies import AppState, AppStateDep
+from deepfake_service.security import audit_log
+from deepfake_service.security.accounts import Caller
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import Form, PageRoute, page, safe
+from deepfake_service.web.plots import rates_by_width
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+SETTINGS_SHOWN = (
+    "issuer", "media_days_after_verdict", "media_hours_after_review", "media_days_unexamined",
+    "evidence_days", "two_person_review", "matching", "known_hash_days", "timestamp_url",
+    "jobs_at_once", "submissions_per_account", "session_hours",
+)  # fmt: skip
+"""Settings that the page shows. None of them may be a secret."""
+AUDIT_PAGE = 200
+
+
+@router.get("/admin")
+def get_admin(request: Request, caller: PageAdmin, state: AppStateDep) -> Response:
+    """Show accounts, keys, system status, retention, and the model with its error rates."""
+    return _admin_page(request, caller, state)
+
+
+@router.post("/admin/accounts")
+def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+    """Create an account and its first key, which is shown once."""
+    name, role, kind = (fields.get(k, "") for k in ("name", "role", "kind"))
+    checks = (
+        ("name", "1 to 100 printable characters", 1 <= len(name) <= 100 and name.isprintable()),
+        ("role", "choose one", role in set(Role)),
+        ("kind", "choose one", kind in ("person", "system")),
+    )
+    invalid = [FieldError(field, detail) for field, detail, is_valid in checks if not is_valid]
+    if invalid:
+        raise InvalidRequest(errors=invalid)
+    accounts = state.accounts
+    accounts.create(name, "person" if kind == "person" else "system", Role(role), caller.actor)
+    new_key = accounts.create_key(name, actor=caller.actor).text
+    return _admin_page(request, caller, state, new_key=new_key)
+
+
+@router.post("/admin/keys")
+def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+    """Create another key for an account, or revoke a key."""
+    if fields.get("revoke"):
+        state.accounts.revoke(fields["revoke"], caller.actor)
+        return _admin_page(request, caller, state)
+    key = state.accounts.create_key(fields.get("account", ""), actor=caller.actor)
+    return _admin_page(request, caller, state, new_key=key.text)
+
+
+def _admin_page(
+    request: Request, caller: Caller, state: AppState, *, new_key: str | None = None
+) -> Response:
+    return page(
+        request,
+        "admin.html",
+        caller,
+        new_key=new_key,
+        roles=[str(r) for r in Role],
+        now=state.database.clock(),
+        accounts=state.accounts.all(),
+        keys=state.accounts.keys(),
+        settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
+        signing_keys=state.require_services().evidence_store.keys.all(),
+        health=_health(state),
+        **_model(state, language_of(request)),
+    )
+
+
+def _health(state: AppState) -> dict[str, Any]:
+    queries = state.require_services().queries
+    oldest_s = queries.oldest_s()
+    return {
+        "waiting": queries.waiting(),
+        "oldest_s": None if math.isnan(oldest_s) else round(oldest_s),
+        "free": shutil.disk_usage(state.settings.data_dir).free,
+    }
+
+
+def _model(state: AppState, language: str) -> dict[str, Any]:
+    bundle = load_bundle(state.settings.bundle_dir)
+    rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
+    texts = words(language)
+    labels = {"fpr": texts("fpr"), "tpr": texts("tpr"), "rates": texts("table_rates")}
+    min_groups = bundle.spec.conditions.min_groups
+    return {
+        "model": bundle.model_json(),
+        "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
+        "rates": rates,
+        "plot": safe(rates_by_width(rates, labels, min_groups=min_groups)),
+        "min_groups": min_groups,
+    }
+
+
+@router.get("/audit")
+def get_audit(
+    request: Request,
+    caller: PageAuditor,
+    state: AppStateDep,
+    after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+) -> Response:
+    """Show a page of the audit log, by default the newest entries. Reading it is logged."""
+    with state.database.write() as session:
+        last = audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ).number
+        start = max(last - AUDIT_PAGE, 0) if after is None else after
+        rows = audit_log.page(session, after=start, limit=AUDIT_PAGE)
+        entries = [audit_log.entry_json(row) for row in rows]
+    return page(
+        request,
+        "audit.html",
+        caller,
+        entries=entries,
+        names={account.id: account.name for account in state.accounts.all()},
+        last=last,
+        older=max(entries[0]["number"] - AUDIT_PAGE - 1, 0) if entries else 0,
+    )
