@@ -1,6 +1,6 @@
-"""Load, verify and seal a model bundle: a directory whose ``bundle.json`` pins every other file.
+"""Load, verify and seal a model bundle: a directory whose ``bundle.json`` lists every other file.
 
-A bundle's identity is the SHA-256 of its ``bundle.json``.
+``bundle.json`` holds the SHA-256 of each; its own SHA-256 is the bundle's identity.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from deepfake_models.spec import (
 MANIFEST = "bundle.json"
 GRAPHS = ("classifier.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx")
 REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")
-# A ViT-L in fp32 has 1.2 GB; a manifest has a few kB. Both bound what a wrong path can cost.
+# A ViT-L in fp32 has 1.2 GB and a manifest a few kB: a wrong path must not fill the memory.
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_MANIFEST_BYTES = 4 * 1024**2
 
@@ -51,7 +51,7 @@ class BundleSpec(Spec):
     terms: Annotated[str, Field(min_length=1)]
     """Who may use the weights for what, for instance ``research-only``."""
     prior: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """The prior probability of manipulation at which ``score`` is stated."""
+    """The prior probability of manipulation at which ``score`` is calculated."""
     sampling: SamplingSpec
     detector: DetectorSpec
     crop: CropSpec
@@ -61,11 +61,11 @@ class BundleSpec(Spec):
     calibration: LevelCalibrations
     thresholds: Thresholds
     conditions: ConditionsSpec = ConditionsSpec()
-    """Where error rates were measured well enough to decide; by default, everywhere."""
+    """Where error rates are known well enough to decide; by default, everywhere."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]
-    """Name of every other file of the bundle and its SHA-256."""
+    """Name and SHA-256, in lower-case hex, of every other file of the bundle."""
 
     @field_validator("files")
     @classmethod
@@ -83,7 +83,7 @@ class BundleSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. ``sha256`` identifies it; graphs are held in memory as verified."""
+    """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files."""
 
     directory: Path
     spec: BundleSpec
@@ -100,7 +100,11 @@ class Bundle:
         }
 
     def reliability(self) -> dict[str, Any]:
-        """The content of ``reliability.json``, whose digest was verified when loading."""
+        """Return the content of ``reliability.json``.
+
+        Raises:
+            BundleError: the file was altered or removed after the bundle was loaded.
+        """
         content: dict[str, Any] = json.loads(
             _verified(self.directory, "reliability.json", self.spec)
         )
@@ -108,19 +112,19 @@ class Bundle:
 
 
 def default_bundle_dir() -> Path:
-    """The bundle that ships with the package."""
+    """Return the directory of the bundle that ships with the package."""
     return Path(str(package_files("deepfake_models"))) / "bundles" / "default"
 
 
 def load_bundle(directory: Path | None = None) -> Bundle:
-    """Load and verify a bundle.
+    """Load and verify the bundle in ``directory``, by default the shipped one.
 
-    1. ``bundle.json`` is read and its fields are checked.
-    2. Every file that it lists is there, and its SHA-256 is the listed one.
-    3. The crop's size is the classifier's input size.
+    1. ``bundle.json`` is read and its fields are validated.
+    2. Every file that it lists must exist and have the listed SHA-256.
+    3. The size of crops must be the classifier's input size.
 
     Raises:
-        BundleError: naming the file, and the field where one is wrong.
+        BundleError: one of these fails; the message names the file and the field.
     """
     directory = directory or default_bundle_dir()
     raw = _read(directory, MANIFEST, MAX_MANIFEST_BYTES)
@@ -141,9 +145,13 @@ def load_bundle(directory: Path | None = None) -> Bundle:
 
 
 def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
-    """Write ``bundle.json`` for the files lying in ``directory``, last, and load the result.
+    """Write ``bundle.json`` for the files in ``directory`` and load the result.
 
-    ``fields`` are those of ``BundleSpec`` but ``format_version`` and ``files``.
+    ``fields`` are those of ``BundleSpec`` except ``format_version`` and ``files``. All other files
+    must be in place.
+
+    Raises:
+        BundleError: a field is invalid, or a required file is missing.
     """
     digests = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -164,7 +172,7 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise BundleError(f"{name}: {size} bytes, more than the {limit} that a bundle may hold")
+            raise BundleError(f"{name}: the file has {size} bytes; the limit is {limit}")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise BundleError(f"{name}: missing from the bundle directory") from error
@@ -177,6 +185,6 @@ def _verified(directory: Path, name: str, spec: BundleSpec) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != spec.files[name]:
         raise BundleError(
-            f"{name}: its SHA-256 is {digest}, but {MANIFEST} lists {spec.files[name]}"
+            f"{name}: the SHA-256 is {digest}, but {MANIFEST} lists {spec.files[name]}"
         )
     return content

@@ -1,4 +1,4 @@
-"""Crops to logits and activation maps, in batches."""
+"""Compute logits and activation maps of face crops, in batches."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deepfake_models.spec import InputSpec
 LOGIT = "logit"
 ACTIVATION_MAP = "activation_map"
 DEFAULT_BATCH = 8
-"""Crops run at once. onnxruntime keeps the buffers of the largest batch it ever ran: for 32 crops
-of 224 px some 500 MB, and a CPU gains nothing past a few."""
+"""Crops of one batch. onnxruntime keeps the buffers of the largest batch that it ever ran, some
+500 MB for 32 crops of 224 px, and a CPU gains nothing from more than a few."""
 
 
 class Classifier:
-    """The classifier graph: uint8 RGB crops in, one logit and one activation map a crop out."""
+    """The classifier graph, which turns uint8 RGB crops into one logit and one map each."""
 
     def __init__(self, session: Session, spec: InputSpec, *, batch: int = DEFAULT_BATCH) -> None:
         self._session = session
@@ -32,9 +32,12 @@ class Classifier:
         return self._run(crops, LOGIT, ()).reshape(len(crops))
 
     def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N, h, w)`` float32 activation maps on the network's coarse grid, higher = more
-        towards manipulated. What a cell holds is the bundle's ``training.map_method``: its share of
-        the logit (Zhou et al. 2016, CVPR), what it wrote into it, or the head's answer to it."""
+        """Return ``(N, h, w)`` float32 activation maps on the network's coarse grid.
+
+        Higher means more towards manipulated. The bundle's ``training.map_method`` names what a
+        cell holds: its share of the logit (Zhou et al. 2016, CVPR), its direct contribution to the
+        logit, or the head's output for that cell.
+        """
         return self._run(crops, ACTIVATION_MAP, (0, 0))
 
     def _run(
@@ -54,5 +57,5 @@ class Classifier:
         ]
         values: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
         if not np.isfinite(values).all():
-            raise BundleError("classifier.onnx: gave a value that is not finite")
+            raise BundleError("classifier.onnx: the network returned a value that is not finite")
         return values

@@ -1,4 +1,4 @@
-"""Start the decoder child by its former module path.
+"""Start the decoder process under its former module path.
 
 A service that was started before an upgrade still runs ``python -m deepfake_models.decode_worker``.
 """

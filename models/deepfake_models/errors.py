@@ -1,25 +1,25 @@
-"""Domain errors. A class's docstring is its message unless a more precise one is given.
+"""Domain errors. The docstring of a class is its message unless a more precise one is given.
 
-No HTTP here: the service maps each class to a status in its own ``errors`` module.
+These classes know nothing of HTTP: the service maps each to a status.
 """
 
 from __future__ import annotations
 
 
 class DeepfakeError(Exception):
-    """The detector could not do what was asked."""
+    """The detector could not complete the request."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
     @property
     def message(self) -> str:
-        """The text for a person; never holds a path, a URL or media content of a submission."""
+        """Return the text for a person: never a path, a URL or content of submitted media."""
         return str(self.args[0])
 
 
 class BundleError(DeepfakeError):
-    """The model bundle is incomplete, altered or not in a format this version reads."""
+    """The model bundle is incomplete, was altered, or has a format that is not supported."""
 
 
 class MediaError(DeepfakeError):
@@ -27,28 +27,28 @@ class MediaError(DeepfakeError):
 
 
 class UnreadableMedia(MediaError):
-    """The media could not be read from where it is."""
+    """The media could not be read from its source."""
 
 
 class UndecodableMedia(MediaError):
-    """The bytes are not a picture or video that can be decoded."""
+    """The file is not a picture or video that can be decoded."""
 
 
 class NoVisualStream(MediaError):
-    """The media holds no picture and no video stream, only sound, subtitles or data."""
+    """The file has no picture and no video stream, only sound, subtitles or data."""
 
 
 class NotAPicture(MediaError):
-    """The media is no still picture: a video, an animated picture, or another kind of file."""
+    """The file is not a still picture but a video, an animation, or another kind of file."""
 
 
 class MediaTooLarge(MediaError):
-    """The media exceeds a limit on pixels, frames or duration."""
+    """The media exceeds the limit on pixels, frames or duration."""
 
 
 class DecoderFailed(MediaError):
-    """The decoder process ended or stalled on this media; it was replaced."""
+    """The decoder process crashed or stalled on this file and was replaced."""
 
 
 class SpecError(DeepfakeError):
-    """A specification holds a value that cannot be."""
+    """The specification has an invalid value."""

@@ -1,9 +1,9 @@
-"""The one vocabulary of results: verdicts, reasons, face scores, tracks and the item's result.
+"""The types of results: verdict, reason, face, track and the verdict on a whole item.
 
 ``score`` is in [0, 1], higher = more probably manipulated, calibrated at the bundle's prior.
-``log_likelihood_ratio`` is log10 and free of the prior. Both are ``None`` where nothing was judged:
-a failure is never a score. Boxes are half-open pixel rectangles ``(x0, y0, x1, y1)`` in the
-displayed (rotated) frame; times are seconds from the first frame's timestamp.
+``log_likelihood_ratio`` is log10 and does not depend on the prior. Both are ``None`` where nothing
+was judged: a failure is never a score. Boxes are half-open pixel rectangles ``(x0, y0, x1, y1)`` in
+the displayed (rotated) frame; times are seconds from the first frame's timestamp.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deepfake_models.errors import (
 
 
 class VerdictCode(StrEnum):
-    """What is said of a face, a track or an item."""
+    """The conclusion on a face, a track or an item."""
 
     LIKELY_MANIPULATED = "likely_manipulated"
     INCONCLUSIVE = "inconclusive"
@@ -34,11 +34,11 @@ class VerdictCode(StrEnum):
 
 
 class ReasonCode(StrEnum):
-    """Why a verdict is neither of the two decided ones, or what limits a decided one."""
+    """Why a verdict does not decide, or what limits one that does."""
 
     # not_applicable
     NO_FACE = "no_face"
-    # unable_to_evaluate: a face is there but not fit to judge
+    # unable_to_evaluate: there is a face, but it is not fit to judge
     FACE_TOO_SMALL = "face_too_small"
     FACE_TOO_BLURRED = "face_too_blurred"
     TOO_FEW_FACES = "too_few_faces"
@@ -84,24 +84,26 @@ class Reason:
     detail: str
 
     def to_json(self) -> dict[str, str]:
+        """Return the published form."""
         return {"code": str(self.code), "detail": self.detail}
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What was measured on a face before it was judged."""
+    """Measurements of a face, taken before it is scored."""
 
     face_px: float
     """Width of the face box in pixels of the original frame."""
     sharpness: float
     """Standard deviation of the Laplacian of the crop's luma, in 8-bit levels."""
     blockiness: float
-    """Excess of luma steps across the 8-pixel block grid of the source over those inside blocks;
-    1.0 = none, higher = visible blocks."""
+    """Ratio of luma steps across the 8-pixel block grid of the source to those inside blocks;
+    1.0 = no visible blocks, higher = visible blocks."""
     exposure: float
     """Mean luma of the crop, 0 (black) to 1 (white)."""
 
     def to_json(self) -> dict[str, float]:
+        """Return the published form, rounded."""
         return {
             "face_px": round(self.face_px, 1),
             "sharpness": round(self.sharpness, 2),
@@ -157,9 +159,9 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A span of one track in which the faces look manipulated.
+    """A span of one track in which every face looks manipulated.
 
-    It tells where to look, by the faces' values alone, and decides nothing.
+    It shows a person where to look. It rests on the faces' values alone and decides nothing.
     """
 
     start_s: float
@@ -168,6 +170,7 @@ class Moment:
     peak_score: float
 
     def to_json(self) -> dict[str, float]:
+        """Return the published form, rounded."""
         return {
             "start_s": round(self.start_s, 3),
             "end_s": round(self.end_s, 3),
@@ -178,7 +181,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One person's face over time."""
+    """The face of one person between two scene cuts."""
 
     track: int
     verdict: VerdictCode
@@ -192,6 +195,7 @@ class Track:
     reasons: tuple[Reason, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the published form, rounded."""
         return {
             "track": self.track,
             "verdict": str(self.verdict),
@@ -208,7 +212,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class FrameCounts:
-    """What was examined of an item, and what was not."""
+    """How much of an item was examined, in frames."""
 
     sampled: int = 0
     with_face: int = 0
@@ -216,6 +220,7 @@ class FrameCounts:
     longest_gap_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Return the published form, rounded."""
         return {
             "sampled": self.sampled,
             "with_face": self.with_face,
@@ -226,16 +231,19 @@ class FrameCounts:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What the container says, after rotation: width and height are those displayed."""
+    """Facts that the container states. Width and height are those displayed, after rotation."""
 
     kind: str
+    """``image`` or ``video``."""
     width: int
     height: int
     duration_s: float | None
     frames: int | None
     rotation: int
+    """Clockwise degrees by which the stored picture was turned: 0, 90, 180 or 270."""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the published form, rounded."""
         return {
             "kind": self.kind,
             "width": self.width,
@@ -248,7 +256,7 @@ class MediaFacts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result for one item: a picture or a video."""
+    """The verdict on one item, a picture or a video, with its tracks and faces."""
 
     verdict: VerdictCode
     score: float | None = None
@@ -260,7 +268,10 @@ class Verdict:
     faces: tuple[Face, ...] = ()
 
     def to_json(self, *, faces: bool = False) -> dict[str, Any]:
-        """The published form, less what names the item and the model; see ``deepfake score``."""
+        """Return the published form, rounded; ``faces`` adds every face.
+
+        It names neither the item nor the model.
+        """
         body: dict[str, Any] = {
             "media": self.media.to_json() if self.media else None,
             "verdict": str(self.verdict),
@@ -276,14 +287,14 @@ class Verdict:
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:
-    """``value`` to ``digits`` decimals; ``None`` stays ``None``."""
+    """Round ``value`` to ``digits`` decimals; return ``None`` for ``None``."""
     return None if value is None else round(value, digits)
 
 
 def suspects(tracks: Sequence[Track]) -> list[Track]:
-    """The tracks judged ``likely_manipulated``, most suspect first."""
-    found = [t for t in tracks if t.verdict is VerdictCode.LIKELY_MANIPULATED]
-    return sorted(found, key=lambda t: -(t.log_likelihood_ratio or 0.0))
+    """Return the tracks judged ``likely_manipulated``, most suspect first."""
+    suspect = [t for t in tracks if t.verdict is VerdictCode.LIKELY_MANIPULATED]
+    return sorted(suspect, key=lambda t: -(t.log_likelihood_ratio or 0.0))
 
 
 _REASON_OF_ERROR: dict[type[MediaError], ReasonCode] = {
@@ -296,6 +307,6 @@ _REASON_OF_ERROR: dict[type[MediaError], ReasonCode] = {
 
 
 def unable(error: MediaError) -> Verdict:
-    """The result for media that could not be examined: no score, and the reason."""
+    """Return the verdict on media that could not be examined: no score, and the reason."""
     code = _REASON_OF_ERROR.get(type(error), ReasonCode.UNDECODABLE)
     return Verdict(VerdictCode.UNABLE_TO_EVALUATE, reasons=(Reason(code, error.message),))

@@ -1,6 +1,7 @@
-"""Composes decoding, detection, cropping, classification and judging into one scorer.
+"""The scorer: decoding, detection, cropping, classification and judging of one item.
 
-Memory is bounded by a few frames however long the video: crops are dropped once they are scored.
+Memory is bounded by a few frames, however long the video is: crops are dropped once they are
+scored.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from deepfake_models.results import (
 from deepfake_models.session import Device, OnnxSession
 
 CHUNK_FRAMES = 8
-"""Frames detected and classified together at the most: enough to fill a batch."""
+"""Most frames that are examined together, which is enough to fill a batch."""
 CHUNK_PIXELS = 16 * 1024**2
-"""Pixels of a chunk from which it is worked off: 50 MB, eight frames of 1080p or two of 4K."""
+"""Pixels at which a chunk is examined at once: 50 MB, eight frames of 1080p or two of 4K."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one item is: ``done`` of ``total`` frames; ``total`` grows by the dense pass."""
+    """Progress of one item: ``done`` of ``total`` frames. The dense pass is counted on its own."""
 
     stage: Literal["overview", "dense"]
     done: int
@@ -72,7 +73,7 @@ class CroppedFace:
 
 
 class Scorer:
-    """Scores pictures and videos with one bundle. Safe to use from several threads."""
+    """Scores pictures and videos with one bundle. Safe to use from several threads at once."""
 
     def __init__(
         self,
@@ -95,7 +96,12 @@ class Scorer:
         device: Device = "auto",
         threads: int = 0,
     ) -> Scorer:
-        """Load the bundle in ``directory`` (by default the shipped one) and its graphs."""
+        """Load the bundle in ``directory``, by default the shipped one, and its graphs.
+
+        Raises:
+            BundleError: the bundle is incomplete or was altered.
+            EngineMissing: onnxruntime is not installed.
+        """
         bundle = load_bundle(directory)
 
         def session(name: str) -> OnnxSession:
@@ -110,27 +116,28 @@ class Scorer:
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
     ) -> list[list[CroppedFace]]:
-        """Find, cut and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB."""
+        """Detect, crop and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB.
+
+        ``times`` are those of the pictures, in seconds.
+        """
         spec = self.bundle.spec
         observed = []
-        found_in = self._detector.detect(pictures)
-        for picture, time_s, found in zip(pictures, times, found_in, strict=True):
-            usable_faces = usable(found, picture, spec.crop)
-            widest = sorted(usable_faces, key=lambda f: f.box[0] - f.box[2])
-            beyond = {id(f) for f in widest[spec.detector.max_faces :]}
-            observed.append(
-                [self._observe(picture, time_s, f, id(f) in beyond) for f in usable_faces]
-            )
+        detected = self._detector.detect(pictures)
+        for picture, time_s, detections in zip(pictures, times, detected, strict=True):
+            faces = usable(detections, picture, spec.crop)
+            widest = sorted(faces, key=lambda f: f.box[0] - f.box[2])
+            surplus = {id(f) for f in widest[spec.detector.max_faces :]}
+            observed.append([self._observe(picture, time_s, f, id(f) in surplus) for f in faces])
         return observed
 
     def _observe(
-        self, picture: NDArray[np.uint8], time_s: float, face: Detection, beyond: bool
+        self, picture: NDArray[np.uint8], time_s: float, face: Detection, surplus: bool
     ) -> CroppedFace:
         spec = self.bundle.spec
         crop = cut(picture, face.box, spec.crop)
         quality = measure(picture, face.box, crop)
         reasons = unfit(quality, spec.crop)
-        if beyond and not reasons:
+        if surplus and not reasons:
             detail = f"only the widest {spec.detector.max_faces} faces of a frame are judged"
             reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
         measured = Face(
@@ -148,7 +155,10 @@ class Scorer:
         observations: Sequence[CroppedFace],
         logits: Sequence[float | None],
     ) -> Verdict:
-        """Judge a still from its observations and their logits (``None`` = not judged)."""
+        """Judge a still picture from its faces and their logits.
+
+        A face without a crop has the logit ``None``.
+        """
         faces = [o.scored(z) for o, z in zip(observations, logits, strict=True)]
         return judge_picture(facts, faces, self.bundle.spec)
 
@@ -159,10 +169,10 @@ class Scorer:
         frames: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Verdict:
-        """Examine one picture or video read from ``source``, a seekable binary file.
+        """Score one picture or video that is read from ``source``, a seekable binary file.
 
-        ``frames`` asks for exactly that many evenly spread frames and no dense pass. Input that
-        cannot be examined gives ``unable_to_evaluate`` with the reason, never an exception.
+        With ``frames`` exactly that many evenly spread frames are examined, without a dense pass.
+        Input that cannot be examined gives ``unable_to_evaluate`` with the reason, no exception.
         """
         try:
             with self._decoder.open(source) as media:
@@ -184,7 +194,7 @@ class Scorer:
         """
         if media.facts.kind == "image":
             return self._score_picture(media)
-        return self._score_video(media, frames, progress or _silent)
+        return self._score_video(media, frames, progress or _ignore_progress)
 
     def _score_picture(self, media: OpenMedia) -> Verdict:
         part = self.examine(media, [0])
@@ -219,8 +229,12 @@ class Scorer:
         stage: Literal["overview", "dense"] = "overview",
         progress: Callable[[Progress], None] | None = None,
     ) -> Part:
-        """Decode, observe and classify the frames ``indices``."""
-        report = progress or _silent
+        """Decode the frames ``indices``, which ascend, and score their faces.
+
+        Raises:
+            MediaError: the media cannot be read or decoded any further.
+        """
+        report = progress or _ignore_progress
         examined: list[ExaminedFrame] = []
         failed = 0
         chunk: list[Frame] = []
@@ -258,7 +272,7 @@ class Scorer:
     def conclude(
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> Verdict:
-        """Judge the examined ``parts``; ``sampled`` are all frames that were to be examined.
+        """Judge the examined ``parts``; ``sampled`` are all frames that were requested.
 
         Raises:
             UndecodableMedia: a still picture whose one frame failed.
@@ -281,9 +295,9 @@ class Scorer:
         return judge_video(timeline.facts, examined, counts, self.bundle.spec)
 
     def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
-        """Times of faces judged ``likely_manipulated``, most suspect first."""
+        """Return the times of faces that look manipulated, most suspect first."""
         spec = self.bundle.spec
-        found = []
+        suspects = []
         for frame in examined:
             ratios = [
                 log_likelihood_ratio(f.logit, spec.calibration.face)
@@ -291,8 +305,8 @@ class Scorer:
                 if f.logit is not None
             ]
             if ratios and max(ratios) >= spec.thresholds.face.likely_manipulated:
-                found.append((-max(ratios), frame.time_s))
-        return [time for _, time in sorted(found)]
+                suspects.append((-max(ratios), frame.time_s))
+        return [time for _, time in sorted(suspects)]
 
     def _examine_chunk(self, chunk: Sequence[Frame]) -> list[ExaminedFrame]:
         observed = self.observe([f.pixels for f in chunk], [f.time_s for f in chunk])
@@ -310,5 +324,5 @@ class Scorer:
         ]
 
 
-def _silent(_: Progress) -> None:
-    """Progress that nobody watches."""
+def _ignore_progress(_: Progress) -> None:
+    """Ignore the progress."""

@@ -1,4 +1,4 @@
-"""Running an ONNX graph: the ``Session`` protocol and its onnxruntime implementation."""
+"""Run ONNX graphs: the ``Session`` protocol and its implementation with onnxruntime."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ class Session(Protocol):
 
 
 class EngineMissing(DeepfakeError):
-    """onnxruntime is not installed: install the extra "cpu" or "cuda" of deepfake-service."""
+    """onnxruntime is not installed. Install the extra "cpu" or "cuda" of deepfake-service."""
 
 
 class OnnxSession:
-    """An onnxruntime session.
+    """A graph in onnxruntime.
 
-    ``device="auto"`` takes CUDA where this onnxruntime build and the machine offer it, else the
-    CPU. ``threads`` bounds the threads of one operator; by default one per available core.
+    ``device="auto"`` uses CUDA where this build of onnxruntime and the machine offer it, else the
+    CPU. ``threads`` bounds the threads of one operator; 0 means one for each available core.
+
+    Raises:
+        EngineMissing: onnxruntime is not installed.
+        BundleError: ``model`` is not a graph that onnxruntime can load.
+        DeepfakeError: ``device`` is ``cuda``, but this onnxruntime has no CUDA.
     """
 
     def __init__(

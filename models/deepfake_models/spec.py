@@ -1,7 +1,7 @@
-"""Frozen specifications: everything between bytes and a score that is a choice.
+"""Specifications: every choice between the bytes of a file and its score.
 
-They are data, saved with the weights in ``bundle.json``, so training, evaluation and the service
-cut, scale and judge alike. Unknown or missing-typed fields are refused with the field's name.
+They are saved with the weights in ``bundle.json``, so that training, evaluation and the service
+crop, scale and judge alike. Unknown fields and wrong types are errors that name the field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Spec(BaseModel):
-    """Base of all specifications: immutable, and strict about what it does not know."""
+    """Base of all specifications: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -27,9 +27,9 @@ class Spec(BaseModel):
 class SamplingSpec(Spec):
     """Which frames of a video are examined when the caller does not ask for an exact number.
 
-    At least one frame every ``interval_s`` seconds and at least ``min_frames``, evenly spread over
-    the whole duration, up to ``max_frames``; then, around suspect moments, a pass at
-    ``dense_interval_s`` of at most ``dense_max_frames``.
+    The overview takes one frame every ``interval_s`` seconds, at least ``min_frames`` and at most
+    ``max_frames``, spread evenly over the whole duration. The dense pass then takes one frame every
+    ``dense_interval_s`` around suspect moments, at most ``dense_max_frames``.
     """
 
     interval_s: Positive = 2.0
@@ -38,9 +38,9 @@ class SamplingSpec(Spec):
     dense_interval_s: Positive = 0.5
     dense_max_frames: Annotated[int, Field(ge=0)] = 64
     max_gap_s: Positive = 10.0
-    """Longest unexamined gap, in seconds, with which "no manipulation found" may still be said."""
+    """Longest unexamined gap, in seconds, with which ``no_manipulation_found`` is still allowed."""
     max_failed_share: Probability = 0.2
-    """Largest share of the sampled frames that may be undecodable for it to be said."""
+    """Largest share of undecodable frames among the sampled ones with which it is allowed."""
 
 
 class DetectorSpec(Spec):
@@ -50,13 +50,15 @@ class DetectorSpec(Spec):
     long_side: PositiveInt = 640
     """Pictures are scaled down so that their longer side is at most this many pixels."""
     min_face: PositiveInt = 20
-    """Smallest face searched for, in pixels of the scaled picture."""
+    """Width of the smallest face that is detected, in pixels of the scaled picture."""
     thresholds: tuple[Probability, Probability, Probability] = (0.6, 0.7, 0.7)
+    """Of the three networks."""
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.709
+    """Scale of each level of the image pyramid relative to the level before."""
     min_confidence: Probability = 0.9
     """Detections of the last stage below this are dropped."""
     max_faces: PositiveInt = 64
-    """Of one frame, the widest are judged: bounds what a picture of a crowd costs."""
+    """The widest faces of a frame are judged, at most so many: this bounds the cost of a crowd."""
 
 
 class CropSpec(Spec):
@@ -68,18 +70,18 @@ class CropSpec(Spec):
     """Side of the resampled crop in pixels."""
     resample: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
     border: Literal["reflect"] = "reflect"
-    """How the part of a square that lies outside the picture is filled."""
+    """How the part of a square outside the picture is filled."""
     min_visible: Probability = 0.5
-    """Detections with less of their box inside the picture are taken for no face."""
+    """Detections with a smaller share of their box inside the picture are dropped."""
     min_face_px: PositiveInt = 48
-    """Narrower faces (width of the box in the original picture) are not judged."""
+    """Narrower faces are not scored; the width is that of the box in the original picture."""
     min_sharpness: Annotated[float, Field(ge=0.0)] = 2.5
-    """Crops less sharp than this (see ``crops.sharpness``) are not judged: under 1% of the
-    held-out faces of the shipped model are, so nothing is known of its errors on them."""
+    """Crops less sharp than this (see ``crops.sharpness``) are not scored. They are under 1% of the
+    held-out faces of the shipped model, so its errors on them are unknown."""
 
 
 class InputSpec(Spec):
-    """The classifier's input: uint8 RGB, NHWC. Normalisation is inside the graph, stated here."""
+    """The classifier's input: uint8 RGB, NHWC. The graph itself normalises by ``mean``, ``std``."""
 
     height: PositiveInt = 224
     width: PositiveInt = 224
@@ -89,52 +91,58 @@ class InputSpec(Spec):
 
 
 class TrackSpec(Spec):
-    """How boxes of one person are linked over time."""
+    """How the boxes of one person are linked over time."""
 
     min_iou: Probability = 0.3
     max_center_shift: Positive = 1.0
-    """Farthest that a face's centre may move between two linked frames, in face widths."""
+    """Greatest movement of a face's centre between two linked frames, in face widths."""
     max_gap_s: Positive = 8.0
-    """A face not seen for longer than this starts a new track."""
+    """A face that was not seen for longer starts a new track."""
     scene_cut: Probability = 0.35
-    """Histogram distance between neighbouring sampled frames from which a cut is assumed."""
+    """Histogram distance between neighbouring sampled frames above which a cut is assumed."""
 
 
 class AggregationSpec(Spec):
-    """How face values become a track's, and track values an item's. Printed in every report."""
+    """How face values are combined into a track's and track values into an item's.
+
+    Printed in every report.
+    """
 
     track: Literal["time_weighted_mean"] = "time_weighted_mean"
-    """Mean of the face logits, each weighted by the time it stands for."""
+    """Mean of the face logits, each weighted by the time that it represents."""
     item: Literal["mean_likelihood_ratio"] = "mean_likelihood_ratio"
     """Mean of the judged tracks' likelihood ratios: the likelihood ratio of "one of the n people is
-    manipulated, each equally likely". So one suspect among n needs evidence n times as strong. A
-    picture's faces stand in for tracks, at face level."""
+    manipulated, each equally likely". So one suspect among n needs evidence n times as strong. The
+    faces of a picture count as tracks, at face level."""
     min_track_faces: PositiveInt = 3
     """A video's track with fewer judged faces is not judged."""
     min_judged_share: Probability = 0.5
-    """A track of whose faces fewer could be judged may not be called free of manipulation."""
+    """A track with a smaller share of judged faces cannot be ``no_manipulation_found``."""
     max_suspect_share: Probability = 0.25
-    """Nor one of whose judged faces more look manipulated, however scattered."""
+    """Nor can a track with a larger share of suspect ones among its judged faces, however
+    scattered."""
     max_unjudged_presence: Probability = 0.25
-    """Nor an item in more of whose frames with a face there is one person who was not judged."""
+    """Nor can an item if people who were not judged appear in a larger share of its frames with a
+    face."""
 
 
 class Calibration(Spec):
     """Affine map from a raw value to a natural-log likelihood ratio; see ``calibration``.
 
-    Raw is a face's logit, a track's mean logit, or an item's corrected track value (natural log).
+    The raw value is a face's logit, a track's mean logit, or the natural log of the mean of an
+    item's track likelihood ratios.
     """
 
     slope: Positive
     intercept: float
     limit: Positive
     """Largest absolute log10 likelihood ratio that the fitting material supports."""
-    samples: Annotated[int, Field(ge=0)]
-    groups: Annotated[int, Field(ge=0)]
+    samples: Count
+    groups: Count
 
 
 class LevelCalibrations(Spec):
-    """One calibration a level, each fitted on held-out values of that level."""
+    """One calibration for each level, fitted on held-out values of that level."""
 
     face: Calibration
     track: Calibration
@@ -145,15 +153,16 @@ class LevelThresholds(Spec):
     """Decision thresholds of one level, on log10 likelihood ratios."""
 
     likely_manipulated: float
-    """At or above: ``likely_manipulated``."""
+    """Values at or above it are ``likely_manipulated``."""
     no_manipulation_found: float
-    """Below: ``no_manipulation_found``; between the two: ``inconclusive``."""
+    """Values below it are ``no_manipulation_found``; those between the two are
+    ``inconclusive``."""
     false_positive_rate: Probability
-    """Measured at ``likely_manipulated`` on held-out real material."""
+    """Share of held-out real material at or above ``likely_manipulated``."""
     false_positive_rate_upper: Probability
     """Upper end of its 95% interval, clustered by group."""
     true_positive_rate: Probability
-    """Measured at ``likely_manipulated`` on held-out manipulated material."""
+    """Share of held-out manipulated material at or above ``likely_manipulated``."""
     miss_rate: Probability
     """Share of held-out manipulated material below ``no_manipulation_found``."""
 
@@ -173,10 +182,10 @@ class Thresholds(Spec):
 
 
 class MeasuredRate(Spec):
-    """A share of held-out faces with its 95% interval, clustered by group, and what it rests on."""
+    """A share of held-out faces, its 95% interval (clustered by group) and the sample sizes."""
 
     value: Probability | None
-    """``None`` where nothing was measured."""
+    """``None`` where there was nothing to measure."""
     low: Probability
     high: Probability
     samples: Count
@@ -184,37 +193,34 @@ class MeasuredRate(Spec):
 
 
 class ConditionBin(Spec):
-    """What was measured on held-out faces of one condition.
-
-    Rates are those at which faces are called manipulated at ``thresholds.face``.
-    """
+    """Error rates on held-out faces of one condition, at ``thresholds.face``."""
 
     false_positive_rate: MeasuredRate
-    """Of real faces."""
+    """Share of real faces that are called manipulated."""
     true_positive_rate: MeasuredRate
-    """Of manipulated faces."""
+    """Share of manipulated faces that are called manipulated."""
 
 
 class ConditionsSpec(Spec):
-    """Under which conditions error rates were measured, by face width and sharpness.
+    """The conditions, by face width and sharpness, under which error rates were measured.
 
-    In a bin with fewer than ``min_groups`` groups of real or of manipulated faces the rates are
-    not known well enough, and nothing is decided there: see ``judging``. Without ``bins``, the
-    default, nothing was measured by condition; the rates stated with the thresholds then stand for
-    every condition, and every face is decided on.
+    Nothing is decided in a bin with fewer than ``min_groups`` groups of real or of manipulated
+    faces, because its rates are not known well enough; see ``decision.decide``. Without ``bins``,
+    the default, nothing was measured by condition: the rates given with the thresholds then count
+    for every condition, and every face is decided on.
     """
 
     face_px_edges: tuple[Positive, ...] = ()
-    """Inner edges, ascending, in pixels of ``Quality.face_px``. A bin holds its lower edge; the
-    first and the last bin are open to their side, so that every face lies in one."""
+    """Inner edges of the bins, ascending, in pixels of ``Quality.face_px``. A bin includes its
+    lower edge; the first and the last bin are unbounded, so that every face is in a bin."""
     sharpness_edges: tuple[Positive, ...] = ()
-    """The same of ``Quality.sharpness``."""
+    """The same for ``Quality.sharpness``."""
     min_groups: PositiveInt = 10
     """Groups of real and of manipulated faces each that a rate must rest on. A rate that rests on
     fewer is only indicative, wherever it is shown. Everything that needs this number reads it from
     the bundle at hand (``spec.conditions.min_groups``)."""
     bins: tuple[tuple[ConditionBin, ...], ...] = ()
-    """A row a face width, and in it a bin a sharpness, both ascending."""
+    """One row for each face width, with one bin for each sharpness, both ascending."""
 
     @model_validator(mode="after")
     def _complete(self) -> ConditionsSpec:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame, OpenMedia, check_indices
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.results import MediaFacts
@@ -243,7 +243,7 @@ def degraded(media: OpenMedia, variant: Variant, *, seed: int = 0) -> OpenMedia:
     return _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, seed)
 
 
-class _DegradedMedia(ClosesItself):
+class _DegradedMedia(ClosesOnExit):
     """``OpenMedia`` with degraded frames. A frame that cannot be degraded is a failed frame."""
 
     def __init__(self, inner: OpenMedia, degradation: Degradation, level: float, seed: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
-from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame, OpenMedia, check_indices
+from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame, OpenMedia, check_indices
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import MediaError, UndecodableMedia, UnreadableMedia
 from deepfake_models.results import MediaFacts
@@ -42,7 +42,7 @@ def open_medium(path: Path, decoder: Decoder) -> Iterator[OpenMedia]:
         yield media
 
 
-class FolderMedia(ClosesItself):
+class FolderMedia(ClosesOnExit):
     """A folder of frames as ``OpenMedia``. Each frame keeps the size of its file.
 
     The last number in a file name is taken for the frame's place in the video, at ``FRAME_RATE``.

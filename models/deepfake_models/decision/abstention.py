@@ -1,7 +1,10 @@
-"""What forbids a decision although a value would allow it, and what is always said.
+"""Reasons to abstain from a decision, and notes attached to every verdict.
 
-What was not looked at, or not fit to judge, is no evidence of authenticity. What was looked at
-under conditions in which error rates are not known is no evidence either way.
+Frames that were not examined and faces that were not fit to judge are not evidence of authenticity.
+Faces seen under conditions for which no error rates are known are not evidence either way.
+
+The texts of reasons are stored in evidence. Verification compares the numbers in them, in their
+order, and not their wording.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from deepfake_models.results import (
 )
 
 _TRACK_DOUBTS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENTS})
-"""Reasons of a track that is inconclusive although its value is low enough."""
+"""Reasons for which a track with a low value is inconclusive nevertheless."""
 
 
 def track_doubts(
@@ -33,7 +36,7 @@ def track_doubts(
     moments: Sequence[Moment],
     spec: BundleSpec,
 ) -> tuple[Reason, ...]:
-    """What forbids calling a track free of manipulation although its value is low enough."""
+    """Return why a track may not be ``no_manipulation_found`` although its value is low enough."""
     rules = spec.aggregation
     doubts = []
     if len(judged) < rules.min_judged_share * len(faces):
@@ -50,22 +53,22 @@ def track_doubts(
             Reason(
                 ReasonCode.SUSPECT_MOMENTS,
                 f"from {telling.start_s:.1f} s to {telling.end_s:.1f} s the face looks manipulated "
-                "although the whole does not",
+                "although the track as a whole does not",
             )
         )
     elif suspect > rules.max_suspect_share * len(judged):
         doubts.append(
             Reason(
                 ReasonCode.SUSPECT_MOMENTS,
-                f"{suspect} of {len(judged)} judged faces look manipulated although the whole "
-                "does not",
+                f"{suspect} of {len(judged)} judged faces look manipulated although the track as a "
+                "whole does not",
             )
         )
     return tuple(doubts)
 
 
 def _telling(moment: Moment, judged: Sequence[Face], spec: BundleSpec) -> bool:
-    """Whether a moment, on its own, is long enough to judge and ``likely_manipulated``."""
+    """Return whether a moment is long enough to judge and, alone, ``likely_manipulated``."""
     inside = [f for f in judged if moment.start_s <= f.time_s <= moment.end_s]
     if len(inside) < spec.aggregation.min_track_faces:
         return False
@@ -74,30 +77,30 @@ def _telling(moment: Moment, judged: Sequence[Face], spec: BundleSpec) -> bool:
 
 
 def track_refusal(judged: Sequence[Face]) -> tuple[Reason, ...]:
-    """What forbids deciding on a track either way: most of its judged faces may not be decided on.
+    """Return why a track may not be decided on either way; empty where it may.
 
-    "Most" is more than half, by count.
+    It may not if more than half of its judged faces may not.
     """
-    found = [r for f in judged for r in f.reasons if r.code is ReasonCode.UNMEASURED_CONDITION]
-    if 2 * len(found) <= len(judged):
+    refused = [r for f in judged for r in f.reasons if r.code is ReasonCode.UNMEASURED_CONDITION]
+    if 2 * len(refused) <= len(judged):
         return ()
-    detail = Counter(r.detail for r in found).most_common(1)[0][0]
+    detail = Counter(r.detail for r in refused).most_common(1)[0][0]
     return (
         Reason(
             ReasonCode.UNMEASURED_CONDITION,
-            f"{len(found)} of this person's {len(judged)} judged faces may not be decided on; "
-            f"most often {detail}",
+            f"{len(refused)} of this person's {len(judged)} judged faces cannot be decided on; "
+            f"the most frequent reason: {detail}",
         ),
     )
 
 
 def is_refused(track: Track) -> bool:
-    """Whether a track was valued and may not be decided on."""
+    """Return whether a track has a score but may not be decided on."""
     return any(r.code is ReasonCode.UNMEASURED_CONDITION for r in track.reasons)
 
 
 def item_refusal(base: Verdict) -> tuple[Reason, ...]:
-    """That people of an item may not be decided on; empty when there is none."""
+    """Return why people of an item may not be decided on; empty where everyone may."""
     refused = [t for t in base.tracks if is_refused(t)]
     if not refused:
         return ()
@@ -105,14 +108,14 @@ def item_refusal(base: Verdict) -> tuple[Reason, ...]:
     detail = next(r.detail for r in reasons if r.code is ReasonCode.UNMEASURED_CONDITION)
     if len(base.tracks) > 1:
         detail = (
-            f"{len(refused)} of {len(base.tracks)} people may not be decided on; "
+            f"{len(refused)} of {len(base.tracks)} people cannot be decided on; "
             f"one of them: {detail}"
         )
     return (Reason(ReasonCode.UNMEASURED_CONDITION, detail),)
 
 
 def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason, ...]:
-    """What forbids saying "no manipulation found" although the value is low enough."""
+    """Return why an item may not be ``no_manipulation_found`` although its value is low enough."""
     counts, rules = base.frames, spec.aggregation
     doubts = []
     if counts.longest_gap_s > spec.sampling.max_gap_s:
@@ -120,7 +123,7 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
             Reason(
                 ReasonCode.COVERAGE,
                 f"{counts.longest_gap_s:.1f} s in a row were not examined; "
-                f"at most {spec.sampling.max_gap_s:.0f} s may be",
+                f"the limit is {spec.sampling.max_gap_s:.0f} s",
             )
         )
     if counts.failed > spec.sampling.max_failed_share * counts.sampled:
@@ -133,14 +136,14 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
     hidden = [t for t in base.tracks if t.log_likelihood_ratio is None]
     numbers = {t.track for t in hidden}
     unjudged = [f for f in base.faces if f.track in numbers]
-    # Fast cuts make a person many people of a face or two each: together they are somebody.
+    # Hard cuts split one person into many short tracks, so presence is summed over tracks.
     present = len({f.time_s for f in unjudged})
     if hidden and (still or present > max(counts.with_face, 1) * rules.max_unjudged_presence):
         doubts.append(
             Reason(
                 ReasonCode.UNJUDGED_FACES,
-                f"{len(hidden)} of {len(base.tracks)} people were there and not judged, in "
-                f"{present} of {counts.with_face} frames with a face: "
+                f"{len(hidden)} of {len(base.tracks)} people shown could not be scored (present in "
+                f"{present} of {counts.with_face} frames with a face): "
                 f"{hidden[0].reasons[0].detail}",
             )
         )
@@ -149,13 +152,15 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
         doubts.append(
             Reason(
                 ReasonCode.SUSPECT_MOMENTS,
-                f"{suspect} faces look manipulated of people who were seen too briefly to judge",
+                f"{suspect} faces of people seen too briefly to judge look manipulated",
             )
         )
-    what = "face" if still else "track"
+    level = "face" if still else "track"
     for track in base.tracks:
         if track.verdict is VerdictCode.LIKELY_MANIPULATED:
-            detail = f"{what} {track.track} by itself is likely manipulated; the whole is not"
+            detail = (
+                f"{level} {track.track} alone is likely manipulated; the item as a whole is not"
+            )
             doubts.append(Reason(ReasonCode.SUSPECT_MOMENTS, detail))
         elif track.verdict is VerdictCode.INCONCLUSIVE:
             doubts += [
@@ -167,22 +172,22 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
 
 
 def notes(base: Verdict) -> tuple[Reason, ...]:
-    """What was left out, said with every verdict."""
-    said = []
+    """Return the notes on a verdict of any kind: what its score leaves out."""
+    omissions = []
     unjudged = sum(t.log_likelihood_ratio is None for t in base.tracks)
     if 0 < unjudged < len(base.tracks):
-        said.append(
+        omissions.append(
             Reason(
                 ReasonCode.UNJUDGED_FACES,
                 f"{unjudged} of {len(base.tracks)} people were not judged",
             )
         )
     if base.frames.failed:
-        said.append(
+        omissions.append(
             Reason(
                 ReasonCode.FAILED_FRAMES,
                 f"{base.frames.failed} of {base.frames.sampled} sampled frames could not be "
                 "decoded",
             )
         )
-    return (*said, *item_refusal(base))
+    return (*omissions, *item_refusal(base))

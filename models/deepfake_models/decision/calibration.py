@@ -1,4 +1,4 @@
-"""Apply a fitted calibration: raw value -> log10 likelihood ratio -> score at a prior."""
+"""Turn raw values into log10 likelihood ratios by a fitted calibration, and those into scores."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def uncapped_log_likelihood_ratio(raw: float, calibration: Calibration) -> float
 
 
 def mean_log_likelihood_ratio(log10_ratios: Sequence[float]) -> float:
-    """Return log10 of the mean of likelihood ratios given as log10; at least one.
+    """Return log10 of the mean of likelihood ratios, which are given as log10; at least one.
 
-    With n people of whom exactly one, each as likely as another, is manipulated if any is, this is
-    the likelihood ratio of "somebody is manipulated".
+    This is the likelihood ratio of "one of n people is manipulated", where each is equally likely
+    to be the one.
     """
     highest = max(log10_ratios)
     total = sum(10.0 ** (r - highest) for r in log10_ratios)
@@ -45,7 +45,7 @@ def mean_log_likelihood_ratio(log10_ratios: Sequence[float]) -> float:
 def probability(log10_ratio: float, prior: float) -> float:
     """Return the posterior probability in (0, 1) of "manipulated" at ``prior`` in (0, 1)."""
     log_odds = log10_ratio * LN10 + math.log(prior / (1.0 - prior))
-    # Two branches, so that exp never overflows.
+    # One branch for each sign, so that exp never overflows.
     if log_odds >= 0.0:
         return 1.0 / (1.0 + math.exp(-log_odds))
     return math.exp(log_odds) / (1.0 + math.exp(log_odds))

@@ -1,4 +1,7 @@
-"""What the levels share: placing a value between thresholds, a track's value, conditions."""
+"""Thresholds, the value of a track, and the conditions under which error rates are known.
+
+The rules for faces, tracks and items share these. On the texts of reasons see ``abstention``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from deepfake_models.spec import ConditionBin, ConditionsSpec, LevelThresholds
 
 
 def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
-    """Place a log10 likelihood ratio on one level's scale."""
+    """Return the verdict on a log10 likelihood ratio by the thresholds of its level."""
     if log10_ratio >= thresholds.likely_manipulated:
         return VerdictCode.LIKELY_MANIPULATED
     if log10_ratio < thresholds.no_manipulation_found:
@@ -22,11 +25,11 @@ def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
 
 
 def time_weighted_mean(times: Sequence[float], values: Sequence[float], cap_s: float) -> float:
-    """Mean of ``values``, each weighted by the time it stands for.
+    """Return the mean of ``values``, each weighted by the time that it represents.
 
-    A value stands for half the way to each neighbour; at an end the only neighbour counts twice.
-    Gaps count for at most ``cap_s`` seconds. So a denser look at one moment does not outvote the
-    rest of the track. ``times`` ascend.
+    A value represents half of the gap to each of its neighbours; at either end the only gap counts
+    twice. Gaps count for at most ``cap_s`` seconds. So the denser pass over one moment does not
+    outvote the rest of the track. ``times``, in seconds, ascend.
     """
     if len(values) == 1:
         return float(values[0])
@@ -54,7 +57,7 @@ def track_value(judged: Sequence[Face], spec: BundleSpec) -> float:
 
 
 def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) -> tuple[Reason, ...]:
-    """The reason of a value between the thresholds; none for a decided one."""
+    """Return the reason of a value between the thresholds; empty for a decided one."""
     if code is not VerdictCode.INCONCLUSIVE:
         return ()
     return (
@@ -68,10 +71,10 @@ def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) ->
 
 
 def looks_manipulated(face: Face, spec: BundleSpec) -> bool:
-    """Whether a face's value alone says so, under whatever condition it was seen.
+    """Return whether a face's value alone is ``likely_manipulated``, whatever its condition.
 
-    What casts doubt on "no manipulation found" goes by this: a face on which nothing may be
-    decided is no less suspect for it.
+    Doubts about ``no_manipulation_found`` use this: a face that may not be decided on is no less
+    suspect.
     """
     ratio = face.log_likelihood_ratio
     if ratio is None:
@@ -80,16 +83,15 @@ def looks_manipulated(face: Face, spec: BundleSpec) -> bool:
 
 
 def unmeasured(quality: Quality, conditions: ConditionsSpec) -> tuple[Reason, ...]:
-    """Why nothing may be decided on a face of this width and sharpness; empty where it may.
+    """Return why a face of this width and sharpness may not be decided on; empty where it may.
 
-    Faces are placed by the values that results state, which are rounded, so that a reader finds the
-    same bin.
+    The bin is found by the rounded measurements that results show, so that a reader finds the same.
     """
-    stated = quality.to_json()
-    found = condition_of(stated["face_px"], stated["sharpness"], conditions)
-    if found is None:
+    shown = quality.to_json()
+    condition = condition_of(shown["face_px"], shown["sharpness"], conditions)
+    if condition is None:
         return ()
-    row, column, measured = found
+    row, column, measured = condition
     real, fake = measured.false_positive_rate.groups, measured.true_positive_rate.groups
     if min(real, fake) >= conditions.min_groups:
         return ()
@@ -106,7 +108,7 @@ def unmeasured(quality: Quality, conditions: ConditionsSpec) -> tuple[Reason, ..
 def condition_of(
     face_px: float, sharpness: float, conditions: ConditionsSpec
 ) -> tuple[int, int, ConditionBin] | None:
-    """The row, column and content of the bin of a face; ``None`` where none was measured."""
+    """Return the row, the column and the content of a face's bin; ``None`` without bins."""
     if not conditions.bins:
         return None
     row = bisect_right(conditions.face_px_edges, face_px)
@@ -115,7 +117,7 @@ def condition_of(
 
 
 def _span(edges: Sequence[float], index: int) -> str:
-    """Bin ``index`` of those that ``edges``, at least one, make, in words."""
+    """Describe bin ``index`` of those that ``edges``, at least one, separate."""
     if index == 0:
         return f"under {edges[0]:g}"
     if index == len(edges):

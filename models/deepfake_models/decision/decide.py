@@ -1,20 +1,21 @@
-"""From logits to verdicts: face, then track, then item, each by its own calibration.
+"""Decide: from logits to verdicts on faces, then tracks, then the item, by their calibrations.
 
-Nothing here touches pixels: the same observations and logits always give the same verdict, so an
-evidence bundle can be judged again from what it states.
+Nothing here needs pixels: the same faces and logits always give the same verdict, so an evidence
+bundle can be judged again from its exact record.
 
-Nothing is decided where error rates are not known. By ``conditions`` of the bundle,
+Nothing is decided where error rates are not known. By the bundle's ``conditions``,
 
-1. a face whose width and sharpness lie in a bin with too few groups is ``inconclusive``;
-2. so is a video's track of whose judged faces more than half are refused by 1, whichever way its
-   value points; a still's track is its face;
-3. an item is ``likely_manipulated`` only if the tracks that are not refused carry that alone: the
-   sum of their likelihood ratios, still divided by the number of all judged tracks, must reach the
-   threshold too, as if the refused ones were certainly untouched;
+1. a face is refused, and ``inconclusive``, if its width and sharpness are in a bin with too few
+   groups;
+2. a video's track is refused if more than half of its judged faces are, whichever way its value
+   points; a still's track is its face;
+3. an item is ``likely_manipulated`` only if the tracks that are not refused are sufficient: the sum
+   of their likelihood ratios, divided by the number of all judged tracks, must reach the threshold
+   too, as if the refused ones were certainly authentic;
 4. an item with a refused track is never ``no_manipulation_found``.
 
-Otherwise it is ``inconclusive`` with the reason ``unmeasured_condition``. Values are stated as
-ever, and a refusal changes no verdict but the two decided ones.
+Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. A refusal
+changes neither the values nor a verdict that does not decide.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ from deepfake_models.results import (
 
 @dataclass(frozen=True, slots=True)
 class ExaminedFrame:
-    """One examined frame: its time, its faces, and its colour signature for scene cuts."""
+    """One examined frame: its time, its faces, and its colour signature for scene cuts.
+
+    ``signature`` is (64,) float32; see ``faces.tracks.signature``.
+    """
 
     time_s: float
     faces: tuple[Face, ...]
@@ -75,8 +79,8 @@ class ExaminedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What examining some of an item's frames gave: the frames that could be decoded, without
-    their pixels, and the number of those that could not."""
+    """Some frames of an item after examination: those decoded, without their pixels, and the number
+    of those that could not be."""
 
     examined: tuple[ExaminedFrame, ...]
     failed: int
@@ -149,11 +153,11 @@ def judge_video(
 
 
 def judge_again(verdict: Verdict, spec: BundleSpec) -> Verdict:
-    """Judge what ``verdict`` states by another bundle's calibration, thresholds and conditions.
+    """Judge the faces of ``verdict`` by the calibration, thresholds and conditions of ``spec``.
 
-    The logits, boxes, qualities and tracks stay as they are, so both bundles must agree on
-    whatever they came from: detector, crop, classifier, tracks and sampling. A verdict without a
-    face is returned as it is, and so is one on media that could not be decoded.
+    Logits, boxes, measurements and tracks stay the same, so the bundle of ``spec`` must agree with
+    the one that they came from on detector, crop, classifier, tracks and sampling. A verdict
+    without faces, or on media that could not be decoded, is returned unchanged.
     """
     if not verdict.faces or verdict.media is None:
         return verdict
@@ -169,8 +173,8 @@ def _judge_tracks(
     by_track: dict[int, list[Face]] = {}
     for score in scores:
         by_track.setdefault(score.track, []).append(score)
-    # A clip of one or two frames cannot have more faces than that. What could not be decoded, or
-    # was not asked for, lowers no bar.
+    # A clip of one or two frames cannot show a person more often than that. Frames that could not
+    # be decoded or were not sampled do not lower the number that is needed.
     needed = min(spec.aggregation.min_track_faces, facts.frames or counts.sampled)
     tracks = tuple(_judge_track(n, by_track[n], needed, spec) for n in sorted(by_track))
     base = Verdict(
@@ -212,10 +216,12 @@ def _judge_track(number: int, faces: list[Face], needed: int, spec: BundleSpec) 
 
 
 def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
-    """Why a track was not judged."""
+    """Return why a track was not judged."""
     reasons = [r for f in faces if f.logit is None for r in f.reasons]
+    if reasons and len(faces) == 1:
+        return faces[0].reasons
     if reasons:
-        return faces[0].reasons if len(faces) == 1 else (_commonest(reasons, len(faces), "faces"),)
+        return (_most_frequent(reasons, len(faces), "faces"),)
     judged = sum(f.logit is not None for f in faces)
     return (
         Reason(
@@ -225,22 +231,22 @@ def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
     )
 
 
-def _nobody_judged(tracks: Sequence[Track]) -> tuple[Reason, ...]:
-    """Why no track was judged."""
+def _no_track_reasons(tracks: Sequence[Track]) -> tuple[Reason, ...]:
+    """Return why no track was judged."""
     if len(tracks) == 1:
         return tracks[0].reasons
-    return (_commonest([t.reasons[0] for t in tracks], len(tracks), "people"),)
+    return (_most_frequent([t.reasons[0] for t in tracks], len(tracks), "people"),)
 
 
-def _commonest(reasons: Sequence[Reason], total: int, what: str) -> Reason:
-    """The commonest of ``reasons`` for which some of ``total`` were not judged, with an example."""
+def _most_frequent(reasons: Sequence[Reason], total: int, noun: str) -> Reason:
+    """Return the most frequent of ``reasons``, with its count out of ``total`` and an example."""
     code, count = Counter(r.code for r in reasons).most_common(1)[0]
     detail = next(r.detail for r in reasons if r.code is code)
-    return Reason(code, f"{count} of {total} {what} not judged; one of them: {detail}")
+    return Reason(code, f"{count} of {total} {noun} not judged; one of them: {detail}")
 
 
 def _moments(judged: Sequence[Face], spec: BundleSpec) -> tuple[Moment, ...]:
-    """Runs of neighbouring faces that look manipulated one by one, refused ones included."""
+    """Return the runs of consecutive faces that each look manipulated, refused ones included."""
     runs: list[list[Face]] = []
     open_run = False
     for face in judged:
@@ -258,24 +264,24 @@ def _moments(judged: Sequence[Face], spec: BundleSpec) -> tuple[Moment, ...]:
 
 
 def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
-    """Give the item its verdict from its tracks; a still is judged at face level."""
+    """Return ``base`` with the item's verdict, from its tracks; a still is judged at face level."""
     if not base.tracks:
         return _without_face(base)
     judged = [t for t in base.tracks if t.log_likelihood_ratio is not None]
     if not judged:
-        reasons = (*_nobody_judged(base.tracks), *notes(base))
+        reasons = (*_no_track_reasons(base.tracks), *notes(base))
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=reasons)
     thresholds = spec.thresholds.face if still else spec.thresholds.item
     ratio = _item_ratio(judged, len(judged), spec, still=still)
     code = decide(ratio, thresholds)
     reasons = band_reason(code, ratio, thresholds)
-    forbidding: tuple[Reason, ...] = ()
+    objections: tuple[Reason, ...] = ()
     if code is VerdictCode.NO_MANIPULATION_FOUND:
-        forbidding = item_doubts(base, spec, still=still)
-    elif code is VerdictCode.LIKELY_MANIPULATED and not _carried(judged, spec, still=still):
-        forbidding = item_refusal(base)
-    if forbidding:
-        code, reasons = VerdictCode.INCONCLUSIVE, forbidding
+        objections = item_doubts(base, spec, still=still)
+    elif code is VerdictCode.LIKELY_MANIPULATED and not _sufficient(judged, spec, still=still):
+        objections = item_refusal(base)
+    if objections:
+        code, reasons = VerdictCode.INCONCLUSIVE, objections
     given = {r.code for r in reasons}
     return replace(
         base,
@@ -287,17 +293,17 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
 
 
 def _item_ratio(tracks: Sequence[Track], people: int, spec: BundleSpec, *, still: bool) -> float:
-    """log10 likelihood ratio of an item of ``people`` judged, from the evidence of ``tracks``.
+    """Return the log10 likelihood ratio of an item of ``people`` judged people.
 
-    Judged people who are not among ``tracks`` count as certainly untouched.
+    People who are not among ``tracks`` count as certainly authentic.
     """
     ratios = [r for t in tracks if (r := t.log_likelihood_ratio) is not None]
     ratio = mean_log_likelihood_ratio(ratios) + math.log10(len(ratios) / people)
     return ratio if still else log_likelihood_ratio(ratio * LN10, spec.calibration.item)
 
 
-def _carried(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> bool:
-    """Whether the tracks that are not refused make the item ``likely_manipulated`` alone."""
+def _sufficient(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> bool:
+    """Return whether the tracks that are not refused suffice for ``likely_manipulated``."""
     measured = [t for t in judged if not is_refused(t)]
     if not measured:
         return False
@@ -307,7 +313,10 @@ def _carried(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> bool:
 
 
 def _without_face(base: Verdict) -> Verdict:
-    """No face anywhere: not applicable, unless too much of the item could not be looked at."""
+    """Return the verdict on an item in which no face was found.
+
+    That is ``not_applicable``, unless at least half of its frames could not be decoded.
+    """
     counts = base.frames
     if counts.failed and counts.failed >= counts.sampled - counts.failed:
         reason = Reason(

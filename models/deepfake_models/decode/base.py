@@ -1,6 +1,6 @@
-"""Media as the rest of the package sees it: frames in presentation order, exactly timed.
+"""The interface of decoded media: frames in presentation order, with exact times.
 
-What opens media is in ``decoding``; what decodes it, in ``pictures`` and ``video``.
+``decoder`` and ``sandbox`` open media; ``image`` and ``video`` decode them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from deepfake_models.results import MediaFacts
 class Frame:
     """One decoded frame, as displayed.
 
-    ``index``: ordinal in presentation order. ``time_s``: seconds from the first frame's timestamp,
-    equal to ``OpenMedia.times[index]``. ``pixels``: uint8 RGB, shape (height, width, 3), of the
-    height and width in ``OpenMedia.facts``, writable.
+    ``index`` is its number in presentation order, from 0. ``time_s`` is in seconds from the first
+    frame's timestamp and equals ``OpenMedia.times[index]``. ``pixels`` is uint8 RGB, (height,
+    width, 3) with the height and width of ``OpenMedia.facts``, and writable.
     """
 
     index: int
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class FailedFrame:
-    """A frame that the media lists but that cannot be had intact."""
+    """A frame that the media list but that could not be decoded intact."""
 
     index: int
     time_s: float
@@ -78,12 +78,15 @@ class OpenMedia(Timeline, Protocol):
     """Media being read; a context manager. Not safe for use by several threads at once."""
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """Decode the frames ``indices`` (ascending, each once): one result each, in that order.
+        """Decode the frames ``indices``, which ascend; yield one result each, in that order.
 
-        A result is the very frame of that index or a ``FailedFrame``, never a neighbour. One
-        iteration at a time: a later call ends the one before. The iterator may be abandoned.
-        Raises ``ValueError`` for indices out of order or out of range, ``UnreadableMedia`` when
-        the source fails, ``DecoderFailed`` when the decoder process ends.
+        A result is the frame of exactly that index or a ``FailedFrame``, never a neighbour. Only
+        the latest iterator is valid, and it may be abandoned.
+
+        Raises:
+            ValueError: indices are out of order or out of range, or a later call was made.
+            UnreadableMedia: the source failed.
+            DecoderFailed: the decoder process ended.
         """
         ...
 
@@ -97,8 +100,8 @@ class OpenMedia(Timeline, Protocol):
     ) -> None: ...
 
 
-class ClosesItself:
-    """``OpenMedia``'s context: leaving it calls ``close``."""
+class ClosesOnExit:
+    """A context manager that calls ``close`` when the context ends."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,14 +115,14 @@ class ClosesItself:
         self.close()
 
     def close(self) -> None:
-        """Free what is held: nothing, unless a class says otherwise."""
+        """Free resources. There are none unless a subclass overrides this."""
 
 
 class GuardedSource:
-    """The only view of a source that decoders get.
+    """A wrapper around a source, through which decoders read it.
 
-    It has no name, so content alone decides how it is decoded. It remembers what the source
-    raised, because decoders swallow or disguise exceptions of their input.
+    It has no name, so that only the content decides how it is decoded. It remembers the exception
+    that the source raised, because decoders swallow or replace exceptions of their input.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -127,24 +130,27 @@ class GuardedSource:
         self.failure: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
+        """Read as ``io.RawIOBase.read`` does."""
         try:
             data: Any = self._source.read(size)
         except Exception as error:
             raise self._failed(error) from error
-        # Object stores give buffers of their own; FFmpeg wants bytes.
+        # Object stores return other buffer types; FFmpeg needs bytes.
         return data if isinstance(data, bytes) else bytes(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Seek as ``io.IOBase.seek`` does."""
         try:
             return self._source.seek(offset, whence)
         except Exception as error:
             raise self._failed(error) from error
 
     def tell(self) -> int:
+        """Return the position."""
         return self.seek(0, io.SEEK_CUR)
 
     def size(self) -> int:
-        """Length in bytes; leaves the position at the start."""
+        """Return the length in bytes; move to the start."""
         end = self.seek(0, io.SEEK_END)
         self.seek(0)
         return end
@@ -154,12 +160,12 @@ class GuardedSource:
         return self.failure
 
     def check(self) -> None:
-        """Raise what the source raised, if it did."""
+        """Raise the exception that the source raised, if any."""
         if self.failure is not None:
             raise self.failure
 
     def explain(self, error: Exception) -> BaseException:
-        """The domain error that ``error``, raised by a decoder reading this source, stands for."""
+        """Return the domain error behind ``error``, which a decoder of this source raised."""
         if self.failure is not None:
             return self.failure
         if isinstance(error, DeepfakeError):
@@ -170,9 +176,14 @@ class GuardedSource:
 
 
 def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
-    """Raise ``MediaTooLarge`` for more pixels than allowed, ``UndecodableMedia`` for none."""
+    """Check the size of a frame.
+
+    Raises:
+        MediaTooLarge: there are more pixels than ``limits`` allow.
+        UndecodableMedia: there are none.
+    """
     if width < 1 or height < 1:
-        raise UndecodableMedia("the media states no picture size")
+        raise UndecodableMedia("the file states no picture size")
     if width * height > limits.max_pixels:
         raise MediaTooLarge(
             f"a frame has {width} x {height} = {width * height} pixels; "
@@ -181,21 +192,25 @@ def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 def check_indices(indices: Sequence[int], frames: int) -> list[int]:
-    """``indices`` as a list; ``ValueError`` unless strictly ascending within [0, ``frames``)."""
-    wanted = [int(i) for i in indices]
-    if any(a >= b for a, b in itertools.pairwise(wanted)):
+    """Return ``indices`` as a list.
+
+    Raises:
+        ValueError: they do not ascend strictly, or one is outside [0, ``frames``).
+    """
+    checked = [int(i) for i in indices]
+    if any(a >= b for a, b in itertools.pairwise(checked)):
         raise ValueError("indices must ascend strictly")
-    if wanted and not (wanted[0] >= 0 and wanted[-1] < frames):
-        raise ValueError(f"indices must lie in [0, {frames})")
-    return wanted
+    if checked and not (checked[0] >= 0 and checked[-1] < frames):
+        raise ValueError(f"indices must be in [0, {frames})")
+    return checked
 
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
     """One of the eight ways to turn and mirror a picture.
 
-    A pixel at (x, y) of the stored picture goes to (a*x + c*y, b*x + d*y), but for a shift, where
-    a, b, c, d are in {-1, 0, 1}: the upper left of the display matrix of ISO/IEC 14496-12, 8.3.2.
+    A pixel at (x, y) of the stored picture moves to (a*x + c*y, b*x + d*y), up to a shift. a, b, c
+    and d are -1, 0 or 1: the upper left of the display matrix of ISO/IEC 14496-12, 8.3.2.
     """
 
     a: int = 1
@@ -205,30 +220,32 @@ class Orientation:
 
     @classmethod
     def from_matrix(cls, a: float, b: float, c: float, d: float) -> Orientation:
-        """The orientation nearest to a display matrix; upright where it is degenerate."""
+        """Return the orientation nearest to a display matrix; upright if it is degenerate."""
         if abs(a) + abs(d) >= abs(b) + abs(c):
-            found = cls(int(np.sign(a)), 0, 0, int(np.sign(d)))
+            nearest = cls(int(np.sign(a)), 0, 0, int(np.sign(d)))
         else:
-            found = cls(0, int(np.sign(b)), int(np.sign(c)), 0)
-        return cls() if found.a * found.d == found.b * found.c else found
+            nearest = cls(0, int(np.sign(b)), int(np.sign(c)), 0)
+        return cls() if nearest.a * nearest.d == nearest.b * nearest.c else nearest
 
     @property
     def rotation(self) -> int:
-        """Clockwise degrees in {0, 90, 180, 270}, after mirroring left-right if ``mirrored``."""
+        """Return the clockwise degrees, 0, 90, 180 or 270, after left-right mirroring if
+        ``mirrored``."""
         sign = -1 if self.mirrored else 1
         return round(math.degrees(math.atan2(sign * self.b, sign * self.a))) % 360
 
     @property
     def mirrored(self) -> bool:
+        """Return whether the picture is mirrored."""
         return self.a * self.d - self.b * self.c < 0
 
     @property
     def transposed(self) -> bool:
-        """Whether width and height change places."""
+        """Return whether width and height are exchanged."""
         return self.a == 0
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn ``pixels`` (height, width, 3) to how they are displayed; contiguous."""
+        """Return ``pixels``, (height, width, 3), as they are displayed; contiguous."""
         if self.transposed:
             pixels = pixels.transpose(1, 0, 2)
             flip_x, flip_y = self.c < 0, self.b < 0

@@ -1,8 +1,8 @@
-"""Decoded video frames to 8-bit RGB as an ordinary display would show them.
+"""Convert decoded video frames to 8-bit RGB as an ordinary display would show them.
 
 The matrix (BT.601, BT.709, BT.2020) and the range follow the stream's tags. High dynamic range
-(PQ and HLG, ITU-R BT.2100) is brought to standard dynamic range, so that a face has its natural
-brightness and not the grey of an undecoded HDR signal.
+(PQ and HLG, ITU-R BT.2100) is mapped to standard dynamic range, so that a face has its natural
+brightness and not the grey of an unconverted HDR signal.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ TRANSFER_PQ, TRANSFER_HLG = 16, 18
 PRIMARIES_BT2020 = 9
 
 HD_HEIGHT = 720
-"""Untagged streams of at least this height are taken for BT.709, smaller ones for BT.601:
-what players do, because what encoders of untagged streams did."""
+"""Untagged streams of at least this height are treated as BT.709, smaller ones as BT.601. Players
+do so because encoders of untagged streams did."""
 
 REFERENCE_WHITE = 203.0
-"""Luminance of diffuse white in HDR, cd/m2 (ITU-R BT.2408, table 1); becomes SDR white."""
+"""Luminance of diffuse white in HDR, cd/m2 (ITU-R BT.2408, table 1). It becomes SDR white."""
 
 HLG_PEAK = 1000.0
 """Luminance of the nominal HLG display, cd/m2, for which the system gamma is 1.2 (BT.2100)."""
 
 KNEE = 0.7
-"""Linear level, of SDR white, from which highlights are compressed. Below it nothing changes:
-skin in the light BT.2408 describes lies under it."""
+"""Linear level, relative to SDR white, above which highlights are compressed. Skin in the light
+that BT.2408 describes is below it and does not change."""
 
 DISPLAY_GAMMA = 2.4
-"""Of the SDR display (ITU-R BT.1886)."""
+"""Gamma of the SDR display (ITU-R BT.1886)."""
 
 BT2020_TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
     dtype=np.float32,
 )
-"""Linear RGB conversion of ITU-R BT.2087, the matrix of its inverse."""
+"""Linear conversion of BT.2020 to BT.709 RGB: the inverse of the matrix of ITU-R BT.2087."""
 
 STRIP_PIXELS = 1 << 20
 """Tone mapping works in float32; strips of this size keep it to tens of megabytes."""
 
-# Interpolated chroma: half the error of FFmpeg's default, which repeats it, for 10 ms of a 1080p
-# frame. And the same result on every processor: a frame decoded again for an appeal must equal
-# the frame that was judged.
+# Interpolating chroma halves the error of FFmpeg's default, which repeats samples, and takes 10 ms
+# for a 1080p frame. The result must be the same on every processor: a frame that is decoded again
+# for an appeal must equal the frame that was judged.
 _SCALING = (
     Interpolation.BILINEAR
     | Interpolation.FULL_CHR_H_INT
@@ -59,9 +59,10 @@ _SCALING = (
 
 
 def to_rgb(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-    """``frame`` as uint8 RGB of shape (``height``, ``width``, 3), resampled where the size differs.
+    """Return ``frame`` as uint8 RGB, (``height``, ``width``, 3), resampled if its size differs.
 
-    Raises what PyAV raises for pixel formats that it cannot convert.
+    Raises:
+        av.error.FFmpegError, ValueError: PyAV cannot convert the pixel format.
     """
     high = frame.color_trc in (TRANSFER_PQ, TRANSFER_HLG)
     converted = frame.reformat(
@@ -84,19 +85,21 @@ def to_rgb(frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def _matrix(frame: VideoFrame) -> int | None:
-    """The matrix to assume where the stream states none or an impossible one."""
+    """Return the matrix to assume where the stream states none or an impossible one."""
     if frame.format.is_rgb or frame.colorspace not in (MATRIX_RGB, MATRIX_UNSPECIFIED):
         return None
     return MATRIX_BT709 if frame.height >= HD_HEIGHT else MATRIX_BT601
 
 
 def tone_map(rgb: NDArray[np.uint16], transfer: int, *, wide: bool) -> NDArray[np.uint8]:
-    """HDR to SDR: ``rgb`` uint16 (height, width, 3) full range, non-linear; returns uint8.
+    """Map HDR to SDR: from uint16 ``rgb``, (height, width, 3), non-linear, full range, to uint8.
 
-    ``transfer``: 16 (PQ) or 18 (HLG). ``wide``: the primaries are BT.2020's, not BT.709's.
-    Signal -> display light (BT.2100) -> relative to ``REFERENCE_WHITE`` (BT.2408) -> BT.709
-    primaries (BT.2087) -> highlights above ``KNEE`` compressed on the largest component, which
-    keeps the hue -> BT.1886 display code.
+    ``transfer`` is 16 (PQ) or 18 (HLG). ``wide`` means BT.2020 primaries, else they are BT.709's.
+
+    1. The signal becomes display light (BT.2100), relative to ``REFERENCE_WHITE`` (BT.2408).
+    2. Primaries become those of BT.709 (BT.2087).
+    3. Highlights above ``KNEE`` are compressed by the largest component, which keeps the hue.
+    4. Light becomes display code (BT.1886).
     """
     result = np.empty(rgb.shape, dtype=np.uint8)
     rows = max(1, STRIP_PIXELS // max(1, rgb.shape[1]))
@@ -117,7 +120,7 @@ def tone_map(rgb: NDArray[np.uint16], transfer: int, *, wide: bool) -> NDArray[n
 
 @cache
 def _pq_light() -> NDArray[np.float32]:
-    """Light relative to ``REFERENCE_WHITE`` of each 16-bit PQ code (BT.2100, table 4)."""
+    """Return the light of each 16-bit PQ code (BT.2100, table 4), in ``REFERENCE_WHITE``."""
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     power = (np.arange(65536) / 65535) ** (1 / m2)
@@ -128,7 +131,7 @@ def _pq_light() -> NDArray[np.float32]:
 
 @cache
 def _hlg_scene() -> NDArray[np.float32]:
-    """Scene light in [0, 1] of each 16-bit HLG code (BT.2100, table 5)."""
+    """Return the scene light, 0 to 1, of each 16-bit HLG code (BT.2100, table 5)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     code = np.arange(65536) / 65535
     scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
@@ -136,7 +139,10 @@ def _hlg_scene() -> NDArray[np.float32]:
 
 
 def _hlg_light(strip: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Display light relative to ``REFERENCE_WHITE``, with the system gamma of BT.2100."""
+    """Return the display light of an HLG ``strip`` in ``REFERENCE_WHITE``.
+
+    This applies the system gamma of BT.2100.
+    """
     scene = _hlg_scene()[strip]
     luminance = scene @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
     light: NDArray[np.float32] = scene * np.power(luminance, np.float32(0.2))[..., None]

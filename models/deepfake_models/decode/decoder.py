@@ -1,6 +1,6 @@
-"""The ``Decoder`` protocol, and the decoder that works in the calling process.
+"""The ``Decoder`` protocol and the decoder that runs in the calling process.
 
-``ProcessDecoder``, behind a process boundary, is what a service uses on media of unknown origin.
+For media of unknown origin use ``sandbox.ProcessDecoder``, which decodes in a child process.
 """
 
 from __future__ import annotations
@@ -25,25 +25,31 @@ class Decoder(Protocol):
     def open(
         self, source: BinaryIO, *, stills_only: bool = False
     ) -> AbstractContextManager[OpenMedia]:
-        """Open the media in ``source``, a seekable binary file, which stays the caller's to close.
+        """Open the media in ``source``, a seekable binary file that the caller closes.
 
-        What it is, is told by content, never by name. With ``stills_only`` anything but a still
-        picture raises ``NotAPicture`` before a pixel is decoded. Entering the context raises that,
-        ``UnreadableMedia``, ``UndecodableMedia``, ``NoVisualStream``, ``MediaTooLarge`` or
-        ``DecoderFailed``, and nothing else but what ``source`` raises (its ``OSError`` and
-        ``ValueError`` become ``UnreadableMedia``).
+        The content decides the format, never a name. Other exceptions of ``source`` than
+        ``OSError`` and ``ValueError`` are passed on.
+
+        Raises:
+            NotAPicture: with ``stills_only``, the media are not a still picture. This is raised
+                before a pixel is decoded.
+            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
+            UndecodableMedia: the content cannot be decoded.
+            NoVisualStream: there is no picture and no video stream.
+            MediaTooLarge: a limit is exceeded.
+            DecoderFailed: the decoder process crashed or stalled.
         """
         ...
 
     def close(self) -> None:
-        """Free what the decoder holds. Media still open may fail; ``open`` must not follow."""
+        """Free resources. Media that are still open may fail; ``open`` must not be called again."""
         ...
 
 
 class InProcessDecoder:
-    """Decodes in the calling process: fastest, for media that one trusts not to attack FFmpeg.
+    """Decodes in the calling process: fastest, for media that are trusted not to attack FFmpeg.
 
-    Of ``limits``, ``timeout_s`` is not enforced here: a decoder cannot be stopped from within.
+    ``limits.timeout_s`` is not enforced: a decoder cannot be stopped from within its process.
     """
 
     def __init__(self, limits: DecodeLimits | None = None) -> None:

@@ -1,6 +1,7 @@
-"""Still and animated pictures through Pillow, one of a named set of formats, chosen by content.
+"""Decode still and animated pictures with Pillow, in a fixed set of formats chosen by content.
 
-FFmpeg 8.1's WebP decoder refuses animations, and Pillow states a picture's size before it decodes.
+Pillow is used and not FFmpeg, because FFmpeg 8.1's WebP decoder refuses animations and because
+Pillow reports the size of a picture before it decodes it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from deepfake_models.decode.base import (
-    ClosesItself,
+    ClosesOnExit,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -28,28 +29,28 @@ from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.results import MediaFacts
 
-# Pillow's own limit is one number for the whole process and warns through a global channel; every
-# picture is checked here against the decoder's limit before a pixel of it is decoded.
+# Pillow's own limit is one number for the whole process and warns through a global channel. Here
+# every picture is checked against the decoder's limit before a pixel of it is decoded.
 Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener()
 
 HEAD_BYTES = 4096
-"""Enough to tell the format: the ``ftyp`` box of ISO media lists its brands there."""
+"""Bytes that are enough to recognise the format; the ``ftyp`` box of ISO media lists its brands."""
 
 ANIMATED_FORMATS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 """Formats in which several frames are an animation. In a TIFF they are pages, in a JPEG (MPO) a
-gain map or a second view, in HEIF a collection: there the first is the picture."""
+gain map or a second view, in HEIF a collection; of these only the first is examined."""
 
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 STRUCTURAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
 
 MAX_PICTURE_BYTES = 512 << 20
-"""The AVIF, HEIF and WebP decoders read the whole file into memory."""
+"""Largest picture file. The AVIF, HEIF and WebP decoders read the whole file into memory."""
 
 SHORTEST_DURATION_S = 0.01
 DEFAULT_DURATION_S = 0.1
-"""Browsers show frames of at most 10 ms for 100 ms: such durations mean "unset"."""
+"""Frame durations up to 10 ms mean "unset"; browsers show such frames for 100 ms."""
 
 EXIF_ORIENTATIONS = {
     1: Orientation(),
@@ -67,7 +68,7 @@ _warnings_lock = threading.Lock()
 
 
 def picture_format(head: bytes) -> str | None:
-    """Pillow's name of the format that a file starting with ``head`` is in; None if no picture."""
+    """Return Pillow's name of the format of a file that starts with ``head``; None if unknown."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -98,14 +99,17 @@ def _iso_format(head: bytes) -> str | None:
     return None
 
 
-class PictureMedia(ClosesItself):
-    """An opened picture; implements ``media.OpenMedia``.
+class PictureMedia(ClosesOnExit):
+    """An opened picture; implements ``OpenMedia``.
 
-    Transparency is laid on white: the page colour on which browsers and messengers show a picture,
-    and what platforms that re-encode to JPEG make of it. Embedded ICC profiles are not applied:
-    neither are they by the loaders of the published training sets. Raises ``NotAPicture`` for an
-    animation where only stills are wanted, ``MediaTooLarge`` or, through the caller's translation
-    of Pillow's exceptions, ``UndecodableMedia``.
+    Transparent pixels are shown on white, as browsers, messengers and platforms that re-encode to
+    JPEG do. Embedded ICC profiles are not applied, because the loaders of the published training
+    sets do not apply them either.
+
+    Raises:
+        NotAPicture: with ``stills_only``, the picture is animated.
+        MediaTooLarge: a limit is exceeded.
+        Exception: whatever Pillow raises for content that it cannot decode.
     """
 
     def __init__(
@@ -117,13 +121,13 @@ class PictureMedia(ClosesItself):
         stills_only: bool = False,
     ) -> None:
         if source.size() > MAX_PICTURE_BYTES:
-            raise MediaTooLarge(f"a picture file may have {MAX_PICTURE_BYTES} bytes")
+            raise MediaTooLarge(f"the limit for a picture file is {MAX_PICTURE_BYTES} bytes")
         self._source = source
         self._limits = limits
         self._format = picture_format
         self._open()
         animated = picture_format in ANIMATED_FORMATS
-        # Unlike the number of frames, this makes Pillow look no further than at a second frame.
+        # Unlike ``n_frames``, this does not make Pillow read beyond the second frame.
         if stills_only and animated and getattr(self._image, "is_animated", False):
             raise NotAPicture
         count = getattr(self._image, "n_frames", 1) if animated else 1
@@ -143,12 +147,14 @@ class PictureMedia(ClosesItself):
         )
 
     def close(self) -> None:
+        """Close the picture."""
         self._image.close()
         self._still = None
 
     def _open(self) -> None:
         self._source.seek(0)
-        # Pillow warns of odd metadata; a lock, since Python's warning filters are not per thread.
+        # Pillow warns about odd metadata. The lock is needed because Python's warning filters are
+        # not per thread.
         with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._image = Image.open(cast("IO[bytes]", self._source), formats=[self._format])
@@ -159,11 +165,11 @@ class PictureMedia(ClosesItself):
         """See ``OpenMedia.frames``."""
         return self._frames(check_indices(indices, len(self.times)))
 
-    def _frames(self, wanted: list[int]) -> Iterator[Frame | FailedFrame]:
-        if self._still is None and wanted:
-            # Anew each time: Pillow 13 loses count when it goes back in an APNG a second time.
+    def _frames(self, indices: list[int]) -> Iterator[Frame | FailedFrame]:
+        if self._still is None and indices:
+            # Each iteration reopens: Pillow 13 miscounts when it rewinds an APNG a second time.
             self._open()
-        for index in wanted:
+        for index in indices:
             time = float(self.times[index])
             if self._still is not None:
                 yield Frame(index, time, self._still.copy())
@@ -183,15 +189,15 @@ class PictureMedia(ClosesItself):
     def _read_orientation(self) -> Orientation:
         try:
             tag = self._image.getexif().get(ExifTags.Base.Orientation, 1)
-        except Exception:  # broken metadata does not make the picture unfit
+        except Exception:  # a picture with broken metadata can still be examined
             self._source.check()
             return Orientation()
         return EXIF_ORIENTATIONS.get(tag, Orientation()) if isinstance(tag, int) else Orientation()
 
     def _measure(self, count: int) -> tuple[NDArray[np.float64], float]:
-        """Times of the frames, and the duration, from the frames' own durations.
+        """Return the times of the frames and the total duration, in seconds.
 
-        Pillow knows a frame's duration only when it has decoded it. From the first undecodable
+        Pillow knows the duration of a frame only after decoding it. From the first undecodable
         frame on, the last known duration is assumed.
         """
         durations = np.full(count, DEFAULT_DURATION_S)
@@ -206,8 +212,8 @@ class PictureMedia(ClosesItself):
                 durations[index:] = durations[index - 1]
                 break
             check_pixels(*self._image.size, self._limits)
-            stated = self._image.info.get("duration")
-            seconds = float(stated) / 1000 if isinstance(stated, int | float) else 0.0
+            milliseconds = self._image.info.get("duration")
+            seconds = float(milliseconds) / 1000 if isinstance(milliseconds, int | float) else 0.0
             if SHORTEST_DURATION_S < seconds < self._limits.max_duration_s:
                 durations[index] = seconds
         total = float(durations.sum())
@@ -216,14 +222,14 @@ class PictureMedia(ClosesItself):
         return np.concatenate(([0.0], np.cumsum(durations[:-1]))), total
 
     def _decoded(self) -> NDArray[np.uint8]:
-        """The current frame as displayed."""
+        """Return the current frame as displayed."""
         self._image.load()
         check_pixels(*self._image.size, self._limits)
         return self._orientation.apply(_rgb(self._image))
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """uint8 RGB of any of Pillow's modes; 16-bit samples keep their upper eight bits."""
+    """Convert any of Pillow's modes to uint8 RGB; 16-bit samples keep their upper eight bits."""
     if image.mode.startswith("I"):
         gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)

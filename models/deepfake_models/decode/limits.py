@@ -1,4 +1,4 @@
-"""What a decoder accepts."""
+"""Limits on the media that a decoder accepts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from deepfake_models.spec import Positive, Spec
 
 
 class DecodeLimits(Spec):
-    """What a decoder accepts. Each limit bounds memory or time spent on one submission."""
+    """Limits on one submission. Each bounds the memory or the time that it can take."""
 
     max_pixels: PositiveInt = 50_000_000
-    """Of one frame: an 8K frame has 33 million, a 50-megapixel phone picture just fits;
-    each pixel costs 3 bytes decoded."""
+    """Pixels of one frame. An 8K frame has 33 million, and a 50-megapixel phone picture just fits.
+    Each decoded pixel takes 3 bytes."""
     max_frames: PositiveInt = 2_000_000
-    """Of a video: nine hours at 60 frames a second."""
+    """Frames of a video: nine hours at 60 frames a second."""
     max_duration_s: Positive = 24 * 3600.0
     timeout_s: Positive = 600.0
-    """For one item in a decoder process; then the process is replaced."""
+    """Seconds that a decoder process may spend on one item before it is replaced."""

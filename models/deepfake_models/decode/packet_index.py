@@ -1,4 +1,4 @@
-"""The table of a video's frames, built from its packets without decoding them."""
+"""Build the table of a video's frames from its packets, without decoding them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from deepfake_models.errors import MediaTooLarge
 
 MPEG4_LARGEST_UNCODED = 9
-"""An MPEG-4 packet up to this many bytes may be a VOP that is not coded, which stands for no new
-frame (ISO/IEC 14496-2, 6.2.5): a start code and some 22 to 40 bits."""
+"""An MPEG-4 packet of up to this many bytes may be a VOP that is not coded, a start code and some
+22 to 40 bits, which shows no new frame (ISO/IEC 14496-2, 6.2.5)."""
 
 KEY_SEARCH = 256
-"""Keyframes looked back through for one that precedes a frame in both orders."""
+"""Keyframes to search backwards for one that precedes a frame in both orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,19 @@ class PacketTable:
     """
 
     pts: NDArray[np.int64]
-    """(n,) of each displayed frame; ascending, each once."""
+    """(n,) timestamps of the displayed frames; strictly ascending."""
     position: NDArray[np.int64]
-    """(n,) of each displayed frame's packet."""
+    """(n,) positions of their packets."""
     lost: NDArray[np.bool_]
-    """(n,) whether the container lists the frame but no longer holds it; its time is estimated."""
+    """(n,) True for frames that the container lists but no longer holds; their times are
+    estimates."""
     key_pts: NDArray[np.int64]
     key_dts: NDArray[np.int64]
     key_at: NDArray[np.int64]
-    """(k,) of each keyframe's packet, ascending."""
+    """(k,) positions of the keyframes' packets, ascending."""
 
     def position_of(self, pts: int | None) -> int | None:
-        """Position of the packet stamped ``pts``; None if no frame or keyframe is."""
+        """Return the position of the packet with timestamp ``pts``; None if there is none."""
         if pts is None:
             return None
         at = int(np.searchsorted(self.pts, pts))
@@ -51,10 +52,10 @@ class PacketTable:
         return int(self.key_at[hidden[0]]) if len(hidden) else None
 
     def key_before(self, index: int) -> int | None:
-        """The last keyframe from which frame ``index`` can be decoded; None for the start.
+        """Return the last keyframe from which frame ``index`` can be decoded; None for the start.
 
-        It precedes the frame in decoding order and in presentation order: frames that follow a
-        keyframe in the file but are shown before it (open GOP) build upon the previous one.
+        It precedes the frame in decoding order and in presentation order, because frames that
+        follow a keyframe in the file but are shown before it (open GOP) depend on the previous one.
         """
         position, pts = int(self.position[index]), int(self.pts[index])
         key = int(np.searchsorted(self.key_at, position, side="right")) - 1
@@ -64,17 +65,18 @@ class PacketTable:
         return None
 
     def key_position(self, key: int | None) -> int:
+        """Return the position of keyframe ``key``; None stands for the start."""
         return 0 if key is None else int(self.key_at[key])
 
     def earlier(self, key: int | None) -> int | None:
-        """The keyframe two before ``key``; None for the start."""
+        """Return the keyframe two before ``key``; None for the start."""
         return None if key is None or key < 2 else key - 2
 
     def seek_stamps(self, key: int | None) -> list[int]:
-        """Timestamps to seek to, in the order to be tried, to stand at ``key`` or before it.
+        """Return timestamps that may seek to ``key`` or before it, in the order to try them.
 
-        Containers index by presentation or by decoding time; in a transport stream, which has no
-        index, a seek may land behind the keyframe meant.
+        Containers index by presentation or by decoding time. A transport stream has no index, and a
+        seek may land after the keyframe that was meant.
         """
         if key is None:
             return []
@@ -82,7 +84,10 @@ class PacketTable:
         return [pts, min(pts, dts), int(self.key_dts[max(key - 1, 0)])]
 
     def touches(self, index: int, position: int, pts: int | None) -> bool:
-        """Whether damage to the packet at ``position``, stamped ``pts``, may show in ``index``."""
+        """Return whether damage to the packet at ``position`` may show in frame ``index``.
+
+        ``pts`` is the timestamp of the packet, if it has one.
+        """
         key = self.key_before(index)
         if not self.key_position(key) <= position <= int(self.position[index]):
             return False
@@ -90,17 +95,20 @@ class PacketTable:
 
 
 def h264_nal_length(extradata: bytes | None) -> int:
-    """Bytes of the length before each NAL unit (ISO/IEC 14496-15, 5.3.3.1); 0 for start codes."""
+    """Return the size in bytes of the length before each NAL unit; 0 if start codes are used.
+
+    See ISO/IEC 14496-15, 5.3.3.1.
+    """
     if extradata and len(extradata) >= 7 and extradata[0] == 1:
         return (extradata[4] & 3) + 1
     return 0
 
 
 def h264_disposable(packet: bytes, nal_length: int) -> bool:
-    """Whether no other picture refers to the H.264 picture in ``packet``.
+    """Return whether no other picture refers to the H.264 picture in ``packet``.
 
-    ``nal_ref_idc`` of its first slice, which all slices of a picture share in being zero or not
-    (ITU-T H.264, 7.4.1). False where no slice is found.
+    The ``nal_ref_idc`` of its first slice tells: it is zero in all slices of a picture or in none
+    (ITU-T H.264, 7.4.1). The result is False if there is no slice.
     """
     at = 0
     while True:
@@ -129,13 +137,13 @@ class TableBuilder:
         self._count = 0
         self._last = -(1 << 63)
         self.last_duration = 0
-        """Duration of the frame shown last, in the time base; 0 if not stated."""
+        """Duration of the frame that is shown last, in the time base; 0 if unknown."""
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, packet: Packet[VideoStream]) -> None:
-        """Note one packet that holds data."""
+        """Add the next packet, which must hold data."""
         position, self._count = self._count, self._count + 1
         pts = packet.pts
         if pts is None:
@@ -170,12 +178,19 @@ class TableBuilder:
         indexed: bool,
         max_frames: int,
     ) -> PacketTable | None:
-        """The table, or None where the packets do not tell what a decoder will output.
+        """Return the table, or None if the packets do not tell what a decoder will output.
 
-        ``trial``: timestamps of the first frames decoded, compared with the table's first.
-        ``sound``: they came without an error; if not, the packets are believed only with
-        ``trust_damaged``. ``indexed``: the container's index lists every frame, so that those
-        beyond the end of a truncated file are known. Raises ``MediaTooLarge``.
+        Args:
+            stream: where the packets are from.
+            trial: timestamps of the first decoded frames, which must be the first of the table.
+            trust_damaged: whether to trust the packets if decoding those frames gave an error.
+            sound: whether decoding them gave no error.
+            indexed: whether the container's index lists every frame, so that frames beyond the end
+                of a truncated file are known.
+            max_frames: the limit.
+
+        Raises:
+            MediaTooLarge: the index lists more frames than ``max_frames``.
         """
         pts = np.array(self._pts, dtype=np.int64)
         order = np.argsort(pts, kind="stable")
@@ -201,7 +216,7 @@ class TableBuilder:
         )
 
     def _missing(self, stream: VideoStream, max_frames: int) -> NDArray[np.int64] | None:
-        """Estimated timestamps of the frames that the index lists beyond the last packet read."""
+        """Return estimated timestamps of the frames that the index lists after the last packet."""
         entries = stream.index_entries
         if len(entries) <= self._count:
             return None
@@ -213,5 +228,5 @@ class TableBuilder:
         pts, dts = np.array(self._pts, dtype=np.int64), np.array(self._dts, dtype=np.int64)
         shifted = np.array(sorted(listed), dtype=np.int64) + int(np.median(pts - dts))
         ordinal = np.arange(len(listed))
-        # Strictly ascending, after the last frame read.
+        # They must ascend strictly and follow the last frame that was read.
         return np.maximum.accumulate(np.maximum(shifted, pts.max() + 1) - ordinal) + ordinal

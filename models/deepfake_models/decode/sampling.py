@@ -1,4 +1,4 @@
-"""Which frames of a video are examined. Deterministic: the same times give the same frames."""
+"""Choose which frames of a video are examined. The same times always give the same frames."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ Times = NDArray[np.float64]
 
 
 def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[int]:
-    """Indices of an even spread over the whole duration, first and last frame included.
+    """Return ascending indices spread evenly over the whole duration, first and last included.
 
-    ``times``: (n,) seconds, ascending. By default ``ceil(duration / interval_s) + 1`` frames, at
-    least ``min_frames`` and at most ``max_frames``; with ``frames``, exactly that many; never more
-    than there are. Each is the frame nearest to its place in time; where two places share their
-    nearest frame (variable frame rate), a neighbour not yet taken stands in, so that the number
-    holds. Returned ascending. Raises ``ValueError`` for ``frames`` below 1.
+    ``times`` is (n,): seconds, ascending. By default ``ceil(duration / interval_s) + 1`` frames are
+    chosen, at least ``min_frames`` and at most ``max_frames``; with ``frames`` exactly that many;
+    never more than there are. Each is the frame nearest to its place in time. Where two places have
+    the same nearest frame (variable frame rate), a free neighbour is taken for one of them.
+
+    Raises:
+        ValueError: ``frames`` is below 1.
     """
     if frames is not None and frames < 1:
         raise ValueError("frames must be at least 1")
@@ -36,10 +38,10 @@ def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[
     if count >= total:
         return list(range(total))
     if count == 1:
-        # One frame stands for all: the middle, not the first, which is often black.
+        # The middle frame represents the video; the first is often black.
         return [int(_nearest(times, np.array([(times[0] + times[-1]) / 2]))[0])]
     nearest = _nearest(times, np.linspace(times[0], times[-1], count))
-    # Strictly ascending with room left for those that follow: nearest[k] moved least.
+    # Move as few as possible so that all ascend strictly and leave room for those that follow.
     ordinal = np.arange(count)
     taken = np.maximum.accumulate(np.minimum(nearest, total - count + ordinal) - ordinal) + ordinal
     return [int(i) for i in taken]
@@ -48,11 +50,11 @@ def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[
 def densify(
     times: Times, sampled: Sequence[int], suspect_times: Sequence[float], spec: SamplingSpec
 ) -> list[int]:
-    """Further indices around suspect moments, ascending, none of them in ``sampled``.
+    """Return further indices around suspect moments, ascending, none of them in ``sampled``.
 
-    Within ``interval_s`` before and after each of ``suspect_times`` (seconds, most suspect first),
-    one frame every ``dense_interval_s``. Where that is more than ``dense_max_frames``, those
-    nearest to the suspect moments are kept, and among equally near ones the more suspect moment's.
+    They are one frame every ``dense_interval_s`` within ``interval_s`` before and after each of
+    ``suspect_times`` (seconds, most suspect first). If these are more than ``dense_max_frames``,
+    the nearest to the suspect moments are chosen, at equal distance those of the more suspect one.
     """
     if len(times) == 0 or not suspect_times or spec.dense_max_frames == 0:
         return []
@@ -75,9 +77,9 @@ def densify(
 
 
 def longest_gap(times: Times, examined: Sequence[int]) -> float:
-    """Longest time in seconds between neighbours examined, the ends of the video included.
+    """Return the longest time in seconds without an examined frame, ends of the video included.
 
-    The whole duration where nothing was examined; 0 for a still picture.
+    That is the whole duration if nothing was examined, and 0 for a still picture.
     """
     if len(times) == 0:
         return 0.0
@@ -88,7 +90,7 @@ def longest_gap(times: Times, examined: Sequence[int]) -> float:
 
 
 def _nearest(times: Times, moments: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of the frame nearest to each of ``moments``; of two equally near, the earlier."""
+    """Return the index of the frame nearest to each of ``moments``, the earlier of two equal."""
     after = np.clip(np.searchsorted(times, moments), 1, max(len(times) - 1, 1))
     if len(times) == 1:
         return np.zeros(len(moments), dtype=np.int64)

@@ -1,6 +1,6 @@
-"""The decoder behind a process boundary: a pool of child processes, each with one item at a time.
+"""The decoder in a sandbox: a pool of child processes, each with one item at a time.
 
-A file that crashes, hangs or takes over FFmpeg costs its own child process and nothing else.
+A file that crashes, hangs or takes over FFmpeg costs one child process and nothing else.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DecoderFailed, MediaError
 
 START_TIMEOUT_S = 60.0
-"""For a child to import its libraries: half a second, but minutes are seen on loaded machines."""
+"""Time for a child to import its libraries: usually half a second, but longer under heavy load."""
 
 CLOSE_TIMEOUT_S = 5.0
-"""For a child to finish the frame in hand when an item is closed early; else it is replaced."""
+"""Time for a child to finish its current frame when an item is closed early, before it is
+replaced."""
 
 RELAYED = {
     cls.__name__: cls
@@ -52,15 +53,15 @@ RELAYED = {
         errors.DecoderFailed,
     )
 }
-"""Errors that a child may report."""
+"""Errors that a child may report, by name."""
 
 
 class ProcessDecoder:
-    """Decodes in child processes; implements ``decoding.Decoder``.
+    """Decodes in child processes; implements ``Decoder``.
 
     At most ``workers`` items are open at once: ``open`` waits for a free child, so one thread must
-    not hold more items open than there are workers. Children are started when first needed and
-    kept. ``limits.timeout_s`` bounds the time spent waiting for the child on one item.
+    not hold more items open than there are workers. Children are started when they are first needed
+    and reused. ``limits.timeout_s`` bounds the time spent waiting for the child on one item.
     """
 
     def __init__(self, limits: DecodeLimits | None = None, workers: int = 2) -> None:
@@ -77,7 +78,7 @@ class ProcessDecoder:
 
     @contextmanager
     def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
-        """See ``decoding.Decoder.open``."""
+        """See ``Decoder.open``."""
         guard = GuardedSource(source)
         child = self._take()
         try:
@@ -87,18 +88,18 @@ class ProcessDecoder:
             self._give_back(child)
 
     def close(self) -> None:
-        """End all children; what is still open fails with ``DecoderFailed``."""
+        """End all children. Media that are still open fail with ``DecoderFailed``."""
         with self._lock:
             self._closed = True
         self._finalizer()
 
     def _take(self) -> _Child:
-        kept = self._slots.get()
+        idle = self._slots.get()
         try:
-            if kept is not None and kept.alive():
-                return kept
-            if kept is not None:
-                self._discard(kept)
+            if idle is not None and idle.alive():
+                return idle
+            if idle is not None:
+                self._discard(idle)
             with self._lock:
                 if self._closed:
                     raise DecoderFailed("the decoder is closed")
@@ -144,7 +145,7 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # What libraries print about a file may quote its content.
+                # Messages that libraries print about a file may quote its content.
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env={
@@ -162,19 +163,28 @@ class _Child:
         return self._process.pid
 
     def alive(self) -> bool:
+        """Return whether the child can take another item."""
         return not self.broken and self._process.poll() is None
 
     def await_ready(self) -> None:
+        """Wait until the child has started.
+
+        Raises:
+            DecoderFailed: it did not start in time.
+        """
         with self.exchange(START_TIMEOUT_S):
             if not isinstance(wire.receive_answer(self.connection), wire.Ready):
                 raise wire.WireError
 
     @contextmanager
     def exchange(self, seconds: float) -> Iterator[None]:
-        """Bound a conversation: whatever goes wrong with the child in it is ``DecoderFailed``.
+        """Bound a conversation with the child to ``seconds``.
 
-        The watchdog kills the child, which ends any read from it or write to it, even one stuck
-        within a message.
+        A watchdog then kills the child, which ends any read from it or write to it, even one that
+        is stuck within a message.
+
+        Raises:
+            DecoderFailed: the child died, was killed, or violated the protocol.
         """
         watchdog = threading.Timer(max(seconds, 0.0), self.kill)
         watchdog.daemon = True
@@ -193,20 +203,20 @@ class _Child:
             watchdog.cancel()
 
     def kill(self) -> None:
-        """End and reap the process; safe from any thread, while another waits for the child."""
+        """End and reap the process; safe from any thread, even while another one waits for it."""
         self.broken = True
         with suppress(OSError):
             self._process.kill()
         self._process.wait()
 
     def end(self) -> None:
-        """As ``kill``, and close the connection: only for the thread that has the child."""
+        """Kill the child and close the connection: only for the thread that uses the child."""
         self.kill()
         self.connection.close()
 
 
 class _RemoteMedia:
-    """Media open in a child; implements ``media.OpenMedia``."""
+    """Media that are open in a child; implements ``OpenMedia``."""
 
     def __init__(
         self,
@@ -253,7 +263,7 @@ class _RemoteMedia:
             return
         self._open = False
         self._budget = min(self._budget, CLOSE_TIMEOUT_S)
-        # The item is over; a child that fails in closing it is replaced and nobody else concerned.
+        # The item is done. A child that fails while closing it is replaced, and no error is raised.
         with suppress(Exception), self._exchange():
             if self._pending:
                 self._result(None)
@@ -263,32 +273,34 @@ class _RemoteMedia:
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``. The child decodes the next frame while this one is used."""
-        wanted = check_indices(indices, len(self.times))
+        checked = check_indices(indices, len(self.times))
         self._call += 1
-        return self._frames(wanted, self._call)
+        return self._frames(checked, self._call)
 
-    def _frames(self, wanted: list[int], call: int) -> Iterator[Frame | FailedFrame]:
-        if not wanted:
+    def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
+        if not indices:
             return
         self._check(call)
         with self._exchange():
             if self._pending:
                 self._result(None)
             wire.send(self._child.connection, wire.Frames())
-            wire.send_data(self._child.connection, np.array(wanted, dtype="<i8").tobytes())
+            wire.send_data(self._child.connection, np.array(indices, dtype="<i8").tobytes())
             self._ask()
-        for number, index in enumerate(wanted):
+        for number, index in enumerate(indices):
             self._check(call)
             with self._exchange():
                 result = self._result(index)
-                if number + 1 < len(wanted):
+                if number + 1 < len(indices):
                     self._ask()
             assert result is not None
             yield result
 
     def _check(self, call: int) -> None:
         if call != self._call:
-            raise ValueError("another iteration over this media has begun, or it was closed")
+            raise ValueError(
+                "this iteration has ended: another iteration began, or the media were closed"
+            )
 
     @contextmanager
     def _exchange(self) -> Iterator[None]:
@@ -357,7 +369,7 @@ class _RemoteMedia:
             while length > 0 and (part := self._source.read(length)):
                 parts.append(part)
                 length -= len(part)
-        except Exception:  # remembered by the guarded source, raised when the child gives up
+        except Exception:  # the guarded source keeps it, to be raised when the child gives up
             wire.send(self._child.connection, wire.Unreadable())
             return
         wire.send_data(self._child.connection, b"".join(parts))

@@ -1,4 +1,4 @@
-"""Exact access to the frames of one video stream: by timestamp, or by counting."""
+"""Exact access to the frames of one video stream, by timestamp or by counting."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.packet_index import PacketTable, h264_disposable, h264_nal_length
 from deepfake_models.errors import NoVisualStream, UndecodableMedia
 
-# FFmpeg's log quotes what it reads, metadata included; nothing of a submission may be logged.
+# FFmpeg's log quotes its input, metadata included, and nothing of a submission may be logged.
 av.logging.set_level(None)
 
 DEMUXERS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "ivf",
     "h264", "hevc", "vvc", "obu", "m4v", "h263", "dv", "nut", "rm",
-    # Sound alone: known so that it can be told from what is no media at all.
+    # Formats of sound alone: they are opened so that the reason can be "no visual stream".
     "mp3", "wav", "w64", "flac", "aac", "ac3", "eac3", "amr", "aiff", "caf", "au",
 )  # fmt: skip
-"""FFmpeg's demuxers that may run: self-contained formats. Those that open further files or
-addresses (hls, dash, concat, image2, sdp, rtsp and the like) are thereby refused."""
+"""FFmpeg's demuxers that may run, all of self-contained formats. Demuxers that open further files
+or addresses (hls, dash, concat, image2, sdp, rtsp and others) may not."""
 
 ATTACHMENTS = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Pictures about a stream (cover art, thumbnails), which are no video."""
+"""Pictures that accompany a stream (cover art, thumbnails) and do not count as video."""
 
 PROBE_FACTOR = 4
-"""While probing FFmpeg may decode frames of this many times the pixels allowed: of still larger
-ones it hides the size, so that they are refused as undecodable and not as too large."""
+"""While probing, FFmpeg may decode frames of this many times the allowed pixels. It hides the size
+of still larger ones, which are therefore refused as undecodable and not as too large."""
 
 MAX_DELAY = 32
-"""Packets after a frame's own within which every decoder gives it out: 16 is the most that
-H.264 and HEVC may reorder, and two packets may make up one frame."""
+"""Packets after a frame's own within which every decoder outputs it: H.264 and HEVC reorder by at
+most 16, and one frame may consist of two packets."""
 
 MAX_RETRIES = 8
-"""Frames damaged after a seek that are tried again, in vain, from two keyframes earlier, per item:
-wrongly marked keyframes are overcome so, and damage must not cost a decode over and over."""
+"""Unsuccessful retries for one item. A frame that is damaged after a seek is tried again from two
+keyframes earlier, because a keyframe may be marked wrongly; real damage must not cause endless
+decoding."""
 
 AT_END = 1 << 62
-"""A position after every packet."""
+"""A position after all packets."""
 
 INTRA_TYPES = frozenset({PictureType.NONE, PictureType.I, PictureType.SI, PictureType.BI})
-"""Picture types of a true keyframe; NONE where a decoder does not say."""
+"""Picture types of a true keyframe; NONE is of decoders that do not report a type."""
 
 Picked = VideoFrame | None
 
@@ -60,10 +61,10 @@ def _refuse_open(*_: object) -> NoReturn:
 
 
 class StreamReader:
-    """One video stream of a container, standing somewhere in it, with its decoder.
+    """One video stream of a container at some position, and its decoder.
 
-    After an error in the stream the frames that may build upon the damaged one are given as None:
-    decoders conceal damage with pixels of other frames.
+    After an error in the stream, frames that may depend on the damaged one are returned as None,
+    because decoders conceal damage with pixels of other frames.
     """
 
     def __init__(self, source: GuardedSource, limits: DecodeLimits) -> None:
@@ -77,17 +78,18 @@ class StreamReader:
 
     @property
     def container_format(self) -> str:
-        """FFmpeg's first name of the container's format, such as "mov" or "matroska"."""
+        """Return FFmpeg's first name of the container's format, such as "mov" or "matroska"."""
         assert self._container is not None
         return self._container.format.name.split(",")[0]
 
     def close(self) -> None:
+        """Close the container."""
         if self._container is not None:
             self._container.close()
             self._container = None
 
     def open(self) -> None:
-        """Open the container anew, at its start."""
+        """Open the container at its start, again if it is open."""
         if self._container is not None:
             self._container.close()
         self._source.seek(0)
@@ -101,11 +103,11 @@ class StreamReader:
         )
         self.stream = self._choose(self._container)
         context = self.stream.codec_context
-        # One thread: skip_frame then acts on the very packet it is set for, damage is reported
-        # with the packet that has it, and several decoder processes share the machine instead.
+        # With one thread, skip_frame acts on exactly the packet that it is set for, and damage is
+        # reported with its packet. Several decoder processes use the machine in parallel instead.
         context.thread_type = "NONE"
         context.thread_count = 1
-        # "explode": an error found in a packet is reported, not concealed.
+        # "explode" reports an error in a packet instead of concealing it.
         context.options = {"max_pixels": str(self._limits.max_pixels), "err_detect": "explode"}
         self._nal_length: int | None = None
         if context.codec.name == "h264":
@@ -120,11 +122,11 @@ class StreamReader:
         self._damage: list[tuple[int, int | None]] = []
 
     def _choose(self, container: InputContainer) -> VideoStream:
-        """The first video stream that is no attachment and has a decoder."""
+        """Return the first video stream that has a decoder and is not an attachment."""
         videos = [s for s in container.streams.video if not s.disposition & ATTACHMENTS]
         if not videos:
             raise NoVisualStream
-        # PyAV gives a stream without a decoder no codec context, though its types say otherwise.
+        # A stream without a decoder has no codec context in PyAV, although its types say otherwise.
         decodable = [s for s in videos if cast("object | None", s.codec_context) is not None]
         if self._stream_index is not None:
             decodable = [s for s in decodable if s.index == self._stream_index]
@@ -133,16 +135,16 @@ class StreamReader:
         self._stream_index = decodable[0].index
         return decodable[0]
 
-    def by_time(self, table: PacketTable, wanted: list[int]) -> Iterator[tuple[int, Picked]]:
-        """Find frames by timestamp, seeking where a keyframe lies between here and there.
+    def by_time(self, table: PacketTable, indices: list[int]) -> Iterator[tuple[int, Picked]]:
+        """Find frames by timestamp; seek where there is a keyframe between here and the target.
 
-        ``wanted``: ascending indices into ``table``; each is given back with its frame.
+        ``indices`` are ascending indices into ``table``; each is yielded with its frame.
         """
-        stamps = {int(table.pts[i]) for i in wanted if not table.lost[i]}
-        # What was fed before this call may have been skipped then, or given out.
+        stamps = {int(table.pts[i]) for i in indices if not table.lost[i]}
+        # A packet that was decoded before this call may have been skipped, or its frame returned.
         fed_before = AT_END if self._exhausted else self._fed
         self._stash.clear()
-        for index in wanted:
+        for index in indices:
             if table.lost[index]:
                 yield index, None
                 continue
@@ -169,7 +171,7 @@ class StreamReader:
                 yield index, None
 
     def _seek(self, table: PacketTable, key: int | None, position: int) -> None:
-        """Stand at keyframe ``key`` or before; at the start where seeking does not lead there."""
+        """Move to keyframe ``key`` or before it; to the start if seeking does not lead there."""
         assert self._container is not None
         for stamp in table.seek_stamps(key) if self._seekable else []:
             try:
@@ -197,7 +199,7 @@ class StreamReader:
     def _forward(
         self, table: PacketTable, target: int, position: int, stamps: set[int]
     ) -> VideoFrame | None:
-        """Decode on until the frame stamped ``target`` comes; None once it can come no more."""
+        """Decode until the frame with timestamp ``target``; return None once it cannot come."""
         while target not in self._stash:
             if self._fed > position + MAX_DELAY and self._emitted > target:
                 return None
@@ -207,9 +209,9 @@ class StreamReader:
             at = table.position_of(packet.pts)
             self._fed = self._fed + 1 if at is None else at
             if self._nal_length is not None:
-                # Only for packets known to be disposable: with skip_frame set, FFmpeg's decoder
-                # keeps silent about broken ones. Not for HEVC, where a "non-reference" picture
-                # may be referred to from a higher temporal sub-layer.
+                # Only packets known to be disposable are skipped, because with skip_frame FFmpeg
+                # does not report broken ones. HEVC is not skipped at all: there a "non-reference"
+                # picture may be referred to from a higher temporal sub-layer.
                 skip = packet.pts not in stamps and h264_disposable(bytes(packet), self._nal_length)
                 self.stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
             for frame in self.decode(packet):
@@ -226,10 +228,10 @@ class StreamReader:
         return self._stash.pop(target)
 
     def _misled(self, frame: VideoFrame) -> bool:
-        """Whether what comes after a seek shows that it did not lead to a true keyframe.
+        """Return whether the frame after a seek shows that the seek found no true keyframe.
 
-        Streams with gradual refresh mark packets as keyframes from which the picture is only
-        nearly, not exactly, that of a full decode.
+        Streams with gradual refresh mark packets as keyframes from which decoding gives the same
+        picture only approximately.
         """
         if self._expected is None or frame.pts is None or frame.pts < self._expected:
             return False
@@ -238,13 +240,16 @@ class StreamReader:
         return not true_key and not self._damage
 
     def _intact(self, table: PacketTable, index: int, frame: VideoFrame | None) -> bool:
-        """Whether ``frame`` came, and nothing that it may build upon was damaged."""
+        """Return whether there is a ``frame`` and nothing that it may depend on was damaged."""
         return frame is not None and not any(table.touches(index, *d) for d in self._damage)
 
-    def by_order(self, wanted: list[int]) -> Iterator[tuple[int, Picked]]:
-        """As ``by_time``, by counting from the start: for files whose packets cannot be trusted."""
+    def by_order(self, indices: list[int]) -> Iterator[tuple[int, Picked]]:
+        """Find frames by counting from the start, for files whose packets cannot be trusted.
+
+        ``indices`` ascend; each is yielded with its frame.
+        """
         self.open()
-        remaining = iter(wanted)
+        remaining = iter(indices)
         index = next(remaining)
         count, fed, damaged_at = 0, 0, AT_END
         while (packet := self.next_packet()) is not None:
@@ -254,7 +259,7 @@ class StreamReader:
             if len(self._damage) > errors or any(f.is_corrupt for f in frames):
                 damaged_at = fed
             for frame in frames:
-                # A keyframe that the decoder still held when the damage came ends nothing.
+                # A keyframe ends the damage only if the decoder did not hold it already before.
                 if frame.key_frame and fed > damaged_at + MAX_DELAY:
                     damaged_at = AT_END
                 if count == index:
@@ -268,6 +273,7 @@ class StreamReader:
             yield missing, None
 
     def decode(self, packet: Packet[VideoStream]) -> list[Any]:
+        """Return the frames that the decoder outputs for ``packet``; note damage."""
         if packet.is_corrupt:
             self._damage.append((self._fed, packet.pts))
         try:
@@ -279,7 +285,7 @@ class StreamReader:
             return []
 
     def next_packet(self) -> Packet[VideoStream] | None:
-        """The next packet of the stream, at the end an empty one; None after that or an error."""
+        """Return the next packet, an empty one at the end, and None after that or an error."""
         try:
             packet = next(self._packets, None)
         except av.error.FFmpegError:

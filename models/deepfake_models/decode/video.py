@@ -1,8 +1,8 @@
-"""Video through PyAV: exact timestamps, exact frames, seeking only where it saves work.
+"""Decode video with PyAV: exact timestamps and frames, with seeks where they save work.
 
-A first pass reads packets without decoding them and gives the presentation time of every frame
+A first pass reads the packets without decoding them and finds the presentation time of every frame
 that a full decode would output. Frames are then matched by timestamp, never by counting from a
-seek, so that a wrong index cannot pass off one frame as another.
+seek, so that a wrong index cannot substitute one frame for another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from deepfake_models.decode.base import (
-    ClosesItself,
+    ClosesOnExit,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -32,26 +32,32 @@ from deepfake_models.results import MediaFacts
 
 PLAIN_CONTAINERS = frozenset({"mov", "matroska"})
 PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores"})
-"""Here one packet is one displayed frame and carries its timestamp, if the file is sound."""
+"""In these, one packet is one displayed frame and carries its timestamp, if the file is intact."""
 PLAIN_TRIAL = 3
 OTHER_TRIAL = 24
-"""Frames decoded at first to check that: elsewhere, enough for hidden and paired packets to
-show."""
+"""Frames that are decoded first to check this. In other formats they are enough to reveal hidden
+and paired packets."""
 
 ASPECT_RANGE = (0.25, 4.0)
-"""Pixel aspect ratios outside are taken for errors of the file."""
+"""Pixel aspect ratios outside this range are treated as errors of the file."""
 
 FALLBACK_RATE = 25.0
-"""Frames a second of streams that state neither timestamps nor a rate."""
+"""Frames per second assumed for streams that state neither timestamps nor a rate."""
 
 
-class VideoMedia(ClosesItself):
-    """An opened video; implements ``media.OpenMedia``.
+class VideoMedia(ClosesOnExit):
+    """An opened video; implements ``OpenMedia``.
 
-    Pixels that are not square are resampled in width, since a face would else be distorted. Frames
-    of another size than the first are resampled to its size, so that boxes stay comparable.
-    Interlaced video is not deinterlaced. After an error in the stream the frames that build upon
-    the damaged one, up to the next keyframe, are failed frames.
+    If pixels are not square, frames are resampled in width, so that faces are not distorted. Frames
+    of another size than the first are resampled to its size, so that boxes are comparable.
+    Interlaced video is not deinterlaced. After an error in the stream the frames that depend on the
+    damaged one, up to the next keyframe, are failed frames.
+
+    Raises:
+        NoVisualStream: the container has no video stream.
+        UndecodableMedia: no frame can be decoded.
+        MediaTooLarge: a limit is exceeded.
+        av.error.FFmpegError: FFmpeg cannot open the container.
     """
 
     def __init__(self, source: GuardedSource, limits: DecodeLimits) -> None:
@@ -66,11 +72,12 @@ class VideoMedia(ClosesItself):
             raise
 
     def close(self) -> None:
+        """Close the container; iterators over its frames end."""
         self._call += 1
         self._reader.close()
 
     def _scan(self) -> None:
-        """Build the table of frames, decoding only the first few."""
+        """Build the table of frames; only the first few are decoded."""
         reader, limits = self._reader, self._limits
         stream = reader.stream
         if stream.width and stream.height:
@@ -146,40 +153,43 @@ class VideoMedia(ClosesItself):
         )
 
     def _decode_all(self) -> NDArray[np.int64] | None:
-        """Timestamps of what a full decode outputs, for files whose packets cannot be trusted.
+        """Return the timestamps of a full decode, for files whose packets cannot be trusted.
 
-        None if the decoder states none. Timestamps that step back are held at the latest one.
+        They are None if the decoder gives a frame no timestamp. Timestamps that decrease are
+        replaced by the highest one before them.
         """
         self._reader.open()
-        found: list[int | None] = []
+        stamps: list[int | None] = []
         while (packet := self._reader.next_packet()) is not None:
-            found.extend(frame.pts for frame in self._reader.decode(packet))
-            if len(found) > self._limits.max_frames:
+            stamps.extend(frame.pts for frame in self._reader.decode(packet))
+            if len(stamps) > self._limits.max_frames:
                 raise MediaTooLarge(f"the limit is {self._limits.max_frames} frames")
-        if not found:
+        if not stamps:
             raise UndecodableMedia("no frame of the video can be decoded")
-        self._count = len(found)
-        if any(pts is None for pts in found):
+        self._count = len(stamps)
+        if any(pts is None for pts in stamps):
             return None
-        return np.maximum.accumulate(np.array(found, dtype=np.int64))
+        return np.maximum.accumulate(np.array(stamps, dtype=np.int64))
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``."""
-        wanted = check_indices(indices, len(self.times))
+        checked = check_indices(indices, len(self.times))
         self._call += 1
-        return self._frames(wanted, self._call)
+        return self._frames(checked, self._call)
 
-    def _frames(self, wanted: list[int], call: int) -> Iterator[Frame | FailedFrame]:
-        if not wanted:
+    def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
+        if not indices:
             return
         if self._table is None:
-            found = self._reader.by_order(wanted)
+            results = self._reader.by_order(indices)
         else:
-            found = self._reader.by_time(self._table, wanted)
+            results = self._reader.by_time(self._table, indices)
         while True:
             if call != self._call:
-                raise ValueError("another iteration over this media has begun, or it was closed")
-            index, frame = next(found, (None, None))
+                raise ValueError(
+                    "this iteration has ended: another iteration began, or the media were closed"
+                )
+            index, frame = next(results, (None, None))
             if index is None:
                 return
             time = float(self.times[index])
@@ -199,7 +209,7 @@ class VideoMedia(ClosesItself):
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How ``frame`` is to be turned, from the display matrix that its container gave it."""
+    """Return how ``frame`` must be turned, by the display matrix of its container."""
     matrix = _display_matrix(frame)
     if matrix is None:
         turns = round(-frame.rotation / 90) % 4
@@ -210,7 +220,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 def _display_matrix(frame: VideoFrame) -> tuple[float, float, float, float] | None:
     try:
         side_data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know a type of side data that FFmpeg attached
+    except ValueError:  # FFmpeg attached side data of a type that PyAV does not know
         return None
     if side_data is None:
         return None

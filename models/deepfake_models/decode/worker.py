@@ -1,6 +1,6 @@
 """The decoder process: ``python -m deepfake_models.decode.worker FD``.
 
-It serves one item at a time over the inherited socket ``FD``. It opens no file: it asks the parent
+It serves one item at a time over the inherited socket ``FD``. It opens no files but asks the parent
 for byte ranges of the media, so that encrypted and in-memory sources need no plaintext on disk.
 """
 
@@ -28,21 +28,21 @@ from deepfake_models.errors import DecoderFailed, MediaError, MediaTooLarge
 
 MEMORY_LIMIT = 6 << 30
 """Address space in bytes. A 10-bit 8K stream with 16 reference frames takes 2 GiB, interpreter and
-libraries 1 GiB, a 50-megapixel frame with its copies 1 GiB; a bomb is to fail well before the
-machine does."""
+libraries 1 GiB, a 50-megapixel frame with its copies 1 GiB. A decompression bomb must fail well
+before the machine does."""
 
 CACHED_BLOCKS = 16
-"""Of ``wire.MAX_READ_BYTES`` each: indexes and interleaved tracks are read in turns."""
+"""Blocks of ``wire.MAX_READ_BYTES``. Indexes and interleaved tracks are read alternately."""
 
 ORPHAN_CHECK_S = 1.0
-"""How often a busy child looks whether its parent still lives; an idle one sees its socket end.
-Not PR_SET_PDEATHSIG: that fires when the *thread* that started the child ends."""
+"""How often a busy child checks that its parent still runs; an idle one sees its socket close.
+PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the child ends."""
 
 PR_SET_DUMPABLE = 4
 
 
 class RemoteFile(io.RawIOBase):
-    """The media, read in blocks from the parent. A block that cannot be had raises ``OSError``."""
+    """The media, read in blocks from the parent; ``OSError`` if the parent cannot read a block."""
 
     def __init__(self, connection: Connection, size: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    # No dump and no ptrace by other processes of the same user: memory holds the material.
+    # Other processes of the same user may not trace this one: its memory holds the media.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     parent = os.getppid()
 
@@ -114,7 +114,12 @@ def confine() -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Serve items until the parent closes the connection."""
+    """Serve items until the parent closes the connection.
+
+    Raises:
+        EOFError, BrokenPipeError: the parent has closed it.
+        WireError: the parent violated the protocol.
+    """
     wire.send(connection, wire.Ready())
     while True:
         request = wire.receive_request(connection)
@@ -159,7 +164,7 @@ def _serve_item(connection: Connection, media: OpenMedia) -> None:
 
 
 def _report(connection: Connection, error: Exception) -> None:
-    """Tell the parent of a domain error by class and message; of anything else, only that."""
+    """Report a domain error by class and message, and any other without details."""
     if isinstance(error, MemoryError):
         error = MediaTooLarge("decoding needs more memory than is allowed")
     if not isinstance(error, MediaError):
@@ -168,8 +173,9 @@ def _report(connection: Connection, error: Exception) -> None:
 
 
 def main() -> None:
+    """Run the decoder process."""
     confine()
-    Image.init()  # loads Pillow's plug-ins now, not from within a decode
+    Image.init()  # loads Pillow's plug-ins now and not while decoding
     try:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Square face crops, and what is measured on a face before it is judged."""
+"""Cut square crops of faces, and measure faces before they are scored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-# Reflection past a few picture sizes repeats the same pixels; a box that far out is no face.
+# A crop may not extend beyond the picture by more than this many picture sizes: reflection would
+# only repeat the same pixels.
 _MAX_PAD_FRACTION = 2.0
 
 
@@ -30,7 +31,7 @@ def square(box: Box, scale: float) -> tuple[float, float, float]:
 
 
 def visible_share(box: Box, width: int, height: int) -> float:
-    """Share of the area of ``box``, 0 to 1, that is inside a ``width`` x ``height`` picture."""
+    """Return the share of the area of ``box``, 0 to 1, inside a ``width`` x ``height`` picture."""
     x0, y0, x1, y1 = box
     inside_x = max(min(x1, width) - max(x0, 0.0), 0.0)
     inside_y = max(min(y1, height) - max(y0, 0.0), 0.0)
@@ -41,19 +42,19 @@ def visible_share(box: Box, width: int, height: int) -> float:
 def usable(
     faces: Sequence[Detection], picture: NDArray[np.uint8], spec: CropSpec
 ) -> list[Detection]:
-    """The detections of ``picture`` that lie far enough inside it to be cut."""
+    """Return the detections of ``picture`` that are far enough inside it to be cut."""
     height, width = picture.shape[:2]
     return [f for f in faces if visible_share(f.box, width, height) >= spec.min_visible]
 
 
 def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint8]:
-    """Resample the square around ``box`` to ``(spec.size, spec.size, 3)`` uint8.
+    """Cut the square around ``box`` and resample it to ``(spec.size, spec.size, 3)`` uint8 RGB.
 
     ``picture`` is ``(H, W, 3)`` uint8 RGB. The square keeps its sub-pixel position, is antialiased
-    when shrunk, and is filled by reflection where it leaves the picture.
+    when it is scaled down, and is filled by reflection outside the picture.
 
     Raises:
-        ValueError: for a box that ``usable`` would not have let through.
+        ValueError: the box is too far outside the picture; ``usable`` excludes such boxes.
     """
     height, width = picture.shape[:2]
     x0, y0, side = square(box, spec.scale)
@@ -61,7 +62,7 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint
     right, bottom = math.ceil(x0 + side) + 1, math.ceil(y0 + side) + 1
     limit = _MAX_PAD_FRACTION * max(height, width)
     if min(left, top) < -limit or right > width + limit or bottom > height + limit:
-        raise ValueError(f"box {box} lies too far outside a picture of {width}x{height}")
+        raise ValueError(f"the box {box} is too far outside a picture of {width}x{height}")
     inner = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     pad = (
         (max(-top, 0), max(bottom - height, 0)),
@@ -69,7 +70,7 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint
         (0, 0),
     )
     if inner.size == 0:
-        raise ValueError(f"box {box} lies outside a picture of {width}x{height}")
+        raise ValueError(f"the box {box} is outside a picture of {width}x{height}")
     if any(p for side_pad in pad for p in side_pad):
         inner = np.pad(inner, pad, mode="reflect")
     region = (x0 - left, y0 - top, x0 - left + side, y0 - top + side)
@@ -80,15 +81,16 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Rec. 601 luma of ``(H, W, 3)`` uint8 RGB, float32 in [0, 255]."""
+    """Return the luma of ``(H, W, 3)`` uint8 RGB by ITU-R BT.601: (H, W) float32 in [0, 255]."""
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
     return rgb.astype(np.float32) @ weights
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Standard deviation of the 4-neighbour Laplacian of the crop's luma (Pech-Pacheco 2000).
+    """Return the standard deviation of the 4-neighbour Laplacian of the crop's luma.
 
-    Measured on the resampled crop, so an enlarged small face scores as blurred as it is.
+    The measure is that of Pech-Pacheco et al. (ICPR 2000), in 8-bit levels. It is taken on the
+    resampled crop, so a small face that was enlarged counts as blurred.
     """
     y = luma(crop)
     laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4.0 * y[1:-1, 1:-1]
@@ -96,11 +98,12 @@ def sharpness(crop: NDArray[np.uint8]) -> float:
 
 
 def blockiness(region: NDArray[np.uint8]) -> float:
-    """Luma steps on the strongest 8-pixel grid phase over those elsewhere; 1.0 = no grid.
+    """Return the ratio of luma steps on the strongest 8-pixel grid to those elsewhere; 1.0 = none.
 
-    ``region`` is ``(H, W, 3)`` at the resolution it was decoded at: coding blocks of 8 pixels
-    vanish once resampled. After Wang, Bovik and Evans (ICIP 2000), with the phase searched, since
-    cropping and rotation move the grid. Regions under 24 pixels a side give 1.0.
+    ``region`` is ``(H, W, 3)`` uint8 RGB at the resolution at which it was decoded, because
+    resampling removes coding blocks. The measure follows Wang, Bovik and Evans (ICIP 2000); all
+    eight phases of the grid are tried, since cropping and rotation move it. Regions under 24 pixels
+    a side give 1.0.
     """
     if min(region.shape[:2]) < 24:
         return 1.0
@@ -115,7 +118,7 @@ def blockiness(region: NDArray[np.uint8]) -> float:
 
 
 def measure(picture: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> Quality:
-    """Measure one face: ``picture`` as decoded, its ``box``, and the ``crop`` cut from it."""
+    """Measure the face in ``box`` of ``picture``, as decoded, and on the ``crop`` cut from it."""
     height, width = picture.shape[:2]
     x0, y0 = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
     x1, y1 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
@@ -128,7 +131,7 @@ def measure(picture: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> Qu
 
 
 def unfit(quality: Quality, spec: CropSpec) -> tuple[Reason, ...]:
-    """Return why a face may not be judged; empty when it may."""
+    """Return why a face is not fit to be scored; empty where it is."""
     reasons = []
     if quality.face_px < spec.min_face_px:
         reasons.append(

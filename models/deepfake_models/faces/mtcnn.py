@@ -1,10 +1,10 @@
-"""Finding faces: MTCNN as three ONNX graphs, batched, on numpy.
+"""Detect faces with MTCNN: three ONNX graphs and numpy, in batches of pictures.
 
-The cascade of Zhang et al. 2016, "Joint Face Detection and Alignment using Multi-task Cascaded
-Convolutional Networks" (arXiv:1604.02878), in the variant of facenet-pytorch 2.5: the same
+The cascade is that of Zhang et al. 2016, "Joint Face Detection and Alignment using Multi-task
+Cascaded Convolutional Networks" (arXiv:1604.02878), as facenet-pytorch 2.5 implements it: the same
 thresholds in the same order, the same box arithmetic and suppression, the same area resampling.
-Where facenet-pytorch raises (no candidate left, a candidate outside the picture), there is simply
-no face here.
+Where facenet-pytorch raises an error (no candidate left, a candidate outside the picture), this
+detector finds no face.
 """
 
 from __future__ import annotations
@@ -27,39 +27,38 @@ Indices = NDArray[np.intp]
 Overlap = Literal["union", "min"]
 
 PICTURES_AT_ONCE = 16
-"""Pictures that go through the cascade together; each holds about 20 MB while it does
-(at 640 pixels)."""
+"""Pictures that go through the cascade together. At 640 pixels each needs about 20 MB."""
 CROPS_AT_ONCE = {24: 256, 48: 64}
-"""Candidates in one run of the second and third network, by input side: activations of some 20 MB,
-and more at once is no faster on a CPU."""
+"""Candidates in one run of the second and the third network, by the side of their input. Their
+activations take some 20 MB; larger batches are no faster on a CPU."""
 MAX_CANDIDATES = 4000
-"""Best candidates kept of one pyramid level before suppression, and of one picture from stage to
-stage. 400 faces tiled over 640x640 give 2200; the cap bounds the time of a picture made to give
-more."""
+"""Most candidates of one pyramid level before suppression, and of one picture between stages; the
+best are used. 400 faces tiled over 640x640 give 2200. The limit bounds the time that a picture
+crafted to give more can take."""
 
 _CELL = 12
 _STRIDE = 2
-"""The first network judges squares of 12 pixels, one every 2 pixels."""
+"""The first network classifies squares of 12 pixels, one every 2 pixels."""
 _SUPPRESSION_BLOCK = 256
-"""Boxes compared with all others at once."""
+"""Boxes that are compared with all others at once."""
 _LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face in one picture, in pixels of the picture that was given."""
+    """One detected face, in pixels of the picture that was given to the detector."""
 
     box: Box
-    """``(x0, y0, x1, y1)``, never empty; may reach beyond the picture's edges."""
+    """``(x0, y0, x1, y1)``, never empty; may extend beyond the picture's edges."""
     landmarks: Floats
-    """(5, 2) x and y of left eye, right eye, nose, left and right corner of the mouth, where left
-    is the picture's left."""
+    """(5, 2) float32: x and y of left eye, right eye, nose, left and right corner of the mouth,
+    where left is the picture's left."""
     confidence: float
     """The third network's probability of a face, in [0, 1]."""
 
 
 class FaceDetector(Protocol):
-    """Finds faces. Implementations are safe to call from several threads at once."""
+    """Detects faces. Implementations are safe to call from several threads at once."""
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures`` (HWC uint8 RGB, sizes may differ)."""
@@ -67,7 +66,7 @@ class FaceDetector(Protocol):
 
 
 class MtcnnDetector:
-    """MTCNN on the three graphs that ``deepfake_training.export.detector`` writes."""
+    """MTCNN with the three graphs that ``deepfake_training.export.detector`` exports."""
 
     def __init__(self, pnet: Session, rnet: Session, onet: Session, spec: DetectorSpec) -> None:
         self._pnet = pnet
@@ -78,10 +77,10 @@ class MtcnnDetector:
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures``, most confident first, then largest first.
 
-        ``pictures`` are HWC uint8 RGB of any sizes; those of one size share the work of the first
+        ``pictures`` are HWC uint8 RGB of any sizes; those of one size share a batch of the first
         stage. Each is examined at ``scaled(picture, spec.long_side)``. Boxes and landmarks are
-        finite and in pixels of the picture given; faces below ``spec.min_confidence`` and those
-        narrower than ``spec.min_face`` pixels of the scaled picture are not looked for.
+        finite and in pixels of the given picture. Faces below ``spec.min_confidence`` are dropped,
+        and faces narrower than ``spec.min_face`` pixels of the scaled picture are not found.
 
         Raises:
             ValueError: a picture is not HWC uint8 RGB with at least one pixel.
@@ -99,9 +98,9 @@ class MtcnnDetector:
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         small = [scaled(picture, self._spec.long_side) for picture in pictures]
         integrals = [integral_image(picture) for picture in small]
-        found = self._refine(integrals, self._propose(integrals))
+        refined = self._refine(integrals, self._propose(integrals))
         faces: list[list[Detection]] = [[] for _ in pictures]
-        for k, box, points, confidence in self._locate(integrals, found):
+        for k, box, points, confidence in self._locate(integrals, refined):
             (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
             stretch = np.array([width / w, height / h])
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
@@ -111,7 +110,7 @@ class MtcnnDetector:
         return [sorted(of_one, key=_rank) for of_one in faces]
 
     def _propose(self, integrals: Sequence[NDArray[np.uint32]]) -> _Candidates:
-        """Stage 1: the first network over an image pyramid."""
+        """Run stage 1: the first network over an image pyramid."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for k, integral in enumerate(integrals):
             by_size[integral.shape[1] - 1, integral.shape[2] - 1].append(k)
@@ -120,9 +119,9 @@ class MtcnnDetector:
             for (h, w), members in by_size.items()
             for scale in _pyramid(h, w, self._spec)
         ]
-        found = _Candidates.joined(levels).suppressed(_PICTURE_SUPPRESSION)
-        sides = np.tile(found.boxes[:, 2:] - found.boxes[:, :2], 2)
-        return found.moved(_squared(found.boxes + found.regression * sides))
+        candidates = _Candidates.joined(levels).suppressed(_PICTURE_SUPPRESSION)
+        sides = np.tile(candidates.boxes[:, 2:] - candidates.boxes[:, :2], 2)
+        return candidates.moved(_squared(candidates.boxes + candidates.regression * sides))
 
     def _propose_at(
         self, scale: float, size: tuple[int, int], members: list[tuple[int, NDArray[np.uint32]]]
@@ -132,7 +131,8 @@ class MtcnnDetector:
         probability, regression = self._pnet.run(["probability", "regression"], {"pixels": pixels})
         member, row, column = np.nonzero(probability >= np.float32(self._spec.thresholds[0]))
         corner = np.stack([column, row], axis=1).astype(np.float32) * _STRIDE
-        # Single precision throughout: which side of a whole number the quotient falls on shows.
+        # In single precision, as in facenet-pytorch: the rounding decides to which side of a whole
+        # number the quotient falls.
         step = np.float32(scale)
         boxes = np.hstack([np.floor((corner + 1) / step), np.floor((corner + _CELL) / step)])
         return _Candidates(
@@ -145,21 +145,21 @@ class MtcnnDetector:
     def _refine(
         self, integrals: Sequence[NDArray[np.uint32]], proposed: _Candidates
     ) -> _Candidates:
-        """Stage 2: the second network on each candidate at 24x24."""
+        """Run stage 2: the second network on each candidate at 24x24."""
         candidates, pixels = _crops(integrals, proposed, 24)
         outputs = [self._rnet.run(["probability", "regression"], {"pixels": p}) for p in pixels]
         if not outputs:
             return candidates
         probability, regression = (np.concatenate(o) for o in zip(*outputs, strict=True))
         sure = probability > np.float32(self._spec.thresholds[1])
-        found = candidates.judged(probability, regression).at(np.flatnonzero(sure))
-        found = found.suppressed(_PICTURE_SUPPRESSION)
-        return found.moved(_squared(_regressed(found)))
+        refined = candidates.scored(probability, regression).at(np.flatnonzero(sure))
+        refined = refined.suppressed(_PICTURE_SUPPRESSION)
+        return refined.moved(_squared(_corrected(refined)))
 
     def _locate(
         self, integrals: Sequence[NDArray[np.uint32]], refined: _Candidates
     ) -> Iterator[tuple[int, Floats, Floats, float]]:
-        """Stage 3: the third network at 48x48; yields picture, box, landmarks, confidence."""
+        """Run stage 3, the third network at 48x48; yield picture, box, landmarks, confidence."""
         candidates, pixels = _crops(integrals, refined, 48)
         names = ["probability", "regression", "landmarks"]
         outputs = [self._onet.run(names, {"pixels": p}) for p in pixels]
@@ -167,28 +167,28 @@ class MtcnnDetector:
             return
         probability, regression, marks = (np.concatenate(o) for o in zip(*outputs, strict=True))
         sure = np.flatnonzero(probability > np.float32(self._spec.thresholds[2]))
-        found, marks = candidates.judged(probability, regression).at(sure), marks[sure]
-        # Landmarks are relative to the candidate as the network saw it, before its own correction.
-        sides = found.boxes[:, None, 2:] - found.boxes[:, None, :2] + 1
-        points = found.boxes[:, None, :2] + sides * marks - 1
-        found = found.moved(_regressed(found))
-        for i in found.survivors(_PICTURE_SUPPRESSION, "min"):
-            if (confidence := float(found.scores[i])) >= self._spec.min_confidence:
-                yield int(found.picture[i]), found.boxes[i], points[i], confidence
+        faces, marks = candidates.scored(probability, regression).at(sure), marks[sure]
+        # Landmarks are relative to the candidate before this network's correction of its box.
+        sides = faces.boxes[:, None, 2:] - faces.boxes[:, None, :2] + 1
+        points = faces.boxes[:, None, :2] + sides * marks - 1
+        faces = faces.moved(_corrected(faces))
+        for i in faces.survivors(_PICTURE_SUPPRESSION, "min"):
+            if (confidence := float(faces.scores[i])) >= self._spec.min_confidence:
+                yield int(faces.picture[i]), faces.boxes[i], points[i], confidence
 
 
 def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    """Return ``picture`` (HWC RGB) with its longer side at most ``long_side`` pixels.
+    """Return ``picture`` (HWC RGB) scaled down so that its longer side is at most ``long_side``.
 
-    Antialiased (Pillow's bilinear with support scaled to the reduction); never enlarged. No side
-    becomes shorter than one pixel.
+    The result is antialiased (Pillow's bilinear filter, with a support scaled to the reduction) and
+    never larger than ``picture``. No side becomes shorter than one pixel.
     """
     height, width = picture.shape[:2]
     ratio = long_side / max(height, width)
     if ratio >= 1:
         return picture
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    # The gap lets Pillow average whole blocks first, which is several times faster on large frames.
+    # With a gap Pillow averages whole blocks first, which is several times faster on large frames.
     image = Image.fromarray(np.ascontiguousarray(picture))
     return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
 
@@ -196,7 +196,7 @@ def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
 def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Return the summed-area table (Crow 1984) of ``picture`` (H, W, 3) as (3, H + 1, W + 1).
 
-    Sums wrap around at 2**32; differences over any rectangle below 16 megapixels are exact.
+    Sums wrap around at 2**32; differences over any rectangle under 16 megapixels are exact.
     """
     height, width, channels = picture.shape
     table = np.zeros((channels, height + 1, width + 1), np.uint32)
@@ -207,10 +207,10 @@ def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Floats:
-    """Resample a whole picture to (3, height, width) by area, normalised for the networks.
+    """Resample a whole picture to (3, height, width) float32 by area, and normalise it.
 
-    Each output pixel is the plain mean of all input pixels that it touches (torch's "area"
-    interpolation, that is adaptive average pooling), then ``(x - 127.5) / 128``.
+    Each output pixel is the unweighted mean of all input pixels that it touches (the "area"
+    interpolation of torch, which is adaptive average pooling), then ``(x - 127.5) / 128``.
     """
     top, bottom = _spans(np.array(0), np.array(integral.shape[1] - 1), height)
     left, right = _spans(np.array(0), np.array(integral.shape[2] - 1), width)
@@ -222,7 +222,7 @@ def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Float
 def area_crops(integral: NDArray[np.uint32], windows: Indices, side: int) -> Floats:
     """Resample ``windows`` of one picture to (N, 3, side, side) as ``area_resized`` does.
 
-    ``windows``: (N, 4) half-open ``x0, y0, x1, y1`` inside the picture, none of them empty.
+    ``windows`` is (N, 4): half-open ``x0, y0, x1, y1`` inside the picture, none of them empty.
     """
     x0, y0, x1, y1 = windows.T
     top, bottom = (rows[:, :, None] * integral.shape[2] for rows in _spans(y0, y1, side))
@@ -239,33 +239,35 @@ def area_crops(integral: NDArray[np.uint32], windows: Indices, side: int) -> Flo
 def suppress(
     boxes: Floats, scores: Floats, threshold: float, overlap: Overlap = "union"
 ) -> Indices:
-    """Greedy non-maximum suppression: the indices kept of (N, 4) ``boxes``, best score first.
+    """Suppress overlapping ``boxes`` greedily; return the remaining indices, best score first.
 
-    A box goes when its overlap with a kept one of higher score exceeds ``threshold``. ``union``:
-    intersection over union of continuous rectangles; of equal scores the first wins. ``min``:
-    intersection over the smaller of the two, edges being pixels that belong to the box, so one
-    pixel longer; of equal scores the last wins. Both are as facenet-pytorch has them.
+    A box of the (N, 4) ``boxes`` is dropped if its overlap with a remaining one of higher score
+    exceeds ``threshold``. Overlap is, as in facenet-pytorch,
+
+    - ``union``: intersection over union of continuous rectangles; the first of equal scores wins;
+    - ``min``: intersection over the smaller box, where edges are pixels that belong to the box,
+      which makes it one pixel longer; the last of equal scores wins.
     """
-    # Ties are common at the end: candidates larger than the picture are cut to the same crop.
+    # Equal scores are common: candidates larger than the picture are cut to the same crop.
     if overlap == "min":
         order = np.argsort(scores, kind="stable")[::-1]
     else:
         order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
+    remaining: list[int] = []
     while len(order):
         head = order[:_SUPPRESSION_BLOCK]
         covers = _covers(boxes[head], boxes[order], threshold, overlap)
         alive = np.ones(len(order), np.bool_)
         for i, index in enumerate(head.tolist()):
             if alive[i]:
-                kept.append(index)
+                remaining.append(index)
                 alive &= ~covers[i]
         order = order[len(head) :][alive[len(head) :]]
-    return np.array(kept, np.intp)
+    return np.array(remaining, np.intp)
 
 
 def _covers(some: Floats, others: Floats, threshold: float, overlap: Overlap) -> NDArray[np.bool_]:
-    """Which of ``others`` each of ``some`` overlaps by more than ``threshold``."""
+    """Return (S, O) bool: whether each of ``some`` overlaps each of ``others`` too much."""
     pixel = np.float32(overlap == "min")
     a, b = some.T[:, :, None], others.T[:, None, :]
     wide = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]) + pixel
@@ -273,14 +275,14 @@ def _covers(some: Floats, others: Floats, threshold: float, overlap: Overlap) ->
     common = np.maximum(wide, 0) * np.maximum(high, 0)
     of_some, of_others = ((c[2] - c[0] + pixel) * (c[3] - c[1] + pixel) for c in (a, b))
     whole = np.minimum(of_some, of_others) if overlap == "min" else of_some + of_others - common
-    # Multiplied out, so that boxes without area neither divide by zero nor suppress.
+    # Multiplied out: boxes without area then neither divide by zero nor suppress others.
     covered: NDArray[np.bool_] = common > np.float32(threshold) * whole
     return covered
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Boxes under consideration in a chunk of pictures."""
+    """Candidate boxes in a batch of pictures."""
 
     picture: Indices
     boxes: Floats
@@ -307,25 +309,27 @@ class _Candidates:
     def moved(self, boxes: Floats) -> _Candidates:
         return _Candidates(self.picture, boxes, self.scores, self.regression)
 
-    def judged(self, scores: Floats, regression: Floats) -> _Candidates:
+    def scored(self, scores: Floats, regression: Floats) -> _Candidates:
         return _Candidates(self.picture, self.boxes, scores, regression)
 
     def suppressed(self, threshold: float) -> _Candidates:
         return self.at(self.survivors(threshold, "union"))
 
     def survivors(self, threshold: float, overlap: Overlap) -> Indices:
-        """Indices left after suppression within each picture."""
-        kept = [np.empty(0, np.intp)]
+        """Return the indices that remain after suppression within each picture."""
+        remaining = [np.empty(0, np.intp)]
         for k in np.unique(self.picture):
             index = np.flatnonzero(self.picture == k)
             if len(index) > MAX_CANDIDATES:
                 index = index[np.argsort(-self.scores[index], kind="stable")[:MAX_CANDIDATES]]
-            kept.append(index[suppress(self.boxes[index], self.scores[index], threshold, overlap)])
-        return np.concatenate(kept)
+            remaining.append(
+                index[suppress(self.boxes[index], self.scores[index], threshold, overlap)]
+            )
+        return np.concatenate(remaining)
 
 
 def _pyramid(height: int, width: int, spec: DetectorSpec) -> Iterator[float]:
-    """Scales at which the first network's 12 pixels are a face of ``min_face`` and larger."""
+    """Yield the scales at which 12 pixels show faces of ``spec.min_face`` pixels and larger."""
     scale = _CELL / spec.min_face
     side = min(height, width) * scale
     while side >= _CELL:
@@ -337,9 +341,9 @@ def _pyramid(height: int, width: int, spec: DetectorSpec) -> Iterator[float]:
 def _crops(
     integrals: Sequence[NDArray[np.uint32]], candidates: _Candidates, side: int
 ) -> tuple[_Candidates, Iterator[Floats]]:
-    """The candidates that touch their picture, and their pixels in bounded batches.
+    """Return the candidates that overlap their picture, and their pixels in bounded batches.
 
-    Boxes count pixels from 1 and include their last one; the part outside the picture is cut off.
+    Boxes count pixels from 1 and include the last one. The part outside the picture is cut off.
     """
     limits = np.array([i.shape[:0:-1] for i in integrals], np.intp)[candidates.picture] - 1
     whole = np.trunc(candidates.boxes).astype(np.intp)
@@ -360,9 +364,10 @@ def _crops(
 
 
 def _spans(start: Indices, stop: Indices, count: int) -> tuple[Indices, Indices]:
-    """Half-open spans (..., count) of the pixels in ``start:stop`` that each output pixel touches.
+    """Return the half-open spans of pixels in ``start:stop`` that ``count`` output pixels touch.
 
-    Spans of neighbours overlap by one pixel where the division leaves a remainder.
+    Both arrays are (..., count). Neighbouring spans overlap by one pixel where the division leaves
+    a remainder.
     """
     step = np.arange(count)
     length = (stop - start)[..., None]
@@ -378,14 +383,14 @@ def _normalised(sums: NDArray[np.uint32], counts: Indices) -> Floats:
     return pixels
 
 
-def _regressed(found: _Candidates) -> Floats:
-    """Boxes corrected by the network's regression, in units of the box's inclusive sides."""
-    sides = np.tile(found.boxes[:, 2:] - found.boxes[:, :2] + 1, 2)
-    return found.boxes + found.regression * sides
+def _corrected(candidates: _Candidates) -> Floats:
+    """Return the boxes after the network's correction, which is in units of their sides."""
+    sides = np.tile(candidates.boxes[:, 2:] - candidates.boxes[:, :2] + 1, 2)
+    return candidates.boxes + candidates.regression * sides
 
 
 def _squared(boxes: Floats) -> Floats:
-    """The squares around the same centres with the longer side's length."""
+    """Return the squares with the same centres and the length of the longer sides."""
     sides = boxes[:, 2:] - boxes[:, :2]
     longest = sides.max(axis=1, keepdims=True)
     corner = boxes[:, :2] + sides * np.float32(0.5) - longest * np.float32(0.5)

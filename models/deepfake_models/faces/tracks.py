@@ -1,4 +1,4 @@
-"""Link the faces of sampled frames into tracks, one a person between two scene cuts."""
+"""Link the faces of sampled frames into tracks: one for each person between two scene cuts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deepfake_models.results import Box
 from deepfake_models.spec import TrackSpec
 
 _MAX_SIZE_RATIO = 2.0
-"""A face does not double or halve its width between two linked frames."""
+"""Largest ratio of the widths of two linked faces."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFaces:
-    """What linking needs of one examined frame: its time, its boxes, and its colour signature."""
+    """The time, the boxes and the colour signature of one examined frame."""
 
     time_s: float
     boxes: tuple[Box, ...]
@@ -27,7 +27,7 @@ class FrameFaces:
 
 
 def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A 64-bin RGB histogram, float32 summing to 1, of ``picture`` ``(H, W, 3)`` uint8."""
+    """Return a 64-bin RGB histogram of ``picture``, (H, W, 3) uint8: float32 that sums to 1."""
     step = max(1, min(picture.shape[:2]) // 64)
     quantised = picture[::step, ::step] >> 6
     codes = (quantised[..., 0] << 4) | (quantised[..., 1] << 2) | quantised[..., 2]
@@ -36,12 +36,15 @@ def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def is_cut(a: NDArray[np.float32], b: NDArray[np.float32], spec: TrackSpec) -> bool:
-    """Whether a scene cut lies between two frames: half the L1 distance of their signatures."""
+    """Return whether there is a scene cut between two frames with signatures ``a`` and ``b``.
+
+    There is if half the L1 distance of the signatures exceeds ``spec.scene_cut``.
+    """
     return float(np.abs(a - b).sum()) / 2.0 > spec.scene_cut
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0.0 or height <= 0.0:
@@ -52,7 +55,10 @@ def iou(a: Box, b: Box) -> float:
 
 
 def affinity(a: Box, b: Box, spec: TrackSpec) -> float | None:
-    """How likely two boxes are one person's: IoU plus closeness, or ``None`` when they are not."""
+    """Return how well two boxes fit one person, or ``None`` where they do not.
+
+    The value is their IoU less the shift of their centres in face widths.
+    """
     width_a, width_b = a[2] - a[0], b[2] - b[0]
     if width_a <= 0.0 or width_b <= 0.0:
         return None
@@ -67,15 +73,15 @@ def affinity(a: Box, b: Box, spec: TrackSpec) -> float | None:
 
 
 def link(frames: Sequence[FrameFaces], spec: TrackSpec) -> list[list[int]]:
-    """Give every box of every frame a track number, numbered from 0 in order of appearance.
+    """Return a track number for every box of every frame, from 0 in order of appearance.
 
-    ``frames`` are in time order. Pairs are taken greedily, best affinity first; a track ends at a
-    scene cut, or when its face was not seen for ``spec.max_gap_s``. Where frames lie further apart
-    than that, as in very long videos, it ends when its face was missed in two frames running.
+    ``frames`` are in time order. Pairs are linked greedily, best affinity first. A track ends at a
+    scene cut, or when its face was not seen for ``spec.max_gap_s``. Where frames are further apart
+    than that, as in very long videos, it ends when its face was missed in two consecutive frames.
     """
     labels: list[list[int]] = []
     open_tracks: dict[int, tuple[float, Box]] = {}
-    following = 0
+    next_number = 0
     previous: NDArray[np.float32] | None = None
     before: deque[float] = deque(maxlen=2)
     for frame in frames:
@@ -101,8 +107,8 @@ def link(frames: Sequence[FrameFaces], spec: TrackSpec) -> list[list[int]]:
                 taken.add(number)
         for index, box in enumerate(frame.boxes):
             if index not in assigned:
-                assigned[index] = following
-                following += 1
+                assigned[index] = next_number
+                next_number += 1
             open_tracks[assigned[index]] = (frame.time_s, box)
         labels.append([assigned[i] for i in range(len(frame.boxes))])
     return labels

@@ -266,7 +266,7 @@ class _Run:
             return Outcome.PASS, "no face was judged, and nothing is decided"
         again = json.loads(json.dumps(judged.to_json()))
         for name, value in again.items():
-            self._same(name, document["result"][name], value)
+            self._same(name, _without_wording(document["result"][name]), _without_wording(value))
         return Outcome.PASS, f"{len(document['exact']['faces'])} faces judged again alike"
 
     def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
@@ -369,3 +369,21 @@ class _Run:
     def _same(what: str, expected: object, found: object) -> None:
         if expected != found:
             raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")
+
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def _without_wording(content: Any) -> Any:
+    """Return ``content`` with the details of reasons reduced to their numbers.
+
+    What was counted and measured must follow from the faces. How a reason is worded may differ
+    between the version that wrote the evidence and this one.
+    """
+    if isinstance(content, list):
+        return [_without_wording(each) for each in content]
+    if not isinstance(content, dict):
+        return content
+    if content.keys() == {"code", "detail"} and isinstance(content["detail"], str):
+        return {**content, "detail": _NUMBER.findall(content["detail"])}
+    return {name: _without_wording(value) for name, value in content.items()}

@@ -39,7 +39,7 @@ from deepfake_eval.inference.corruptions import (
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.robustness_report import render_robustness
 from deepfake_eval.robustness import SweepOptions, draw, measure, robustness
-from deepfake_models.decode.base import ClosesItself, FailedFrame, Frame
+from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame
 from deepfake_models.decode.decoder import InProcessDecoder
 from tests.support import evalkit, mediakit
 
@@ -160,7 +160,7 @@ def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
 def test_frames_of_the_clip_that_failed_are_left_out() -> None:
     frames = mediakit.panning(12, 64, 48)
 
-    class Media(ClosesItself):
+    class Media(ClosesOnExit):
         facts = mediakit_facts(12)
         times = np.arange(12) / 25
 

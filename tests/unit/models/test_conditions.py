@@ -108,7 +108,7 @@ def test_a_person_who_may_be_decided_on_carries_the_item_only_alone() -> None:
 def test_a_refused_person_forbids_the_all_clear() -> None:
     result = video((-2 * TEN_TO_ONE, GOOD), (-2 * TEN_TO_ONE, SMALL))
     assert result.verdict is VerdictCode.INCONCLUSIVE
-    assert "1 of 2 people may not be decided on" in result.reasons[0].detail
+    assert "1 of 2 people cannot be decided on" in result.reasons[0].detail
 
 
 @pytest.mark.parametrize(

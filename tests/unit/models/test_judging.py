@@ -254,7 +254,7 @@ def test_one_suspect_in_a_crowded_picture_is_named() -> None:
     result = judge_picture(PICTURE, faces, SPEC)
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert [r.code for r in result.reasons] == [ReasonCode.SUSPECT_MOMENTS]
-    assert result.reasons[0].detail.startswith("face 0 by itself")
+    assert result.reasons[0].detail.startswith("face 0 alone")
 
 
 def test_a_picture_is_judged_at_face_level() -> None:

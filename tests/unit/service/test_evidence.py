@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -529,6 +530,26 @@ def test_what_cannot_be_judged_gets_a_report_too(media: bytes, verdict: str | No
     if verdict:
         assert found.document["result"]["verdict"] == verdict
     assert found.document["result"]["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "exit_code"),
+    [
+        ("are needed", "would be necessary", ExitCode.VERIFIED),
+        ("48 px", "12 px", ExitCode.FAILED),
+    ],
+    ids=["wording", "number"],
+)
+def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
+    old: str, new: str, exit_code: ExitCode
+) -> None:
+    media = mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "PNG")
+    material = copy.deepcopy(kit.material(media))
+    reason = material.examination["result"]["reasons"][0]
+    assert old in reason["detail"]
+    reason["detail"] = reason["detail"].replace(old, new)
+    content = build(kit.dossier(media), material, kit.signers())
+    assert verify(content, OURS).exit_code is exit_code
 
 
 def test_nobody_is_shown_who_may_be_a_minor() -> None:
