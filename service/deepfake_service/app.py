@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
-from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.decoder import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.api import (
     audit,
@@ -31,7 +31,7 @@ from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.inference.batching import Batcher
-from deepfake_service.inference.pictures import PictureDecoder, PictureJudge, PictureScorer
+from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
@@ -50,8 +50,8 @@ DESCRIPTION = (
 def create_app(
     settings: Settings,
     *,
-    scorer: PictureJudge | None = None,
-    decoder: PictureDecoder | None = None,
+    scorer: Scorer | None = None,
+    decoder: Decoder | None = None,
     database: Database | None = None,
     worker: bool = True,
 ) -> FastAPI:
@@ -97,11 +97,7 @@ def create_app(
             pictures = PictureScorer(judge, pictures_from, batcher, slots=settings.decode_workers)
             model = judge.bundle.model_json()
             with open_container(settings, state.database, model["sha256"]) as container:
-                if (
-                    worker
-                    and isinstance(judge, Scorer)
-                    and isinstance(pictures_from, ProcessDecoder)
-                ):
+                if worker and isinstance(pictures_from, ProcessDecoder):
                     jobs = worker_running(container, judge, pictures_from, metrics)
                     # DBOS must be started and stopped in a thread: its calls would block the
                     # event loop.

@@ -1,4 +1,4 @@
-"""Small private files of the service: replaced as a whole, readable by their owner alone."""
+"""Small private files of the service, replaced as a whole and readable only by their owner."""
 
 from __future__ import annotations
 
@@ -8,69 +8,59 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from deepfake_models.files import atomic_write
 from deepfake_service.errors import DataDirError
 
 
 def private_folder(path: Path) -> Path:
-    """Make the folder, readable by its owner alone, where it is not there.
+    """Create the folder ``path``, accessible only to its owner, unless it exists; return it.
 
     Raises:
-        DataDirError: it cannot be made.
+        DataDirError: the folder cannot be created.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise DataDirError(f"the data directory cannot be made: {error.strerror}") from error
+        raise DataDirError(f"The data directory cannot be created: {error.strerror}.") from error
     return path
 
 
 def replace_private(path: Path, text: str) -> None:
-    """Write ``text`` to a 0600 file, in place of what was there, and see it onto the disk.
+    """Replace the content of a file with mode 0600 by ``text``, durably and in one step.
 
     Raises:
-        DataDirError: it cannot be written.
+        DataDirError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut may bring the old file back
-        finally:
-            os.close(folder)
+        with atomic_write(path, mode=0o600, durable=True) as file:
+            file.write(text.encode("utf-8"))
     except OSError as error:
-        raise DataDirError(f"{path.name} cannot be written: {error.strerror}") from error
+        raise DataDirError(f"{path.name} cannot be written: {error.strerror}.") from error
 
 
-def create_private(path: Path, made: Callable[[], str]) -> str:
-    """The text of a 0600 file, which is ``made`` where it is not there: once, whoever is first.
+def create_private(path: Path, make: Callable[[], str]) -> str:
+    """Return the text of a file with mode 0600; if there is none, create it with ``make()``.
+
+    If several processes create the file at once, all of them get the text of the first.
 
     Raises:
-        DataDirError: it cannot be read or written.
+        DataDirError: the file cannot be read or written.
     """
     private_folder(path.parent)
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise DataDirError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise DataDirError(f"{path.name} cannot be read: {error.strerror}.") from error
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        replace_private(partial, made())
+        replace_private(partial, make())
         with contextlib.suppress(FileExistsError):
-            # Unlike a rename, a link does not replace what another process has just put there.
+            # Unlike a rename, a link does not replace a file that another process just created.
             os.link(partial, path)
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise DataDirError(f"{path.name} cannot be written: {error.strerror}") from error
+        raise DataDirError(f"{path.name} cannot be written: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Score pictures in batches."""
+"""Scoring of still pictures in shared batches."""

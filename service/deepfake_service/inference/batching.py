@@ -1,7 +1,7 @@
-"""Deadline batching: crops of concurrent requests are classified together.
+"""Deadline batching: classify the crops of concurrent requests together.
 
-A batch goes off when it is full or when its first crop has waited for the deadline, whichever is
-sooner (Crankshaw et al. 2017, "Clipper", NSDI, section 4.3).
+A batch starts when it is full, or when its first crop has waited as long as the deadline allows
+(Crankshaw et al. 2017, "Clipper", NSDI, section 4.3).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepfake_service.errors import ClassificationFailed, NotReady
 
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""``(N, S, S, 3)`` uint8 RGB crops to ``(N,)`` float32 logits. Called in one thread at a time."""
+"""Maps (N, S, S, 3) uint8 RGB crops to (N,) float32 logits. Called by one thread at a time."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,8 +32,9 @@ class _Waiting:
 class Batcher:
     """Collects crops and classifies them in batches; an async context manager.
 
-    At most ``max_queue`` crops wait; who brings more waits for room, in order. Leaving the context
-    classifies what still waits and refuses what comes.
+    At most ``max_queue`` crops are queued; callers with more wait for room, in order. On leaving
+    the context, the queued crops are still classified and new ones are refused. ``on_batch`` is
+    called with the size of each batch, ``on_failure`` when the classifier fails on one.
     """
 
     def __init__(
@@ -57,22 +58,22 @@ class Batcher:
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
-        # One thread: the engine spreads a batch over the cores itself.
+        # One thread is enough: onnxruntime spreads each batch over the cores.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="classify")
 
     @property
     def depth(self) -> int:
-        """Crops waiting."""
+        """Return the number of queued crops."""
         return len(self._waiting)
 
     @property
     def full(self) -> bool:
-        """Whether whoever brings a crop now has to wait for room."""
+        """Return whether a new crop would have to wait for room in the queue."""
         return len(self._waiting) >= self._max_queue
 
     @property
     def running(self) -> bool:
-        """Whether crops are taken."""
+        """Return whether crops are accepted."""
         return self._task is not None and not self._task.done() and not self._closing
 
     async def __aenter__(self) -> Batcher:
@@ -87,26 +88,27 @@ class Batcher:
         self._thread.shutdown()
 
     async def logits(self, crops: Sequence[NDArray[np.uint8]]) -> list[float]:
-        """The logits of ``crops``, each (S, S, 3) uint8 RGB, in their order.
+        """Return the logits of ``crops``, each (S, S, 3) uint8 RGB, in order.
 
-        A caller that is cancelled takes its crops out of the queue and disturbs nobody.
+        If the caller is cancelled, its crops leave the queue without affecting other callers.
 
         Raises:
-            ClassificationFailed: the classifier failed on one of these crops, twice.
+            ClassificationFailed: the classifier failed on one of these crops, also by itself.
             NotReady: the batcher is not running.
         """
-        mine: list[_Waiting] = []
+        queued: list[_Waiting] = []
         try:
             for crop in crops:
-                mine.append(await self._enqueue(crop))
-            return [await item.logit for item in mine]
+                queued.append(await self._enqueue(crop))
+            return [await item.logit for item in queued]
         finally:
-            for item in mine:
-                # Cancelling the caller has already cancelled the one future it waited for.
+            for item in queued:
+                # Cancelling the caller has already cancelled the future that it was waiting for.
                 if item.logit.cancel() or item.logit.cancelled():
                     self._drop(item)
                 else:
-                    # asyncio logs failures that nobody looked at, as of a crop after the first.
+                    # Retrieve the exception: asyncio logs failures that are never retrieved, such
+                    # as that of a later crop when the first one failed.
                     item.logit.exception()  # noqa: LOG004
 
     async def _enqueue(self, crop: NDArray[np.uint8]) -> _Waiting:
@@ -121,7 +123,7 @@ class Batcher:
         return item
 
     def _drop(self, item: _Waiting) -> None:
-        with contextlib.suppress(ValueError):  # already taken into a batch
+        with contextlib.suppress(ValueError):  # it is already in a batch
             self._waiting.remove(item)
             self._room.release()
 
@@ -131,11 +133,11 @@ class Batcher:
                 await self._answer(self._take())
         finally:
             self._closing = True
-            for item in self._waiting:  # only after a fault of this class
+            for item in self._waiting:  # not empty only after a programming error in this class
                 _fail(item, NotReady())
 
     async def _due(self) -> bool:
-        """Wait until a batch should go off; false when closing and nothing is left."""
+        """Wait until a batch should start; return false when closing with an empty queue."""
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
@@ -168,10 +170,10 @@ class Batcher:
             await self._one_by_one(batch)
             return
         for item, logit in zip(batch, logits, strict=True):
-            _give(item, logit)
+            _resolve(item, logit)
 
     async def _one_by_one(self, batch: list[_Waiting]) -> None:
-        """Give each crop of a failed batch its own chance, so that only the bad one fails."""
+        """Classify the crops of a failed batch one at a time, so that only the bad one fails."""
         for item in batch:
             if item.logit.done():
                 continue
@@ -180,16 +182,16 @@ class Batcher:
             except Exception as error:
                 _fail(item, error)
             else:
-                _give(item, logit)
+                _resolve(item, logit)
 
     async def _in_thread(self, batch: list[_Waiting]) -> list[float]:
         crops = [item.crop for item in batch]
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, _classified, self._classify, crops
+            self._thread, _classify_checked, self._classify, crops
         )
 
 
-def _classified(classify: Classify, crops: list[NDArray[np.uint8]]) -> list[float]:
+def _classify_checked(classify: Classify, crops: list[NDArray[np.uint8]]) -> list[float]:
     logits = classify(np.stack(crops))
     if logits.shape != (len(crops),) or not np.isfinite(logits).all():
         raise ClassificationFailed
@@ -197,7 +199,7 @@ def _classified(classify: Classify, crops: list[NDArray[np.uint8]]) -> list[floa
     return values
 
 
-def _give(item: _Waiting, logit: float) -> None:
+def _resolve(item: _Waiting, logit: float) -> None:
     if not item.logit.done():
         item.logit.set_result(logit)
 

@@ -1,1 +1,1 @@
-"""Logs and metrics, neither of which carries content."""
+"""Logs and metrics. Neither contains media, file names, URLs or scores."""

@@ -1,8 +1,8 @@
-"""Structured logs on standard error, one JSON object a line.
+"""Structured logs on standard error, one JSON object per line.
 
-What is logged: times, request ids, routes, statuses, key ids, error types and where in the code
-they arose. What never is: file names, addresses that were submitted, scores, keys, and the texts
-of unexpected exceptions, which may quote any of these.
+Logs contain times, request ids, routes, statuses, key ids, error types and their places in the
+code. They never contain file names, submitted URLs, scores or keys, nor the messages of unexpected
+exceptions, which may quote any of these.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from structlog.typing import EventDict, Processor
 from deepfake_service.settings import LogFormat, LogLevel
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""What is taken over from a client's ``X-Request-ID``; no more, as it is written into logs."""
+"""Accepted form of a client's ``X-Request-ID``. It is strict, because the value is logged."""
 MAX_FRAMES = 20
-"""Innermost calls of a traceback that are logged."""
+"""Number of innermost calls of a traceback that are logged."""
 LIBRARIES = {
-    "uvicorn.access": "CRITICAL",  # addresses with their query; the middleware has its own line
+    "uvicorn.access": "CRITICAL",  # logs URLs with their query; the middleware logs requests
     "uvicorn.error": "WARNING",
-    "python_multipart": "CRITICAL",  # pieces of uploads
-    "httpx": "WARNING",  # addresses called
+    "python_multipart": "CRITICAL",  # logs parts of uploads
+    "httpx": "WARNING",  # logs the URLs that it calls
     "httpcore": "WARNING",
-    "alembic": "WARNING",  # what every start would say
+    "alembic": "WARNING",  # logs the same lines at every start
 }
-"""Loggers that would write what is not to be logged, and the least level that they keep."""
+"""Loggers that would log content or noise, with the lowest level that they may log."""
 
 
 def request_id_from(header: str | None) -> str:
-    """The client's request id where it is acceptable, otherwise a new one."""
+    """Return the client's request id if it has the accepted form, otherwise a new one."""
     if header is not None and REQUEST_ID.fullmatch(header):
         return header
     return uuid.uuid4().hex
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Type and calls of ``error`` and of what caused it, without their texts or values."""
+    """Return the types and calls of ``error`` and its causes, without their messages or values."""
     described: dict[str, Any] = {
         "error": f"{type(error).__module__}.{type(error).__qualname__}",
         "calls": _calls(error.__traceback__),
@@ -63,7 +63,7 @@ def _calls(tb: TracebackType | None) -> list[str]:
 
 
 def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
-    """Replace an exception by its description."""
+    """Replace an exception in a log event by its description."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
@@ -75,7 +75,7 @@ def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
-    """Cut libraries' own multi-line texts, such as a traceback that was logged as a message."""
+    """Cut multi-line messages of libraries to one line, such as a traceback logged as a message."""
     text = event.get("event")
     if isinstance(text, str) and "\n" in text:
         event["event"] = text.partition("\n")[0]
@@ -85,7 +85,10 @@ def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
 def configure(
     level: LogLevel = "info", style: LogFormat = "json", stream: TextIO | None = None
 ) -> None:
-    """Send structlog's and the standard library's log lines to ``stream`` (standard error)."""
+    """Send the log lines of structlog and of the standard library to ``stream``.
+
+    The default is standard error.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -122,6 +125,6 @@ def configure(
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger named ``name``."""
+    """Return the logger named ``name``."""
     bound: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return bound

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one app. Counts and durations only: no score, no name, no content."""
+"""Prometheus metrics of one app: only counts and durations, without scores, names or content."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from deepfake_models.results import Verdict
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
-"""Route of a request that no route matched: its path is the client's text and would make a new
-time series of every guess."""
-# A small picture takes 0.05 s on two cores, 64 of the largest allowed about a minute.
+"""Label for requests that match no route. Their path is chosen by the client, and every new path
+would create a new time series."""
+# A small picture takes 0.05 s on two cores; 64 pictures of the largest size take about a minute.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 _CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own, so that apps do not share them."""
+    """The metrics of one app, in a registry of its own so that apps do not share them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -31,30 +31,30 @@ class Metrics:
         )
         self._seconds = Histogram(
             "deepfake_http_request_seconds",
-            "Time from a request's first byte to its answer's last.",
+            "Time from the first byte of a request to the last byte of its response.",
             ["method", "route"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._in_progress = Gauge(
             "deepfake_http_requests_in_progress",
-            "Requests being received, worked on or answered.",
+            "Requests being received, processed or answered.",
             registry=self.registry,
         )
         self._batches = Histogram(
             "deepfake_batch_crops",
-            "Face crops classified together.",
+            "Face crops per classified batch.",
             buckets=_CROPS,
             registry=self.registry,
         )
         self._batch_failures = Counter(
             "deepfake_batch_failures",
-            "Batches that failed and were classified again crop by crop.",
+            "Batches that failed and were retried crop by crop.",
             registry=self.registry,
         )
         self._frames = Counter(
             "deepfake_frames",
-            "Pictures answered by POST /v1/frames, by verdict.",
+            "Pictures scored by POST /v1/frames, by verdict.",
             ["verdict"],
             registry=self.registry,
         )
@@ -65,37 +65,40 @@ class Metrics:
             registry=self.registry,
         )
         self._jobs = Counter(
-            "deepfake_jobs", "Jobs ended, by verdict.", ["state", "verdict"], registry=self.registry
+            "deepfake_jobs",
+            "Finished jobs, by state and verdict.",
+            ["state", "verdict"],
+            registry=self.registry,
         )
         self._job_seconds = Histogram(
             "deepfake_job_seconds",
-            "Time from a job's first step to its verdict.",
+            "Time from the first step of a job to its verdict.",
             buckets=_JOB_SECONDS,
             registry=self.registry,
         )
         self._step_seconds = Histogram(
             "deepfake_step_seconds",
-            "Time that one step of a job took.",
+            "Duration of one step of a job.",
             ["step"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._jobs_waiting = Gauge(
-            "deepfake_jobs_waiting", "Jobs that no worker has begun.", registry=self.registry
+            "deepfake_jobs_waiting", "Jobs that no worker has started.", registry=self.registry
         )
         self._oldest_job = Gauge(
             "deepfake_oldest_job_seconds",
-            "Age of the oldest job that is not over.",
+            "Age of the oldest unfinished job.",
             registry=self.registry,
         )
         self._overdue = Gauge(
             "deepfake_notices_overdue",
-            "Notices that were sent and ought to have been acted on by now.",
+            "Notices that were sent and whose deadline has passed without action.",
             registry=self.registry,
         )
         self._webhooks = Counter(
             "deepfake_webhooks",
-            "Attempts at delivering webhooks, by outcome.",
+            "Webhook delivery attempts, by outcome.",
             ["outcome"],
             registry=self.registry,
         )
@@ -109,59 +112,63 @@ class Metrics:
         )
 
     def watch(self, *, queue_depth: Callable[[], float], buffered: Callable[[], float]) -> None:
-        """Read these two gauges from their source whenever the metrics are asked for."""
+        """Read these two gauges from their source at every scrape."""
         self._queue_depth.set_function(queue_depth)
         self._buffered.set_function(buffered)
 
     def watch_jobs(self, waiting: Callable[[], float], oldest_s: Callable[[], float]) -> None:
-        """Read these two gauges from the database whenever the metrics are asked for."""
+        """Read these two gauges from the database at every scrape."""
         self._jobs_waiting.set_function(waiting)
         self._oldest_job.set_function(oldest_s)
 
     def watch_notices(self, overdue: Callable[[], float]) -> None:
-        """The same of overdue notices."""
+        """Read the number of overdue notices from the database at every scrape."""
         self._overdue.set_function(overdue)
 
     def step(self, name: str, seconds: float) -> None:
-        """Note how long one step of a job took."""
+        """Record the duration of one step of a job."""
         self._step_seconds.labels(name).observe(seconds)
 
     def request_started(self) -> None:
+        """Count one request as in progress."""
         self._in_progress.inc()
 
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request and record its duration in seconds."""
         self._in_progress.dec()
         self._requests.labels(known_method(method), route, str(status)).inc()
         self._seconds.labels(known_method(method), route).observe(seconds)
 
     def batch(self, crops: int) -> None:
+        """Record the number of crops in one batch."""
         self._batches.observe(crops)
 
     def batch_failed(self) -> None:
+        """Count one batch that the classifier failed on."""
         self._batch_failures.inc()
 
     def frame(self, verdict: Verdict) -> None:
-        """Count one answered picture."""
+        """Count one scored picture, and its failures if it could not be examined."""
         self._frames.labels(str(verdict.verdict)).inc()
         for reason in verdict.reasons:
             if reason.code.input_at_fault:
                 self._decoder_failures.labels(str(reason.code)).inc()
 
     def job_ended(self, state: str, verdict: str | None, seconds: float | None = None) -> None:
-        """Count one job that is over."""
+        """Count one finished job and record its duration in seconds, if known."""
         self._jobs.labels(state, verdict or "none").inc()
         if seconds is not None:
             self._job_seconds.observe(seconds)
 
     def webhook(self, outcome: str) -> None:
-        """Count one attempt at delivering a webhook."""
+        """Count one webhook delivery attempt."""
         self._webhooks.labels(outcome).inc()
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 def known_method(method: str) -> str:
-    """``method``, or ``OTHER``: the method is the client's text too."""
+    """Return ``method``, or ``OTHER`` for one that the client made up."""
     return method if method in KNOWN_METHODS else "OTHER"

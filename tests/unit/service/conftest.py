@@ -22,7 +22,10 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
+from deepfake_models.bundle import Bundle
+from deepfake_models.classifier import Classifier
 from deepfake_models.decode.base import FailedFrame, Frame
+from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.results import (
     Face,
@@ -33,14 +36,13 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
-from deepfake_models.scorer import CroppedFace
+from deepfake_models.scorer import CroppedFace, Scorer
 from deepfake_service.app import create_app
 from deepfake_service.db import Database, open_database
 from deepfake_service.db.enums import Role
-from deepfake_service.inference.pictures import PictureDecoder, PictureJudge
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
-from tests.support import pgkit
+from tests.support import judgingkit, pgkit
 from tests.support.clocks import AdjustableClock
 
 SIZE = 8
@@ -48,19 +50,34 @@ POISON = 13
 """A crop of this value makes the whole batch fail."""
 
 
-class SmallBundle:
-    def model_json(self) -> dict[str, str]:
-        return {"bundle": "small", "version": "1", "sha256": "0" * 64, "terms": "tests-only"}
-
-
-class SmallScorer:
-    """Sees in a picture as many faces as its first pixel says; their value is the second's."""
-
-    bundle = SmallBundle()
+class SmallClassifier(Classifier):
+    """Computes the logit of a crop from its first pixel."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+
+    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.batches.append(len(crops))
+        values = crops[:, 0, 0, 0]
+        if (values == POISON).any():
+            raise RuntimeError("secret-name.jpg")
+        logits: NDArray[np.float32] = ((values.astype(np.float32) - 100) / 10).astype(np.float32)
+        return logits
+
+
+class SmallScorer(Scorer):
+    """Sees as many faces in a picture as its first pixel says; their value is the second pixel."""
+
+    def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
+        spec = judgingkit.spec(name="small", terms="tests-only")
+        self.bundle = Bundle(Path(), spec, "0" * 64, {})
+        self.classifier: SmallClassifier = SmallClassifier()
         self.observe_error: Exception | None = None
+
+    @property
+    def batches(self) -> list[int]:
+        """Return the sizes of the batches that were classified."""
+        return self.classifier.batches
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
@@ -81,18 +98,6 @@ class SmallScorer:
             quality=Quality(50.0 + index, 1.0, 1.0, 0.5),
         )
         return CroppedFace(face, crop)
-
-    @property
-    def classifier(self) -> SmallScorer:
-        return self
-
-    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.batches.append(len(crops))
-        values = crops[:, 0, 0, 0]
-        if (values == POISON).any():
-            raise RuntimeError("secret-name.jpg")
-        logits: NDArray[np.float32] = ((values.astype(np.float32) - 100) / 10).astype(np.float32)
-        return logits
 
     def judge_picture(
         self,
@@ -146,8 +151,8 @@ class SmallMedia:
         return None
 
 
-class SmallDecoder:
-    """``gate`` holds back inputs that say ``slow`` until it is set."""
+class SmallDecoder(Decoder):
+    """Reads inputs made of words; ``gate`` holds back inputs that say ``slow`` until it is set."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -178,9 +183,8 @@ class SmallDecoder:
             case _:
                 raise UndecodableMedia
 
-
-_judge: PictureJudge = SmallScorer()
-_decoder: PictureDecoder = SmallDecoder()
+    def close(self) -> None:
+        return None
 
 
 class Service:
