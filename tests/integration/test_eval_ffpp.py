@@ -1,4 +1,4 @@
-"""FaceForensics++ as published: its official lists and those of its videos that are at hand."""
+"""Test the FaceForensics++ adapter on the official lists and on the videos that are present."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FFPP = DATA / "ffpp"
 pytestmark = [
     pytest.mark.data,
-    pytest.mark.skipif(not FFPP.is_dir(), reason="the research data set is not here"),
+    pytest.mark.skipif(not FFPP.is_dir(), reason="the research data set is absent"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Files from the test suites of media players, through both decoders: frames or a domain error."""
+"""Decode files from the test suites of media players: frames or a domain error, never a crash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXPECTED = {
     "10d74d_black_large.webp": "MediaTooLarge",
     "bc20f5_sample_with_sdt.ts": "UndecodableMedia",
 }
-"""What is refused; every other file is decoded."""
+"""Files that are refused, with the error; every other file is decoded."""
 
 SHOWN = {
     # name: kind, displayed width, height, rotation, frames

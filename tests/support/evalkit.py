@@ -1,7 +1,7 @@
-"""A tiny bundle and tiny data sets for tests of evaluation.
+"""A tiny bundle and tiny data sets for the tests of the evaluation.
 
-The detector is the shipped one; "the classifier" is the mean of the red channel less that of the
-green, so that a picture tinted red is "manipulated".
+The detector is the shipped one. The classifier returns the mean of the red channel minus that of
+the green channel, so a picture tinted red counts as manipulated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}
 
 
 def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
-    """Seal a bundle in ``directory`` whose logit is ``gain`` × (red − green − 22)."""
+    """Seal a bundle in ``directory`` whose logit is ``gain`` × (red − green − 22).
+
+    ``fields`` replace fields of the manifest.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("pnet", "rnet", "onet"):
         shutil.copy(default_bundle_dir() / f"{name}.onnx", directory)
@@ -32,7 +35,7 @@ def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
 
 
 def portrait(label: str, number: int, size: int = 256) -> mediakit.Pixels:
-    """A face, tinted by ``label``; ``number`` chooses the portrait and the framing."""
+    """Return a portrait tinted by ``label``; ``number`` selects the person and the framing."""
     whole = mediakit.astronaut() if number % 2 else mediakit.grace_hopper()
     left, top = (110, 0) if number % 2 else (130, 30)
     shift = 3 * (number % 7)
@@ -42,12 +45,12 @@ def portrait(label: str, number: int, size: int = 256) -> mediakit.Pixels:
 
 
 def clip(label: str, number: int, frames: int = 3) -> bytes:
-    """A video of a face that drifts."""
+    """Return a video of a face that moves slightly."""
     return mediakit.encode([portrait(label, number + 2 * k) for k in range(frames)])
 
 
 def touch(root: Path, names: Iterable[str]) -> Path:
-    """A tree of empty files: adapters read names, not content."""
+    """Create a tree of empty files for adapters, which read only names."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

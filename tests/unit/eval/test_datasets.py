@@ -1,4 +1,4 @@
-"""Every adapter on a miniature tree with the published names; files are empty."""
+"""Test every adapter on a miniature tree of empty files with the published names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FFPP_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShi
 
 
 def by_media(rows: Rows) -> dict[str, tuple[str, str, str]]:
-    """Label, method and group of each medium."""
+    """Return label, method and group of each medium."""
     return {r.media: (r.label, r.method, r.group) for r in rows.rows}
 
 

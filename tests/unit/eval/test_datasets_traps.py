@@ -1,4 +1,4 @@
-"""Mistakes read in public evaluation code, one test each."""
+"""Tests for mistakes that public evaluation code makes, one test each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import evalkit
 
 
 def kodf(root: Path, *, form: str = "NFC", encoding: str = "utf-8-sig") -> Path:
-    """KoDF's tables and clips as public code names them."""
+    """Create the tables and clips of KoDF, named as in public code."""
 
     def named(text: str) -> str:
         return unicodedata.normalize(form, text)

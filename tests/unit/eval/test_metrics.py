@@ -57,7 +57,7 @@ def test_the_interval_holds_the_value(rows: list[tuple[bool, int]]) -> None:
 
 
 def test_coverage_of_the_interval_under_clustering() -> None:
-    """Of 300 experiments with correlated groups, about 95% must hold the truth."""
+    """In 300 experiments with correlated groups, about 95% of intervals contain the truth."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(300):

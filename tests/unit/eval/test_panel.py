@@ -1,4 +1,4 @@
-"""The figures of a run against plain definitions of them."""
+"""Test the figures of a run against their plain definitions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     assert figures["auc"].value == pytest.approx(15 / 16)
     assert figures["eer"].value == pytest.approx(0.25)
     assert figures["accuracy"].value == pytest.approx(6 / 8)
-    # One real of four above the threshold is 25% FPR, so that 5% allows none.
+    # One of four reals above the threshold is an FPR of 25%, so an FPR of 5% allows none.
     assert figures["tpr_at_5_fpr"].value == pytest.approx(3 / 4)
     # Precision at each fake found, from the top: 1, 1, 1, 4/5.
     assert figures["average_precision"].value == pytest.approx((1 + 1 + 1 + 4 / 5) / 4)
@@ -57,7 +57,7 @@ def test_intervals_are_of_groups_not_of_rows() -> None:
     truth = np.tile([0, 1], 20)
     rank = RNG.normal(size=40) + truth
     once = panel(truth, rank, np.full(40, 0.5), groups, draws=400)["auc"]
-    # The same people fifty times over tell nothing new.
+    # Fifty copies of the same people add no information.
     more = panel(
         np.tile(truth, 50), np.tile(rank, 50), np.full(2000, 0.5), np.tile(groups, 50), draws=400
     )["auc"]

@@ -1,4 +1,4 @@
-"""``deepfake-eval reliability``: error rates by condition, from the predictions of a run."""
+"""Test ``deepfake-eval reliability``: error rates by condition from the predictions of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def bundle(bundle: Path) -> Bundle:
 
 
 def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
-    """Videos of four faces: sharp ones told apart, blurred ones not; and a bystander in fakes."""
+    """Return videos of four faces: sharp ones are told apart, blurred ones are not.
+
+    Fakes also show a bystander.
+    """
     rows: list[dict[str, Any]] = []
 
     def add(label: str, group: int, time_s: float, logit: float | None, **more: Any) -> None:
@@ -57,7 +60,7 @@ def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
         for label in ("real", "fake"):
             add(label, group, 2.0, -3.0, sharpness=5.0)
         add("fake", group, 3.0, None, face_px=30.0, sharpness=2.0)
-    # Blocks are seen in material of too few people.
+    # Too few people have faces with compression blocks.
     for group in range(3):
         add("real", group, 4.0, 9.0, blockiness=2.5)
     table = pd.DataFrame(rows)
@@ -112,7 +115,7 @@ def test_rates_differ_by_condition(table: dict[str, Any]) -> None:
     assert sharp["true_positive_rate"]["groups"] == 12
     assert sharp["true_positive_rate"]["samples"] == 24
     assert sharp["true_positive_rate"]["low"] < 1.0
-    # 24 as they should be, and three with blocks.
+    # 24 correct faces, and three with compression blocks.
     assert sharp["false_positive_rate"]["value"] == pytest.approx(3 / 27, abs=1e-4)
     assert soft["false_positive_rate"]["value"] == 0.0
     assert sharp["decides"]

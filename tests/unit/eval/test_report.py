@@ -1,4 +1,4 @@
-"""The report and its plots: self-contained, escaped, legible without data."""
+"""Test that the report and its plots are self-contained, escaped and legible without data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOID = {"meta", "br", "img", "input", "link", "hr"}
 
 
 class Page(HTMLParser):
-    """Collects tags, and checks that they nest."""
+    """Collects tags and checks that they nest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def table(seed: int = 0) -> pd.DataFrame:
-    """Predictions of two methods over thirty groups, some not scored."""
+    """Return predictions of two methods over thirty groups, some of them not scored."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for group in range(30):
@@ -183,7 +183,7 @@ def test_per_method_figures_are_against_the_reals_of_the_data_set(
 
 
 def made_bundle(made: tuple[str, dict[str, str], dict[str, Any]]) -> Any:
-    """Enough of a bundle to summarise with."""
+    """Return an object with those attributes of a bundle that ``summarise`` uses."""
     from tests.support import judgingkit
 
     class Stated:

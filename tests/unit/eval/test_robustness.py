@@ -1,4 +1,4 @@
-"""``deepfake-eval robustness``: real encoders, the real detector, a tiny classifier."""
+"""Test ``deepfake-eval robustness`` with real encoders, the real detector, a tiny classifier."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def clip() -> list[np.ndarray]:
-    """Of odd size, which 4:2:0 cannot hold."""
+    """Return frames of odd size, which 4:2:0 cannot represent."""
     return mediakit.panning(CLIP_FRAMES, 161, 129)
 
 
@@ -73,7 +73,7 @@ def test_h264_loses_more_and_takes_less_the_higher_its_rate_factor(clip: list[np
     assert sizes[-1] < sizes[0] / 2
     quality = [psnr(clip[4], h264(clip, crf, 4)) for crf in levels]
     assert quality == sorted(quality, reverse=True)
-    # Colours and size come through: at CRF 18 hardly anything is lost.
+    # Colours and size are preserved: at CRF 18 almost nothing is lost.
     assert quality[0] > 34
     assert len({encode_h264(clip, 28) for _ in range(20)}) == 1
 
@@ -91,7 +91,7 @@ def test_smoothing_takes_texture_and_leaves_edges() -> None:
     step[:, 40:] = 200.0
     texture = rng.normal(0, 6, step.shape)
     picture = (step + texture).clip(0, 255).astype(np.uint8)
-    # Away from the step by more than the filter's reach.
+    # Farther from the step than the filter reaches.
     flat = np.s_[:, 52:]
     left = [float(smooth(picture, s)[flat].std()) for s in (0, 1, 2, 3)]
     assert left == sorted(left, reverse=True)
@@ -120,7 +120,7 @@ def test_rescaled_frames_stay_smaller_and_screens_alias() -> None:
     assert small.shape == (45, 60, 3)
     shown = show(lines, 0.43)
     assert shown.shape == (39, 52, 3)
-    # A low-pass makes fine lines grey; a screen that samples without one makes new ones of them.
+    # A low-pass filter turns fine lines grey; a screen that samples without one aliases them.
     assert small[:, 5:-5].std() < 5
     assert shown[:, 5:-5].std() > 30
     assert show(lines, 1.37).shape == (123, 164, 3)
@@ -151,7 +151,7 @@ def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
             assert isinstance(source, Frame)
             assert not np.array_equal(source.pixels, frame.pixels)
     assert [f.index for f in first] == [0, 6, 13]
-    # The same frame comes out whatever else was asked for, noise included.
+    # A frame does not depend on which others were requested, noise included.
     assert isinstance(again[0], Frame)
     assert isinstance(first[1], Frame)
     assert np.array_equal(again[0].pixels, first[1].pixels)
@@ -228,7 +228,7 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
     assert {p.name for p in (out / "plots").iterdir()} == {"h264.svg", "resize.svg", "noise.svg"}
     for path in (out / "plots").iterdir():
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
-    # What changes nothing is scored once: 6 media × (1 + 6 + 2 + 4).
+    # Levels that change nothing are scored only once: 6 media × (1 + 6 + 2 + 4).
     assert len((out / RECORDS).read_text().splitlines()) == 6 * 13
 
 

@@ -1,4 +1,4 @@
-"""``deepfake-eval run`` and ``compare``: the real decoder and detector, a tiny classifier."""
+"""Test ``deepfake-eval run`` and ``compare`` with the real decoder and a tiny classifier."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DRAWS = 40
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, clips and folders of frames of both classes, and what cannot be judged."""
+    """Create pictures, clips and frame folders of both classes, and some unusable media."""
     root = tmp_path_factory.mktemp("media")
     rows = []
 
@@ -160,7 +160,7 @@ def test_figures_and_coverage_of_the_run(done: tuple[Path, dict[str, Any]]) -> N
     assert fakes["reasons"]["no_face"] == fakes["reasons"]["undecodable"] == 1
     rates = {(e["label"], e["name"]): e for e in metrics["operating_point"]}
     found = rates["fake", "fake"]["true_positive_rate"]
-    # Abstentions are misses: of eight fakes only those flagged are found.
+    # Abstentions count as missed: of eight fakes, only the flagged ones are found.
     assert found["value"] == pytest.approx(fakes["flagged"] / 8, abs=1e-4)
     assert found["samples"] == 8
     assert rates["real", "real"]["false_positive_rate"]["samples"] == 6
@@ -181,7 +181,7 @@ def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
 
 
 def judged(*, never_flag: bool) -> dict[str, Any]:
-    """Fields of a bundle that decides nothing."""
+    """Return fields of a bundle that never decides."""
     limits = {
         "likely_manipulated": 9.0 if never_flag else 1.0,
         "no_manipulation_found": -9.0,
@@ -251,7 +251,7 @@ def test_a_run_goes_on_where_it_stopped(
     out = tmp_path / "out"
     out.mkdir()
     lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
-    # Killed while the sixth record was being written.
+    # The run was killed while it wrote the sixth record.
     (out / RECORDS).write_bytes(b"".join(lines[:5]) + lines[5][:40])
     scored: list[int] = []
     metrics = run(
@@ -374,7 +374,7 @@ def test_a_folder_of_frames_is_one_clip(media: Path, tmp_path: Path) -> None:
     with open_medium(media / "real" / "frames", decoder) as clip:
         assert clip.facts.kind == "video"
         assert clip.facts.frames == 3
-        # By number, not by name: 7, 30, 101.
+        # In order of number, not of name: 7, 30, 101.
         assert clip.times.tolist() == pytest.approx([0.0, 23 / 25, 94 / 25])
         assert [f.index for f in clip.frames([0, 2])] == [0, 2]
     broken = tmp_path / "frames"
@@ -390,7 +390,7 @@ def test_compare_finds_the_better_run(
 ) -> None:
     evalkit.tiny_bundle(tmp_path / "inverted", gain=-0.15)
     run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", RunOptions(draws=5))
-    # A method that is always mistaken has a bar too, of no length.
+    # A method that is always wrong has a bar too, of zero length.
     assert "methods.svg" in {p.name for p in (tmp_path / "b" / "plots").iterdir()}
     result = compare(done[0], tmp_path / "b", draws=DRAWS)
     assert result["item"]["auc_a"] == 1.0
@@ -418,7 +418,7 @@ def test_compare_takes_the_stricter_of_both_bundles_groups(
         result: bool = compare(other, other, draws=5)["item"]["difference"]["indicative"]
         return result
 
-    # Six groups in each class; a run of an earlier version did not record the number, ten.
+    # Each class has six groups. A run of an earlier version recorded no number: ten holds.
     assert [indicative(5), indicative(7), indicative(None)] == [False, True, True]
 
 

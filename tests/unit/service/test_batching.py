@@ -17,7 +17,7 @@ BAD = 255
 
 
 class Recorder:
-    """Gives each crop its own value back, and remembers the batches."""
+    """Returns the value of each crop as its logit, and records the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -151,7 +151,7 @@ async def test_who_is_cancelled_leaves_the_queue_and_the_others_stay(recorder: R
         with pytest.raises(asyncio.CancelledError):
             await going
         assert b.depth == 1
-        running.cancel()  # its batch is under way: it runs on and its result is dropped
+        running.cancel()  # its batch has started: it finishes, and its result is dropped
         recorder.gate.set()
         assert await staying == [6.0]
         assert await b.logits(crops(9)) == [9.0]
