@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -115,7 +115,7 @@ class Examination:
             too_many = job.attempts > self._rules.max_attempts
             if not too_many:
                 job.state = JobState.RUNNING
-                job.started_at = job.started_at or _now()
+                job.started_at = job.started_at or self._database.clock()
         if too_many:
             self.fail(job_id, TOO_MANY_ATTEMPTS)
             raise JobOver
@@ -200,7 +200,7 @@ class Examination:
         """Gather the material of evidence; less of it where the media cannot be decoded."""
         assert opened.media.blob is not None
         examined_s = sorted(frame.time_s for part in parts for frame in part.examined)
-        now = _now()
+        now = self._database.clock()
         with self._vault.open(opened.media.blob, opened.media_key) as source:
 
             def gather_from(media: OpenMedia | None) -> Material:
@@ -224,7 +224,7 @@ class Examination:
             if job is None or job.state in ENDED:
                 return
             job.state, job.failure = JobState.FAILED, code[:64]
-            job.finished_at = _now()
+            job.finished_at = self._database.clock()
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
@@ -240,7 +240,7 @@ class Examination:
             job.state, job.result = JobState.SUCCEEDED, sealed
             job.bundle_sha256 = self._scorer.bundle.sha256
             job.verdict, job.shown = result["verdict"], shown
-            job.finished_at = _now()
+            job.finished_at = self._database.clock()
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)
             release_callbacks(session, job_id)
@@ -255,9 +255,9 @@ class Examination:
 
     def _let_expire(self, media: Media, job: Job) -> None:
         media.expires_at = (
-            _now()
+            self._database.clock()
             if job.retention == RetentionPolicy.ZERO
-            else _now() + self._rules.keep_after_verdict
+            else self._database.clock() + self._rules.keep_after_verdict
         )
 
     def _open(self, job_id: str) -> _OpenedJob:
@@ -338,7 +338,3 @@ class Examination:
 
 def _chunks(frames: list[int]) -> list[list[int]]:
     return [frames[i : i + CHUNK_FRAMES] for i in range(0, len(frames), CHUNK_FRAMES)]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

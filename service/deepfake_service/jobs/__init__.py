@@ -1,4 +1,4 @@
-"""Durable jobs: queued in the transaction that accepts them, taken up again whoever dies."""
+"""Durable jobs: queued in the transaction that accepts them, and resumed if their worker dies."""
 
 from deepfake_service.jobs.queue import JobQueue
 from deepfake_service.jobs.runner import Runner

@@ -1,4 +1,4 @@
-"""Putting jobs into DBOS' queue, and taking them out; needs no worker in this process."""
+"""Queue and cancel jobs in DBOS. This needs no worker in the process."""
 
 from __future__ import annotations
 
@@ -14,43 +14,46 @@ from deepfake_service.db.enums import Priority
 
 APPLICATION = "deepfake-service"
 WORKFLOW_VERSION = "1"
-"""Of the workflow's steps and what they keep. A worker takes up only jobs of its own version, so it
-is raised where a job begun by an older worker could not be gone on with."""
+"""Version of the workflow's steps and of their results. A worker only takes jobs of its own
+version, so raise this if the worker can no longer resume a job that an older one began."""
 EXAMINE = "examine"
 QUEUE = "examinations"
 
 
 class PlainJson(Serializer):
-    """JSON in place of DBOS' pickles: what is in its tables is ids and counts, and stays that.
+    """Serialises to JSON instead of DBOS's pickle, so that its tables hold ids and counts alone.
 
-    An exception is kept as its class's name: its text can hold content.
+    An exception is stored as the name of its class, because its text may quote content.
     """
 
     def serialize(self, data: Any) -> str:
+        """Return ``data`` as JSON; see ``Serializer``."""
         return json.dumps(data, default=_plain)
 
     def deserialize(self, serialized_data: str) -> Any:
+        """Return what ``serialize`` wrote; see ``Serializer``."""
         content = json.loads(serialized_data)
         if isinstance(content, dict) and set(content) == {"exception"}:
             return RuntimeError(content["exception"])
         return content
 
     def name(self) -> str:
+        """Return the name that DBOS stores with the data."""
         return "deepfake_service_json"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseException):
         return {"exception": type(value).__name__}
-    raise TypeError(f"{type(value).__name__} does not belong into a job's record")
+    raise TypeError(f"a job's record may not hold a {type(value).__name__}")
 
 
 class JobQueue:
-    """The queue of examinations in ``database``, whose tables a worker has made or makes here."""
+    """The queue of examinations in ``database``. Its tables are created if necessary."""
 
     def __init__(self, database: Database) -> None:
         quieten()
-        # Jobs can be accepted before the first worker was ever started.
+        # Jobs can be accepted before the first worker is ever started.
         DBOS.migrate(database.url)
         self._client = DBOSClient(
             system_database_url=database.url,
@@ -60,10 +63,12 @@ class JobQueue:
         )
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.destroy()
 
     def put(self, session: Session, job_id: str, priority: Priority) -> None:
-        """Queue a job in the transaction of ``session``: it is accepted and queued, or neither."""
+        """Queue a job in the transaction of ``session``, which either accepts and queues it or
+        does neither."""
         options: EnqueueOptions = {
             "workflow_name": EXAMINE,
             "queue_name": QUEUE,
@@ -74,14 +79,14 @@ class JobQueue:
         self._client.enqueue_in_transaction(session, options, job_id)
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job before its next step; no matter if it has ended."""
+        """Stop a job before its next step. A job that has ended may be cancelled too."""
         self._client.cancel_workflow(job_id)
 
     def forget(self, job_id: str) -> None:
-        """Delete what DBOS keeps of a job."""
+        """Delete DBOS's records of a job."""
         self._client.delete_workflow(job_id)
 
 
 def quieten() -> None:
-    # DBOS logs a hundred lines on its first start, and tracebacks of jobs that were cancelled.
+    """Silence DBOS, which logs a hundred lines at its first start, and cancelled jobs in full."""
     logging.getLogger("dbos").setLevel(logging.CRITICAL)

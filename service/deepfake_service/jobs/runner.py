@@ -1,7 +1,7 @@
-"""The worker: DBOS in this process, and a lease by which others see that it is alive.
+"""Run jobs: DBOS in this process, and a lease that shows other workers that this one is alive.
 
-DBOS gives a dead worker's jobs back to a worker of the same name alone. So every start has a name
-of its own, and whoever lives takes over the jobs of those whose lease has run out.
+DBOS returns the jobs of a dead worker only to a worker of the same name. Here every start of a
+worker has its own name, and a living worker takes over the jobs of workers whose lease has expired.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.observability.logs import describe, logger
 
 BEAT_S = 2.0
-"""How often a worker says that it is alive."""
+"""How often a worker renews its lease."""
 LEASE_S = 10.0
-"""How long it is believed: a few beats, so that a slow disk does not make two of one worker."""
+"""How long a lease is valid: several beats, so that a worker on a slow disk does not look dead."""
 _TAKING_OVER = "taking-over"
-"""The lease of whoever takes jobs over: one at a time, or two would both queue them."""
+"""The lease of the worker that takes jobs over: one at a time, or two would queue the same jobs."""
 
 _log = logger("deepfake_service.jobs")
 
 
 class Runner:
-    """Runs examinations until it is stopped. One in a process: DBOS is a singleton."""
+    """Runs examinations until it is stopped. One for each process, because DBOS is a singleton."""
 
     def __init__(
         self,
@@ -58,11 +58,14 @@ class Runner:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._strays: set[str] = set()
-        # Two threads: taking over waits for the database as DBOS does, and a worker that waits is
-        # alive.
-        chores = (("lease", self._say_alive, self._ended), ("rescue", self._take_over, self._stop))
+        # Each chore has its own thread: taking over may wait for the database, and a worker that
+        # waits must still renew its lease.
+        chores = (
+            ("lease", self._renew_lease, self._ended),
+            ("rescue", self._take_over, self._stop),
+        )
         self._threads = [
-            threading.Thread(target=self._keep, args=chore, name=chore[0], daemon=True)
+            threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)
             for chore in chores
         ]
         config: DBOSConfig = {
@@ -80,8 +83,8 @@ class Runner:
         self._active = workflow.active
 
     def start(self) -> None:
-        """Take up jobs from now on."""
-        self._say_alive()
+        """Begin to take jobs from the queue."""
+        self._renew_lease()
         DBOS.launch()
         DBOS.register_queue(
             QUEUE,
@@ -93,10 +96,10 @@ class Runner:
             thread.start()
 
     def stop(self, *, drain_s: float) -> None:
-        """Finish running jobs within ``drain_s`` seconds; what is not done is for others."""
+        """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
         self._stop.set()
         DBOS.destroy(workflow_completion_timeout_sec=max(0, round(drain_s)), destroy_registry=True)
-        # Alive until here: others would take over what is being finished.
+        # The lease is renewed until here, or others would take over jobs that are being finished.
         self._ended.set()
         for thread in self._threads:
             thread.join(timeout=2 * BEAT_S)
@@ -104,25 +107,25 @@ class Runner:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
         except DatabaseUnavailable:
-            return  # it runs out by itself
+            return  # the lease expires soon
 
-    def _keep(self, name: str, what: Callable[[], None], until: threading.Event) -> None:
+    def _repeat(self, name: str, chore: Callable[[], None], until: threading.Event) -> None:
         while not until.wait(BEAT_S):
             try:
-                what()
+                chore()
             except DatabaseUnavailable:
                 _log.warning("database_unavailable", thread=name)
-            except Exception as error:  # the worker lives on, or nobody would notice
+            except Exception as error:  # a thread that ended would go unnoticed
                 _log.error("housekeeping_failed", thread=name, failure=describe(error))
 
-    def _say_alive(self) -> None:
+    def _renew_lease(self) -> None:
         with self._database.write() as session:
-            # Counted from when the lock was had: waiting for it is not being dead.
+            # From the moment that the lock was acquired: a worker that waits for it is alive.
             until = self._database.clock() + timedelta(seconds=LEASE_S)
             session.merge(Lease(executor_id=self.executor_id, expires_at=until))
 
     def _take_over(self) -> None:
-        """Queue again the jobs of workers that are no longer alive."""
+        """Requeue the jobs of workers that are no longer alive."""
         if not self._orphans():
             return
         if not self._claim():
@@ -152,15 +155,18 @@ class Runner:
             for w in running
             if w.executor_id not in alive and w.workflow_id not in self._active
         ]
-        return dead + self._own(running)
+        return dead + self._own_strays(running)
 
-    def _own(self, running: Sequence[WorkflowStatus]) -> list[str]:
-        """Jobs that are this worker's by DBOS' tables, but that no thread of it runs: a step's
-        outcome could not be written. Seen twice, as one may just be about to begin."""
-        mine = {w.workflow_id for w in running if w.executor_id == self.executor_id}
-        strays = mine - self._active
-        found, self._strays = strays & self._strays, strays
-        return sorted(found)
+    def _own_strays(self, running: Sequence[WorkflowStatus]) -> list[str]:
+        """Return this worker's jobs that none of its threads runs.
+
+        Such a job is left over when the result of a step could not be written. It must be seen
+        twice in a row, because a job may be about to begin.
+        """
+        assigned = {w.workflow_id for w in running if w.executor_id == self.executor_id}
+        strays = assigned - self._active
+        lasting, self._strays = strays & self._strays, strays
+        return sorted(lasting)
 
     def _claim(self) -> bool:
         now = self._database.clock()

@@ -1,9 +1,8 @@
-"""Webhooks by the Standard Webhooks specification: signed, to public addresses, without redirects.
+"""Send webhooks by the Standard Webhooks specification: signed, to public addresses, no redirects.
 
-A callback's URL is a client's text, and the service is asked to send to it: whatever it names must
-be nothing that only the service can reach. So its name is resolved once, every address must be
-public, and the connection goes to the address that was checked (no second look-up that could answer
-otherwise).
+The URL of a callback comes from a client and must not reach anything that only the service can
+reach (server-side request forgery). So the host is resolved once, every address must be public, and
+the connection goes to the address that was checked: a second look-up could give another one.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ from standardwebhooks.webhooks import Webhook
 from deepfake_service.errors import CallbackRefused
 
 TIMEOUT_S = 10.0
-"""Of connecting, and of each read."""
+"""Time for connecting, and for each read."""
 DEADLINE_S = 20.0
-"""Of all of it: a receiver that sends a byte now and then must not hold up the others."""
+"""Time for the whole request: a receiver that sends a byte now and then must not delay others."""
 BACK_OFF = tuple(timedelta(seconds=s) for s in (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600))
-"""After each failed attempt; after the last one a delivery has failed. About 31 hours in all, so
-that a receiver may be down over a night."""
+"""Waiting times after failed attempts. After the last one the delivery has failed. They add up to
+about 31 hours, so that a receiver may be down over a night."""
 GONE = 410
-"""A receiver that wants no more of this, by the specification."""
+"""The status by which, in the specification, a receiver declines further webhooks."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""Addresses that a translator turns into the IPv4 address in their last 32 bits (RFC 6052)."""
+"""Addresses that a translator maps to the IPv4 address in their last 32 bits (RFC 6052)."""
 _REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "64:ff9b:1::/48",  # the same for a network's own use (RFC 8215)
-        "fec0::/10",  # site-local, as old routers still have it
+        "64:ff9b:1::/48",  # the same for local use (RFC 8215)
+        "fec0::/10",  # site-local, which old routers still use
         "::/96",  # IPv4-compatible
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # the former relays of 6to4
-        "168.63.129.16/32",  # a cloud's host, reachable only from its guests
+        "168.63.129.16/32",  # a cloud host that only its guests can reach
     )
 )
 _LAST_PORT = 65535
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Host and port to numeric addresses."""
+"""Resolves host and port to numeric addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt: a code to keep, and whether another is worth while."""
+    """The result of one attempt: a code, and whether no further attempt is to be made."""
 
     code: str
     delivered: bool = False
@@ -72,26 +71,26 @@ class Outcome:
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
-    """The addresses of ``host``."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """Return the addresses of ``host``."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved) -> Target:
-    """Resolve a callback and refuse what is not public.
+    """Resolve the URL of a callback and check that it is public.
 
-    1. The scheme is https, or http; no user name or password is in it.
-    2. The host is a name or an address; names are resolved.
-    3. Every address is a public one: not loopback, private, link-local (169.254.169.254, the
-       metadata of clouds, is one), shared, multicast, reserved or unspecified, nor one of those
-       mapped into IPv6. One that is not refuses the whole name.
+    1. The scheme must be https or http, without a user name or password.
+    2. The host is a name, which is resolved, or an address.
+    3. Every address must be public: not loopback, private, link-local (which includes
+       169.254.169.254, the metadata service of clouds), shared, multicast, reserved or unspecified,
+       nor one of those mapped into IPv6.
 
     Raises:
-        CallbackRefused: naming the reason, without the URL.
+        CallbackRefused: a condition is not met. The message gives the reason without the URL.
     """
     try:
         parsed = httpx.URL(url)
-        host = parsed.host  # decodes an internationalised name, which can fail
+        host = parsed.host  # decodes an internationalised name, which may fail
     except (httpx.InvalidURL, UnicodeError) as error:
         raise CallbackRefused("it is not a URL") from error
     if parsed.scheme not in ("http", "https") or not host:
@@ -100,7 +99,7 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
         raise CallbackRefused("it holds a user name or password")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     if port > _LAST_PORT:
-        raise CallbackRefused("its port is none")
+        raise CallbackRefused("its port is invalid")
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
@@ -108,7 +107,7 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
     if not addresses:
         raise CallbackRefused("its host name cannot be resolved")
     if not allow_private and not all(_is_public(a) for a in addresses):
-        raise CallbackRefused("its address is not a public one")
+        raise CallbackRefused("its address is not public")
     return Target(parsed, addresses[0])
 
 
@@ -129,7 +128,7 @@ def _is_public(address: str) -> bool:
 
 
 def event(name: str, data: dict[str, Any], at: datetime) -> str:
-    """The body of an event, as the specification forms it."""
+    """Return the body of an event in the form that the specification asks for."""
     content = {"type": name, "timestamp": at.isoformat(timespec="milliseconds"), "data": data}
     return json.dumps(content, separators=(",", ":"))
 
@@ -137,7 +136,7 @@ def event(name: str, data: dict[str, Any], at: datetime) -> str:
 def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> Outcome:
     """Deliver ``body`` once, signed with ``secret`` (``whsec_...``).
 
-    Success is any 2xx. Redirects are not followed: they lead where nobody has checked.
+    Any 2xx status is success. Redirects are not followed, because their target was not checked.
     """
     headers = {
         "Content-Type": "application/json",
@@ -159,7 +158,7 @@ def send(target: Target, secret: str, message_id: str, body: str, at: datetime) 
 
 
 async def _post(target: Target, headers: dict[str, str], body: str) -> int:
-    """The status that is answered; what else is answered is not read."""
+    """Return the status of the response, whose body is not read."""
     async with (
         httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
         client.stream(
