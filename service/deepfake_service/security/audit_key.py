@@ -1,4 +1,4 @@
-"""Keys that the service signs with: made on first use, readable by their owner alone."""
+"""The key that signs checkpoints of the audit log."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ AUDIT_KEY_FILE = "audit-key.pem"
 
 
 def audit_key(data_dir: Path) -> Ed25519PrivateKey:
-    """The key that signs checkpoints of the audit log.
+    """Return the key that signs checkpoints. It is created on first use.
 
     Raises:
-        DataDirError: it cannot be read or made, or is no Ed25519 key.
+        DataDirError: the file cannot be read or created, or holds no Ed25519 key.
     """
     path = data_dir / AUDIT_KEY_FILE
 
-    def made() -> str:
+    def generate() -> str:
         key = Ed25519PrivateKey.generate()
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
     try:
-        key = load_pem_private_key(create_private(path, made).encode(), password=None)
+        key = load_pem_private_key(create_private(path, generate).encode(), password=None)
     except ValueError as error:
         raise DataDirError(f"{path.name} is not a private key in PEM") from error
     if not isinstance(key, Ed25519PrivateKey):

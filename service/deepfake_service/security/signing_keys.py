@@ -1,9 +1,9 @@
-"""The keys that evidence is signed with: made on first use, rotated, published, never forgotten.
+"""The keys that evidence is signed with: created on first use, rotated, and published forever.
 
-There are two: an Ed25519 key for statements, and an ECDSA P-256 key with a certificate for the
-reports' PDF signatures. Their private parts lie in the database, wrapped by the master key, so that
-every process of an installation signs with the same. A retired key signs no more and stays
-published: what it signed stays verifiable.
+There are two: an Ed25519 key for statements, and an ECDSA P-256 key with a certificate for the PDF
+signatures of reports. Their private parts are in the database, wrapped by the master key, so that
+all processes of an installation sign with the same keys. A retired key no longer signs but stays
+published, so that earlier evidence can still be verified.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
+from joserfc.jwk import ECKey, KeyParameters, OKPKey
 from securesystemslib.signer import SSlibKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,7 +38,7 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 STATEMENT, REPORT = "statement", "report"
 MIN_KEY_ID_CHARS = 8
-"""Of an id, so many say which key is meant."""
+"""The shortest prefix of an id that identifies a key."""
 _LOCK = "signing-keys"
 
 
@@ -52,99 +53,109 @@ class SigningKeys:
         issuer: str,
         own: tuple[Path, Path] | None = None,
     ) -> None:
-        """``issuer`` is named in certificates made here; ``own`` are PEM files of a certificate
-        chain and its key, used for reports in place of one made here."""
+        """
+        Args:
+            issuer: the name in self-signed certificates.
+            own: PEM files of a certificate chain and its key, which sign reports instead of a
+                generated key.
+        """
         self._database = database
         self._keys = keys
         self._issuer = issuer
         self._own = own
 
     def current(self) -> Signers:
-        """What to sign with now; made where there is nothing yet.
+        """Return the current signing keys. They are created if there are none.
 
         Raises:
-            SettingsError: one's own certificate or key cannot be used.
+            SettingsError: the configured certificate or key cannot be used.
         """
         with self._database.read() as session:
-            found = self._newest(session)
-        if found is None:
+            pair = self._active(session)
+        if pair is None:
             with self._database.write() as session:
                 self._database.one_at_a_time(session, _LOCK)
-                found = self._newest(session) or self._make(session)
-        statement = Ed25519PrivateKey.from_private_bytes(self._private(found[0]))
+                pair = self._active(session) or self._create(session)
+        for_statements, for_reports = pair
+        statement = Ed25519PrivateKey.from_private_bytes(self._private(for_statements))
         if self._own is not None:
             return Signers(statement, *own_signer(*self._own))
-        scalar = int.from_bytes(self._private(found[1]))
-        assert found[1].certificate_pem is not None
-        certificate = x509.load_pem_x509_certificate(found[1].certificate_pem.encode())
+        scalar = int.from_bytes(self._private(for_reports))
+        assert for_reports.certificate_pem is not None
+        certificate = x509.load_pem_x509_certificate(for_reports.certificate_pem.encode())
         return Signers(statement, ec.derive_private_key(scalar, ec.SECP256R1()), (certificate,))
 
     def rotate(self) -> str:
-        """Make new keys, and retire those that there are; the new statement key's id."""
+        """Create new keys, retire the current ones, and return the id of the new statement key."""
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
                 self._retire(session, key)
-            return self._make(session)[0].id
+            return self._create(session)[0].id
 
     @staticmethod
     def _retire(session: Session, key: SigningKey) -> None:
         key.retired_at = key.retired_at or current_time(session)
-        # Nothing is signed with it any more, so nobody can steal it either.
+        # A private key that is no longer needed must not be there to be stolen.
         secret = session.get(Secret, _secret_name(key))
         if secret is not None:
             session.delete(secret)
 
     def revoke(self, key_id: str) -> None:
-        """Trust nothing any more that a key signed: somebody else may have it.
+        """Withdraw trust from everything that a key signed, for instance after a compromise.
+
+        ``key_id`` is the key's id or a unique prefix of it. All current keys are retired.
 
         Raises:
-            KeyUnknown: there is no such key.
+            KeyUnknown: no key, or more than one, has this id.
         """
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
-            found = session.scalars(
+            matches = session.scalars(
                 select(SigningKey).where(SigningKey.id.startswith(key_id, autoescape=True))
             ).all()
-            if len(found) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
-                raise KeyUnknown(f"there is no signing key {key_id!r}")
-            self._retire(session, found[0])
-            found[0].revoked_at = current_time(session)
-            append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=found[0].id)
+            if len(matches) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
+                raise KeyUnknown(
+                    f"There is no signing key {key_id!r}. List them with `deepfake keys signing "
+                    "list`."
+                )
+            (revoked,) = matches
+            self._retire(session, revoked)
+            revoked.revoked_at = current_time(session)
+            append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=revoked.id)
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
-                self._retire(session, key)  # they are made in pairs
+                self._retire(session, key)  # keys are created in pairs
 
     def all(self) -> Sequence[SigningKey]:
-        """Every key there ever was, the newest first."""
+        """List all keys ever created, newest first."""
         with self._database.read() as session:
             return session.scalars(
                 select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.purpose)
             ).all()
 
     def published(self) -> list[Ed25519PublicKey]:
-        """The public statement keys, retired ones included: bundles of ours are by one of them.
-        Not those that were revoked."""
-        kept = (k for k in self.all() if k.revoked_at is None)
-        found = (load_pem_public_key(k.public_pem.encode()) for k in kept)
-        return [key for key in found if isinstance(key, Ed25519PublicKey)]
+        """Return the public keys of statements: current and retired ones, but none revoked."""
+        trusted = (k for k in self.all() if k.revoked_at is None)
+        keys = (load_pem_public_key(k.public_pem.encode()) for k in trusted)
+        return [key for key in keys if isinstance(key, Ed25519PublicKey)]
 
     def jwks(self) -> dict[str, Any]:
-        """All public keys as a JWK Set (RFC 7517, RFC 8037)."""
+        """Return all public keys that are not revoked as a JWK Set (RFC 7517)."""
         return {"keys": [_jwk(key) for key in self.all() if key.revoked_at is None]}
 
     @staticmethod
-    def _newest(session: Session) -> tuple[SigningKey, SigningKey] | None:
+    def _active(session: Session) -> tuple[SigningKey, SigningKey] | None:
         active = session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))).all()
-        found = {key.purpose: key for key in active}
-        return (found[STATEMENT], found[REPORT]) if len(found) == 2 else None
+        by_purpose = {key.purpose: key for key in active}
+        return (by_purpose[STATEMENT], by_purpose[REPORT]) if len(by_purpose) == 2 else None
 
-    def _make(self, session: Session) -> tuple[SigningKey, SigningKey]:
+    def _create(self, session: Session) -> tuple[SigningKey, SigningKey]:
         statement = Ed25519PrivateKey.generate()
         report = ec.generate_private_key(ec.SECP256R1())
         raw = statement.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        kept = (
-            self._keep(session, STATEMENT, statement.public_key(), raw, None),
-            self._keep(
+        pair = (
+            self._store(session, STATEMENT, statement.public_key(), raw, None),
+            self._store(
                 session,
                 REPORT,
                 report.public_key(),
@@ -152,10 +163,10 @@ class SigningKeys:
                 self_made_certificate(report, self._issuer, current_time(session)),
             ),
         )
-        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=kept[0].id)
-        return kept
+        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=pair[0].id)
+        return pair
 
-    def _keep(
+    def _store(
         self,
         session: Session,
         purpose: str,
@@ -186,7 +197,7 @@ class SigningKeys:
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:
-    """The keys that evidence is signed with, or the report's certificate that ``settings`` name."""
+    """Open the signing keys, with the certificate for reports that ``settings`` name."""
     own = None
     if settings.report_certificate and settings.report_key:
         own = (settings.report_certificate, settings.report_key)
@@ -198,27 +209,15 @@ def _secret_name(key: SigningKey) -> str:
 
 
 def _jwk(key: SigningKey) -> dict[str, Any]:
-    public = load_pem_public_key(key.public_pem.encode())
-    common = {"kid": key.id, "use": "sig"}
-    if isinstance(public, Ed25519PublicKey):
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw), "alg": "EdDSA", **common}
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    numbers = public.public_numbers()
-    jwk: dict[str, Any] = {
-        "kty": "EC",
-        "crv": "P-256",
-        "x": _base64url(numbers.x.to_bytes(32)),
-        "y": _base64url(numbers.y.to_bytes(32)),
-        "alg": "ES256",
-        **common,
-    }
+    """Return a public key as a JWK (RFC 7517), of type OKP (RFC 8037) or EC (RFC 7518)."""
+    parameters: KeyParameters = {"kid": key.id, "use": "sig"}
     if key.certificate_pem:
         certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())
         der = certificate.public_bytes(Encoding.DER)
-        jwk["x5c"] = [base64.b64encode(der).decode()]
-    return jwk
-
-
-def _base64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        parameters["x5c"] = [base64.b64encode(der).decode()]
+    public: OKPKey | ECKey
+    if key.purpose == STATEMENT:
+        public = OKPKey.import_key(key.public_pem, {**parameters, "alg": "EdDSA"})
+    else:
+        public = ECKey.import_key(key.public_pem, {**parameters, "alg": "ES256"})
+    return dict(public.as_dict(private=False))
