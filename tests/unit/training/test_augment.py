@@ -24,7 +24,6 @@ from deepfake_training.data.augment import (
     Chain,
     Chances,
     Geometry,
-    centred,
 )
 from deepfake_training.data.degradations import (
     H264,
@@ -157,9 +156,9 @@ def test_without_variation_the_view_is_the_centred_one(crop: Image) -> None:
     )
     augmenter = Augmenter(config)
     outs = {augmenter(crop, FIVE, np.random.default_rng(s)).tobytes() for s in range(20)}
-    # Two interpolations are drawn from, of which the centred view has one.
+    # Two interpolations are drawn from, of which the plain geometry has one.
     assert len(outs) == 2
-    assert centred(crop).tobytes() in outs
+    assert augmenter.apply(Chain(Geometry()), crop, FIVE).tobytes() in outs
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,8 @@ def test_the_box_has_the_promised_size(
     start = (size - box) // 2
     crop = np.zeros((size, size, 3), np.uint8)
     crop[start : start + box, start : start + box] = 255
-    view = centred(crop, out_size, scale, store_scale)
+    augmenter = Augmenter(AugmentConfig(store_scale=store_scale))
+    view = augmenter.apply(Chain(Geometry()), crop, FIVE, out_size, scale)
     inside = (view[..., 0] > 127).sum(axis=1).max()
     assert inside == pytest.approx(out_size / scale, abs=1.5)
     # Centred to the pixel.

@@ -65,9 +65,9 @@ def test_a_short_schedule_has_its_steps_and_validates_after_the_last() -> None:
 
 
 def test_sets_that_cannot_be_run_say_so() -> None:
-    with pytest.raises(ConfigError, match="names no set"):
+    with pytest.raises(ConfigError, match="no set of methods"):
         leave_out_splits(config())
-    with pytest.raises(ConfigError, match="two sets have one name"):
+    with pytest.raises(ConfigError, match="two sets have the same name"):
         leave_out_splits(config(leave_out=(LeaveOut(name="a"), LeaveOut(name="a"))))
     with pytest.raises(ConfigError, match="a fold is in two parts"):
         fold_splits(config(folds=((0, 1), (1,))), short=False)

@@ -1,14 +1,14 @@
-"""What pictures and videos go through on their way to a detector, at random, for both classes.
+"""Random augmentation by what pictures and videos undergo before they reach a detector.
 
-A chain is first drawn, wholly, and then applied: ``Augmenter.draw`` sees neither the picture nor
-its label, so real and manipulated faces pass through the same distribution of steps, encodings
-included, and a real face and its blend through the very same chain when given the same generator
-state. ``points5`` only keeps stickers off the eyes and the mouth.
+A complete chain of steps is drawn first and then applied. ``Augmenter.draw`` sees neither the
+picture nor its label, so real and manipulated faces undergo the same distribution of steps,
+encodings included, and a real face and its blend undergo the same chain if drawn from the same
+generator state. The five points only keep stickers off the eyes and the mouth.
 
-A crop is cut larger than the network's view when it is stored; its rotation, flip, scale and shift
-are one resampling from there. The rest is in random order: rescaling, JPEG, WebP and H.264,
-blur, noise, retouching, tone, screen recording, captions and stickers; often one encoding more at
-the end.
+Stored crops are larger than the network's view. Rotation, flip, scale and shift are a single
+resampling of the stored crop. The other steps are applied in random order: rescaling, JPEG, WebP
+and H.264, blur, noise, retouching, tone, screen recording, captions and stickers; often followed by
+one more encoding.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LETTERS: Final = "ABCDEFGHIKLMNOPRSTUVWXYZ abcdefghiklmnoprstuvwxyz 0123456789.,
 
 
 class Chances(Spec):
-    """The probability of each step, independently of the others."""
+    """The probability of each step, independent of the others."""
 
     rescale: Probability = 0.4
     screen: Probability = 0.06
@@ -63,37 +63,38 @@ class Chances(Spec):
     overlay: Probability = 0.06
     grayscale: Probability = 0.04
     final_encoding: Probability = 0.3
-    """One JPEG, H.264 or WebP more, after all else."""
+    """One more JPEG, H.264 or WebP encoding after all other steps."""
 
 
 class AugmentConfig(Spec):
-    """How strongly crops are varied. Ranges are (low, high)."""
+    """The strength of the augmentation. Ranges are (low, high)."""
 
     store_scale: Positive = 1.6
-    """Side of the stored crop as a multiple of the longer side of the face's box."""
+    """Side of the stored crop as a multiple of the longer side of the face box."""
     flip: Probability = 0.5
     rotation_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 10.0
     scale_jitter: tuple[Positive, Positive] = (0.88, 1.14)
     shift: Annotated[float, Field(ge=0.0, le=0.3)] = 0.04
-    """Greatest shift along each axis as a share of the view's side."""
+    """Largest shift along each axis, as a share of the view's side."""
     max_steps: PositiveInt = 5
-    """Of the steps drawn, as many are used; the final encoding is not counted."""
+    """Largest number of steps, not counting the final encoding. Further ones are dropped."""
     chances: Chances = Chances()
     rescale: tuple[Positive, Positive] = (0.25, 1.0)
     jpeg_quality: tuple[PositiveInt, PositiveInt] = (20, 100)
     webp_quality: tuple[PositiveInt, PositiveInt] = (20, 95)
     h264_crf: tuple[PositiveInt, PositiveInt] = (18, 40)
     blur_sigma: Positive = 3.0
-    """Greatest; smaller ones are likelier (the square of a uniform)."""
+    """Largest sigma in pixels. Smaller ones are more likely (the square of a uniform variable)."""
     motion_length: tuple[PositiveInt, PositiveInt] = (3, 11)
     noise_sigma: Positive = 12.0
-    """Greatest, in grey levels; smaller ones are likelier."""
+    """Largest sigma in grey levels. Smaller ones are more likely."""
     tone: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
-    """Greatest relative change of brightness, contrast, saturation and (half of it) channels."""
+    """Largest relative change of brightness, contrast and saturation; half of it for channels."""
 
     @classmethod
     def preset(cls, name: Preset) -> AugmentConfig:
-        """``light`` (fine-tuning, ablation), ``default``, or ``strong`` (few real sources)."""
+        """Return a preset: ``light`` for fine-tuning and ablations, ``default``, or ``strong`` for
+        data with few real sources."""
         return PRESETS[name]
 
 
@@ -132,7 +133,7 @@ PRESETS: Final[dict[Preset, AugmentConfig]] = {
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The view onto the stored crop."""
+    """The part of the stored crop that becomes the network's view."""
 
     flip: bool = False
     angle: float = 0.0
@@ -145,23 +146,23 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """All that will be done to a crop: drawn without seeing it."""
+    """All steps that are applied to a crop, drawn without seeing it."""
 
     geometry: Geometry
     steps: tuple[Step, ...] = ()
 
 
 class Augmenter:
-    """Draws chains and applies them; holds no state, so it may be shared and pickled.
+    """Draws chains and applies them. It has no state, so it may be shared and pickled.
 
     Raises:
-        SpecError: H.264 is wanted, but this build of PyAV has no x264.
+        SpecError: if the config uses H.264 and this build of PyAV has no x264.
     """
 
     def __init__(self, config: AugmentConfig | None = None) -> None:
         self.config = config or AugmentConfig()
-        wanted = self.config.chances
-        if (wanted.h264 or wanted.final_encoding) and "libx264" not in av.codec.codecs_available:
+        chances = self.config.chances
+        if (chances.h264 or chances.final_encoding) and "libx264" not in av.codec.codecs_available:
             raise SpecError("Augmentation by H.264 needs a PyAV with libx264.")
 
     def __call__(
@@ -172,10 +173,10 @@ class Augmenter:
         out_size: int = 224,
         scale: float = 1.3,
     ) -> Image:
-        """Cut the network's view from a stored crop, varied at random.
+        """Return the randomly augmented view of a stored crop.
 
         Args:
-            crop: uint8 (S, S, 3) RGB, centred on the face's box, ``store_scale`` boxes wide.
+            crop: uint8 (S, S, 3) RGB, centred on the face box and ``store_scale`` boxes wide.
             points5: float32 (5, 2) in crop pixels.
             rng: the source of all randomness.
             out_size: side of the result in pixels.
@@ -187,7 +188,7 @@ class Augmenter:
         return self.apply(self.draw(rng), crop, points5, out_size, scale)
 
     def draw(self, rng: np.random.Generator) -> Chain:
-        """Draw a chain; how much of ``rng`` is used depends on nothing but ``rng``."""
+        """Draw a chain. The number of draws from ``rng`` depends only on ``rng``."""
         config, chances = self.config, self.config.chances
         steps: list[Step] = []
         for name, make in _MAKERS.items():
@@ -202,7 +203,7 @@ class Augmenter:
     def apply(
         self, chain: Chain, crop: Image, points5: Points, out_size: int = 224, scale: float = 1.3
     ) -> Image:
-        """Apply a chain; the same chain and crop give the same bytes. As ``__call__``."""
+        """Apply a chain; see ``__call__``. The same chain and crop give the same bytes."""
         image, points = _view(
             crop, points5, chain.geometry, out_size, scale / self.config.store_scale
         )
@@ -213,16 +214,10 @@ class Augmenter:
         return image
 
 
-def centred(
-    crop: Image, out_size: int = 224, scale: float = 1.3, store_scale: float = 1.6
-) -> Image:
-    """The network's view without any variation, for validation: uint8 (out_size, out_size, 3)."""
-    return _view(crop, np.zeros((5, 2), np.float32), Geometry(), out_size, scale / store_scale)[0]
-
-
 def _view(
     crop: Image, points: Points, geometry: Geometry, out_size: int, share: float
 ) -> tuple[Image, Points]:
+    """Resample the view, ``share`` of the crop's side before jitter; return it and its points."""
     side = crop.shape[0] * share * geometry.scale
     zoom = side / out_size
     c, s = np.cos(geometry.angle) * zoom, np.sin(geometry.angle) * zoom
@@ -230,7 +225,7 @@ def _view(
     middle = (np.array(crop.shape[1::-1]) - 1) / 2 + np.array(geometry.shift) * side
     matrix = np.column_stack([turn, middle - turn @ np.full(2, (out_size - 1) / 2)])
     if zoom > 1.6:
-        # Cubic sampling alone aliases beyond this.
+        # Beyond this factor, cubic sampling without a low-pass filter aliases.
         crop = Blur(0.35 * zoom)(crop)
     view = cv2.warpAffine(
         crop,
@@ -261,7 +256,7 @@ def _draw_rescale(config: AugmentConfig, rng: np.random.Generator) -> Step:
 
 
 def _draw_screen(_config: AugmentConfig, rng: np.random.Generator) -> Step:
-    # A recorded screen: enlarged by a factor that is no whole number, then brought back.
+    # A recorded screen: enlarged by a fractional factor, then reduced again.
     return Rescale(float(rng.uniform(1.1, 1.9)), _one_of(ENLARGERS, rng), _one_of(REDUCERS, rng))
 
 

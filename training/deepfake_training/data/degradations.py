@@ -1,7 +1,9 @@
-"""Degradations with fixed parameters: each a value that turns an RGB picture into one as large.
+"""Degradations with fixed parameters, which ``augment`` draws at random.
 
-No randomness and no state: equal values give equal bytes. ``augment`` draws them. A call takes
-uint8 (H, W, 3) RGB and returns the same shape; the input is left as it is.
+Each is a callable value that takes uint8 (H, W, 3) RGB and returns a new array of the same shape.
+There is no randomness and no state: equal values give equal bytes. They are written with OpenCV for
+speed. The corruptions of ``deepfake_eval`` are separate, on purpose: a robustness sweep with other
+implementations does not measure what training has seen.
 """
 
 from __future__ import annotations
@@ -20,22 +22,24 @@ from deepfake_training.data.landmarks import Image, Points
 
 @dataclass(frozen=True, slots=True)
 class Rescale:
-    """Down (or up) and back: thumbnails, upscaled uploads, recorded screens."""
+    """Resampling down or up and back: thumbnails, upscaled uploads, recorded screens."""
 
     factor: float
-    there: int
-    back: int
+    first: int
+    """OpenCV's interpolation on the way to the other size."""
+    second: int
+    """And on the way back."""
 
     def __call__(self, image: Image) -> Image:
         height, width = image.shape[:2]
         small = (max(round(width * self.factor), 8), max(round(height * self.factor), 8))
-        moved = cv2.resize(image, small, interpolation=self.there)
-        return _u8(cv2.resize(moved, (width, height), interpolation=self.back))
+        moved = cv2.resize(image, small, interpolation=self.first)
+        return _u8(cv2.resize(moved, (width, height), interpolation=self.second))
 
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """JPEG or WebP, with the block grid anywhere relative to the crop."""
+    """JPEG or WebP encoding, with the block grid at any offset from the crop."""
 
     extension: Literal[".jpg", ".webp"]
     quality: int
@@ -66,7 +70,8 @@ class Encode:
 
 @dataclass(frozen=True, slots=True)
 class H264:
-    """The last of a few frames that drift a little, by x264: predicted, not an intra picture."""
+    """The last of a few slowly drifting frames encoded by x264: a predicted picture, not an intra
+    one."""
 
     crf: int
     frames: int
@@ -110,7 +115,7 @@ class H264:
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """A lens out of focus, or a smoothing filter."""
+    """Gaussian blur: a lens out of focus, or a smoothing filter."""
 
     sigma: float
 
@@ -120,7 +125,7 @@ class Blur:
 
 @dataclass(frozen=True, slots=True)
 class MotionBlur:
-    """A straight motion during the exposure."""
+    """Linear motion during the exposure."""
 
     length: int
     angle: float
@@ -138,7 +143,7 @@ class MotionBlur:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Sensor noise: constant or growing with the square root of the light, grey or coloured."""
+    """Sensor noise, grey or coloured: constant, or proportional to the root of the brightness."""
 
     sigma: float
     shot: bool
@@ -156,7 +161,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Retouch:
-    """What beauty filters do to skin: edge-preserving smoothing and a lift of the mid-tones."""
+    """A beauty filter: edge-preserving smoothing and brighter mid-tones."""
 
     spread: float
     share: float
@@ -171,7 +176,7 @@ class Retouch:
 
 @dataclass(frozen=True, slots=True)
 class Tone:
-    """Exposure, contrast, gamma, white balance and saturation; saturation 0 is a grey picture."""
+    """Exposure, contrast, gamma, white balance and saturation, where 0 gives a grey picture."""
 
     brightness: float = 0.0
     contrast: float = 1.0
@@ -195,7 +200,7 @@ class Caption:
     text: str
     at_top: bool
     depth: float
-    """Of the bar, as a share of the height."""
+    """Height of the bar, as a share of the picture's height."""
     opacity: float
     ink: int
 
@@ -218,12 +223,12 @@ class Sticker:
 
     centre: tuple[float, float]
     radius: float
-    """As shares of the side, as ``centre``."""
+    """As a share of the side, like ``centre``."""
     colour: tuple[int, int, int]
     disc: bool
 
     def clear_of(self, points: Points, side: int) -> Sticker:
-        """The sticker made small enough to stay off (n, 2) points of a picture of that side."""
+        """Return the sticker, reduced to stay off ``points`` (n, 2) of a picture of ``side`` px."""
         away = np.linalg.norm(points - np.array(self.centre) * side, axis=1).min()
         return replace(self, radius=min(self.radius, 0.6 * float(away) / side))
 

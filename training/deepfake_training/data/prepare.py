@@ -1,7 +1,7 @@
 """Cut the faces of a labelled manifest into a folder of crops with a Parquet index.
 
-Crops come from deepfake_models' own decoder, detector and cutter, wider than the network's, so
-that there is one preprocessing. A finished medium leaves a record; a run goes on where it stopped.
+Decoder, detector and cutter are those of the service, but crops are larger than the network's view.
+Every finished medium leaves a record, so an interrupted run resumes with the next one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.inference.predictions import LABELS
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.decoder import InProcessDecoder
@@ -29,11 +30,12 @@ from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
 from deepfake_models.files import atomic_write_text
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
-from deepfake_training.config import Config
+from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.landmarks import DenseLandmarks
 from deepfake_training.errors import TrainingError
 
-COLUMNS = ("media", "label", "method", "dataset", "group", "fold")
+COLUMNS = (*LABELS, "fold")
+"""Columns of a manifest, which the index repeats for every crop."""
 INDEX = "index.parquet"
 CUT = "cut.json"
 ABSENT = "absent.txt"
@@ -41,20 +43,24 @@ ABSENT = "absent.txt"
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``prepare`` did: media with crops, without a face, undecodable, duplicate; crops; frames
-    that could not be decoded; and media that are listed but not there (named in ``absent.txt``)."""
+    """The result of ``prepare``, as counts."""
 
     media: int
+    """Media with at least one crop."""
     without_face: int
     failed: int
+    """Media that could not be decoded."""
     duplicates: int
+    """Media with the same bytes as an earlier one, which are not used."""
     crops: int
     failed_frames: int
+    """Frames that could not be decoded."""
     absent: int
+    """Media in the manifest whose file is missing; ``absent.txt`` lists them."""
 
 
 class _Cutter:
-    """Detector and landmark models of one worker process."""
+    """The detector and landmark models of one worker process."""
 
     def __init__(self, graphs: Path, config: Config) -> None:
         cv2.setNumThreads(0)
@@ -67,7 +73,9 @@ class _Cutter:
         self.decoder = InProcessDecoder()
         self.config = config
 
-    def rows(self, root: Path, out: Path, row: dict[str, Any]) -> dict[str, Any]:
+    def record(self, root: Path, out: Path, row: dict[str, Any]) -> dict[str, Any]:
+        """Cut the main face of every sampled frame of one medium into ``out``; return its record,
+        which has ``absent`` or ``error`` if the file cannot be read or decoded."""
         path = root / row["media"]
         record: dict[str, Any] = {"media": row["media"], "failed_frames": 0, "crops": []}
         try:
@@ -82,8 +90,8 @@ class _Cutter:
                     if isinstance(frame, FailedFrame):
                         record["failed_frames"] += 1
                         continue
-                    found = self.detector.detect([frame.pixels])[0]
-                    inside = usable(found, frame.pixels, self.config.bundle.crop)
+                    detected = self.detector.detect([frame.pixels])[0]
+                    inside = usable(detected, frame.pixels, self.config.bundle.crop)
                     face = _main_face(inside, prep.min_face_px)
                     if face is None:
                         continue
@@ -106,7 +114,7 @@ class _Cutter:
         x0, y0, side = square(face.box, prep.store_scale)
         points = (face.landmarks - np.array([x0, y0], np.float32)) * (prep.store_size / side)
         dense = self.dense(crop, points.astype(np.float32))
-        # What of the crop is picture; the rest is reflection.
+        # The rectangle of the crop that comes from the picture; outside it are reflections.
         height, width = pixels.shape[:2]
         inside = (np.array([0, 0, width, height]) - np.array([x0, y0, x0, y0])) * (
             prep.store_size / side
@@ -122,12 +130,14 @@ class _Cutter:
 
 
 def _key(row: dict[str, Any]) -> str:
-    """What a medium's record and crops are called: a path may hold what a file name may not."""
+    """Return the name of a medium's record and crops. It is a digest because a path may contain
+    characters that a file name must not."""
     return hashlib.sha256(row["media"].encode()).hexdigest()
 
 
 def _main_face(faces: list[Detection], min_face_px: int) -> Detection | None:
-    """The largest face: a medium's label speaks of its main person alone."""
+    """Return the largest face of at least ``min_face_px``, because a medium's label describes its
+    main person only."""
     wide = [f for f in faces if f.box[2] - f.box[0] >= min_face_px]
     return max(wide, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]), default=None)
 
@@ -136,25 +146,26 @@ _cutter: _Cutter | None = None
 
 
 def _start_worker(graphs: Path, config_json: str) -> None:
-    global _cutter  # one set of models a worker process
+    global _cutter  # each worker process loads the models once
     _cutter = _Cutter(graphs, Config.model_validate_json(config_json))
 
 
 def _work(job: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
     root, out, row = job
     assert _cutter is not None
-    record = _cutter.rows(root, out / "crops", row)
+    record = _cutter.record(root, out / "crops", row)
     if "absent" in record:
-        return record  # not kept: it may be there next time
+        return record  # not saved, so that the next run looks for the file again
     atomic_write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
     return record
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read and check a manifest CSV: ``media, label, method, dataset, group, fold``.
+    """Read and check a manifest, a CSV file with the columns ``COLUMNS``.
 
     Raises:
-        TrainingError: naming missing columns, unknown labels, or a group that crosses folds.
+        TrainingError: if the file cannot be read, lacks a column, has an unknown label, or lists a
+            group in more than one fold.
     """
     try:
         frame = pd.read_csv(path)
@@ -162,7 +173,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         raise TrainingError(f"{path.name}: not a readable manifest: {error}") from error
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
-        raise TrainingError(f"{path.name}: lacks the columns {', '.join(missing)}")
+        raise TrainingError(f"{path.name}: the columns {', '.join(missing)} are missing")
     labels = sorted(set(frame["label"]) - {"real", "fake"})
     if labels:
         raise TrainingError(f"{path.name}: label must be real or fake, not {labels[0]!r}")
@@ -181,7 +192,15 @@ def prepare(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Cut every medium of ``manifest`` into ``out/crops`` and write ``out/index.parquet``."""
+    """Cut every medium of ``manifest`` into ``out/crops`` and write ``out/index.parquet``.
+
+    ``graphs`` is the folder of the detector's ONNX files, by default that of the shipped bundle.
+    ``progress`` receives the number of finished media and of all media.
+
+    Raises:
+        TrainingError: if the manifest is invalid, lists the same bytes as real and as fake, or
+            ``out`` contains crops that were cut differently.
+    """
     frame = read_manifest(manifest)
     (out / "crops").mkdir(parents=True, exist_ok=True)
     _same_cut(out, config)
@@ -204,12 +223,16 @@ def prepare(
             if progress:
                 progress(finished, len(rows))
     atomic_write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
-    there = set(absent)
-    return _write_index([r for r in rows if r["media"] not in there], out, len(absent))
+    missing = set(absent)
+    return _write_index([r for r in rows if r["media"] not in missing], out, len(absent))
 
 
 def _same_cut(out: Path, config: Config) -> None:
-    """Note how the crops of ``out`` are cut, and refuse to add others to them."""
+    """Save how the crops in ``out`` are cut, or compare it with what an earlier run saved.
+
+    Raises:
+        TrainingError: if the crops in ``out`` were cut differently.
+    """
     cut_by = {
         "prepare": config.prepare.model_dump(mode="json"),
         "detector": config.bundle.detector.model_dump(mode="json"),
@@ -219,22 +242,32 @@ def _same_cut(out: Path, config: Config) -> None:
     if not path.exists():
         atomic_write_text(path, json.dumps(cut_by, indent=2) + "\n")
     elif json.loads(path.read_text(encoding="utf-8")) != cut_by:
-        raise TrainingError(f"{out}: holds crops that were cut in another way; name another folder")
+        raise TrainingError(
+            f"{out}: contains crops that were cut differently; choose another folder"
+        )
 
 
-def check_cut(out: Path, config: Config) -> None:
-    """See that the crops of ``out`` are those that ``config`` speaks of.
+def stored_prepare(out: Path) -> PrepareConfig:
+    """Return the settings by which the crops in ``out`` were cut.
 
     Raises:
-        TrainingError: they were cut in another way.
+        TrainingError: if the folder contains no prepared crops.
     """
-    path = out / CUT
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["prepare"]
+        stored = json.loads((out / CUT).read_text(encoding="utf-8"))["prepare"]
+        return PrepareConfig.model_validate(stored)
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{out}: no prepared crops here; run deepfake-train prepare") from error
-    if stored != config.prepare.model_dump(mode="json"):
-        raise TrainingError(f"{out}: holds crops that were cut by another [prepare]")
+
+
+def check_cut(out: Path, prepare: PrepareConfig) -> None:
+    """Check that the crops in ``out`` were cut by the settings ``prepare``.
+
+    Raises:
+        TrainingError: if they were not.
+    """
+    if stored_prepare(out) != prepare:
+        raise TrainingError(f"{out}: contains crops that were cut with another [prepare] section")
 
 
 def _write_index(rows: Iterable[dict[str, Any]], out: Path, absent: int) -> Summary:
@@ -246,7 +279,7 @@ def _write_index(rows: Iterable[dict[str, Any]], out: Path, absent: int) -> Summ
         if record["sha256"] in seen:
             if seen[record["sha256"]] != row["label"]:
                 raise TrainingError(
-                    f"{row['media']}: the same bytes are listed as real and as fake"
+                    f"{row['media']}: the manifest lists the same bytes as real and as fake"
                 )
             duplicates += 1
             continue

@@ -1,4 +1,4 @@
-"""Turn a checkpoint into a bundle: ONNX, parity check, calibration, reliability, model card."""
+"""Export a checkpoint as a bundle: ONNX, parity check, calibration, reliability, model card."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -47,13 +48,13 @@ from deepfake_models.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_training.config import Config
+from deepfake_training.config import BundleConfig, Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.prepare import read_manifest
 from deepfake_training.data.splits import held_out, measured_on, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import fold_weights, recipe_of, shipped_weights
+from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
 from deepfake_training.export.model_card import model_card
 from deepfake_training.export.onnx_export import CLASSIFIER, parity, write_classifier
@@ -63,68 +64,75 @@ from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
 
 PARITY_CROPS = 64
 HELD_OUT_REPORT = "held_out"
-"""Folder beside the checkpoint with the evaluation that the card's figures come from."""
+"""Folder beside the checkpoint with the evaluation from which the card takes its figures."""
 
-_Measured = tuple[Config, Sequence[dict[str, Any]]]
+_Measured = tuple[Config, dict[str, Any]]
+"""A config and the weights of a run that held something out."""
 _Judged = tuple[dict[str, Any], Verdict]
 
 
+@dataclass(frozen=True, slots=True)
+class ExportInputs:
+    """The material for a bundle."""
+
+    manifest: Path
+    crops: Path
+    run: Path
+    """Folder of the run whose weights are exported."""
+    cross_validation: Path | None = None
+    """Folder of the fold runs from which calibration and figures come. None: the exported run is
+    measured on its own held-out folds."""
+    frames: int = 32
+    """Frames a video that are scored."""
+
+
 def export(
-    manifest: Path,
-    crops: Path,
-    runs: Sequence[Path],
+    inputs: ExportInputs,
     out: Path,
     config: Config,
     config_sha256: str,
     *,
-    cross_validation: Path | None = None,
-    frames: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bundle:
-    """Export the checkpoints kept in ``runs`` as the bundle directory ``out``.
+    """Export the best weights of a run as the bundle in the folder ``out``.
 
-    Of several runs the logits are averaged; all must hold out what ``config`` holds out. The
-    report on held-out media goes into the first.
+    1. The network and the face detector are written as ONNX, and logits are compared with torch's.
+    2. Held-out media are scored through the serving path with a neutral calibration: each fold by
+       the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
+       folds.
+    3. Calibrations and thresholds are fitted, error rates measured, the model card written.
+    4. The bundle is sealed beside ``out`` and moved there. The evaluation remains in the run's
+       folder.
 
-    1. The backbone and the face detector become ONNX; logits are compared with torch's.
-    2. Held-out media are scored through the serving path, under a neutral calibration: every fold
-       by the run in ``cross_validation`` that did not see it; without that folder, the run's own
-       held-out folds.
-    3. Calibrations and thresholds are fitted, the error rates measured, the model card written.
-    4. The bundle is sealed beside ``out`` and moved into its place.
+    ``config_sha256`` is the digest of the config's file. ``progress`` receives the number of scored
+    media and of all media.
 
     Raises:
-        TrainingError: when neither gives held-out media, a file is not ours, the runs do not go
-            together, or parity is missed.
+        TrainingError: if no media are held out, a file is not a checkpoint, the runs do not match
+            the config, or logits differ from torch's.
     """
-    store = CropStore(crops)
-    members = [read_checkpoint(run / BEST)["ema"] for run in runs]
-    configs = [config_of(run) for run in runs]
-    for run, ran in zip(runs, configs, strict=True):
-        _check_run(run, ran, config)
-    measured: Iterable[_Measured] = ((config, members),)
-    averaged_with: list[str] = []
-    if cross_validation:
-        if len(runs) > 1:
-            raise TrainingError(
-                "several runs are measured on the folds that all of them hold out, not by "
-                "cross-validation"
-            )
-        if recipe_of(configs[0]) != recipe_of(config):
-            raise TrainingError(f"{runs[0]}: a run of another recipe than the folds' runs")
-        measured = ((c, [w]) for c, w in fold_weights(cross_validation, config))
-        shipped, averaged_with = shipped_weights(cross_validation, config, members[0])
-        members = [shipped]
+    store = CropStore(inputs.crops)
+    weights = read_checkpoint(inputs.run / BEST)["ema"]
+    run_config = config_of(inputs.run)
+    _check_run(inputs.run, run_config, config)
+    measured: Iterable[_Measured] = ((config, weights),)
+    if inputs.cross_validation:
+        if recipe_of(run_config) != recipe_of(config):
+            raise TrainingError(f"{inputs.run}: a run of another recipe than the folds' runs")
+        measured = fold_weights(inputs.cross_validation, config)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
-        worst, method = _export_graphs(directory, members, config, store)
-        training = _provenance(config, config_sha256, store, runs[0], worst)
-        training["averaged_with"] = averaged_with
-        training["members"] = _members(runs, configs) if len(runs) > 1 else []
-        training["map_method"] = str(method)
-        neutral = _seal_neutral(directory, config, training)
-        judged = _score_held_out(directory, measured, manifest, frames, progress)
+        difference, method = _export_graphs(directory, weights, config, store)
+        training = {
+            **_provenance(config, store),
+            "config_sha256": config_sha256,
+            "metrics": json.loads((inputs.run / CHECKPOINT_METRICS).read_text(encoding="utf-8")),
+            "parity_max_abs_difference": round(difference, 8),
+            "map_method": str(method),
+        }
+        neutral = _seal_neutral(directory, config.bundle, training)
+        judged = _score_held_out(directory, measured, inputs, progress)
         faces, _ = tables(judged, neutral.spec)
         fitted = fit_levels(
             faces,
@@ -134,13 +142,14 @@ def export(
         )
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
-        fields = _fields(config, fitted.calibration, fitted.thresholds, training)
+        fields = _fields(config.bundle, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
         bundle = seal(directory, fields)
-        measures, items = _measure(judged, bundle, runs[0] / HELD_OUT_REPORT, frames)
+        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, inputs.frames)
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
         _write_json(directory / "reliability.json", table)
-        card = model_card(config, fields, table, measures, cross_validation=cross_validation)
+        methods = inputs.cross_validation and inputs.cross_validation / METHODS
+        card = model_card(config, fields, table, measures, methods=methods)
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
         if out.exists():
@@ -149,89 +158,70 @@ def export(
     return load_bundle(out)
 
 
-def _check_run(run: Path, ran: Config, config: Config) -> None:
-    """See that a run goes into a bundle of ``config``.
+def _check_run(run: Path, run_config: Config, config: Config) -> None:
+    """Check that the weights of a run belong into a bundle of ``config``.
 
     Raises:
-        TrainingError: it was made of other crops or networks, or has seen what is held out.
+        TrainingError: if they were fitted on other crops or another network, or saw what is held
+            out.
     """
     for name, theirs, ours in (
-        ("validation_folds", ran.validation_folds, config.validation_folds),
-        ("left_out_methods", ran.left_out_methods, config.left_out_methods),
-        ("left_out_datasets", ran.left_out_datasets, config.left_out_datasets),
-        ("prepare", ran.prepare, config.prepare),
-        ("backbone.name", ran.backbone.name, config.backbone.name),
-        ("bundle.crop", ran.bundle.crop, config.bundle.crop),
-        ("bundle.input", ran.bundle.input, config.bundle.input),
+        ("validation_folds", run_config.validation_folds, config.validation_folds),
+        ("left_out_methods", run_config.left_out_methods, config.left_out_methods),
+        ("left_out_datasets", run_config.left_out_datasets, config.left_out_datasets),
+        ("prepare", run_config.prepare, config.prepare),
+        ("backbone.name", run_config.backbone.name, config.backbone.name),
+        ("bundle.crop", run_config.bundle.crop, config.bundle.crop),
+        ("bundle.input", run_config.bundle.input, config.bundle.input),
     ):
         if theirs != ours:
-            raise TrainingError(f"{run}: its {name} is not that of the config")
-
-
-def _members(runs: Sequence[Path], configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """How each of several runs was made, and by what it was kept."""
-    return [
-        {
-            **ran.model_dump(mode="json", include={"augmentation", "mix", "backbone", "fit"}),
-            "metrics": _kept_by(run),
-        }
-        for run, ran in zip(runs, configs, strict=True)
-    ]
-
-
-def _kept_by(run: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads((run / CHECKPOINT_METRICS).read_text(encoding="utf-8"))
-    return figures
+            raise TrainingError(f"{run}: its {name} differs from that of the config")
 
 
 def _export_graphs(
-    directory: Path, members: Sequence[dict[str, Any]], config: Config, store: CropStore
+    directory: Path, weights: dict[str, Any], config: Config, store: CropStore
 ) -> tuple[float, MapMethod]:
     """Write all graphs of a bundle into ``directory``; return the largest difference of logits, and
-    what the map holds."""
+    the meaning of the map."""
     directory.mkdir()
-    graph = write_classifier(directory, members, config)
+    graph = write_classifier(directory, weights, config.backbone, config.bundle)
     export_detector(directory)
     rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
-    samples = np.stack([store.centred(int(r), config) for r in np.unique(rows)])
+    samples = np.stack([store.centred(int(r), config.bundle.crop) for r in np.unique(rows)])
     return parity(graph, directory / CLASSIFIER, samples), graph.map_method
 
 
 def _score_held_out(
     directory: Path,
     measured: Iterable[_Measured],
-    manifest: Path,
-    frames: int,
+    inputs: ExportInputs,
     progress: Callable[[int, int], None] | None,
 ) -> list[_Judged]:
-    """Score each run's held-out media with its own weights in the otherwise sealed ``directory``.
-
-    ``directory`` is as before afterwards.
-    """
-    rows = read_manifest(manifest)
+    """Score each run's held-out media by its own weights in a copy of the sealed ``directory``."""
+    rows = read_manifest(inputs.manifest)
     parts = [(c, w, measured_on(rows, c)) for c, w in measured]
     total = sum(len(part) for _, _, part in parts)
     if not total:
         raise TrainingError(
-            "nothing is held out: give --cross-validation, or name validation_folds in the config"
+            "nothing is held out: pass --cross-validation, or set validation_folds in the config"
         )
     judged: list[_Judged] = []
-    for config, members, part in parts:
+    for config, weights, part in parts:
         with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
-            write_classifier(Path(copy), members, config)
+            write_classifier(Path(copy), weights, config.backbone, config.bundle)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
             done = len(judged)
 
-            def report(now: int, _: int, done: int = done) -> None:
+            def report(scored: int, _: int, done: int = done) -> None:
                 if progress:
-                    progress(done + now, total)
+                    progress(done + scored, total)
 
             judged += verdicts(
                 Scorer.open(Path(copy), device="cpu"),
-                manifest.parent,
+                inputs.manifest.parent,
                 cast("list[dict[str, Any]]", part.to_dict("records")),
-                frames=frames,
+                frames=inputs.frames,
                 progress=report,
             )
     return judged
@@ -240,8 +230,8 @@ def _score_held_out(
 def _measure(
     judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Judge the held-out media anew under the fitted calibration, and report as an evaluation; its
-    figures, and a row an item.
+    """Judge the held-out media under the fitted calibration and report them as an evaluation;
+    return its figures, and a table with a row an item.
 
     Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
     """
@@ -267,8 +257,8 @@ def _measure(
 
 
 def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], ConditionsSpec]:
-    """The content of ``reliability.json``, and where the bundle may decide. ``every`` are all
-    held-out faces, those that were not judged included."""
+    """Return the content of ``reliability.json``, and the conditions under which the bundle may
+    decide. ``every`` are all held-out faces, including those that were not judged."""
     calibration, thresholds = fitted.calibration, fitted.thresholds
 
     def valued(frame: pd.DataFrame, column: str, level: Calibration) -> pd.DataFrame:
@@ -291,8 +281,8 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
     return table, conditions(faces, threshold, min_groups)
 
 
-def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
-    """A bundle that scores but does not decide, to take the held-out predictions with."""
+def _seal_neutral(directory: Path, config: BundleConfig, training: dict[str, Any]) -> Bundle:
+    """Seal a bundle that scores but does not decide, for the held-out predictions."""
     one = Calibration(slope=1.0, intercept=0.0, limit=6.0, samples=0, groups=0)
     never = LevelThresholds(
         likely_manipulated=6.0,
@@ -310,12 +300,12 @@ def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> 
 
 
 def _fields(
-    config: Config,
+    bundle: BundleConfig,
     calibration: LevelCalibrations,
     thresholds: Thresholds,
     training: dict[str, Any],
 ) -> dict[str, Any]:
-    bundle = config.bundle
+    """Return the fields of ``bundle.json``."""
     return {
         "name": bundle.name,
         "version": bundle.version,
@@ -334,18 +324,14 @@ def _fields(
     }
 
 
-def _provenance(
-    config: Config, config_sha256: str, store: CropStore, run: Path, worst: float
-) -> dict[str, Any]:
+def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
+    """Return the config, the data and the library versions that a bundle was made with."""
     index = store.index
     train, held = index[trained_on(index, config)], index[held_out(index, config)]
     return {
         "config": config.model_dump(mode="json"),
-        "config_sha256": config_sha256,
         "train": _counts(train),
         "held_out": _counts(held),
-        "metrics": _kept_by(run),
-        "parity_max_abs_difference": round(worst, 8),
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in ("torch", "timm", "onnx", "onnxruntime")},
@@ -354,6 +340,7 @@ def _provenance(
 
 
 def _counts(index: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return the numbers of crops, media and groups of each data set and label."""
     return {
         f"{dataset} ({label})": {
             "crops": len(part),

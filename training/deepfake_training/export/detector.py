@@ -1,7 +1,7 @@
 """Export facenet-pytorch's MTCNN as three ONNX graphs, for ``deepfake_models.faces.mtcnn``.
 
-Weights: those in the wheel of facenet-pytorch 2.5.3 (MIT), which are the published ones of Zhang
-et al. 2016 (arXiv:1604.02878) by way of David Sandberg's facenet (MIT).
+The weights are those in the wheel of facenet-pytorch 2.5.3 (MIT licence): the published ones of
+Zhang et al. 2016 (arXiv:1604.02878), converted by David Sandberg's facenet (MIT licence).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHECK_SHAPES: dict[str, list[tuple[int, ...]]] = {
     "rnet": [(1, 3, 24, 24), (7, 3, 24, 24)],
     "onet": [(1, 3, 48, 48), (7, 3, 48, 48)],
 }
-"""Inputs on which each exported graph is compared with torch; the last is the one traced."""
+"""Shapes of the inputs on which each exported graph is compared with torch. The last is traced."""
 
 _OUTPUTS = {
     "pnet": ("probability", "regression"),
@@ -46,18 +46,19 @@ class FacenetMissing(DeepfakeError):
 
 
 def export_detector(out_dir: Path) -> list[Path]:
-    """Write ``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` into ``out_dir``, and return the paths.
+    """Write ``pnet.onnx``, ``rnet.onnx`` and ``onet.onnx`` into ``out_dir``; return the paths.
 
-    Every graph takes ``pixels``, float32 NCHW RGB normalised to ``(x - 127.5) / 128``, with a free
-    batch size; ``pnet`` also with free height and width of at least 12, ``rnet`` at 24x24 and
-    ``onet`` at 48x48. Outputs are float32: ``probability`` of a face in [0, 1] and ``regression``
+    Every graph takes ``pixels``, float32 NCHW RGB normalised to ``(x - 127.5) / 128``, of any batch
+    size. ``pnet`` takes any height and width of at least 12, ``rnet`` 24x24 and ``onet`` 48x48.
+    Outputs are float32: ``probability`` of a face in [0, 1] and ``regression``
     of the box's four edges in box sides (``pnet``: (N, h, w) and (N, 4, h, w) with one cell per 2
     pixels; else (N,) and (N, 4)), and ``landmarks`` (N, 5, 2), x and y in box sides (``onet``).
     The same weights give the same bytes under the same versions of torch and onnx.
 
     Raises:
-        FacenetMissing: facenet-pytorch is not installed.
-        DetectorExportFailed: onnxruntime's outputs differ from torch's by more than ``TOLERANCE``.
+        FacenetMissing: if facenet-pytorch is not installed.
+        DetectorExportFailed: if onnxruntime's outputs differ from torch's by more than
+            ``TOLERANCE``.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -71,28 +72,29 @@ def export_detector(out_dir: Path) -> list[Path]:
 
 
 class _Stage(nn.Module):
-    """One network with its outputs reduced and ordered as ``export_detector`` describes."""
+    """One network with the outputs that ``export_detector`` describes."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        # facenet-pytorch's order: regression, then landmarks if any, then the class probabilities.
+        # facenet-pytorch returns the regression, the landmarks if any, and the probabilities.
         regression, *landmarks, probabilities = self.network(pixels)
         points = tuple(p.reshape(-1, 2, 5).transpose(1, 2) for p in landmarks)
         return (probabilities[:, 1], regression, *points)
 
 
 def _networks() -> dict[str, _Stage]:
-    if (found := find_spec("facenet_pytorch")) is None or found.origin is None:
+    spec = find_spec("facenet_pytorch")
+    if spec is None or spec.origin is None:
         raise FacenetMissing
     from facenet_pytorch.models import mtcnn
 
-    weights = Path(found.origin).parent / "data"
+    weights = Path(spec.origin).parent / "data"
     stages = {}
     for name, cls in (("pnet", mtcnn.PNet), ("rnet", mtcnn.RNet), ("onet", mtcnn.ONet)):
-        # The constructor's own loading unpickles arbitrary objects under torch < 2.6.
+        # Not by the constructor, which unpickles arbitrary objects under torch < 2.6.
         network = cls(pretrained=False)
         state = torch.load(weights / f"{name}.pt", map_location="cpu", weights_only=True)
         network.load_state_dict(state)
@@ -110,7 +112,7 @@ def _to_onnx(name: str, network: _Stage) -> bytes:
         axes["probability"] |= {1: "rows", 2: "columns"}
         axes["regression"] |= {2: "rows", 3: "columns"}
     with TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
-        # The tracing exporter is deprecated, but needs no further package for these plain stacks.
+        # The tracing exporter is deprecated, but the new one needs another package.
         warnings.simplefilter("ignore", DeprecationWarning)
         path = Path(scratch) / f"{name}.onnx"
         torch.onnx.export(
@@ -130,7 +132,7 @@ def _check(name: str, network: _Stage, model: bytes) -> None:
     session = OnnxSession(model, name=name, device="cpu")
     generator = torch.Generator().manual_seed(0)
     for shape in _CHECK_SHAPES[name]:
-        # Uniform over the range of normalised pixels.
+        # Uniformly distributed over the range of normalised pixels.
         pixels = torch.rand(shape, generator=generator) * 2 - 1
         with torch.no_grad():
             expected = [t.numpy() for t in network(pixels)]

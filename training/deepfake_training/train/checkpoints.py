@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and how it is read: weights, config, figures."""
+"""The files that a run leaves in its folder: weights, config and figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from deepfake_training.config import Config
+from deepfake_models.files import atomic_write
+from deepfake_training.config import CardConfig, Config, stored_config
 from deepfake_training.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -20,25 +21,23 @@ METRICS = "metrics.json"
 HELD_OUT = "held_out_crops.parquet"
 CHECKPOINT_FORMAT = "deepfake-training/1"
 
-LABELS = ["media", "label", "method", "dataset", "group", "fold"]
-
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """For the progress display: ``validation`` is set on the steps that validate."""
+    """Progress of a run. ``validation`` is set on the steps that validate."""
 
     step: int
     steps: int
     loss: float | None
-    """None where features are computed, and nothing is fitted yet."""
+    """None while features are computed and nothing is fitted yet."""
     validation: dict[str, float] | None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load one of our checkpoints.
+    """Load a checkpoint.
 
     Raises:
-        TrainingError: when the file is not one that this package wrote.
+        TrainingError: if this package did not write the file.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,40 +49,46 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def own_checkpoint(out: Path, config: Config) -> dict[str, Any] | None:
-    """The checkpoint in a run's folder, if there is one.
+    """Load the checkpoint in the run folder ``out``, or return None if there is none.
 
     Raises:
-        TrainingError: it is of another config, or not a checkpoint of this package.
+        TrainingError: if it belongs to another config or this package did not write it.
     """
     path = out / CHECKPOINT
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if Config.model_validate_json(state["config"]) != config:
-        raise TrainingError(f"{out}: holds the checkpoint of another config; choose another folder")
+    if _without_card(stored_config(state["config"])) != _without_card(config):
+        raise TrainingError(
+            f"{out}: contains the checkpoint of another config; choose another folder"
+        )
     return state
 
 
+def _without_card(config: Config) -> Config:
+    """Return ``config`` without the texts of the model card, which do not influence a run."""
+    return config.model_copy(update={"card": CardConfig()})
+
+
 def config_of(run: Path) -> Config:
-    """The config that the run in a folder was made by.
+    """Read the config of the run in the folder ``run``.
 
     Raises:
-        TrainingError: there is no checkpoint of this package.
+        TrainingError: if the folder contains no checkpoint of this package.
     """
-    return Config.model_validate_json(read_checkpoint(run / CHECKPOINT)["config"])
+    return stored_config(read_checkpoint(run / CHECKPOINT)["config"])
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path``, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    """Write ``state`` to ``path`` in one step."""
+    with atomic_write(path) as file:
+        torch.save(state, file)
 
 
-def keep(
+def save_result(
     out: Path, model: nn.Module, metrics: dict[str, float], scores: pd.DataFrame | None
 ) -> None:
-    """Write a run's chosen weights into ``out``, with its figures and its held-out scores."""
+    """Write the chosen weights of a run, its figures and its held-out scores into ``out``."""
     save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": model.state_dict()})
     figures = json.dumps(metrics, indent=2, sort_keys=True)
     (out / METRICS).write_text(figures + "\n", encoding="utf-8")

@@ -1,4 +1,8 @@
-"""One process or several under torchrun: which part of a batch is whose, and on what device."""
+"""Training in one process or in several under torchrun.
+
+timm's ``init_distributed_device`` is not used: it also reacts to SLURM's variables, never leaves
+the process group, and the division of pairs would remain here anyway.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from deepfake_training.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """This process's place among those that train together."""
+    """The rank of this process, the number of processes, and the device of this one."""
 
     rank: int
     world: int
@@ -24,35 +28,35 @@ class Workers:
 
     @property
     def leads(self) -> bool:
-        """Whether this process validates, logs and writes checkpoints."""
+        """True in the one process that validates, logs and writes checkpoints."""
         return self.rank == 0
 
     def share(self, pairs: int) -> int:
-        """Pairs of a step that fall to each process.
+        """Return the number of a step's pairs that each process takes.
 
         Raises:
-            ConfigError: when they cannot be dealt out evenly, since then no two numbers of
-                processes would train alike.
+            ConfigError: if they do not divide evenly, because the result of the training would then
+                depend on the number of processes.
         """
         if pairs % self.world:
-            raise ConfigError(f"fit.pairs: {pairs} cannot be dealt out to {self.world} processes")
+            raise ConfigError(f"fit.pairs: {pairs} is not divisible by {self.world} processes")
         return pairs // self.world
 
     def numbers(self, start: int, steps: int, pairs: int) -> list[int]:
-        """The numbers of this process's pairs of steps ``start`` to ``steps``, in order."""
+        """Return the numbers of this process's pairs in the steps ``start`` to ``steps``."""
         share = self.share(pairs)
         first = self.rank * share
         return [s * pairs + first + k for s in range(start, steps) for k in range(share)]
 
     def wrapped(self, model: nn.Module) -> nn.Module:
-        """``model`` with its gradients averaged over all processes."""
+        """Return ``model`` with its gradients averaged over all processes."""
         if self.world == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices)
 
     def sum(self, value: float) -> float:
-        """The sum of ``value`` over all processes."""
+        """Return the sum of ``value`` over all processes."""
         if self.world == 1:
             return value
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -60,19 +64,22 @@ class Workers:
         return float(total)
 
     def mean(self, value: torch.Tensor) -> float:
-        """The mean of a scalar over all processes."""
+        """Return the mean of a scalar over all processes."""
         return self.sum(value.item()) / self.world
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Wait until every process has reached this point."""
         if self.world > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined() -> Iterator[Workers]:
-    """Join the processes that torchrun started, over NCCL with GPUs and Gloo without; alone, the
-    one process takes the GPU where there is one."""
+    """Join the processes that torchrun started, and leave them at the end of the block.
+
+    They communicate over NCCL on GPUs and over Gloo on CPUs. A single process takes the GPU if
+    there is one.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     gpu = torch.cuda.is_available()
     if world == 1:

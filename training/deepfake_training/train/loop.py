@@ -1,43 +1,47 @@
-"""The optimisation loop: AdamW, cosine schedule, EMA, bf16 autocast, checkpoints, early stop."""
+"""The training loop: AdamW, cosine schedule, EMA, bf16 autocast, checkpoints, early stopping."""
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pandas as pd
 import torch
+from timm.optim import param_groups_weight_decay
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
 from deepfake_training.config import Config, FitConfig
-from deepfake_training.data.batches import BatchDataset
-from deepfake_training.data.datasets import CropStore, ValidationDataset, start_loader_worker
-from deepfake_training.data.prepare import check_cut
+from deepfake_training.data.datasets import (
+    CropStore,
+    PairDataset,
+    ValidationDataset,
+    start_loader_worker,
+)
+from deepfake_training.data.prepare import COLUMNS, check_cut
 from deepfake_training.data.splits import held_out
-from deepfake_training.networks.backbone import ExportGraph, create_backbone, last_layers
+from deepfake_training.errors import TrainingError
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import (
     CHECKPOINT,
     CHECKPOINT_FORMAT,
-    LABELS,
     StepReport,
-    keep,
     own_checkpoint,
     save,
+    save_result,
 )
 from deepfake_training.train.distributed import Workers, joined
-from deepfake_training.train.linear_probe import fit_head, start_head
+from deepfake_training.train.linear_probe import fit_head
 from deepfake_training.train.method_metrics import check_classes, mean_aucs
 
 
-class _Numbers(Sampler[int]):
-    """Pair numbers in a fixed order: what lets a resumed run see the same pairs."""
+class _FixedOrder(Sampler[int]):
+    """Pair numbers in a fixed order, so that a resumed run sees the same pairs."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = numbers
@@ -49,41 +53,42 @@ class _Numbers(Sampler[int]):
         return len(self._numbers)
 
 
-class Ema:
-    """Exponential moving average of weights and buffers, with a warm-up of the decay."""
+def moving_average(model: nn.Module, fit: FitConfig) -> ModelEmaV3:
+    """Return an exponential moving average of the weights and buffers of ``model``.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._decay = decay
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self._decay, (1 + step) / (10 + step))
-        for mine, theirs in zip(
-            self.model.state_dict().values(), model.state_dict().values(), strict=True
-        ):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1.0 - decay)
-            else:
-                mine.copy_(theirs)
+    At step n the decay is min(``ema_decay``, (1 + n) / (10 + n)), as in TensorFlow's
+    ``ExponentialMovingAverage``.
+    """
+    return ModelEmaV3(
+        model,
+        decay=fit.ema_decay,
+        use_warmup=True,
+        warmup_gamma=9.0,
+        warmup_power=1.0,
+        update_after_step=-2,
+    )
 
 
-def learning_rate(step: int, config: Config) -> float:
-    """Linear warm-up, then a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
-    fit = config.fit
-    if step < fit.warmup_steps:
-        return fit.learning_rate * (step + 1) / fit.warmup_steps
-    done = (step - fit.warmup_steps) / max(1, fit.steps - fit.warmup_steps)
-    return fit.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+def schedule(optimiser: torch.optim.Optimizer, fit: FitConfig) -> CosineLRScheduler:
+    """Return a linear warm-up followed by a cosine to zero (Loshchilov and Hutter 2017,
+    arXiv:1608.03983). It is stateless: the learning rate depends on the step only."""
+    return CosineLRScheduler(
+        optimiser,
+        t_initial=max(1, fit.steps - fit.warmup_steps),
+        warmup_t=fit.warmup_steps,
+        warmup_lr_init=fit.learning_rate / max(1, fit.warmup_steps),
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
 
 
 def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
 ) -> pd.DataFrame:
-    """Score the held-out crops: a row a crop, with its labels and ``logit``.
+    """Score the held-out crops; return a row a crop with its labels and ``logit``.
 
     Raises:
-        TrainingError: when a class has no held-out crop.
+        TrainingError: if a class has no held-out crop.
     """
     data = ValidationDataset(store, config)
     check_classes(store.index["label"].iloc[data.rows])
@@ -98,7 +103,7 @@ def score_held_out(
         for crops, numbers in loader:
             rows += numbers.tolist()
             logits += model(graph.normalise(crops.to(device))).flatten().float().tolist()
-    scores = store.index.iloc[rows][LABELS].copy()
+    scores = store.index.iloc[rows][list(COLUMNS)].copy()
     scores["logit"] = logits
     return scores
 
@@ -110,19 +115,25 @@ def fit(
     *,
     progress: Callable[[StepReport], None] | None = None,
 ) -> dict[str, float]:
-    """Train on the prepared ``crops``; write checkpoints to ``out``; return the best metrics.
+    """Train on the prepared ``crops``, write checkpoints to ``out`` and return the best metrics.
 
-    A run that finds its own checkpoint in ``out`` goes on from it, to the same weights as if it
-    had not been stopped (the loss of step ``n`` depends on the seed and on ``n``). Under torchrun
-    each step's pairs are dealt out to the processes; ``progress`` is called in the first alone.
+    A run that finds its own checkpoint in ``out`` resumes, and reaches the same weights as a run
+    that was never interrupted. Under torchrun the processes share each step.
+
+    Raises:
+        ConfigError: if the config does not suit the number of processes or the network.
+        TrainingError: if there are no crops, none of a class to learn from, or ``out`` contains the
+            run of another config.
+        WeightsMissing: if the initial weights are not available.
     """
     out.mkdir(parents=True, exist_ok=True)
+    # The loader's processes provide the parallelism.
     cv2.setNumThreads(0)
     with joined() as workers:
         if config.backbone.tune == "head":
             return fit_head(CropStore(crops), out, config, workers, progress)
         run = _Run(CropStore(crops), out, config, workers)
-        run.start(progress)
+        run.resume()
         run.train(progress)
         return run.best
 
@@ -131,50 +142,67 @@ class _Run:
     """The state of one training run in one process."""
 
     def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
-        check_cut(store.root, config)
-        torch.manual_seed(config.fit.seed)
+        check_cut(store.root, config.prepare)
+        fit = config.fit
+        torch.manual_seed(fit.seed)
         self._store, self._out, self._config, self._workers = store, out, config, workers
+        self._fit = fit
         model = create_backbone(config.backbone, config.bundle.input)
         self._graph = ExportGraph(model, config.bundle.input).to(workers.device)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._ema = Ema(self._model, config.fit.ema_decay)
+        self._ema = moving_average(self._model, fit)
         self._optimiser = torch.optim.AdamW(
-            _parameter_groups(self._model, config.fit), lr=config.fit.learning_rate
+            param_groups_weight_decay(self._model, fit.weight_decay), lr=fit.learning_rate
         )
-        self._step, self._waited = 0, 0
+        self._schedule = schedule(self._optimiser, fit)
+        self._step, self._unimproved = 0, 0
         self._measured = bool(held_out(store.index, config).any())
         self.best: dict[str, float] = {}
 
-    def start(self, progress: Callable[[StepReport], None] | None) -> None:
-        """Take up the checkpoint in the run's folder; where there is none, fit the last layer if
-        the config asks for that."""
+    @property
+    def _finished(self) -> bool:
+        return self._step >= self._fit.steps or self._unimproved >= self._fit.patience
+
+    def resume(self) -> None:
+        """Load the checkpoint in the run's folder, if there is one.
+
+        Raises:
+            TrainingError: if the checkpoint is of another config, or of an unfinished run of a
+                version that grouped the optimiser's parameters differently.
+        """
         state = own_checkpoint(self._out, self._config)
         if state is None:
-            if self._config.fit.start == "probe":
-                start_head(self._model, self._store, self._config, self._workers, progress)
-                self._ema = Ema(self._model, self._config.fit.ema_decay)
             return
         self._model.load_state_dict(state["model"])
-        self._ema.model.load_state_dict(state["ema"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._step, self.best, self._waited = state["step"], state["best"], state["waited"]
+        self._ema.module.load_state_dict(state["ema"])
+        self._step, self.best, self._unimproved = state["step"], state["best"], state["waited"]
+        if not self._finished:
+            try:
+                self._optimiser.load_state_dict(state["optimiser"])
+            except ValueError as error:
+                raise TrainingError(
+                    f"{self._out}: an earlier version started this run and it cannot be resumed; "
+                    "choose another folder"
+                ) from error
 
     def train(self, progress: Callable[[StepReport], None] | None) -> None:
-        """Go on to the last step, or until nothing has become better for long."""
-        fit = self._config.fit
+        """Run the remaining steps, or stop early when validation no longer improves."""
+        if self._finished:
+            return
+        fit = self._fit
         loader = DataLoader(
-            BatchDataset(self._store, self._config, fit.steps * fit.pairs),
+            PairDataset(self._store, self._config, fit.steps * fit.pairs),
             batch_size=self._workers.share(fit.pairs),
-            sampler=_Numbers(self._workers.numbers(self._step, fit.steps, fit.pairs)),
+            sampler=_FixedOrder(self._workers.numbers(self._step, fit.steps, fit.pairs)),
             num_workers=fit.workers,
             worker_init_fn=start_loader_worker,
         )
         trained = self._workers.wrapped(self._model)
-        # One file alone: a reader of the log takes the newest, which might be an empty one.
+        # Only one process logs: TensorBoard reads the newest file, which could be an empty one.
         leads = self._workers.leads
         log = SummaryWriter(str(self._out / "log"), purge_step=self._step) if leads else None
-        for batch in loader:
-            loss, rate = self._one_step(trained, *batch)
+        for real, fake in loader:
+            loss, rate = self._one_step(trained, real, fake)
             self._step += 1
             last = self._step == fit.steps
             metrics = None
@@ -189,67 +217,53 @@ class _Run:
                 if progress:
                     progress(StepReport(self._step, fit.steps, loss, metrics))
             self._workers.wait()
-            if self._waited >= fit.patience:
+            if self._finished:
                 break
         if log:
             log.close()
 
     def _one_step(
-        self,
-        trained: nn.Module,
-        real: torch.Tensor,
-        fake: torch.Tensor,
-        light: torch.Tensor,
-        light_truth: torch.Tensor,
+        self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
     ) -> tuple[float, float]:
-        fit, device = self._config.fit, self._workers.device
-        # Dropout and drop path draw from torch's generator: tie it to the step and the process.
+        """Learn from a batch of pairs, each (N, S, S, 3) uint8; return loss and learning rate."""
+        fit, device = self._fit, self._workers.device
+        # Dropout and drop path draw from torch's generator: seed it by the step and the process.
         torch.manual_seed(fit.seed + self._step * self._workers.world + self._workers.rank)
-        rate = learning_rate(self._step, self._config)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate * group["share"]
+        self._schedule.step_update(self._step)
         trained.train()
-        if fit.freeze_batchnorm:
-            for module in self._model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        pairs = len(real)
-        crops = torch.cat([real, fake, light.flatten(0, 1)])
+        crops = torch.cat([real, fake])
         batch = self._graph.normalise(crops.to(device, non_blocking=True))
-        truth = torch.cat([torch.zeros(pairs), torch.ones(pairs), light_truth.flatten()]).to(device)
+        truth = torch.cat([torch.zeros(len(real)), torch.ones(len(fake))]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
             output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
-        logits = output.float()
         smooth = truth * (1.0 - 2.0 * fit.label_smoothing) + fit.label_smoothing
-        loss = F.binary_cross_entropy_with_logits(logits, smooth)
-        if fit.pair_loss:
-            apart = logits[pairs : 2 * pairs] - logits[:pairs]
-            loss = loss + fit.pair_loss * F.softplus(-apart).mean()
+        loss = F.binary_cross_entropy_with_logits(output.float(), smooth)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimiser.step()
         self._ema.update(self._model, self._step)
-        return self._workers.mean(loss), rate
+        return self._workers.mean(loss), float(self._optimiser.param_groups[0]["lr"])
 
     def _validate(self, log: SummaryWriter | None) -> dict[str, float] | None:
-        """Measure the average, keep it if it is the best; the first process does, and all wait.
+        """Measure the moving average and save it if it is the best so far.
 
-        With nothing held out there is nothing to choose by: the last average is kept.
+        The first process measures, and all wait for it. If nothing is held out, there is nothing to
+        choose by and the last average is saved.
         """
-        self._waited += 1
+        self._unimproved += 1
         metrics = None
         if log:
             metrics, scores = {}, None
             if self._measured:
-                scores = score_held_out(self._ema.model, self._graph, self._store, self._config)
+                scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
                 metrics = mean_aucs(scores)
             for name, value in metrics.items():
                 log.add_scalar(name, value, self._step)
             if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
-                self.best, self._waited = {**metrics, "step": float(self._step)}, 0
-                keep(self._out, self._ema.model, self.best, scores)
-        self._waited = round(self._workers.sum(self._waited if self._workers.leads else 0))
+                self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
+                save_result(self._out, self._ema.module, self.best, scores)
+        self._unimproved = round(self._workers.sum(self._unimproved if self._workers.leads else 0))
         return metrics
 
     def _checkpoint(self) -> None:
@@ -260,25 +274,9 @@ class _Run:
                 "config": self._config.model_dump_json(),
                 "step": self._step,
                 "best": self.best,
-                "waited": self._waited,
+                "waited": self._unimproved,
                 "model": self._model.state_dict(),
-                "ema": self._ema.model.state_dict(),
+                "ema": self._ema.module.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
             },
         )
-
-
-def _parameter_groups(model: nn.Module, fit: FitConfig) -> list[dict[str, Any]]:
-    """Weight decay on matrices alone, not on biases and normalisation; the last layer apart, whose
-    learning rate is another ``share`` of the run's."""
-    head = {id(p) for layer in last_layers(model) for p in layer.parameters()}
-    fitted = [p for p in model.parameters() if p.requires_grad]
-    groups = []
-    for share, mine in ((1.0, False), (fit.head_rate, True)):
-        part = [p for p in fitted if (id(p) in head) is mine]
-        decayed, plain = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
-        groups += [
-            {"params": decayed, "weight_decay": fit.weight_decay, "share": share},
-            {"params": plain, "weight_decay": 0.0, "share": share},
-        ]
-    return [group for group in groups if group["params"]]

@@ -1,0 +1,89 @@
+"""Fixtures that the tests of training share. They import torch only when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from deepfake_models.bundle import Bundle
+    from deepfake_training.config import Config
+
+
+@pytest.fixture(scope="session")
+def initial_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Convert EfficientNet-Lite0's weights and make torch find them, in child processes too."""
+    from tests.support.trainkit import convert_lite
+
+    home = tmp_path_factory.mktemp("torch-home")
+    convert_lite(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def smoke(initial_weights: Path) -> Config:
+    """The smoke config, shortened."""
+    from tests.support.trainkit import short_smoke
+
+    return short_smoke()
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest of twelve clips in two folds, half of them tinted."""
+    from tests.support.trainkit import write_manifest
+
+    return write_manifest(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="session")
+def crops(manifest: Path, smoke: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared crops of ``manifest``; not to be changed."""
+    from deepfake_training.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("crops")
+    summary = prepare(manifest, out, smoke, workers=1)
+    assert summary.media == 12
+    assert summary.failed == summary.duplicates == summary.failed_frames == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def fitted_run(crops: Path, smoke: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A completed run of ``smoke``; not to be changed."""
+    from deepfake_training.train.loop import fit
+
+    run = tmp_path_factory.mktemp("run")
+    best = fit(crops, run, smoke)
+    assert best["auc_mean"] >= 0.5
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The face detector, exported from facenet-pytorch."""
+    from deepfake_training.export.detector import export_detector
+
+    out = tmp_path_factory.mktemp("detector")
+    export_detector(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def exported_bundle(
+    manifest: Path,
+    crops: Path,
+    smoke: Config,
+    fitted_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """The bundle of ``fitted_run``, exported by every real step."""
+    from deepfake_training.export.bundle import ExportInputs, export
+
+    inputs = ExportInputs(manifest, crops, fitted_run, frames=4)
+    return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke, "0" * 64)

@@ -1,0 +1,227 @@
+"""Exporting a run as a bundle, cross-validation, recipes, and all steps in one command."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from deepfake_models.bundle import GRAPHS, Bundle, load_bundle
+from deepfake_models.results import VerdictCode
+from deepfake_models.scorer import Scorer
+from deepfake_training.cli import app
+from deepfake_training.config import (
+    BackboneConfig,
+    Config,
+    CrossValidationConfig,
+    LeaveOut,
+    load_config,
+)
+from deepfake_training.data.splits import fold_splits
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.evaluate.crossvalidate import run_splits, summarise
+from deepfake_training.export import bundle as bundle_module
+from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.train.checkpoints import BEST
+from deepfake_training.train.loop import fit
+from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
+
+pytestmark = [
+    pytest.mark.xdist_group("torch"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def quick_detector(exported_detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy the detector's graphs in place of exporting them again."""
+    monkeypatch.setattr(bundle_module, "export_detector", copy_detector(exported_detector))
+
+
+def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Path) -> None:
+    bundle, directory = exported_bundle, exported_bundle.directory
+    assert load_bundle(directory).sha256 == bundle.sha256
+    assert set(GRAPHS) <= set(bundle.graphs)
+    assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
+    assert bundle.spec.calibration.item.groups == 4
+    reliability = bundle.reliability()
+    assert reliability["level_track"]["overall"]["false_positive_rate"]["groups"] == 2
+    assert all(
+        e[k]["indicative"]
+        for e in reliability["level_track"]["by_source"]
+        for k in ("false_positive_rate", "true_positive_rate")
+        if k in e
+    )
+    whole = reliability["level_item"]["overall"]
+    assert whole["true_positive_rate"]["samples"] == whole["false_positive_rate"]["samples"] == 2
+    card = (directory / "MODEL_CARD.md").read_text()
+    assert "Terms: **for tests**" in card
+    assert "made (fake)" in card
+    scorer = Scorer.open(directory, device="cpu")
+    with (manifest.parent / "02.mp4").open("rb") as file:
+        verdict = scorer.score(file)
+    assert verdict.verdict in set(VerdictCode)
+    assert verdict.score is not None
+    assert not list(directory.parent.glob(".bundle-*"))
+    assert json.loads((directory / "bundle.json").read_text())["format_version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("update", "named"),
+    [
+        ({"validation_folds": (1,)}, "validation_folds"),
+        ({"left_out_methods": ("tint",)}, "left_out_methods"),
+    ],
+)
+def test_a_run_that_saw_what_is_measured_is_refused(
+    manifest: Path,
+    crops: Path,
+    smoke: Config,
+    fitted_run: Path,
+    tmp_path: Path,
+    update: dict[str, object],
+    named: str,
+) -> None:
+    other = as_if_of(smoke.model_copy(update=update), fitted_run, tmp_path / "other")
+    inputs = ExportInputs(manifest, crops, other, frames=4)
+    with pytest.raises(TrainingError, match=named):
+        export(inputs, tmp_path / "b", smoke, "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def crossed(smoke: Config) -> Config:
+    """Two parts of the folds, and a set that leaves the one method out; a few steps a run."""
+    parts = CrossValidationConfig(
+        folds=((0,), (1,)),
+        short_steps=2,
+        leave_out_steps=2,
+        media_per_group=1,
+        leave_out=(LeaveOut(name="tint", folds=(0,), methods=("tint",)),),
+    )
+    update = {"cross_validation": parts, "validation_folds": ()}
+    return smoke.model_copy(update=update)
+
+
+@pytest.mark.usefixtures("quick_detector")
+def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
+    manifest: Path, crops: Path, crossed: Config, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cv"
+    scores = run_splits(crops, folder, fold_splits(crossed, short=False))
+    assert scores["media"].nunique() == 12
+    assert (scores.groupby("media")["split"].nunique() == 1).all()
+    for split, part in scores.groupby("split"):
+        assert set(part["fold"]) == {int(str(split).removeprefix("fold-"))}
+    before = (folder / "fold-0" / BEST).stat().st_mtime_ns
+    again = run_splits(crops, folder, fold_splits(crossed, short=False))
+    assert (folder / "fold-0" / BEST).stat().st_mtime_ns == before
+    assert again.equals(scores)
+    assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", summarise(folder, crossed))
+    fit(crops, tmp_path / "all", crossed)
+    inputs = ExportInputs(manifest, crops, tmp_path / "all", folder, frames=4)
+    bundle = export(inputs, tmp_path / "bundle", crossed, "0" * 64)
+    assert bundle.spec.calibration.item.groups == 12
+    predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
+    items = predictions[predictions["level"] == "item"]
+    assert len(items) == 12
+    # Judged anew under the fitted calibration, not under the neutral one they were scored with.
+    limit = bundle.spec.calibration.item.limit
+    assert (items["log_likelihood_ratio"].abs() <= limit + 1e-9).all()
+    # Six groups of each class: nothing may be decided under any condition.
+    assert (items["verdict"] == "inconclusive").all()
+    assert not any(
+        min(b.false_positive_rate.groups, b.true_positive_rate.groups) >= 10
+        for row in bundle.spec.conditions.bins
+        for b in row
+    )
+    card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "Every figure is out of fold: 2 runs" in card
+    assert "Methods and sources never seen" in card
+
+
+@pytest.mark.usefixtures("quick_detector")
+def test_a_cross_validation_that_is_not_complete_is_named(
+    manifest: Path, crops: Path, crossed: Config, fitted_run: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="no run of this cross-validation is complete"):
+        summarise(tmp_path, crossed)
+    run = as_if_of(crossed, fitted_run, tmp_path / "run")
+    with pytest.raises(TrainingError, match="fold-0 is missing"):
+        export(
+            ExportInputs(manifest, crops, run, tmp_path, frames=4),
+            tmp_path / "bundle", crossed, "0" * 64,
+        )  # fmt: skip
+    inputs = ExportInputs(manifest, crops, run, frames=4)
+    with pytest.raises(TrainingError, match="nothing is held out"):
+        export(inputs, tmp_path / "bundle", crossed, "0" * 64)
+    longer = crossed.fit.model_copy(update={"steps": 13})
+    other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted_run, tmp_path / "other")
+    with pytest.raises(TrainingError, match="another recipe"):
+        export(
+            ExportInputs(manifest, crops, other, tmp_path, frames=4),
+            tmp_path / "bundle", crossed, "0" * 64,
+        )  # fmt: skip
+
+
+def test_recipes_are_compared_from_the_command_line(
+    crops: Path, crossed: Config, tmp_path: Path
+) -> None:
+    text = SMOKE.read_text().replace("steps = 40", "steps = 2").replace("warmup_steps = 4", "")
+    text += (
+        '[cross_validation]\nshort_steps = 2\nfamilies = { swap = ["tint"] }\n'
+        '[[cross_validation.leave_out]]\nname = "people"\nfolds = [0]\n'
+    )
+    (tmp_path / "c.toml").write_text(text)
+    (tmp_path / "r.toml").write_text(
+        '[[recipe]]\nname = "plain"\nabout = "as it is"\n'
+        '[[recipe]]\nname = "slow"\nabout = "slow"\nchanges.fit = { learning_rate = 1e-6 }\n'
+    )
+    command = ["recipes", "--config", tmp_path / "c.toml", "--recipes", tmp_path / "r.toml"]
+    command += ["--crops", crops, "--out", tmp_path / "out"]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, done.output
+    assert "| as it is | " in done.output
+    assert "| slow | " in done.output
+    wrong = CliRunner().invoke(app, [*map(str, command), "--only", "nothing"])
+    assert isinstance(wrong.exception, ConfigError)
+
+
+def test_one_command_converts_weights_and_makes_a_bundle(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
+    command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
+    done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
+    assert done.exit_code == 0, done.output
+    assert f"{LITE}.safetensors" in done.output
+    assert "12 media" in done.output
+    assert load_bundle(tmp_path / "bundle").sha256 in done.output
+
+
+def test_the_activation_map_averages_to_the_logit() -> None:
+    backbone = create_backbone(BackboneConfig(weights="none")).eval()
+    torch.manual_seed(0)
+    torch.nn.init.normal_(backbone.get_classifier().weight)  # type: ignore[operator]
+    graph = ExportGraph(backbone, load_config(SMOKE)[0].bundle.input)
+    crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        logit, maps = graph(crops)
+        direct = backbone(graph.normalise(crops)).flatten()
+    assert torch.allclose(logit, direct, atol=1e-4)
+    assert torch.allclose(maps.mean(dim=(1, 2)), logit, atol=1e-5)
+
+
+@pytest.mark.usefixtures("initial_weights")
+def test_imagenet_weights_of_the_package_fill_the_backbone() -> None:
+    plain = create_backbone(BackboneConfig(weights="none")).state_dict()
+    loaded = create_backbone(BackboneConfig(weights="package")).state_dict()
+    body = [k for k in plain if not k.startswith("classifier.")]
+    changed = [k for k in body if not torch.equal(plain[k], loaded[k])]
+    assert len(changed) > 0.9 * len([k for k in body if not k.endswith("num_batches_tracked")])
+    assert loaded["bn1.running_var"].std() > 0

@@ -1,0 +1,126 @@
+"""Preparing crops, and the pairs that are drawn from them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake_training.config import Config, MixConfig
+from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
+from deepfake_training.data.prepare import prepare, read_manifest
+from deepfake_training.errors import TrainingError
+
+pytestmark = [
+    pytest.mark.xdist_group("torch"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+def test_prepare_goes_on_where_it_stopped(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    again = tmp_path / "crops"
+    shutil.copytree(crops, again)
+    before = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
+    lost = sorted(before)[0]
+    (again / "records" / lost).unlink()
+    prepare(manifest, again, smoke, workers=1)
+    after = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
+    assert [n for n in before if before[n] != after[n]] == [lost]
+    first, second = CropStore(crops).index, CropStore(again).index
+    assert first.equals(second)
+
+
+def test_identical_files_are_used_once_and_may_not_contradict(
+    manifest: Path, smoke: Config, tmp_path: Path
+) -> None:
+    root = tmp_path / "media"
+    shutil.copytree(manifest.parent, root)
+    shutil.copy(root / "00.mp4", root / "copy.mp4")
+    text = (root / "manifest.csv").read_text()
+    (root / "manifest.csv").write_text(text + "copy.mp4,real,original,made,g0,0\n")
+    assert prepare(root / "manifest.csv", tmp_path / "a", smoke, workers=1).duplicates == 1
+    (root / "manifest.csv").write_text(text + "copy.mp4,fake,tint,made,g0,0\n")
+    with pytest.raises(TrainingError, match=r"copy\.mp4.*real and as fake"):
+        prepare(root / "manifest.csv", tmp_path / "b", smoke, workers=1)
+
+
+def test_a_corrupt_medium_is_counted_and_stops_nothing(
+    manifest: Path, smoke: Config, tmp_path: Path
+) -> None:
+    root = tmp_path / "media"
+    root.mkdir()
+    shutil.copy(manifest.parent / "00.mp4", root / "good.mp4")
+    (root / "bad.mp4").write_bytes(b"no video")
+    (root / "m.csv").write_text(
+        "media,label,method,dataset,group,fold\n"
+        "bad.mp4,real,original,d,a,0\ngood.mp4,real,original,d,b,0\n"
+    )
+    summary = prepare(root / "m.csv", tmp_path / "crops", smoke, workers=1)
+    assert (summary.media, summary.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("media,label\na.mp4,real\n", "method, dataset, group, fold"),
+        ("media,label,method,dataset,group,fold\na,1,m,d,g,0\n", "label"),
+        (
+            "media,label,method,dataset,group,fold\na,real,m,d,g,0\nb,fake,m,d,g,1\n",
+            "group g is in more than one fold",
+        ),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(TrainingError, match=named):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_items_depend_on_their_number_alone(crops: Path, smoke: Config) -> None:
+    first = PairDataset(CropStore(crops), smoke, 8)
+    second = PairDataset(CropStore(crops), smoke, 8)
+    expected = [first[i] for i in range(8)]
+    for i in (5, 2, 7):
+        assert all(torch.equal(a, b) for a, b in zip(second[i], expected[i], strict=True))
+    assert expected[0][0].shape == (64, 64, 3)
+    assert expected[0][0].dtype == torch.uint8
+
+
+def test_training_never_sees_the_held_out_folds(crops: Path, smoke: Config) -> None:
+    store = CropStore(crops)
+    held = set(np.flatnonzero(store.index["fold"].isin(smoke.validation_folds)))
+    seen: set[int] = set()
+    read = store.read
+    store.read = lambda row: seen.add(row) or read(row)  # type: ignore[method-assign, func-returns-value]
+    data = PairDataset(store, smoke, 64)
+    for i in range(64):
+        data[i]
+    assert seen
+    assert not seen & held
+
+
+def test_both_halves_of_a_pair_are_framed_alike(crops: Path) -> None:
+    store = CropStore(crops)
+    wide = store.read(0)
+    size = len(wide.pixels)
+    narrow = type(wide)(wide.pixels, wide.points, np.array([20, 10, size - 30, size]))
+    a, b = framed_alike(wide, narrow)
+    assert np.array_equal(a, b)
+    assert a.shape == wide.pixels.shape
+    assert np.array_equal(a[:, 19], a[:, 21])
+
+
+def test_a_class_without_a_sample_is_named(crops: Path, smoke: Config) -> None:
+    store = CropStore(crops)
+    store.index = store.index[store.index["label"] == "real"]
+    with pytest.raises(TrainingError, match="no fake crop"):
+        PairDataset(store, smoke, 8)
+    # Self-blended images need real faces alone.
+    mix = MixConfig(real_fakes=0.0, self_blended=1.0, swapped=0.0, regenerated=0.0)
+    real, fake = PairDataset(store, smoke.model_copy(update={"mix": mix}), 8)[0]
+    assert real.shape == fake.shape

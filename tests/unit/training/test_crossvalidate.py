@@ -1,0 +1,56 @@
+"""The weights of the runs of a cross-validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, MixConfig
+from deepfake_training.data.splits import fold_splits
+from deepfake_training.errors import TrainingError
+from deepfake_training.evaluate.crossvalidate import fold_weights
+from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
+
+pytestmark = pytest.mark.xdist_group("torch")
+
+RUNS = {"fold-0-1": 1.0, "fold-2": 2.0}
+CONFIG = Config(
+    bundle=BundleConfig(name="n", version="1", terms="t"),
+    cross_validation=CrossValidationConfig(folds=((0, 1), (2,))),
+)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    splits = fold_splits(CONFIG, short=False)
+    assert {s.name for s in splits} == set(RUNS)
+    for split in splits:
+        name, value = split.name, RUNS[split.name]
+        (tmp_path / name).mkdir()
+        ran = {"format": CHECKPOINT_FORMAT, "config": split.config.model_dump_json()}
+        torch.save(ran, tmp_path / name / CHECKPOINT)
+        ema = {"w": torch.full((2,), value)}
+        torch.save({"format": CHECKPOINT_FORMAT, "ema": ema}, tmp_path / name / BEST)
+    return tmp_path
+
+
+def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> None:
+    parts = {
+        config.validation_folds: weights["w"][0].item()
+        for config, weights in fold_weights(runs, CONFIG)
+    }
+    assert parts == {(0, 1): 1.0, (2,): 2.0}
+
+
+def test_a_missing_run_is_named(runs: Path) -> None:
+    (runs / "fold-2" / BEST).unlink()
+    with pytest.raises(TrainingError, match="fold-2 is missing"):
+        list(fold_weights(runs, CONFIG))
+
+
+def test_runs_of_another_recipe_are_refused(runs: Path) -> None:
+    changed = CONFIG.model_copy(update={"mix": MixConfig(real_fakes=0.1)})
+    with pytest.raises(TrainingError, match="fold-0-1 is a run of another recipe"):
+        list(fold_weights(runs, changed))
