@@ -1,4 +1,4 @@
-"""Bundle fields and observations for tests of judging; no pixels, no graphs."""
+"""Bundle fields and faces for tests of judging, without pixels or graphs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEVELS = ("face", "track", "item")
 
 
 def bundle_fields() -> dict[str, Any]:
-    """The fields of a manifest whose calibration leaves natural-log values as they are."""
+    """Return the fields of a manifest whose calibration does not change natural-log values."""
     calibration = Calibration(slope=1.0, intercept=0.0, limit=3.0, samples=100, groups=20)
     thresholds = LevelThresholds(
         likely_manipulated=1.0,
@@ -55,7 +55,7 @@ def bundle_fields() -> dict[str, Any]:
 
 
 def spec(**changes: Any) -> BundleSpec:
-    """A manifest; ``changes`` replace fields."""
+    """Return a manifest; ``changes`` replace fields."""
     files = dict.fromkeys(REQUIRED, "0" * 64)
     return BundleSpec.model_validate(
         {**bundle_fields(), "format_version": 1, "files": files, **changes}
@@ -73,7 +73,7 @@ def face(
     reasons: tuple[Reason, ...] = (),
     quality: Quality = GOOD,
 ) -> Face:
-    """A face of one person who stands still unless ``box`` says otherwise."""
+    """Return a scored face, by default of one person who does not move."""
     return Face(
         time_s=time_s, box=box, confidence=0.99, quality=quality, logit=logit, reasons=reasons
     )
@@ -84,7 +84,10 @@ def frame(time_s: float, *faces: Face) -> ExaminedFrame:
 
 
 def conditions(*groups: tuple[int, int]) -> ConditionsSpec:
-    """Four bins, (narrow, wide) x (blurred, sharp): the real and manipulated groups of each."""
+    """Return four bins, (narrow, wide) x (blurred, sharp).
+
+    ``groups`` are the numbers of real and of manipulated groups of each.
+    """
 
     def rate(count: int) -> MeasuredRate:
         return MeasuredRate(value=0.0, low=0.0, high=1.0, samples=count, groups=count)

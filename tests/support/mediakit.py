@@ -1,4 +1,4 @@
-"""Test media made on the fly from pictures that scikit-image and matplotlib carry."""
+"""Test media, generated from pictures that scikit-image and matplotlib include."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _astronaut() -> Pixels:
 
 
 def astronaut() -> Pixels:
-    """Eileen Collins: uint8 RGB, shape (512, 512, 3); one face near (x 225, y 115)."""
+    """Return Eileen Collins: uint8 RGB, (512, 512, 3), with one face near (x 225, y 115)."""
     return _astronaut().copy()
 
 
@@ -38,19 +38,19 @@ def _grace_hopper() -> Pixels:
 
 
 def grace_hopper() -> Pixels:
-    """Grace Hopper: uint8 RGB, shape (600, 512, 3); one face near (x 265, y 165)."""
+    """Return Grace Hopper: uint8 RGB, (600, 512, 3), with one face near (x 265, y 165)."""
     return _grace_hopper().copy()
 
 
 def resized(pixels: Pixels, width: int, height: int) -> Pixels:
-    """``pixels`` resampled to ``width`` by ``height``."""
+    """Resample ``pixels`` to ``width`` by ``height``."""
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def panning(
     count: int, width: int = 160, height: int = 128, portrait: Pixels | None = None
 ) -> list[Pixels]:
-    """``count`` frames of a portrait that drifts and comes nearer: no two are alike."""
+    """Return ``count`` different frames of a portrait that drifts and comes nearer."""
     image = Image.fromarray(astronaut() if portrait is None else portrait)
     frames = []
     for k in range(count):
@@ -63,7 +63,7 @@ def panning(
 
 
 def still_clip(portrait: Pixels, count: int) -> list[Pixels]:
-    """``count`` times the same picture."""
+    """Return the same picture ``count`` times."""
     return [portrait] * count
 
 
@@ -82,14 +82,15 @@ def encode(
     color: tuple[int, int, int, int] | None = None,
     sound: bool = False,
 ) -> bytes:
-    """A video file of RGB ``frames`` of one size.
+    """Encode RGB ``frames`` of one size as a video file.
 
-    ``pts``: timestamps in 1/1000 s instead of a constant ``rate``. ``aspect``: of a pixel.
-    ``color``: primaries, transfer, matrix and range as in ITU-T H.273 (range: 1 limited, 2 full).
+    ``pts`` are timestamps in 1/1000 s instead of a constant ``rate``. ``aspect`` is that of a
+    pixel. ``color`` is primaries, transfer, matrix and range as in ITU-T H.273 (range 1 limited,
+    2 full).
     """
     frames = list(frames)
     height, width, _ = frames[0].shape
-    # A file, since moving the index to the front makes FFmpeg open its output again.
+    # A file is needed: to move the index to the front, FFmpeg opens its output again.
     with (
         tempfile.NamedTemporaryFile() as file,
         av.open(file.name, "w", format=container, container_options=container_options) as out,
@@ -127,7 +128,7 @@ def encode(
 
 
 def sound_only(container: str = "mp4", cover: Pixels | None = None) -> bytes:
-    """A second of sound, with ``cover`` as attached picture (mp3 only)."""
+    """Return a second of sound, with ``cover`` as attached picture (mp3 only)."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as out:
         codec = {"mp4": "aac", "mp3": "libmp3lame", "wav": "pcm_s16le"}[container]
@@ -153,7 +154,7 @@ def _tone(out: Any, stream: Any, codec: str, seconds: float) -> None:
 
 
 def _id3_cover(cover: Pixels) -> bytes:
-    """An ID3v2.3 tag with an attached picture (APIC) frame."""
+    """Return an ID3v2.3 tag with an attached picture (APIC) frame."""
     body = b"\0image/jpeg\0\x03\0" + picture(cover, "JPEG")
     frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
     size = len(frame)
@@ -162,7 +163,7 @@ def _id3_cover(cover: Pixels) -> bytes:
 
 
 def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
-    """``mp4`` with the upper left (a, b, c, d) of its first track's display matrix replaced."""
+    """Return ``mp4`` with the upper left (a, b, c, d) of its first display matrix replaced."""
     at = mp4.index(b"tkhd") + 4
     start = at + (52 if mp4[at] == 1 else 40)
     values = [v << 16 for v in matrix]
@@ -172,13 +173,13 @@ def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
 
 
 def decode_all(data: bytes) -> Iterator[av.VideoFrame]:
-    """Every frame that a plain sequential decode of ``data`` outputs."""
+    """Return every frame that a sequential decode of ``data`` outputs."""
     with av.open(io.BytesIO(data)) as container:
         yield from container.decode(video=0)
 
 
 def picture(pixels: Pixels | Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
-    """A picture file; ``options`` as of ``PIL.Image.Image.save``."""
+    """Encode a picture file; ``options`` are those of ``PIL.Image.Image.save``."""
     buffer = io.BytesIO()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     image.save(buffer, format, **options)
@@ -186,7 +187,7 @@ def picture(pixels: Pixels | Image.Image, format: str, **options: Any) -> bytes:
 
 
 def animation(frames: Sequence[Pixels], format: str, durations: Sequence[int]) -> bytes:  # noqa: A002
-    """An animated picture; ``durations`` in milliseconds."""
+    """Encode an animated picture; ``durations`` are in milliseconds."""
     images = [Image.fromarray(f) for f in frames]
     return picture(
         images[0],
@@ -213,7 +214,7 @@ class CountingFile(io.BytesIO):
 
 
 class BrokenFile(io.BytesIO):
-    """A file whose reads fail once ``after`` bytes have been read."""
+    """A file whose reads fail after ``after`` bytes."""
 
     def __init__(self, data: bytes, after: int, error: Exception | None = None) -> None:
         super().__init__(data)
@@ -229,9 +230,9 @@ class BrokenFile(io.BytesIO):
 
 
 def clip(seed: int = 0, frames: int = 40, marker: bytes = b"") -> bytes:
-    """A portrait that drifts; every seed is another file of another brightness."""
+    """Return a clip of a drifting portrait; the seed decides its brightness and its bytes."""
     moving = panning(frames, 320, 256)
     dimmer = [(f * (1 - 0.02 * seed)).astype(f.dtype) for f in moving]
-    # MP4 readers skip a free box, so anything may stand in it.
+    # MP4 readers skip a ``free`` box, whatever it contains.
     box = (8 + len(marker)).to_bytes(4, "big") + b"free" + marker if marker else b""
     return encode(dimmer) + box

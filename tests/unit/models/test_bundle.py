@@ -1,4 +1,4 @@
-"""Bundles: sealing, loading, and refusing what was altered."""
+"""Sealing and loading of bundles, and the refusal of altered ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_missing_file_is_named(sealed: Path, name: str) -> None:
         load_bundle(sealed)
 
 
-def test_a_half_written_manifest_is_refused(sealed: Path) -> None:
+def test_a_truncated_manifest_is_refused(sealed: Path) -> None:
     raw = (sealed / MANIFEST).read_bytes()
     (sealed / MANIFEST).write_bytes(raw[: len(raw) // 2])
     with pytest.raises(BundleError, match=MANIFEST):
@@ -80,7 +80,7 @@ def test_a_half_written_manifest_is_refused(sealed: Path) -> None:
         ({"detector": {"thresholds": [0.6, 0.7]}}, "detector.thresholds"),
     ],
 )
-def test_a_wrong_field_is_named(sealed: Path, change: dict[str, Any], named: str) -> None:
+def test_the_error_names_the_wrong_field(sealed: Path, change: dict[str, Any], named: str) -> None:
     edit(sealed, **change)
     with pytest.raises(BundleError, match=named):
         load_bundle(sealed)
@@ -94,7 +94,7 @@ def test_thresholds_must_be_in_order(sealed: Path) -> None:
         load_bundle(sealed)
 
 
-def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=MANIFEST):
         load_bundle(tmp_path)
     with pytest.raises(BundleError, match=MANIFEST):

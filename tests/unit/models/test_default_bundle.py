@@ -1,4 +1,4 @@
-"""The shipped bundle: complete, honest about its origin, and the same graph as its maps say."""
+"""The shipped bundle: its files, its provenance and its graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepfake_training.config import CardConfig, load_config
 from tests.support.mediakit import astronaut, resized
 
 MAX_BYTES = 80 * 1024**2
-"""GitHub warns of files from 50 MiB on and refuses those over 100."""
+"""GitHub warns about files of 50 MiB and more, and refuses those over 100."""
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 
 
@@ -30,7 +30,7 @@ def classifier(bundle: Bundle) -> Classifier:
     return Classifier(session, bundle.spec.input, batch=4)
 
 
-def test_it_was_made_by_the_committed_config(bundle: Bundle) -> None:
+def test_it_was_trained_with_the_committed_config(bundle: Bundle) -> None:
     released, digest = load_config(CONFIGS / "releases" / f"{bundle.spec.version}.toml")
     assert bundle.spec.training["config_sha256"] == digest
     # The current default differs in comments and in the texts of the card only.
@@ -43,7 +43,7 @@ def test_it_is_small_enough_to_ship() -> None:
     assert sum(p.stat().st_size for p in default_bundle_dir().iterdir()) < MAX_BYTES
 
 
-def test_its_card_and_its_tables_agree_with_its_thresholds(bundle: Bundle) -> None:
+def test_its_card_and_tables_agree_with_its_thresholds(bundle: Bundle) -> None:
     assert bundle.spec.terms == "research-only"
     card = (default_bundle_dir() / "MODEL_CARD.md").read_text()
     assert "research-only" in card
@@ -58,7 +58,7 @@ def test_its_card_and_its_tables_agree_with_its_thresholds(bundle: Bundle) -> No
         assert measured["groups"] >= 10
 
 
-def test_no_threshold_lies_beyond_what_its_level_can_reach(bundle: Bundle) -> None:
+def test_every_threshold_is_within_the_limit_of_its_level(bundle: Bundle) -> None:
     for level in ("face", "track", "item"):
         limit = getattr(bundle.spec.calibration, level).limit
         assert getattr(bundle.spec.thresholds, level).likely_manipulated < limit
@@ -75,14 +75,14 @@ def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> Non
     assert np.abs(together - alone).max() < 1e-4
 
 
-def test_the_activation_map_is_a_value_a_patch_of_the_kind_it_says(
+def test_the_activation_map_has_one_value_a_patch_of_the_documented_kind(
     bundle: Bundle, classifier: Classifier
 ) -> None:
     assert bundle.spec.training["map_method"] == "direct_effect"
     crops = resized(astronaut()[:300, 80:380], 224, 224)[None]
     maps = classifier.activation_maps(crops)
     assert maps.shape == (1, 14, 14)
-    # What a patch writes depends on what is there: another half of the picture, other values there.
+    # The value of a patch depends on its content: changing half of the picture changes that half.
     other = crops.copy()
     other[:, :, :112] = 128
     change = np.abs(classifier.activation_maps(other) - maps)[0]

@@ -1,4 +1,4 @@
-"""The scorer's own work: which frames and faces it looks at, with stand-ins for the networks."""
+"""Which frames and faces the scorer examines, with stand-ins for the networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.judgingkit import spec
 
 
 class Boxes:
-    """A detector that finds the boxes it is told."""
+    """A detector that always finds the same boxes."""
 
     def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
         self.faces = [Detection(b, np.zeros((5, 2), np.float32), 0.99) for b in boxes]
@@ -87,7 +87,7 @@ class Player:
         yield self.film
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Free nothing: this decoder has no resources."""
 
 
 MIDDLE = (100.0, 80.0, 220.0, 220.0)
@@ -99,7 +99,7 @@ def scorer(film: Film | None, finder: Boxes | None = None, **changes: object) ->
     return Scorer(bundle, finder or Boxes(MIDDLE), classifier, Player(film))
 
 
-def test_an_even_overview_and_a_denser_look_where_a_face_is_suspect() -> None:
+def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
     levels = [60] * 200
     levels[100:103] = [230] * 3
     film = Film(levels)
@@ -147,7 +147,7 @@ def test_a_failed_decoder_is_a_reason_not_an_exception() -> None:
     assert result.score is None
 
 
-def test_of_a_crowd_the_widest_are_judged_and_nobody_is_cleared() -> None:
+def test_the_widest_faces_of_a_crowd_are_judged_and_the_item_is_inconclusive() -> None:
     crowd = Boxes(*[(10.0 + 60 * i, 80.0, 62.0 + 61 * i, 150.0) for i in range(5)])
     limited = DetectorSpec(max_faces=3).model_dump()
     result = scorer(Film([60], kind="image"), crowd, detector=limited).score(io.BytesIO())
@@ -156,7 +156,7 @@ def test_of_a_crowd_the_widest_are_judged_and_nobody_is_cleared() -> None:
     assert result.verdict is VerdictCode.INCONCLUSIVE
 
 
-def test_large_frames_are_worked_off_before_they_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_frames_are_examined_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepfake_models.scorer.CHUNK_PIXELS", 2 * 300 * 400)
     film = Film([60] * 40)
     tested = scorer(film)

@@ -1,4 +1,4 @@
-"""Raw values to likelihood ratios and scores."""
+"""Calibration of raw values to likelihood ratios and scores."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_affine_map_in_log10() -> None:
     assert log_likelihood_ratio(1.5, PLAIN) == pytest.approx(2.0 / math.log(10))
 
 
-def test_clipped_to_what_the_material_supports() -> None:
+def test_values_are_clipped_to_the_limit() -> None:
     assert log_likelihood_ratio(1e6, PLAIN) == 2.0
     assert log_likelihood_ratio(-1e6, PLAIN) == -2.0
 
 
-def test_even_evidence_leaves_the_prior() -> None:
+def test_neutral_evidence_gives_the_prior() -> None:
     assert probability(0.0, 0.5) == 0.5
     assert probability(0.0, 0.01) == pytest.approx(0.01)
 
@@ -43,13 +43,13 @@ def test_a_probability_never_overflows(ratio: float, prior: float) -> None:
 
 
 @given(st.floats(-50, 50), st.floats(-50, 50))
-def test_order_is_kept(a: float, b: float) -> None:
+def test_larger_values_give_larger_ratios(a: float, b: float) -> None:
     low, high = sorted((a, b))
     assert log_likelihood_ratio(low, PLAIN) <= log_likelihood_ratio(high, PLAIN)
 
 
 @given(st.lists(st.floats(-300, 300), min_size=1, max_size=20))
-def test_the_mean_lies_between_the_highest_and_its_share(ratios: list[float]) -> None:
+def test_the_mean_is_between_the_highest_ratio_and_its_share(ratios: list[float]) -> None:
     mean = mean_log_likelihood_ratio(ratios)
     assert max(ratios) - math.log10(len(ratios)) - 1e-9 <= mean <= max(ratios) + 1e-9
 

@@ -36,7 +36,7 @@ def codes(verdict: Verdict) -> list[ReasonCode]:
 
 
 def video(*people: tuple[float, Quality], bundle: Any = WIDE_SHARP_ALONE) -> Verdict:
-    """Ten frames with people side by side, each with a steady logit and quality."""
+    """Judge ten frames of people side by side, each with a constant logit and quality."""
     frames = [
         frame(
             2.0 * i,
@@ -59,7 +59,7 @@ def test_a_face_is_decided_on_where_rates_were_measured() -> None:
 
 @pytest.mark.parametrize("logit", [2 * TEN_TO_ONE, -2 * TEN_TO_ONE])
 @pytest.mark.parametrize("quality", [SMALL, replace(GOOD, sharpness=4.9)])
-def test_elsewhere_it_is_not_whichever_way_its_value_points(logit: float, quality: Quality) -> None:
+def test_elsewhere_a_face_is_inconclusive(logit: float, quality: Quality) -> None:
     result = judge_picture(PICTURE, [face(0.0, logit, quality=quality)], WIDE_SHARP_ALONE)
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert codes(result) == [ReasonCode.UNMEASURED_CONDITION]
@@ -67,7 +67,7 @@ def test_elsewhere_it_is_not_whichever_way_its_value_points(logit: float, qualit
     assert "10 real and 9 manipulated groups" in result.reasons[0].detail
 
 
-def test_bins_hold_their_lower_edge_and_go_by_the_stated_values() -> None:
+def test_bins_include_their_lower_edge_and_use_rounded_measurements() -> None:
     for width, decided in ((100.0, True), (99.99, True), (99.9, False)):
         one = face(0.0, 2 * TEN_TO_ONE, quality=replace(GOOD, face_px=width))
         result = judge_picture(PICTURE, [one], WIDE_SHARP_ALONE)
@@ -91,12 +91,12 @@ def test_half_of_the_faces_may_be_refused() -> None:
     counts = FrameCounts(sampled=10, with_face=10, longest_gap_s=2.0)
     result = judge_video(VIDEO, frames, counts, WIDE_SHARP_ALONE)
     assert result.verdict is VerdictCode.LIKELY_MANIPULATED
-    # Where to look goes by values alone.
+    # Moments depend on the values alone.
     (moment,) = result.tracks[0].moments
     assert (moment.start_s, moment.end_s) == (0.0, 18.0)
 
 
-def test_a_person_who_may_be_decided_on_carries_the_item_only_alone() -> None:
+def test_an_item_is_manipulated_only_if_people_in_measured_conditions_suffice() -> None:
     both = video((3 * TEN_TO_ONE, GOOD), (3 * TEN_TO_ONE, SMALL))
     assert both.verdict is VerdictCode.LIKELY_MANIPULATED
     assert ReasonCode.UNMEASURED_CONDITION in codes(both)
@@ -105,7 +105,7 @@ def test_a_person_who_may_be_decided_on_carries_the_item_only_alone() -> None:
     assert ReasonCode.UNMEASURED_CONDITION in codes(by_the_other)
 
 
-def test_a_refused_person_forbids_the_all_clear() -> None:
+def test_a_refused_person_prevents_no_manipulation_found() -> None:
     result = video((-2 * TEN_TO_ONE, GOOD), (-2 * TEN_TO_ONE, SMALL))
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert "1 of 2 people cannot be decided on" in result.reasons[0].detail
@@ -124,12 +124,12 @@ def test_a_refused_person_forbids_the_all_clear() -> None:
         ),
     ],
 )  # fmt: skip
-def test_conditions_that_do_not_fit_together_are_refused(fields: Any, named: str) -> None:
+def test_inconsistent_conditions_are_refused(fields: Any, named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         ConditionsSpec(**fields)
 
 
-def test_a_verdict_judged_again_by_its_own_bundle_stays_as_it_is() -> None:
+def test_judging_again_with_the_same_bundle_changes_nothing() -> None:
     for before in (
         video((3 * TEN_TO_ONE, GOOD), (-1.0, SMALL)),
         judge_picture(PICTURE, [face(0.0, 0.3), face(0.0, None)], WIDE_SHARP_ALONE),
@@ -140,7 +140,7 @@ def test_a_verdict_judged_again_by_its_own_bundle_stays_as_it_is() -> None:
     assert judge_again(failed, WIDE_SHARP_ALONE) is failed
 
 
-def test_judged_again_by_another_calibration_it_is_what_that_bundle_would_have_said() -> None:
+def test_judging_again_with_another_bundle_gives_that_bundles_verdict() -> None:
     double = Calibration(slope=2.0, intercept=0.5, limit=2.5, samples=100, groups=20)
     other = spec(**{**bundle_fields(), "calibration": dict.fromkeys(LEVELS, double.model_dump())})
     people = ((1.1 * TEN_TO_ONE, GOOD), (-1.0, SMALL))
@@ -151,7 +151,7 @@ def test_judged_again_by_another_calibration_it_is_what_that_bundle_would_have_s
     )
 
 
-def test_a_fault_of_the_input_is_not_one_of_the_faces() -> None:
+def test_faults_of_the_input_are_told_apart_from_faults_of_faces() -> None:
     assert ReasonCode.UNDECODABLE.input_at_fault
     assert ReasonCode.NOT_A_PICTURE.input_at_fault
     assert not ReasonCode.NO_FACE.input_at_fault

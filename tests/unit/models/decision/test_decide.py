@@ -1,4 +1,4 @@
-"""From logits to verdicts."""
+"""The rules that turn logits into verdicts."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def test_a_steadily_suspect_face_is_likely_manipulated() -> None:
     assert (moment.start_s, moment.end_s) == (0.0, 18.0)
 
 
-def test_a_steadily_innocent_face_is_not() -> None:
+def test_a_steadily_unsuspicious_face_is_not() -> None:
     result = judged(steady(-TEN_TO_ONE))
     assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
     assert result.reasons == ()
 
 
-def test_between_the_thresholds_nothing_is_decided_and_it_says_so() -> None:
+def test_between_the_thresholds_the_verdict_is_inconclusive_with_the_reason() -> None:
     result = judged(steady(0.5 * TEN_TO_ONE))
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert [r.code for r in result.reasons] == [ReasonCode.BETWEEN_THRESHOLDS]
 
 
-def test_a_long_unexamined_gap_forbids_the_all_clear() -> None:
+def test_a_long_unexamined_gap_prevents_no_manipulation_found() -> None:
     result = judged(steady(-TEN_TO_ONE), longest_gap_s=11.0)
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert [r.code for r in result.reasons] == [ReasonCode.COVERAGE]
@@ -66,7 +66,7 @@ def test_a_long_unexamined_gap_forbids_the_all_clear() -> None:
     assert suspect.verdict is VerdictCode.LIKELY_MANIPULATED
 
 
-def test_a_manipulated_moment_forbids_the_all_clear() -> None:
+def test_a_manipulated_moment_prevents_no_manipulation_found() -> None:
     frames = steady(-3 * TEN_TO_ONE, n=60, step=1.0)
     frames[30:33] = [frame(float(t), face(float(t), 2 * TEN_TO_ONE)) for t in (30, 31, 32)]
     result = judged(frames)
@@ -75,7 +75,7 @@ def test_a_manipulated_moment_forbids_the_all_clear() -> None:
     assert result.tracks[0].moments[0].start_s == 30.0
 
 
-def test_a_dense_look_at_one_moment_does_not_outvote_the_rest() -> None:
+def test_the_dense_pass_over_one_moment_does_not_outvote_the_rest() -> None:
     sparse = steady(-TEN_TO_ONE, n=10)
     dense = [frame(8.0 + i / 10, face(8.0 + i / 10, 3 * TEN_TO_ONE)) for i in range(1, 15)]
     result = judged(sorted([*sparse, *dense], key=lambda f: f.time_s))
@@ -114,7 +114,7 @@ def test_no_face_is_not_applicable() -> None:
     assert [r.code for r in result.reasons] == [ReasonCode.NO_FACE]
 
 
-def test_mostly_undecodable_frames_without_a_face_are_not_called_faceless() -> None:
+def test_a_mostly_undecodable_video_without_a_face_is_not_called_faceless() -> None:
     result = judged([frame(0.0)], sampled=10, failed=9, with_face=0)
     assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
     assert [r.code for r in result.reasons] == [ReasonCode.UNDECODABLE]
@@ -129,7 +129,7 @@ def test_faces_unfit_to_judge_give_a_reason_and_no_score() -> None:
     assert [r.code for r in result.reasons] == [ReasonCode.FACE_TOO_SMALL]
 
 
-def test_a_face_seen_too_seldom_is_not_judged() -> None:
+def test_a_face_seen_in_too_few_frames_is_not_judged() -> None:
     result = judged([frame(0.0, face(0.0, 5.0)), frame(1.0, face(1.0, 5.0)), frame(2.0)])
     assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
     assert [r.code for r in result.reasons] == [ReasonCode.TOO_FEW_FACES]
@@ -143,7 +143,7 @@ def test_a_clip_of_one_frame_is_judged_by_it() -> None:
 
 
 def beside(share: float, small: Reason | None) -> list[ExaminedFrame]:
-    """An innocent person in ten frames, and in a share of them another, unfit to judge."""
+    """Return ten frames of a person, with another one, unfit to judge, in a share of them."""
     far = (400.0, 100.0, 430.0, 135.0)
     reasons = (small,) if small else ()
     frames = []
@@ -155,7 +155,7 @@ def beside(share: float, small: Reason | None) -> list[ExaminedFrame]:
     return frames
 
 
-def test_a_person_who_was_there_and_not_judged_forbids_the_all_clear() -> None:
+def test_a_present_but_unjudged_person_prevents_no_manipulation_found() -> None:
     result = judged(beside(1.0, SMALL))
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
@@ -163,7 +163,7 @@ def test_a_person_who_was_there_and_not_judged_forbids_the_all_clear() -> None:
     assert judged(beside(1.0, None)).verdict is VerdictCode.NO_MANIPULATION_FOUND
 
 
-def test_fast_cuts_do_not_clear_somebody_who_is_everywhere_for_a_moment() -> None:
+def test_presence_is_summed_over_the_tracks_that_hard_cuts_make() -> None:
     still = [frame(2.0 * t, face(2.0 * t, -TEN_TO_ONE)) for t in range(10)]
     places = [(100.0 + 400 * n, 600.0, 220.0 + 400 * n, 740.0) for n in range(8)]
 
@@ -171,7 +171,7 @@ def test_fast_cuts_do_not_clear_somebody_who_is_everywhere_for_a_moment() -> Non
         reasons = () if logit is not None else (SMALL,)
         return frame(t, face(t, logit, box, reasons=reasons))
 
-    # Each is a person of its own to the linking: no face lies where the one before it did.
+    # Linking makes a track of each: no face is where the one before it was.
     brief = [cut(None, box, 30.0 + 9.0 * n) for n, box in enumerate(places)]
     result = judged([*still, *brief])
     assert len(result.tracks) == 9
@@ -185,13 +185,13 @@ def test_fast_cuts_do_not_clear_somebody_who_is_everywhere_for_a_moment() -> Non
     assert ReasonCode.SUSPECT_MOMENTS in {r.code for r in few.reasons}
 
 
-def test_a_passer_by_is_mentioned_and_forbids_nothing() -> None:
+def test_a_passer_by_is_only_mentioned() -> None:
     result = judged(beside(0.2, SMALL))
     assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
     assert [r.code for r in result.reasons] == [ReasonCode.UNJUDGED_FACES]
 
 
-def test_an_unjudged_face_in_a_picture_forbids_the_all_clear() -> None:
+def test_an_unjudged_face_in_a_picture_prevents_no_manipulation_found() -> None:
     faces = [face(0.0, -TEN_TO_ONE), face(0.0, None, reasons=(SMALL,))]
     result = judge_picture(PICTURE, faces, SPEC)
     assert result.verdict is VerdictCode.INCONCLUSIVE
@@ -220,14 +220,16 @@ def test_a_mostly_undecodable_video_is_not_cleared_by_the_rest() -> None:
 
 
 @pytest.mark.parametrize("sampled", [1, 2, 32])
-def test_neither_damage_nor_a_small_sample_lowers_the_bar(sampled: int) -> None:
+def test_neither_damage_nor_a_small_sample_lowers_the_bar(
+    sampled: int,
+) -> None:
     frames = steady(-TEN_TO_ONE, n=min(sampled, 2))
     result = judged(frames, sampled=sampled, failed=sampled - len(frames))
     assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
     assert ReasonCode.TOO_FEW_FACES in [r.code for r in result.reasons]
 
 
-def test_when_nobody_is_judged_the_commonest_reason_is_counted() -> None:
+def test_the_most_frequent_reason_is_given_where_no_person_is_judged() -> None:
     far = (400.0, 100.0, 520.0, 240.0)
     frames = [frame(0.0, face(0.0, 5.0), face(0.0, 5.0, far)), frame(1.0, face(1.0, 5.0))]
     result = judged([*frames, frame(2.0), frame(3.0)])
@@ -238,7 +240,7 @@ def test_when_nobody_is_judged_the_commonest_reason_is_counted() -> None:
     assert judge_picture(PICTURE, crowd, SPEC).reasons[0].detail.startswith("3 of 3 people")
 
 
-def test_flickering_manipulation_forbids_the_all_clear() -> None:
+def test_flickering_manipulation_prevents_no_manipulation_found() -> None:
     frames = [
         frame(float(t), face(float(t), 2 * TEN_TO_ONE if t % 4 < 2 else -4 * TEN_TO_ONE))
         for t in range(40)
@@ -272,7 +274,7 @@ def test_time_weights() -> None:
     assert time_weighted_mean([3.0], [7.0], 2.0) == 7.0
     assert time_weighted_mean([0.0, 1.0, 2.0], [1.0, 1.0, 4.0], 2.0) == pytest.approx(2.0)
     assert time_weighted_mean([0.0, 0.0], [1.0, 3.0], 2.0) == 2.0
-    # The same moment looked at ten times stays one moment.
+    # A moment that is sampled ten times counts as one moment.
     times = [0.0, 2.0, *[4.0 + i * 1e-6 for i in range(10)], 6.0, 8.0]
     values = [0.0, 0.0, *[10.0] * 10, 0.0, 0.0]
     assert time_weighted_mean(times, values, 2.0) == pytest.approx(2.0, abs=0.01)

@@ -27,7 +27,7 @@ def video(logit: float) -> Verdict:
 
 
 @pytest.mark.parametrize("judge", [picture, video])
-def test_it_is_the_stated_value_where_no_limit_was_met(judge: object) -> None:
+def test_it_equals_the_published_value_where_no_limit_was_reached(judge: object) -> None:
     verdict = judge(1.5 * TEN_TO_ONE)  # type: ignore[operator]
     assert uncapped_item_ratio(verdict, SPEC) == pytest.approx(verdict.log_likelihood_ratio)
 

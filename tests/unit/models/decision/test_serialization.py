@@ -49,7 +49,7 @@ def scorer() -> Scorer:
 
 
 @pytest.mark.parametrize("kind", ["video", "picture"])
-def test_the_verdict_follows_from_its_record(scorer: Scorer, kind: str) -> None:
+def test_the_verdict_follows_from_its_exact_record(scorer: Scorer, kind: str) -> None:
     if kind == "video":
         media = mediakit.encode(mediakit.panning(50, 320, 256))
     else:
@@ -105,7 +105,7 @@ def test_a_video_in_parts(scorer: Scorer, frames: int | None) -> None:
     verdict = scorer.conclude(timeline, sorted([*sampled, *extra]), parts)
     assert verdict.to_json() == whole.to_json()
     assert [f.box for f in verdict.faces] == [f.box for f in whole.faces]
-    # Crops of another batch: the engine may sum in another order.
+    # In another batch the engine may sum in another order.
     for ours, theirs in zip(verdict.faces, whole.faces, strict=True):
         assert ours.logit == pytest.approx(theirs.logit, abs=1e-4)
 
@@ -132,7 +132,7 @@ CHECKPOINT = (
     b'"confidence":0.9,"quality":[9.0,1.0,1.0,0.5],"logit":null,'
     b'"reasons":[["face_too_small","the face is 9 px wide; at least 48 px are needed"]]}]}]}'
 )
-"""As version 0.1 wrote it."""
+"""A record of version 0.1."""
 
 
 def test_a_checkpoint_of_version_0_1_is_read_and_written_byte_for_byte() -> None:
@@ -165,7 +165,7 @@ EXACT = {
         },
     ],
 }  # fmt: skip
-"""As version 0.1 wrote it."""
+"""A record of version 0.1."""
 
 
 def test_an_exact_record_of_version_0_1_is_read_and_written_as_it_was() -> None:

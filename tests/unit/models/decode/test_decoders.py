@@ -1,4 +1,4 @@
-"""One contract for both decoders, hostile input, and what only the decoder process does."""
+"""The contract of both decoders, hostile input, and the decoder process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 from pydantic import ValidationError
 
 from deepfake_models.decode import protocol as wire
-from deepfake_models.decode import sandbox as process_decoder
+from deepfake_models.decode import sandbox
 from deepfake_models.decode.base import Frame
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder, ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
@@ -43,16 +43,16 @@ LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=360
 
 @pytest.fixture(scope="module", params=[InProcessDecoder, ProcessDecoder])
 def decoder(request: pytest.FixtureRequest) -> Iterator[Decoder]:
-    made: Decoder = request.param(LIMITS)
-    yield made
-    made.close()
+    decoder: Decoder = request.param(LIMITS)
+    yield decoder
+    decoder.close()
 
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ProcessDecoder]:
-    made = ProcessDecoder(LIMITS, workers=1)
-    yield made
-    made.close()
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    yield decoder
+    decoder.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def refused(decoder: Decoder, data: bytes, error: type[Exception]) -> str:
 
 
 def noise(count: int, side: int) -> list[np.ndarray]:
-    """Frames that no codec makes small."""
+    """Return frames that no codec can compress well."""
     draw = np.random.default_rng(0)
     return [draw.integers(0, 255, (side, side, 3), np.uint8) for _ in range(count)]
 
@@ -105,7 +105,7 @@ def test_video(decoder: Decoder, video: bytes) -> None:
                 assert result.pixels.flags.c_contiguous
 
 
-def test_both_decoders_give_the_same(process: ProcessDecoder, video: bytes) -> None:
+def test_both_decoders_give_the_same_frames(process: ProcessDecoder, video: bytes) -> None:
     picture = mediakit.picture(mediakit.grace_hopper(), "JPEG")
     for data in (video, picture):
         with (
@@ -151,7 +151,7 @@ def test_an_iteration_may_be_abandoned(decoder: Decoder, video: bytes) -> None:
         assert [r.index for r in media.frames([1, 2])] == [1, 2]
 
 
-def test_an_error_of_the_user_leaves_the_decoder_usable(decoder: Decoder, video: bytes) -> None:
+def test_an_error_of_the_caller_leaves_the_decoder_usable(decoder: Decoder, video: bytes) -> None:
     def use() -> None:
         with decoder.open(io.BytesIO(video)) as media:
             next(media.frames([1, 2, 3]))
@@ -204,7 +204,7 @@ def test_the_source_fails_on_the_way(decoder: Decoder, kind: str) -> None:
         assert len(list(media.frames([0]))) == 1
 
 
-def test_what_else_the_source_raises_comes_through(decoder: Decoder, video: bytes) -> None:
+def test_other_errors_of_the_source_are_passed_on(decoder: Decoder, video: bytes) -> None:
     class Tampered(Exception):
         pass
 
@@ -251,7 +251,7 @@ DASH = """<?xml version="1.0"?>
     ],
     ids=lambda d: repr(d[:12]),
 )
-def test_no_media(decoder: Decoder, data: bytes) -> None:
+def test_files_that_are_not_media_are_undecodable(decoder: Decoder, data: bytes) -> None:
     refused(decoder, data, UndecodableMedia)
 
 
@@ -259,9 +259,9 @@ def test_no_media(decoder: Decoder, data: bytes) -> None:
 def test_files_that_name_other_files(
     decoder: Decoder, text: str, video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither by content nor by the name of the source may FFmpeg be led to open another file."""
+    """Neither the content nor the name of a source makes FFmpeg open another file."""
     target = tmp_path / "target.mp4"
-    os.mkfifo(target)  # whoever opened it would wait until the test's limit
+    os.mkfifo(target)  # opening it would block until the time limit of the test
     monkeypatch.chdir(tmp_path)
 
     class Named(io.BytesIO):
@@ -275,7 +275,7 @@ def test_files_that_name_other_files(
             pass
 
 
-def test_a_name_decides_nothing(decoder: Decoder, video: bytes) -> None:
+def test_the_name_of_a_source_is_ignored(decoder: Decoder, video: bytes) -> None:
     class Named(io.BytesIO):
         name = "frame%03d.png"
 
@@ -284,11 +284,11 @@ def test_a_name_decides_nothing(decoder: Decoder, video: bytes) -> None:
 
 
 @pytest.mark.parametrize("container", ["mp4", "mp3", "wav"])
-def test_sound_alone(decoder: Decoder, container: str) -> None:
+def test_files_with_sound_alone_have_no_visual_stream(decoder: Decoder, container: str) -> None:
     refused(decoder, mediakit.sound_only(container), NoVisualStream)
 
 
-def test_cover_art_is_no_video(decoder: Decoder) -> None:
+def test_cover_art_does_not_count_as_video(decoder: Decoder) -> None:
     refused(decoder, mediakit.sound_only("mp3", cover=mediakit.astronaut()), NoVisualStream)
 
 
@@ -324,7 +324,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(decoder: Decoder) 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by an entry whenever Pillow decodes a frame in this process."""
+    """Return a list that grows by an entry for each frame that Pillow decodes in this process."""
     seen: list[int] = []
     load = ImageFile.ImageFile.load
 
@@ -336,7 +336,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_a_decompression_bomb_costs_no_decoding(loads: list[int]) -> None:
+def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
     with pytest.raises(MediaTooLarge), InProcessDecoder(LIMITS).open(io.BytesIO(huge_png(30_000))):
         pass
     assert loads == []
@@ -381,13 +381,13 @@ def test_only_stills(decoder: Decoder, kind: str) -> None:
         assert isinstance(frame, Frame)
 
 
-def test_only_stills_refuses_what_is_no_picture(decoder: Decoder, video: bytes) -> None:
+def test_only_stills_refuses_other_files(decoder: Decoder, video: bytes) -> None:
     for data in (video, b"no media at all"):
         with pytest.raises(NotAPicture), decoder.open(io.BytesIO(data), stills_only=True):
             pass
 
 
-def test_an_animation_is_no_still_before_a_frame_is_decoded(loads: list[int]) -> None:
+def test_an_animation_is_refused_as_a_still_before_a_frame_is_decoded(loads: list[int]) -> None:
     moving = animation("GIF", [np.full((200, 200), v, np.uint8) for v in (0, 255, 0, 255)])
     decoder = InProcessDecoder(LIMITS)
     with pytest.raises(NotAPicture), decoder.open(io.BytesIO(moving), stills_only=True):
@@ -440,7 +440,7 @@ def test_too_many_frames_and_too_long(decoder: Decoder) -> None:
 # -- the decoder process ---------------------------------------------------------------------
 
 
-def test_children_are_kept(process: ProcessDecoder, video: bytes) -> None:
+def test_children_are_reused(process: ProcessDecoder, video: bytes) -> None:
     pids = set()
     for _ in range(3):
         with process.open(io.BytesIO(video)) as media:
@@ -492,7 +492,7 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
         decoder.close()
 
 
-def test_time_spent_by_the_user_does_not_count(video: bytes) -> None:
+def test_time_spent_by_the_caller_does_not_count(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
     try:
         with decoder.open(io.BytesIO(video)) as media:
@@ -502,7 +502,7 @@ def test_time_spent_by_the_user_does_not_count(video: bytes) -> None:
         decoder.close()
 
 
-def test_after_closing(video: bytes) -> None:
+def test_a_closed_decoder_opens_nothing(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     with decoder.open(io.BytesIO(video)):
         child = child_of(decoder)
@@ -544,7 +544,7 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
         assert names <= {
             b"PYTHONPATH", b"LC_ALL", b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS"
         }  # fmt: skip
-        # Three standard streams to nowhere and the socket: no file of the parent's.
+        # Three standard streams to the null device, and the socket: no file of the parent.
         targets = [str(f.readlink()) for f in Path(f"/proc/{pid}/fd").iterdir()]
         assert {t for t in targets if t.startswith("/")} == {"/dev/null"}
         assert sum(t.startswith("socket:") for t in targets) == 1
@@ -596,7 +596,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def test_a_decoder_that_is_forgotten_ends_its_children(video: bytes) -> None:
+def test_a_decoder_that_is_garbage_collected_ends_its_children(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     with decoder.open(io.BytesIO(video)):
         child = child_of(decoder)
@@ -623,7 +623,7 @@ FRAME = {"op": "frame", "index": 0, "height": 2, "width": 4}
 
 
 class Impostor:
-    """Stands in for a child: says what it was told to say, whatever is asked."""
+    """A stand-in for a child that sends a fixed script, whatever it is asked."""
 
     def __init__(self, script: list[Any]) -> None:
         import socket
@@ -642,22 +642,22 @@ class Impostor:
         self.broken = False
         self._lock = threading.Lock()
 
-    exchange = process_decoder._Child.exchange
+    exchange = sandbox._Child.exchange
 
     def kill(self) -> None:
-        with self._lock:  # as a process may be killed by two threads at once
+        with self._lock:  # two threads may kill a process at once
             self.broken = True
             self.theirs.close()
 
 
 def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor, Any]:
     child = Impostor(script)
-    source = process_decoder.GuardedSource(io.BytesIO(b"0123456789"))
-    media = process_decoder._RemoteMedia(child, source, limits)  # type: ignore[arg-type]
+    source = sandbox.GuardedSource(io.BytesIO(b"0123456789"))
+    media = sandbox._RemoteMedia(child, source, limits)  # type: ignore[arg-type]
     return child, list(media.frames([0]))
 
 
-def test_the_impostor_is_believed_when_it_tells_the_truth() -> None:
+def test_valid_answers_of_the_impostor_are_accepted() -> None:
     _, frames = converse([OPENED, b"D" + TIMES, FRAME, b"D" + bytes(range(24))])
     assert frames[0].pixels[1, 3].tolist() == [21, 22, 23]
 
@@ -718,22 +718,22 @@ LIES: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("script", LIES.values(), ids=LIES.keys())
-def test_lies_are_a_failed_decoder(script: list[Any]) -> None:
+def test_invalid_answers_fail_the_decoder(script: list[Any]) -> None:
     child = None
     with pytest.raises(DecoderFailed):
         child, _ = converse(script)
     assert child is None
 
 
-def test_a_video_that_is_passed_off_as_a_still_is_a_failed_decoder() -> None:
+def test_a_video_that_is_reported_for_a_still_fails_the_decoder() -> None:
     child = Impostor(GOOD)
-    source = process_decoder.GuardedSource(io.BytesIO(b"0123456789"))
+    source = sandbox.GuardedSource(io.BytesIO(b"0123456789"))
     with pytest.raises(DecoderFailed):
-        process_decoder._RemoteMedia(child, source, LIMITS, stills_only=True)  # type: ignore[arg-type]
+        sandbox._RemoteMedia(child, source, LIMITS, stills_only=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "true"])
-def test_a_boolean_on_the_wire_is_one(value: Any) -> None:
+def test_a_boolean_of_a_request_must_be_one(value: Any) -> None:
     with pytest.raises(ValidationError):
         wire.Open(size=1, limits=LIMITS, stills_only=value)
 
@@ -758,7 +758,7 @@ def test_an_answer_of_each_kind_is_read_as_it_was_sent() -> None:
         wire.receive_answer(child.connection)
 
 
-def test_a_text_from_the_child_is_cut_and_made_printable() -> None:
+def test_a_text_from_the_child_is_truncated_and_made_printable() -> None:
     message = "\x1b[31m" + "x" * 1000
     with pytest.raises(UndecodableMedia) as caught:
         converse([{"op": "error", "class": "UndecodableMedia", "message": message}])
@@ -766,7 +766,7 @@ def test_a_text_from_the_child_is_cut_and_made_printable() -> None:
     assert caught.value.message.isprintable()
 
 
-def test_a_child_that_stops_within_a_message_is_ended() -> None:
+def test_a_child_that_stalls_within_a_message_is_ended() -> None:
     script = [*GOOD, lambda c: os.write(c.fileno(), struct.pack("!i", 50) + b"J{")]
     started = time.monotonic()
     with pytest.raises(DecoderFailed):

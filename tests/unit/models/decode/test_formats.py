@@ -1,4 +1,4 @@
-"""Pictures and video through the in-process decoder: the right frame, rightly shown."""
+"""Formats of pictures and video: the right frames with the right colours and orientation."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_variable_rate_times() -> None:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Number of frames that the decoder gave out, one entry a packet."""
+    """Return a list with the number of frames that each decoded packet gave."""
     counts: list[int] = []
     original = StreamReader.decode
 
@@ -182,8 +182,8 @@ def test_disposable_in_both_packagings() -> None:
         assert not h264_disposable(junk, 4)
 
 
-def test_a_wrong_index_is_found_out() -> None:
-    """Every sample claimed to be a keyframe (no ``stss`` box): seeking lands on any of them."""
+def test_a_wrong_index_is_detected() -> None:
+    """Without an ``stss`` box every sample counts as a keyframe, and a seek may find any."""
     data = mediakit.encode(mediakit.panning(60), gop=60, options={"x264-params": "bframes=3"})
     lying = data.replace(b"stss", b"free")
     assert lying != data
@@ -196,7 +196,7 @@ def test_a_wrong_index_is_found_out() -> None:
 
 
 def test_an_edit_list_hides_frames() -> None:
-    """The first frames are cut by an edit list: decoded for reference, but never displayed."""
+    """Frames before the start of an edit are decoded for reference and never displayed."""
     data = mediakit.encode(
         mediakit.panning(40),
         options={"x264-params": "bframes=0:keyint=40"},
@@ -228,13 +228,13 @@ def packets(data: bytes) -> list[Any]:
 
 
 def blanked(data: bytes, packet: Any) -> bytes:
-    """``data`` with the body of one packet overwritten, its first bytes kept."""
+    """Return ``data`` with one packet overwritten except for its first bytes."""
     start, end = packet.pos + 6, packet.pos + packet.size
     return data[:start] + bytes(end - start) + data[end:]
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
-def test_damage_fails_the_frames_that_build_on_it_and_no_others(codec: str) -> None:
+def test_damage_fails_exactly_the_frames_that_depend_on_it(codec: str) -> None:
     options = {"x265-params": X265 + ":open-gop=0"} if codec == "libx265" else {"bf": "0"}
     data = mediakit.encode(mediakit.panning(60), codec=codec, gop=12, options=options)
     victim = next(p for p in packets(data)[24:] if p.is_keyframe)
@@ -369,7 +369,7 @@ def test_pixel_aspect_is_applied_when_sane(aspect: Fraction, width: int) -> None
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (1, 1, 1, 2), (6, 6, 6, 1), (9, 14, 9, 1)], ids=str)
 def test_colour_follows_the_tags(tags: tuple[int, int, int, int]) -> None:
-    """Whatever matrix and range a video states, its colours come back."""
+    """Colours are restored for every matrix and range that a video may state."""
     chart = np.zeros((64, 96, 3), np.uint8)
     for k, shade in enumerate([(220, 40, 40), (40, 200, 60), (50, 60, 210), (205, 160, 135)]):
         chart[:, 24 * k : 24 * k + 24] = shade
@@ -394,7 +394,7 @@ def test_an_untagged_high_definition_video_is_bt709() -> None:
 
 
 def pq(nits: float) -> float:
-    """Inverse EOTF of SMPTE ST 2084."""
+    """Return the inverse EOTF of SMPTE ST 2084."""
     y = (nits / 10_000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
 
@@ -412,10 +412,10 @@ def mapped(signal: float, transfer: int) -> int:
 
 @pytest.mark.parametrize("reflectance", [0.05, 0.18, 0.35, 0.6])
 def test_hdr_below_the_knee_shows_as_in_sdr(reflectance: float) -> None:
-    """A surface lit to BT.2408's reference white shows at its SDR code (BT.1886)."""
+    """A surface lit to the reference white of BT.2408 is shown with its SDR code (BT.1886)."""
     expected = 255 * reflectance ** (1 / 2.4)
     assert mapped(pq(203 * reflectance), color.TRANSFER_PQ) == pytest.approx(expected, abs=2)
-    # On HLG's nominal display light is 1000 cd/m2 times scene light to the power of 1.2.
+    # On the nominal HLG display, light is 1000 cd/m2 times scene light to the power of 1.2.
     scene = (203 * reflectance / 1000) ** (1 / 1.2)
     assert mapped(hlg(scene), color.TRANSFER_HLG) == pytest.approx(expected, abs=2)
 
@@ -429,7 +429,7 @@ def test_hdr_highlights_keep_their_order_and_stay_in_range(transfer: int) -> Non
 
 
 def test_an_hdr_video_has_natural_brightness() -> None:
-    """10-bit HEVC with PQ: a grey card lit to reference white, not the grey of raw PQ code."""
+    """A grey card lit to reference white in 10-bit HEVC with PQ does not show as raw PQ code."""
     code = round(pq(203 * 0.18) * 255)
     card = np.full((64, 64, 3), code, np.uint8)
     data = mediakit.encode(
@@ -465,7 +465,7 @@ def test_heif() -> None:
     assert difference(only(buffer.getvalue()), pixels) < 6
 
 
-def test_transparency_lies_on_white() -> None:
+def test_transparency_is_shown_on_white() -> None:
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:, :4] = (200, 30, 30, 255)
     pixels = only(mediakit.picture(Image.fromarray(rgba), "PNG"))
@@ -537,7 +537,7 @@ def test_animations_are_videos(picture_format: str) -> None:
                     np.testing.assert_array_equal(result.pixels, frames[result.index])
 
 
-def test_unset_durations_are_shown_for_a_tenth_of_a_second() -> None:
+def test_unset_durations_count_as_a_tenth_of_a_second() -> None:
     data = mediakit.animation(mediakit.panning(3, 32, 32), "GIF", [0, 10, 20])
     with opened(data) as media:
         np.testing.assert_allclose(media.times, [0, 0.1, 0.2])
@@ -549,7 +549,7 @@ def test_an_animation_of_one_frame_is_an_image() -> None:
         assert media.facts.kind == "image"
 
 
-def test_a_truncated_animation_gives_what_it_holds() -> None:
+def test_a_truncated_animation_gives_its_intact_frames() -> None:
     frames = mediakit.panning(6, 64, 48)
     data = mediakit.animation(frames, "GIF", [100] * 6)
     with opened(data[: len(data) * 2 // 3]) as media:
@@ -565,7 +565,7 @@ def test_a_truncated_picture_is_undecodable() -> None:
         only(data[: len(data) // 2])
 
 
-def test_broken_metadata_does_not_matter() -> None:
+def test_broken_metadata_are_ignored() -> None:
     data = mediakit.picture(
         mediakit.panning(1, 32, 32)[0], "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40
     )
@@ -609,7 +609,7 @@ def test_pixels_are_writable_and_independent() -> None:
         assert second.pixels.any()
 
 
-def test_cover_art_is_not_a_video_beside_one() -> None:
+def test_cover_art_beside_a_video_is_ignored() -> None:
     frames = mediakit.panning(10)
     data = mediakit.encode(frames, sound=True)
     with opened(data) as media:

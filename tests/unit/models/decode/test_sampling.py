@@ -58,20 +58,20 @@ def test_still() -> None:
 
 
 @pytest.mark.parametrize("frames", [0, -1])
-def test_no_frames_is_refused(frames: int) -> None:
+def test_fewer_than_one_frame_is_refused(frames: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         sample(clip(1), SPEC, frames)
 
 
 def test_variable_rate_is_spread_in_time_and_not_by_count() -> None:
-    """A burst of 1000 frames in one second, then 99 seconds at one frame a second."""
+    """1000 frames in one second are followed by 99 seconds at one frame a second."""
     times = np.concatenate((np.arange(1000) / 1000, 1.0 + np.arange(100)))
     chosen = sample(times, SPEC, 51)
     assert sum(i < 1000 for i in chosen) == 1
     assert longest_gap(times, chosen) <= 3.0
 
 
-def test_a_long_still_passage_does_not_cost_the_number() -> None:
+def test_a_long_still_passage_does_not_reduce_the_number_of_frames() -> None:
     times = np.concatenate((np.arange(100) / 25, [104.0]))
     chosen = sample(times, SPEC, 40)
     assert len(chosen) == 40
@@ -93,7 +93,7 @@ def test_sample_properties(times: np.ndarray, frames: int | None) -> None:
     assert chosen == sample(times, SPEC, frames)
 
 
-def test_densify_looks_around_the_moment() -> None:
+def test_densify_samples_around_the_moment() -> None:
     times = clip(100)
     sampled = sample(times, SPEC)
     extra = densify(times, sampled, [50.0], SPEC)
@@ -106,7 +106,7 @@ def test_densify_looks_around_the_moment() -> None:
     assert np.diff(window).max() <= SPEC.dense_interval_s + 0.05
 
 
-def test_densify_keeps_the_cap_and_prefers_near_then_more_suspect() -> None:
+def test_densify_respects_the_limit_and_prefers_near_then_more_suspect_frames() -> None:
     times = clip(100)
     spec = SPEC.model_copy(update={"dense_max_frames": 3})
     extra = densify(times, [], [80.0, 20.0], spec)

@@ -1,4 +1,4 @@
-"""Cutting and measuring faces."""
+"""Cutting and measuring of faces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC = CropSpec()
 
 
 def ramp(height: int, width: int) -> NDArray[np.uint8]:
-    """A picture whose red is the column and whose green is the row."""
+    """Return a picture whose red is the column and whose green is the row."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x % 256, y % 256, np.zeros_like(x)], axis=-1).astype(np.uint8)
 
@@ -33,7 +33,7 @@ def test_square_is_centred_and_scaled() -> None:
     assert (x0 + side / 2, y0 + side / 2) == (20.0, 40.0)
 
 
-def test_crop_shows_what_lies_in_the_square() -> None:
+def test_crop_shows_the_square() -> None:
     spec = CropSpec(scale=1.0, size=100)
     crop = crops.cut(ramp(200, 200), (50.0, 80.0, 150.0, 180.0), spec)
     expected = ramp(200, 200)[80:180, 50:150]
@@ -68,14 +68,14 @@ def test_every_usable_detection_can_be_cut_and_measured(
 ) -> None:
     box = (corner[0], corner[1], corner[0] + size[0], corner[1] + size[1])
     picture = ramp(height, width)
-    for found in crops.usable([face(box)], picture, SPEC):
-        crop = crops.cut(picture, found.box, SPEC)
-        quality = crops.measure(picture, found.box, crop)
+    for detection in crops.usable([face(box)], picture, SPEC):
+        crop = crops.cut(picture, detection.box, SPEC)
+        quality = crops.measure(picture, detection.box, crop)
         assert crop.shape == (SPEC.size, SPEC.size, 3)
         assert all(np.isfinite(v) for v in quality.to_json().values())
 
 
-def test_detection_mostly_outside_is_no_face() -> None:
+def test_detections_mostly_outside_the_picture_are_dropped() -> None:
     picture = ramp(84, 84)
     assert crops.usable([face((-8.8, -162.0, 158.2, 68.4))], picture, SPEC) == []
     assert len(crops.usable([face((-8.0, -8.0, 60.0, 60.0))], picture, SPEC)) == 1
@@ -103,7 +103,7 @@ def test_flat_or_tiny_regions_have_no_blockiness() -> None:
     assert crops.blockiness(np.full((64, 64, 3), 7, np.uint8)) == 1.0
 
 
-def test_small_and_blurred_faces_say_why() -> None:
+def test_small_and_blurred_faces_have_a_reason() -> None:
     spec = CropSpec(min_face_px=48, min_sharpness=2.0)
     poor = Quality(face_px=30.0, sharpness=1.0, blockiness=1.0, exposure=0.5)
     assert [r.code for r in crops.unfit(poor, spec)] == [

@@ -1,4 +1,4 @@
-"""The face detector on its real graphs, and its arithmetic against references."""
+"""The face detector with its real graphs, and its arithmetic compared with references."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def hopper() -> Picture:
 
 
 def assert_face_within(face: Detection, x0: float, y0: float, x1: float, y1: float) -> None:
-    """The face's centre and landmarks lie in the rectangle, and it fills a fair part of it."""
+    """Assert that the face is inside the rectangle and fills a large part of it."""
     bx0, by0, bx1, by1 = face.box
     left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
     for x, y in [*face.landmarks, ((bx0 + bx1) / 2, (by0 + by1) / 2)]:
@@ -94,9 +94,10 @@ def test_two_people_are_two_faces_most_confident_first(
     both = np.zeros((600, 1024, 3), np.uint8)
     both[:512, :512] = astronaut
     both[:600, 512:] = hopper[:600, :512]
-    found = detector.detect([both])[0]
-    assert [f.confidence for f in found] == sorted((f.confidence for f in found), reverse=True)
-    left, right = sorted(found, key=lambda f: f.box[0])
+    detections = detector.detect([both])[0]
+    confidences = [f.confidence for f in detections]
+    assert confidences == sorted(confidences, reverse=True)
+    left, right = sorted(detections, key=lambda f: f.box[0])
     assert_face_within(left, 165, 55, 285, 210)
     assert_face_within(right, 160 + 512, 100, 370 + 512, 370)
 
@@ -145,14 +146,14 @@ def crowd(astronaut: Picture, side: int) -> Picture:
     return np.tile(np.asarray(face), (640 // side, 640 // side, 1))
 
 
-def test_everybody_in_a_crowd_is_found(detector: MtcnnDetector, astronaut: Picture) -> None:
-    found = detector.detect([crowd(astronaut, 64)])[0]
-    cells = {(int(f.landmarks[2, 0] // 64), int(f.landmarks[2, 1] // 64)) for f in found}
-    assert len(found) == len(cells) == 100
+def test_every_face_of_a_crowd_is_found(detector: MtcnnDetector, astronaut: Picture) -> None:
+    detections = detector.detect([crowd(astronaut, 64)])[0]
+    cells = {(int(f.landmarks[2, 0] // 64), int(f.landmarks[2, 1] // 64)) for f in detections}
+    assert len(detections) == len(cells) == 100
 
 
 class Counting:
-    """A session that counts what passes through it."""
+    """A session that counts the candidates that pass through it."""
 
     def __init__(self, session: OnnxSession) -> None:
         self.session = session
@@ -172,9 +173,9 @@ def test_candidates_are_bounded_in_number_and_batch(
     monkeypatch.setattr(faces, "CROPS_AT_ONCE", {24: 40, 48: 20})
     rnet, onet = Counting(sessions[1]), Counting(sessions[2])
     detector = MtcnnDetector(sessions[0], rnet, onet, DetectorSpec())
-    found = detector.detect([crowd(astronaut, 64)] * 2)
-    assert [len(of_one) for of_one in found] == [len(found[0])] * 2
-    assert found[0]
+    detections = detector.detect([crowd(astronaut, 64)] * 2)
+    assert [len(of_one) for of_one in detections] == [len(detections[0])] * 2
+    assert detections[0]
     assert 40 < sum(rnet.batches) <= 300
     assert max(rnet.batches) == 40
     assert sum(onet.batches) <= 300
@@ -221,8 +222,8 @@ def test_picture_without_a_face_gives_none(detector: MtcnnDetector, name: str) -
 def test_degenerate_pictures_do_not_disturb_their_neighbours(
     detector: MtcnnDetector, astronaut: Picture
 ) -> None:
-    found = detector.detect([*degenerate().values(), astronaut])
-    assert [len(of_one) for of_one in found] == [0] * len(degenerate()) + [1]
+    detections = detector.detect([*degenerate().values(), astronaut])
+    assert [len(of_one) for of_one in detections] == [0] * len(degenerate()) + [1]
 
 
 def test_no_pictures(detector: MtcnnDetector) -> None:
@@ -245,7 +246,7 @@ def test_views_that_are_not_contiguous(detector: MtcnnDetector, astronaut: Pictu
     ],
     ids=["float", "four channels", "grey", "no pixels"],
 )
-def test_what_is_not_a_picture_is_refused(
+def test_arrays_that_are_not_pictures_are_refused(
     detector: MtcnnDetector, picture: NDArray[np.uint8]
 ) -> None:
     with pytest.raises(ValueError, match="picture"):
@@ -273,7 +274,7 @@ def torch_area(picture: Picture, height: int, width: int) -> NDArray[np.float32]
 
 
 @given(picture=PICTURES, height=st.integers(1, 50), width=st.integers(1, 50))
-def test_area_resampling_is_torchs(picture: Picture, height: int, width: int) -> None:
+def test_area_resampling_equals_torch(picture: Picture, height: int, width: int) -> None:
     ours = area_resized(integral_image(picture), height, width)
     np.testing.assert_allclose(ours, torch_area(picture, height, width), atol=1e-6)
 
@@ -292,7 +293,7 @@ def test_crops_are_resampled_like_pictures(
 
 
 def test_integral_wraps_around_without_error() -> None:
-    """White, and large enough that the sum over it exceeds 32 bits."""
+    """The picture is white and so large that its sum exceeds 32 bits."""
     picture = np.full((4200, 4100, 3), 255, np.uint8)
     assert picture[..., 0].size * 255 > 2**32
     resized = area_resized(integral_image(picture), 3, 5)
@@ -302,7 +303,7 @@ def test_integral_wraps_around_without_error() -> None:
 def brute_force(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float, overlap: Overlap
 ) -> list[int]:
-    """Textbook greedy suppression, one pair at a time, in exact integer areas."""
+    """Suppress greedily as in textbooks, one pair at a time, with exact integer areas."""
     pixel = 1 if overlap == "min" else 0
 
     def area(box: list[int]) -> int:
@@ -318,12 +319,12 @@ def brute_force(
         return bool(common / whole > threshold)
 
     rows = boxes.astype(int).tolist()
-    kept: list[int] = []
+    remaining: list[int] = []
     first_of_ties = -1 if overlap == "min" else 1
     for i in sorted(range(len(rows)), key=lambda i: (-float(scores[i]), first_of_ties * i)):
-        if not any(clash(rows[i], rows[j]) for j in kept):
-            kept.append(i)
-    return kept
+        if not any(clash(rows[i], rows[j]) for j in remaining):
+            remaining.append(i)
+    return remaining
 
 
 @st.composite
@@ -342,12 +343,12 @@ def boxes_and_scores(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.f
     threshold=st.sampled_from([0.30001, 0.50001, 0.70001]),
     overlap=st.sampled_from(["union", "min"]),
 )
-def test_suppression_is_the_textbooks(
+def test_suppression_equals_the_textbook_algorithm(
     case: tuple[NDArray[np.float32], NDArray[np.float32]], threshold: float, overlap: Overlap
 ) -> None:
     boxes, scores = case
-    kept = suppress(boxes, scores, threshold, overlap)
-    assert kept.tolist() == brute_force(boxes, scores, threshold, overlap)
+    remaining = suppress(boxes, scores, threshold, overlap)
+    assert remaining.tolist() == brute_force(boxes, scores, threshold, overlap)
 
 
 @settings(max_examples=10)
@@ -357,8 +358,8 @@ def test_suppression_of_more_boxes_than_one_block(seed: int, overlap: Overlap) -
     corner, side = rng.integers(0, 200, (700, 2)), rng.integers(5, 60, (700, 2))
     boxes = np.hstack([corner, corner + side]).astype(np.float32)
     scores = rng.random(700, dtype=np.float32)
-    kept = suppress(boxes, scores, 0.50001, overlap)
-    assert kept.tolist() == brute_force(boxes, scores, 0.50001, overlap)
+    remaining = suppress(boxes, scores, 0.50001, overlap)
+    assert remaining.tolist() == brute_force(boxes, scores, 0.50001, overlap)
 
 
 def test_export_gives_the_same_bytes_each_time(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Linking faces over time."""
+"""Linking of faces into tracks."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def frames(*rows: tuple[float, list[Box]], scene: np.ndarray = ROOM) -> list[Fra
 
 def test_two_people_keep_their_numbers_when_the_detector_swaps_their_order() -> None:
     left, right = at(50), at(400)
-    found = link(frames((0.0, [left, right]), (1.0, [right, left]), (2.0, [left, right])), SPEC)
-    assert found == [[0, 1], [1, 0], [0, 1]]
+    labels = link(frames((0.0, [left, right]), (1.0, [right, left]), (2.0, [left, right])), SPEC)
+    assert labels == [[0, 1], [1, 0], [0, 1]]
 
 
 def test_a_walking_person_is_one_track() -> None:
-    found = link(frames(*[(i * 0.5, [at(50 + 25 * i)]) for i in range(12)]), SPEC)
-    assert {n for row in found for n in row} == {0}
+    labels = link(frames(*[(i * 0.5, [at(50 + 25 * i)]) for i in range(12)]), SPEC)
+    assert {n for row in labels for n in row} == {0}
 
 
 def test_a_scene_cut_starts_a_new_track_in_the_same_place() -> None:
-    found = link([FrameFaces(0.0, (at(50),), ROOM), FrameFaces(1.0, (at(50),), STREET)], SPEC)
-    assert found == [[0], [1]]
+    labels = link([FrameFaces(0.0, (at(50),), ROOM), FrameFaces(1.0, (at(50),), STREET)], SPEC)
+    assert labels == [[0], [1]]
 
 
 def test_a_long_absence_starts_a_new_track_a_short_one_does_not() -> None:
@@ -46,12 +46,12 @@ def test_a_long_absence_starts_a_new_track_a_short_one_does_not() -> None:
     assert long == [[0], [], [], [], [], [1]]
 
 
-def test_frames_that_lie_far_apart_do_not_part_a_person() -> None:
-    """A film of hours has a frame in ten seconds and more."""
+def test_frames_that_are_far_apart_do_not_split_a_track() -> None:
+    """In a video of hours, sampled frames are ten seconds or more apart."""
     step = 3 * SPEC.max_gap_s
     seen = [(n * step, [] if n in (5, 9, 10) else [at(50 + n % 3)]) for n in range(13)]
-    found = link(frames(*seen), SPEC)
-    assert found == [[0]] * 5 + [[]] + [[0]] * 3 + [[], []] + [[1]] * 2
+    labels = link(frames(*seen), SPEC)
+    assert labels == [[0]] * 5 + [[]] + [[0]] * 3 + [[], []] + [[1]] * 2
 
 
 def test_a_face_of_another_size_is_another_person() -> None:
