@@ -96,7 +96,7 @@ class WebhookDeliveries:
             ).first()
             if row is None:
                 return None
-            delivery, job, case = row.tuple()
+            delivery, job, case = row
             delivery.due_at = now + CLAIMED_FOR
             delivery.attempts += 1
         key = self._vault.case_key(case)

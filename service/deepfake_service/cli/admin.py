@@ -204,7 +204,7 @@ def export_checkpoint(
     """Write a signed checkpoint of the log."""
     with _database() as (settings, database):
         with database.read() as session:
-            point = log.checkpoint(session)
+            point = log.verify(session)
         replace_private(out, point.signed(audit_key(settings.data_dir)))
     typer.echo(f"{out}: {point.number} entries, last hash {point.hash}")
 

@@ -19,7 +19,7 @@ from deepfake_service.db import open_database
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
-from deepfake_service.security.accounts import ADMIN_KEY_FILE, Accounts, FirstKey
+from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.settings import Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -50,8 +50,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         scorer = open_scorer(settings)
     with _listen(settings) as listener:
         with _naming_data_dir(settings):
-            accounts = Accounts(database)
-            first = accounts.ensure_admin_key(settings, terminal=sys.stderr.isatty())
+            first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, database=database, worker=worker)
         _greet(settings, listener, first, scorer.bundle.model_json())
         server = uvicorn.Server(

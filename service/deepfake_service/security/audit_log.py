@@ -1,9 +1,9 @@
-"""The audit log: who did what to which item, when, with which key. No content, no file names.
+"""The audit log: who did what to which item, when and with which key. It has no content.
 
-Every entry's hash covers the entry and the hash before it, so that no line can be changed, left
-out or put in without breaking all that follow. Whoever can write to the database could still write
-the whole chain anew, or cut its end off: a signed checkpoint, exported and kept elsewhere, shows
-either.
+The hash of an entry covers the entry and the hash of the entry before it, so that no entry can be
+changed, removed or inserted without breaking the chain after it. An attacker with write access to
+the database could still rewrite the whole chain or truncate it. A signed checkpoint that is stored
+elsewhere reveals both.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from deepfake_service.db import AuditEntry, current_time
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
 
 START = "0" * 64
-"""What the first entry's hash covers in place of one before it."""
+"""The hash that the first entry covers in place of an earlier one."""
 _LOCK = 0x61756469746C6F67
 _PAGE = 1000
 
 
 class Action(StrEnum):
-    """What can be done. Names are part of the log's format: add, never change."""
+    """An action. Its value is part of the format of the log: add values, but never change one."""
 
     ACCOUNT_CREATED = "account.created"
     ACCOUNT_DISABLED = "account.disabled"
@@ -78,7 +78,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something; nobody, for what the service does by itself."""
+    """The account and key behind an action. Both are ``None`` for actions of the service."""
 
     account_id: str | None = None
     key_id: str | None = None
@@ -96,17 +96,20 @@ def append_entry(
     *,
     at: datetime | None = None,
 ) -> AuditEntry:
-    """Append an entry in the transaction of what it tells of: both happen, or neither.
+    """Append an entry in the transaction of the action, so that both are committed, or neither.
 
-    ``subject`` is the id of what it was done to, ``detail`` a code or an id of ours.
+    Args:
+        subject: the id of the item.
+        detail: a code or another id, never content.
+        at: the time of the action; now, by default.
     """
     if session.get_bind().dialect.name == "postgresql":
-        # SQLite has one writer anyway.
+        # SQLite has one writer at a time.
         session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     entry = AuditEntry(
         number=last.number + 1 if last else 1,
-        # To the millisecond, so that it reads back as it was hashed from any database.
+        # To the millisecond, so that every database returns the value that was hashed.
         at=_milliseconds(at or current_time(session)),
         account_id=actor.account_id,
         key_id=actor.key_id,
@@ -125,7 +128,7 @@ def _milliseconds(at: datetime) -> datetime:
 
 
 def entry_json(entry: AuditEntry) -> dict[str, Any]:
-    """An entry as it is read and exported."""
+    """Return an entry as it is hashed and exported."""
     return {
         "number": entry.number,
         "at": entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -144,7 +147,7 @@ def _hash(entry: AuditEntry, previous: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How the log stood: its last entry's number and hash, and when that was said."""
+    """The state of the log at a time: the number and the hash of its last entry."""
 
     number: int
     hash: str
@@ -154,7 +157,7 @@ class Checkpoint:
         return rfc8785.dumps({"number": self.number, "hash": self.hash, "at": self.at})
 
     def signed(self, key: Ed25519PrivateKey) -> str:
-        """The checkpoint as a JSON document to be kept where the service cannot write."""
+        """Return the signed checkpoint as JSON. Store it where the service cannot write."""
         document = {
             "type": "deepfake-service/audit-checkpoint/1",
             "number": self.number,
@@ -167,23 +170,23 @@ class Checkpoint:
 
     @classmethod
     def opened(cls, document: str, key: Ed25519PublicKey) -> Checkpoint:
-        """Read a signed checkpoint. The key that it names confers no trust: ``key`` does.
+        """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
 
         Raises:
-            InvalidCheckpoint: not a checkpoint, or not signed by ``key``.
+            InvalidCheckpoint: it is malformed, or was not signed by ``key``.
         """
         try:
             content = json.loads(document)
             point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
             signature = base64.b64decode(content["signature"], validate=True)
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
-            raise InvalidCheckpoint("this is no checkpoint of an audit log") from error
+            raise InvalidCheckpoint("The file is not a checkpoint of an audit log.") from error
         try:
             key.verify(signature, point._payload())
         except InvalidSignature as error:
             raise InvalidCheckpoint(
-                "the checkpoint is not signed by this service's key: it was altered, or it is of "
-                "another service"
+                "The checkpoint was not signed by this service. It was altered, or it belongs to "
+                "another installation."
             ) from error
         return point
 
@@ -192,46 +195,44 @@ def _public(key: Ed25519PublicKey) -> str:
     return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 
-def checkpoint(session: Session) -> Checkpoint:
-    """How the log stands now.
-
-    Raises:
-        AuditBroken: the chain does not hold.
-    """
-    return verify(session)
-
-
 def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
-    """Check the whole chain, and that it still holds what it held at ``since``.
+    """Verify the whole chain, and that it continues the chain of the checkpoint ``since``.
 
     1. Numbers run from 1 without a gap.
-    2. Every hash is that of its entry and the hash before.
-    3. The entry that the checkpoint names is there, with the checkpoint's hash.
+    2. Every hash covers its entry and the hash before.
+    3. The entry that the checkpoint names exists and has the checkpoint's hash.
+
+    Returns:
+        A checkpoint of the log as it is now.
 
     Raises:
-        AuditBroken: naming the first entry at which a check fails.
+        AuditBroken: a check failed; the message names the first such entry.
     """
-    previous, number, known = START, 0, False
+    previous, number, is_continued = START, 0, False
     for entry in _all(session):
         if entry.number != number + 1:
-            raise AuditBroken(f"entry {number + 1} is missing")
+            raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
         if entry.hash != _hash(entry, previous):
-            raise AuditBroken(f"entry {entry.number} was altered, or one before it")
+            raise AuditBroken(
+                f"Entry {entry.number} of the audit log, or an entry before it, was altered."
+            )
         previous, number = entry.hash, entry.number
         if since and number == since.number:
-            known = True
+            is_continued = True
             if previous != since.hash:
-                raise AuditBroken(f"entry {number} is not the one that the checkpoint names")
-    if since and since.number and not known:
+                raise AuditBroken(
+                    f"Entry {number} of the audit log differs from the one in the checkpoint."
+                )
+    if since and since.number and not is_continued:
         raise AuditBroken(
-            f"the log ends at entry {number}, but it had {since.number} at the checkpoint"
+            f"The audit log ends at entry {number}, but the checkpoint names entry {since.number}."
         )
     at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(number, previous, at)
 
 
 def _all(session: Session) -> Iterator[AuditEntry]:
-    """Every entry in order, some at a time: the log can be longer than memory."""
+    """Yield every entry in order. They are read in pages, as the log may not fit into memory."""
     last = 0
     while entries := page(session, after=last, limit=_PAGE):
         yield from entries
@@ -241,7 +242,7 @@ def _all(session: Session) -> Iterator[AuditEntry]:
 def page(
     session: Session, *, after: int = 0, limit: int = 100, subject: str | None = None
 ) -> list[AuditEntry]:
-    """Entries in order, after number ``after``; those about ``subject`` alone, if it is given."""
+    """Return entries in order, after the number ``after``; with ``subject``, those about it."""
     statement = select(AuditEntry).where(AuditEntry.number > after)
     if subject is not None:
         statement = statement.where(AuditEntry.subject == subject)

@@ -27,15 +27,14 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.security.accounts import (
-    ADMIN_KEY_FILE,
     ENVIRONMENT_ID,
     MAX_KEY_CHARS,
     MAY_SUBMIT,
     Accounts,
-    FirstKey,
     NewKey,
     authorize,
 )
+from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support.clocks import AdjustableClock
 
@@ -226,21 +225,21 @@ def test_only_submitting_roles_submit(accounts: Accounts) -> None:
 
 
 def test_the_first_start_on_a_terminal_shows_a_key_once(
-    accounts: Accounts, settings: Settings
+    accounts: Accounts, database: Database, settings: Settings
 ) -> None:
-    first = accounts.ensure_admin_key(settings, terminal=True)
+    first = ensure_admin_key(database, settings, terminal=True)
     assert first is not None
     assert first.text is not None
     assert accounts.authenticate(first.text).role is Role.ADMIN
     assert not (settings.data_dir / ADMIN_KEY_FILE).exists()
-    assert accounts.ensure_admin_key(settings, terminal=True) is None
+    assert ensure_admin_key(database, settings, terminal=True) is None
     assert first.text not in repr(first)
 
 
 def test_the_first_start_without_a_terminal_writes_a_key_file(
-    accounts: Accounts, settings: Settings
+    accounts: Accounts, database: Database, settings: Settings
 ) -> None:
-    first = accounts.ensure_admin_key(settings, terminal=False)
+    first = ensure_admin_key(database, settings, terminal=False)
     path = settings.data_dir / ADMIN_KEY_FILE
     assert first == FirstKey(None, str(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -248,45 +247,45 @@ def test_the_first_start_without_a_terminal_writes_a_key_file(
 
 
 def test_without_a_working_administrators_key_another_is_made(
-    accounts: Accounts, settings: Settings
+    accounts: Accounts, database: Database, settings: Settings
 ) -> None:
-    first = accounts.ensure_admin_key(settings, terminal=True)
+    first = ensure_admin_key(database, settings, terminal=True)
     assert first is not None
     assert first.text is not None
     accounts.revoke(accounts.authenticate(first.text).key_id)
-    again = accounts.ensure_admin_key(settings, terminal=True)
+    again = ensure_admin_key(database, settings, terminal=True)
     assert again is not None
     assert again.text is not None
     assert len(accounts.all()) == 1
 
 
 def test_the_environment_sets_replaces_and_withdraws_its_key(
-    accounts: Accounts, settings: Settings
+    accounts: Accounts, database: Database, settings: Settings
 ) -> None:
-    assert accounts.ensure_admin_key(_with(settings, CHOSEN), terminal=False) is None
+    assert ensure_admin_key(database, _with(settings, CHOSEN), terminal=False) is None
     caller = accounts.authenticate(CHOSEN)
     assert (caller.key_id, caller.role) == (ENVIRONMENT_ID, Role.ADMIN)
     for path in settings.data_dir.iterdir():
         assert CHOSEN.encode() not in path.read_bytes()
-    assert accounts.ensure_admin_key(_with(settings, CHOSEN), terminal=False) is None
+    assert ensure_admin_key(database, _with(settings, CHOSEN), terminal=False) is None
     assert accounts.authenticate(CHOSEN) == caller
 
-    accounts.ensure_admin_key(_with(settings, CHOSEN + "2"), terminal=False)
+    ensure_admin_key(database, _with(settings, CHOSEN + "2"), terminal=False)
     refused(accounts, CHOSEN)
     assert accounts.authenticate(CHOSEN + "2").key_id == ENVIRONMENT_ID
     assert len(accounts.keys()) == 1
 
-    first = accounts.ensure_admin_key(settings, terminal=True)
+    first = ensure_admin_key(database, settings, terminal=True)
     assert first is not None
     refused(accounts, CHOSEN + "2")
 
 
 def test_an_environment_key_may_have_the_form_of_a_made_one(
-    accounts: Accounts, settings: Settings, tmp_path: Path
+    accounts: Accounts, database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     other = Accounts(open_database(Settings(data_dir=tmp_path / "other")))
     text = made(other, Role.ADMIN).text
-    accounts.ensure_admin_key(_with(settings, text), terminal=False)
+    ensure_admin_key(database, _with(settings, text), terminal=False)
     assert accounts.authenticate(text).key_id == ENVIRONMENT_ID
 
 

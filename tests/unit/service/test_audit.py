@@ -20,7 +20,6 @@ from deepfake_service.security.audit_log import (
     Actor,
     Checkpoint,
     append_entry,
-    checkpoint,
     entry_json,
     page,
     verify,
@@ -84,33 +83,35 @@ def test_an_altered_entry_shows(database: Database, change: dict[str, str | None
     filled(database)
     with database.write() as session:
         session.execute(update(AuditEntry).where(AuditEntry.number == 3).values(**change))
-    assert broken(database).startswith("entry 3")
+    assert broken(database).startswith("Entry 3")
 
 
 def test_a_removed_entry_shows(database: Database) -> None:
     filled(database)
     with database.write() as session:
         session.execute(delete(AuditEntry).where(AuditEntry.number == 3))
-    assert broken(database) == "entry 3 is missing"
+    assert broken(database) == "Entry 3 of the audit log is missing."
 
 
 def test_a_cut_or_rewritten_log_shows_against_a_checkpoint_alone(database: Database) -> None:
     filled(database)
     with database.read() as session:
-        point = checkpoint(session)
+        point = verify(session)
     with database.write() as session:
         session.execute(delete(AuditEntry).where(AuditEntry.number >= 4))
     with database.read() as session:
         assert verify(session).number == 3
-    assert "ends at entry 3, but it had 5" in broken(database, point)
+    assert "ends at entry 3, but the checkpoint names entry 5" in broken(database, point)
     filled(database, 4)
-    assert "entry 5 is not the one that the checkpoint names" in broken(database, point)
+    assert "Entry 5 of the audit log differs from the one in the checkpoint" in broken(
+        database, point
+    )
 
 
 def test_a_checkpoint_still_holds_when_the_log_has_grown(database: Database) -> None:
     filled(database)
     with database.read() as session:
-        point = checkpoint(session)
+        point = verify(session)
     filled(database)
     with database.read() as session:
         assert verify(session, point).number == 10
