@@ -1,4 +1,4 @@
-"""What outlives a restart, as tables: SQLite by default, PostgreSQL by URL."""
+"""The database of the service: SQLite by default, or PostgreSQL."""
 
 from deepfake_service.db.database import Database, current_time, new_id, open_database
 from deepfake_service.db.tables import (

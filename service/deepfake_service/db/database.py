@@ -1,9 +1,7 @@
-"""The database: opened, brought up to date, read and written in transactions."""
+"""The database: open it, migrate it, and read and write it in transactions."""
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from ulid import ULID
 
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
@@ -30,29 +29,26 @@ from deepfake_service.files import private_folder
 from deepfake_service.settings import Settings
 
 BUSY_TIMEOUT_S = 15
-"""SQLite has one writer at a time; ours hold the lock for milliseconds."""
-CHECKPOINT_WAITS_MS = 2000
+"""How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
+CHECKPOINT_TIMEOUT_MS = 2000
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_id() -> str:
-    """A random id whose order is that of time: 48 bits of milliseconds, 80 random ones, in
-    Crockford's base 32 (as ULIDs are)."""
-    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    """Return a random id that sorts by the time of its creation: a ULID in lower case."""
+    return str(ULID()).lower()
 
 
 class Database:
-    """A connection pool to ``url``, whose tables are migrated to this version. Close it.
+    """A pool of connections to ``url``, whose tables are migrated to this version. Close it.
 
-    ``clock`` gives the times that rows are stamped with and compared to: every service reads it
-    from here, so that one installation has one clock, which tests can set.
+    ``clock`` gives the times that are written to rows and compared with them. Every service reads
+    it from here, so that an installation has one clock, which tests can set.
 
     Raises:
-        DatabaseError: the URL is wrong, or the database is newer than this program.
-        DatabaseUnavailable: it cannot be reached.
+        DatabaseError: the URL is invalid, or a newer version of this program made the database.
+        DatabaseUnavailable: the database cannot be reached.
     """
 
     def __init__(self, url: str, *, migrate: bool = True, clock: Clock = utc_now) -> None:
@@ -64,7 +60,7 @@ class Database:
                 if migrate:
                     self._migrate()
         except DBAPIError as error:
-            raise DatabaseError("what is there is no database of this program") from error
+            raise DatabaseError("The file exists but is not a database of this program.") from error
         self._writing = self.engine.execution_options(writing=True)
 
     def close(self) -> None:
@@ -72,7 +68,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads.
+        """Open a transaction that only reads.
 
         Raises:
             DatabaseUnavailable: the connection failed.
@@ -82,14 +78,14 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block, or rolled back by an error.
+        """Open a transaction that is committed at the end of the block, or rolled back by an error.
 
-        On SQLite it takes the write lock at its start: two that read before they write would
-        otherwise refuse each other.
+        On SQLite it takes the write lock at the start. Otherwise two transactions that both read
+        before they write would fail.
 
         Raises:
-            DatabaseUnavailable: the connection failed; whether all or nothing was written is not
-                known, if it failed while committing.
+            DatabaseUnavailable: the connection failed. If that happened during the commit, it is
+                unknown whether the transaction was committed.
         """
         with (
             translating(),
@@ -102,10 +98,10 @@ class Database:
         return Session(engine, expire_on_commit=False, info={_CLOCK: self.clock})
 
     def one_at_a_time(self, session: Session, name: str) -> None:
-        """Let nobody else into a block for ``name`` until this transaction ends.
+        """Exclude other transactions that call this with ``name`` until this one ends.
 
-        What is read before it is written is then not changed in between. SQLite has one writer
-        anyway.
+        What this transaction reads then stays unchanged until it writes. SQLite has one writer at a
+        time, so that nothing needs to be done there.
         """
         if self.engine.dialect.name == "postgresql":
             session.execute(
@@ -113,13 +109,13 @@ class Database:
             )
 
     def purge_deleted(self) -> None:
-        """Bring deletions to the file: SQLite's write-ahead log still holds what was deleted."""
+        """Remove deleted rows from SQLite's write-ahead log, by merging it into the database."""
         if self.engine.dialect.name == "sqlite":
             with translating(), self.engine.connect() as connection:
-                # While it waits for readers, nobody writes: not for longer than a lease lasts. What
-                # is left the next sweep does.
+                # Nobody can write while this waits for readers, so it must not outlast a lease. The
+                # next sweep tries again.
                 usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {CHECKPOINT_WAITS_MS}")
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}")
                 try:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
@@ -135,14 +131,14 @@ class Database:
         config.set_main_option("script_location", str(files("deepfake_service.db") / "migrations"))
         with self.engine.begin() as connection:
             if connection.dialect.name == "postgresql":
-                # Services that start together migrate one after the other.
+                # Processes that start at the same time migrate one after the other.
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             try:
                 alembic.command.upgrade(config, "head")
             except alembic.util.CommandError as error:
                 raise DatabaseError(
-                    "the database was made by a newer version of this program"
+                    "The database was made by a newer version of this program. Upgrade the program."
                 ) from error
 
 
@@ -154,16 +150,16 @@ def current_time(session: Session) -> datetime:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Raise a lost connection, and whatever else the database refuses, as errors of ours.
+    """Translate errors of the database driver into domain errors.
 
-    No text of the driver's is kept: it can hold the values of the statement.
+    The driver's messages are dropped, because they can contain values of the statement.
     """
     try:
         yield
     except (OperationalError, PoolTimeout) as error:
         raise DatabaseUnavailable from error
     except DataError as error:
-        raise InvalidRequest("A value holds characters that cannot be stored.") from error
+        raise InvalidRequest("A value contains characters that cannot be stored.") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable from error
@@ -185,15 +181,15 @@ def _engine(url: str) -> Engine:
                 hide_parameters=True,
             )
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
-        raise DatabaseError("the database URL cannot be read") from error
-    raise DatabaseError(f"a database of {backend} is not supported; sqlite and postgresql are")
+        raise DatabaseError("The database URL is invalid.") from error
+    raise DatabaseError(f"{backend} is not supported. Use sqlite or postgresql.")
 
 
 def _sqlite(path: str | None) -> Engine:
     if not path:
-        raise DatabaseError("the database URL names no file: sqlite:////folder/records.sqlite")
+        raise DatabaseError("The database URL has no path. Use sqlite:////folder/records.sqlite.")
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    Path(path).touch(mode=0o600)  # and so the files that SQLite puts beside it
+    Path(path).touch(mode=0o600)  # SQLite gives the files beside it the same mode
     engine = create_engine(
         f"sqlite+pysqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -208,9 +204,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite
     for pragma in (
         "journal_mode = WAL",
-        "synchronous = FULL",  # a job that was accepted survives a power cut
+        "synchronous = FULL",  # an accepted job survives a power failure
         "foreign_keys = ON",
-        "secure_delete = ON",  # a shredded key is overwritten, not only unlinked
+        "secure_delete = ON",  # the key of a shredded case is overwritten
         "temp_store = MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -222,10 +218,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
-    """Open the database that ``settings`` name, and bring its tables up to date.
+    """Open the database that ``settings`` name, and migrate its tables.
 
     Raises:
-        DataDirError: the data directory cannot be made; DatabaseError, DatabaseUnavailable.
+        DataDirError: the data directory cannot be created. DatabaseError, DatabaseUnavailable: see
+            ``Database``.
     """
     private_folder(settings.data_dir)
     return Database(settings.records_url, clock=clock)

@@ -1,7 +1,8 @@
-"""The tables. What was submitted and what was found is in ``sealed`` columns, under the case's key.
+"""The tables. Submissions and results are in sealed columns, encrypted under their case's key.
 
-In plain text are ids, times, states, digests, sizes and the verdict's code: what queues are
-filtered and media expire by. No file name, URL, score, note or reference is.
+Ids, times, states, digests, sizes and the code of the verdict are in plain text, because lists are
+filtered by them and deadlines depend on them. File names, URLs, scores, notes and references are
+never in plain text.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ DIGEST_CHARS = 64
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time in UTC. SQLite has no time zones: what is read back is in UTC again."""
+    """A time in UTC. SQLite has no time zones, so that they are restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
         if value is not None and value.tzinfo is None:
-            raise ValueError("a time without a zone")
+            raise ValueError("a time must have a time zone")
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
@@ -61,7 +62,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that migrations can address it in any database."""
+    """The base of all tables. It names constraints, so that migrations can address them."""
 
     metadata = MetaData(
         naming_convention={
@@ -88,7 +89,7 @@ def _states(kind: type[StrEnum], length: int) -> Enum:
 
 
 class Account(Base):
-    """A person or a system. Cases and keys are an account's."""
+    """A person or a system, which owns cases and keys."""
 
     __tablename__ = "accounts"
 
@@ -102,7 +103,7 @@ class Account(Base):
 
 
 class Key(Base):
-    """A key of an account; its secret's hash alone."""
+    """A key of an account. Only the hash of its secret is stored."""
 
     __tablename__ = "keys"
 
@@ -115,19 +116,19 @@ class Key(Base):
 
 
 class SignIn(Base):
-    """A browser in which somebody signed in with a key."""
+    """A browser that was signed in with a key."""
 
     __tablename__ = "sign_ins"
 
     id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
-    """Hash of the cookie."""
+    """The hash of the cookie."""
     key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"))
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
 class Case(Base):
-    """What belongs together, with one key. Without its wrapped key nothing of it can be read."""
+    """Media that belong together, under one key. Without that key nothing can be decrypted."""
 
     __tablename__ = "cases"
 
@@ -135,22 +136,22 @@ class Case(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
     reference: Mapped[str | None] = mapped_column(String(DIGEST_CHARS))
-    """Keyed digest of the submitter's reference: to be found by, not to be read."""
+    """Blind-index digest of the submitter's reference, by which the case is found."""
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Moment)
     reviewed_at: Mapped[datetime | None] = mapped_column(Moment)
     held_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when a legal hold keeps its media."""
+    """When the legal hold was set."""
     minor_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when somebody who is shown is taken for a minor."""
+    """When it was flagged that a person shown may be a minor."""
     minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
-    """Id of the account that said so."""
+    """Id of the account that set the flag."""
 
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
 
 class Media(Base):
-    """A submitted file: sealed in the blob store until it expires."""
+    """A submitted file, encrypted in the blob store until it expires."""
 
     __tablename__ = "media"
 
@@ -159,9 +160,9 @@ class Media(Base):
     sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
     size: Mapped[int] = mapped_column(BigInteger)
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Its key, sealed under its case's: it is sealed before it is known which case it is of."""
+    """Its own key, sealed under the case's key: media are encrypted before their case is known."""
     blob: Mapped[str | None] = mapped_column(String(200))
-    """Its name in the store; none once it was deleted."""
+    """Its name in the store; ``None`` after it was deleted."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
 
@@ -175,7 +176,7 @@ class Occurrence(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     media_id: Mapped[str] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"))
     digest: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    """Keyed digest of its content: the same occurrence sent twice is one."""
+    """Blind-index digest of its content, so that one sent twice is recorded once."""
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Moment)
 
@@ -183,7 +184,7 @@ class Occurrence(Base):
 
 
 class Job(Base):
-    """One examination of one medium, and what came of it."""
+    """One examination of one medium, and its result."""
 
     __tablename__ = "jobs"
 
@@ -203,19 +204,19 @@ class Job(Base):
     total: Mapped[int | None] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     failure: Mapped[str | None] = mapped_column(String(64))
-    """A code of ours."""
+    """A code."""
     verdict: Mapped[VerdictCode | None] = mapped_column(_states(VerdictCode, 32))
     finding: Mapped[Finding | None] = mapped_column(_states(Finding, 32))
-    """What people found, which never changes the verdict."""
+    """The outcome of reviews, which never changes the verdict."""
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """Sealed: the whole verdict as JSON."""
+    """The whole verdict as JSON, sealed."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     evidence_expired_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when its evidence is deleted."""
+    """When its evidence was deleted."""
     shown: Mapped[bool] = mapped_column(Boolean, default=False)
-    """Whether faces were gathered for its evidence."""
+    """Whether its evidence can show faces."""
 
     __table_args__ = (
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
@@ -234,12 +235,12 @@ class Review(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     decision: Mapped[Decision] = mapped_column(_states(Decision, 16))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    """The reason."""
+    """The reason, as JSON."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
 class Edition(Base):
-    """One edition of a job's evidence: never changed, followed by others."""
+    """One edition of a job's evidence. It is never changed; others may follow."""
 
     __tablename__ = "editions"
 
@@ -247,17 +248,17 @@ class Edition(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     number: Mapped[int] = mapped_column(Integer)
     sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
-    """Of the bundle."""
+    """The SHA-256 of the ZIP."""
     blob: Mapped[str | None] = mapped_column(String(200))
     imagery: Mapped[bool] = mapped_column(Boolean)
-    """Whether faces are shown in it."""
+    """Whether it shows faces."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "number"),)
 
 
 class SigningKey(Base):
-    """A key that evidence is signed with, or was; its private part is a ``Secret``."""
+    """A current or former signing key of evidence. Its private part is a ``Secret``."""
 
     __tablename__ = "signing_keys"
 
@@ -268,13 +269,13 @@ class SigningKey(Base):
     certificate_pem: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
     retired_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when it signs no more."""
+    """When it stopped signing."""
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when nothing that it signed is trusted: somebody else may have it."""
+    """When trust in everything that it signed was withdrawn."""
 
 
 class Notice(Base):
-    """A notice to a platform or an authority, and what came of it."""
+    """A notice to a platform or an authority, and its outcome."""
 
     __tablename__ = "notices"
 
@@ -285,18 +286,18 @@ class Notice(Base):
     language: Mapped[str] = mapped_column(String(8))
     state: Mapped[NoticeState] = mapped_column(_states(NoticeState, 32))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    """Fields, occurrences, receipt."""
+    """Fields, occurrences, text and receipt, as JSON."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     sent_at: Mapped[datetime | None] = mapped_column(Moment)
     due_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
-    """When the recipient ought to have acted; none once it is over."""
+    """The deadline of the recipient, if there is one."""
     answered_at: Mapped[datetime | None] = mapped_column(Moment)
     withdraw_at: Mapped[datetime | None] = mapped_column(Moment)
-    """Since when it rests on a finding that was reversed."""
+    """When it was marked for withdrawal, because its finding was reversed."""
 
 
 class KnownHashes(Base):
-    """Perceptual hashes of a confirmed case's medium, sealed under the installation's key."""
+    """Perceptual hashes of a confirmed medium, sealed under a key of the installation."""
 
     __tablename__ = "known_hashes"
 
@@ -309,7 +310,7 @@ class KnownHashes(Base):
 
 
 class Match(Base):
-    """A submission that looks like the medium of an earlier case."""
+    """A submission that resembles the medium of an earlier case."""
 
     __tablename__ = "matches"
 
@@ -317,35 +318,35 @@ class Match(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     percent: Mapped[int] = mapped_column(Integer)
-    """Of its frames of good quality that are alike."""
+    """Percentage of its frames of good quality that are alike."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "case_id"),)
 
 
 class Idempotency(Base):
-    """Which job an account's ``Idempotency-Key`` made, and of what request."""
+    """The job that an account's ``Idempotency-Key`` led to, and the request it was used for."""
 
     __tablename__ = "idempotency"
 
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
-    """Digest of the key."""
+    """Blind-index digest of the key."""
     request: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    """Digest of what the request said."""
+    """Blind-index digest of the request."""
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
 class Delivery(Base):
-    """A webhook to be delivered once its job is over."""
+    """A webhook that is sent when its job ends."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[str] = _id()
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     target: Mapped[bytes] = mapped_column(LargeBinary)
-    """Sealed: the URL."""
+    """The URL, sealed."""
     state: Mapped[DeliveryState] = mapped_column(_states(DeliveryState, 16), index=True)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(Moment)
@@ -354,7 +355,7 @@ class Delivery(Base):
 
 
 class AuditEntry(Base):
-    """One line of the audit log. ``hash`` covers the line and the hash of the line before."""
+    """One entry of the audit log. ``hash`` covers the entry and the hash of the one before."""
 
     __tablename__ = "audit"
 
@@ -371,7 +372,7 @@ class AuditEntry(Base):
 
 
 class Secret(Base):
-    """A key of the service's own, wrapped by the master key."""
+    """A secret of the installation, wrapped by the master key."""
 
     __tablename__ = "secrets"
 
@@ -380,7 +381,7 @@ class Secret(Base):
 
 
 class Lease(Base):
-    """A worker that is alive, as long as it says so."""
+    """A live worker. It renews its lease until it stops."""
 
     __tablename__ = "leases"
 

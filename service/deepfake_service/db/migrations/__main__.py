@@ -1,4 +1,4 @@
-"""Write a new version from the difference between the tables and the newest version."""
+"""Write a new migration from the difference between the tables and the newest one."""
 
 from __future__ import annotations
 

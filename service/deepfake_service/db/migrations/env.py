@@ -1,6 +1,6 @@
-"""Runs migrations on the connection that ``db.database`` gives.
+"""Run migrations on the connection that ``db.database`` passes.
 
-To write a version: ``python -m deepfake_service.db.migrations "what it changes"``.
+To write a migration: ``python -m deepfake_service.db.migrations "what it changes"``.
 """
 
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from deepfake_service.db.tables import Base, Moment
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    # A version must not change when the class does.
+    # A migration must not change when a class does.
     if kind == "type" and isinstance(item, Moment):
         return "sa.DateTime(timezone=True)"
     if kind == "type" and isinstance(item, Enum):
@@ -20,7 +20,7 @@ def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     return False
 
 
-if hasattr(context, "config"):  # alembic loads this file to run it; anybody else only reads it
+if hasattr(context, "config"):  # only alembic runs this file; other tools just import it
     context.configure(
         connection=context.config.attributes["connection"],
         target_metadata=Base.metadata,
