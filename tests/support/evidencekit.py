@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import subprocess
@@ -23,7 +24,7 @@ from deepfake_models.errors import MediaError
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import Material, gather
+from deepfake_service.evidence.artifacts import EndedExamination, Material, gather
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.signers import Signers, self_made_certificate
 from tests.support import bundlekit, mediakit
@@ -42,7 +43,13 @@ def video() -> bytes:
 
 
 def material(media: bytes, frames: int | None = None) -> Material:
-    """What the worker gathers of a file."""
+    """Return a copy of what the worker gathers of a file; each file is examined once."""
+    gathered = _material(media, frames)
+    return Material(copy.deepcopy(gathered.examination), dict(gathered.files))
+
+
+@cache
+def _material(media: bytes, frames: int | None) -> Material:
     source = io.BytesIO(media)
     judge = scorer()
     try:
@@ -51,9 +58,9 @@ def material(media: bytes, frames: int | None = None) -> Material:
             parts = [judge.examine(opened, sampled)]
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
-            return gather(source, opened, verdict, judge, examined_s=seen, examined_at=EXAMINED_AT)
+            return gather(source, opened, EndedExamination(verdict, seen, EXAMINED_AT), judge)
     except MediaError as error:
-        return gather(source, None, unable(error), judge, examined_s=[], examined_at=EXAMINED_AT)
+        return gather(source, None, EndedExamination(unable(error), [], EXAMINED_AT), judge)
 
 
 @cache

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding
-from deepfake_service.evidence.trust_store import trusted
+from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
 from deepfake_service.http.auth import Reader, Reviewer, Verifier
@@ -196,7 +196,9 @@ async def post_verify(
 
 def _verify(content: bytes, state: AppState, services: Services) -> VerificationOut:
     store = services.evidence_store
-    verification = verify(content, trusted(state.settings, store.keys.published()))
+    settings = state.settings
+    trust = trust_of(store.keys.published(), settings.pinned_keys, settings.timestamp_roots)
+    verification = verify(content, trust)
     own = store.newest_of(verification.sha256)
     newer = own[1] if own and own[1] > own[0] else None
     return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})

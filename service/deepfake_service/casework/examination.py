@@ -25,7 +25,7 @@ from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.evidence.artifacts import Material, gather
+from deepfake_service.evidence.artifacts import EndedExamination, Material, gather
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -204,10 +204,9 @@ class Examination:
         with self._vault.open(opened.media.blob, opened.media_key) as source:
 
             def gather_from(media: OpenMedia | None) -> Material:
-                return gather(
-                    source, media, verdict, self._scorer, examined_s=examined_s, examined_at=now,
-                    anchors=self._rules.anchors,
-                )  # fmt: skip
+                examination = EndedExamination(verdict, examined_s, now)
+                anchors = self._rules.anchors
+                return gather(source, media, examination, self._scorer, anchors=anchors)
 
             if verdict.media is None:
                 return gather_from(None)

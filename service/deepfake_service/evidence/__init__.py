@@ -1,1 +1,1 @@
-"""Evidence: bundles that a platform or a court can read, and anybody can check offline."""
+"""Signed evidence bundles: what they hold, how they are built, and how they are verified."""

@@ -1,8 +1,9 @@
-"""What evidence is made of, gathered while the media are there; they are deleted before it is.
+"""Material for evidence, gathered during the examination: media may be deleted before a review.
 
-Kept sealed under the case's key, as one ZIP: ``examination.json`` (the verdict, every face with all
-digits, hashes, what the container says), the suspect crops at network size, without loss, so that
-they can be scored again exactly, and maps of what in them counted.
+It is stored as one ZIP, sealed under the case's key: ``examination.json`` with the verdict, the
+unrounded values of every face, hashes and the container's metadata; the most suspect face crops at
+the network's input size, lossless, so that they can be scored again exactly; and overlays that show
+what contributed to their scores.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from deepfake_service.evidence.content_credentials import read_credentials
 from deepfake_service.evidence.perceptual_hashes import hash_media
 
 FORMAT = "deepfake-service/examination/1"
-MAX_PICTURES = 16
-"""Faces shown: enough for several people's worst moments, and a report that can be printed."""
+MAX_GATHERED_FACES = 16
+"""Faces that are shown: enough for several people, few enough for a report that can be printed."""
 EXAMINATION = "examination.json"
 MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
 MODEL_CARD = "model/model-card.md"
@@ -44,34 +45,37 @@ VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu",
 
 
 class UnreadableMaterial(DeepfakeError):
-    """What was gathered for evidence cannot be read."""
+    """The stored material of the evidence cannot be read."""
 
 
 class PictureAltered(DeepfakeError):
-    """A stored picture is not as it was stored."""
+    """A stored picture has been altered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """``examination.json``, and files by name: ``crops/001.png``, ``heatmaps/001.png``, and of the
-    model ``model/bundle.json`` and ``model/reliability.json``."""
+    """The content of ``examination.json``, and files by name.
+
+    The files are ``crops/001.png``, ``heatmaps/001.png`` and so on, and the model's
+    ``model/bundle.json``, ``model/reliability.json`` and ``model/model-card.md``.
+    """
 
     examination: dict[str, Any]
     files: dict[str, bytes]
 
     @property
     def pictures(self) -> dict[str, bytes]:
-        """Those files that show a face."""
+        """The files that show a face."""
         return {n: c for n, c in self.files.items() if n.startswith(("crops/", "heatmaps/"))}
 
     @property
     def spec(self) -> BundleSpec:
-        """What the model's manifest states."""
+        """The specification in the model's manifest."""
         return BundleSpec.model_validate_json(self.files[MODEL_MANIFEST])
 
     @property
     def model_sha256(self) -> str:
-        """The model's identity."""
+        """SHA-256 of the model's manifest, which identifies the model."""
         return hashlib.sha256(self.files[MODEL_MANIFEST]).hexdigest()
 
     @property
@@ -81,7 +85,7 @@ class Material:
         return content
 
     def pack(self) -> bytes:
-        """As one file."""
+        """Return the material as one ZIP file."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(EXAMINATION, json.dumps(self.examination, allow_nan=False))
@@ -91,10 +95,10 @@ class Material:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
-        """What ``pack`` gave.
+        """Return the material from the file that ``pack`` returned.
 
         Raises:
-            UnreadableMaterial: it did not give this.
+            UnreadableMaterial: ``packed`` is not such a file.
         """
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
@@ -104,38 +108,46 @@ class Material:
             raise UnreadableMaterial from error
 
 
+@dataclass(frozen=True, slots=True)
+class EndedExamination:
+    """An examination that has ended."""
+
+    verdict: Verdict
+    examined_s: Sequence[float]
+    """Times in seconds of the frames that the verdict is based on."""
+    examined_at: datetime
+
+
 def gather(
     source: BinaryIO,
     media: OpenMedia | None,
-    verdict: Verdict,
+    examination: EndedExamination,
     scorer: Scorer,
     *,
-    examined_s: Sequence[float],
-    examined_at: datetime,
     anchors: Path | None = None,
 ) -> Material:
-    """Gather what evidence needs of ``source``, opened as ``media`` where it can be decoded.
+    """Gather the material for evidence of ``source``.
 
-    ``examined_s`` are the times in seconds of the frames that the verdict rests on, ``examined_at``
-    is when it was given, ``anchors`` a PEM file of certificates by which Content Credentials are
-    trusted.
+    ``media`` is ``source`` opened by a decoder, or ``None`` if it cannot be decoded. ``anchors`` is
+    a PEM file of the certificates that Content Credentials are trusted by.
     """
+    verdict = examination.verdict
     source.seek(0)
     mime = mime_of(source.read(HEAD_BYTES))
-    stated: list[dict[str, Any]] = []
+    pictures: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     hashes: dict[str, Any] = {"pdq": None, "reason": "the media could not be decoded"}
     if media is not None:
         chosen = suspect_faces(verdict.faces)
-        stated, files = _pictures(media, verdict.faces, chosen, scorer)
+        pictures, files = _pictures(media, verdict.faces, chosen, scorer)
         hashes = hash_media(media)
-    examination = {
+    content = {
         "format": FORMAT,
         "result": verdict.to_json(),
         "exact": dump_exact(verdict),
-        "examined_at": examined_at.isoformat(timespec="milliseconds"),
-        "examined_s": [float(t) for t in examined_s],
-        "pictures": stated,
+        "examined_at": examination.examined_at.isoformat(timespec="milliseconds"),
+        "examined_s": [float(t) for t in examination.examined_s],
+        "pictures": pictures,
         "hashes": hashes,
         "mime": mime,
         "content_credentials": read_credentials(source, mime, anchors),
@@ -144,23 +156,23 @@ def gather(
     files[MODEL_MANIFEST] = (scorer.bundle.directory / MANIFEST).read_bytes()
     files[MODEL_RATES] = (scorer.bundle.directory / "reliability.json").read_bytes()
     files[MODEL_CARD] = (scorer.bundle.directory / "MODEL_CARD.md").read_bytes()
-    return Material(examination, files)
+    return Material(content, files)
 
 
 def suspect_faces(faces: Sequence[Face]) -> list[int]:
-    """Indices of the judged faces to show, in order of time.
+    """Return the indices of the scored faces to show, in order of time.
 
-    Every track's most suspect face first, then the most suspect ones of all, at most
-    ``MAX_PICTURES`` and no two of one track within a second.
+    They are every track's most suspect face, then the most suspect ones of all: at most
+    ``MAX_GATHERED_FACES``, and no two of one track within a second.
     """
-    judged = [i for i, face in enumerate(faces) if face.logit is not None]
-    by_value = sorted(judged, key=lambda i: (-(faces[i].logit or 0.0), i))
+    scored = [i for i, face in enumerate(faces) if face.logit is not None]
+    by_value = sorted(scored, key=lambda i: (-(faces[i].logit or 0.0), i))
     first: dict[int, int] = {}
     for i in by_value:
         first.setdefault(faces[i].track, i)
-    chosen = list(first.values())[:MAX_PICTURES]
+    chosen = list(first.values())[:MAX_GATHERED_FACES]
     for i in by_value:
-        if len(chosen) == MAX_PICTURES:
+        if len(chosen) == MAX_GATHERED_FACES:
             break
         near = (abs(faces[i].time_s - faces[k].time_s) < 1.0 for k in chosen
                 if faces[k].track == faces[i].track)  # fmt: skip
@@ -186,18 +198,21 @@ def _pictures(
     shown = sorted(crops)
     maps = scorer.classifier.activation_maps(np.stack([crops[i] for i in shown]))
     strongest = max(float(maps.max()), 1e-6)
-    stated, files = [], {}
+    pictures, files = [], {}
     for number, (face, map_) in enumerate(zip(shown, maps, strict=True), start=1):
         crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
         files[crop] = png(crops[face])
         files[heatmap] = png(heat(map_ / strongest, crops[face].shape[0]))
-        stated.append({"number": number, "face": face, "crop": crop, "heatmap": heatmap})
-    return stated, files
+        pictures.append({"number": number, "face": face, "crop": crop, "heatmap": heatmap})
+    return pictures, files
 
 
 def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """A (size, size, 4) RGBA overlay of an activation map: the more opaque the red, the more that
-    place adds to the face's value. What is below zero, counting against, is left clear."""
+    """Return an activation map as an RGBA overlay, (size, size, 4) uint8.
+
+    The more opaque the red, the more the place adds to the face's value. Values below zero, which
+    lower it, are transparent.
+    """
     clipped = Image.fromarray(np.clip(shares, 0.0, 1.0).astype(np.float32))
     grown = np.asarray(clipped.resize((size, size), Image.Resampling.BICUBIC))
     overlay = np.zeros((size, size, 4), np.uint8)
@@ -207,37 +222,43 @@ def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
-    """RGB or RGBA pixels as a PNG, without loss."""
+    """Encode RGB or RGBA pixels, (H, W, 3 or 4) uint8, as a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=6)
     return file.getvalue()
 
 
 def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
-    """The (size, size, 3) RGB pixels of a PNG that ``png`` wrote.
+    """Decode a PNG that ``png`` wrote to RGB pixels, (size, size, 3) uint8.
 
     Raises:
-        PictureAltered: it has another size, as its header says: nothing of it is decoded then.
+        PictureAltered: its header has another size. Its pixels are then not decoded.
     """
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         if image.size != (size, size):
-            raise PictureAltered(f"a picture of {image.width}x{image.height} px, not {size}x{size}")
+            raise PictureAltered(
+                f"the picture has {image.width}x{image.height} px instead of {size}x{size}"
+            )
         return np.asarray(image.convert("RGB"))
 
 
 def software() -> dict[str, str]:
-    """What computed the result, by name and version."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    """Return the names and versions of the software that computes results."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in VERSIONS:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def mime_of(head: bytes) -> str | None:
-    """The MIME type that a file's first bytes tell; ``None`` if they tell none that is known."""
+    """Return the MIME type that a file's first bytes indicate; ``None`` if it is not a known one.
+
+    Only types that the decoder takes are recognised. Video types are told apart by the brand of
+    ISO 14496-12 files (``ftyp``) and the document type of EBML files (RFC 8794).
+    """
     picture = picture_format(head)
     if picture is not None:
         return f"image/{picture.lower()}"

@@ -1,12 +1,13 @@
-"""One edition of a job's evidence: from what was gathered and what is on record to a signed bundle.
+"""Build one edition of a job's evidence: a signed bundle of the gathered material and the records.
 
-The same input gives the same bytes, but for signatures and times.
+The same input gives the same bytes, except for signatures and time stamps.
 
-1. ``verdict.json`` states everything; timeline, custody, hashes and the CASE/UCO graph follow.
-2. The reports, Korean and English, state the digests of those files and are signed.
-3. The bag's manifest covers the payload; the statement covers the manifest, the payload and the
+1. ``verdict.json`` has everything; timeline, custody, hashes and the CASE/UCO graph follow.
+2. The reports, in Korean and English, list the digests of those files and are signed.
+3. The bag's manifest covers the payload. The statement covers the manifest, the payload and the
    submitted media, and is signed.
-4. A time-stamp authority, where one is set, stamps the signed statement; its token is signed too.
+4. A time-stamp authority, if one is configured, stamps the signed statement. Its token is signed
+   too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.serialization import judged_exact, load_exact
+from deepfake_models.decision.serialization import load_exact
 from deepfake_models.results import Verdict
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words
@@ -45,24 +46,24 @@ PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates
 VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
-
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_JSON_NODES = 1_200_000
-"""Of ``verdict.json``, objects and lists: 2,064 frames of 64 faces each have 48 MB and 530,000."""
+"""Limit of objects and lists in a JSON file. A ``verdict.json`` of 2,064 frames with 64 faces each
+has 530,000 in 48 MB."""
 
 Stamp = Callable[[bytes], bytes]
-"""Asks a time-stamp authority for a token; raises ``TimestampFailed``."""
+"""Requests a time stamp from an authority, or raises ``TimestampFailed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """What is on record of a job, as an edition states it. Times are ISO 8601 in UTC."""
+    """The records of a job that go into an edition. Times are ISO 8601 in UTC."""
 
     issuer: str
     edition: int
     predecessor: str | None
-    """SHA-256 of the edition before."""
+    """SHA-256 of the previous edition."""
     created_at: str
     case: dict[str, Any]
     """``id``, ``reference``, ``minor``."""
@@ -80,23 +81,27 @@ class Dossier:
 
 
 def report_of(language: str) -> str:
-    """The name of the report in a language."""
+    """Return the name of the report in a language."""
     return f"data/report-{language}.pdf"
 
 
 def build(
     dossier: Dossier, material: Material, signers: Signers, *, stamp: Stamp | None = None
 ) -> bytes:
-    """The bundle, a ZIP."""
+    """Return the evidence bundle, a ZIP.
+
+    Raises:
+        EvidenceTooLarge: ``verdict.json`` would be larger than a verifier reads.
+    """
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)
-    stated = rfc8785.dumps(document)
-    if too_large(stated):
+    verdict = rfc8785.dumps(document)
+    if too_large(verdict):
         raise EvidenceTooLarge
     payload = {
-        VERDICT: stated,
+        VERDICT: verdict,
         CUSTODY: rfc8785.dumps(
-            {"format": "deepfake-service/custody/1", **_canonical(dossier.custody)}
+            {"format": "deepfake-service/custody/1", **as_json(dossier.custody)}
         ),
         HASHES: rfc8785.dumps(_hashes(document, material)),
         TIMELINE: SummaryPresenter(document, words("en")).timeline().encode(),
@@ -121,15 +126,17 @@ def build(
     )
     files[PUBLIC_KEY] = signers.public_pem
     files[CERTIFICATES] = signers.certificates_pem
-    return bag.sealed({**files, **_signed(dossier, document, files, certificate, signers, stamp)})
+    return bag.sealed(
+        {**files, **_signatures(dossier, document, files, certificate, signers, stamp)}
+    )
 
 
 def too_large(raw: bytes) -> bool:
-    """Whether JSON is larger than what a verifier reads before it knows who signed it."""
+    """Return whether a JSON file is larger than what a verifier parses."""
     return len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES
 
 
-def _signed(
+def _signatures(
     dossier: Dossier,
     document: dict[str, Any],
     files: dict[str, bytes],
@@ -152,9 +159,8 @@ def _signed(
     }
     digests = {name: bag.sha256(content) for name, content in files.items()}
 
-    def envelope(timestamped: str) -> bytes:
-        stated = {**predicate, "timestamp": timestamped}
-        content = statement(digests, dossier.item["sha256"], stated)
+    def envelope(timestamp: str) -> bytes:
+        content = statement(digests, dossier.item["sha256"], {**predicate, "timestamp": timestamp})
         return sign(content, signers.statement)
 
     if stamp is None:
@@ -163,9 +169,9 @@ def _signed(
     try:
         token = stamp(stamped)
     except TimestampFailed:
-        # Said in what is signed: a token that is missing is otherwise one that was taken away.
+        # The statement says so, since a missing token could also have been removed by an attacker.
         return {STATEMENT: envelope("failed")}
-    # A token has bytes that its own signature does not cover; ours covers them all.
+    # The token has bytes that its own signature does not cover, so it is signed as a whole.
     return {
         STATEMENT: stamped,
         STAMP: token,
@@ -174,19 +180,20 @@ def _signed(
 
 
 def stamp_message(token: bytes) -> bytes:
-    """What is signed of a time stamp, once it is there."""
+    """Return the message whose signature covers a whole time stamp."""
     return b"deepfake-service/timestamp/1\n" + token
 
 
 def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
-    """The content of ``verdict.json``."""
+    """Return the content of ``verdict.json``."""
     examination, spec = material.examination, material.spec
-    verdict = judged_exact(examination["exact"], spec) or load_exact(examination["exact"])
+    record = load_exact(examination["exact"])
     result = examination["result"]
+    people = [t["track"] for t in result["tracks"] if t["log_likelihood_ratio"] is not None]
     ratio = result["log_likelihood_ratio"]
     faces = examination["exact"]["faces"]
     shown = [] if dossier.case["minor"] else examination["pictures"]
-    return _canonical(
+    return as_json(
         {
             "format": FORMAT,
             "issuer": dossier.issuer,
@@ -194,7 +201,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
             "predecessor": dossier.predecessor,
             "created_at": dossier.created_at,
             "question": words("en")(
-                "question_picture" if _is_still(verdict) else "question_video"
+                "question_picture" if _is_still(record) else "question_video"
             ),
             "case": dossier.case,
             "job": dossier.job,
@@ -227,7 +234,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                 for p in shown
             ],
             "method": method_of(spec, material.model_sha256, examination["software"]),
-            "error_rates": error_rates(verdict, spec, material.reliability),
+            "error_rates": error_rates(record, people, spec, material.reliability),
             "reviews": dossier.reviews,
             "finding": dossier.finding,
             "limits": [
@@ -238,7 +245,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
 
 
 def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[str, Any]:
-    """What is stated of the method: the model and every rule by which it was applied."""
+    """Return the description of the method: the model and every rule by which it was applied."""
     return {
         "model": {
             "name": spec.name,
@@ -265,15 +272,15 @@ def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
         "sha256": document["item"]["sha256"],
         "size": document["item"]["size"],
         "min_quality": MIN_QUALITY,
-        **_canonical(material.examination["hashes"]),
+        **as_json(material.examination["hashes"]),
     }
 
 
-def _is_still(verdict: Verdict) -> bool:
-    return verdict.media is not None and verdict.media.kind == "image"
+def _is_still(record: Verdict) -> bool:
+    return record.media is not None and record.media.kind == "image"
 
 
-def _canonical(content: dict[str, Any]) -> dict[str, Any]:
-    """As JSON data, so that what is signed is what a reader of the file gets."""
+def as_json(content: dict[str, Any]) -> dict[str, Any]:
+    """Return ``content`` as a reader of its JSON gets it, with lists for tuples."""
     loaded: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
     return loaded

@@ -1,7 +1,9 @@
 """The examination as a CASE/UCO graph in JSON-LD, for tools that exchange investigations.
 
-CASE 1.x (https://caseontology.org): the file and its hash, the examination as an investigative
-action with its instrument, the verdict as its result, and the record of provenance.
+The graph uses CASE 1.x (https://caseontology.org) and UCO 1.x: the file and its hash, the
+examination as an investigative action with its instrument, the verdict as its result, and a record
+of provenance. Its node ids are UUIDs of version 5 (RFC 9562, 5.5), so that the same examination
+always gives the same graph.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _CONTEXT = {
 
 
 def graph(document: dict[str, Any]) -> dict[str, Any]:
-    """The graph of a ``verdict.json`` document."""
+    """Return the graph of a ``verdict.json`` document."""
     job, item, model = document["job"]["id"], document["item"], document["method"]["model"]
 
     def node(kind: str) -> str:

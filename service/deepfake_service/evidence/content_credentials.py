@@ -1,7 +1,8 @@
-"""Content Credentials (C2PA) in a submitted file: what they claim, and whether that can be trusted.
+"""Content Credentials (C2PA) of a submitted file: what they claim, and whether they are trusted.
 
-Read by ``c2pa-python``, an extra. Nothing is fetched: a manifest that lies elsewhere is stated as
-such, and no certificate is trusted but those of the anchors that are set.
+They are read with ``c2pa-python``, an optional dependency, by the C2PA Technical Specification
+(https://spec.c2pa.org). Nothing is fetched from the network, so remote manifests are not read, and
+only certificates below the configured trust anchors are trusted.
 """
 
 from __future__ import annotations
@@ -17,29 +18,30 @@ except ImportError:  # the extra `provenance` is not installed
     c2pa = None
 
 MAX_STATED = 20
-"""Actions and ingredients that are stated of a manifest: it is the submitter's to write."""
+"""Actions and failures recorded of a manifest, whose size is up to the submitter."""
 MAX_CHARS = 200
 
 
 class CredentialState(StrEnum):
-    """What is known of the Content Credentials of a file."""
+    """State of a file's Content Credentials."""
 
     ABSENT = "absent"
     INVALID = "invalid"
-    """There, and not what was signed."""
+    """Present, but altered or malformed."""
     VALID = "valid"
-    """Intact, by a signer whom no anchor vouches for: anybody can make such."""
+    """Intact, but the signer is not below a trust anchor: anyone can make such credentials."""
     TRUSTED = "trusted"
-    """Intact, by a signer whom an anchor vouches for."""
+    """Intact, and the signer is below a trust anchor."""
     NOT_READ = "not_read"
 
 
 def read_credentials(
     source: BinaryIO, mime: str | None, anchors: Path | None = None
 ) -> dict[str, Any]:
-    """The state of the credentials of ``source`` and what they say; never an exception.
+    """Return the state of the credentials of ``source`` and what they claim; never raise.
 
-    A claim of a manifest ("made by a camera", "made by an AI model") is its signer's, not ours.
+    ``mime`` is the file's type, and ``anchors`` a PEM file of trusted certificates. What a manifest
+    claims ("made by a camera", "made by an AI model") is its signer's claim alone.
     """
     if c2pa is None:
         return _not_read("c2pa-python is not installed where this was examined")
@@ -54,15 +56,16 @@ def read_credentials(
         if reader is None:
             return {"state": str(CredentialState.ABSENT)}
         with reader:
-            return _stated(reader)
+            return _claims(reader)
     except Exception as error:
-        # The library reads hostile bytes; whatever it makes of them is a state, not a failure.
+        # The library parses hostile bytes; any error of it means that the credentials are invalid.
         if "jumbf" in str(error).lower() or "manifestnotfound" in type(error).__name__.lower():
             return {"state": str(CredentialState.ABSENT)}
         return {"state": str(CredentialState.INVALID), "reason": "the manifest cannot be read"}
 
 
-def _stated(reader: Any) -> dict[str, Any]:
+def _claims(reader: Any) -> dict[str, Any]:
+    """Return what the active manifest claims, and the outcome of its validation."""
     state = str(reader.get_validation_state() or "Invalid")
     content = json.loads(reader.json())
     manifest = content.get("manifests", {}).get(content.get("active_manifest"), {})
@@ -88,13 +91,13 @@ def _generator(manifest: dict[str, Any]) -> object:
 
 
 def _actions(manifest: dict[str, Any]) -> list[dict[str, str | None]]:
-    found = [
+    actions = [
         {"action": _short(a.get("action")), "source_type": _short(a.get("digitalSourceType"))}
         for assertion in manifest.get("assertions") or []
         if str(assertion.get("label", "")).startswith("c2pa.actions")
         for a in (assertion.get("data") or {}).get("actions") or []
     ]
-    return found[:MAX_STATED]
+    return actions[:MAX_STATED]
 
 
 def _short(value: object) -> str | None:

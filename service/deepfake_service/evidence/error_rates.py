@@ -1,7 +1,8 @@
-"""How often the method is wrong on material like this: what was measured, for one examination."""
+"""The measured error rates that apply to one examination."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from statistics import median
 from typing import Any
 
@@ -9,32 +10,45 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.conditions import condition_of
 from deepfake_models.results import Face, Verdict
 
-INDICATIVE_BELOW = 10
-"""Groups of people under which a rate says little: it is stated, and marked."""
+INDICATIVE_BELOW_BEFORE_0_2 = 10
+"""Groups of people below which editions of version 0.1 marked a rate as indicative, whatever
+``min_groups`` the model bundle had."""
 
 
-def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any]) -> dict[str, Any]:
-    """The rates to state with a verdict: at its thresholds, and for each person's faces.
+def error_rates(
+    record: Verdict,
+    people: Collection[int],
+    spec: BundleSpec,
+    reliability: dict[str, Any],
+    *,
+    indicative_below: int | None = None,
+) -> dict[str, Any]:
+    """Return the error rates of an edition: of its decision, and of faces like each person's.
 
-    ``decision`` is what was measured of whole videos by the verdicts they got (``of``: ``item``),
-    of tracks where a bundle states no more, and of a picture's faces;
-    ``people`` what was measured on faces of the width and sharpness of each track's median face.
-    Rates are shares with a 95% interval, clustered by group, and the number of groups.
+    ``record`` holds the scored faces of the examination, ``people`` are the numbers of the tracks
+    that have a value, and ``reliability`` is the model's ``reliability.json``. A rate that rests on
+    fewer than ``indicative_below`` groups of people is marked as indicative; by default that is the
+    model bundle's ``min_groups``.
+
+    ``decision`` holds the rates measured on whole videos (``of``: ``item``), on tracks for bundles
+    without those, and on faces for a picture. ``people`` holds the rates measured on faces of the
+    width and sharpness of each track's median face. Rates are shares, 0 to 1, with a 95% interval
+    that is clustered by group, and the number of groups.
     """
-    still = verdict.media is not None and verdict.media.kind == "image"
-    level = "face" if still else "item"
+    still = record.media is not None and record.media.kind == "image"
     thresholds = spec.thresholds.face if still else spec.thresholds.item
     calibration = spec.calibration.face if still else spec.calibration.item
     whole = None if still else reliability.get("level_item")
     by_part = reliability.get("level_face" if still else "level_track", {})
     measured = (whole or by_part).get("overall", {})
+    rates = _ConditionRates(spec, reliability, indicative_below or spec.conditions.min_groups)
     return {
-        "level": level,
+        "level": "face" if still else "item",
         "likely_manipulated_from": thresholds.likely_manipulated,
         "no_manipulation_found_below": thresholds.no_manipulation_found,
         "calibration": {"samples": calibration.samples, "groups": calibration.groups},
         "decision": {
-            # Of bundles that were made before whole videos were measured, by track.
+            # Model bundles made before whole videos were measured have rates of tracks only.
             **({"of": "item"} if whole else {}),
             "false_positive_rate": measured.get("false_positive_rate"),
             "true_positive_rate": measured.get("true_positive_rate"),
@@ -46,57 +60,63 @@ def error_rates(verdict: Verdict, spec: BundleSpec, reliability: dict[str, Any])
             },
         },
         "people": [
-            _of_person(t.track, [f for f in verdict.faces if f.track == t.track and _judged(f)],
-                       spec, reliability)
-            for t in verdict.tracks if t.log_likelihood_ratio is not None
+            rates.of_person(
+                track, [f for f in record.faces if f.track == track and f.logit is not None]
+            )
+            for track in people
         ],
-    }  # fmt: skip
-
-
-def _judged(face: Face) -> bool:
-    return face.logit is not None
-
-
-def _of_person(
-    track: int, faces: list[Face], spec: BundleSpec, reliability: dict[str, Any]
-) -> dict[str, Any]:
-    width = median(f.quality.face_px for f in faces)
-    sharpness = median(f.quality.sharpness for f in faces)
-    stated: dict[str, Any] = {
-        "track": track,
-        "face_px": round(width, 1),
-        "sharpness": round(sharpness, 2),
-        "blockiness": round(median(f.quality.blockiness for f in faces), 3),
     }
-    found = condition_of(width, sharpness, spec.conditions)
-    if found is not None:
-        row, column, measured = found
-        return {
-            **stated,
-            "by": "face_px_and_sharpness",
-            "bin": {
-                "face_px": _range(spec.conditions.face_px_edges, row),
-                "sharpness": _range(spec.conditions.sharpness_edges, column),
-            },
-            "false_positive_rate": _marked(measured.false_positive_rate.model_dump()),
-            "true_positive_rate": _marked(measured.true_positive_rate.model_dump()),
+
+
+class _ConditionRates:
+    """The rates that were measured on faces of one width and sharpness."""
+
+    def __init__(
+        self, spec: BundleSpec, reliability: dict[str, Any], indicative_below: int
+    ) -> None:
+        self._spec = spec
+        self._reliability = reliability
+        self._indicative_below = indicative_below
+
+    def of_person(self, track: int, faces: Sequence[Face]) -> dict[str, Any]:
+        """Return the rates measured on faces like the median of a track's scored ``faces``."""
+        width = median(f.quality.face_px for f in faces)
+        sharpness = median(f.quality.sharpness for f in faces)
+        person: dict[str, Any] = {
+            "track": track,
+            "face_px": round(width, 1),
+            "sharpness": round(sharpness, 2),
+            "blockiness": round(median(f.quality.blockiness for f in faces), 3),
         }
-    for part in reliability.get("level_face", {}).get("by_face_width", []):
-        low, high = part["face_px"]
-        if low <= width and (high is None or width < high):
+        conditions = self._spec.conditions
+        condition = condition_of(width, sharpness, conditions)
+        if condition is not None:
+            row, column, measured = condition
             return {
-                **stated,
-                "by": "face_px",
-                "bin": {"face_px": [low, high]},
-                "false_positive_rate": _marked(part["false_positive_rate"]),
-                "true_positive_rate": _marked(part["true_positive_rate"]),
+                **person,
+                "by": "face_px_and_sharpness",
+                "bin": {
+                    "face_px": _range(conditions.face_px_edges, row),
+                    "sharpness": _range(conditions.sharpness_edges, column),
+                },
+                "false_positive_rate": self._marked(measured.false_positive_rate.model_dump()),
+                "true_positive_rate": self._marked(measured.true_positive_rate.model_dump()),
             }
-    return {**stated, "by": None, "bin": None}
+        for part in self._reliability.get("level_face", {}).get("by_face_width", []):
+            low, high = part["face_px"]
+            if low <= width and (high is None or width < high):
+                return {
+                    **person,
+                    "by": "face_px",
+                    "bin": {"face_px": [low, high]},
+                    "false_positive_rate": self._marked(part["false_positive_rate"]),
+                    "true_positive_rate": self._marked(part["true_positive_rate"]),
+                }
+        return {**person, "by": None, "bin": None}
+
+    def _marked(self, rate: dict[str, Any]) -> dict[str, Any]:
+        return {**rate, "indicative": rate["groups"] < self._indicative_below}
 
 
 def _range(edges: tuple[float, ...], index: int) -> list[float | None]:
     return [edges[index - 1] if index else 0.0, edges[index] if index < len(edges) else None]
-
-
-def _marked(rate: dict[str, Any]) -> dict[str, Any]:
-    return {**rate, "indicative": rate["groups"] < INDICATIVE_BELOW}

@@ -1,7 +1,7 @@
-"""Whether two media are the same to the eye: by perceptual hashes of their frames, as vPDQ does.
+"""Matching of media by the perceptual hashes of their frames, with vPDQ's measures.
 
-The measures are those that users of PDQ exchange by: hashes are alike up to 31 of 256 bits, and
-media if four fifths of the frames of good quality are.
+Two PDQ hashes match up to a Hamming distance of 31 of 256 bits, the threshold that PDQ's authors
+recommend. Two media match if four fifths of the frames of good quality do.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY, distances, 
 MAX_DISTANCE = 31
 MIN_SHARE = 0.8
 _AT_ONCE = 256
-"""Hashes compared at once: memory stays at some tens of megabytes."""
+"""Hashes compared at once, to bound memory to some tens of megabytes."""
 
 
 def usable(hashes: Mapping[str, Any]) -> list[str]:
-    """The PDQ hashes of good quality in a ``hashes.json``; none where nothing was hashed."""
+    """Return the PDQ hashes of good quality in the content of a ``hashes.json``."""
     return [h["pdq"] for h in hashes.get("pdq") or [] if h["quality"] >= MIN_QUALITY]
 
 
 def share_alike(submitted: list[str], known: list[str]) -> float:
-    """Share, 0 to 1, of the ``submitted`` hashes that are like one of ``known``."""
+    """Return the share, 0 to 1, of the ``submitted`` hashes that match one of ``known``."""
     if not submitted or not known:
         return 0.0
     ours, theirs = packed(submitted), packed(known)
@@ -36,8 +36,11 @@ def share_alike(submitted: list[str], known: list[str]) -> float:
 
 
 def exchange_lines(entries: Iterable[tuple[list[str], list[str]]]) -> Iterable[str]:
-    """One JSON object a line for each known medium, as Hasher-Matcher-Actioner's
-    ``POST /c/bank/<BANK>/signal`` takes it; of a video every frame's PDQ is in its vPDQ."""
+    """Yield a line of JSON for each medium, given its PDQ hashes and its vPDQ lines.
+
+    A line is a request body of Hasher-Matcher-Actioner's ``POST /c/bank/<BANK>/signal``. Videos are
+    exported as vPDQ alone, which includes the PDQ of every frame.
+    """
     for pdq, vpdq in entries:
         signals: dict[str, str] = {}
         if len(pdq) == 1:

@@ -1,4 +1,4 @@
-"""Signatures of reports: PAdES (ETSI EN 319 142) by pyHanko."""
+"""Signatures of reports: PAdES baseline level B-B (ETSI EN 319 142-1), made with pyHanko."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ FIELD = "Report"
 
 
 class InvalidReport(DeepfakeError):
-    """The report's signature does not hold."""
+    """The report's signature is not valid."""
 
 
-def sign(pdf: bytes, with_: Signers, reason: str) -> bytes:
-    """The PDF with a signature over all of it."""
-    chain = [_asn1(c) for c in with_.report_certificates]
+def sign(pdf: bytes, keys: Signers, reason: str) -> bytes:
+    """Return the PDF with a signature over the whole file, as an incremental update."""
+    chain = [_asn1(c) for c in keys.report_certificates]
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple(chain[1:])
-    der = with_.report_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    der = keys.report_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     signer = signers.SimpleSigner(
         signing_cert=chain[0],
         signing_key=asn1_keys.PrivateKeyInfo.load(der),
         cert_registry=store,
     )
-    about = signers.PdfSignatureMetadata(
+    # The sub-filter ETSI.CAdES.detached makes it a PAdES signature.
+    metadata = signers.PdfSignatureMetadata(
         field_name=FIELD, md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES, reason=reason
     )
-    out = signers.PdfSigner(about, signer=signer).sign_pdf(
+    out = signers.PdfSigner(metadata, signer=signer).sign_pdf(
         IncrementalPdfFileWriter(io.BytesIO(pdf))
     )
     signed: bytes = out.getvalue()
@@ -52,28 +53,28 @@ def sign(pdf: bytes, with_: Signers, reason: str) -> bytes:
 
 
 def verify(pdf: bytes, certificates: list[x509.Certificate], at: datetime) -> None:
-    """See that the first of ``certificates`` signed the whole PDF, as of the time ``at``.
+    """Check that the first of ``certificates`` signed the whole PDF, and was valid at ``at``.
 
     Raises:
-        InvalidReport: saying what does not hold.
+        InvalidReport: the message says what is wrong.
     """
     try:
-        found = PdfFileReader(io.BytesIO(pdf)).embedded_signatures
-        if len(found) != 1:
-            raise InvalidReport(f"the report has {len(found)} signatures; it ought to have one")
-        if found[0].signer_cert.dump() != certificates[0].public_bytes(Encoding.DER):
+        signatures = PdfFileReader(io.BytesIO(pdf)).embedded_signatures
+        if len(signatures) != 1:
+            raise InvalidReport(f"the report has {len(signatures)} signatures instead of one")
+        if signatures[0].signer_cert.dump() != certificates[0].public_bytes(Encoding.DER):
             raise InvalidReport("the report is signed by another certificate")
         context = ValidationContext(
             trust_roots=[_asn1(c) for c in certificates], allow_fetching=False, moment=at,
             best_signature_time=at,
         )  # fmt: skip
-        status = validate_pdf_signature(found[0], signer_validation_context=context)
+        status = validate_pdf_signature(signatures[0], signer_validation_context=context)
     except (PdfError, SigningError, SignatureValidationError, ValueError, KeyError) as error:
-        raise InvalidReport("the report is no intact signed PDF") from error
+        raise InvalidReport("the report is not an intact signed PDF") from error
     if not status.bottom_line:
-        raise InvalidReport("the report was altered, or its certificate does not hold")
+        raise InvalidReport("the report was altered, or its certificate is not valid")
     if status.coverage is None or status.coverage.name != "ENTIRE_FILE":
-        raise InvalidReport("there are bytes in the report that its signature does not cover")
+        raise InvalidReport("the signature does not cover the whole report")
 
 
 def _asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:

@@ -1,8 +1,8 @@
-"""Perceptual hashes of frames: PDQ, and lists of them over time as vPDQ exchanges them.
+"""Perceptual hashes of frames: PDQ for pictures, and vPDQ's lists of them for videos.
 
-PDQ and vPDQ are Meta's (https://github.com/facebook/ThreatExchange). The hash itself is computed by
-``pdqhash``, which is built from source where it is installed and can therefore be missing: nothing
-is hashed then, and what is made of it says so.
+PDQ and vPDQ are by Meta (https://github.com/facebook/ThreatExchange). ``pdqhash`` computes the
+hashes. It is an optional dependency, because installing it takes a C++ compiler; without it nothing
+is hashed, and the evidence says so.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ except ImportError:  # the extra `perceptual` is not installed
     pdqhash = None
 
 INTERVAL_S = 1.0
-"""One hash a second, as vPDQ's users exchange them."""
+"""One hash a second, the rate at which vPDQ hashes are exchanged."""
 MAX_FRAMES = 1800
-"""Half an hour at that rate; of longer videos the hashes lie further apart, and that is stated."""
+"""Half an hour at that rate. Longer videos are hashed at longer, recorded intervals."""
 MIN_QUALITY = 50
-"""PDQ's quality, 0 to 100, from which a hash is compared with others."""
+"""Lowest PDQ quality, 0 to 100, of a hash that is compared with others."""
 HASH_BITS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class FrameHash:
-    """The PDQ of one frame: 64 hex digits, its quality 0 to 100, the frame's time in seconds."""
+    """The PDQ hash of a frame in 64 hex digits, its quality, 0 to 100, and its time in seconds."""
 
     pdq: str
     quality: int
@@ -40,56 +40,56 @@ class FrameHash:
 
     @property
     def vpdq(self) -> str:
-        """As lists of vPDQ features hold it."""
+        """The hash as a line of vPDQ's text format."""
         return f"{self.pdq},{self.quality},{self.time_s:.3f}"
 
 
 def available() -> bool:
-    """Whether frames can be hashed here."""
+    """Return whether ``pdqhash`` is installed."""
     return pdqhash is not None
 
 
 def pdq(pixels: NDArray[np.uint8], time_s: float = 0.0) -> FrameHash:
-    """The hash of a frame, (H, W, 3) uint8 RGB."""
+    """Return the hash of a frame, (H, W, 3) uint8 RGB."""
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
     return FrameHash(np.packbits(bits.astype(np.uint8)).tobytes().hex(), int(quality), time_s)
 
 
 def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
-    """The frames to hash, ascending, and how many seconds lie between two of them."""
+    """Return the indices of the frames to hash, ascending, and their interval in seconds."""
     duration = float(times[-1]) if len(times) else 0.0
     interval = max(INTERVAL_S, duration / MAX_FRAMES)
-    wanted = np.arange(0.0, duration + 1e-6, interval)
-    found = np.searchsorted(times, wanted - 1e-6)
-    return sorted({int(i) for i in found if i < len(times)}), interval
+    moments = np.arange(0.0, duration + 1e-6, interval)
+    indices = np.searchsorted(times, moments - 1e-6)
+    return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
 def hash_media(media: OpenMedia) -> dict[str, Any]:
-    """PDQ of a picture, or of a video's frames a second, as ``hashes.json`` states them."""
+    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals."""
     if not available():
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
     indices, interval = every_second(media.times)
-    found = [
+    hashes = [
         pdq(frame.pixels, frame.time_s)
         for frame in media.frames(indices)
         if not isinstance(frame, FailedFrame)
     ]
     return {
-        "pdq": [{"pdq": h.pdq, "quality": h.quality, "time_s": h.time_s} for h in found],
-        "vpdq": [h.vpdq for h in found],
+        "pdq": [{"pdq": h.pdq, "quality": h.quality, "time_s": h.time_s} for h in hashes],
+        "vpdq": [h.vpdq for h in hashes],
         "interval_s": interval,
-        "failed": len(indices) - len(found),
+        "failed": len(indices) - len(hashes),
     }
 
 
 def packed(hashes: Sequence[str]) -> NDArray[np.uint8]:
-    """Hex hashes as (N, 32) uint8."""
+    """Return N hashes in hex as an array (N, 32) of uint8."""
     joined = bytes.fromhex("".join(hashes))
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, HASH_BITS // 8)
 
 
 def distances(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Bits (N, M) in which (N, 32) hashes differ from (M, 32) others."""
+    """Return the Hamming distances (N, M) in bits between hashes (N, 32) and (M, 32), uint8."""
     different = np.bitwise_xor(ours[:, None, :], theirs[None, :, :])
     counted: NDArray[np.int64] = np.bitwise_count(different).sum(axis=2, dtype=np.int64)
     return counted

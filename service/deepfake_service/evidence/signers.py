@@ -1,4 +1,4 @@
-"""What an edition is signed with: a statement key, and a report key with its certificate."""
+"""The keys that sign an edition: one for the statement, one with a certificate for reports."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ CERTIFICATE_YEARS = 10
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """What one edition is signed with."""
+    """The keys and certificates that sign one edition."""
 
     statement: Ed25519PrivateKey
     report_key: ec.EllipticCurvePrivateKey
     report_certificates: tuple[x509.Certificate, ...]
-    """The report key's certificate, and those that lead from it to its root, if it has any."""
+    """The report key's certificate first, then the intermediate certificates of its chain."""
 
     @property
     def certificates_pem(self) -> bytes:
+        """The report certificates in PEM format."""
         return b"".join(c.public_bytes(Encoding.PEM) for c in self.report_certificates)
 
     @property
     def public_pem(self) -> bytes:
+        """The public part of the statement key in PEM format."""
         return public_pem(self.statement.public_key())
 
     def __repr__(self) -> str:
@@ -45,15 +47,18 @@ class Signers:
 
 
 def public_pem(key: Ed25519PublicKey) -> bytes:
-    """A public key as PEM."""
+    """Return a public key in PEM format."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def self_made_certificate(
     key: ec.EllipticCurvePrivateKey, issuer: str, now: datetime
 ) -> x509.Certificate:
-    """A certificate of ``key`` by itself. It proves nothing of who ``issuer`` is: the statement
-    names its digest, and whoever trusts the statement's key may trust this."""
+    """Return a self-signed certificate of ``key``.
+
+    It does not prove who ``issuer`` is. A verifier trusts it because the statement, which is signed
+    with a key that the verifier trusts, names its digest.
+    """
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, issuer[:64]),
@@ -66,7 +71,7 @@ def self_made_certificate(
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # clocks of verifiers may be behind
+        .not_valid_before(now - timedelta(hours=1))  # a verifier's clock may be behind
         .not_valid_after(now + timedelta(days=365 * CERTIFICATE_YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
@@ -91,16 +96,23 @@ def self_made_certificate(
 def own_signer(
     certificate: Path, key: Path
 ) -> tuple[ec.EllipticCurvePrivateKey, tuple[x509.Certificate, ...]]:
+    """Read the operator's own report key and its certificate chain from PEM files.
+
+    Raises:
+        SettingsError: a file cannot be read, or the key is not the first certificate's.
+    """
     try:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
         private = load_pem_private_key(key.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise SettingsError(
-            "DEEPFAKE_REPORT_CERTIFICATE and DEEPFAKE_REPORT_KEY: PEM files of a certificate chain "
-            "and its unencrypted key"
+            "DEEPFAKE_REPORT_CERTIFICATE and DEEPFAKE_REPORT_KEY must be PEM files with a "
+            "certificate chain and its unencrypted key"
         ) from error
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise SettingsError("DEEPFAKE_REPORT_KEY: an elliptic-curve key is needed (P-256)")
+        raise SettingsError("DEEPFAKE_REPORT_KEY must be an elliptic-curve key (P-256)")
     if chain[0].public_key() != private.public_key():
-        raise SettingsError("DEEPFAKE_REPORT_CERTIFICATE: the first one is not the key's")
+        raise SettingsError(
+            "DEEPFAKE_REPORT_CERTIFICATE: the first certificate does not belong to the key"
+        )
     return private, tuple(chain)

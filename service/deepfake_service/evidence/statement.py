@@ -1,7 +1,9 @@
-"""The signed statement of a bundle: an in-toto Statement in a DSSE envelope.
+"""The signed statement of a bundle: an in-toto Statement v1 in a DSSE envelope.
 
-Its subjects are the submitted media and every file of the bundle that was there before it. See
-https://github.com/in-toto/attestation and https://github.com/secure-systems-lab/dsse.
+Its subjects are the submitted media and every other file of the bundle. The formats are those of
+https://github.com/in-toto/attestation (spec/v1/statement.md) and
+https://github.com/secure-systems-lab/dsse (envelope.md and, for what is signed, protocol.md). Both
+JSON documents are in the canonical form of RFC 8785, which neither specification requires.
 """
 
 from __future__ import annotations
@@ -22,22 +24,23 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:deepfake-service:evidence:1"
 MAX_BYTES = 256 * 1024
-"""Two hundred files take 30 kB. What nobody signed must not take memory when it is read."""
+"""Size limit of an envelope, which is read before its signature is checked. A statement about 200
+files takes 30 kB."""
 MEDIA_SUBJECT = "submitted-media"
 
 
 class InvalidStatement(DeepfakeError):
-    """The statement is not one that could have been signed as it lies there."""
+    """The statement is not in canonical form."""
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """The id of a public key, 64 hex digits, as securesystemslib makes it."""
-    found: str = SSlibKey.from_crypto(key).keyid
-    return found
+    """Return securesystemslib's id of a public key, 64 hex digits."""
+    identifier: str = SSlibKey.from_crypto(key).keyid
+    return identifier
 
 
 def statement(digests: dict[str, str], media_sha256: str, predicate: dict[str, Any]) -> bytes:
-    """The statement in canonical JSON (RFC 8785); ``digests`` are SHA-256 by file name."""
+    """Return the statement in canonical JSON; ``digests`` are SHA-256 by file name."""
     named = {MEDIA_SUBJECT: media_sha256, **digests}
     content: dict[str, Any] = {
         "_type": STATEMENT_TYPE,
@@ -49,49 +52,49 @@ def statement(digests: dict[str, str], media_sha256: str, predicate: dict[str, A
 
 
 def sign(content: bytes, key: Ed25519PrivateKey) -> bytes:
-    """The envelope of a statement, in canonical JSON."""
+    """Return the DSSE envelope of a statement in canonical JSON, signed with ``key``."""
     envelope = Envelope(content, PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(key))
     return rfc8785.dumps(envelope.to_dict())
 
 
 def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The envelope and the statement in it; nothing of them is trusted yet.
+    """Return an envelope and the statement in it, parsed; the signature is not checked here.
 
-    Only one form of bytes is taken, so that nothing can be put into an envelope unseen.
+    Only the canonical bytes are accepted, so that nothing can be hidden in an envelope.
 
     Raises:
-        InvalidStatement: saying what is wrong with it.
+        InvalidStatement: the message says what is wrong.
     """
     if len(envelope) > MAX_BYTES:
-        raise InvalidStatement(f"the envelope has more than {MAX_BYTES} bytes")
+        raise InvalidStatement(f"the envelope is larger than {MAX_BYTES} bytes")
     try:
         outer = json.loads(envelope)
         (signature,) = outer["signatures"]
-        # Libraries keep members that they do not know, and no signature covers those.
+        # Libraries accept members that they do not know, and no signature covers those.
         if set(outer) != {"payload", "payloadType", "signatures"}:
-            raise InvalidStatement("the envelope holds more than an envelope does")
+            raise InvalidStatement("the envelope has members that DSSE does not define")
         if set(signature) != {"keyid", "sig"}:
-            raise InvalidStatement("the envelope's signature holds more than a signature does")
+            raise InvalidStatement("the envelope's signature has members that DSSE does not define")
         parsed = Envelope.from_dict(copy.deepcopy(outer))
         if rfc8785.dumps(parsed.to_dict()) != envelope:
             raise InvalidStatement("the envelope is not in canonical form")
         if parsed.payload_type != PAYLOAD_TYPE:
-            raise InvalidStatement("the envelope holds something other than a statement")
+            raise InvalidStatement("the envelope's payload is not an in-toto statement")
         inner = json.loads(parsed.payload)
         if rfc8785.dumps(inner) != parsed.payload:
             raise InvalidStatement("the statement is not in canonical JSON")
         if (inner["_type"], inner["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
-            raise InvalidStatement("the statement is of another type")
+            raise InvalidStatement("the statement or its predicate has another type")
         if not isinstance(inner["predicate"], dict):
-            raise InvalidStatement("the statement states nothing")
+            raise InvalidStatement("the statement has no predicate")
         return outer, inner
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidStatement("this is no DSSE envelope of a statement") from error
+        raise InvalidStatement("not a DSSE envelope of an in-toto statement") from error
 
 
 def subjects(content: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 by name of what a statement is about.
+    """Return the SHA-256 of a statement's subjects, by name.
 
     Raises:
         InvalidStatement: a subject is malformed, or named twice.
@@ -100,14 +103,14 @@ def subjects(content: dict[str, Any]) -> dict[str, str]:
         named = [(str(s["name"]), str(s["digest"]["sha256"])) for s in content["subject"]]
     except (KeyError, TypeError) as error:
         raise InvalidStatement("a subject of the statement is malformed") from error
-    found = dict(named)
-    if len(found) < len(named):
+    digests = dict(named)
+    if len(digests) < len(named):
         raise InvalidStatement("the statement names a subject twice")
-    return found
+    return digests
 
 
 def signed_by(envelope: dict[str, Any], key: Ed25519PublicKey) -> bool:
-    """Whether ``key`` signed an envelope that ``opened`` gave."""
+    """Return whether ``key`` signed an envelope that ``opened`` returned."""
     parsed = Envelope.from_dict(copy.deepcopy(envelope))
     try:
         parsed.verify([SSlibKey.from_crypto(key)], 1)

@@ -1,4 +1,4 @@
-"""Time stamps by an authority (RFC 3161): that a statement existed, by somebody else's clock."""
+"""Time stamps of a time-stamp authority (RFC 3161): proof that a statement existed at a time."""
 
 from __future__ import annotations
 
@@ -28,23 +28,26 @@ from deepfake_models.errors import DeepfakeError
 
 MAX_REPLY_BYTES = 256 * 1024
 TIMEOUT_S = 10.0
-_REPLY = "application/timestamp-reply"
 _QUERY = "application/timestamp-query"
+"""Media type of a request over HTTP (RFC 3161, 3.4)."""
 
 
 class TimestampFailed(DeepfakeError):
-    """The time-stamp authority did not give a usable time stamp."""
+    """The time-stamp authority did not issue a usable time stamp."""
 
 
 class InvalidTimestamp(DeepfakeError):
-    """The time stamp is not one of what it lies beside."""
+    """The time stamp does not cover this statement."""
 
 
 def request(url: str, data: bytes) -> bytes:
-    """A token over ``data`` from the authority at ``url``: its reply, as it is kept.
+    """Request a time stamp over ``data`` from the authority at ``url``; return its reply.
+
+    The reply is a DER-encoded ``TimeStampResp`` (RFC 3161, 2.4.2) whose token has been checked
+    against ``data`` and the request's nonce.
 
     Raises:
-        TimestampFailed: it cannot be reached, refuses, or gives something else.
+        TimestampFailed: the authority cannot be reached, refuses, or does not give such a reply.
     """
     query = (
         TimestampRequestBuilder()
@@ -61,30 +64,31 @@ def request(url: str, data: bytes) -> bytes:
     except httpx.HTTPError as error:
         raise TimestampFailed("the time-stamp authority does not answer") from error
     if answer.status_code != 200 or len(answer.content) > MAX_REPLY_BYTES:
-        raise TimestampFailed("the time-stamp authority refused")
+        raise TimestampFailed("the time-stamp authority refused the request")
     reply = answer.content
     try:
         token = decode_timestamp_response(reply)
     except ValueError as error:
-        # Of an authority that does not sort its certificates as DER wants, too.
+        # Also the reply of an authority that does not sort its certificates as DER requires.
         raise TimestampFailed("the time-stamp authority's reply cannot be read") from error
     if token.tst_info.nonce != query.nonce:
-        raise TimestampFailed("the time-stamp authority answered another request")
+        raise TimestampFailed("the time-stamp authority's reply has another nonce")
     try:
         verify(reply, data, [])
     except InvalidTimestamp as error:
-        raise TimestampFailed("the time-stamp authority's token does not hold") from error
+        raise TimestampFailed("the time-stamp authority's token is not valid") from error
     return reply
 
 
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:
-    """The time that a kept reply states for ``data``.
+    """Return the time at which the authority's reply attests that ``data`` existed.
 
-    Without ``roots``, it is seen to be signed by the certificate that it brings along, which says
-    that it is intact, not by whom it is.
+    With ``roots``, the token must be signed by a time-stamp authority below one of them. Without,
+    it must be signed by the certificate that it contains, which shows that it is intact but not who
+    issued it.
 
     Raises:
-        InvalidTimestamp: it does not hold.
+        InvalidTimestamp: the time stamp is not valid for ``data``.
     """
     try:
         token = decode_timestamp_response(reply)
@@ -96,18 +100,19 @@ def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime
                 builder = builder.add_root_certificate(root)
             builder.build().verify_message(token, data)
         else:
-            _see_intact(token, data)
+            _check_intact(token, data)
     except (ValueError, KeyError, VerificationError, SignatureValidationError) as error:
         raise InvalidTimestamp from error
     return token.tst_info.gen_time
 
 
-def _see_intact(token: TimeStampResponse, data: bytes) -> None:
+def _check_intact(token: TimeStampResponse, data: bytes) -> None:
+    """Check a token's message imprint (RFC 3161, 2.4.2) and signature (RFC 5652, 5.4 and 5.6)."""
     imprint = token.tst_info.message_imprint
     if PKIStatus(token.status) is not PKIStatus.GRANTED:
-        raise InvalidTimestamp("the authority did not grant it")
+        raise InvalidTimestamp("the authority did not grant the time stamp")
     if imprint.message != hashlib.sha256(data).digest():
-        raise InvalidTimestamp("it is one of something else")
+        raise InvalidTimestamp("the time stamp covers something else")
     signed = cms.ContentInfo.load(token.time_stamp_token(), strict=True)["content"]
     content = bytes(signed["encap_content_info"]["content"])
     signer = extract_signer_info(signed)
@@ -116,4 +121,4 @@ def _see_intact(token: TimeStampResponse, data: bytes) -> None:
         signer, extract_certs_for_validation(signed).signer_cert, "tst_info", digest
     )
     if not (intact and valid):
-        raise InvalidTimestamp("it was altered")
+        raise InvalidTimestamp("the time stamp was altered")

@@ -1,4 +1,4 @@
-"""Whom a verification trusts: keys that were given, pinned, or are this installation's own."""
+"""The keys and certificates that a verification trusts."""
 
 from __future__ import annotations
 
@@ -12,52 +12,59 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_service.errors import KeyUnreadable
 from deepfake_service.evidence.verification_result import Trust
-from deepfake_service.settings import Settings
 
 _PEM = b"-----BEGIN PUBLIC KEY-----"
 
 
 def public_key(path: Path) -> Ed25519PublicKey:
-    """The Ed25519 public key in a PEM file.
+    """Read the Ed25519 public key in a PEM file.
 
     Raises:
-        KeyUnreadable: there is none.
+        KeyUnreadable: the file cannot be read, or holds no such key.
     """
     try:
         content = path.read_bytes()
         if not content.lstrip().startswith(_PEM):
-            # A bundle holds a PEM somewhere: given as the key, it must not vouch for itself.
+            # An evidence bundle contains its key as PEM. If a user gives the bundle itself as the
+            # key file, it must not vouch for itself.
             raise ValueError("not a PEM file")
         key = load_pem_public_key(content)
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise KeyUnreadable(f"{path.name}: no public key in PEM can be read from it") from error
+        raise KeyUnreadable(f"{path.name}: not a public key in PEM format") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise KeyUnreadable(f"{path.name}: evidence is signed with Ed25519, this key is another")
+        raise KeyUnreadable(f"{path.name}: not an Ed25519 key; evidence is signed with Ed25519")
     return key
 
 
 def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:
-    """The keys in the ``*.pem`` files of a folder."""
+    """Read the keys in the ``*.pem`` files of a folder.
+
+    Raises:
+        KeyUnreadable: a file is not a public key.
+    """
     return [public_key(path) for path in sorted(folder.glob("*.pem"))] if folder else []
 
 
 def certificates(path: Path | None) -> list[x509.Certificate]:
-    """The certificates in a PEM file.
+    """Read the certificates in a PEM file; none without a path.
 
     Raises:
-        KeyUnreadable: there are none.
+        KeyUnreadable: the file cannot be read, or holds no certificate.
     """
     if path is None:
         return []
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise KeyUnreadable(f"{path.name}: no certificates in PEM can be read from it") from error
+        raise KeyUnreadable(f"{path.name}: no certificates in PEM format") from error
 
 
-def trusted(settings: Settings, own: Sequence[Ed25519PublicKey]) -> Trust:
-    """What a service trusts: its ``own`` keys, and those that its settings pin."""
-    return Trust(
-        keys=(*own, *pinned_keys(settings.pinned_keys)),
-        timestamp_roots=certificates(settings.timestamp_roots),
-    )
+def trust_of(
+    own: Sequence[Ed25519PublicKey], pinned: Path | None, timestamp_roots: Path | None
+) -> Trust:
+    """Trust a service's ``own`` keys, those in the folder ``pinned``, and time-stamp authorities.
+
+    Raises:
+        KeyUnreadable: a file is not what it should be.
+    """
+    return Trust((*own, *pinned_keys(pinned)), certificates(timestamp_roots))

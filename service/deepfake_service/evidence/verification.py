@@ -1,18 +1,18 @@
-"""Verification of a bundle, offline: numbered steps, each with what was expected and found.
+"""Verification of an evidence bundle, offline, in numbered steps.
 
-1. The file is a ZIP in the one form that bundles have: no byte outside the entries, no name twice.
-2. It is a complete BagIt bag: every file is in a manifest, with the SHA-256 that it has.
+1. The file is a canonical bundle ZIP: no bytes outside the entries, no name twice.
+2. It is a complete BagIt bag: every file is listed in a manifest with its SHA-256.
 3. The statement is an in-toto Statement in a DSSE envelope, in canonical form.
-4. The statement is signed, by a key that is trusted. A key inside the bundle confers no trust.
-5. The statement's subjects are the submitted media and every other file, with these digests.
-6. ``verdict.json`` says what the statement says, and shows the pictures that are there.
-7. The model's manifest is the model's that is named, and its verdict follows from the faces stated.
-8. Each report is signed as a whole, by the certificate that the statement names.
-9. The time stamp, where the statement speaks of one, is one of this statement.
-10. With a scorer: every stored crop gets the value that is stated, from the same model.
-11. With the original: it has the digest, and the whole path gives the same verdict.
+4. The statement is signed with a trusted key. A key inside the bundle is not trusted.
+5. The statement's subjects are the submitted media and all other files, with their digests.
+6. ``verdict.json`` agrees with the statement, and the bundle has the pictures that it names.
+7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
+8. Each report is signed as a whole, with the certificate that the statement names.
+9. The time stamp, if the statement mentions one, covers this statement.
+10. With a scorer: every stored crop gets its recorded logit from the same model.
+11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
 
-A step that needs an earlier one that failed is not done.
+A failure in one of the first six steps ends the verification, because later ones build on them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.serialization import judged_exact, load_exact
+from deepfake_models.decision.decide import judge_again
+from deepfake_models.decision.serialization import load_exact
 from deepfake_models.errors import DeepfakeError
+from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.evidence import pdf_signature, timestamps
@@ -53,12 +55,13 @@ from deepfake_service.evidence.builder import (
     STAMP_SIGNATURE,
     STATEMENT,
     VERDICT,
+    as_json,
     method_of,
     report_of,
     stamp_message,
     too_large,
 )
-from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_BEFORE_0_2, error_rates
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
@@ -66,7 +69,7 @@ from deepfake_service.evidence.verification_result import Outcome, Step, Trust, 
 MAX_DETAIL = 600
 _DECIDED = ("likely_manipulated", "no_manipulation_found")
 LOGIT_TOLERANCE = 1e-2
-"""Of a face's logit: what other processors and batch sizes change is a hundredth of that."""
+"""Tolerance of a logit. Other processors and batch sizes change it by a hundredth of that."""
 _PREDICATE = {
     "job": re.compile(r"[0-9a-z]{1,26}"),
     "case": re.compile(r"[0-9a-z]{1,26}"),
@@ -74,11 +77,13 @@ _PREDICATE = {
     "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
     "timestamp": re.compile(r"[a-z0-9]{1,20}"),
 }
-MAX_PICTURES = 64
+MAX_LISTED_PICTURES = 64
+"""Pictures that a bundle may list: more than any version gathers, few enough to score again."""
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 class _Failed(Exception):
-    """A step failed, for this reason."""
+    """The step failed for the given reason."""
 
 
 def verify(
@@ -88,7 +93,10 @@ def verify(
     scorer: Scorer | None = None,
     original: BinaryIO | None = None,
 ) -> Verification:
-    """Take every step on a bundle; a fault in it is an outcome, never an exception."""
+    """Verify a bundle; a fault in it is reported as an outcome and never raised.
+
+    ``scorer`` enables step 10, and together with ``original``, the submitted file, step 11.
+    """
     return _Run(content, trust, scorer, original).run()
 
 
@@ -113,11 +121,11 @@ class _Run:
             ("The statement is well formed", self._statement),
             ("The signature holds", self._signature),
             ("The statement covers every file", self._coverage),
-            ("The verdict is the stated one", self._verdict),
+            ("The verdict agrees with the statement", self._verdict),
             ("The verdict follows from the faces", self._judging),
             ("The reports are signed", self._reports),
             ("The time stamp holds", self._time_stamp),
-            ("The crops get the stated values", self._rescoring),
+            ("The crops get the recorded values", self._rescoring),
             ("The original gives this verdict", self._original_again),
         ]
         for number, (title, step) in enumerate(steps, start=1):
@@ -125,9 +133,9 @@ class _Run:
                 outcome, detail = step()
             except (_Failed, DeepfakeError) as error:
                 outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
-            except Exception as error:  # hostile content; what it breaks is not intact
+            except Exception as error:  # content that breaks a parser is not intact
                 outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
-            # Of what nobody has signed yet, nothing may move the reader's cursor.
+            # The content is not trusted yet: control characters must not reach a terminal.
             shown = "".join(c if c.isprintable() else "?" for c in detail)[:MAX_DETAIL]
             self._done.steps.append(Step(number, title, outcome, shown))
             if outcome is Outcome.FAIL and number <= 6:
@@ -136,11 +144,11 @@ class _Run:
 
     def _zip(self) -> tuple[Outcome, str]:
         self._files = bag.unzipped(self._content)
-        return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes, none outside"
+        return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes"
 
     def _bag(self) -> tuple[Outcome, str]:
         bag.check(self._files)
-        return Outcome.PASS, "every file is in a manifest, with its SHA-256"
+        return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
 
     def _statement(self) -> tuple[Outcome, str]:
         if STATEMENT not in self._files:
@@ -162,50 +170,54 @@ class _Run:
             not isinstance(inside, Ed25519PublicKey)
             or public_pem(inside) != self._files[PUBLIC_KEY]
         ):
-            raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key as bundles hold it")
+            raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key in canonical form")
         self._done.signer, self._signer = key_id(inside), inside
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
-                    raise _Failed(f"{PUBLIC_KEY}: not the key that signed")
-                return Outcome.PASS, f"by the trusted key {self._done.signer}"
+                    raise _Failed(f"{PUBLIC_KEY}: not the key that signed the statement")
+                return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
         if not signed_by(self._envelope, inside):
-            raise _Failed("the statement was altered, or its signature is of another one")
+            raise _Failed("the signature does not belong to this statement")
         if self._trust.keys:
-            raise _Failed(f"signed by {self._done.signer}, which is not a key that was given")
+            raise _Failed(f"signed with the key {self._done.signer}, which is not trusted")
         return Outcome.UNKNOWN, (
-            f"intact, by the key {self._done.signer} that lies in the bundle itself: get the "
-            "issuer's key from the issuer and give it with --public-key"
+            f"intact, but signed with the key {self._done.signer}, which only the bundle vouches "
+            "for: get the issuer's key from the issuer and give it with --public-key"
         )
 
     def _coverage(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
-        stated = subjects(self._done.statement)
-        stated.pop(MEDIA_SUBJECT, None)
-        there = {
+        named = subjects(self._done.statement)
+        named.pop(MEDIA_SUBJECT, None)
+        present = {
             name: bag.sha256(content)
             for name, content in self._files.items()
             if name not in (STATEMENT, STAMP, STAMP_SIGNATURE, bag.TAG_MANIFEST)
         }
-        for name in sorted({*stated, *there}):
-            if name not in there:
-                raise _Failed(f"{name}: the statement names it, but it is not there")
-            if name not in stated:
-                raise _Failed(f"{name}: there, but the statement does not name it")
-            if stated[name] != there[name]:
-                raise _Failed(f"{name}: SHA-256 {there[name]}, the statement says {stated[name]}")
-        return Outcome.PASS, f"{len(stated)} files and the submitted media"
+        for name in sorted({*named, *present}):
+            if name not in present:
+                raise _Failed(f"{name}: named in the statement, but missing")
+            if name not in named:
+                raise _Failed(f"{name}: not named in the statement")
+            if named[name] != present[name]:
+                raise _Failed(
+                    f"{name}: its SHA-256 is {present[name]}, the statement says {named[name]}"
+                )
+        return Outcome.PASS, f"{len(named)} files and the submitted media"
 
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
         raw = self._files[VERDICT]
         if too_large(raw):
-            raise _Failed(f"{VERDICT}: larger than a verdict can be")
+            raise _Failed(f"{VERDICT}: larger than a verifier parses")
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
             raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
         if document["format"] != FORMAT:
-            raise _Failed(f"{VERDICT}: of the format {document['format']!r}, not {FORMAT!r}")
+            raise _Failed(
+                f"{VERDICT}: its format is {document['format']!r:.100} instead of {FORMAT!r}"
+            )
         p = self._predicate
         self._same(
             "media", subjects(self._done.statement)[MEDIA_SUBJECT], document["item"]["sha256"]
@@ -217,36 +229,36 @@ class _Run:
         self._same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
         self._same("verdict", p["verdict"], document["result"]["verdict"])
         self._same("finding", p["finding"], document["finding"])
-        if len(document["pictures"]) > MAX_PICTURES:
-            raise _Failed(f"{VERDICT}: names more pictures than a bundle holds")
-        shown = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
-        there = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
-        self._same("pictures", sorted(there), sorted(shown))
+        if len(document["pictures"]) > MAX_LISTED_PICTURES:
+            raise _Failed(f"{VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
+        listed = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
+        present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
+        self._same("pictures", sorted(present), sorted(listed))
         self._custody()
         self._done.document = document
         finding = f", reviewed: {p['finding']}" if p["finding"] else ""
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
     def _custody(self) -> None:
-        """Every entry of the audit log that is stated has the hash of what it states."""
+        """Check the hash of every entry of the audit log, and that it names its predecessor's."""
         raw = self._files[CUSTODY]
         if too_large(raw):
-            raise _Failed(f"{CUSTODY}: larger than a chain of custody can be")
-        before: dict[str, Any] | None = None
+            raise _Failed(f"{CUSTODY}: larger than a verifier parses")
+        previous: dict[str, Any] | None = None
         for entry in json.loads(raw)["entries"]:
-            stated = {k: v for k, v in entry.items() if k != "hash"}
-            found = hashlib.sha256(rfc8785.dumps(stated)).hexdigest()
-            self._same(f"hash of entry {entry['number']} of {CUSTODY}", entry["hash"], found)
-            if before is not None:
-                if entry["number"] <= before["number"]:
+            content = {k: v for k, v in entry.items() if k != "hash"}
+            digest = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+            self._same(f"hash of entry {entry['number']} of {CUSTODY}", entry["hash"], digest)
+            if previous is not None:
+                if entry["number"] <= previous["number"]:
                     raise _Failed(f"{CUSTODY}: entry {entry['number']} is out of order")
-                if entry["number"] == before["number"] + 1:
-                    what = f"what precedes entry {entry['number']} of {CUSTODY}"
-                    self._same(what, before["hash"], entry["previous"])
-            before = entry
+                if entry["number"] == previous["number"] + 1:
+                    what = f"predecessor of entry {entry['number']} of {CUSTODY}"
+                    self._same(what, previous["hash"], entry["previous"])
+            previous = entry
 
     def _judging(self) -> tuple[Outcome, str]:
-        document = self._stated
+        document = self._document
         raw = self._files[MODEL]
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
@@ -255,29 +267,43 @@ class _Run:
         self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
         rates = self._files[MODEL_RATES]
         self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
-        verdict = load_exact(document["exact"])
-        judged = judged_exact(document["exact"], spec)
-        stated_rates = error_rates(judged or verdict, spec, json.loads(rates))
-        self._same("error rates", json.loads(json.dumps(stated_rates)), document["error_rates"])
-        if judged is None:
-            self._same("value without a face", None, document["result"]["log_likelihood_ratio"])
-            if document["result"]["verdict"] in _DECIDED or document["result"]["tracks"]:
-                raise _Failed("a verdict is stated, but no face")
-            return Outcome.PASS, "no face was judged, and nothing is decided"
-        again = json.loads(json.dumps(judged.to_json()))
-        for name, value in again.items():
-            self._same(name, _without_wording(document["result"][name]), _without_wording(value))
-        return Outcome.PASS, f"{len(document['exact']['faces'])} faces judged again alike"
+        record = load_exact(document["exact"])
+        # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
+        has_faces = record.media is not None and bool(record.faces)
+        judged = judge_again(record, spec) if has_faces else record
+        self._error_rates(document, judged, spec, json.loads(rates))
+        result = document["result"]
+        if not has_faces:
+            self._same("value without a face", None, result["log_likelihood_ratio"])
+            if result["verdict"] in _DECIDED or result["tracks"]:
+                raise _Failed("the verdict has a decision, but no faces")
+            return Outcome.PASS, "no face was scored, and nothing was decided"
+        for name, value in as_json(judged.to_json()).items():
+            self._same(name, _without_wording(result[name]), _without_wording(value))
+        return Outcome.PASS, f"judging {len(record.faces)} faces again gives the same verdict"
+
+    def _error_rates(
+        self, document: dict[str, Any], judged: Verdict, spec: BundleSpec, reliability: Any
+    ) -> None:
+        people = [t.track for t in judged.tracks if t.log_likelihood_ratio is not None]
+        rates = as_json(error_rates(judged, people, spec, reliability))
+        before = as_json(
+            error_rates(
+                judged, people, spec, reliability, indicative_below=INDICATIVE_BELOW_BEFORE_0_2
+            )
+        )
+        if document["error_rates"] != before:
+            self._same("error rates", rates, document["error_rates"])
 
     def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
-        """What is stated of the method, and of the faces shown, is the model's."""
-        stated = document["method"]
-        expected = method_of(spec, stated["model"]["sha256"], stated["software"])
-        if "map" not in stated:  # of editions before it was stated
+        """Check the description of the method, and the values of the faces shown, by the model."""
+        method = document["method"]
+        expected = as_json(method_of(spec, method["model"]["sha256"], method["software"]))
+        if "map" not in method:  # early editions do not have it
             del expected["map"]
-        for name, value in json.loads(json.dumps(expected)).items():
-            self._same(f"method.{name}", value, stated[name])
-        self._same("parts of the method", sorted(expected), sorted(stated))
+        for name, value in expected.items():
+            self._same(f"method.{name}", value, method[name])
+        self._same("parts of the method", sorted(expected), sorted(method))
         faces = document["exact"]["faces"]
         for picture in document["pictures"]:
             logit = faces[picture["face"]]["logit"]
@@ -291,39 +317,42 @@ class _Run:
 
     def _reports(self) -> tuple[Outcome, str]:
         certificates = x509.load_pem_x509_certificates(self._files[CERTIFICATES])
-        found = certificates[0].fingerprint(hashes.SHA256()).hex()
-        self._same("certificate", self._predicate["reportCertificate"]["sha256"], found)
+        digest = certificates[0].fingerprint(hashes.SHA256()).hex()
+        self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
         for language in LANGUAGES:
             pdf_signature.verify(self._files[report_of(language)], certificates, at)
-        return Outcome.PASS, f"{len(LANGUAGES)} reports, whole, by certificate {found}"
+        return (
+            Outcome.PASS,
+            f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}",
+        )
 
     def _time_stamp(self) -> tuple[Outcome, str]:
-        stated, token = self._predicate["timestamp"], self._files.get(STAMP)
-        if stated != "rfc3161":
+        kind, token = self._predicate["timestamp"], self._files.get(STAMP)
+        if kind != "rfc3161":
             if token is not None or STAMP_SIGNATURE in self._files:
-                raise _Failed(f"{STAMP}: there, but the statement speaks of none")
-            why = "the authority failed" if stated == "failed" else "none was asked for"
-            return Outcome.SKIPPED, f"there is none: {why}"
+                raise _Failed(f"{STAMP}: present, but the statement mentions none")
+            why = "the authority failed" if kind == "failed" else "none was requested"
+            return Outcome.SKIPPED, f"no time stamp: {why}"
         if token is None:
-            raise _Failed(f"{STAMP}: missing, but the statement speaks of it")
+            raise _Failed(f"{STAMP}: missing, but the statement mentions it")
         assert self._signer is not None
         try:
             self._signer.verify(self._files[STAMP_SIGNATURE], stamp_message(token))
         except (KeyError, InvalidSignature) as error:
-            raise _Failed(f"{STAMP}: altered, or not signed by the key of the statement") from error
+            raise _Failed(f"{STAMP}: altered, or not signed with the statement's key") from error
         roots = list(self._trust.timestamp_roots)
         at = timestamps.verify(token, self._files[STATEMENT], roots).isoformat()
         if roots:
             return Outcome.PASS, f"{at}, by a trusted authority"
-        return Outcome.PASS, f"{at}; intact, but by whom was not checked (--timestamp-root)"
+        return Outcome.PASS, f"{at}; intact, but its issuer was not checked (--timestamp-root)"
 
     def _rescoring(self) -> tuple[Outcome, str]:
         if self._scorer is None:
-            return Outcome.SKIPPED, "not asked for (--rescore)"
-        document = self._stated
+            return Outcome.SKIPPED, "not requested (--rescore)"
+        document = self._document
         if not document["pictures"]:
-            return Outcome.SKIPPED, "there are no crops"
+            return Outcome.SKIPPED, "the bundle has no crops"
         self._same_model(document, self._scorer)
         size = self._scorer.bundle.spec.crop.size
         crops = []
@@ -331,34 +360,34 @@ class _Run:
             pixels = pixels_of(self._files[f"data/{picture['crop']}"], size)
             self._same(f"size of {picture['crop']}", (size, size, 3), pixels.shape)
             crops.append(pixels)
-        furthest = 0.0
+        largest = 0.0
         logits = self._scorer.classifier.logits(np.stack(crops)).tolist()
         for picture, logit in zip(document["pictures"], logits, strict=True):
-            stated = document["exact"]["faces"][picture["face"]]["logit"]
-            furthest = max(furthest, abs(logit - stated))
-            if abs(logit - stated) > LOGIT_TOLERANCE:
-                raise _Failed(f"{picture['crop']}: logit {logit:.4f}, {stated:.4f} is stated")
-        return Outcome.PASS, f"{len(crops)} crops, largest difference of a logit {furthest:.1e}"
+            recorded = document["exact"]["faces"][picture["face"]]["logit"]
+            largest = max(largest, abs(logit - recorded))
+            if abs(logit - recorded) > LOGIT_TOLERANCE:
+                raise _Failed(f"{picture['crop']}: logit {logit:.4f}, recorded {recorded:.4f}")
+        return Outcome.PASS, f"{len(crops)} crops, largest difference of a logit {largest:.1e}"
 
     def _original_again(self) -> tuple[Outcome, str]:
         if self._original is None or self._scorer is None:
-            return Outcome.SKIPPED, "not asked for (--media FILE)"
-        document = self._stated
+            return Outcome.SKIPPED, "not requested (--media FILE)"
+        document = self._document
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
         self._same("SHA-256 of the file", document["item"]["sha256"], digest)
         self._same_model(document, self._scorer)
         self._original.seek(0)
         verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
         self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
-        stated, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
-        if (stated is None) != (ratio is None) or (
-            stated is not None and ratio is not None and abs(stated - ratio) > LOGIT_TOLERANCE
+        recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
+        if (recorded is None) != (ratio is None) or (
+            recorded is not None and ratio is not None and abs(recorded - ratio) > LOGIT_TOLERANCE
         ):
-            raise _Failed(f"log likelihood ratio {ratio}, {stated} is stated")
+            raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
 
     @property
-    def _stated(self) -> dict[str, Any]:
+    def _document(self) -> dict[str, Any]:
         assert self._done.document is not None
         return self._done.document
 
@@ -369,9 +398,6 @@ class _Run:
     def _same(what: str, expected: object, found: object) -> None:
         if expected != found:
             raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")
-
-
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 def _without_wording(content: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a verification finds: the outcome of every step, and of all of them together."""
+"""The result of a verification: the outcome of each step, and of all of them together."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 class Outcome(StrEnum):
-    """How a step went."""
+    """Outcome of a step."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
-    """Intact, but nobody vouches for it."""
+    """Intact, but the signer is not trusted."""
 
 
 class ExitCode(IntEnum):
-    """What ``deepfake verify`` exits with."""
+    """Exit status of ``deepfake verify``."""
 
     VERIFIED = 0
     FAILED = 1
@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its number, what it is about, how it went, and why."""
+    """One step: its number, title, outcome and an explanation."""
 
     number: int
     title: str
@@ -39,6 +39,7 @@ class Step:
     detail: str
 
     def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON data."""
         return {
             "number": self.number,
             "title": self.title,
@@ -49,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom a verifier trusts, from elsewhere than the bundle."""
+    """The keys and root certificates that a verifier trusts; none of them come from the bundle."""
 
     keys: Sequence[Ed25519PublicKey] = ()
     timestamp_roots: Sequence[x509.Certificate] = ()
@@ -57,7 +58,7 @@ class Trust:
 
 @dataclass(slots=True)
 class Verification:
-    """The steps that were taken, and what the bundle states of itself."""
+    """The steps taken, and what the bundle says about itself."""
 
     sha256: str
     steps: list[Step] = field(default_factory=list)
@@ -67,15 +68,17 @@ class Verification:
 
     @property
     def exit_code(self) -> ExitCode:
+        """The exit status that follows from all outcomes."""
         outcomes = {s.outcome for s in self.steps}
         if Outcome.FAIL in outcomes or not self.steps:
             return ExitCode.FAILED
         return ExitCode.SIGNER_UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.VERIFIED
 
     def to_json(self) -> dict[str, Any]:
-        # Before its signature was seen to hold, a statement states nothing.
-        held = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
-        predicate = (self.statement or {}).get("predicate", {}) if held else {}
+        """Return the result as the command and the HTTP interface give it."""
+        # Nothing in a statement counts before its signature has been checked, in step 4.
+        signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
+        predicate = (self.statement or {}).get("predicate", {}) if signed else {}
         return {
             "result": self.exit_code.name.lower(),
             "sha256": self.sha256,

@@ -1,8 +1,9 @@
-"""The bundle's container: a BagIt bag (RFC 8493) in a ZIP that has exactly one form.
+"""The container of an evidence bundle: a BagIt bag (RFC 8493) in a canonical ZIP.
 
-Every entry is stored uncompressed, in the order of the names, at the same date, without extra
-fields or comments. So a bundle can be made again from its files and compared byte for byte: nothing
-can hide between or behind the entries, and nothing can unpack to more than it is.
+A canonical ZIP stores every entry uncompressed, sorted by name, with one fixed date and without
+extra fields or comments (APPNOTE.TXT 4.3 allows far more). It can therefore be made again from its
+files and compared byte for byte: nothing can hide between or behind the entries, and nothing
+unpacks to more than its stored size.
 """
 
 from __future__ import annotations
@@ -18,34 +19,39 @@ from deepfake_models.errors import DeepfakeError
 MAX_BYTES = 256 * 1024 * 1024
 MAX_FILES = 200
 MAX_TAG_BYTES = 256 * 1024
-"""Of a file that is no payload: two hundred lines of a manifest have 30 kB. They are read before
-any signature is, and must not take memory."""
+"""Size limit of tag files, which are read before any signature is checked. A manifest of 200 files
+takes 30 kB."""
+# RFC 8493: 2.1.2 payload directory, 2.1.1 bag declaration, 2.2.2 bag metadata, 2.1.3 payload
+# manifest, 2.2.1 tag manifest.
 DATA = "data/"
 BAGIT, INFO = "bagit.txt", "bag-info.txt"
 MANIFEST, TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){0,3}")
 _DATE = (1980, 1, 1, 0, 0, 0)
+_LOCAL_HEADER_BYTES = 30
+"""A local file header without its name and extra field (APPNOTE.TXT 4.3.7)."""
 
 
 class InvalidBag(DeepfakeError):
-    """The file is not a bundle in the one form that bundles have."""
+    """The file is not a canonical bundle ZIP."""
 
 
 def sha256(content: bytes) -> str:
-    """SHA-256 in lower-case hex."""
+    """Return the SHA-256 of ``content`` in lower-case hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def manifest_of(files: Mapping[str, bytes]) -> bytes:
-    """A BagIt manifest of ``files``, in the order of their names."""
+    """Return the BagIt manifest of ``files`` (RFC 8493, 2.1.3), sorted by name."""
     return "".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files)).encode()
 
 
 def tagged(payload: Mapping[str, bytes], info: Mapping[str, str]) -> dict[str, bytes]:
-    """``payload`` with the bag's declaration, information and manifest; not yet sealed.
+    """Return ``payload`` with the bag's declaration, metadata and payload manifest.
 
-    Names of ``payload`` begin with ``data/``; ``info`` has labels and one line of text each.
+    The names in ``payload`` begin with ``data/``. ``info`` holds the labels of ``bag-info.txt`` and
+    one line of text for each. ``sealed`` adds the tag manifest once all tag files are there.
     """
     size = sum(map(len, payload.values()))
     lines = {**info, "Payload-Oxum": f"{size}.{len(payload)}"}
@@ -58,13 +64,13 @@ def tagged(payload: Mapping[str, bytes], info: Mapping[str, str]) -> dict[str, b
 
 
 def sealed(files: Mapping[str, bytes]) -> bytes:
-    """The ZIP of a bag with its tag manifest."""
+    """Return the canonical ZIP of a bag, to which the tag manifest is added."""
     tags = {n: c for n, c in files.items() if not n.startswith(DATA)}
     return zipped({**files, TAG_MANIFEST: manifest_of(tags)})
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
-    """A ZIP of ``files`` in the one form."""
+    """Return the canonical ZIP of ``files``."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -75,13 +81,13 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:
-    """The files of a ZIP in the one form.
+    """Return the files of a canonical ZIP.
 
     Raises:
-        InvalidBag: it has another form; saying what is wrong.
+        InvalidBag: ``content`` is not a canonical ZIP; the message says what is wrong.
     """
     if len(content) > MAX_BYTES:
-        raise InvalidBag(f"larger than the {MAX_BYTES} bytes that a bundle may have")
+        raise InvalidBag(f"larger than {MAX_BYTES} bytes, the limit of a bundle")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
@@ -90,17 +96,20 @@ def unzipped(content: bytes) -> dict[str, bytes]:
             names = [e.filename for e in entries]
             for entry in entries:
                 if not _NAME.fullmatch(entry.filename):
-                    raise InvalidBag("an entry's name is not one that bundles have")
+                    raise InvalidBag("an entry's name is not allowed in a bundle")
+                # Bit 0 of the flags: encrypted (APPNOTE.TXT 4.4.4).
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
                     raise InvalidBag(f"{entry.filename}: compressed or encrypted")
             if len(set(names)) < len(names):
-                raise InvalidBag("two entries have one name")
-            _see_apart(entries, len(content))
+                raise InvalidBag("two entries have the same name")
+            _check_apart(entries, len(content))
             files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
-        raise InvalidBag("this is no intact ZIP file") from error
+        raise InvalidBag("not an intact ZIP file") from error
     if zipped(files) != content:
-        raise InvalidBag("there are bytes outside the entries, or headers other than a bundle's")
+        raise InvalidBag(
+            "bytes outside the entries, or headers that differ from the canonical form"
+        )
     return files
 
 
@@ -119,22 +128,22 @@ def member(content: bytes, name: str) -> bytes:
         raise InvalidBag("not an intact ZIP file") from error
 
 
-def _see_apart(entries: list[zipfile.ZipInfo], size: int) -> None:
-    """Entries that share bytes would unpack to more than the file holds."""
+def _check_apart(entries: list[zipfile.ZipInfo], size: int) -> None:
+    """Check that no entries overlap: they would unpack to more than the file's size."""
     end = 0
     for entry in sorted(entries, key=lambda e: e.header_offset):
         if entry.header_offset < end or entry.compress_size != entry.file_size:
             raise InvalidBag("entries overlap")
-        end = entry.header_offset + 30 + len(entry.filename) + entry.file_size
+        end = entry.header_offset + _LOCAL_HEADER_BYTES + len(entry.filename) + entry.file_size
     if end > size:
-        raise InvalidBag("entries are longer than the file")
+        raise InvalidBag("an entry ends behind the end of the file")
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """See that a bag is complete: every file is in a manifest, and no manifest in another form.
+    """Check that a bag is complete and valid (RFC 8493, 3) and its manifests canonical.
 
     Raises:
-        InvalidBag: naming the file.
+        InvalidBag: naming the file that is missing, not listed, or altered.
     """
     payload = {n: c for n, c in files.items() if n.startswith(DATA)}
     tags = {n: c for n, c in files.items() if not n.startswith(DATA) and n != TAG_MANIFEST}
@@ -143,9 +152,9 @@ def check(files: Mapping[str, bytes]) -> None:
             raise InvalidBag(f"{name}: missing")
     for name, content in (*tags.items(), (TAG_MANIFEST, files[TAG_MANIFEST])):
         if len(content) > MAX_TAG_BYTES:
-            raise InvalidBag(f"{name}: larger than such a file can be")
+            raise InvalidBag(f"{name}: larger than {MAX_TAG_BYTES} bytes")
     if files[BAGIT] != _DECLARATION:
-        raise InvalidBag(f"{BAGIT}: not the declaration of a BagIt 1.0 bag")
+        raise InvalidBag(f"{BAGIT}: not the declaration of a BagIt 1.0 bag in UTF-8")
     for manifest, listed in ((MANIFEST, payload), (TAG_MANIFEST, tags)):
         _compare(manifest, files[manifest], listed)
 
@@ -153,15 +162,16 @@ def check(files: Mapping[str, bytes]) -> None:
 def _compare(name: str, manifest: bytes, files: Mapping[str, bytes]) -> None:
     if manifest == manifest_of(files):
         return
-    stated = {}
+    listed = {}
     for line in manifest.decode("utf-8", errors="replace").splitlines():
-        digest, _, of = line.partition("  ")
-        stated[of] = digest
-    for of in sorted({*stated, *files}):
-        if of not in files:
-            raise InvalidBag(f"{of}: listed in {name}, but not there")
-        if of not in stated:
-            raise InvalidBag(f"{of}: there, but not listed in {name}")
-        if stated[of] != sha256(files[of]):
-            raise InvalidBag(f"{of}: its SHA-256 is {sha256(files[of])}, {name} says {stated[of]}")
-    raise InvalidBag(f"{name}: not written as a bundle's is")
+        digest, _, path = line.partition("  ")
+        listed[path] = digest
+    for path in sorted({*listed, *files}):
+        if path not in files:
+            raise InvalidBag(f"{path}: listed in {name}, but missing")
+        if path not in listed:
+            raise InvalidBag(f"{path}: not listed in {name}")
+        digest = sha256(files[path])
+        if listed[path] != digest:
+            raise InvalidBag(f"{path}: its SHA-256 is {digest}, {name} lists {listed[path]}")
+    raise InvalidBag(f"{name}: not in canonical form")

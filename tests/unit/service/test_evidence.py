@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
+from deepfake_models.bundle import ConditionsSpec
 from deepfake_models.decision.serialization import judged_exact
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import SummaryPresenter
@@ -435,9 +435,10 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
     verdict = judged_exact(gathered.examination["exact"], gathered.spec)
     assert verdict is not None
+    people = [t.track for t in verdict.tracks]
 
     def said(measured: dict[str, Any]) -> str:
-        rates = json.loads(json.dumps(error_rates(verdict, gathered.spec, measured)))
+        rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
         document = {**json.loads(files()[VERDICT]), "error_rates": rates}
         line: str = SummaryPresenter(document, words("en")).page_one()["rates"][0]
         return line
@@ -447,6 +448,24 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     # Bundles from before whole videos were measured have tracks alone.
     tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
     assert "single-person recordings" in said(tracks)
+
+
+def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
+    gathered = kit.material(kit.video())
+    verdict = judged_exact(gathered.examination["exact"], gathered.spec)
+    assert verdict is not None
+    rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
+    widths = [{"face_px": [0, None], "false_positive_rate": rate, "true_positive_rate": rate}]
+    measured = {**gathered.reliability, "level_face": {"by_face_width": widths}}
+
+    def marked(min_groups: int) -> bool:
+        conditions = ConditionsSpec(min_groups=min_groups)
+        spec = gathered.spec.model_copy(update={"conditions": conditions})
+        (person,) = error_rates(verdict, [0], spec, measured)["people"]
+        indicative: bool = person["false_positive_rate"]["indicative"]
+        return indicative
+
+    assert [marked(n) for n in (12, 13)] == [False, True]
 
 
 def test_what_the_red_means_depends_on_the_model() -> None:
@@ -544,7 +563,7 @@ def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
     old: str, new: str, exit_code: ExitCode
 ) -> None:
     media = mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "PNG")
-    material = copy.deepcopy(kit.material(media))
+    material = kit.material(media)
     reason = material.examination["result"]["reasons"][0]
     assert old in reason["detail"]
     reason["detail"] = reason["detail"].replace(old, new)
