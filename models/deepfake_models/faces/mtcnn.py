@@ -16,14 +16,19 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from deepfake_models.faces.resampling import (
+    Floats,
+    Indices,
+    area_crops,
+    area_resized,
+    integral_image,
+    scaled,
+)
 from deepfake_models.results import Box
 from deepfake_models.session import Session
 from deepfake_models.spec import DetectorSpec
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.intp]
 Overlap = Literal["union", "min"]
 
 PICTURES_AT_ONCE = 16
@@ -177,65 +182,6 @@ class MtcnnDetector:
                 yield int(faces.picture[i]), faces.boxes[i], points[i], confidence
 
 
-def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    """Return ``picture`` (HWC RGB) scaled down so that its longer side is at most ``long_side``.
-
-    The result is antialiased (Pillow's bilinear filter, with a support scaled to the reduction) and
-    never larger than ``picture``. No side becomes shorter than one pixel.
-    """
-    height, width = picture.shape[:2]
-    ratio = long_side / max(height, width)
-    if ratio >= 1:
-        return picture
-    size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    # With a gap Pillow averages whole blocks first, which is several times faster on large frames.
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
-
-
-def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return the summed-area table (Crow 1984) of ``picture`` (H, W, 3) as (3, H + 1, W + 1).
-
-    Sums wrap around at 2**32; differences over any rectangle under 16 megapixels are exact.
-    """
-    height, width, channels = picture.shape
-    table = np.zeros((channels, height + 1, width + 1), np.uint32)
-    inner = table[:, 1:, 1:]
-    np.cumsum(picture.transpose(2, 0, 1), axis=2, dtype=np.uint32, out=inner)
-    np.cumsum(inner, axis=1, out=inner)
-    return table
-
-
-def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Floats:
-    """Resample a whole picture to (3, height, width) float32 by area, and normalise it.
-
-    Each output pixel is the unweighted mean of all input pixels that it touches (the "area"
-    interpolation of torch, which is adaptive average pooling), then ``(x - 127.5) / 128``.
-    """
-    top, bottom = _spans(np.array(0), np.array(integral.shape[1] - 1), height)
-    left, right = _spans(np.array(0), np.array(integral.shape[2] - 1), width)
-    bands = integral.take(bottom, axis=1) - integral.take(top, axis=1)
-    sums = bands.take(right, axis=2) - bands.take(left, axis=2)
-    return _normalised(sums, (bottom - top)[:, None] * (right - left))
-
-
-def area_crops(integral: NDArray[np.uint32], windows: Indices, side: int) -> Floats:
-    """Resample ``windows`` of one picture to (N, 3, side, side) as ``area_resized`` does.
-
-    ``windows`` is (N, 4): half-open ``x0, y0, x1, y1`` inside the picture, none of them empty.
-    """
-    x0, y0, x1, y1 = windows.T
-    top, bottom = (rows[:, :, None] * integral.shape[2] for rows in _spans(y0, y1, side))
-    left, right = (columns[:, None, :] for columns in _spans(x0, x1, side))
-    flat = integral.reshape(len(integral), -1)
-    sums = flat.take(bottom + right, axis=1)
-    sums -= flat.take(top + right, axis=1)
-    sums -= flat.take(bottom + left, axis=1)
-    sums += flat.take(top + left, axis=1)
-    counts = (bottom - top) // integral.shape[2] * (right - left)
-    return _normalised(sums, counts).swapaxes(0, 1)
-
-
 def suppress(
     boxes: Floats, scores: Floats, threshold: float, overlap: Overlap = "union"
 ) -> Indices:
@@ -361,26 +307,6 @@ def _crops(
             yield pixels
 
     return candidates.at(inside), batches()
-
-
-def _spans(start: Indices, stop: Indices, count: int) -> tuple[Indices, Indices]:
-    """Return the half-open spans of pixels in ``start:stop`` that ``count`` output pixels touch.
-
-    Both arrays are (..., count). Neighbouring spans overlap by one pixel where the division leaves
-    a remainder.
-    """
-    step = np.arange(count)
-    length = (stop - start)[..., None]
-    first = start[..., None] + step * length // count
-    last = start[..., None] - (-(step + 1) * length // count)
-    return first, last
-
-
-def _normalised(sums: NDArray[np.uint32], counts: Indices) -> Floats:
-    pixels = sums.astype(np.float32)
-    pixels *= (1 / (counts * 128.0)).astype(np.float32)
-    pixels -= np.float32(127.5 / 128)
-    return pixels
 
 
 def _corrected(candidates: _Candidates) -> Floats:

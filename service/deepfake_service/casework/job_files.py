@@ -59,7 +59,7 @@ class JobFiles:
     def timeline(self) -> SavedTimeline | None:
         """Return what ``save_timeline`` saved.
 
-        ``None`` in a job that a worker of version 0.2 or earlier began: it did not save this.
+        ``None`` in a job that a worker before version 0.2 began: it did not save this.
         """
         content = self._read(_TIMELINE)
         return load_timeline(content) if content else None

@@ -139,7 +139,7 @@ def test_a_job_that_saved_no_timeline_is_resumed(worker: Worker) -> None:
     job_id = worker.submit(VIDEO)
     worker.steps.take_up(job_id)
     worker.steps.plan_overview(job_id)
-    # Version 0.2 left the plan alone.
+    # Before version 0.2 the plan alone was saved.
     worker.container.vault.blobs.delete(f"work/{job_id}/timeline")
     for number in range(2):
         worker.steps.examine_chunk(job_id, number)
@@ -178,7 +178,7 @@ def test_a_part_of_another_model_is_not_used() -> None:
     files.save_part(1, Part((), 0), OLD)
     assert files.part(1, OLD) == Part((), 0)
     assert files.part(1, NEW) is None
-    # Before version 0.2, parts did not say which model they are of.
+    # The first workers did not save which model a part is of.
     vault.content["work/j/part-0"] = dump_part(Part((), 0))
     assert files.part(0, NEW) is None
 
@@ -197,7 +197,7 @@ def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
     assert worker.openings("conclude", job_id, 2) == (None, 2)
 
 
-def test_a_verdict_that_version_0_2_left_is_read() -> None:
+def test_a_verdict_in_the_form_of_version_0_1_is_read() -> None:
     vault: Any = PlainVault()
     failed = unable(UndecodableMedia())
     vault.content["work/j/verdict"] = json.dumps(failed.to_json(faces=True)).encode()
