@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
-from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases

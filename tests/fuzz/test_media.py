@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deepfake_models.decode.decoder import ProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.results import Verdict, VerdictCode
 from deepfake_models.scorer import Scorer
 from tests.support import mediakit

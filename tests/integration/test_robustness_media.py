@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sampling import longest_gap, sample
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.spec import SamplingSpec
 

@@ -15,7 +15,7 @@ from typing import Any
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
-from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.results import ReasonCode
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device

@@ -12,11 +12,8 @@ from typing import BinaryIO, Protocol
 from deepfake_models.decode.base import GuardedSource, OpenMedia
 from deepfake_models.decode.image import HEAD_BYTES, PictureMedia, picture_format
 from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.decode.video import VideoMedia
 from deepfake_models.errors import NotAPicture, UndecodableMedia
-
-__all__ = ["Decoder", "InProcessDecoder", "ProcessDecoder"]
 
 
 class Decoder(Protocol):

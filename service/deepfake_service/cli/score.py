@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepfake_models.bundle import Bundle, default_bundle_dir
-from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.results import (
     Track,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.db import open_database

@@ -25,8 +25,9 @@ from pydantic import ValidationError
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode import sandbox
 from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder, ProcessDecoder
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.decode.worker import RemoteFile
 from deepfake_models.errors import (
     DecoderFailed,
@@ -553,7 +554,7 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
 PARENT = """
 import io, sys, time
 from tests.support import mediakit
-from deepfake_models.decode.decoder import ProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 data = mediakit.encode(mediakit.panning(10))
 with decoder.open(io.BytesIO(data)) as media:
