@@ -251,6 +251,42 @@ def test_pages_are_accessible_and_fit(
     page.context.close()
 
 
+VISIBLE_TEXT = """() => {
+  const body = document.body.cloneNode(true);
+  // What users, machines and the law wrote in another language is not ours to translate.
+  const foreign = "bdi, code, pre, script, time, [lang=en], .free";
+  for (const element of body.querySelectorAll(foreign)) element.remove();
+  const labels = [...body.querySelectorAll("[aria-label], [alt], [title]")]
+    .flatMap((e) => ["aria-label", "alt", "title"].map((name) => e.getAttribute(name) || ""));
+  return [document.title, body.textContent, ...labels].join(" ");
+}"""
+ENGLISH = re.compile(r"[A-Za-z]{2,}")
+NOT_TRANSLATED = frozenset(
+    {
+        # Formats, units and names.
+        "API", "AUC", "CLIP", "CSV", "DOWN", "DSA", "DU", "EU", "HTTP", "ID", "IT", "JPEG", "KiB",
+        "MTCNN", "MiB", "GiB", "ONNX", "PDF", "PNG", "Act", "TAKE", "URL", "US", "UTC", "VIDEO",
+        "WebP", "XMP", "ZIP", "px", "SHA", "GMT", "age", "deepfake", "submit", "DMCA",
+        # The names of the media's container and codec, and of the model bundle.
+        "avc", "h264", "mov", "mp4", "isom", "research", "only",
+    }
+)  # fmt: skip
+
+
+def test_korean_pages_hold_no_english(site: Site, browser: Browser, job: dict[str, Any]) -> None:
+    page = opened(browser, site, ADMIN_KEY)
+    left: dict[str, set[str]] = {}
+    kinds = ("eu-dsa-16", "us-take-it-down", "kr-tba-22-5", "kr-d4u", "budapest-29")
+    forms = [f"/cases/{job['case_id']}/notices/{kind}" for kind in kinds]
+    for path in [*paths(job), *forms, "/?state=queued", "/?days=0&cursor=x", "/cases/none"]:
+        page.goto(path)
+        words = set(ENGLISH.findall(page.evaluate(VISIBLE_TEXT))) - NOT_TRANSLATED
+        if words:
+            left[path] = words
+    page.context.close()
+    assert not left
+
+
 def test_the_keyboard_is_enough(
     site: Site, browser: Browser, key: str, job: dict[str, Any]
 ) -> None:

@@ -1,7 +1,8 @@
 """``python -m deepfake_service.web.catalogue``: check the translations of all texts.
 
-Prints each message of the templates, of reports or of notices that is not translated, is marked
-fuzzy, or has other placeholders in its translation, and exits with 1 if there is one.
+Prints each text of the console (templates, errors and field errors), of reports or of notices
+that is not translated, not used, marked fuzzy, or whose translation has other placeholders, and
+exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -18,9 +19,34 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
 from deepfake_service.documents.i18n import CATALOGUES, load
+from deepfake_service.errors import ServiceError
+from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.web.pages import INVALID_FORM
 
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
+INTERNAL = (500,)
+FORM_PACKAGES = ("casework", "notices", "web")
+"""Packages whose errors about fields are shown in the console's forms."""
+COMPOSED = frozenset(
+    {
+        INVALID_FORM,
+        "1 to 100 printable characters",
+        "1 to 4000 characters are needed",
+        "at least 1 characters are required",
+        "at least 2 characters are required",
+        "at least 20 characters are required",
+        "at most 200 characters are allowed",
+        "at most 5000 characters are allowed",
+        "decision: choose one",
+        "must be child_sexual_exploitation, because a person shown may be a minor",
+        "must be true: only the person making the notice can state this",
+        "not a PNG, JPEG or WebP picture",
+        "not a valid address or number",
+        "reason: 1 to 4000 characters are needed",
+    }
+)
+"""Messages that are composed at run time, from limits or from several parts."""
 
 
 def template_messages() -> set[str]:
@@ -33,14 +59,39 @@ def template_messages() -> set[str]:
     return {m[2] if isinstance(m[2], str) else m[2][0] for m in extracted}
 
 
+def error_messages() -> set[str]:
+    """Return the titles and the default messages of all errors that a page can show."""
+    shown = [problem_of(kind()) for kind in STATUS_AND_CODE if issubclass(kind, ServiceError)]
+    messages = {problem.title for problem in shown}
+    return messages | {problem.detail for problem in shown if problem.status not in INTERNAL}
+
+
+def raised_messages() -> set[str]:
+    """Return the literal messages of errors, and of errors about fields, raised for a page."""
+    keywords = {kind.__name__: (1,) for kind in STATUS_AND_CODE if issubclass(kind, ServiceError)}
+    keywords |= {"FieldError": (2,), "field_error": (2,)}
+    root = Path(str(files("deepfake_service")))
+    extracted = [
+        message[2]
+        for package in FORM_PACKAGES
+        for message in extract_from_dir(
+            str(root / package), [("**.py", "python")], {}, keywords=keywords
+        )
+    ]
+    return {message for message in extracted if isinstance(message, str) and message}
+
+
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    missing = sorted(template_messages() - translated)
+    used = template_messages() | error_messages() | raised_messages()
+    missing = sorted(used - translated)
+    unused = sorted(translated - used - COMPOSED)
     keys = {name: Counter(m.context for m in load(name) if m.context) for name in CATALOGUES}
     twice = [f"{name}: {key}" for name in keys for key, count in keys[name].items() if count > 1]
     return [
         *(f"console: not in the catalogue: {message}" for message in missing),
+        *(f"console: not used: {message}" for message in unused),
         *(f"key used twice: {key}" for key in twice),
         *(
             f"{catalogue}: {fault}: {message.context or message.id}"
@@ -78,6 +129,6 @@ def _placeholders(text: str, *, braces: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = problems()
-    sys.stdout.writelines(f"{line}\n" for line in found)
-    raise SystemExit(bool(found))
+    lines = problems()
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    raise SystemExit(bool(lines))

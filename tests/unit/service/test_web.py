@@ -42,7 +42,12 @@ from deepfake_service.errors import (
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
-from deepfake_service.web.catalogue import problems, template_messages
+from deepfake_service.web.catalogue import (
+    error_messages,
+    problems,
+    raised_messages,
+    template_messages,
+)
 from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.plots import rates_by_width
@@ -60,6 +65,8 @@ SEEN = (
 
 def test_all_that_pages_say_is_translated() -> None:
     assert len(template_messages()) > 150
+    assert len(error_messages()) > 50
+    assert len(raised_messages()) > 20
     assert problems() == []
 
 
