@@ -19,7 +19,6 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
 from deepfake_service.documents.i18n import CATALOGUES, load
-from deepfake_service.errors import ServiceError
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.web.pages import INVALID_FORM
 
@@ -61,14 +60,14 @@ def template_messages() -> set[str]:
 
 def error_messages() -> set[str]:
     """Return the titles and the default messages of all errors that a page can show."""
-    shown = [problem_of(kind()) for kind in STATUS_AND_CODE if issubclass(kind, ServiceError)]
+    shown = [problem_of(kind()) for kind in STATUS_AND_CODE]
     messages = {problem.title for problem in shown}
     return messages | {problem.detail for problem in shown if problem.status not in INTERNAL}
 
 
 def raised_messages() -> set[str]:
     """Return the literal messages of errors, and of errors about fields, raised for a page."""
-    keywords = {kind.__name__: (1,) for kind in STATUS_AND_CODE if issubclass(kind, ServiceError)}
+    keywords = {kind.__name__: (1,) for kind in STATUS_AND_CODE}
     keywords |= {"FieldError": (2,), "field_error": (2,)}
     root = Path(str(files("deepfake_service")))
     extracted = [

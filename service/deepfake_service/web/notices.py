@@ -19,7 +19,7 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Finding, JobState, NoticeState
-from deepfake_service.documents.i18n import LANGUAGES, translations
+from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
@@ -220,6 +220,7 @@ def _form_page(
     kind, values = notice_form.kind, attempt.values
     language = language_of(request)
     translate = translations(language).gettext
+    notice_words = words(language, "notice")
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
     occurrences = _occurrences(services, caller, notice_form, chosen)
@@ -242,6 +243,8 @@ def _form_page(
         more=occurrences.next is not None,
         replaces=notice_form.replaces_draft,
         kind=kind,
+        provision=notice_words.of("provisions", kind.id),
+        clock=notice_words.of("clocks", kind.id),
         inputs=inputs,
         chosen=chosen,
         recipient=values.get("recipient", only_platform),
