@@ -17,6 +17,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
+from deepfake_service.documents.korean import to_polite
+
 LANGUAGES = ("ko", "en")
 """The first is the one used where a reader's preference is not known."""
 CATALOGUES = ("console", "report", "notice")
@@ -55,14 +57,17 @@ class Words:
 
 
 @cache
-def words(language: str, catalogue: str = "report") -> Words:
-    """Return the texts of a catalogue that has keys, ``report`` or ``notice``, in a language."""
+def words(language: str, catalogue: str = "report", *, polite: bool = False) -> Words:
+    """Return the texts of a catalogue that has keys, ``report`` or ``notice``, in a language.
+
+    Korean texts are in the plain style of documents; with ``polite`` in that of the console.
+    """
     texts = {}
     for message in load(catalogue):
         if message.context:
             text = message.id if language == _ENGLISH else message.string
             assert isinstance(text, str)  # only the console's catalogue has plurals
-            texts[message.context] = text
+            texts[message.context] = to_polite(text) if polite else text
     return Words(language, texts)
 
 

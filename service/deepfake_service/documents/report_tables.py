@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from deepfake_service.documents.report_presenter import is_indicative, listed_pe
 from deepfake_service.documents.typesetting import readable
 
 MAX_STATED_OCCURRENCES = 100
+_REQUESTER = re.compile(r"(?P<name>.*) \((?P<kind>person|system), (?P<role>\w+)\)")
 
 Rows = list[list[str]]
 """Cells by row; of a table of facts, a label and a value."""
@@ -33,12 +35,20 @@ class TablePresenter:
         self._media = self._result["media"]
         self._still = bool(self._media) and self._media["kind"] == "image"
 
+    def _requester(self, requester: str) -> str:
+        """Translate the kind and role in ``NAME (KIND, ROLE)``, as editions record it."""
+        match = _REQUESTER.fullmatch(requester)
+        if match is None:
+            return readable(requester)
+        kind, role = self._w.of("kinds", match["kind"]), self._w.of("roles", match["role"])
+        return f"{readable(match['name'])} ({kind}, {role})"
+
     def item(self) -> Rows:
         """Return the facts about the submitted file."""
         w, d, item, media = self._w, self._d, self._d["item"], self._media
         rows = [[w("job"), f"{d['job']['id']} · {w('case')} {d['case']['id']}"]]
         if d["job"].get("requester"):
-            rows.append([w("requester"), readable(d["job"]["requester"])])
+            rows.append([w("requester"), self._requester(d["job"]["requester"])])
         rows += [
             [w("sha256"), item["sha256"]],
             [w("size"), w("bytes", count=f"{item['size']:,}")],

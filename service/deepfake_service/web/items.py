@@ -106,8 +106,8 @@ def _media_expire_at(
 
 def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
-    summary = SummaryPresenter(document, words(language))
-    tables = TablePresenter(document, words(language))
+    texts = words(language, polite=True)
+    summary, tables = SummaryPresenter(document, texts), TablePresenter(document, texts)
     faces = document["exact"]["faces"]
     media = document["result"]["media"]
     return {

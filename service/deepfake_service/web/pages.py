@@ -116,7 +116,7 @@ def page(
         .get_template(template)
         .render(
             language=language,
-            words=words(language),
+            words=words(language, polite=True),
             caller=caller,
             may_submit=caller is not None and caller.role in MAY_SUBMIT,
             may_review=caller is not None and caller.role in MAY_REVIEW,

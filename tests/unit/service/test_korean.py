@@ -1,0 +1,39 @@
+"""The console shows the texts of reports in the polite style."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.korean import to_polite
+
+
+@pytest.mark.parametrize(
+    ("plain", "polite"),
+    [
+        ("검사하지 않는다.", "검사하지 않습니다."),
+        ("영역을 나타낸다.", "영역을 나타냅니다."),
+        ("서명되었다(PAdES).", "서명되었습니다(PAdES)."),
+        ("증명이 아니다.", "증명이 아닙니다."),
+        ("약 {times}배이다(한도 {cap}배).", "약 {times}배입니다(한도 {cap}배)."),
+        ("놓칠 수 있다", "놓칠 수 있습니다"),
+        ("가능성이 높다.", "가능성이 높습니다."),
+        ("한다. 된다. 준다.", "합니다. 됩니다. 줍니다."),
+        ("사진보다 작고 사람마다 다른 얼굴", "사진보다 작고 사람마다 다른 얼굴"),
+        ("", ""),
+    ],
+)
+def test_endings_become_polite(plain: str, polite: str) -> None:
+    assert to_polite(plain) == polite
+    assert to_polite(polite) == polite
+
+
+def test_the_console_s_texts_have_one_style() -> None:
+    plain_ending = re.compile(r"(?<![니])다(?=\s*[.(]|$)")
+    texts = words("ko", polite=True)
+    reports = words("ko")
+    assert any(plain_ending.search(text) for text in reports.plain.values())
+    assert not [text for text in texts.plain.values() if plain_ending.search(text)]
+    assert words("en", polite=True)("verdict") == words("en")("verdict")
