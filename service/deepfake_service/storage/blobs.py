@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -33,62 +33,22 @@ _CLIENT: ClientConfig = {"timeout": timedelta(seconds=30), "connect_timeout": ti
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 
 
-class Blobs(Protocol):
-    """Encrypted bytes by name. Names are generated ids, separated by slashes."""
-
-    async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store ``chunks`` as ``name``, or nothing if they end with an error."""
-        ...
-
-    def put_bytes(self, name: str, content: bytes) -> None:
-        """Store ``content`` as ``name``, replacing a blob of that name."""
-        ...
-
-    def open(self, name: str) -> Blob:
-        """Return the blob ``name`` for reading at any position.
-
-        Raises:
-            BlobMissing: there is no such blob.
-        """
-        ...
-
-    def delete(self, name: str) -> None:
-        """Delete the blob ``name`` if it exists."""
-        ...
-
-    def older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
-        """Yield the names below ``prefix`` that were last written before ``moment``."""
-        ...
-
-    def delete_unfinished(self, moment: datetime) -> None:
-        """Delete the remains of uploads that were interrupted before ``moment``.
-
-        This concerns folders only: object stores have lifecycle rules for it.
-        """
-        ...
-
-
-class Blob(Protocol):
-    """A blob open for reading. See ``envelope.RandomAccess``."""
-
-    @property
-    def size(self) -> int: ...
-
-    def read_at(self, offset: int, length: int) -> bytes: ...
-
-
 class BlobMissing(StorageError):
     """A file is missing from the blob store."""
 
 
-class ObjectBlobs:
-    """Blobs in any store that obstore supports."""
+class Blobs:
+    """Encrypted bytes by name, in any store that obstore supports.
+
+    Names are generated ids, separated by slashes.
+    """
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
         self._folder = folder
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store ``chunks`` as ``name``, or nothing if they end with an error."""
         with _translating():
             await obstore.put_async(
                 self._store,
@@ -100,14 +60,21 @@ class ObjectBlobs:
             )
 
     def put_bytes(self, name: str, content: bytes) -> None:
+        """Store ``content`` as ``name``, replacing a blob of that name."""
         with _translating():
             obstore.put(self._store, name, content)
 
-    def open(self, name: str) -> _ObjectBlob:
+    def open(self, name: str) -> Blob:
+        """Return the blob ``name`` for reading at any position.
+
+        Raises:
+            BlobMissing: there is no such blob.
+        """
         with _translating():
-            return _ObjectBlob(self._store, name, int(obstore.head(self._store, name)["size"]))
+            return Blob(self._store, name, int(obstore.head(self._store, name)["size"]))
 
     def delete(self, name: str) -> None:
+        """Delete the blob ``name`` if it exists."""
         with _translating():
             try:
                 obstore.delete(self._store, name)
@@ -115,11 +82,16 @@ class ObjectBlobs:
                 return  # folders raise this for a missing file, object stores do not
 
     def older_than(self, prefix: str, moment: datetime) -> Iterator[str]:
+        """Yield the names below ``prefix`` that were last written before ``moment``."""
         with _translating():
             for page in obstore.list(self._store, prefix):
                 yield from (m["path"] for m in page if m["last_modified"] < moment)
 
     def delete_unfinished(self, moment: datetime) -> None:
+        """Delete the remains of uploads that were interrupted before ``moment``.
+
+        This concerns folders only: object stores have lifecycle rules for it.
+        """
         # The folder store writes NAME#1 and renames it, and does not list these files.
         for path in self._folder.rglob("*#*") if self._folder else ():
             try:
@@ -129,13 +101,16 @@ class ObjectBlobs:
                 continue
 
 
-class _ObjectBlob:
+class Blob:
+    """A blob that is read at any position."""
+
     def __init__(self, store: ObjectStore, name: str, size: int) -> None:
         self._store = store
         self._name = name
         self.size = size
 
     def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes from ``offset``. The range must be inside."""
         with _translating():
             part = obstore.get_range(self._store, self._name, start=offset, length=length)
         return bytes(part)  # obstore returns a buffer type of its own
@@ -162,7 +137,7 @@ def _client() -> ClientConfig:
     return _CLIENT
 
 
-def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
+def open_blobs(url: str | None, folder: Path) -> Blobs:
     """Open the store at ``url``, or the local ``folder`` if there is no URL.
 
     URLs have the forms ``s3://bucket/prefix``, ``gs://``, ``az://`` and ``file:///``.
@@ -172,10 +147,10 @@ def open_blobs(url: str | None, folder: Path) -> ObjectBlobs:
     """
     if url is None:
         private_folder(folder)
-        return ObjectBlobs(LocalStore(folder, automatic_cleanup=True), folder)
+        return Blobs(LocalStore(folder, automatic_cleanup=True), folder)
     try:
         if url.startswith("file:"):
-            return ObjectBlobs(from_url(url))
-        return ObjectBlobs(from_url(url, client_options=_client(), retry_config=_RETRY))
+            return Blobs(from_url(url))
+        return Blobs(from_url(url, client_options=_client(), retry_config=_RETRY))
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store is invalid") from error

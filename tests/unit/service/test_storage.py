@@ -25,7 +25,7 @@ from deepfake_service.errors import (
     StorageUnavailable,
 )
 from deepfake_service.settings import Settings
-from deepfake_service.storage import Blobs, ObjectBlobs, Vault, open_blobs, open_keys
+from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
 from deepfake_service.storage.blobs import BlobMissing
 from deepfake_service.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
 
@@ -46,7 +46,7 @@ def s3() -> Iterator[str]:
 @pytest.fixture(params=["folder", "memory", "url", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     if request.param == "memory":
-        return ObjectBlobs(MemoryStore())
+        return Blobs(MemoryStore())
     if request.param == "s3":
         for name, value in {
             "AWS_ENDPOINT_URL": request.getfixturevalue("s3"),
