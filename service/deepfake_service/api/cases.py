@@ -291,7 +291,7 @@ def export_medium(
 )
 def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
     """Retain the media of the case, whatever their retention period, until the hold is lifted."""
-    services.retention.hold(caller, case_id, wanted=True)
+    services.retention.hold(caller, case_id, enabled=True)
     return Response(status_code=204)
 
 
@@ -303,5 +303,5 @@ def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
 )
 def delete_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
     """Let the media of the case expire again."""
-    services.retention.hold(caller, case_id, wanted=False)
+    services.retention.hold(caller, case_id, enabled=False)
     return Response(status_code=204)

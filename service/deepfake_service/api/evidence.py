@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding
+from deepfake_service.evidence.builder import TIMELINE, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
@@ -66,7 +67,7 @@ def get_evidence(
 ) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
-    bundle = services.evidence_store.bundle(caller, job_id, edition)
+    bundle = services.evidence_store.edition(caller, job_id, edition)
     name = f"evidence-{job_id}-{bundle.number}.zip"
     return Response(
         bundle.content,
@@ -100,7 +101,7 @@ def get_report(
     edition: Edition = None,
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited."""
-    content = services.evidence_store.report(caller, job_id, lang, edition)
+    content = services.evidence_store.member(caller, job_id, report_of(lang), edition)
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
         content,
@@ -117,7 +118,7 @@ def get_report(
 )
 def get_timeline(job_id: Id, caller: Reader, services: ServicesDep) -> Response:
     """Draw when each person is visible, the suspect moments, and what was not examined."""
-    content = services.evidence_store.timeline(caller, job_id)
+    content = services.evidence_store.member(caller, job_id, TIMELINE)
     return Response(content, media_type="image/svg+xml", headers=NO_STORE)
 
 
@@ -320,7 +321,7 @@ def get_known_hashes(caller: Reviewer, services: ServicesDep) -> Response:
 def put_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
     and notices name the reporting route for child sexual abuse material."""
-    services.reviews.flag_minor(caller, case_id, wanted=True)
+    services.reviews.flag_minor(caller, case_id, enabled=True)
     return Response(status_code=204)
 
 
@@ -332,5 +333,5 @@ def put_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
 )
 def delete_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that no person shown is a minor."""
-    services.reviews.flag_minor(caller, case_id, wanted=False)
+    services.reviews.flag_minor(caller, case_id, enabled=False)
     return Response(status_code=204)

@@ -35,7 +35,7 @@ from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithhe
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import EXAMINATION, Material
-from deepfake_service.evidence.builder import TIMELINE, Dossier, build, report_of
+from deepfake_service.evidence.builder import Dossier, build
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import (
@@ -187,7 +187,7 @@ class EvidenceStore:
         except BlobMissing as error:
             raise EvidenceMissing from error
 
-    def bundle(
+    def edition(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
     ) -> StoredEdition:
         """Return an edition, by default the newest. The first one is created if there is none.
@@ -211,7 +211,7 @@ class EvidenceStore:
         if edition is None:
             if number is not None and number != 1:
                 raise NotFound
-            return self.bundle(caller, job_id, self.create(job_id, SERVICE), shown=shown)
+            return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if edition.blob is None:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if edition.imagery and case.minor_at is not None:
@@ -225,13 +225,9 @@ class EvidenceStore:
                 )
         return StoredEdition(edition.number, content)
 
-    def report(self, caller: Caller, job_id: str, language: str, number: int | None) -> bytes:
-        """Return the report of an edition, a signed PDF. See ``bundle`` for the errors."""
-        return self.bundle(caller, job_id, number).member(report_of(language))
-
-    def timeline(self, caller: Caller, job_id: str) -> bytes:
-        """Return the timeline of the newest edition, an SVG. See ``bundle`` for the errors."""
-        return self.bundle(caller, job_id).member(TIMELINE)
+    def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
+        """Return one file of an edition. See ``edition`` for the errors."""
+        return self.edition(caller, job_id, number).member(name)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
         """Return a face (``crops``) or its activation map (``heatmaps``) as PNG.

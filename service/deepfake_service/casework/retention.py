@@ -212,7 +212,7 @@ class Retention:
         ):
             self._vault.blobs.delete(name)
 
-    def hold(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
+    def hold(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
 
         Raises:
@@ -221,9 +221,9 @@ class Retention:
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             session.refresh(case, with_for_update=True)
-            if bool(case.held_at) != wanted:
-                case.held_at = self._database.clock() if wanted else None
-                action = Action.HOLD_SET if wanted else Action.HOLD_LIFTED
+            if bool(case.held_at) != enabled:
+                case.held_at = self._database.clock() if enabled else None
+                action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
                 append_entry(session, caller.actor, action, case_id)
 
     def sweep(self) -> None:

@@ -171,7 +171,7 @@ class Reviews:
             for review, account in rows
         ]
 
-    def flag_minor(self, caller: Caller, case_id: str, *, wanted: bool) -> None:
+    def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.
 
         While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
@@ -180,7 +180,7 @@ class Reviews:
 
         Raises:
             NotFound: there is no such case, or the caller may not see it. Forbidden: another
-                account set the flag, and the caller is no administrator.
+                account set the flag, and the caller is not an administrator.
         """
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
@@ -188,7 +188,7 @@ class Reviews:
                 raise NotFound
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
-            if not wanted and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
+            if not enabled and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
                 raise Forbidden(
                     "Only the account that set this flag or an administrator can remove it."
                 )
@@ -202,19 +202,19 @@ class Reviews:
             for other in session.scalars(
                 select(Case).where(or_(Case.id == case_id, Case.id.in_(same_bytes)))
             ).all():
-                if (other.minor_at is not None) == wanted or other.wrapped_key is None:
+                if (other.minor_at is not None) == enabled or other.wrapped_key is None:
                     continue
-                if not wanted and other.minor_by != flagged_by and caller.role is not Role.ADMIN:
+                if not enabled and other.minor_by != flagged_by and caller.role is not Role.ADMIN:
                     continue  # another account flagged this one
-                self._set_minor(session, caller, other, wanted=wanted)
+                self._set_minor(session, caller, other, enabled=enabled)
         self.catch_up()
 
-    def _set_minor(self, session: Session, caller: Caller, case: Case, *, wanted: bool) -> None:
-        case.minor_at = current_time(session) if wanted else None
-        case.minor_by = caller.account_id if wanted else None
-        action = Action.MINOR_FLAGGED if wanted else Action.MINOR_UNFLAGGED
+    def _set_minor(self, session: Session, caller: Caller, case: Case, *, enabled: bool) -> None:
+        case.minor_at = current_time(session) if enabled else None
+        case.minor_by = caller.account_id if enabled else None
+        action = Action.MINOR_FLAGGED if enabled else Action.MINOR_UNFLAGGED
         append_entry(session, caller.actor, action, case.id)
-        if wanted:
+        if enabled:
             self._notices.mark_flagged(session, case)
 
     def catch_up(self) -> None:

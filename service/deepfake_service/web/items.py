@@ -83,7 +83,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
     }
     if job["state"] == JobState.SUCCEEDED:
         try:
-            edition = services.evidence_store.bundle(caller, job_id, shown=True)
+            edition = services.evidence_store.edition(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))
         except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
             values["missing"] = translations(language).gettext(error.message)
@@ -212,7 +212,7 @@ def get_case(
 @router.post("/cases/{case_id}/hold")
 def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Form) -> Response:
     """Set or lift a legal hold."""
-    services.retention.hold(caller, case_id, wanted=fields.get("wanted") == "yes")
+    services.retention.hold(caller, case_id, enabled=fields.get("wanted") == "yes")
     return redirect(f"/cases/{case_id}")
 
 
@@ -220,6 +220,6 @@ def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Fo
 def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields: Form) -> Response:
     """Flag a case for a possible minor, or remove the flag."""
     flagged = fields.get("wanted") == "yes"
-    services.reviews.flag_minor(caller, case_id, wanted=flagged)
+    services.reviews.flag_minor(caller, case_id, enabled=flagged)
     # The reviewer who set the flag may have lost access to the case.
     return redirect("/" if flagged else f"/cases/{case_id}")

@@ -680,7 +680,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
             )
         )
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-    services.reviews.flag_minor(caller, second.json()["case_id"], wanted=True)
+    services.reviews.flag_minor(caller, second.json()["case_id"], enabled=True)
     with service.database.read() as session:
         assert session.get_one(Notice, notice_id).withdraw_at is None
     await submit(service, VIDEO, case_reference="A")

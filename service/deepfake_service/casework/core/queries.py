@@ -95,7 +95,7 @@ class Queries:
 
         Raises:
             NotFound: there is no such medium, the caller may not see it, or it was deleted.
-            ImageryWithheld: a person shown may be a minor, and the caller is no administrator.
+            ImageryWithheld: a person shown may be a minor, and the caller is not an administrator.
         """
         media, key = self._medium(caller, case_id, media_id, shown_to_admins=True)
         with self._database.write() as session:
