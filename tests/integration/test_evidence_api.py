@@ -170,7 +170,7 @@ def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict
         made = asked()
         assert made.status_code == 201, made.text
         found = made.json()
-        assert "Reviewed by people: confirmed" in found["text"]
+        assert "Outcome of human review: confirmed" in found["text"]
         assert "/s/ Jane Roe" in found["text"]
         then = datetime.now(UTC) - timedelta(hours=49)
         with database(site).write() as session:
