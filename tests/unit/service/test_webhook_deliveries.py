@@ -1,0 +1,104 @@
+"""When webhooks are sent, tried again and given up, by a clock that the tests set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.casework.submissions import Submission
+from deepfake_service.casework.webhook_deliveries import (
+    CLAIMED_FOR,
+    WebhookDeliveries,
+    release_callbacks,
+)
+from deepfake_service.db import Delivery
+from deepfake_service.db.enums import DeliveryState, Role
+from deepfake_service.jobs import webhooks
+from deepfake_service.observability.metrics import Metrics
+from tests.unit.service.conftest import Service
+
+
+class Receiver:
+    """Stands in for the receiver: it answers with ``outcome``, or dies."""
+
+    def __init__(self) -> None:
+        self.outcome: webhooks.Outcome | None = webhooks.Outcome("timeout")
+        self.bodies: list[str] = []
+
+    def send(self, _target: Any, _secret: str, _id: str, body: str, _at: Any) -> webhooks.Outcome:
+        self.bodies.append(body)
+        if self.outcome is None:
+            raise KeyboardInterrupt
+        return self.outcome
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    stand_in = Receiver()
+    monkeypatch.setattr(webhooks, "check", lambda url, **_: url)
+    monkeypatch.setattr(webhooks, "send", stand_in.send)
+    return stand_in
+
+
+@pytest.fixture
+async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
+    """A job that has ended and whose webhook is due."""
+    services = service.app.state.shared.services
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"video"
+
+    submission = Submission(callback_url="https://hooks.example/a")
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    sealed = await services.submissions.seal(chunks())
+    accepted = await services.submissions.accept(caller, submission, sealed)
+    opened = WebhookDeliveries(
+        service.database,
+        services.submissions._vault,
+        services.webhook_secrets,
+        Metrics(),
+        allow_private=True,
+    )
+    assert opened.send_due() == 0  # the job has not ended
+    with service.database.write() as session:
+        release_callbacks(session, accepted.job_id)
+    return opened
+
+
+def state(service: Service) -> DeliveryState:
+    with service.database.read() as session:
+        return session.scalars(select(Delivery.state)).one()
+
+
+async def test_a_delivery_is_tried_again_later_and_finally_given_up(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    for pause in webhooks.BACK_OFF:
+        assert deliveries.send_due() == 1
+        service.clock.advance(pause - timedelta(seconds=1))
+        assert deliveries.send_due() == 0
+        service.clock.advance(timedelta(seconds=2))
+    assert state(service) is DeliveryState.DUE
+    assert deliveries.send_due() == 1
+    assert state(service) is DeliveryState.FAILED
+    service.clock.advance(timedelta(days=30))
+    assert deliveries.send_due() == 0
+    assert len(receiver.bodies) == len(webhooks.BACK_OFF) + 1
+
+
+async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    receiver.outcome = None
+    with pytest.raises(KeyboardInterrupt):
+        deliveries.send_due()
+    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    assert deliveries.send_due() == 0
+    service.clock.advance(CLAIMED_FOR + timedelta(seconds=1))
+    assert deliveries.send_due() == 1
+    assert state(service) is DeliveryState.DELIVERED
+    assert '"state":"queued"' in receiver.bodies[-1]
