@@ -30,8 +30,22 @@ def report(
     ``digests`` are the SHA-256 of the bundle's other files by name, printed so that a reader can
     compare them.
     """
-    summary, tables = SummaryPresenter(document, words), TablePresenter(document, words)
     data = {
+        **report_texts(document, pictures, custody, words),
+        "files": [[name, digests[name]] for name in sorted(digests)],
+        "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
+        "certificate": certificate_sha256,
+    }
+    template = (files("deepfake_service.documents") / "templates" / "report.typ").read_bytes()
+    return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))
+
+
+def report_texts(
+    document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
+) -> dict[str, Any]:
+    """Return the texts, tables and pictures of a report."""
+    summary, tables = SummaryPresenter(document, words), TablePresenter(document, words)
+    return {
         **summary.heading(),
         **summary.page_one(),
         "pictures": summary.pictures(pictures),
@@ -48,11 +62,6 @@ def report(
         "rates_note": tables.rates_note(),
         "custody": tables.custody(custody),
         "custody_more": tables.custody_more(custody),
-        "files": [[name, digests[name]] for name in sorted(digests)],
-        "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
-        "certificate": certificate_sha256,
         "words": words.plain,
         "lang": words.language,
     }
-    template = (files("deepfake_service.documents") / "templates" / "report.typ").read_bytes()
-    return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))

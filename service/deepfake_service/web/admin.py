@@ -97,7 +97,7 @@ def _health(state: AppState) -> dict[str, Any]:
 def _model(state: AppState, language: str) -> dict[str, Any]:
     bundle = load_bundle(state.settings.bundle_dir)
     rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
-    texts = words(language)
+    texts = words(language, polite=True)
     labels = {"fpr": texts("fpr"), "tpr": texts("tpr"), "rates": texts("table_rates")}
     min_groups = bundle.spec.conditions.min_groups
     return {

@@ -1,0 +1,171 @@
+"""Texts of reports and notices in both languages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Message
+
+from deepfake_service.documents.i18n import load, words
+from deepfake_service.documents.report import report_texts
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.builder import verdict_document
+from deepfake_service.notices.kinds import KINDS, checked
+from deepfake_service.notices.render import Basis, NoticeSubject, compose
+from deepfake_service.security.audit_log import Action
+from deepfake_service.web.catalogue import faults
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+from tests.unit.service.test_notices import BASIS, GOOD, SEEN
+
+LATIN = re.compile(r"[A-Za-z]{2,}")
+NAMES = {
+    "SHA", "PA", "log", "px", "PAdES", "PDQ", "MTCNN", "UTC", "UUID",
+    # Files, commands and formats.
+    "verdict", "custody", "hashes", "json", "docs", "verify", "by", "hand", "md", "rescore",
+    "media", "FILE", "png", "video", "mp", "image",
+    # The guideline's title.
+    "ENFSI", "Guideline", "for", "Evaluative", "Reporting", "in", "Forensic", "Science",
+    # Names of laws and bodies, and how provisions are cited.
+    "EU", "ETS", "No", "TAKE", "IT", "DOWN", "Act", "Regulation", "Article", "Convention", "on",
+    "Cybercrime", "INHOPE", "NCMEC", "CyberTipline", "URL", "ii", "iii", "iv", "digital",
+    "forgery",
+}  # fmt: skip
+"""Latin words that Korean documents contain."""
+NOT_WORDS = re.compile(r"{\w+}|[0-9a-f]{16,64}")
+"""Placeholders and digests."""
+POLITE = re.compile("[습입합됩]니[다까]|십시오|세요|해요")
+DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "item", "words")
+"""Parts of a report that are not text, or that are checked on their own."""
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Yield every text in JSON data."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from leaves(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def latin(texts: Any, given: Any) -> set[str]:
+    """Return the Latin words in ``texts`` that are neither names nor in what was ``given``."""
+    supplied = {word for text in leaves(given) for word in LATIN.findall(text)}
+    words_ = {w for text in leaves(texts) for w in LATIN.findall(NOT_WORDS.sub("", text))}
+    return words_ - supplied - NAMES
+
+
+def entries() -> list[dict[str, Any]]:
+    at = "2026-01-02T03:04:05.678+00:00"
+    return [
+        {"number": n, "at": at, "account": "x", "action": str(action), "detail": None}
+        for n, action in enumerate(Action)
+    ]
+
+
+def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
+    """Return the stray Latin words of a report in Korean."""
+    at = "2026-01-02T03:04:05.678+00:00"
+    review = {"at": at, "account": "a", "name": "김검토", "role": "analyst", "reason": "-"}
+    reviews = [{**review, "decision": d} for d in ("confirmed", "rejected", "undecided")]
+    dossier = kit.dossier(media, reviews=reviews, finding="awaiting_second", **changes)
+    document = verdict_document(dossier, material)
+    texts = report_texts(
+        document, material.files, {"accounts": {}, "entries": entries()}, words("ko")
+    )
+    given = [document[k] for k in ("case", "job", "occurrences", "method")]
+    given.append([*document["method"]["software"], document["item"]["mime"]])
+    shown = {k: v for k, v in texts.items() if k not in DRAWN}
+    lines = [picture["line"] for picture in texts["pictures"]]
+    drawn = re.findall(r"<(?:text|title)[^>]*>([^<]*)<", texts["timeline"])
+    return latin([shown, lines, drawn, words("ko").plain], given)
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        kit.video(),
+        mediakit.picture(mediakit.grace_hopper(), "PNG"),
+        mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "JPEG"),
+        b"no media at all",
+    ],
+    ids=["video", "picture", "small", "undecodable"],
+)
+def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
+    assert korean_report(media, kit.material(media)) == set()
+
+
+def test_stored_sentences_in_english_are_translated() -> None:
+    media = kit.video()
+    material = kit.material(media)
+    material.examination["hashes"] = {
+        "pdq": None,
+        "reason": "pdqhash is not installed where this was examined",
+    }
+    material.examination["content_credentials"] = {
+        "state": "not_read",
+        "reason": "c2pa-python is not installed where this was examined",
+    }
+    assert korean_report(media, material) == {"pdqhash", "pa"}
+    assert words("ko").stored("something else") == "something else"
+
+
+@pytest.mark.parametrize("minor", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
+    given = dict(GOOD[kind])
+    if minor and kind == "kr-tba-22-5":
+        given["reason"] = "child_sexual_exploitation"
+    fields = checked(KINDS[kind], given, SEEN, minor=minor)
+    basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
+    notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
+    free = {k: v for k, v in given.items() if k not in ("request", "reason", "requester_relation")}
+    assert latin(notice.text(), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
+
+
+@pytest.mark.parametrize("catalogue", ["report", "notice"])
+def test_korean_documents_are_in_the_plain_style(catalogue: str) -> None:
+    for message in load(catalogue):
+        assert not POLITE.search(str(message.string)), message.string
+
+
+def test_the_console_is_in_the_polite_style() -> None:
+    polite = [*words("ko", polite=True)._texts.values()]
+    polite += [text for m in load("console") for text in leaves(m.string)]
+    for text in polite:
+        assert not re.search(r"(?<!니)다[.(]|(?<!니)다$|는가\?", text), text
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("group", ["answers", "verdicts", "findings", "scale", "reason_texts"])
+def test_no_two_texts_of_a_group_are_the_same(group: str, language: str) -> None:
+    texts = words(language).list(group)
+    assert len(texts) > 3
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_translation_that_does_not_match_is_reported() -> None:
+    good = Message("{n} frames", "프레임 {n}개", context="frames")
+    assert list(faults(good)) == []
+    for bad in (
+        Message("{n} frames", "프레임 {m}개", context="frames"),
+        Message("{n} frames", "", context="frames"),
+        Message("{n} frames", "프레임 {n}개", context="frames", flags=["fuzzy"]),
+        Message("%(n)s frames", "프레임"),
+        Message(("%(n)s frame", "%(n)s frames"), ("프레임 %(m)s개",)),
+    ):
+        assert len(list(faults(bad))) == 1, bad
+
+
+def test_everything_in_a_report_is_json() -> None:
+    media = kit.video()
+    material = kit.material(media)
+    document = verdict_document(kit.dossier(media), material)
+    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    assert json.loads(json.dumps(texts)) == texts
