@@ -662,6 +662,7 @@ async def test_the_documentation_page_loads_nothing(stranger: httpx.AsyncClient)
     assert page.anchors <= page.ids
     for told in ("POST /v1/frames", "-F files=@picture.jpg", "not_a_picture", "log_likelihood"):
         assert told in answer.text
+    assert "-F note=@" not in answer.text  # a text field is not sent as a file
     assert "url(" not in answer.text
     assert "@import" not in answer.text
 
