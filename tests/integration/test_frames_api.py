@@ -296,7 +296,7 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     headers = {"Authorization": f"Bearer {key}"}
     answer = httpx.post(f"{again.address()}/v1/frames", headers=headers, files={"files": b"x"})
     assert answer.status_code == 200
-    assert f"one made earlier, in {key_file}" in again.text
+    assert f"the one generated earlier, in {key_file}" in again.text
     assert again.stop(signal.SIGINT) == 0
 
 
