@@ -1,4 +1,4 @@
-// Sends the form that notes an occurrence: with a file in it, it goes to the HTTP interface.
+// Sends the form of a new occurrence to the HTTP API, which accepts the screenshot.
 const form = document.getElementById("occurrence");
 const problem = document.getElementById("occurrence-problem");
 const csrf = document.querySelector("meta[name=csrf]").content;
@@ -12,13 +12,13 @@ form.addEventListener("submit", async (event) => {
   const button = form.querySelector("button");
   button.disabled = true;
   const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
-  const answer = await fetch(form.action, options).catch(() => new Response("", { status: 503 }));
+  const response = await fetch(form.action, options).catch(() => new Response("", { status: 503 }));
   button.disabled = false;
-  if (answer.ok) location.reload();
+  if (response.ok) location.reload();
   else {
-    const told = await answer.json().catch(() => ({}));
-    const wrong = (told.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
-    problem.textContent = wrong || told.detail || String(answer.status);
+    const details = await response.json().catch(() => ({}));
+    const invalid = (details.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
+    problem.textContent = invalid || details.detail || String(response.status);
     problem.hidden = false;
   }
 });

@@ -1,5 +1,5 @@
-// What a page of an item does beyond what it does without scripts: the overlay's slider, the player,
-// and a cursor on the timeline that follows it.
+// Scripted parts of an item's page: the slider of the overlay, the video player, and the cursor on the
+// timeline that follows playback.
 const heat = document.getElementById("heat");
 if (heat) {
   heat.closest(".scripted").hidden = false;
@@ -19,9 +19,9 @@ if (player) {
     if (!player.open) video.pause();
   });
   clear.addEventListener("click", () => {
-    const clearly = clear.getAttribute("aria-pressed") !== "true";
-    clear.setAttribute("aria-pressed", String(clearly));
-    video.classList.toggle("veiled", !clearly);
+    const sharp = clear.getAttribute("aria-pressed") !== "true";
+    clear.setAttribute("aria-pressed", String(sharp));
+    video.classList.toggle("veiled", !sharp);
   });
   const follow = () => {
     if (!video.duration) return;
@@ -51,13 +51,13 @@ if (player) {
   });
 }
 
-// What is being written outlives a session that ends meanwhile: it is kept in this tab until the page
-// shows it among the reviews.
+// Saves the reason of a review in this tab while it is being written, in case the session expires, and
+// removes it once the page shows it among the reviews.
 const reason = document.getElementById("reason");
 if (reason) {
-  const place = `reason ${location.pathname}`;
-  const kept = (sessionStorage.getItem(place) || "").trim();
-  if (kept && document.getElementById("main").innerText.includes(kept)) sessionStorage.removeItem(place);
-  else if (kept && !reason.value) reason.value = kept;
-  reason.addEventListener("input", () => sessionStorage.setItem(place, reason.value));
+  const storageKey = `reason ${location.pathname}`;
+  const saved = (sessionStorage.getItem(storageKey) || "").trim();
+  if (saved && document.getElementById("main").innerText.includes(saved)) sessionStorage.removeItem(storageKey);
+  else if (saved && !reason.value) reason.value = saved;
+  reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
 }

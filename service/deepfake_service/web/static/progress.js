@@ -1,4 +1,4 @@
-// Follows a job that is being examined, and loads the page again once it is over.
+// Shows the progress of a running job, and reloads the page when it ends.
 const box = document.getElementById("follow");
 const bar = box.querySelector("progress");
 const events = new EventSource(`/v1/jobs/${box.dataset.job}/events`);

@@ -1,21 +1,21 @@
-// Uploads files one after the other, with a bar each, and follows their examination: two by events,
-// for a browser opens six connections to a site and no more; the others by asking for all at once.
+// Uploads files one at a time and shows the progress of each. Two jobs are followed by server-sent
+// events, because browsers open at most six connections to a site; the others are polled together.
 const form = document.getElementById("submit");
 const words = form.dataset;
 const input = document.getElementById("files");
 const drop = document.getElementById("drop");
 const list = document.getElementById("uploads");
 const csrf = document.querySelector("meta[name=csrf]").content;
-const SIGHTING = ["case_reference", "source_url", "platform", "account", "note"];
-const ALL_EVERY_MS = 3000;
-const BY_EVENTS = 2;
-const ENDED = ["succeeded", "failed", "cancelled", "expired"];
+const FIELDS = ["case_reference", "source_url", "platform", "account", "note"];
+const POLL_INTERVAL_MS = 3000;
+const MAX_EVENT_STREAMS = 2;
+const FINAL_STATES = ["succeeded", "failed", "cancelled", "expired"];
 const waiting = [];
 const followed = new Map();
 let listening = 0;
 let busy = false;
 
-function say(text) {
+function announce(text) {
   document.getElementById("said").textContent = text;
 }
 
@@ -51,7 +51,7 @@ function add(files) {
     }
     shown.state.textContent = words.queued;
     const entry = { file, shown, fields: {} };
-    for (const name of SIGHTING) {
+    for (const name of FIELDS) {
       const value = form.elements[name].value.trim();
       if (value) entry.fields[name] = value;
     }
@@ -84,15 +84,15 @@ function next() {
     entry.shown.state.textContent = `${words.uploading} ${Math.round((100 * event.loaded) / event.total)}%`;
   });
   request.addEventListener("load", () => {
-    let answer = {};
-    try { answer = JSON.parse(request.responseText); } catch { /* answered by a proxy */ }
+    let response = {};
+    try { response = JSON.parse(request.responseText); } catch { /* a proxy's error page */ }
     if (request.status === 200 || request.status === 202) {
       entry.shown.known = request.status === 200;
-      follow(entry, answer);
+      follow(entry, response);
     }
     else {
-      const wrong = (answer.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
-      entry.shown.state.textContent = `${words.failed}: ${wrong || answer.detail || request.status}`;
+      const invalid = (response.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
+      entry.shown.state.textContent = `${words.failed}: ${invalid || response.detail || request.status}`;
       entry.shown.cancel.remove();
     }
     done();
@@ -116,21 +116,21 @@ function follow(entry, job) {
   cancel.setAttribute("aria-label", `${words.cancel}: ${name}`);
   cancel.addEventListener("click", async () => {
     const headers = { "X-CSRF-Token": csrf };
-    const answer = await fetch(`/v1/jobs/${job.id}`, { method: "DELETE", headers });
-    if (answer.ok) end(job.id, "cancelled");
+    const response = await fetch(`/v1/jobs/${job.id}`, { method: "DELETE", headers });
+    if (response.ok) end(job.id, "cancelled");
     else shown.state.textContent = words.failed;
   });
   shown.actions.replaceChildren(link, " ", cancel);
   followed.set(job.id, { shown, name, link, events: null });
-  told(job);
+  update(job);
   listen();
 }
 
-// What a job's row shows of how far it is.
-function told(job) {
+// Updates the row of a job.
+function update(job) {
   const entry = followed.get(job.id);
   if (!entry) return;
-  if (ENDED.includes(job.state)) {
+  if (FINAL_STATES.includes(job.state)) {
     end(job.id, job.state);
     return;
   }
@@ -155,21 +155,21 @@ function end(id, state) {
   const { shown, name, link } = entry;
   shown.bar.value = shown.bar.max;
   shown.state.textContent = { succeeded: words.done, cancelled: words.cancelled }[state] || words.failed;
-  // Examined before: what was said of it is noted with that item, in its case.
+  // Already submitted: the occurrence was added to the existing item.
   if (shown.known) shown.state.textContent += ` · ${words.known}`;
   shown.item.dataset.state = state;
   shown.actions.replaceChildren(...(state === "cancelled" ? [] : [link]));
-  say(`${name}: ${shown.state.textContent}`);
+  announce(`${name}: ${shown.state.textContent}`);
   listen();
 }
 
 function listen() {
   for (const [id, entry] of followed) {
-    if (listening >= BY_EVENTS) return;
+    if (listening >= MAX_EVENT_STREAMS) return;
     if (entry.events) continue;
     listening += 1;
     entry.events = new EventSource(`/v1/jobs/${id}/events`);
-    entry.events.addEventListener("job", (event) => told(JSON.parse(event.data)));
+    entry.events.addEventListener("job", (event) => update(JSON.parse(event.data)));
     entry.events.addEventListener("gone", () => end(id, "cancelled"));
   }
 }
@@ -177,10 +177,10 @@ function listen() {
 setInterval(async () => {
   if (followed.size <= listening) return;
   try {
-    const answer = await fetch("/v1/jobs?limit=200");
-    if (answer.ok) for (const job of (await answer.json()).jobs) told(job);
-  } catch { /* the connection is away; the next time it may be back */ }
-}, ALL_EVERY_MS);
+    const response = await fetch("/v1/jobs?limit=200");
+    if (response.ok) for (const job of (await response.json()).jobs) update(job);
+  } catch { /* offline: try again at the next interval */ }
+}, POLL_INTERVAL_MS);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -192,12 +192,12 @@ for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
 for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-// Dropped files wait, as chosen ones do, for what is to be said of them and for the button.
+// Dropped files wait for the button, as chosen files do.
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
   if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
 });
-// A file dropped beside the box would otherwise be opened in place of this page.
+// Otherwise the browser would open a file that is dropped outside the box.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 addEventListener("beforeunload", (event) => {
   if (busy || waiting.length) event.preventDefault();

@@ -1,4 +1,4 @@
-// Times as the clock on the wall has them: pages state them in UTC, for readers without scripts.
+// Converts times to the reader's time zone. Pages contain UTC, for readers without scripts.
 const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: "short" });
 const two = (number) => String(number).padStart(2, "0");
 for (const place of document.querySelectorAll("time[datetime]")) {
@@ -10,7 +10,7 @@ for (const place of document.querySelectorAll("time[datetime]")) {
   place.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())} ${name}`;
 }
 
-// A time that is asked for is then one of this zone, too; the form says by how much UTC is ahead.
+// Times entered in a form are then in the reader's zone, too; the form sends the zone's offset.
 for (const input of document.querySelectorAll("input[type=datetime-local]")) {
   const label = document.querySelector(`label[for=${input.id}]`);
   if (label.dataset.local) label.textContent = label.dataset.local;
