@@ -1,4 +1,4 @@
-"""The HTTP application: routes, the parts they share, and when those start and stop."""
+"""The HTTP application: its routes, what they share, and how that starts and stops."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from deepfake_service.web import notices as web_notices
 from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
-    "Scores faces in pictures for manipulation. A score is a calibrated measurement with stated "
-    "error rates, never proof."
+    "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
+    "measurement with published error rates; it is not proof."
 )
 
 
@@ -56,21 +56,27 @@ def create_app(
     database: Database | None = None,
     worker: bool = True,
 ) -> FastAPI:
-    """The application, and with ``worker`` one that examines jobs in its process.
+    """Return the application.
 
-    What is not given is made: the database at once, the scorer and the decoder when the app starts,
-    and a decoder made here is closed when it stops.
+    Args:
+        settings: see ``settings.py``.
+        scorer: scores pictures; opened from the model bundle when the app starts if not given.
+        decoder: decodes pictures; started and closed with the app if not given.
+        database: opened now if not given.
+        worker: also examine jobs in this process.
+
+    Raises:
+        DatabaseError: the database cannot be used.
+        DatabaseUnavailable: the database does not answer.
     """
-    metrics = Metrics()
-    admission = Admission(
-        max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
-    )
     database = database or open_database(settings)
     state = AppState(
         settings,
-        metrics,
+        Metrics(),
         Accounts(database),
-        admission,
+        Admission(
+            max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
+        ),
         RateLimit(settings.submissions_per_account),
         database,
     )
@@ -78,39 +84,27 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            judge = scorer
-            if judge is None:
-                judge = await anyio.to_thread.run_sync(open_scorer, settings)
-            pictures_from = decoder
-            if pictures_from is None:
-                pictures_from = stack.enter_context(contextlib.closing(open_decoder(settings)))
-            batcher = await stack.enter_async_context(
-                Batcher(
-                    judge.classifier.logits,
-                    max_size=settings.batch_max_size,
-                    max_delay_s=settings.batch_max_delay_ms / 1000,
-                    max_queue=settings.batch_max_queue,
-                    on_batch=metrics.batch,
-                    on_failure=metrics.batch_failed,
-                )
+            opened = scorer
+            if opened is None:
+                opened = await anyio.to_thread.run_sync(open_scorer, settings)
+            decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
+            engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
+            container = stack.enter_context(
+                open_container(settings, state.database, engine.model["sha256"])
             )
-            metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: admission.bytes_held)
-            pictures = PictureScorer(judge, pictures_from, batcher, slots=settings.decode_workers)
-            model = judge.bundle.model_json()
-            with open_container(settings, state.database, model["sha256"]) as container:
-                if worker and isinstance(pictures_from, ProcessDecoder):
-                    jobs = worker_running(container, judge, pictures_from, metrics)
-                    # DBOS must be started and stopped in a thread: its calls would block the
-                    # event loop.
-                    await stack.enter_async_context(_in_thread(jobs))
-                services = container.services
-                metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
-                metrics.watch_notices(services.notice_desk.count_overdue)
-                state.engine, state.services = Engine(pictures, batcher, model), services
-                try:
-                    yield
-                finally:
-                    state.engine = state.services = None
+            if worker and isinstance(decoding, ProcessDecoder):
+                examining = worker_running(container, opened, decoding, state.metrics)
+                # DBOS must be started and stopped in a thread: its calls would block the event
+                # loop.
+                await stack.enter_async_context(_in_thread(examining))
+            services = container.services
+            state.metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
+            state.metrics.watch_notices(services.notice_desk.count_overdue)
+            state.engine, state.services = engine, services
+            try:
+                yield
+            finally:
+                state.engine = state.services = None
 
     app = FastAPI(
         title="Deepfake detection service",
@@ -120,18 +114,41 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # FastAPI can report every request to a collector named in the environment. Nothing
-        # leaves this machine.
+        # FastAPI would report requests to a collector that the environment names.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.shared = state
-    app.add_middleware(RequestMiddleware, metrics=metrics, body_timeout_s=settings.upload_timeout_s)
+    app.add_middleware(
+        RequestMiddleware, metrics=state.metrics, body_timeout_s=settings.upload_timeout_s
+    )
     problems.install(app)
-    for web_part in (signing_in, queue, items, web_notices, web_help, web_admin):
-        app.include_router(web_part.router)
-    for part in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
-        app.include_router(part.router)
+    pages = (signing_in, queue, items, web_notices, web_help, web_admin)
+    resources = (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs)
+    for module in (*pages, *resources):
+        app.include_router(module.router)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _engine_running(
+    state: AppState, scorer: Scorer, decoder: Decoder
+) -> AsyncIterator[Engine]:
+    """Score pictures in batches while the context lasts."""
+    settings, metrics = state.settings, state.metrics
+    batcher = Batcher(
+        scorer.classifier.logits,
+        max_size=settings.batch_max_size,
+        max_delay_s=settings.batch_max_delay_ms / 1000,
+        max_queue=settings.batch_max_queue,
+        on_batch=metrics.batch,
+        on_failure=metrics.batch_failed,
+    )
+    async with batcher:
+        metrics.watch(
+            queue_depth=lambda: batcher.depth, buffered=lambda: state.admission.bytes_held
+        )
+        pictures = PictureScorer(scorer, decoder, batcher, slots=settings.decode_workers)
+        yield Engine(pictures, batcher, scorer.bundle.model_json())
 
 
 @contextlib.asynccontextmanager

@@ -6,18 +6,17 @@ from dataclasses import asdict
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from deepfake_models.decode.image import picture_format
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.http.admission import Ticket
 from deepfake_service.http.auth import Keeper, Reader, Submitter
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import Published
@@ -92,15 +91,11 @@ class CaseIn(BaseModel):
 
 
 @router.get("/cases", summary="List cases", responses=problems(401, 403, 422, 503))
-def get_cases(
-    caller: Reader,
-    services: ServicesDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-) -> CasesOut:
+def get_cases(caller: Reader, services: ServicesDep, page: PageDep) -> CasesOut:
     """List the cases of this account, newest first; analysts and administrators see the cases of
     all accounts."""
-    return CasesOut.model_validate(services.queries.cases(caller, limit=limit, cursor=cursor))
+    cases = services.queries.cases(caller, limit=page.limit, cursor=page.cursor)
+    return CasesOut.model_validate(cases)
 
 
 @router.post(

@@ -33,7 +33,8 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1b1b; background: #fff; }
 code, pre { font: 14px/1.45 ui-monospace, monospace; background: #f2f2f2; border-radius: 4px; }
-code { padding: 1px 4px; } pre { padding: 0.75rem; overflow-x: auto; }
+code { padding: 1px 4px; } h2 code { font-size: 1.1rem; }
+pre { padding: 0.75rem; overflow-x: auto; }
 section { border-top: 1px solid #ccc; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; } caption { text-align: left; font-weight: 600; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.6rem 0.3rem 0;
@@ -105,7 +106,7 @@ def _prose(text: str) -> str:
 
 
 def _parameters(parameters: list[dict[str, Any]]) -> str:
-    described = {p["name"]: {**p["schema"], **p, "in": p["in"]} for p in parameters}
+    described = {p["name"]: {**p["schema"], **p} for p in parameters}
     required = [p["name"] for p in parameters if p.get("required")]
     return _fields("Parameters", described, required) if described else ""
 
@@ -207,6 +208,8 @@ def _type(schema: dict[str, Any]) -> str:
         return escape(json.dumps(schema["const"]))
     if "enum" in schema:
         return "one of " + ", ".join(f"<code>{escape(str(v))}</code>" for v in schema["enum"])
+    if schema.get("type") == "array" and _is_file(schema):
+        return "files"
     if schema.get("type") == "array":
         items: list[dict[str, Any]] = schema.get("prefixItems") or [schema.get("items", {})]
         return f"list of {_type(items[0])}"

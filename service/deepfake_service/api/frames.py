@@ -26,6 +26,7 @@ router = APIRouter(prefix="/v1", tags=["frames"])
 
 _FILES = {
     "type": "array",
+    "description": "The pictures, one part each.",
     "minItems": 1,
     "items": {
         "type": "string",

@@ -13,12 +13,12 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
+from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.container import Services
 from deepfake_service.db.enums import ENDED, Finding, JobState, RetentionPolicy
 from deepfake_service.errors import NotFound
 from deepfake_service.http.auth import Reader
-from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import Published, ResultOut
 from deepfake_service.security.accounts import Caller
@@ -87,17 +87,16 @@ def job_out(services: Services, caller: Caller, job_id: str) -> JobOut:
 def get_jobs(
     caller: Reader,
     services: ServicesDep,
+    page: PageDep,
     state: JobState | None = None,
     verdict: VerdictCode | None = None,
     case_id: Annotated[str | None, Query(max_length=26)] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> JobsOut:
     """List the jobs of this account, newest first; analysts and administrators see the jobs of all
     accounts."""
     filters = Filters(state, verdict, case_id)
-    page = services.queries.jobs(caller, filters, limit=limit, cursor=cursor)
-    return JobsOut.model_validate({"jobs": page.jobs, "next": page.next})
+    listed = services.queries.jobs(caller, filters, limit=page.limit, cursor=page.cursor)
+    return JobsOut.model_validate({"jobs": listed.jobs, "next": listed.next})
 
 
 @router.get("/jobs/{job_id}", summary="Read a job", responses=problems(401, 403, 404, 410, 503))

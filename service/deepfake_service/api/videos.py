@@ -51,7 +51,11 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
                         "type": "object",
                         "required": [FILE],
                         "properties": {
-                            FILE: {"type": "string", "format": "binary"},
+                            FILE: {
+                                "type": "string",
+                                "format": "binary",
+                                "description": "The video or picture.",
+                            },
                             **form_schema(VideoForm),
                         },
                     }

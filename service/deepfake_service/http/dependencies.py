@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-from fastapi import Depends
+from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
+from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
@@ -104,3 +105,14 @@ async def _services(connection: HTTPConnection) -> Services:
 AppStateDep = Annotated[AppState, Depends(_app_state)]
 ServicesDep = Annotated[Services, Depends(_services)]
 """The services of casework; answers 503 while the app starts or stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which page of a list a request asks for."""
+
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50
+    cursor: Annotated[str | None, Query(max_length=200)] = None
+
+
+PageDep = Annotated[Page, Depends()]
