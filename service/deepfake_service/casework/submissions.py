@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
-from deepfake_service.casework.core.cases import Cases
+from deepfake_service.casework.core.cases import Cases, Sighting
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Case,
@@ -36,21 +36,6 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
 from deepfake_service.storage.envelope import new_key, seal, unseal
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Where and when a medium was seen, according to its submitter."""
-
-    source_url: str | None = None
-    platform: str | None = None
-    account: str | None = None
-    captured_at: str | None = None
-    """ISO 8601 in UTC."""
-    note: str | None = None
-
-    def __repr__(self) -> str:
-        return "Sighting()"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from fastapi import Header
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.casework.submissions import Sighting, Submission
+from deepfake_service.casework.core.cases import Sighting
+from deepfake_service.casework.submissions import Submission
 from deepfake_service.db.enums import Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 

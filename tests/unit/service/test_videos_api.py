@@ -789,3 +789,27 @@ def test_openapi_describes_the_result(service: Service) -> None:
     result = schemas["JobOut"]["properties"]["result"]
     assert {"$ref": "#/components/schemas/ResultOut"} in result["anyOf"]
     assert set(schemas["ResultOut"]["required"]) == set(STORED_RESULT)
+
+
+async def test_every_wrong_field_is_named(service: Service) -> None:
+    answer = await submit(service, frames="0", priority="urgent", captured_at="yesterday")
+    assert answer.status_code == 422
+    assert {e["field"] for e in answer.json()["errors"]} == {"frames", "priority", "captured_at"}
+    long_key = await submit(service, idempotency_key="k" * 256)
+    assert [e["field"] for e in long_key.json()["errors"]] == ["Idempotency-Key"]
+    assert not blobs(service)
+
+
+@pytest.mark.parametrize("content_type", ["video/mp4", "multipart/form-data; boundary=b"])
+async def test_a_video_that_trickles_in_is_ended(start: Starter, content_type: str) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        await anyio.sleep(30)
+        yield b"never"
+
+    async with start(video_upload_timeout_s=0.2) as service:
+        headers = {"Content-Type": content_type}
+        answer = await service.client.post("/v1/videos", content=slow(), headers=headers)
+        assert answer.status_code == 408
+        assert answer.json()["type"].endswith(":upload_timeout")
+        assert not blobs(service)

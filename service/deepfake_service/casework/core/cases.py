@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import select
@@ -19,9 +19,23 @@ from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of, open_json, seal_json
 from deepfake_service.storage.envelope import unseal
 
-OCCURRENCE_FIELDS = (
-    "source_url", "platform", "account", "captured_at", "note", "case_reference", "tool",
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where and when a medium was seen, according to its submitter."""
+
+    source_url: str | None = None
+    platform: str | None = None
+    account: str | None = None
+    captured_at: str | None = None
+    """ISO 8601 in UTC."""
+    note: str | None = None
+
+    def __repr__(self) -> str:
+        return "Sighting()"
+
+
+OCCURRENCE_FIELDS = (*(f.name for f in fields(Sighting)), "case_reference", "tool")
 """The fields of an occurrence, beside its collector and a screenshot."""
 _DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
 
