@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -29,37 +28,6 @@ BundleOption = Annotated[
 ]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
 FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
-
-_Command = TypeVar("_Command", bound=Callable[..., None])
-
-
-def _flatten_options(command: _Command) -> _Command:
-    """Give Typer one option for each field of the dataclasses that ``command`` takes.
-
-    Typer reads options from the signature of a function. This lets a command take them in groups.
-    """
-    groups: dict[str, type[Any]] = {}
-    options: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        group = parameter.annotation
-        if isinstance(group, type) and dataclasses.is_dataclass(group):
-            groups[parameter.name] = group
-            options += inspect.signature(group, eval_str=True).parameters.values()
-        else:
-            options.append(parameter)
-
-    @functools.wraps(command)
-    def flat(**values: Any) -> None:
-        for name, group in groups.items():
-            fields = {f.name: values.pop(f.name) for f in dataclasses.fields(group)}
-            values[name] = group(**fields)
-        command(**values)
-
-    flat.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
-    )
-    flat.__annotations__ = {option.name: option.annotation for option in options}
-    return flat  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -105,7 +73,7 @@ class _SweepOptions:
 
 
 @app.command()
-@_flatten_options
+@flatten_options
 def run(
     media: _MediaOptions, frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 32
 ) -> None:
@@ -175,7 +143,7 @@ def compare(
 
 
 @app.command()
-@_flatten_options
+@flatten_options
 def robustness(
     media: _MediaOptions,
     sweep: _SweepOptions,

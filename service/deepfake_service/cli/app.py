@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
 import os
 import sys
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +16,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service.cli.admin import accounts, audit, keys
@@ -117,14 +120,13 @@ def serve(
     run(load_settings(), worker=worker)
 
 
-@app.command()
-def submit(
-    path: Annotated[
-        Path, typer.Argument(help="Video or picture to submit.", exists=True, dir_okay=False)
-    ],
-    url: Annotated[
-        str, typer.Option(help="Base URL of the service.", envvar="DEEPFAKE_URL")
-    ] = "http://127.0.0.1:8000",
+@dataclass(frozen=True)
+class _ServiceOptions:
+    """How to reach a service."""
+
+    url: Annotated[str, typer.Option(help="Base URL of the service.", envvar="DEEPFAKE_URL")] = (
+        "http://127.0.0.1:8000"
+    )
     key: Annotated[
         str,
         typer.Option(
@@ -133,32 +135,41 @@ def submit(
             prompt=True,
             hide_input=True,
         ),
-    ] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
-    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None,
-    source_url: Annotated[
-        str | None, typer.Option(help="URL at which the media were seen.")
-    ] = None,
-    priority: Annotated[
-        Literal["live", "batch", "low"], typer.Option(help="Queue priority.")
-    ] = "live",
+    ] = ""
+
+
+@dataclass(frozen=True)
+class _SubmissionOptions:
+    """The fields that accompany a submitted file."""
+
+    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None
+    source_url: Annotated[str | None, typer.Option(help="URL at which the media were seen.")] = None
+    priority: Annotated[Literal["live", "batch", "low"], typer.Option(help="Queue priority.")] = (
+        "live"
+    )
     frames: Annotated[
         int | None, typer.Option(min=1, help="Examine exactly this many evenly spaced frames.")
-    ] = None,
+    ] = None
+
+
+@app.command()
+@flatten_options
+def submit(
+    path: Annotated[
+        Path, typer.Argument(help="Video or picture to submit.", exists=True, dir_okay=False)
+    ],
+    service: _ServiceOptions,
+    submission: _SubmissionOptions,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
 ) -> None:
     """Submit a file to a running service; with --wait, print its verdict.
 
     The exit code is 0, or 1 if the service cannot be reached, rejects the file or fails.
     """
-    options = {
-        "case_reference": case_reference,
-        "source_url": source_url,
-        "priority": priority,
-        "frames": frames,
-    }
+    options = dataclasses.asdict(submission)
     fields = {name: str(value) for name, value in options.items() if value is not None}
-    with Client(url, key) as client, submission_bars() as bars:
+    with Client(service.url, service.key) as client, submission_bars() as bars:
         job = client.submit(path, fields, bars.uploaded)
         if wait:
             job = client.wait(job["id"], bars.examined)

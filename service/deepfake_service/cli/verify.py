@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deepfake_models.command_line import flatten_options
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
@@ -42,41 +44,79 @@ _RESULTS = {
 }
 
 
-def verify_bundle(
-    bundle: Annotated[
-        Path, typer.Argument(help="ZIP file of the evidence bundle.", dir_okay=False)
-    ],
+@dataclass(frozen=True)
+class _TrustOptions:
+    """Whose signatures and time stamps to trust."""
+
     public_keys: Annotated[
         list[Path] | None,
         typer.Option(
             "--public-key", help="PEM file of the issuer's public key, obtained from the issuer."
         ),
-    ] = None,
+    ] = None
     pinned: Annotated[
         Path | None,
         typer.Option(
             help="Folder of trusted PEM files.", envvar="DEEPFAKE_PINNED_KEYS", file_okay=False
         ),
-    ] = None,
+    ] = None
     timestamp_root: Annotated[
         Path | None,
         typer.Option(
             help="PEM file of the time-stamp authority's root certificate.",
             envvar="DEEPFAKE_TIMESTAMP_ROOTS",
         ),
-    ] = None,
+    ] = None
+
+    def load(self) -> Trust:
+        """Read the keys and certificates."""
+        return Trust(
+            keys=(*map(public_key, self.public_keys or ()), *pinned_keys(self.pinned)),
+            timestamp_roots=certificates(self.timestamp_root),
+        )
+
+
+@dataclass(frozen=True)
+class _RescoreOptions:
+    """What to score again."""
+
     rescore: Annotated[
         bool, typer.Option("--rescore", help="Score the stored face crops again.")
-    ] = False,
+    ] = False
     media: Annotated[
         Path | None, typer.Option(help="Original file: repeat the whole examination.")
-    ] = None,
+    ] = None
     model: Annotated[
         Path | None,
         typer.Option(
             "--bundle", help="Directory of the model bundle.", envvar="DEEPFAKE_BUNDLE_DIR"
         ),
-    ] = None,
+    ] = None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[Scorer | None, BinaryIO | None]]:
+        """Open the scorer and the original file, where they are needed."""
+        with contextlib.ExitStack() as stack:
+            if self.media is None:
+                yield Scorer.open(self.model) if self.rescore else None, None
+                return
+            # The file is untrusted, whatever the bundle says about it.
+            decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
+            scorer = Scorer.open(self.model, decoder=decoder)
+            try:
+                original = stack.enter_context(self.media.open("rb"))
+            except OSError as error:
+                raise DeepfakeError(f"{self.media}: cannot be read ({error.strerror})") from error
+            yield scorer, original
+
+
+@flatten_options
+def verify_bundle(
+    bundle: Annotated[
+        Path, typer.Argument(help="ZIP file of the evidence bundle.", dir_okay=False)
+    ],
+    trust_options: _TrustOptions,
+    rescoring: _RescoreOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Verify an evidence bundle offline and print each step with its result.
@@ -92,22 +132,8 @@ def verify_bundle(
         content = bundle.read_bytes()
     except OSError as error:
         raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
-    trust = Trust(
-        keys=(*map(public_key, public_keys or ()), *pinned_keys(pinned)),
-        timestamp_roots=certificates(timestamp_root),
-    )
-    with contextlib.ExitStack() as stack:
-        scorer = None
-        if media is not None:  # untrusted, whatever the bundle says about it
-            decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
-            scorer = Scorer.open(model, decoder=decoder)
-        elif rescore:
-            scorer = Scorer.open(model)
-        try:
-            original = stack.enter_context(media.open("rb")) if media is not None else None
-        except OSError as error:
-            raise DeepfakeError(f"{media}: cannot be read ({error.strerror})") from error
-        result = verify(content, trust, scorer=scorer, original=original)
+    with rescoring.opened() as (scorer, original):
+        result = verify(content, trust_options.load(), scorer=scorer, original=original)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
