@@ -37,8 +37,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def keys(site: Site) -> dict[str, str]:
-    """Keys of accounts by name."""
-    made = {}
+    """Return the keys of accounts by name."""
+    keys = {}
     for name, role, kind in (
         ("ann", "analyst", "person"),
         ("bea", "analyst", "person"),
@@ -46,9 +46,9 @@ def keys(site: Site) -> dict[str, str]:
         ("pipe", "pipeline", "system"),
         ("audrey", "auditor", "person"),
     ):
-        told = site.command("accounts", "create", name, "--role", role, "--kind", kind)
-        made[name] = next(w for w in told.split() if w.startswith("dfk_"))
-    return made
+        output = site.command("accounts", "create", name, "--role", role, "--kind", kind)
+        keys[name] = next(w for w in output.split() if w.startswith("dfk_"))
+    return keys
 
 
 def client(site: Site, key: str) -> httpx.Client:
@@ -57,13 +57,13 @@ def client(site: Site, key: str) -> httpx.Client:
 
 @cache
 def original() -> bytes:
-    """The encoder does not give the same bytes twice."""
+    """Return a clip, always the same: the encoder does not produce the same bytes twice."""
     return clip(1)
 
 
 @pytest.fixture(scope="module")
 def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
-    """A job of the pipeline's that is over."""
+    """Submit a clip as the pipeline account, and return its job once it has ended."""
     with client(site, keys["pipe"]) as pipe:
         answer = pipe.post(
             "/v1/videos",
@@ -103,15 +103,15 @@ def test_evidence_from_the_service_verifies(
     (public,) = (tmp_path / "keys").glob("statement-*.pem")
     (tmp_path / "original").write_bytes(original())
     bundle = str(tmp_path / "e.zip")
-    told = site.command(
+    output = site.command(
         "verify", bundle, "--public-key", str(public), "--rescore",
         "--media", str(tmp_path / "original"),
     )  # fmt: skip
-    assert told.count("pass") == 10
-    assert "verified" in told
+    assert output.count("pass") == 10
+    assert "verified" in output
     assert "signer unknown" in site.command("verify", bundle, expected=3)
-    told = site.command("verify", bundle, "--pinned", str(tmp_path / "keys"), "--json")
-    assert json.loads(told)["result"] == "verified"
+    output = site.command("verify", bundle, "--pinned", str(tmp_path / "keys"), "--json")
+    assert json.loads(output)["result"] == "verified"
     (tmp_path / "e.zip").write_bytes(answer.content[:-1] + b"x")
     assert "do not rely" in site.command("verify", bundle, expected=1)
     assert "no public key" in site.command("verify", bundle, "--public-key", bundle, expected=1)
@@ -120,8 +120,8 @@ def test_evidence_from_the_service_verifies(
 
 
 def test_who_may_see_evidence(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
-    told = site.command("accounts", "create", "other", "--role", "pipeline")
-    other = next(w for w in told.split() if w.startswith("dfk_"))
+    output = site.command("accounts", "create", "other", "--role", "pipeline")
+    other = next(w for w in output.split() if w.startswith("dfk_"))
     path = f"/v1/jobs/{job['id']}/evidence"
     for key, status in ((other, 404), (keys["audrey"], 403), ("", 401), (keys["bea"], 200)):
         with client(site, key or "nobody") as caller:
@@ -295,8 +295,10 @@ def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[
 
 def test_keys_are_not_made_where_there_is_no_service(site: Site, tmp_path: Path) -> None:
     elsewhere = Site(tmp_path)
-    told = elsewhere.command("keys", "signing", "publish", "--out", str(tmp_path / "k"), expected=1)
-    assert "is not the data directory of a service" in told
+    output = elsewhere.command(
+        "keys", "signing", "publish", "--out", str(tmp_path / "k"), expected=1
+    )
+    assert "is not the data directory of a service" in output
     assert not (tmp_path / "var" / "records.sqlite").exists()
 
 

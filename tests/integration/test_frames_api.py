@@ -59,7 +59,7 @@ def hopper() -> Image.Image:
 
 
 def huge_png() -> bytes:
-    """A 30000 x 30000 picture in under 400 kB: 2.7 GB once decoded."""
+    """Return a 30000 x 30000 picture in under 400 kB, which has 2.7 GB once decoded."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         length, check = len(content).to_bytes(4, "big"), zlib.crc32(kind + content)
@@ -198,7 +198,7 @@ class Server:
         self._reader.start()
 
     def written_elsewhere(self) -> list[Path]:
-        """Files outside the data directory: uploads spooled, caches, a library's telemetry."""
+        """Return the files that the server wrote outside the data directory."""
         return [p for folder in self.elsewhere for p in folder.rglob("*")]
 
     def _read(self) -> None:
@@ -229,7 +229,7 @@ class Server:
         return code
 
     def ended(self) -> int:
-        """The exit code of a process that ends by itself."""
+        """Return the exit code of a process that ends without being stopped."""
         code = self.process.wait(STARTS_WITHIN_S)
         self._reader.join(5)
         return code

@@ -1,4 +1,4 @@
-"""The app's answers, with a small scorer in place of the model."""
+"""The responses of the app, with a small scorer in place of the model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 def check_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The one shape of all errors."""
+    """Check that an answer has the shape of every error, and return its body."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -249,8 +249,8 @@ async def test_a_request_too_large_is_refused_declared_or_not(
 
             headers = {"Content-Type": "multipart/form-data; boundary=b"}
             answer = await service.client.post("/v1/frames", content=many(), headers=headers)
-        found = check_problem(answer, 413, "request_too_large")
-    assert "2048 bytes" in found["detail"]
+        body = check_problem(answer, 413, "request_too_large")
+    assert "2048 bytes" in body["detail"]
 
 
 async def test_an_upload_that_trickles_in_is_ended(start: Starter) -> None:
@@ -359,7 +359,7 @@ async def test_a_full_queue_refuses_new_requests(
 
 
 class Connection:
-    """An ASGI client that can hang up."""
+    """An ASGI client that can close the connection."""
 
     def __init__(self, body: bytes, key: str) -> None:
         self.scope = {
@@ -482,7 +482,7 @@ async def test_uploads_are_freed_with_the_answer(
 
 @pytest.fixture
 async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a key."""
+    """Return a client without a key."""
     transport = httpx.ASGITransport(service.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         yield client
@@ -632,7 +632,7 @@ async def test_openapi_describes_the_answers(service: Service) -> None:
 
 
 class _Loads(HTMLParser):
-    """What a page makes a browser load or run."""
+    """Collects what a page makes a browser load or run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -660,8 +660,8 @@ async def test_the_documentation_page_loads_nothing(stranger: httpx.AsyncClient)
     assert page.found == []
     assert page.anchors
     assert page.anchors <= page.ids
-    for told in ("POST /v1/frames", "-F files=@picture.jpg", "not_a_picture", "log_likelihood"):
-        assert told in answer.text
+    for text in ("POST /v1/frames", "-F files=@picture.jpg", "not_a_picture", "log_likelihood"):
+        assert text in answer.text
     assert "-F note=@" not in answer.text  # a text field is not sent as a file
     assert "url(" not in answer.text
     assert "@import" not in answer.text
@@ -670,7 +670,7 @@ async def test_the_documentation_page_loads_nothing(stranger: httpx.AsyncClient)
 async def test_a_database_under_another_master_key_is_not_served(
     service: Service, tmp_path: Path
 ) -> None:
-    """Two machines on one database need one master key; the error says which setting that is."""
+    """Machines that share a database need the same master key; the error names the setting."""
     app = create_app(
         Settings(data_dir=tmp_path / "other"), scorer=service.scorer, decoder=service.decoder,
         database=service.database,

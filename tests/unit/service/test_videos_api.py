@@ -1,4 +1,4 @@
-"""What ``/v1/videos``, ``/v1/jobs`` and ``/v1/cases`` accept, refuse, keep and forget."""
+"""What ``/v1/videos``, ``/v1/jobs`` and ``/v1/cases`` accept, refuse, store and delete."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def _holding(folder: Path, needle: bytes) -> list[Path]:
 
 
 def end(service: Service, job_id: str, expires_at: datetime) -> None:
-    """As a worker would, with the media due at ``expires_at``."""
+    """End a job as a worker would, with media that expire at ``expires_at``."""
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         job.state = JobState.SUCCEEDED
