@@ -112,7 +112,7 @@ def test_the_table_is_for_people(folder: Path) -> None:
     assert result.exit_code == 1
     assert "unable to evaluate" in result.output
     assert "not proof" in result.output.replace("\n", " ")
-    assert load_bundle().terms in result.output
+    assert load_bundle().spec.terms in result.output
 
 
 def test_a_path_that_is_not_there_or_no_file_still_gets_its_line(tmp_path: Path) -> None:
