@@ -14,6 +14,8 @@ from playwright.sync_api import Page, sync_playwright
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site
 
+from deepfake_models.bundle import default_bundle_dir
+
 OUT = Path(__file__).parent / "images"
 VIEWPORT = {"width": 1200, "height": 800}
 
@@ -24,7 +26,11 @@ def main() -> None:
     if chromium is None:
         raise SystemExit("Chromium is required: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = Site(Path(folder), {"DEEPFAKE_ISSUER": "Example Response Center"})
+        settings = {
+            "DEEPFAKE_ISSUER": "Example Response Center",
+            "DEEPFAKE_BUNDLE_DIR": str(default_bundle_dir()),
+        }
+        site = Site(Path(folder), settings)
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
