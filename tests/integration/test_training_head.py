@@ -79,7 +79,7 @@ def config(**changes: object) -> Config:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in warm colours; manipulated, it is green or blue. A group a medium, two folds."""
+    """Noise in warm colours, green or blue if manipulated; one group per medium, two folds."""
     root = tmp_path_factory.mktemp("crops")
     (root / "crops").mkdir()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Recipes: what they change, and how they are set side by side."""
+"""Recipes: the fields that they change, and the table that compares them."""
 
 from __future__ import annotations
 

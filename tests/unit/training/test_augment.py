@@ -203,7 +203,7 @@ def test_points_follow_the_view() -> None:
 
 
 def test_views_stay_near_the_stored_crop() -> None:
-    """The default jitter must seldom look beyond what was stored, or borders become a cue."""
+    """The default jitter must rarely exceed the stored crop, or borders become a cue."""
     rng, beyond = np.random.default_rng(0), []
     inside = np.full((320, 320, 3), 255, np.uint8)
     padded = cv2.copyMakeBorder(inside, 160, 160, 160, 160, cv2.BORDER_CONSTANT)

@@ -1,4 +1,4 @@
-"""Blended faces: what changes, what must not, and that nothing but the generator decides."""
+"""Blended faces: the changed area, the unchanged rest, and reproducibility."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_takes_awkward_faces(kind: str, astronaut: Face, hopper: Face) -> None:
 
 
 def test_a_region_beyond_the_edge_is_replaced_by_the_face(hopper: Face) -> None:
-    """Or nothing, or all of the picture, would be blended."""
+    """Otherwise nothing, or the whole picture, would be blended."""
     down = hopper[1] + np.float32([0, 140])
     assert not hull_mask(down, "mouth", (320, 320)).any()
     for seed in range(60):
@@ -212,7 +212,7 @@ def test_refuses_what_is_not_a_face_crop(kind: str, astronaut: Face, hopper: Fac
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_real_and_fake_pass_through_one_chain(kind: str, astronaut: Face, hopper: Face) -> None:
-    """No label shortcut: equal state draws equal steps, whichever class the picture is of."""
+    """No label shortcut: the same state draws the same steps for either class."""
     crop, points = hopper
     five = five_points(points)
     augmenter = Augmenter(AugmentConfig.preset("strong"))
