@@ -70,9 +70,9 @@ lint-imports: $(DEV)/.dev
 lint-spelling: $(DEV)/.dev
 	$(DEV)/bin/codespell
 
-# One worker a core; the tests of a module stay together (see tests/conftest.py).
+# One worker a core; a module runs on one worker, the longest first (see tests/conftest.py).
 WORKERS ?= auto
-PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What some tests need of the system, as tool or as tool:package.
 TOOLS := jq unzip openssl pdfsig:poppler-utils chromium fc-list:fontconfig

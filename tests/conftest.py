@@ -44,7 +44,8 @@ LONGEST_FIRST = (
     "e2e/test_verify_by_hand.py",
     "fuzz/test_media.py",
 )
-"""Modules that take longest, so that no worker begins one when the others have finished."""
+"""Modules that take longest, so that no worker begins one when the others have finished. Each runs
+on one worker (``--dist loadfile``), so that its fixtures are made once."""
 
 
 class TorchBlocker:
@@ -76,15 +77,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module's tests on one worker, so that its fixtures are made once; order modules.
-
-    A mark ``xdist_group`` on a module or a test takes precedence.
-    """
+    """Put the longest modules first."""
     order = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            name = item.path.relative_to(TESTS).with_suffix("").as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 

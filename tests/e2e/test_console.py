@@ -1,4 +1,4 @@
-"""The console in a real browser on the real service: from a dropped video to a sent notice."""
+"""The console in a real browser, from an uploaded video to a notice that was sent."""
 
 from __future__ import annotations
 
@@ -21,41 +21,43 @@ from tests.support.servekit import ADMIN_KEY, Site
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "<script>document.title='owned'</script>" + "가" * 60
 WORSE = EVIL + "\u202egnp.exe\u0000" + "나" * 3000
-"""What may stand in a note; references and names of platforms must be printable."""
+"""Allowed in a note; references and names of platforms must be printable."""
 SERIOUS = {"serious", "critical"}
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    opened = Site(tmp_path_factory.mktemp("console"), {"DEEPFAKE_ISSUER": "대응센터"})
-    opened.serve()
-    yield opened
-    opened.close()
+    with Site(tmp_path_factory.mktemp("console"), {"DEEPFAKE_ISSUER": "대응센터"}) as running:
+        running.serve()
+        yield running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
+        launched = playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-background-networking", "--disable-sync"],
         )
-        yield opened
-        opened.close()
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="module")
 def key(site: Site) -> str:
-    """Of an analyst."""
-    told = site.command("accounts", "create", "김분석", "--role", "analyst")
-    return next(w for w in told.split() if w.startswith("dfk_"))
+    """Return an analyst's key."""
+    return site.create_key("김분석", "analyst")
 
 
 @pytest.fixture(scope="module")
 def job(site: Site) -> dict[str, Any]:
-    """An examined video, with a hostile case reference, and a screenshot of where it was seen."""
+    """Return the job of a video with a hostile case reference and a screenshot of its page."""
     with site.client as client:
         answer = client.post(
             "/v1/videos",
@@ -75,18 +77,18 @@ def job(site: Site) -> dict[str, Any]:
     return done
 
 
-def static_is_there(request: Any) -> None:
+def assert_static_file(request: Any) -> None:
     if "/static/" in request.url:
         assert request.response().status == 200, request.url
 
 
-def opened(browser: Browser, site: Site, key: str, **options: Any) -> Page:
-    """A page of somebody who signed in."""
+def signed_in(browser: Browser, site: Site, key: str, **options: Any) -> Page:
+    """Return a page on which the owner of ``key`` has signed in."""
     context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
-    page.on("requestfinished", static_is_there)
+    page.on("requestfinished", assert_static_file)
     page.goto("/")
     assert "/sign-in" in page.url
     page.fill("#key", key)
@@ -98,7 +100,7 @@ def opened(browser: Browser, site: Site, key: str, **options: Any) -> Page:
 def test_from_a_dropped_video_to_a_sent_notice(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
-    page = opened(browser, site, key, accept_downloads=True, timezone_id="Asia/Seoul")
+    page = signed_in(browser, site, key, accept_downloads=True, timezone_id="Asia/Seoul")
     page.click("nav a[href='/submit']")
     video, other = tmp_path / "한 영상.mp4", tmp_path / "<img src=x onerror=alert(1)>.png"
     video.write_bytes(clip(4))
@@ -149,8 +151,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
         page.get_by_role("link", name="증거 묶음(ZIP)").click()
     download.value.save_as(tmp_path / "e.zip")
     site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
-    told = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))
-    assert "reviewed: confirmed" in told
+    output = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))
+    assert "reviewed: confirmed" in output
 
     page.get_by_role("link", name="유통 신고·삭제요청").click()
     page.get_by_role("button", name="통지 만들기").click()
@@ -160,8 +162,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
     assert case
     shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
     with site.client as client:
-        found = client.get(f"/v1/cases/{case[1]}").json()
-        medium = next(j["media_id"] for j in found["jobs"] if j["finding"] == "confirmed")
+        jobs = client.get(f"/v1/cases/{case[1]}").json()["jobs"]
+        medium = next(j["media_id"] for j in jobs if j["finding"] == "confirmed")
         client.post(
             f"/v1/cases/{case[1]}/occurrences",
             files={"screenshot": ("s.png", shot)},
@@ -179,7 +181,9 @@ def test_from_a_dropped_video_to_a_sent_notice(
         "signed_on": "2026-01-02",
     }.items():
         page.fill(f"#f-{name}", value)
-    page.get_by_role("button", name="통지 만들기").click()  # without a signature: nothing is lost
+    page.get_by_role(
+        "button", name="통지 만들기"
+    ).click()  # without a signature; the form keeps its content
     expect(page.get_by_role("alert")).to_contain_text("서명")
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-signature", "김신고")
@@ -190,17 +194,17 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.get_by_role("link", name="수정").click()
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-reporter_phone", "02-765-4321")
-    for name in ("signature", "signed_on"):  # are of the notice that was signed
+    for name in ("signature", "signed_on"):  # belong to the notice that was signed
         expect(page.locator(f"#f-{name}")).to_have_value("")
     page.fill("#f-signature", "김신고")
     page.fill("#f-signed_on", "2026-01-03")
     page.get_by_role("button", name="통지 만들기").click()
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
-    page.goto(f"/cases/{case[1]}")  # the one that it replaces is withdrawn
+    page.goto(f"/cases/{case[1]}")  # the notice that it replaces is withdrawn
     states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(작성됨\(미발송\)|철회됨)$"))
     assert sorted(states.all_inner_texts()) == ["작성됨(미발송)", "철회됨"]
     page.get_by_role("row", name="작성됨(미발송)").get_by_role("link").click()
-    # The time is asked for as the clock on the wall has it.
+    # The form asks for local time.
     expect(page.locator("label[for=sent_at]")).not_to_contain_text("UTC")
     now = datetime.now(timezone(timedelta(hours=9)))
     page.fill("#sent_at", now.strftime("%Y-%m-%dT%H:%M"))
@@ -232,20 +236,20 @@ def paths(job: dict[str, Any]) -> list[str]:
 def test_pages_are_accessible_and_fit(
     site: Site, browser: Browser, job: dict[str, Any], language: str, width: int, scheme: Any
 ) -> None:
-    page = opened(
+    page = signed_in(
         browser, site, ADMIN_KEY, locale=language, color_scheme=scheme,
         viewport={"width": width, "height": 800},
     )  # fmt: skip
     for path in paths(job):
         page.goto(path)
-        wrong = [
+        violations = [
             (v["id"], [n["target"] for n in v["nodes"]])
             for v in Axe().run(page).response["violations"]
             if v["impact"] in SERIOUS
         ]
-        assert not wrong, path
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, (path, wide)
+        assert not violations, path
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, (path, overflow)
         assert page.title() != "owned"
         assert page.evaluate("document.documentElement.lang") == language[:2]
     page.context.close()
@@ -253,7 +257,7 @@ def test_pages_are_accessible_and_fit(
 
 VISIBLE_TEXT = """() => {
   const body = document.body.cloneNode(true);
-  // What users, machines and the law wrote in another language is not ours to translate.
+  // What users, machines and statutes wrote in another language stays as it is.
   const foreign = "bdi, code, pre, script, noscript, time, [lang=en], .free, .hash";
   for (const element of body.querySelectorAll(foreign)) element.remove();
   const labels = [...body.querySelectorAll("[aria-label], [alt], [title]")]
@@ -280,8 +284,8 @@ NOT_TRANSLATED = frozenset(
 )  # fmt: skip
 
 
-def test_korean_pages_hold_no_english(site: Site, browser: Browser, job: dict[str, Any]) -> None:
-    page = opened(browser, site, ADMIN_KEY)
+def test_korean_pages_contain_no_english(site: Site, browser: Browser, job: dict[str, Any]) -> None:
+    page = signed_in(browser, site, ADMIN_KEY)
     left: dict[str, set[str]] = {}
     kinds = ("eu-dsa-16", "us-take-it-down", "kr-tba-22-5", "kr-d4u", "budapest-29")
     forms = [f"/cases/{job['case_id']}/notices/{kind}" for kind in kinds]
@@ -295,10 +299,10 @@ def test_korean_pages_hold_no_english(site: Site, browser: Browser, job: dict[st
     assert not left, left
 
 
-def test_the_keyboard_is_enough(
+def test_a_review_needs_no_mouse(
     site: Site, browser: Browser, key: str, job: dict[str, Any]
 ) -> None:
-    page = opened(browser, site, key)
+    page = signed_in(browser, site, key)
     page.goto(f"/items/{job['id']}")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -325,7 +329,7 @@ def test_the_keyboard_is_enough(
     page.context.close()
 
 
-def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
+def test_what_pages_send_to_the_browser(site: Site, job: dict[str, Any]) -> None:
     with httpx.Client(base_url=site.url, follow_redirects=False, timeout=60) as client:
         assert client.get("/").headers["location"].startswith("/sign-in?next=/")
         wrong = client.post("/sign-in", data={"key": "dfk_wrong"})
@@ -354,11 +358,11 @@ def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
         assert client.post(path, json=review).status_code == 403
         token = re.search(r'name="csrf" content="(\w+)"', item.text)
         assert token
-        brought = {"X-CSRF-Token": token[1]}
-        cross = {**brought, "Sec-Fetch-Site": "cross-site"}
+        with_token = {"X-CSRF-Token": token[1]}
+        cross = {**with_token, "Sec-Fetch-Site": "cross-site"}
         assert client.post(path, json=review, headers=cross).status_code == 403
         undecided = {"decision": "undecided", "reason": "x"}
-        assert client.post(path, json=undecided, headers=brought).status_code == 201
+        assert client.post(path, json=undecided, headers=with_token).status_code == 201
         table = client.get("/results.csv?days=1").text
         assert table.splitlines()[0].startswith("\ufeffjob,case,case_reference,state,verdict")
         assert job["id"] in table
@@ -379,7 +383,7 @@ def test_what_pages_send(site: Site, job: dict[str, Any]) -> None:
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 401
 
 
-def test_what_was_written_is_not_lost(site: Site) -> None:
+def test_a_refused_form_keeps_its_content(site: Site) -> None:
     job = site.wait(site.submit(clip(6))["id"])
     with httpx.Client(base_url=site.url, timeout=60) as client:
         client.post("/sign-in", data={"key": ADMIN_KEY})
@@ -388,8 +392,8 @@ def test_what_was_written_is_not_lost(site: Site) -> None:
         assert token
         lines = "\r\n".join(["줄"] * 1900)
         form = {"csrf": token[1], "decision": "confirmed", "reason": lines}
-        kept = client.post(f"/items/{job['id']}/review", data={**form, "decision": ""})
-        assert (kept.status_code, "줄\n줄" in kept.text) == (422, True)
+        incomplete = client.post(f"/items/{job['id']}/review", data={**form, "decision": ""})
+        assert (incomplete.status_code, "줄\n줄" in incomplete.text) == (422, True)
         assert client.post(f"/items/{job['id']}/review", data=form).status_code == 303
         undecided = {**form, "decision": "undecided"}
         client.post(f"/items/{job['id']}/review", data=undecided)
@@ -410,13 +414,12 @@ def test_what_was_written_is_not_lost(site: Site) -> None:
 
 
 def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
-    told = site.command("accounts", "create", "another analyst", "--role", "analyst")
-    other = next(w for w in told.split() if w.startswith("dfk_"))
+    other = site.create_key("another analyst", "analyst")
     video = clip(7)
     first = site.wait(site.submit(video)["id"])
-    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {key}"}) as ann:
+    with site.client_of(key) as ann:
         assert ann.put(f"/v1/cases/{first['case_id']}/minor").status_code == 204
-    with httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {other}"}) as bob:
+    with site.client_of(other) as bob:
         again = bob.post("/v1/videos", files={"file": ("v", video)}).json()
         site.wait(again["id"])
         assert bob.get(f"/v1/jobs/{again['id']}/faces/1.png").status_code == 403
@@ -426,9 +429,8 @@ def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
         assert bob.get(f"/v1/jobs/{first['id']}").status_code == 404
 
 
-def test_who_sees_which_pages(site: Site, key: str, job: dict[str, Any]) -> None:
-    told = site.command("accounts", "create", "auditor", "--role", "auditor")
-    auditor = next(w for w in told.split() if w.startswith("dfk_"))
+def test_each_role_sees_its_pages(site: Site, key: str, job: dict[str, Any]) -> None:
+    auditor = site.create_key("auditor", "auditor")
     for who, path, status in (
         (key, "/admin", 403), (key, "/audit", 403), (auditor, f"/items/{job['id']}", 403),
         (auditor, "/audit", 200), (ADMIN_KEY, "/admin", 200),
@@ -438,15 +440,15 @@ def test_who_sees_which_pages(site: Site, key: str, job: dict[str, Any]) -> None
             assert client.get(path).status_code == status, path
 
 
-def test_accounts_and_keys_are_made_and_revoked(site: Site) -> None:
+def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
     with httpx.Client(base_url=site.url, timeout=60) as client:
         client.post("/sign-in", data={"key": ADMIN_KEY})
         page = client.get("/admin").text
         token = re.search(r'name="csrf" content="(\w+)"', page)
         assert token
         form = {"csrf": token[1], "name": "new", "role": "pipeline", "kind": "system"}
-        made = client.post("/admin/accounts", data=form).text
-        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", made)
+        page = client.post("/admin/accounts", data=form).text
+        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", page)
         assert new
         headers = {"Authorization": f"Bearer {new[0]}"}
         assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200

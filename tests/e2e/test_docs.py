@@ -1,4 +1,4 @@
-"""Every command in the how-to pages runs, on files of the names that the pages use."""
+"""Run every command in the how-to pages, on files with the names that the pages use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_service.db import open_database
 from deepfake_service.settings import Settings
-from tests.support import mediakit
+from tests.support import bundlekit, mediakit
 
 ROOT = Path(__file__).parents[2]
 _TOOLS = r"(?:deepfake|deepfake-eval|python)"
@@ -25,24 +25,25 @@ IN_FENCE = re.compile(rf"^({_TOOLS} .+(?:\\\n.+)*)$", re.MULTILINE)
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command) of every page in docs/, in order; a command may go on over lines."""
-    found = []
+    """Return (page, command) for each page in docs/, in order; commands may span several lines."""
+    pairs = []
     for page in sorted((ROOT / "docs").glob("*.md")):
         if page.name == "verify-by-hand.md":  # see test_verify_by_hand
             continue
         text = page.read_text(encoding="utf-8")
         written = COMMAND.findall(text)
         written += [c for block in FENCED.findall(text) for c in IN_FENCE.findall(block)]
-        found += [(page.name, re.sub(r"\s*\\\n\s+", " ", command)) for command in written]
-    return found
+        pairs += [(page.name, re.sub(r"\s*\\\n\s+", " ", command)) for command in written]
+    return pairs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("docs")
     (root / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(20, 320, 256)))
-    for name in ("bundle", "other", "my-bundle"):
-        shutil.copytree(default_bundle_dir(), root / name)
+    for name in ("bundle", "other"):
+        shutil.copytree(bundlekit.small_bundle_dir(), root / name)
+    shutil.copytree(default_bundle_dir(), root / "my-bundle")
     for label, portrait in (("real", mediakit.astronaut()), ("fake", mediakit.grace_hopper())):
         for data_set in ("media", "my-data"):
             (root / data_set / label).mkdir(parents=True)
@@ -50,16 +51,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shade = (portrait * (1 - 0.1 * number)).astype("uint8")
                 data = mediakit.picture(shade, "JPEG")
                 (root / data_set / label / f"{number}.jpg").write_bytes(data)
-    # The pages on operating speak of a service that has been started.
+    # The pages on operation assume that the service has been started before.
     with contextlib.closing(open_database(Settings(data_dir=root / "var"))):
         return root
 
 
-def test_the_pages_hold_commands() -> None:
+def test_the_pages_contain_commands() -> None:
     pages = {page for page, _ in commands()}
     assert {"evaluation.md", "model-bundle.md", "operations.md"} <= pages
 
 
+# One command scores with the shipped bundle; the others use it nowhere.
+@pytest.mark.shipped_model
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_a_command_runs(page: str, command: str, folder: Path) -> None:
     tools = Path(sys.executable).parent
@@ -70,6 +73,7 @@ def test_a_command_runs(page: str, command: str, folder: Path) -> None:
             **os.environ,
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
             "DEEPFAKE_DATA_DIR": str(folder / "var"),
+            "DEEPFAKE_BUNDLE_DIR": str(folder / "bundle"),
         },
         capture_output=True,
         text=True,

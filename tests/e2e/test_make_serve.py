@@ -1,10 +1,11 @@
-"""What the README promises a stranger: clone, ``make serve``, score a picture and a clip, stop.
+"""What the README promises: clone, ``make serve``, score a picture and a clip, stop.
 
-Makes the serving environment from nothing, so this is the slowest test of the suite.
+Installs the serving environment into a fresh clone, with the shipped model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,15 @@ import httpx
 import pytest
 
 from tests.support import mediakit
+from tests.support.servekit import wait_until
+
+pytestmark = [pytest.mark.install, pytest.mark.server, pytest.mark.shipped_model]
 
 ROOT = Path(__file__).parents[2]
 INSTALL_TIMEOUT_S = 900.0
 """Downloads of about 150 MB, over a slow line."""
 STOP_TIMEOUT_S = 60.0
-BARRED = {"torch", "torchvision", "timm", "facenet-pytorch", "opencv-python-headless"}
+TRAINING_ONLY = {"torch", "torchvision", "timm", "facenet-pytorch", "opencv-python-headless"}
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that git tracks, as they are in the working tree."""
+    """Copy the files that git tracks, as they are in the working tree."""
     for tool in ("git", "make", "curl"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
@@ -71,19 +74,19 @@ def served(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + INSTALL_TIMEOUT_S
-        while not (found := re.search(r"Serving on (http://\S+)", log.read_text())):
+
+        def serving() -> re.Match[str] | None:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.5)
-        url = found[1]
-        while True:
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert time.monotonic() < deadline
-            time.sleep(0.2)
+            return re.search(r"Serving on (http://\S+)", log.read_text())
+
+        url = wait_until(serving, INSTALL_TIMEOUT_S, log.read_text)[1]
+
+        def ready() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"{url}/readyz").status_code == 200
+            return False
+
+        wait_until(ready, explain=log.read_text)
         key = (clone / "var" / "admin-key").read_text().strip()
         yield Served(clone, url, key, process)
     finally:
@@ -121,9 +124,9 @@ def test_the_readme_s_score_command_scores_a_clip(served: Served, tmp_path: Path
         capture_output=True,
         check=True,
     )
-    found = json.loads(done.stdout)
-    assert found["score"] is not None
-    assert len(found["faces"]) >= 20
+    result = json.loads(done.stdout)
+    assert result["score"] is not None
+    assert len(result["faces"]) >= 20
 
 
 def test_the_serving_environment_holds_no_torch(served: Served) -> None:
@@ -134,29 +137,26 @@ def test_the_serving_environment_holds_no_torch(served: Served) -> None:
     )
     names = {p["name"].lower() for p in json.loads(done.stdout)}
     assert "onnxruntime" in names
-    assert not names & BARRED
+    assert not names & TRAINING_ONLY
 
 
 def test_sigterm_stops_everything_that_was_started(served: Served) -> None:
     host, port = served.url.removeprefix("http://").split(":")
     served.process.terminate()
     served.process.wait(STOP_TIMEOUT_S)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _session(served.process.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert _session(served.process.pid) == []
+    wait_until(lambda: not _session(served.process.pid), STOP_TIMEOUT_S)
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect((host, int(port)))
 
 
 def _session(leader: int) -> list[int]:
-    """Processes of the session that ``leader`` led."""
-    found = []
+    """Return the ids of the processes in the session that ``leader`` started."""
+    members = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[3]) == leader and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+            members.append(int(stat.parent.name))
+    return members

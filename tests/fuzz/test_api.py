@@ -1,6 +1,6 @@
-"""Requests made up from the service's own OpenAPI document: no 500, and answers as documented.
+"""Generate requests from the service's OpenAPI document: no 500, and answers as documented.
 
-Short and seeded in the suite; ``make fuzz`` makes up many more.
+The suite runs a few requests with fixed seeds; ``make fuzz`` generates many more.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.support.servekit import ADMIN_KEY, Site
 
+pytestmark = pytest.mark.server
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
-"""Requests made up for each operation."""
+"""Requests generated for each operation."""
 
 
 @schemathesis.serializer("application/zip")
-def _as_it_is(_: Any, value: Any) -> bytes:
-    """Of a body that is no structure, its bytes."""
+def _raw(_: Any, value: Any) -> bytes:
+    """Return a body that has no structure as bytes."""
     return value if isinstance(value, bytes) else str(value).encode()
 
 
 EXCLUDED = [
-    # Pydantic takes "1" for 1 and 1.0 for 1, where the document says integer.
+    # Pydantic accepts "1" and 1.0 for 1, where the document says integer.
     schemathesis.checks.negative_data_rejection,
-    # A made-up id or URL has the right form and means nothing.
+    # A generated id or URL is well formed, but refers to nothing.
     schemathesis.checks.positive_data_acceptance,
 ]
 
@@ -43,9 +45,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     opened.close()
 
 
-def test_made_up_requests_are_answered_as_documented(site: Site) -> None:
+def test_generated_requests_are_answered_as_documented(site: Site) -> None:
     schema = schemathesis.openapi.from_url(f"{site.url}/openapi.json")
-    operations = [found.ok() for found in schema.get_all_operations()]
+    operations = [result.ok() for result in schema.get_all_operations()]
     assert operations
     for operation in operations:
 
@@ -66,6 +68,6 @@ def test_made_up_requests_are_answered_as_documented(site: Site) -> None:
         answered()
 
 
-def test_the_service_lives_on(site: Site) -> None:
+def test_the_service_is_still_ready(site: Site) -> None:
     with site.client as client:
         assert client.get("/readyz").status_code == 200

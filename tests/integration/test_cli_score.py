@@ -1,12 +1,14 @@
-"""``deepfake score`` on real files, with the shipped bundle."""
+"""``deepfake score`` on files: its lines, its table, its errors and its exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deepfake_models.bundle import default_bundle_dir, load_bundle
+from deepfake_models.bundle import load_bundle
 from deepfake_service.cli.app import app
 from tests.support import mediakit
+from tests.support.bundlekit import small_bundle, small_bundle_dir
 
 FIELDS = {
     "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",
@@ -42,23 +45,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["score", *map(str, arguments)])
+    """Run ``deepfake score`` with the small bundle."""
+    bundle = str(small_bundle_dir())
+    return CliRunner().invoke(app, ["score", "--bundle", bundle, *map(str, arguments)])
 
 
 def lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_a_folder_gives_a_line_a_file_in_order(folder: Path) -> None:
+@pytest.mark.shipped_model
+def test_the_shipped_bundle_is_the_default(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["score", str(folder / "a-portrait.jpg"), "--json"])
+    (line,) = lines(result)
+    assert result.exit_code == 0, result.output
+    assert set(line) == FIELDS
+    assert line["model"] == load_bundle().model_json()
+    assert 0.0 <= line["score"] <= 1.0
+
+
+def test_a_folder_gives_one_line_for_each_file_in_order(folder: Path) -> None:
     result = score(folder, "--json")
-    found = lines(result)
+    results = lines(result)
     assert result.exit_code == 1, result.output
-    assert [Path(f["path"]).name for f in found] == [
+    assert [Path(r["path"]).name for r in results] == [
         "a-portrait.jpg", "b-clip.mp4", "c-cut.mp4", "d-empty.mp4", "e-text.mp4", "f-sound.mp4",
         "one.png",
     ]  # fmt: skip
-    assert all(set(f) == FIELDS for f in found)
-    by_name = {Path(f["path"]).name: f for f in found}
+    assert all(set(r) == FIELDS for r in results)
+    by_name = {Path(r["path"]).name: r for r in results}
     for name, code in {
         "c-cut.mp4": "undecodable",
         "d-empty.mp4": "undecodable",
@@ -70,24 +85,24 @@ def test_a_folder_gives_a_line_a_file_in_order(folder: Path) -> None:
         assert [r["code"] for r in by_name[name]["reasons"]] == [code]
         assert len(by_name[name]["sha256"]) == 64
     assert by_name["one.png"]["verdict"] == "not_applicable"
-    model = load_bundle().model_json()
-    assert all(f["model"] == model for f in found)
+    model = small_bundle().model_json()
+    assert all(r["model"] == model for r in results)
 
 
 def test_a_video_is_scored_by_track(folder: Path) -> None:
     result = score(folder / "b-clip.mp4", "--json", "--faces")
-    (found,) = lines(result)
+    (line,) = lines(result)
     assert result.exit_code == 0
-    assert found["media"] == {
+    assert line["media"] == {
         "kind": "video", "width": 320, "height": 256, "duration_s": 1.6, "frames": 40,
         "rotation": 0,
     }  # fmt: skip
-    assert 0.0 <= found["score"] <= 1.0
-    assert found["frames"]["sampled"] >= 32
-    assert found["frames"]["failed"] == 0
-    (track,) = found["tracks"]
-    assert track["faces"] == len(found["faces"]) >= 30
-    face = found["faces"][0]
+    assert 0.0 <= line["score"] <= 1.0
+    assert line["frames"]["sampled"] >= 32
+    assert line["frames"]["failed"] == 0
+    (track,) = line["tracks"]
+    assert track["faces"] == len(line["faces"]) >= 30
+    face = line["faces"][0]
     assert {"time_s", "track", "box", "confidence", "score", "quality", "reasons"} <= set(face)
     x0, y0, x1, y1 = face["box"]
     assert 0 <= x0 < x1 <= 320
@@ -95,9 +110,9 @@ def test_a_video_is_scored_by_track(folder: Path) -> None:
 
 
 def test_exactly_n_frames(folder: Path) -> None:
-    (found,) = lines(score(folder / "b-clip.mp4", "--json", "--faces", "--frames", 5))
-    assert found["frames"]["sampled"] == 5
-    assert [f["time_s"] for f in found["faces"]] == pytest.approx(
+    (line,) = lines(score(folder / "b-clip.mp4", "--json", "--faces", "--frames", 5))
+    assert line["frames"]["sampled"] == 5
+    assert [face["time_s"] for face in line["faces"]] == pytest.approx(
         [0.0, 0.4, 0.8, 1.16, 1.56], abs=0.05
     )
 
@@ -112,10 +127,10 @@ def test_the_table_is_for_people(folder: Path) -> None:
     assert result.exit_code == 1
     assert "unable to evaluate" in result.output
     assert "not proof" in result.output.replace("\n", " ")
-    assert load_bundle().spec.terms in result.output
+    assert small_bundle().spec.terms in result.output
 
 
-def test_a_path_that_is_not_there_or_no_file_still_gets_its_line(tmp_path: Path) -> None:
+def test_a_missing_path_and_a_pipe_get_a_line_each(tmp_path: Path) -> None:
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
     result = score(tmp_path / "absent.mp4", fifo, "--json")
@@ -135,19 +150,19 @@ def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
     assert "[bold]" in re.sub(r"[│\s]", "", result.output)
 
 
-def test_a_name_too_long_gets_its_line() -> None:
+def test_a_name_that_is_too_long_gets_a_line() -> None:
     result = score("x" * 5000, "--json")
     assert result.exit_code == 1
     assert [r["code"] for r in lines(result)[0]["reasons"]] == ["unreadable"]
 
 
-def test_a_folder_tells_of_links_to_nothing_and_follows_none_to_folders(tmp_path: Path) -> None:
+def test_a_folder_reports_broken_links_and_does_not_follow_links_to_folders(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b-link").symlink_to(tmp_path / "absent")
     (tmp_path / "c-loop").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(tmp_path / "d-pipe")
-    found = lines(score(tmp_path, "--json"))
-    assert [(Path(f["path"]).name, f["reasons"][0]["code"]) for f in found] == [
+    results = lines(score(tmp_path, "--json"))
+    assert [(Path(r["path"]).name, r["reasons"][0]["code"]) for r in results] == [
         ("a.txt", "undecodable"), ("b-link", "unreadable")
     ]  # fmt: skip
 
@@ -155,36 +170,37 @@ def test_a_folder_tells_of_links_to_nothing_and_follows_none_to_folders(tmp_path
 CLOSED = """
 import os, sys
 from pathlib import Path
-from deepfake_service import scoring
+from deepfake_service.cli import score
 if os.geteuid() == 0:
     os.setuid(65534)
-for path in scoring.walk(map(Path, sys.argv[1:])):
-    print(path, scoring.score_path(None, path, None).verdict.reasons[0].detail)
+for path in score.walk(map(Path, sys.argv[1:])):
+    print(path, score.score_path(None, path, None).verdict.reasons[0].detail)
 """
 
 
-def test_a_closed_folder_gets_its_line(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for above in list(tmp_path.parents)[:2]:  # pytest's own folders are its user's alone
-        above.chmod(0o755)
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    (closed / "one.jpg").write_bytes(b"x")
-    closed.chmod(0)
-    done = subprocess.run(
-        [sys.executable, "-c", CLOSED, str(tmp_path), str(closed / "one.jpg")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    closed.chmod(0o700)
+def test_a_folder_without_permission_gets_a_line() -> None:
+    # Not in tmp_path, since pytest lets no other user into the folders above it.
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        closed = root / "closed"
+        closed.mkdir()
+        (closed / "one.jpg").write_bytes(b"x")
+        closed.chmod(0)
+        done = subprocess.run(
+            [sys.executable, "-c", CLOSED, str(root), str(closed / "one.jpg")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        closed.chmod(0o700)
     assert done.stdout.splitlines() == [
         f"{closed} cannot be read: Permission denied",
         f"{closed / 'one.jpg'} cannot be read: Permission denied",
     ], done.stderr
 
 
-def test_an_empty_folder_is_said(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
     result = score(tmp_path, "--json")
     assert result.exit_code == 0
     assert result.stdout == ""
@@ -192,11 +208,14 @@ def test_an_empty_folder_is_said(tmp_path: Path) -> None:
 
 
 def run_into(
-    output: str, *arguments: object, **environment: str
+    output: Path, *arguments: object, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    with Path(output).open("w") as file:
+    """Run ``deepfake score`` as a process whose standard output is the file ``output``."""
+    bundle = str(small_bundle_dir())
+    with output.open("w") as file:
         return subprocess.run(
-            [sys.executable, "-m", "deepfake_service", *map(str, arguments)],
+            [sys.executable, "-m", "deepfake_service", "score", "--bundle", bundle]
+            + [str(argument) for argument in arguments],
             stdout=file,
             stderr=subprocess.PIPE,
             text=True,
@@ -206,23 +225,23 @@ def run_into(
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_output_that_cannot_be_written_is_said_in_a_line(folder: Path, more: list[str]) -> None:
+def test_output_that_cannot_be_written_is_reported_in_a_line(folder: Path, more: list[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    done = run_into("/dev/full", "score", folder / "d-empty.mp4", *more)
+    done = run_into(Path("/dev/full"), folder / "d-empty.mp4", *more)
     assert done.returncode == 1
     assert done.stderr == "error: No space left on device\n"
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_output_that_is_ascii(folder: Path, tmp_path: Path, more: list[str]) -> None:
+def test_output_in_ascii(folder: Path, tmp_path: Path, more: list[str]) -> None:
     path = tmp_path / "picture-\N{LATIN SMALL LETTER U WITH DIAERESIS}.jpg"
     path.write_bytes((folder / "a-portrait.jpg").read_bytes())
-    into = tmp_path / "out"
-    done = run_into(str(into), "score", path, *more, PYTHONIOENCODING="ascii")
+    output = tmp_path / "out"
+    done = run_into(output, path, *more, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    text = into.read_bytes().decode("ascii")
+    text = output.read_bytes().decode("ascii")
     assert text
     if more:
         assert json.loads(text)["path"] == str(path)
@@ -242,8 +261,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 
 
 def test_an_altered_bundle_is_refused_by_name(tmp_path: Path, folder: Path) -> None:
-    for path in default_bundle_dir().iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(small_bundle_dir(), tmp_path, dirs_exist_ok=True)
     with (tmp_path / "rnet.onnx").open("r+b") as file:
         file.seek(100)
         file.write(b"\0\1\2\3")

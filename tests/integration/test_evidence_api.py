@@ -17,42 +17,33 @@ import pytest
 from deepfake_service.db import Notice
 from tests.support import mediakit
 from tests.support.mediakit import clip
-from tests.support.servekit import Site, database
+from tests.support.servekit import Site
+
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    opened = Site(
-        tmp_path_factory.mktemp("evidence"),
-        {
-            "DEEPFAKE_MATCHING": "true",
-            "DEEPFAKE_TWO_PERSON_REVIEW": "true",
-            "DEEPFAKE_ISSUER": "Centre <b>",
-        },
-    )
-    opened.serve()
-    yield opened
-    opened.close()
+    settings = {
+        "DEEPFAKE_MATCHING": "true",
+        "DEEPFAKE_TWO_PERSON_REVIEW": "true",
+        "DEEPFAKE_ISSUER": "Centre <b>",
+    }
+    with Site(tmp_path_factory.mktemp("evidence"), settings) as running:
+        running.serve()
+        yield running
 
 
 @pytest.fixture(scope="module")
 def keys(site: Site) -> dict[str, str]:
-    """Return the keys of accounts by name."""
-    keys = {}
-    for name, role, kind in (
-        ("ann", "analyst", "person"),
-        ("bea", "analyst", "person"),
-        ("robot", "analyst", "system"),
-        ("pipe", "pipeline", "system"),
-        ("audrey", "auditor", "person"),
-    ):
-        output = site.command("accounts", "create", name, "--role", role, "--kind", kind)
-        keys[name] = next(w for w in output.split() if w.startswith("dfk_"))
-    return keys
-
-
-def client(site: Site, key: str) -> httpx.Client:
-    return httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+    """Return keys by the names of their accounts."""
+    return {
+        "ann": site.create_key("ann", "analyst"),
+        "bea": site.create_key("bea", "analyst"),
+        "robot": site.create_key("robot", "analyst", "system"),
+        "pipe": site.create_key("pipe", "pipeline", "system"),
+        "audrey": site.create_key("audrey", "auditor"),
+    }
 
 
 @cache
@@ -64,7 +55,7 @@ def original() -> bytes:
 @pytest.fixture(scope="module")
 def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
     """Submit a clip as the pipeline account, and return its job once it has ended."""
-    with client(site, keys["pipe"]) as pipe:
+    with site.client_of(keys["pipe"]) as pipe:
         answer = pipe.post(
             "/v1/videos",
             files={"file": ("v.mp4", original())},
@@ -78,7 +69,7 @@ def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
 def test_evidence_from_the_service_verifies(
     site: Site, keys: dict[str, str], job: dict[str, Any], tmp_path: Path
 ) -> None:
-    with client(site, keys["pipe"]) as pipe:
+    with site.client_of(keys["pipe"]) as pipe:
         answer = pipe.get(f"/v1/jobs/{job['id']}/evidence")
         assert answer.headers["content-type"] == "application/zip"
         assert answer.headers["cache-control"] == "no-store"
@@ -120,13 +111,12 @@ def test_evidence_from_the_service_verifies(
 
 
 def test_who_may_see_evidence(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
-    output = site.command("accounts", "create", "other", "--role", "pipeline")
-    other = next(w for w in output.split() if w.startswith("dfk_"))
+    other = site.create_key("other", "pipeline")
     path = f"/v1/jobs/{job['id']}/evidence"
     for key, status in ((other, 404), (keys["audrey"], 403), ("", 401), (keys["bea"], 200)):
-        with client(site, key or "nobody") as caller:
+        with site.client_of(key or "nobody") as caller:
             assert caller.get(path).status_code == status
-    with client(site, keys["pipe"]) as pipe:
+    with site.client_of(keys["pipe"]) as pipe:
         review = {"decision": "confirmed", "reason": "x"}
         assert pipe.post(f"/v1/jobs/{job['id']}/reviews", json=review).status_code == 403
         assert pipe.get("/v1/known-hashes").status_code == 403
@@ -151,7 +141,7 @@ def notice(job: dict[str, Any], occurrences: list[str], **fields: Any) -> dict[s
 
 def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
-    with client(site, keys["ann"]) as ann, client(site, keys["bea"]) as bea:
+    with site.client_of(keys["ann"]) as ann, site.client_of(keys["bea"]) as bea:
         seen = [o["id"] for o in ann.get(case).json()["occurrences"]]
 
         def decide(who: httpx.Client, decision: str) -> Any:
@@ -173,13 +163,13 @@ def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict
         assert "Outcome of human review: confirmed" in found["text"]
         assert "/s/ Jane Roe" in found["text"]
         then = datetime.now(UTC) - timedelta(hours=49)
-        with database(site).write() as session:
+        with site.database() as database, database.write() as session:
             session.get_one(Notice, found["id"]).created_at = then
         sent = ann.patch(f"/v1/notices/{found['id']}", json={"sent_at": then.isoformat()})
         assert (sent.json()["state"], sent.json()["overdue"]) == ("sent", True)
         assert [n["id"] for n in bea.get("/v1/notices/overdue").json()["notices"]] == [found["id"]]
         assert "deepfake_notices_overdue 1.0" in httpx.get(f"{site.url}/metrics").text
-        with client(site, keys["robot"]) as robot:
+        with site.client_of(keys["robot"]) as robot:
             review = {"decision": "confirmed", "reason": "x"}
             assert robot.post(f"{path}/reviews", json=review).status_code == 409
         assert len(bea.get("/v1/known-hashes").text.splitlines()) == 1
@@ -219,9 +209,9 @@ def test_nobody_sees_who_may_be_a_minor(
     site: Site, keys: dict[str, str], job: dict[str, Any]
 ) -> None:
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
-    with client(site, keys["ann"]) as ann, client(site, keys["pipe"]) as pipe:
+    with site.client_of(keys["ann"]) as ann, site.client_of(keys["pipe"]) as pipe:
         assert ann.put(f"{case}/minor").status_code == 204
-        with client(site, keys["bea"]) as bea:
+        with site.client_of(keys["bea"]) as bea:
             for hidden in (case, path, f"{path}/evidence", f"{path}/matches", f"{case}/notices"):
                 assert bea.get(hidden).status_code == 404
                 assert ann.get(hidden).status_code == 200  # who said so
@@ -245,7 +235,7 @@ def test_nobody_sees_who_may_be_a_minor(
 
 
 def test_notices_that_do_not_say_so_are_to_be_withdrawn(site: Site, keys: dict[str, str]) -> None:
-    with client(site, keys["pipe"]) as pipe:
+    with site.client_of(keys["pipe"]) as pipe:
         sent = pipe.post(
             "/v1/videos",
             files={"file": ("v.mp4", clip(9))},
@@ -254,7 +244,7 @@ def test_notices_that_do_not_say_so_are_to_be_withdrawn(site: Site, keys: dict[s
         job = site.wait(sent["id"])
         case = f"/v1/cases/{job['case_id']}"
         seen = [o["id"] for o in pipe.get(case).json()["occurrences"]]
-        with client(site, keys["ann"]) as ann, client(site, keys["bea"]) as bea:
+        with site.client_of(keys["ann"]) as ann, site.client_of(keys["bea"]) as bea:
             for who in (ann, bea):
                 review = {"decision": "confirmed", "reason": "x"}
                 assert who.post(f"/v1/jobs/{job['id']}/reviews", json=review).status_code == 201
@@ -315,6 +305,6 @@ def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
 
 
 def test_no_content_is_in_the_log(site: Site) -> None:
-    log = site.processes[0].log.read_text()
+    log = site.processes[0].log
     for secret in ("example.org", "Jane", "log_likelihood"):
         assert secret not in log

@@ -1,4 +1,4 @@
-"""The wheel holds the bundle and scores without the checkout."""
+"""Build the wheel, and score with it outside the checkout."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pytest
 from deepfake_models.bundle import MANIFEST, default_bundle_dir
 from tests.support import mediakit
 
+pytestmark = pytest.mark.shipped_model
+
 ROOT = Path(__file__).parents[2]
-MAX_WHEEL_BYTES = 80 * 1024**2  # package indexes take files of up to 100 MB
-"""Small enough to install over a slow line; the model is under half of it."""
+MAX_WHEEL_BYTES = 80 * 1024**2
+"""Package indexes accept files of up to 100 MB."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_holds_the_four_packages_and_the_bundle(wheel: Path) -> None:
+def test_the_wheel_contains_the_four_packages_and_the_bundle(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     listed = json.loads((default_bundle_dir() / MANIFEST).read_text())["files"]
@@ -59,9 +61,8 @@ def test_the_wheel_scores_a_picture(wheel: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["score"] is not None
-    where = subprocess.run(
+    assert json.loads(done.stdout)["score"] is not None
+    imported = subprocess.run(
         [sys.executable, "-c", "import deepfake_models as m; print(m.__file__)"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(site)},
@@ -69,4 +70,4 @@ def test_the_wheel_scores_a_picture(wheel: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert where.stdout.strip().startswith(str(site))
+    assert imported.stdout.strip().startswith(str(site))

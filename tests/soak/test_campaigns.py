@@ -1,4 +1,4 @@
-"""Long campaigns: ``make soak``. Short, seeded versions are in the suite."""
+"""Long campaigns, run by ``make soak``. The suite contains short ones with fixed seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import http.client
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,16 +14,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.mediakit import clip
-from tests.support.servekit import ADMIN_KEY, Site, campaign
+from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
 
 GIB = 1024**3
 
 
+pytestmark = pytest.mark.server
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    opened = Site(tmp_path)
-    yield opened
-    opened.close()
+    with Site(tmp_path) as private:
+        yield private
 
 
 def test_fifty_kills_while_twenty_jobs_run(site: Site) -> None:
@@ -52,17 +53,15 @@ def test_two_gibibytes_arrive_in_little_memory(site: Site) -> None:
 
 
 def upload(url: str, size: int) -> int:
-    """Send ``size`` bytes that begin like a video."""
+    """Send ``size`` bytes that begin like a video and return the status of the answer."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=600)
     head, block = clip(frames=2), os.urandom(1024 * 1024)
 
     def body() -> Iterator[bytes]:
         yield head
-        left = size - len(head)
-        while left > 0:
-            yield block[: min(left, len(block))]
-            left -= len(block)
+        for start in range(len(head), size, len(block)):
+            yield block[: size - start]
 
     with contextlib.closing(connection):
         connection.request(
@@ -76,27 +75,19 @@ def upload(url: str, size: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Resident memory of a process and its children, in bytes."""
-    total = 0
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            fields = dict(
-                line.split(":", 1) for line in status.read_text().splitlines() if ":" in line
-            )
-        except OSError:
-            continue
-        if fields["Pid"].strip() == str(pid):
-            total += int(fields["VmRSS"].split()[0]) * 1024
-    return total
+    """Return the resident memory of a process, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields["VmRSS"].split()[0]) * 1024
 
 
-def test_the_queue_does_not_lose_its_order_under_load(site: Site) -> None:
+def test_the_queue_keeps_its_order_under_load(site: Site) -> None:
     site.serve()
     low = [site.submit(clip(n), priority="low")["id"] for n in range(6)]
-    time.sleep(0.2)
+    wait_until(lambda: any(site.job(j)["state"] == "running" for j in low))
     live = site.submit(clip(9), priority="live")["id"]
     site.wait(live)
     waiting = [site.job(j)["state"] for j in low]
-    assert "queued" in waiting, "a live job went before those of low priority"
+    assert "queued" in waiting, "the live job must precede jobs of low priority"
     for job_id in low:
         site.wait(job_id)

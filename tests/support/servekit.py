@@ -1,7 +1,8 @@
-"""The real service and its workers as processes, to be asked, stopped and killed."""
+"""The real service and its workers as processes, which tests call, stop and kill."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -9,61 +10,111 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from sqlalchemy import select
 
 from deepfake_service.db import AuditEntry, Database
+from deepfake_service.security.accounts import Accounts, Kind, Role
 from deepfake_service.security.audit_log import Action, verify
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
-START_S = 120.0
-"""A start takes two seconds here; a loaded machine may take long, and a hung one for ever."""
+START_S = 240.0
+"""A start takes two seconds on an idle machine; a busy one needs longer, a hung one never ends."""
+JOB_S = 240.0
+"""A job takes a second or two on an idle machine."""
+POLL_S = 0.05
+
+
+def wait_until(
+    condition: Callable[[], Any], within_s: float = 60.0, explain: Callable[[], str] = str
+) -> Any:
+    """Return the first true result of ``condition``, which is called every ``POLL_S`` seconds.
+
+    Raises ``AssertionError`` with the text of ``explain()`` after ``within_s`` seconds.
+    """
+    deadline = time.monotonic() + within_s
+    while not (result := condition()):
+        assert time.monotonic() < deadline, explain()
+        time.sleep(POLL_S)
+    return result
 
 
 @dataclass
 class Process:
-    """One process of the service, in a group of its own so that its decoders die with it."""
+    """A process of the service, in a group of its own so that its decoders are killed with it."""
 
     popen: subprocess.Popen[bytes]
-    log: Path
+    log_path: Path
 
-    def kill(self) -> None:
-        """``kill -9`` of the process and its children."""
-        os.killpg(self.popen.pid, signal.SIGKILL)
-        self.popen.wait()
-
-    def stop(self) -> int:
-        """Ask it to stop; its exit code."""
-        self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(90)
+    @property
+    def log(self) -> str:
+        """What it has written to standard output and standard error."""
+        return self.log_path.read_text()
 
     @property
     def alive(self) -> bool:
         return self.popen.poll() is None
 
+    def kill(self) -> None:
+        """``kill -9`` the process and its children."""
+        os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop and return its exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(90)
+
+    def wait_for_log(self, pattern: str) -> str:
+        """Wait until a line of the log matches ``pattern`` and return the match's first group."""
+
+        def matched() -> re.Match[str] | None:
+            match = re.search(pattern, self.log)
+            assert match or self.alive, self.log
+            return match
+
+        match: re.Match[str] = wait_until(matched, START_S, lambda: self.log)
+        return match[1]
+
 
 @dataclass
 class Site:
-    """An installation: a data directory, a folder for temporary files, and what runs on them."""
+    """An installation: a data directory, a folder for temporary files, and its processes.
+
+    It runs the small bundle unless ``settings`` name another. Leaving the ``with`` block kills
+    the processes.
+    """
 
     root: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     url: str = ""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the processes that still run."""
+        for process in self.processes:
+            if process.alive:
+                process.kill()
+
     @property
     def environment(self) -> dict[str, str]:
-        """What a process of this site runs in."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DEEPFAKE_")}
+        """The environment variables of this site's processes."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DEEPFAKE_")}
         return {
-            **kept,
+            **inherited,
             "TMPDIR": str(self.root / "tmp"),
             "DEEPFAKE_DATA_DIR": str(self.root / "var"),
             "DEEPFAKE_PORT": "0",
@@ -74,14 +125,29 @@ class Site:
             **self.settings,
         }
 
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Database]:
+        """Open the site's database beside its processes."""
+        sqlite = f"sqlite:///{self.root}/var/records.sqlite"
+        opened = Database(self.settings.get("DEEPFAKE_DATABASE_URL", sqlite))
+        with contextlib.closing(opened):
+            yield opened
+
     def command(self, *words: str, expected: int = 0) -> str:
-        """Run ``deepfake WORDS`` to its end; what it printed, standard output first."""
+        """Run ``deepfake WORDS`` and return its standard output followed by its standard error."""
         done = subprocess.run(
             [sys.executable, "-m", "deepfake_service", *words], env=self.environment,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == expected, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def create_key(self, name: str, role: str, kind: Kind = "person") -> str:
+        """Create an account and return a key of it, without the cost of two commands."""
+        with self.database() as database:
+            accounts = Accounts(database)
+            accounts.create(name, kind, Role(role))
+            return accounts.create_key(name).text
 
     def start(self, *words: str) -> Process:
         """Start ``deepfake WORDS`` on this site."""
@@ -98,42 +164,38 @@ class Site:
         return process
 
     def serve(self, *words: str) -> Process:
-        """Start the service and wait until it takes requests."""
+        """Start the service and wait until it accepts requests."""
         process = self.start("serve", *words)
-        self.url = self._wait_for(process, r"Serving on (http://\S+)")
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return process
-            except httpx.HTTPError:
-                pass
-            assert process.alive, process.log.read_text()
-            assert time.monotonic() < deadline, process.log.read_text()
-            time.sleep(0.05)
+        self.url = process.wait_for_log(r"Serving on (http://\S+)")
 
-    def worker(self) -> Process:
-        """Start a worker and wait until it works."""
-        process = self.start("worker")
-        self._wait_for(process, r"(worker_started)")
+        def ready() -> bool:
+            assert process.alive, process.log
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"{self.url}/readyz").status_code == 200
+            return False
+
+        wait_until(ready, START_S, lambda: process.log)
         return process
 
-    def _wait_for(self, process: Process, pattern: str) -> str:
-        deadline = time.monotonic() + START_S
-        while not (found := re.search(pattern, process.log.read_text())):
-            assert process.alive, process.log.read_text()
-            assert time.monotonic() < deadline, process.log.read_text()
-            time.sleep(0.05)
-        return found[1]
+    def worker(self) -> Process:
+        """Start a worker and wait until it takes jobs."""
+        process = self.start("worker")
+        process.wait_for_log(r"(worker_started)")
+        return process
 
     @property
     def client(self) -> httpx.Client:
+        """A new client with the administrator's key."""
+        return self.client_of(ADMIN_KEY)
+
+    def client_of(self, key: str) -> httpx.Client:
+        """Return a new client that sends ``key``."""
         return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
+            base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=120
         )
 
     def submit(self, video: bytes, **fields: str) -> dict[str, Any]:
-        """Submit a video; the job."""
+        """Submit a video and return the job."""
         with self.client as client:
             answer = client.post("/v1/videos", files={"file": ("v.mp4", video)}, data=fields)
         assert answer.status_code in (200, 202), answer.text
@@ -141,27 +203,41 @@ class Site:
         return job
 
     def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job as the service describes it."""
         with self.client as client:
             answer = client.get(f"/v1/jobs/{job_id}")
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()
         return job
 
-    def wait(self, job_id: str, *states: str, within_s: float = 120.0) -> dict[str, Any]:
-        """Wait until a job is in one of ``states`` (by default: over)."""
-        wanted = states or ("succeeded", "failed", "cancelled", "expired")
-        deadline = time.monotonic() + within_s
-        while True:
-            job = self.job(job_id)
-            if job["state"] in wanted:
-                return job
-            assert time.monotonic() < deadline, (
-                f"{job} {self.processes[-1].log.read_text()[-3000:]}"
-            )
-            time.sleep(0.1)
+    def wait(self, job_id: str, *states: str) -> dict[str, Any]:
+        """Wait until a job is in one of ``states`` (by default: has ended) and return it."""
+        awaited = states or ("succeeded", "failed", "cancelled", "expired")
 
-    def files_with(self, needle: bytes) -> list[Path]:
-        """Files that the service could write to which hold ``needle``."""
+        def reached() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            return job if job["state"] in awaited else None
+
+        def explain() -> str:
+            return f"{self.job(job_id)} {self.processes[-1].log[-3000:]}"
+
+        job: dict[str, Any] = wait_until(reached, JOB_S, explain)
+        return job
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
+        with self.client as client:
+            text = client.get("/metrics").text
+        match = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        assert match, text
+        return float(match[1])
+
+    def blobs(self) -> list[Path]:
+        """Return the files in the store of media and results."""
+        return [p for p in (self.root / "var" / "blobs").rglob("*") if p.is_file()]
+
+    def files_containing(self, needle: bytes) -> list[Path]:
+        """Return the files that contain ``needle``, of all that the service can write."""
         return [
             path
             for folder in ("var", "tmp")
@@ -169,40 +245,29 @@ class Site:
             if path.is_file() and needle in path.read_bytes()
         ]
 
-    def close(self) -> None:
-        for process in self.processes:
-            if process.alive:
-                process.kill()
-
-
-def database(site: Site) -> Database:
-    return Database(f"sqlite:///{site.root}/var/records.sqlite")
-
-
-def finished(site: Site) -> list[str]:
-    """Ids of jobs in the order in which the audit log says that they ended."""
-    with database(site).read() as session:
-        verify(session)
-        entries = session.scalars(
-            select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
-        )
-        return [str(e.subject) for e in entries]
+    def finished_jobs(self) -> list[str]:
+        """Verify the audit log and return the jobs' ids in the order in which they ended."""
+        with self.database() as database, database.read() as session:
+            verify(session)
+            entries = session.scalars(
+                select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
+            )
+            return [str(e.subject) for e in entries]
 
 
 def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
-    """Kill the service ``kills`` times while ``jobs`` jobs run; all end, once each."""
+    """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once."""
     rng = random.Random(seed)
     marker = b"known-bytes-of-the-media-9876543210"
     service = site.serve()
     submitted = [site.submit(clip(n, marker=marker))["id"] for n in range(jobs)]
     for _ in range(kills):
-        time.sleep(rng.uniform(0.0, 3.0))
+        time.sleep(rng.uniform(0.0, 3.0))  # a random moment of the work, not a wait for it
         service.kill()
         service = site.serve()
     for job_id in submitted:
         job = site.wait(job_id)
         assert job["state"] == "succeeded", job
-    ended = finished(site)
-    assert sorted(ended) == sorted(submitted)
+    assert sorted(site.finished_jobs()) == sorted(submitted)
     service.stop()
-    assert not site.files_with(marker)
+    assert not site.files_containing(marker)

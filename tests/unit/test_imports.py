@@ -1,4 +1,4 @@
-"""Serving needs no torch: every module of models, eval and service imports without it."""
+"""Every module of models, eval and service is imported without torch, which only training needs."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def run_all(
 ) -> None:
     """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
-    If the config has validation_folds, cross-validation is skipped and those folds are measured.
+    Without cross-validation if the config has validation_folds: those folds are measured instead.
     """
     from deepfake_training.networks.pretrained import weights_path
 

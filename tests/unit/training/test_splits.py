@@ -1,4 +1,4 @@
-"""Train, validation and test splits."""
+"""Who is trained on and who is measured."""
 
 from __future__ import annotations
 
