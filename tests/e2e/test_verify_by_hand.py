@@ -1,4 +1,4 @@
-"""The page on checking evidence by hand: its commands run, and notice what was tampered with."""
+"""The page on verifying evidence by hand: its commands run, and detect tampering."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 
 def sections() -> dict[int, str]:
-    """The commands of each numbered section."""
+    """Return the commands of each numbered section."""
     text = PAGE.read_text(encoding="utf-8")
     return {int(n): "\n".join(FENCED.findall(body)) for n, body in BLOCK.findall(text)}
 
@@ -36,7 +36,7 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def laid_out(folder: Path, bundle: bytes) -> Path:
+def write_files(folder: Path, bundle: bytes) -> Path:
     (folder / "bundle.zip").write_bytes(bundle)
     (folder / "issuer.pem").write_bytes(kit.signers().public_pem)
     (folder / "original").write_bytes(kit.video())
@@ -44,8 +44,8 @@ def laid_out(folder: Path, bundle: bytes) -> Path:
 
 
 def first_failure(folder: Path, bundle: bytes) -> int | None:
-    """The number of the first section whose commands fail."""
-    laid_out(folder, bundle)
+    """Return the number of the first section whose commands fail."""
+    write_files(folder, bundle)
     for number, script in sections().items():
         if run(folder, script).returncode:
             return number
@@ -53,19 +53,19 @@ def first_failure(folder: Path, bundle: bytes) -> int | None:
 
 
 def test_every_section_passes(tmp_path: Path) -> None:
-    laid_out(tmp_path, kit.bundle())
+    write_files(tmp_path, kit.bundle())
     assert list(sections()) == [1, 2, 3, 4, 5, 6]
-    told = {}
+    output = {}
     for number, script in sections().items():
         done = run(tmp_path, script)
         assert done.returncode == 0, (number, done.stdout, done.stderr)
-        told[number] = done.stdout
-    assert "Verified Successfully" in told[3]
-    assert told[4] == "original: OK\n"
-    fingerprint, stated = told[5].split("\n")[:2]
-    assert fingerprint.split("=")[1].replace(":", "").lower() == stated
-    assert told[5].count("Signature is Valid") == 2
-    assert told[5].count("Total document signed") == 2
+        output[number] = done.stdout
+    assert "Verified Successfully" in output[3]
+    assert output[4] == "original: OK\n"
+    fingerprint, named = output[5].split("\n")[:2]
+    assert fingerprint.split("=")[1].replace(":", "").lower() == named
+    assert output[5].count("Signature is Valid") == 2
+    assert output[5].count("Total document signed") == 2
 
 
 def _verdict(f: dict[str, bytes]) -> None:
@@ -83,18 +83,18 @@ def _key(f: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize(("change", "section"), [(_verdict, 4), (_added, 2), (_key, 4)])
-def test_what_was_tampered_with_is_noticed(tmp_path: Path, change: object, section: int) -> None:
+def test_tampering_is_detected(tmp_path: Path, change: object, section: int) -> None:
     assert callable(change)
     assert first_failure(tmp_path, kit.reworked(kit.bundle(), change)) == section
 
 
-def test_manifests_that_were_not_made_again_are_noticed(tmp_path: Path) -> None:
+def test_manifests_that_do_not_match_are_detected(tmp_path: Path) -> None:
     files = bag.unzipped(kit.bundle())
     _verdict(files)
     assert first_failure(tmp_path, bag.zipped(files)) == 2
 
 
-def test_another_signer_is_noticed(tmp_path: Path) -> None:
+def test_another_signer_is_detected(tmp_path: Path) -> None:
     thief = kit.build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers("thief"))
     assert first_failure(tmp_path, thief) == 3
 

@@ -1,4 +1,4 @@
-"""Evidence made on the fly, and what an attacker does to it."""
+"""Evidence for tests, and the tools of an attacker."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def signers(name: str = "one") -> Signers:
 
 
 def dossier(media: bytes, **changes: Any) -> Dossier:
-    """A dossier of a file as it would be on record."""
+    """Return the records of a job on ``media``, with ``changes``."""
     at = "2026-01-02T03:04:05.678+00:00"
     return replace(
         Dossier(
@@ -113,20 +113,20 @@ def dossier(media: bytes, **changes: Any) -> Dossier:
 
 @cache
 def bundle() -> bytes:
-    """A bundle of ``video()`` by ``signers()``."""
+    """Return a bundle about ``video()``, signed by ``signers()``."""
     return build(dossier(video()), material(video()), signers())
 
 
 @cache
 def other_bundle() -> bytes:
-    """Another one by the same signers: of a picture."""
+    """Return a bundle about a picture, signed by the same signers."""
     picture = mediakit.picture(mediakit.grace_hopper(), "PNG")
     return build(dossier(picture, job={**dossier(picture).job, "id": "k" * 26}),
                  material(picture), signers())  # fmt: skip
 
 
 def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
-    """A bundle after ``change`` of its files, with manifests made again as they ought to be."""
+    """Return a bundle whose files went through ``change``, with manifests that match again."""
     files = bag.unzipped(content)
     change(files)
     payload = {n: c for n, c in files.items() if n.startswith(bag.DATA)}
@@ -136,20 +136,20 @@ def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> byte
 
 
 def with_statement_of(content: bytes, other: bytes) -> bytes:
-    """A bundle with the statement of another one."""
+    """Return a bundle with the statement of another one."""
     return reworked(content, lambda f: f.update({STATEMENT: bag.unzipped(other)[STATEMENT]}))
 
 
 @contextmanager
 def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
-    """A real authority: openssl behind HTTP. Its address, and the PEM file of its root."""
+    """Run a time-stamp authority with openssl; yield its URL and the PEM file of its root."""
     _make_authority(folder)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             query = self.rfile.read(int(self.headers["Content-Length"]))
-            with lock:  # openssl's serial file is not to be shared
+            with lock:  # openssl's serial file must not be shared
                 (folder / "q").write_bytes(query)
                 _openssl(folder, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
                          "-out", "r")  # fmt: skip

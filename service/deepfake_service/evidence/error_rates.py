@@ -10,9 +10,9 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.conditions import condition_of
 from deepfake_models.results import Face, Verdict
 
-INDICATIVE_BELOW_BEFORE_0_2 = 10
-"""Groups of people below which editions of version 0.1 marked a rate as indicative, whatever
-``min_groups`` the model bundle had."""
+INDICATIVE_BELOW_UNTIL_0_2 = 10
+"""Groups of people below which editions of version 0.2 and earlier marked a rate as indicative,
+whatever ``min_groups`` the model bundle had."""
 
 
 def error_rates(

@@ -61,7 +61,7 @@ from deepfake_service.evidence.builder import (
     stamp_message,
     too_large,
 )
-from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_BEFORE_0_2, error_rates
+from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
@@ -289,7 +289,7 @@ class _Run:
         rates = as_json(error_rates(judged, people, spec, reliability))
         before = as_json(
             error_rates(
-                judged, people, spec, reliability, indicative_below=INDICATIVE_BELOW_BEFORE_0_2
+                judged, people, spec, reliability, indicative_below=INDICATIVE_BELOW_UNTIL_0_2
             )
         )
         if document["error_rates"] != before:

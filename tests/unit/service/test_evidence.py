@@ -1,4 +1,4 @@
-"""Evidence bundles: what is in them, and every way of tampering with them."""
+"""Evidence bundles: their content, and every way of tampering with them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def files() -> dict[str, bytes]:
 
 
 def failed_at(content: bytes, trust: Trust = OURS) -> int:
-    """The number of the step at which a bundle fails."""
+    """Return the number of the step at which a bundle fails."""
     found = verify(content, trust)
     assert found.exit_code is ExitCode.FAILED, [s.to_json() for s in found.steps]
     return next(s.number for s in found.steps if s.outcome is Outcome.FAIL)
@@ -85,7 +85,7 @@ def test_a_key_in_the_bundle_confers_no_trust() -> None:
     assert failed_at(kit.bundle(), stranger) == 4
 
 
-def test_another_original_and_another_model_are_told() -> None:
+def test_another_original_is_caught() -> None:
     other = io.BytesIO(mediakit.encode(mediakit.panning(40, 320, 256)))
     found = verify(kit.bundle(), OURS, scorer=kit.scorer(), original=other)
     assert outcomes(found)[11] is Outcome.FAIL
@@ -251,8 +251,8 @@ def test_an_envelope_in_another_form_is_caught(change: Any) -> None:
     assert failed_at(kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: spaced}))) == 3
 
 
-def test_a_signer_who_states_another_verdict_than_follows_is_caught() -> None:
-    """Even by the right key: what is stated must follow from the faces, by the model named."""
+def test_a_verdict_that_does_not_follow_from_the_faces_is_caught() -> None:
+    """Even if the right key signed it: the named model must give this verdict on the faces."""
     gathered = kit.material(kit.video())
     result = {**gathered.examination["result"], "verdict": "likely_manipulated"}
     forged = Material({**gathered.examination, "result": result}, gathered.files)
@@ -299,7 +299,7 @@ def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
         {"finding": {}},
     ],
 )
-def test_a_statement_that_nobody_would_sign_is_caught_before_it_is_shown(predicate: Any) -> None:
+def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> None:
     right = opened(files()[STATEMENT])[1]
     stated = predicate if not isinstance(predicate, dict) else {**right["predicate"], **predicate}
     forged = sign(rfc8785.dumps({**right, "predicate": stated}), kit.signers().statement)
@@ -311,7 +311,7 @@ def test_a_statement_that_nobody_would_sign_is_caught_before_it_is_shown(predica
 
 
 def test_entries_that_share_their_bytes_are_refused_before_they_are_read() -> None:
-    """A bomb without compression: many entries of the directory name one another's bytes."""
+    """A bomb without compression: many entries of the directory share the same bytes."""
     big = raw_zip(("a", b"x" * 100_000))
     start = struct.unpack("<I", big[-6:-2])[0]
     directory = b"".join(big[start:-22].replace(b"a", bytes([97 + n]), 1) for n in range(20))
@@ -323,7 +323,7 @@ def test_entries_that_share_their_bytes_are_refused_before_they_are_read() -> No
     assert found.steps[0].detail == "entries overlap"
 
 
-def test_crops_that_do_not_get_their_value_are_caught() -> None:
+def test_crops_that_do_not_get_their_recorded_value_are_caught() -> None:
     gathered = kit.material(kit.video())
     blank = kit.material(mediakit.encode([f * 0 + 90 for f in mediakit.panning(50, 320, 256)]))
     assert blank.pictures == {}
@@ -339,14 +339,14 @@ def other_crop(crop: bytes) -> bytes:
 
 
 def passing(frames: int = 50) -> bytes:
-    """Somebody who talks, and somebody else who is there for a moment."""
+    """Return a video of a person who stays, and another one who passes by."""
     fields = mediakit.panning(frames, 320, 256)
     other = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
     fields[20], fields[21] = other, other.copy()
     return mediakit.encode(fields)
 
 
-def test_there_is_evidence_of_a_video_with_a_passer_by() -> None:
+def test_a_video_with_a_person_who_passes_by_has_evidence() -> None:
     media = passing()
     gathered = kit.material(media)
     tracks = gathered.examination["result"]["tracks"]
@@ -373,7 +373,7 @@ def test_there_is_evidence_of_a_video_with_a_passer_by() -> None:
         lambda d: d["pictures"][0].update(logit=9.0),
     ],
 )
-def test_a_signer_cannot_state_another_method_than_the_models(
+def test_a_method_that_is_not_the_models_is_caught(
     change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = edition_module.verdict_document
@@ -414,7 +414,7 @@ def test_a_picture_that_is_a_bomb_is_not_decoded() -> None:
         pixels_of(bomb, 224)
 
 
-def test_more_people_than_tables_hold_are_told_of() -> None:
+def test_a_table_says_how_many_people_it_leaves_out() -> None:
     document = json.loads(files()[VERDICT])
     (track,) = document["result"]["tracks"]
     document["result"]["tracks"] = [
@@ -490,7 +490,7 @@ def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib, within case_utils
-def test_others_tools_accept_it(tmp_path: Path) -> None:
+def test_other_tools_accept_a_bundle(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(kit.bundle())) as archive:
         archive.extractall(tmp_path / "bag")
     bagit.Bag(str(tmp_path / "bag")).validate()
@@ -513,7 +513,7 @@ def test_a_pdf_reader_accepts_the_reports_signature(tmp_path: Path) -> None:
         assert "Total document signed" in told
 
 
-def test_what_a_bundle_states() -> None:
+def test_the_content_of_a_bundle() -> None:
     document = json.loads(files()[VERDICT])
     assert document["item"]["mime"] == "video/mp4"
     assert document["item"]["content_credentials"] == {"state": "absent"}
@@ -539,7 +539,7 @@ def test_what_a_bundle_states() -> None:
     ],
     ids=["undecodable", "no-face", "small"],
 )
-def test_what_cannot_be_judged_gets_a_report_too(media: bytes, verdict: str | None) -> None:
+def test_a_file_that_cannot_be_judged_gets_a_report(media: bytes, verdict: str | None) -> None:
     content = build(kit.dossier(media), kit.material(media), kit.signers())
     found = verify(content, OURS)
     assert found.exit_code is ExitCode.VERIFIED, [s.to_json() for s in found.steps]
@@ -569,7 +569,7 @@ def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
     assert verify(content, OURS).exit_code is exit_code
 
 
-def test_nobody_is_shown_who_may_be_a_minor() -> None:
+def test_a_possible_minor_is_not_shown() -> None:
     case = {"id": "c" * 26, "reference": None, "minor": True}
     content = build(kit.dossier(kit.video(), case=case), kit.material(kit.video()), kit.signers())
     there = bag.unzipped(content)
@@ -599,7 +599,7 @@ def test_hostile_text_is_only_text() -> None:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A real time-stamp authority: openssl's. Its address, and the file of its root."""
+    """The URL of a time-stamp authority run with openssl, and the file of its root."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     with kit.time_stamp_authority(tmp_path_factory.mktemp("tsa")) as found:
@@ -615,7 +615,7 @@ def stamped(authority: tuple[str, Path]) -> bytes:
     )  # fmt: skip
 
 
-def test_a_time_stamp_holds(stamped: bytes, authority: tuple[str, Path]) -> None:
+def test_a_time_stamp_is_valid(stamped: bytes, authority: tuple[str, Path]) -> None:
     trusting = Trust(OURS.keys, certificates(authority[1]))
     for trust in (OURS, trusting):
         found = verify(stamped, trust)
@@ -630,7 +630,9 @@ def test_another_authoritys_time_stamp_is_refused(stamped: bytes, tmp_path: Path
     assert failed_at(stamped, trust) == 9
 
 
-def test_a_time_stamp_taken_away_or_of_another_statement(stamped: bytes, authority: Any) -> None:
+def test_a_missing_time_stamp_or_one_of_another_statement_is_caught(
+    stamped: bytes, authority: Any
+) -> None:
     assert failed_at(kit.reworked(stamped, lambda f: f.pop(STAMP) and None)) == 9
     other = timestamps.request(authority[0], b"something else")
     assert failed_at(kit.reworked(stamped, lambda f: f.update({STAMP: other}))) == 9
@@ -647,7 +649,7 @@ def test_every_byte_of_a_time_stamp_counts(stamped: bytes) -> None:
         assert failed_at(tampered) == 9, at
 
 
-def test_an_authority_that_is_down_is_said_in_what_is_signed() -> None:
+def test_the_statement_says_that_the_authority_failed() -> None:
     def down(_: bytes) -> bytes:
         return timestamps.request("http://127.0.0.1:1/", b"x")
 

@@ -1,4 +1,4 @@
-"""Each kind of notice against its list of fields, in words and as a PDF."""
+"""Each kind of notice: its fields, its text and its PDF."""
 
 from __future__ import annotations
 
@@ -66,14 +66,16 @@ def wrong(kind: str, given: dict[str, Any], seen: Any = SEEN, *, minor: bool = F
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_field_is_asked_for_by_a_provision_and_missed(kind: str) -> None:
+def test_every_field_has_a_provision_and_is_required(kind: str) -> None:
     schema = KINDS[kind].schema()
     needed = set(schema["properties"]) - OPTIONAL.get(kind, set())
     assert wrong(kind, {}) == {f"fields.{name}" for name in needed}
     for name, about in schema["properties"].items():
         assert about["provision"], name
         assert about["label_ko"] != about["label_en"]
-        assert "default" not in about or about["default"] is None  # nothing is stated for a person
+        assert (
+            "default" not in about or about["default"] is None
+        )  # no statement is made on behalf of a person
     for name in needed:
         rest = {k: v for k, v in GOOD[kind].items() if k != name}
         assert wrong(kind, rest) == {f"fields.{name}"}
@@ -82,7 +84,7 @@ def test_every_field_is_asked_for_by_a_provision_and_missed(kind: str) -> None:
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_person_states_is_in_the_words(kind: str, language: str) -> None:
+def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
     fields = checked(KINDS[kind], GOOD[kind], SEEN, minor=False)
     words = compose(
         KINDS[kind],
@@ -96,7 +98,7 @@ def test_what_a_person_states_is_in_the_words(kind: str, language: str) -> None:
     for value in GOOD[kind].values():
         if isinstance(value, str) and " " in value:
             assert value in text
-    assert "forgery" not in text  # nobody stated that
+    assert "forgery" not in text  # no person has stated that
     pdf = words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
     assert pdf.startswith(b"%PDF")
     assert pdf == words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
@@ -122,7 +124,7 @@ def test_malformed_fields_are_named(kind: str, changes: dict[str, Any], named: s
     assert wrong(kind, {**GOOD[kind], **changes}) == {named}
 
 
-def test_a_url_and_a_screenshot_are_needed_where_the_law_wants_them() -> None:
+def test_a_url_and_a_screenshot_are_required_where_the_law_requires_them() -> None:
     bare = [{**SEEN[0], "source_url": None, "screenshot": False}]
     assert wrong("eu-dsa-16", GOOD["eu-dsa-16"], bare) == {"occurrences.o1.source_url"}
     korean = GOOD["kr-tba-22-5"]
@@ -134,7 +136,7 @@ def test_a_url_and_a_screenshot_are_needed_where_the_law_wants_them() -> None:
     assert wrong("kr-tba-22-5", korean, []) == {"occurrence_ids"}
 
 
-def test_for_minors_the_child_abuse_route_is_named() -> None:
+def test_a_notice_about_a_possible_minor_names_the_csam_procedure() -> None:
     named = KINDS["eu-dsa-16"]
     anonymous = {"explanation": LONG, "good_faith": True}
     fields = checked(named, anonymous, SEEN, minor=True)
@@ -161,7 +163,7 @@ def drafted(kind: str = "kr-tba-22-5") -> Notice:
     return Notice(kind=kind, state=NoticeState.DRAFTED, created_at=made)
 
 
-def test_a_notices_way() -> None:
+def test_the_states_of_a_notice() -> None:
     now = datetime.now(UTC)
     notice = drafted()
     apply_update(notice, NoticeUpdate(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
@@ -177,7 +179,7 @@ def test_a_notices_way() -> None:
             apply_update(notice, update, datetime.now(UTC))
 
 
-def test_of_preserved_data_the_clock_goes_on() -> None:
+def test_the_clock_keeps_running_for_preserved_data() -> None:
     notice = drafted("budapest-29")
     apply_update(
         notice, NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC)
@@ -207,7 +209,7 @@ def test_of_preserved_data_the_clock_goes_on() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_an_impossible_update_is_refused(
     kind: str, before: int | None, update: NoticeUpdate, named: str
 ) -> None:
     notice = drafted(kind)

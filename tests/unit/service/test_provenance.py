@@ -1,4 +1,4 @@
-"""Content Credentials of submitted files, and hashes that find a copy again."""
+"""Content Credentials of submitted files, and perceptual hashes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_four_states(folder: Path) -> None:
     assert state_of(other, folder / "ca.crt")["state"] == "invalid"
 
 
-def test_hostile_manifests_are_a_state_too(folder: Path) -> None:
+def test_hostile_manifests_are_invalid_and_raise_nothing(folder: Path) -> None:
     signed = (folder / "signed.jpg").read_bytes()
     draw = random.Random(4)
     for _ in range(40):
@@ -116,7 +116,7 @@ def test_hostile_manifests_are_a_state_too(folder: Path) -> None:
         (b"", None),
     ],
 )
-def test_the_type_is_told_by_content(head: bytes, mime: str | None) -> None:
+def test_the_type_follows_from_the_content(head: bytes, mime: str | None) -> None:
     assert mime_of(head[:4096]) == mime
 
 

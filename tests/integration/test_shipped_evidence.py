@@ -1,0 +1,36 @@
+"""Evidence of the shipped model: a bundle verifies down to the original file."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.artifacts import EndedExamination, gather
+from deepfake_service.evidence.builder import build
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+
+FRAMES = 6
+
+
+def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
+    media = mediakit.encode(mediakit.panning(12, 320, 256))
+    scorer = Scorer.open(threads=1)
+    with InProcessDecoder().open(io.BytesIO(media)) as opened:
+        sampled = scorer.plan(opened, FRAMES)
+        part = scorer.examine(opened, sampled)
+        verdict = scorer.conclude(opened, sampled, [part])
+        times = [frame.time_s for frame in part.examined]
+        examination = EndedExamination(verdict, times, datetime(2026, 1, 2, tzinfo=UTC))
+        material = gather(io.BytesIO(media), opened, examination, scorer)
+    job = {**kit.dossier(media).job, "frames": FRAMES}
+    content = build(kit.dossier(media, job=job), material, kit.signers())
+    trust = Trust(keys=(kit.signers().statement.public_key(),))
+    verified = verify(content, trust, scorer=scorer, original=io.BytesIO(media))
+    assert verified.exit_code is ExitCode.VERIFIED, verified.to_json()
+    skipped = [s.number for s in verified.steps if s.outcome is Outcome.SKIPPED]
+    assert skipped == [9]  # no time stamp was requested
