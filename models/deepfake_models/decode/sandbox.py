@@ -35,6 +35,9 @@ from deepfake_models.decode.base import (
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DecoderFailed, MediaError
 
+PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
+"""The folder from which this process imports ``deepfake_models``."""
+
 START_TIMEOUT_S = 60.0
 """Time for a child to import its libraries: usually half a second, but longer under heavy load."""
 
@@ -149,7 +152,8 @@ class _Child:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env={
-                    "PYTHONPATH": str(Path(__file__).parent.parent),
+                    # Parent and child must run the same code.
+                    "PYTHONPATH": str(PACKAGE_FOLDER),
                     "LC_ALL": "C.UTF-8",
                     "OPENBLAS_NUM_THREADS": "1",
                     "OMP_NUM_THREADS": "1",

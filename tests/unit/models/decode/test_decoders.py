@@ -22,6 +22,7 @@ import pytest
 from PIL import Image, ImageFile
 from pydantic import ValidationError
 
+import deepfake_models
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode import sandbox
 from deepfake_models.decode.base import Frame
@@ -450,6 +451,25 @@ def test_children_are_reused(process: ProcessDecoder, video: bytes) -> None:
     refused(process, b"nonsense", UndecodableMedia)
     pids.add(child_of(process).pid)
     assert len(pids) == 1
+
+
+def test_a_child_runs_the_code_of_its_parent_and_sees_no_other_of_its_modules(
+    process: ProcessDecoder, video: bytes
+) -> None:
+    with process.open(io.BytesIO(video)):
+        environment = Path(f"/proc/{child_of(process).pid}/environ")
+        if not environment.exists():
+            pytest.skip("needs /proc")
+        variables = dict(v.split("=", 1) for v in environment.read_text().split("\0") if v)
+    folder = Path(variables["PYTHONPATH"])
+    assert folder == Path(deepfake_models.__file__).resolve().parents[1]
+    assert not (folder / "errors.py").exists()
+    command = "import deepfake_models.decode.worker as w; print(w.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-P", "-s", "-c", command],
+        env=variables, cwd="/", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(found.stdout.strip()) == folder / "deepfake_models" / "decode" / "worker.py"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
