@@ -92,7 +92,13 @@ def judge_face(face: Face, spec: BundleSpec, track: int = 0) -> Face:
     A face that was judged before is judged again from its logit.
     """
     if face.logit is None:
-        return replace(face, track=track, verdict=VerdictCode.UNABLE_TO_EVALUATE)
+        return replace(
+            face,
+            track=track,
+            verdict=VerdictCode.UNABLE_TO_EVALUATE,
+            score=None,
+            log_likelihood_ratio=None,
+        )
     ratio = log_likelihood_ratio(face.logit, spec.calibration.face)
     code = decide(ratio, spec.thresholds.face)
     reasons = band_reason(code, ratio, spec.thresholds.face)

@@ -16,7 +16,7 @@ Floats keep every digit, so judging what was read gives the same verdict.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -39,8 +39,6 @@ from deepfake_models.results import (
 )
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-_FACE_FIELDS = ("time_s", "track", "box", "confidence", "quality", "logit", "reasons")
-"""Fields of a face in an exact record. The others follow from judging it."""
 
 
 class UnreadableRecord(DeepfakeError):
@@ -61,10 +59,34 @@ class UnreadableTimeline(DeepfakeError):
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class _ExactFace:
+    """A face of an exact record, which holds nothing that follows from judging it."""
+
+    time_s: float
+    track: int
+    box: Box
+    confidence: float
+    quality: Quality
+    logit: float | None
+    reasons: tuple[Reason, ...]
+
+    @classmethod
+    def of(cls, face: Face) -> _ExactFace:
+        # Every reason of a face with a logit comes from judging it.
+        reasons = face.reasons if face.logit is None else ()
+        values = {f.name: getattr(face, f.name) for f in fields(cls)}
+        return cls(**{**values, "reasons": reasons})
+
+    def face(self) -> Face:
+        return Face(**{f.name: getattr(self, f.name) for f in fields(self)})
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class _ExactRecord:
     media: MediaFacts | None
     frames: FrameCounts
-    faces: tuple[Face, ...]
+    faces: tuple[_ExactFace, ...]
 
 
 @with_config(_STRICT)
@@ -117,7 +139,7 @@ class _StoredPart:
     frames: tuple[_StoredFrame, ...]
 
 
-_FACE = TypeAdapter(Face)
+_EXACT_FACE = TypeAdapter(_ExactFace)
 _EXACT = TypeAdapter(_ExactRecord)
 _PART = TypeAdapter(_StoredPart)
 _VERDICT = TypeAdapter(Verdict)
@@ -131,16 +153,10 @@ def dump_exact(verdict: Verdict) -> dict[str, Any]:
     return {
         "media": _MEDIA.dump_python(verdict.media, mode="json"),
         "frames": _COUNTS.dump_python(verdict.frames, mode="json"),
-        "faces": [_exact_face(face) for face in verdict.faces],
+        "faces": [
+            _EXACT_FACE.dump_python(_ExactFace.of(face), mode="json") for face in verdict.faces
+        ],
     }
-
-
-def _exact_face(face: Face) -> dict[str, Any]:
-    if face.logit is not None:
-        # Every reason of a face with a logit comes from judging it.
-        face = replace(face, reasons=())
-    content = _FACE.dump_python(face, mode="json")
-    return {name: content[name] for name in _FACE_FIELDS}
 
 
 def load_exact(record: dict[str, Any]) -> Verdict:
@@ -154,7 +170,10 @@ def load_exact(record: dict[str, Any]) -> Verdict:
     except ValidationError as error:
         raise UnreadableRecord from error
     return Verdict(
-        VerdictCode.NOT_APPLICABLE, media=exact.media, frames=exact.frames, faces=exact.faces
+        VerdictCode.NOT_APPLICABLE,
+        media=exact.media,
+        frames=exact.frames,
+        faces=tuple(face.face() for face in exact.faces),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from deepfake_models.decision.conditions import time_weighted_mean
-from deepfake_models.decision.decide import ExaminedFrame, judge_picture, judge_video
+from deepfake_models.decision.decide import ExaminedFrame, judge_face, judge_picture, judge_video
 from deepfake_models.results import (
     FrameCounts,
     MediaFacts,
@@ -288,3 +288,11 @@ def test_the_same_observations_always_give_the_same_json() -> None:
 def test_a_face_that_was_not_judged_cannot_be_published() -> None:
     with pytest.raises(ValueError, match="judged"):
         face(0.0, 1.0).to_json()
+
+
+def test_a_face_that_was_not_scored_keeps_no_value_that_it_brought() -> None:
+    brought = replace(face(0.0, logit=None), score=0.999, log_likelihood_ratio=3.0)
+    judged = judge_face(brought, spec())
+    assert judged.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert judged.score is None
+    assert judged.log_likelihood_ratio is None

@@ -68,7 +68,7 @@ def test_without_faces_there_is_nothing_to_judge(scorer: Scorer) -> None:
     assert judged_exact(dump_exact(unable(UndecodableMedia())), scorer.bundle.spec) is None
 
 
-@pytest.mark.parametrize("damage", ["faces", "box", "extra"])
+@pytest.mark.parametrize("damage", ["faces", "box", "extra", "ratio"])
 def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
     verdict = scorer.score(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG")))
     record = dump_exact(verdict)
@@ -76,6 +76,8 @@ def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
         record["faces"] = None
     elif damage == "box":
         record["faces"][0]["box"] = [1, 2]
+    elif damage == "ratio":  # what must follow from judging cannot be brought along
+        record["faces"][0]["log_likelihood_ratio"] = 3.0
     else:
         record["media"]["more"] = 1
     with pytest.raises(UnreadableRecord):
