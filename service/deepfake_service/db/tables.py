@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     DateTime,
     Dialect,
-    Enum,
     ForeignKey,
     Index,
     Integer,
@@ -78,14 +78,35 @@ def _id() -> Mapped[str]:
     return mapped_column(String(ID_CHARS), primary_key=True)
 
 
-def _states(kind: type[StrEnum], length: int) -> Enum:
-    """Return the type of a column of states: their strings, in a VARCHAR of ``length``.
+class States(TypeDecorator[StrEnum]):
+    """A column of states, stored as their strings in a VARCHAR.
 
-    The database does not constrain the values, so that a new state needs no migration.
+    The database does not constrain the values, so that a new state needs no migration. A value that
+    only a newer version of this program knows is read as a plain string: one such row must not make
+    a query of many rows fail.
     """
-    return Enum(
-        kind, native_enum=False, length=length, values_callable=lambda states: [*map(str, states)]
-    )
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum], length: int) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, _: Dialect) -> str | None:
+        """Return the string to store.
+
+        Raises:
+            ValueError: ``value`` is not a state of this column.
+        """
+        return None if value is None else str(self.kind(value))
+
+    def process_result_value(self, value: Any, _: Dialect) -> Any:
+        """Return the state, or the string where it is unknown."""
+        try:
+            return None if value is None else self.kind(value)
+        except ValueError:
+            return value
 
 
 class Account(Base):
@@ -97,7 +118,7 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     kind: Mapped[str] = mapped_column(String(16))
     """``person`` or ``system``."""
-    role: Mapped[Role] = mapped_column(_states(Role, 16))
+    role: Mapped[Role] = mapped_column(States(Role, 16))
     created_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
@@ -194,19 +215,19 @@ class Job(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     kind: Mapped[str] = mapped_column(String(16))
     """``video`` or ``frame``."""
-    state: Mapped[JobState] = mapped_column(_states(JobState, 16), index=True)
-    priority: Mapped[Priority] = mapped_column(_states(Priority, 16))
+    state: Mapped[JobState] = mapped_column(States(JobState, 16), index=True)
+    priority: Mapped[Priority] = mapped_column(States(Priority, 16))
     frames: Mapped[int | None] = mapped_column(Integer)
     bundle_sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    retention: Mapped[RetentionPolicy] = mapped_column(_states(RetentionPolicy, 16))
+    retention: Mapped[RetentionPolicy] = mapped_column(States(RetentionPolicy, 16))
     stage: Mapped[str | None] = mapped_column(String(16))
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code."""
-    verdict: Mapped[VerdictCode | None] = mapped_column(_states(VerdictCode, 32))
-    finding: Mapped[Finding | None] = mapped_column(_states(Finding, 32))
+    verdict: Mapped[VerdictCode | None] = mapped_column(States(VerdictCode, 32))
+    finding: Mapped[Finding | None] = mapped_column(States(Finding, 32))
     """The outcome of reviews, which never changes the verdict."""
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The whole verdict as JSON, sealed."""
@@ -233,7 +254,7 @@ class Review(Base):
     id: Mapped[str] = _id()
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
-    decision: Mapped[Decision] = mapped_column(_states(Decision, 16))
+    decision: Mapped[Decision] = mapped_column(States(Decision, 16))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """The reason, as JSON."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -284,7 +305,7 @@ class Notice(Base):
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     kind: Mapped[str] = mapped_column(String(32))
     language: Mapped[str] = mapped_column(String(8))
-    state: Mapped[NoticeState] = mapped_column(_states(NoticeState, 32))
+    state: Mapped[NoticeState] = mapped_column(States(NoticeState, 32))
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """Fields, occurrences, text and receipt, as JSON."""
     created_at: Mapped[datetime] = mapped_column(Moment)
@@ -347,7 +368,7 @@ class Delivery(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     target: Mapped[bytes] = mapped_column(LargeBinary)
     """The URL, sealed."""
-    state: Mapped[DeliveryState] = mapped_column(_states(DeliveryState, 16), index=True)
+    state: Mapped[DeliveryState] = mapped_column(States(DeliveryState, 16), index=True)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(Moment)
     outcome: Mapped[str | None] = mapped_column(String(64))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import StatementError
 
 from deepfake_service.db import Account, Database, new_id, open_database
 from deepfake_service.db.enums import Role
@@ -43,3 +44,21 @@ def test_a_state_is_stored_as_its_string(database: Database) -> None:
     with database.read() as session:
         assert session.execute(text("SELECT role FROM accounts")).scalar_one() == "analyst"
         assert session.scalars(select(Account.role)).one() is Role.ANALYST
+
+
+def test_a_state_of_a_newer_version_breaks_no_query(database: Database) -> None:
+    with database.write() as session:
+        for name in ("a", "b"):
+            session.add(
+                Account(
+                    id=new_id(), name=name, kind="person", role=Role.ANALYST,
+                    created_at=database.clock(),
+                )
+            )  # fmt: skip
+    with database.write() as session:
+        session.execute(text("UPDATE accounts SET role = 'translator' WHERE name = 'b'"))
+    with database.read() as session:
+        roles = session.scalars(select(Account.role).order_by(Account.name)).all()
+    assert roles == [Role.ANALYST, "translator"]
+    with pytest.raises(StatementError), database.write() as session:
+        session.execute(update(Account).values(role="translator"))
