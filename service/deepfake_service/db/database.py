@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
-from ulid import ULID
+from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
@@ -33,11 +33,13 @@ BUSY_TIMEOUT_S = 15
 CHECKPOINT_TIMEOUT_MS = 2000
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
+_ULIDS = ULIDGenerator(policy=PureRandomPolicy())
+"""Random in full: ids of the same millisecond must not reveal one another."""
 
 
 def new_id() -> str:
     """Return a random id that sorts by the time of its creation: a ULID in lower case."""
-    return str(ULID()).lower()
+    return str(_ULIDS.generate()).lower()
 
 
 class Database:
