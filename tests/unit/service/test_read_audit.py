@@ -21,3 +21,12 @@ def test_a_key_that_reads_a_subject_again_is_noted_after_ten_minutes() -> None:
     assert not reads.is_first_read(caller, "media")
     clock.advance(timedelta(seconds=2))
     assert reads.is_first_read(caller, "media")
+
+
+def test_a_clock_that_is_set_back_hides_no_read() -> None:
+    clock = AdjustableClock()
+    reads = ReadAudit(clock)
+    caller = Caller("a", Role.ANALYST, "1")
+    assert reads.is_first_read(caller, "media")
+    clock.advance(timedelta(hours=-1))
+    assert reads.is_first_read(caller, "media")

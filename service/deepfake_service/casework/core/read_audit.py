@@ -23,7 +23,10 @@ class ReadAudit:
         """Return whether a key reads ``subject`` for the first time in ten minutes."""
         now = self._clock()
         with self._lock:
-            self._until = {k: until for k, until in self._until.items() if until > now}
+            # An entry from further ahead is of a clock that was set back: it must not hide reads.
+            self._until = {
+                key: until for key, until in self._until.items() if now < until <= now + WINDOW
+            }
             key = (caller.key_id, subject)
             if key in self._until:
                 return False
