@@ -36,14 +36,20 @@ class Published(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ReasonOut(Published):
+class Stored(Published):
+    """Base of what is stored with a result, perhaps by a newer version: it may have more fields."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ReasonOut(Stored):
     """Why a verdict is not a decision, or what limits it."""
 
-    code: ReasonCode
+    code: ReasonCode | str = Field(description="A newer version may give further codes.")
     detail: str
 
 
-class QualityOut(Published):
+class QualityOut(Stored):
     """Measurements of a face, taken before it was scored."""
 
     face_px: float = Field(description="Width of the face box in pixels of the picture.")
@@ -54,7 +60,7 @@ class QualityOut(Published):
     exposure: float = Field(description="Mean luma of the crop, 0 (black) to 1 (white).")
 
 
-class FaceOut(Published):
+class FaceOut(Stored):
     """One face of a picture."""
 
     box: tuple[float, float, float, float] = Field(
@@ -83,7 +89,7 @@ class FrameOut(Published):
     )
 
 
-class MediaOut(Published):
+class MediaOut(Stored):
     """What the container of a medium says, after rotation."""
 
     kind: str = Field(description="`image` or `video`.")
@@ -94,7 +100,7 @@ class MediaOut(Published):
     rotation: int = Field(description="Degrees by which players rotate it.")
 
 
-class MomentOut(Published):
+class MomentOut(Stored):
     """A span of time in which the faces of a track look manipulated. It decides nothing."""
 
     start_s: float
@@ -103,7 +109,7 @@ class MomentOut(Published):
     peak_score: float
 
 
-class TrackOut(Published):
+class TrackOut(Stored):
     """One person's face over time."""
 
     track: int
@@ -118,7 +124,7 @@ class TrackOut(Published):
     reasons: list[ReasonOut]
 
 
-class FrameCountsOut(Published):
+class FrameCountsOut(Stored):
     """How many frames were examined, and how many could not be."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
@@ -136,13 +142,12 @@ class TrackedFaceOut(FaceOut):
     track: int
 
 
-class ResultOut(Published):
+class ResultOut(Stored):
     """The result of a job: that of `deepfake score --json --faces`, without the name of the file
     and the model."""
 
-    # The result may have been stored by another version: fields that it lacks have defaults, and
-    # fields that are unknown here are left out.
-    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+    # Fields that a result of an older version lacks have defaults.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     media: MediaOut | None = None
     verdict: VerdictCode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -782,6 +783,15 @@ async def test_a_stored_result_without_newer_fields_is_published(service: Servic
         "frames": {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0},
         "faces": [],
     }
+
+
+async def test_a_result_of_a_newer_version_is_published(service: Service) -> None:
+    newer = copy.deepcopy(STORED_RESULT)
+    newer["faces"][0]["more"] = newer["faces"][0]["quality"]["more"] = newer["frames"]["more"] = 1
+    newer["faces"][0]["reasons"] = [{"code": "of_tomorrow", "detail": "new", "more": 1}]
+    result = await _job_with_result(service, newer)
+    assert result["faces"][0]["reasons"] == [{"code": "of_tomorrow", "detail": "new"}]
+    assert "more" not in result["faces"][0]
 
 
 def test_openapi_describes_the_result(service: Service) -> None:
