@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 
+import pytest
+
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.artifacts import EndedExamination, gather
@@ -17,6 +19,7 @@ from tests.support import mediakit
 FRAMES = 6
 
 
+@pytest.mark.shipped_model
 def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
     media = mediakit.encode(mediakit.panning(12, 320, 256))
     scorer = Scorer.open(threads=1)

@@ -33,7 +33,7 @@ from deepfake_training.train.loop import fit
 from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
 
 pytestmark = [
-    pytest.mark.xdist_group("torch"),
+    pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 

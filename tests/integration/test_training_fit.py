@@ -21,7 +21,7 @@ from deepfake_training.train.loop import fit
 from tests.support.trainkit import SMOKE
 
 pytestmark = [
-    pytest.mark.xdist_group("torch"),
+    pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 

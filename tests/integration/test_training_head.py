@@ -41,7 +41,7 @@ from deepfake_training.train.checkpoints import (
 from deepfake_training.train.linear_probe import FeatureStore
 from deepfake_training.train.loop import fit
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = pytest.mark.torch
 
 SIDE = 96
 

@@ -15,7 +15,7 @@ from deepfake_training.data.prepare import prepare, read_manifest
 from deepfake_training.errors import TrainingError
 
 pytestmark = [
-    pytest.mark.xdist_group("torch"),
+    pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 

@@ -14,6 +14,8 @@ from deepfake_models.session import OnnxSession
 from deepfake_training.config import CardConfig, load_config
 from tests.support.mediakit import astronaut, resized
 
+pytestmark = pytest.mark.shipped_model
+
 MAX_BYTES = 80 * 1024**2
 """GitHub warns about files of 50 MiB and more, and refuses those over 100."""
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"

@@ -16,7 +16,7 @@ from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.export.onnx_export import export_graph, parity
 from deepfake_training.networks.backbone import ExportGraph, MapMethod, create_backbone
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = pytest.mark.torch
 
 SMALL = InputSpec(height=64, width=64)
 

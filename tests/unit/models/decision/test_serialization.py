@@ -40,12 +40,13 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import Scorer
 from tests.support import mediakit
+from tests.support.bundlekit import small_bundle_dir
 from tests.support.judgingkit import face, spec
 
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer.open(threads=1)
+    return Scorer.open(small_bundle_dir(), threads=1)
 
 
 @pytest.mark.parametrize("kind", ["video", "picture"])
