@@ -12,7 +12,6 @@ The same input gives the same bytes, except for signatures and time stamps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.json_data import as_json
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.statement import sign, statement
@@ -278,9 +278,3 @@ def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
 
 def _is_still(record: Verdict) -> bool:
     return record.media is not None and record.media.kind == "image"
-
-
-def as_json(content: dict[str, Any]) -> dict[str, Any]:
-    """Return ``content`` as a reader of its JSON gets it, with lists for tuples."""
-    loaded: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
-    return loaded

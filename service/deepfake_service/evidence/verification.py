@@ -55,13 +55,13 @@ from deepfake_service.evidence.builder import (
     STAMP_SIGNATURE,
     STATEMENT,
     VERDICT,
-    as_json,
     method_of,
     report_of,
     stamp_message,
     too_large,
 )
 from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
+from deepfake_service.evidence.json_data import as_json, without_wording
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
@@ -79,7 +79,6 @@ _PREDICATE = {
 }
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 class _Failed(Exception):
@@ -115,6 +114,7 @@ class _Run:
         self._done = Verification(hashlib.sha256(content).hexdigest())
 
     def run(self) -> Verification:
+        """Take all steps, up to the first failure among the first six."""
         steps: list[tuple[str, Callable[[], tuple[Outcome, str]]]] = [
             ("The file is a bundle", self._zip),
             ("The bag is complete", self._bag),
@@ -218,10 +218,8 @@ class _Run:
             raise _Failed(
                 f"{VERDICT}: its format is {document['format']!r:.100} instead of {FORMAT!r}"
             )
-        p = self._predicate
-        self._same(
-            "media", subjects(self._done.statement)[MEDIA_SUBJECT], document["item"]["sha256"]
-        )
+        p, media = self._predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
+        self._same("media", media, document["item"]["sha256"])
         self._same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
         self._same("job", p["job"], document["job"]["id"])
         self._same("case", p["case"], document["case"]["id"])
@@ -280,7 +278,7 @@ class _Run:
             return Outcome.PASS, "no face was scored, and nothing was decided"
         expected = as_json(judged.to_json())
         for name, value in expected.items():
-            self._same(name, _without_wording(result[name]), _without_wording(value))
+            self._same(name, without_wording(result[name]), without_wording(value))
         detail = f"judging {len(record.faces)} faces again gives the same verdict"
         if any(result[name] != value for name, value in expected.items()):
             detail += "; its reasons are worded differently from this version of the software"
@@ -290,14 +288,10 @@ class _Run:
         self, document: dict[str, Any], judged: Verdict, spec: BundleSpec, reliability: Any
     ) -> None:
         people = [t.track for t in judged.tracks if t.log_likelihood_ratio is not None]
-        rates = as_json(error_rates(judged, people, spec, reliability))
-        before = as_json(
-            error_rates(
-                judged, people, spec, reliability, indicative_below=INDICATIVE_BELOW_UNTIL_0_2
-            )
-        )
-        if document["error_rates"] != before:
-            self._same("error rates", rates, document["error_rates"])
+        measured = (judged, people, spec, reliability)
+        earlier = error_rates(*measured, indicative_below=INDICATIVE_BELOW_UNTIL_0_2)
+        if document["error_rates"] != as_json(earlier):
+            self._same("error rates", as_json(error_rates(*measured)), document["error_rates"])
 
     def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
         """Check the description of the method, and the values of the faces shown, by the model."""
@@ -402,18 +396,3 @@ class _Run:
     def _same(what: str, expected: object, found: object) -> None:
         if expected != found:
             raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")
-
-
-def _without_wording(content: Any) -> Any:
-    """Return ``content`` with the details of reasons reduced to their numbers.
-
-    What was counted and measured must follow from the faces. How a reason is worded may differ
-    between the version that wrote the evidence and this one.
-    """
-    if isinstance(content, list):
-        return [_without_wording(each) for each in content]
-    if not isinstance(content, dict):
-        return content
-    if content.keys() == {"code", "detail"} and isinstance(content["detail"], str):
-        return {**content, "detail": _NUMBER.findall(content["detail"])}
-    return {name: _without_wording(value) for name, value in content.items()}
