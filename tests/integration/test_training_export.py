@@ -1,4 +1,4 @@
-"""Exporting a run as a bundle, cross-validation, recipes, and all steps in one command."""
+"""Export of a run as a bundle, cross-validation, recipes, and all steps in one command."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_run_that_saw_what_is_measured_is_refused(
 
 @pytest.fixture(scope="session")
 def crossed(smoke: Config) -> Config:
-    """Two parts of the folds, and a set that leaves the one method out; a few steps a run."""
+    """A config with two parts of the folds and a set that leaves the only method out."""
     parts = CrossValidationConfig(
         folds=((0,), (1,)),
         short_steps=2,
@@ -130,7 +130,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
     items = predictions[predictions["level"] == "item"]
     assert len(items) == 12
-    # Judged anew under the fitted calibration, not under the neutral one they were scored with.
+    # Judged under the fitted calibration, not the neutral one with which they were scored.
     limit = bundle.spec.calibration.item.limit
     assert (items["log_likelihood_ratio"].abs() <= limit + 1e-9).all()
     # Six groups of each class: nothing may be decided under any condition.

@@ -1,4 +1,4 @@
-"""A head fitted on a frozen network's features: what a run may see, and what is computed once."""
+"""A head on a frozen network: what a run may see, and features that are computed once."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def config(**changes: object) -> Config:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in warm colours; manipulated, it is green or blue. A group a medium, two folds."""
+    """Noise in warm colours, green or blue if manipulated; one group per medium, two folds."""
     root = tmp_path_factory.mktemp("crops")
     (root / "crops").mkdir()
     rng = np.random.default_rng(0)
@@ -115,7 +115,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random first weights, but the same ones each time: "none" draws others in every run."""
+    """Seed the random initial weights, which would otherwise differ in every run."""
     made = create_backbone
 
     def seeded(*args: object, **options: object) -> torch.nn.Module:
@@ -169,7 +169,7 @@ def test_what_is_kept_is_the_network_with_the_head_that_was_fitted(
     seen = np.stack([store.centred(int(row), mine.bundle.crop) for row in scores.index])
     with torch.inference_mode():
         logits = graph(torch.from_numpy(seen))[0].numpy()
-    # Features are kept in half precision.
+    # Features are stored in half precision.
     assert np.abs(logits - scores["logit"]).max() < 0.02
 
 

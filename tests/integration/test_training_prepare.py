@@ -120,7 +120,7 @@ def test_a_class_without_a_sample_is_named(crops: Path, smoke: Config) -> None:
     store.index = store.index[store.index["label"] == "real"]
     with pytest.raises(TrainingError, match="no fake crop"):
         PairDataset(store, smoke, 8)
-    # Self-blended images need real faces alone.
+    # Self-blended images need only real faces.
     mix = MixConfig(real_fakes=0.0, self_blended=1.0, swapped=0.0, regenerated=0.0)
     real, fake = PairDataset(store, smoke.model_copy(update={"mix": mix}), 8)[0]
     assert real.shape == fake.shape

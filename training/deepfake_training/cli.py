@@ -245,7 +245,7 @@ def run_all(
 ) -> None:
     """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
-    Without cross-validation if the config has validation_folds: those folds are measured instead.
+    If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
     from deepfake_training.networks.pretrained import weights_path
 

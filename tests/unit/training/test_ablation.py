@@ -1,4 +1,4 @@
-"""Recipes: what they change, and how they are set side by side."""
+"""Recipes: the fields that they change, and the table that compares them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_change_of_no_field_is_named() -> None:
     [
         ("[[recipe]]\nname = 'a'\n", "recipe.0.about"),
         ("[[recipe]]\nname = 'A B'\nabout = 'x'\n", "recipe.0.name"),
-        ("[[recipe]]\nname='a'\nabout='x'\n[[recipe]]\nname='a'\nabout='y'\n", "one name"),
+        ("[[recipe]]\nname='a'\nabout='x'\n[[recipe]]\nname='a'\nabout='y'\n", "the same name"),
         ("recipe = = 1", "not valid TOML"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, named: str) 
 
 def test_a_set_that_the_config_lacks_is_named(tmp_path: Path) -> None:
     config, _ = load_config(DEFAULT)
-    with pytest.raises(ConfigError, match="no leave-out set 'z'; the config has a, b, c"):
+    with pytest.raises(ConfigError, match="the config has no leave-out set 'z', only a, b, c"):
         compare(tmp_path, tmp_path, config, [], sets=["z"])
 
 

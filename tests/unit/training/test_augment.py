@@ -1,4 +1,4 @@
-"""Augmentation: one chain for both classes, right geometry, and steps that do what they say."""
+"""Augmentation: the same chain for both classes, the geometry, and every step."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_shape_type_and_determinism(name: Any, out_size: int, crop: Image) -> No
 
 
 def test_chains_are_drawn_blind(crop: Image) -> None:
-    """A chain can depend on nothing about the picture: drawing takes the generator alone."""
+    """A chain cannot depend on the picture, because drawing takes only the generator."""
     assert list(inspect.signature(Augmenter.draw).parameters) == ["self", "rng"]
     augmenter = Augmenter(AugmentConfig.preset("strong"))
     for seed in range(30):
@@ -203,7 +203,7 @@ def test_points_follow_the_view() -> None:
 
 
 def test_views_stay_near_the_stored_crop() -> None:
-    """The default jitter must seldom look beyond what was stored, or borders become a cue."""
+    """The default jitter must rarely exceed the stored crop, or borders become a cue."""
     rng, beyond = np.random.default_rng(0), []
     inside = np.full((320, 320, 3), 255, np.uint8)
     padded = cv2.copyMakeBorder(inside, 160, 160, 160, 160, cv2.BORDER_CONSTANT)

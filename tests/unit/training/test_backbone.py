@@ -1,4 +1,4 @@
-"""Any timm backbone by name: its logit, its map, what may be fitted, and what cannot be had."""
+"""Any timm backbone by name: its logit, its map, its fitted parameters, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blended faces: what changes, what must not, and that nothing but the generator decides."""
+"""Blended faces: the changed area, the unchanged rest, and reproducibility."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from skimage import data
 
 from deepfake_training.data import blend
 from deepfake_training.data.augment import AugmentConfig, Augmenter, Chain, Geometry
+from deepfake_training.data.cv_ops import colours_matched, poisson_cloned
 from deepfake_training.data.landmarks import DenseLandmarks, five_points, hull_mask, transform
 
 Face = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -76,7 +77,7 @@ def test_changes_the_masked_part_and_nothing_else(kind: str, astronaut: Face, ho
         changes.append(difference.mean() / mask.max())
     np.testing.assert_array_equal(crop, before[0])
     np.testing.assert_array_equal(points, before[1])
-    # A manipulation that cannot be seen would be a wrong label.
+    # An invisible manipulation would be a wrong label.
     assert np.median(changes) > 2.0
 
 
@@ -102,7 +103,7 @@ def test_masks_vary_in_region_softness_and_weight(hopper: Face) -> None:
     assert areas.max() > 0.2
     edges = np.array([((m > 0.05 * m.max()) & (m < 0.95 * m.max())).sum() for m in masks])
     assert edges.max() > 4 * edges.min()
-    # Lower-face masks, as of lip synchronisation, leave the eyes alone.
+    # Lower-face masks, as for lip synchronisation, do not include the eyes.
     eye = np.rint(five_points(hopper[1])[0]).astype(int)
     assert 0.1 < np.mean([m[eye[1], eye[0]] == 0 for m in masks]) < 0.5
 
@@ -118,7 +119,7 @@ def test_pair_differs_inside_the_mask_only_even_where_the_target_is_altered(hopp
 
 @pytest.mark.parametrize("side", [160, 640])
 def test_swap_aligns_the_donor(side: int, hopper: Face) -> None:
-    """A face swapped with itself, from a copy of another size, must come to lie on itself."""
+    """A face swapped with a resized copy of itself must align with itself."""
     crop, points = hopper
     copy = cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
     exact = (points + np.float32(0.5)) * np.float32(side / 320) - np.float32(0.5)
@@ -141,8 +142,8 @@ def test_swap_matches_colour(astronaut: Face, hopper: Face) -> None:
     def cast(image: NDArray[np.uint8]) -> NDArray[np.float64]:
         return np.ravel(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), mask=hull))[1:3]
 
-    matched = blend._matched(blue, hopper[0], hull, 1.0)
-    poisson = blend._poisson(blue, hopper[0], hull)
+    matched = colours_matched(blue, hopper[0], hull, 1.0)
+    poisson = poisson_cloned(blue, hopper[0], hull)
     far = np.linalg.norm(cast(blue) - cast(hopper[0]))
     assert np.linalg.norm(cast(matched) - cast(hopper[0])) < 0.15 * far
     assert np.linalg.norm(cast(poisson) - cast(hopper[0])) < 0.7 * far
@@ -183,7 +184,7 @@ def test_takes_awkward_faces(kind: str, astronaut: Face, hopper: Face) -> None:
 
 
 def test_a_region_beyond_the_edge_is_replaced_by_the_face(hopper: Face) -> None:
-    """Or nothing, or all of the picture, would be blended."""
+    """Otherwise nothing, or the whole picture, would be blended."""
     down = hopper[1] + np.float32([0, 140])
     assert not hull_mask(down, "mouth", (320, 320)).any()
     for seed in range(60):
@@ -211,7 +212,7 @@ def test_refuses_what_is_not_a_face_crop(kind: str, astronaut: Face, hopper: Fac
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_real_and_fake_pass_through_one_chain(kind: str, astronaut: Face, hopper: Face) -> None:
-    """No label shortcut: equal state draws equal steps, whichever class the picture is of."""
+    """No label shortcut: the same state draws the same steps for either class."""
     crop, points = hopper
     five = five_points(points)
     augmenter = Augmenter(AugmentConfig.preset("strong"))

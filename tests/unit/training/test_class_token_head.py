@@ -1,4 +1,4 @@
-"""Class tokens of several blocks: what is read, what is cut off, and what cannot be had."""
+"""Class tokens of several blocks: the logit, the map, and networks that are not supported."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_the_logit_is_linear_in_the_class_tokens_of_the_named_blocks() -> None:
     model = create_backbone(config(blocks=(2, 4)), SPEC).eval()
     seen: list[torch.Tensor] = []
     for block in (model.vit.blocks[1], model.vit.blocks[3]):
-        block.register_forward_hook(lambda _m, _i, found: seen.append(found[:, 0]) or None)
+        block.register_forward_hook(lambda _m, _i, tokens: seen.append(tokens[:, 0]) or None)
     x = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
         logit = model(x)
         expected = torch.cat(seen, dim=1) @ model.head.weight.T + model.head.bias
     assert torch.allclose(logit, expected, atol=1e-5)
-    assert len(model.vit.blocks) == 4, "what lies above the last named block is cut off"
+    assert len(model.vit.blocks) == 4, "blocks after the last selected one are removed"
 
 
 def test_what_places_write_and_what_is_left_add_up_to_the_logit() -> None:
@@ -45,7 +45,7 @@ def test_what_places_write_and_what_is_left_add_up_to_the_logit() -> None:
     model = create_backbone(config(blocks=(2, 4)), SPEC).eval()
     with torch.no_grad():
         for block in model.vit.blocks:
-            # Without the small networks and the biases, attention alone writes.
+            # Without MLPs and biases, only attention contributes.
             block.mlp.fc2.weight.zero_()
             block.mlp.fc2.bias.zero_()
             block.attn.proj.bias.zero_()
@@ -73,12 +73,12 @@ def test_the_exported_map_is_what_each_patch_wrote(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         export_graph(made, 64, path)
     assert parity(made, path, crops) < 1e-3
-    found = OnnxSession(path.read_bytes(), device="cpu").run(
+    outputs = OnnxSession(path.read_bytes(), device="cpu").run(
         ["logit", "activation_map"], {"crops": np.concatenate([crops, crops[:1]])}
     )
-    assert np.abs(found[0][:2] - logit.numpy()).max() < 1e-4
-    assert np.abs(found[1][:2] - cells.numpy()).max() < 1e-4
-    assert np.abs(found[1][2] - found[1][0]).max() < 1e-5
+    assert np.abs(outputs[0][:2] - logit.numpy()).max() < 1e-4
+    assert np.abs(outputs[1][:2] - cells.numpy()).max() < 1e-4
+    assert np.abs(outputs[1][2] - outputs[1][0]).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_seen_and_left_out_are_told_apart_by_run() -> None:
 
 
 def test_folds_are_pooled_so_that_runs_must_agree_on_where_their_scores_lie() -> None:
-    """Two folds that each rank well but lie apart: calibration would see the overlap."""
+    """Folds may each rank well with different offsets; calibration would see the overlap."""
     config = Config(bundle=BundleConfig(name="n", version="1", terms="t"))
     parts = []
     for split, shift in (("fold-0", 0.0), ("fold-1", 10.0)):

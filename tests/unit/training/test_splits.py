@@ -1,4 +1,4 @@
-"""Who is trained on and who is measured."""
+"""Train, validation and test splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training configs: the shipped ones are valid, wrong ones name the field."""
+"""Training configs: shipped ones are valid, and errors name the invalid field."""
 
 from __future__ import annotations
 

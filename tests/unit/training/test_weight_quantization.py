@@ -1,4 +1,4 @@
-"""Matrices stored in 8 bits: what is lost, what is not touched."""
+"""Matrices stored in 8 bits: rounding errors, and matrices that are not converted."""
 
 from __future__ import annotations
 

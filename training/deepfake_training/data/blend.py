@@ -1,13 +1,13 @@
-"""Manipulated faces made from real ones while training: self-blended, swapped, regenerated.
+"""Manipulated faces made from real ones during training: self-blended, swapped and regenerated.
 
-Three generators of one form: they take a face crop with its dense landmarks (see ``landmarks``)
-and return the manipulated crop with a mask of what was replaced and how strongly. Outside the mask
-the result is the input, bit for bit: nothing is encoded, resampled or shifted there, so a network
-cannot tell the classes by how the pictures were handled. What a real video goes through is added
-afterwards, to both classes alike, by ``augment``.
+All three generators take a face crop with its dense landmarks (see ``landmarks``) and return the
+manipulated crop with a mask of the replaced area and the strength. Outside the mask, the result is
+identical to the input: nothing is encoded, resampled or shifted there, so a network cannot
+distinguish the classes by the handling of the pictures. ``augment`` adds the degradations of real
+material afterwards, to both classes alike.
 
-Sizes below are stated as shares of the face, so that results do not depend on the crop's size.
-All randomness comes from the generator given; the same state gives the same bytes.
+Sizes are shares of the face, so results do not depend on the size of the crop. All randomness comes
+from the given generator, and the same state gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from deepfake_training.data.cv_ops import (
     Mask,
     blurred,
     coarse_axes,
+    colours_matched,
     converted,
     enlarged,
     grid,
+    poisson_cloned,
     remapped,
     toned,
 )
@@ -47,7 +49,7 @@ from deepfake_training.data.landmarks import (
 )
 
 BLEND_RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-"""Of self-blended images, from the paper."""
+"""Blend ratios of self-blended images, from the paper."""
 SELF_BLEND_REGIONS: Final = {
     "whole_face": 0.25,
     "without_forehead": 0.2,
@@ -64,23 +66,23 @@ SWAP_REGIONS: Final = {
     "eyes_to_mouth": 0.1,
 }
 GENERATED_FACE_PX: Final = (64.0, 160.0)
-"""Height of the face in what swap networks put out: those of 128 and 256 pixels show a little
-more than the face."""
+"""Height of the face in the output of swap networks, whose 128 or 256 pixels contain a little more
+than the face."""
 P_ENHANCED: Final = 0.2
-"""Swaps not reduced in resolution: diffusion, or a restorer behind the swap network."""
+"""Share of swaps at full resolution, as from diffusion or a restoration network."""
 P_POISSON: Final = 0.12
-"""Gradient-domain cloning costs several times all else here."""
+"""Share of swaps by gradient-domain cloning, which takes several times as long as the rest."""
 _RAMP: Final = np.arange(256.0)
 _FAINTEST: Final = 1 / 255
-"""Mask values below this cannot change a pixel by a grey level and are made 0."""
+"""Mask values below this cannot change a pixel by one grey level and are set to 0."""
 
 
 def self_blended(crop: Image, landmarks: Points, rng: np.random.Generator) -> tuple[Image, Mask]:
-    """A face blended with an altered copy of itself (Shiohara & Yamasaki 2022, arXiv:2204.08376).
+    """Blend a face with an altered copy of itself (Shiohara & Yamasaki 2022, arXiv:2204.08376).
 
-    The copy (source) differs in colour and in sharpness and is shifted and scaled a little; the
-    picture it is put into (target) stays as it is. ``self_blended_pair`` alters either, as the
-    paper does.
+    The copy (source) differs in colour and sharpness and is slightly shifted and scaled. The
+    picture into which it is blended (target) is not altered. ``self_blended_pair`` alters either,
+    as the paper does.
 
     Args:
         crop: uint8 (H, W, 3) RGB.
@@ -88,10 +90,11 @@ def self_blended(crop: Image, landmarks: Points, rng: np.random.Generator) -> tu
         rng: the source of all randomness.
 
     Returns:
-        uint8 (H, W, 3) and the float32 (H, W) mask in [0, 1]: the source's weight.
+        The blended face, uint8 (H, W, 3), and the mask, float32 (H, W) in [0, 1]: the source's
+        weight.
 
     Raises:
-        ValueError: wrong shape or type, or landmarks outside the crop.
+        ValueError: if a shape or type is wrong, or the landmarks are outside the crop.
     """
     _check(crop, landmarks)
     return _blend_with_self(_altered(crop, rng), crop, landmarks, rng)
@@ -100,14 +103,16 @@ def self_blended(crop: Image, landmarks: Points, rng: np.random.Generator) -> tu
 def self_blended_pair(
     crop: Image, landmarks: Points, rng: np.random.Generator
 ) -> tuple[Image, Image, Mask]:
-    """The paper's pair: with equal chance the source or the target is altered.
+    """Return the paper's pair, in which either the source or the target is altered.
 
-    Where the target is altered its blend is as well, so the altered target, not ``crop``, is the
-    real picture that belongs to it.
+    If the target is altered, so is the blend; the altered target is then the real picture of the
+    pair, not ``crop``.
 
     Returns:
-        The real picture, the blended one (both uint8 (H, W, 3)) and the mask, as
-        ``self_blended``; raises as that does.
+        The real picture and the blended one, both uint8 (H, W, 3), and the mask.
+
+    Raises:
+        ValueError: as ``self_blended``.
     """
     _check(crop, landmarks)
     altered = _altered(crop, rng)
@@ -123,13 +128,13 @@ def swapped(
     donor_landmarks: Points,
     rng: np.random.Generator,
 ) -> tuple[Image, Mask]:
-    """Another person's face put onto this one, as face-swapping tools do.
+    """Replace the face by that of another person, as face-swapping tools do.
 
     The donor is reduced to the size that swap networks generate and softened, aligned by a
-    similarity, warped by a thin-plate spline (Bookstein 1989) wholly or partly to the target's
-    geometry, matched in colour (mean and deviation in LAB, Reinhard et al. 2001; or gradients,
-    Perez et al. 2003) and blended. A donor of similar pose looks best: see
-    ``landmarks.shape_distance``.
+    similarity transform, warped by a thin-plate spline (Bookstein 1989) fully or partly to the
+    target's geometry, matched in colour (mean and deviation in LAB, Reinhard et al. 2001; or
+    gradients, Perez et al. 2003) and blended. A donor in a similar pose looks best (see
+    ``landmarks.shape_distance``).
 
     Args:
         crop: uint8 (H, W, 3) RGB, the target.
@@ -139,7 +144,10 @@ def swapped(
         rng: the source of all randomness.
 
     Returns:
-        The swapped face and the mask, as ``self_blended``; raises as that does.
+        The swapped face, uint8 (H, W, 3), and the mask, float32 (H, W): the donor's weight.
+
+    Raises:
+        ValueError: as ``self_blended``.
     """
     _check(crop, landmarks)
     _check(donor, donor_landmarks)
@@ -147,7 +155,7 @@ def swapped(
         donor_landmarks,
         similarity(donor_landmarks[list(RIGID_POINTS)], landmarks[list(RIGID_POINTS)]),
     )
-    # 1 is a graphics-based swap; less keeps the donor's proportions, as identity networks do.
+    # 1 is a graphics-based swap; less preserves the donor's proportions, as identity networks do.
     fit = float(rng.choice((0.5, 0.75, 1.0)))
     shape = aligned + np.float32(fit) * (landmarks - aligned)
 
@@ -161,9 +169,9 @@ def swapped(
     hull = both if both.any() else hull
     mode = rng.random()
     if mode < P_POISSON:
-        face = _poisson(face, crop, hull)
+        face = poisson_cloned(face, crop, hull)
     elif mode < 0.9:
-        face = _matched(face, crop, hull, strength=float(rng.choice((0.6, 0.9, 1.0, 1.0))))
+        face = colours_matched(face, crop, hull, strength=float(rng.choice((0.6, 0.9, 1.0, 1.0))))
     if rng.random() < 0.5:
         face = _colour_jitter(face, rng, 0.4)
     mask = _softened(hull, rng) * np.float32(rng.choice((0.85, 1.0, 1.0, 1.0)))
@@ -173,18 +181,20 @@ def swapped(
 def smoothed_regeneration(
     crop: Image, landmarks: Points, rng: np.random.Generator
 ) -> tuple[Image, Mask]:
-    """The same person's face as if it had passed through a generator. A heuristic, from no paper.
+    """Alter a face as if a generator had regenerated it. This is a heuristic without a published
+    source.
 
-    For reenactment, lip-sync and diffusion video, whose faces have no seam: mouth and eyes are
-    warped locally; then detail is lost in a down-up pass with edge-preserving smoothing, and
-    gained back from upsampling, sometimes by an uneven transposed convolution, whose periodic
-    traces are those of arXiv:1907.06515 (Zhang et al. 2019). It replaces a soft region of the
-    face, an aligned box around it, or, seldom, the whole crop (then the mask is 1 throughout).
+    It imitates reenactment, lip synchronisation and diffusion video, whose faces have no seam.
+    Mouth and eyes are warped locally. Detail is then lost in a resampling with edge-preserving
+    smoothing and replaced by upsampling, sometimes by an uneven transposed convolution, which
+    leaves the periodic traces of arXiv:1907.06515 (Zhang et al. 2019). The result replaces a soft
+    region of the face, an aligned box around it, or, rarely, the whole crop (the mask is then 1
+    everywhere).
 
-    ``augment`` smooths and rescales real pictures too, so much of this is a weak cue by intent;
-    it should be a small share of the manipulated samples beside real generators' output.
+    ``augment`` smooths and rescales real pictures too, so most of this is deliberately a weak cue.
+    It should be a small share of the manipulated samples beside the output of real generators.
 
-    Args and returns: as ``self_blended``, which see for what is raised.
+    Arguments, results and errors are those of ``self_blended``.
     """
     _check(crop, landmarks)
     size = crop.shape[:2]
@@ -225,10 +235,10 @@ def _altered(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _colour_jitter(image: Image, rng: np.random.Generator, amount: float) -> Image:
-    # RGB shift and brightness-contrast have the paper's ranges. Its hue-saturation-value limits
-    # of 0.3 are below one grey level in the 8-bit pictures they are given to; these are visible.
+    # RGB shift and brightness-contrast have the paper's ranges. Its limits of 0.3 for hue,
+    # saturation and value are below one grey level in 8-bit pictures; these are visible.
     hue, saturation, value = rng.uniform(-1.0, 1.0, 3) * (4.0, 25.0, 20.0) * amount
-    # A grey pixel has no hue: raising its saturation would paint it red.
+    # A grey pixel has no hue: more saturation would turn it red.
     hsv = np.stack([(_RAMP + hue) % 180, _RAMP + saturation * (_RAMP > 0), _RAMP + value], axis=1)
     in_hue = toned(converted(image, cv2.COLOR_RGB2HSV), hsv)
     contrast = 1.0 + rng.uniform(-0.1, 0.1) * amount
@@ -257,7 +267,7 @@ def _sharper(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _as_generated(donor: Image, landmarks: Points, rng: np.random.Generator) -> tuple[Image, float]:
-    """The donor at the resolution of a swap network, and the scale from donor pixels to its."""
+    """Return the donor at the resolution of a swap network, and the scale of the resampling."""
     if rng.random() < P_ENHANCED:
         return (_sharper(donor, rng) if rng.random() < 0.5 else donor), 1.0
     height, width = donor.shape[:2]
@@ -274,14 +284,14 @@ def _regenerated(
     image: Image, landmarks: Points, rng: np.random.Generator, *, traces: bool
 ) -> Image:
     height, width = image.shape[:2]
-    wanted = float(np.exp(rng.uniform(*np.log(GENERATED_FACE_PX))))
-    scale = min(wanted / face_height(landmarks), 1.0)
+    generated_px = float(np.exp(rng.uniform(*np.log(GENERATED_FACE_PX))))
+    scale = min(generated_px / face_height(landmarks), 1.0)
     small = (max(round(width * scale), 4), max(round(height * scale), 4))
     work = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
     spread = rng.uniform(8.0, 35.0)
     work = cv2.bilateralFilter(work, 5, spread, 2.0)
     if traces:
-        # Transposed convolution: zeros between the pixels, then an imperfect 4 x 4 kernel.
+        # A transposed convolution: zeros between the pixels, then an imperfect 4 x 4 kernel.
         half = cv2.resize(work, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
         sparse = np.zeros((2 * half.shape[0], 2 * half.shape[1], 3), np.uint8)
         sparse[::2, ::2] = half
@@ -296,7 +306,7 @@ def _regenerated(
 
 
 def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Generator) -> Field:
-    """Where each pixel is taken from, relative to itself, when mouth and eyes move a little."""
+    """Return the displacement of each pixel's source when mouth and eyes move a little."""
     cells = 64
     x, y = coarse_axes(size, cells)
     field = np.zeros((cells, cells, 2))
@@ -313,42 +323,18 @@ def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Gen
 
 
 def _warp_between(shape: Points, source: Points, size: Sequence[int]) -> Field:
-    """The map, for ``cv2.remap``, that brings ``source`` points to where ``shape`` has them."""
+    """Return the map for ``cv2.remap`` that moves ``source`` points to those of ``shape``."""
     cells = 32
     index = list(WARP_POINTS)
     x, y = coarse_axes(size, cells)
-    # A trace of smoothing keeps coinciding points, as in profile, from being singular.
+    # A little smoothing, because coinciding points, as in profile, would be singular.
     spline = RBFInterpolator(shape[index], source[index], kernel="thin_plate_spline", smoothing=1.0)
     places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     return enlarged(spline(places).reshape(cells, cells, 2), size)
 
 
-def _matched(face: Image, target: Image, hull: Image, strength: float) -> Image:
-    lab = converted(face, cv2.COLOR_RGB2LAB)
-    mean, deviation = (v.ravel() for v in cv2.meanStdDev(lab, mask=hull))
-    goal = cv2.meanStdDev(converted(target, cv2.COLOR_RGB2LAB), mask=hull)
-    to_mean, to_deviation = (v.ravel() for v in goal)
-    gain = np.clip(to_deviation / np.maximum(deviation, 1.0), 0.5, 2.0)
-    ramp = _RAMP[:, None]
-    wanted = (ramp - mean) * gain + to_mean
-    return converted(toned(lab, ramp + strength * (wanted - ramp)), cv2.COLOR_LAB2RGB)
-
-
-def _poisson(face: Image, target: Image, hull: Image) -> Image:
-    inside = hull.copy()
-    # seamlessClone reads one pixel around the mask and refuses one that touches the border.
-    inside[:2], inside[-2:], inside[:, :2], inside[:, -2:] = 0, 0, 0, 0
-    x, y, w, h = cv2.boundingRect(inside)
-    if min(w, h) < 8:
-        return face
-    centre = (x + w // 2, y + h // 2)
-    return cv2.seamlessClone(face, target, inside, centre, cv2.NORMAL_CLONE).astype(
-        np.uint8, copy=False
-    )
-
-
 def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
-    # A region beyond the crop's edge has no mask to soften.
+    # A region beyond the crop's edge has an empty mask, which cannot be softened.
     mask = hull_mask(landmarks, region, size)
     return mask if mask.any() else hull_mask(landmarks, "whole_face", size)
 
@@ -361,7 +347,8 @@ def _elastic(mask: Image, rng: np.random.Generator) -> Image:
 
 
 def _softened(hull: Image, rng: np.random.Generator) -> Mask:
-    """Erode by a first blur, then blur again, by random amounts in proportion to the region."""
+    """Erode the hull by a first blur and soften it by a second, by random amounts relative to the
+    region."""
     _, _, w, h = cv2.boundingRect(hull)
     side = max(min(w, h), 1)
     mask = blurred(np.where(hull > 127, 1.0, 0.0), float(rng.uniform(0.01, 0.05)) * side)
@@ -392,9 +379,9 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
 
 def _check(crop: Image, landmarks: Points) -> None:
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or min(crop.shape[:2]) < 16:
-        raise ValueError("a crop is uint8 (H, W, 3) of at least 16 pixels a side")
+        raise ValueError("the crop must be uint8 (H, W, 3) with sides of at least 16 pixels")
     if landmarks.shape != (N_POINTS, 2) or not np.isfinite(landmarks).all():
-        raise ValueError("dense landmarks are (468, 2) and finite")
+        raise ValueError("the dense landmarks must be finite and of shape (468, 2)")
     inside = ((landmarks >= 0) & (landmarks < (crop.shape[1], crop.shape[0]))).all(axis=1)
     if inside.mean() < 0.5:
-        raise ValueError("the landmarks lie outside the crop")
+        raise ValueError("the landmarks are outside the crop")

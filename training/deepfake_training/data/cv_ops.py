@@ -1,4 +1,4 @@
-"""Typed wrappers of OpenCV for resampling, blurring and toning, in uint8 or float32."""
+"""Typed wrappers of OpenCV for resampling, blurring, toning and cloning, in uint8 or float32."""
 
 from __future__ import annotations
 
@@ -64,3 +64,31 @@ def toned(image: Image, values: Table) -> Image:
 def converted(image: Image, code: int) -> Image:
     """Convert ``image`` to another colour space by one of OpenCV's codes; uint8."""
     return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
+
+
+def colours_matched(face: Image, target: Image, hull: Image, strength: float) -> Image:
+    """Move mean and deviation of ``face`` in LAB to those of ``target`` inside the mask ``hull``
+    (Reinhard et al. 2001); uint8. ``strength`` is in [0, 1]."""
+    lab = converted(face, cv2.COLOR_RGB2LAB)
+    mean, deviation = (v.ravel() for v in cv2.meanStdDev(lab, mask=hull))
+    goal = cv2.meanStdDev(converted(target, cv2.COLOR_RGB2LAB), mask=hull)
+    to_mean, to_deviation = (v.ravel() for v in goal)
+    gain = np.clip(to_deviation / np.maximum(deviation, 1.0), 0.5, 2.0)
+    ramp = np.arange(256.0)[:, None]
+    matched = (ramp - mean) * gain + to_mean
+    return converted(toned(lab, ramp + strength * (matched - ramp)), cv2.COLOR_LAB2RGB)
+
+
+def poisson_cloned(face: Image, target: Image, hull: Image) -> Image:
+    """Clone the gradients of ``face`` into ``target`` inside the mask ``hull`` (Perez et al. 2003);
+    uint8. Masks of less than 8 pixels are too small and leave ``face`` unchanged."""
+    inside = hull.copy()
+    # seamlessClone reads one pixel around the mask and rejects masks that touch the border.
+    inside[:2], inside[-2:], inside[:, :2], inside[:, -2:] = 0, 0, 0, 0
+    x, y, w, h = cv2.boundingRect(inside)
+    if min(w, h) < 8:
+        return face
+    centre = (x + w // 2, y + h // 2)
+    return cv2.seamlessClone(face, target, inside, centre, cv2.NORMAL_CLONE).astype(
+        np.uint8, copy=False
+    )

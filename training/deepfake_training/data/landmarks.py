@@ -1,10 +1,10 @@
 """Dense facial landmarks for training-time synthesis: MediaPipe's face landmark model.
 
-468 points (Kartynnik et al. 2019, arXiv:1907.06724), found once a face when data are prepared and
-stored beside the crop. The detector that is served has no use for them.
+The 468 points (Kartynnik et al. 2019, arXiv:1907.06724) of a face are located once, when data are
+prepared, and stored beside the crop. The service does not use them.
 
-Points follow MediaPipe's canonical numbering. "Right" and "left" are the *subject's*, as there, so
-a right eye lies in the left half of an unmirrored picture.
+Points follow MediaPipe's canonical numbering. As there, "right" and "left" are the *subject's*, so
+the right eye is in the left half of an unmirrored picture.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ N_POINTS: Final = 468
 MODEL_PATH: Final = Path(__file__).parent / "assets" / "face_landmark.tflite"
 MODEL_SHA256: Final = "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
 MIN_PRESENCE: Final = 0.5
-"""Faces less probably present than this get no landmarks: the threshold of MediaPipe's graph."""
+"""Smallest probability that a face is present, from MediaPipe's graph."""
 
 MAX_DISAGREEMENT: Final = 0.3
-"""Mean distance between the given five points and the found ones, over the distance between eyes
-(or eyes and mouth), beyond which the model has taken something else for the face: in measured
-crops, a neighbour or a mirrored border."""
+"""Largest mean distance between the detector's five points and the model's, relative to that
+between eyes (or eyes and mouth). Beyond it the model has located something else: in measured crops,
+a neighbour or a mirrored border."""
 
 ROI_SCALE: Final = 1.5
-"""Side of the model's view over the longer side of the face's landmarks, as in MediaPipe."""
+"""Side of the model's view relative to the longer side of the landmarks, as in MediaPipe."""
 FACE_OVER_POINTS: Final = 2.3
-"""Hairline to chin over the distance between eyes (or eyes and mouth): only the first view, from
-five points, needs it; the second is cut by the landmarks of the first."""
+"""Distance from hairline to chin relative to that between eyes (or eyes and mouth). Only the first
+view, from five points, needs it; the second is cut by the landmarks of the first."""
 
-# MediaPipe's face_mesh_connections, each as a closed or open path in drawing order.
+# From MediaPipe's face_mesh_connections, each as a closed or open path in drawing order.
 FACE_OVAL: Final = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-"""Clockwise in the picture from the hairline's middle (10) over the chin (152)."""
+"""Clockwise in the picture, from the middle of the hairline (10) over the chin (152)."""
 RIGHT_EYE: Final = (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
 )  # fmt: skip
@@ -87,30 +87,27 @@ WARP_POINTS: Final = (
     *FACE_OVAL[::3], 33, 133, 159, 145, 263, 362, 386, 374, 70, 105, 107, 300, 334, 336,
     168, 195, 4, 2, 98, 327, 61, 291, 0, 17, 39, 269, 181, 405, 13, 14,
 )  # fmt: skip
-"""About forty well-spread points that determine a warp between two faces."""
+"""About forty well-distributed points that determine a warp between two faces."""
 RIGID_POINTS: Final = (33, 133, 263, 362, 168, 6, 4, 2, 61, 291, 152)
 """Points that expression moves little, for alignment."""
 
 
 def five_points(landmarks: Points) -> Points:
-    """The MTCNN-like points of dense landmarks.
-
-    Returns float32 (5, 2): the eyes' centres (left in the picture first), the nose's tip, and the
-    mouth's corners.
-    """
+    """Return the points of MTCNN from dense landmarks (468, 2): float32 (5, 2), the centres of the
+    eyes (left in the picture first), the tip of the nose, and the corners of the mouth."""
     right, left = (landmarks[list(eye)].mean(axis=0) for eye in (RIGHT_EYE, LEFT_EYE))
     return np.stack([right, left, landmarks[4], landmarks[61], landmarks[291]]).astype(np.float32)
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
-    """The least-squares similarity that maps one point set onto another (Umeyama 1991).
+    """Return the least-squares similarity that maps one point set onto another (Umeyama 1991).
 
     Args:
         source: (n, 2), n >= 2, not all the same point.
         target: (n, 2).
 
     Returns:
-        float64 (2, 3) matrix ``[A | b]``; rotation and scale only, never a reflection.
+        The float64 (2, 3) matrix ``[A | b]``, where A is a rotation and scale without reflection.
     """
     s = source[:, 0].astype(np.float64) + 1j * source[:, 1]
     t = target[:, 0].astype(np.float64) + 1j * target[:, 1]
@@ -121,23 +118,23 @@ def similarity(source: Points, target: Points) -> NDArray[np.float64]:
 
 
 def transform(points: Points, matrix: NDArray[np.float64]) -> Points:
-    """Map (n, 2) points by a (2, 3) affine matrix; returns float32 (n, 2)."""
+    """Map points (n, 2) by an affine matrix (2, 3); return float32 (n, 2)."""
     mapped: Points = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return mapped
 
 
 def shape_distance(landmarks: Points, others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far other faces differ in pose and shape, after alignment by a similarity.
+    """Return how much other faces differ in pose and shape after alignment by a similarity.
 
-    For choosing donors that fit, as Face X-ray does (Li et al. 2020, arXiv:1912.13458).
+    Used to choose suitable donors, as Face X-ray does (Li et al. 2020, arXiv:1912.13458).
 
     Args:
         landmarks: (468, 2).
         others: (n, 468, 2).
 
     Returns:
-        float32 (n,): root mean square distance over the spread of ``landmarks``; 0 is the same
-        shape, about 0.1 the same pose, 0.3 and more another one.
+        float32 (n,): the root mean square distance relative to the spread of ``landmarks``. 0 is
+        the same shape, about 0.1 the same pose, from 0.3 another pose.
     """
     index = list(WARP_POINTS)
     target = landmarks[index].astype(np.float64) @ np.array([1.0, 1j])
@@ -152,12 +149,13 @@ def shape_distance(landmarks: Points, others: NDArray[np.float32]) -> NDArray[np
 
 
 def face_height(landmarks: Points) -> float:
-    """Hairline to chin in pixels, at least 1."""
+    """Return the distance from hairline to chin in pixels, at least 1."""
     return max(float(np.linalg.norm(landmarks[152] - landmarks[10])), 1.0)
 
 
 def hull_mask(landmarks: Points, region: str, size: Sequence[int]) -> Image:
-    """The convex hull of a region of ``HULLS``: uint8 of ``size`` (H, W), 255 inside."""
+    """Return a mask of the convex hull of a region of ``HULLS``: uint8 of ``size`` (H, W), 255
+    inside."""
     mask = np.zeros((size[0], size[1]), np.uint8)
     corners = cv2.convexHull(landmarks[list(HULLS[region])])
     cv2.fillConvexPoly(mask, np.rint(corners).astype(np.int32), 255)
@@ -165,10 +163,8 @@ def hull_mask(landmarks: Points, region: str, size: Sequence[int]) -> Image:
 
 
 def box_mask(landmarks: Points, scale: float, size: Sequence[int]) -> Image:
-    """The square aligned with the eyes, as alignment templates cut it.
-
-    Its side is ``scale`` times the longer extent of the face. Returns as ``hull_mask``.
-    """
+    """Return a mask, as ``hull_mask``, of the square aligned with the eyes, as alignment templates
+    cut it. Its side is ``scale`` times the longer extent of the face."""
     centre, side, angle = _view_from_landmarks(landmarks)
     half = 0.5 * scale * side / ROI_SCALE
     corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]])
@@ -179,14 +175,14 @@ def box_mask(landmarks: Points, scale: float, size: Sequence[int]) -> Image:
 
 
 class DenseLandmarks:
-    """MediaPipe's 468-point face landmark model on face crops, one thread.
+    """MediaPipe's 468-point face landmark model, in one thread.
 
-    An instance is neither picklable nor safe to share between threads: make one a worker.
+    An instance can neither be pickled nor shared between threads: create one per worker.
 
     Raises:
-        BundleError: the model file is missing or not the pinned one.
-        DeepfakeError: ``ai-edge-litert``, which runs it, is not installed (the ``training``
-            extra brings it on Linux alone).
+        BundleError: if the model file is missing or has another digest.
+        DeepfakeError: if ``ai-edge-litert``, which runs the model, is not installed (the
+            ``training`` extra installs it on Linux only).
     """
 
     def __init__(self, min_presence: float = MIN_PRESENCE) -> None:
@@ -206,7 +202,7 @@ class DenseLandmarks:
         self._presence: int = outputs[1]
 
     def __call__(self, crop: Image, points5: Points) -> Points | None:
-        """Find the landmarks of the face whose five points are given.
+        """Locate the landmarks of the face with the given five points.
 
         Args:
             crop: uint8 (H, W, 3) RGB.
@@ -214,32 +210,32 @@ class DenseLandmarks:
                 nose, mouth corners.
 
         Returns:
-            float32 (468, 2), x and y in crop pixels, possibly outside the crop; or None when no
-            face is where the points say, or another one than they say.
+            float32 (468, 2), x and y in crop pixels, possibly outside the crop; or None if there is
+            no face at these points, or the model locates another one.
         """
         points = np.asarray(points5, dtype=np.float32)
         if points.shape != (5, 2) or not np.isfinite(points).all():
             return None
-        found = self._look(crop, *_view_from_five(points))
-        if found is None:
+        rough = self._locate(crop, *_view_from_five(points))
+        if rough is None:
             return None
-        found = self._look(crop, *_view_from_landmarks(found))
-        if found is None:
+        located = self._locate(crop, *_view_from_landmarks(rough))
+        if located is None:
             return None
-        off = float(np.linalg.norm(five_points(found) - points, axis=1).mean())
-        return found if off <= MAX_DISAGREEMENT * _unit(points) else None
+        distance = float(np.linalg.norm(five_points(located) - points, axis=1).mean())
+        return located if distance <= MAX_DISAGREEMENT * _unit(points) else None
 
-    def _look(self, crop: Image, centre: Points, side: float, angle: float) -> Points | None:
+    def _locate(self, crop: Image, centre: Points, side: float, angle: float) -> Points | None:
         if not 4.0 <= side <= 8.0 * max(crop.shape[:2]):
             return None
-        # Pixel centres are at integers in cv2, hence the half pixels.
+        # OpenCV has pixel centres at integers, hence the half pixels.
         to_crop = _rotation(angle) * (side / self._side)
         offset = centre - to_crop @ np.full(2, (self._side - 1) / 2)
         matrix = np.column_stack([to_crop, offset])
         reduced = crop
         reduction = side / self._side
         if reduction > 2.0:
-            # Bilinear sampling alone aliases beyond this.
+            # Beyond this factor, bilinear sampling without a low-pass filter aliases.
             reduced = cv2.GaussianBlur(crop, (0, 0), 0.4 * reduction).astype(np.uint8)
         view = cv2.warpAffine(
             reduced,
@@ -254,8 +250,8 @@ class DenseLandmarks:
         if 1.0 / (1.0 + np.exp(-np.clip(logit, -60.0, 60.0))) < self._min_presence:
             return None
         raw: Points = self._model.get_tensor(self._points).reshape(N_POINTS, 3)[:, :2]
-        found = transform(raw, matrix)
-        return found if bool(np.isfinite(found).all()) else None
+        located = transform(raw, matrix)
+        return located if bool(np.isfinite(located).all()) else None
 
 
 def _verified_model() -> bytes:
@@ -264,7 +260,7 @@ def _verified_model() -> bytes:
     except OSError as error:
         raise BundleError("The face landmark model is missing from the package.") from error
     if hashlib.sha256(content).hexdigest() != MODEL_SHA256:
-        raise BundleError("The face landmark model is not the one that this version was made for.")
+        raise BundleError("The face landmark model has another SHA-256 than this version expects.")
     return content
 
 
@@ -280,7 +276,7 @@ def _view_from_five(points: Points) -> tuple[Points, float, float]:
 
 
 def _unit(points: Points) -> float:
-    # In profile the eyes come together, but eyes and mouth do not.
+    # In profile the distance between the eyes vanishes, but not that between eyes and mouth.
     across, down = points[1] - points[0], points[3:].mean(axis=0) - points[:2].mean(axis=0)
     return max(float(np.hypot(*across)), float(np.hypot(*down)))
 

@@ -1,7 +1,8 @@
-"""Compare recipes on the short schedule: on methods they saw and on those they did not.
+"""Compare recipes on the short schedule, on methods that they saw and on methods left out.
 
-A recipe is the config with some fields changed. Each is fitted once a leave-out set, and measured
-on people it never saw: of methods it learnt from, and of methods and sources left out.
+A recipe is a config with some fields changed. It is fitted once for each leave-out set, and
+measured on people that it never saw, both with methods that it learnt and with methods and sources
+that were left out.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from deepfake_training.evaluate.crossvalidate import Progress, run_splits
 from deepfake_training.train.method_metrics import by_acquaintance
 
 LEAST_MEDIA = 10
-"""Methods with fewer media have a figure, but do not enter a family's mean."""
+"""Methods with fewer media have a figure, but are left out of the mean of their family."""
 
 
 class Recipe(Spec):
-    """A name, what it is, and the fields of the config that it changes."""
+    """A name, a description, and the fields of the config that the recipe changes."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     about: str
@@ -43,7 +44,7 @@ def load_recipes(path: Path) -> tuple[Recipe, ...]:
     """Read a TOML file of ``[[recipe]]`` tables.
 
     Raises:
-        ConfigError: naming the field that is wrong, or the file that cannot be read.
+        ConfigError: if the file cannot be read or a field is invalid; the message names it.
     """
     try:
         recipes = _Recipes.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).recipe
@@ -54,15 +55,15 @@ def load_recipes(path: Path) -> tuple[Recipe, ...]:
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     if len({r.name for r in recipes}) < len(recipes):
-        raise ConfigError(f"{path.name}: two recipes have one name")
+        raise ConfigError(f"{path.name}: two recipes have the same name")
     return recipes
 
 
 def changed(config: Config, recipe: Recipe) -> Config:
-    """The config with the recipe's changes.
+    """Return the config with the recipe's changes.
 
     Raises:
-        ConfigError: when a change names no field of the config, or has no value for it.
+        ConfigError: if a change has an unknown field or an invalid value.
     """
     try:
         return Config.model_validate(_merged(config.model_dump(), recipe.changes))
@@ -82,14 +83,14 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A recipe's figures: AUC by medium of every method, seen and left out."""
+    """A recipe's AUC by medium of every method, seen and left out."""
 
     recipe: Recipe
     seen: dict[str, Estimate]
     left_out: dict[str, Estimate]
 
     def figures(self, kind: str) -> dict[str, Estimate]:
-        """Those of ``kind``: ``seen``, or ``left out``."""
+        """Return the figures of ``kind``, which is "seen" or "left out"."""
         return self.seen if kind == "seen" else self.left_out
 
 
@@ -102,20 +103,21 @@ def compare(
     sets: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> list[Measured]:
-    """Fit and measure every recipe on the leave-out ``sets`` (all, when none is named).
+    """Fit and measure every recipe on the leave-out ``sets``, by default all.
 
     Raises:
-        ConfigError: when a set is not one of the config's.
+        ConfigError: if the config has no such set.
     """
     known = [s.name for s in config.cross_validation.leave_out]
     if unknown := sorted(set(sets) - set(known)):
-        raise ConfigError(f"no leave-out set {unknown[0]!r}; the config has {', '.join(known)}")
+        raise ConfigError(
+            f"the config has no leave-out set {unknown[0]!r}, only {', '.join(known)}"
+        )
     measured = []
     for recipe in recipes:
-        mine = changed(config, recipe)
         splits = [
             s
-            for s in leave_out_splits(mine, short=True)
+            for s in leave_out_splits(changed(config, recipe), short=True)
             if not sets or s.name.removeprefix("without-") in sets
         ]
         scores = run_splits(crops, out / recipe.name, splits, progress=progress)
@@ -124,7 +126,7 @@ def compare(
 
 
 def family_mean(figures: Mapping[str, Estimate], methods: Sequence[str], *, least: int) -> float:
-    """Mean AUC over those of ``methods`` that have a figure on at least ``least`` media."""
+    """Return the mean AUC over those of ``methods`` with at least ``least`` measured media."""
     values = [figures[m].value for m in methods if m in figures and figures[m].samples >= least]
     return float(np.mean(values)) if values else float("nan")
 
@@ -139,8 +141,8 @@ def _heading(row: Measured, kind: str, family: str, families: Mapping[str, Seque
 
 
 def comparison_table(measured: Sequence[Measured], config: Config) -> str:
-    """The recipes side by side as a Markdown table: mean AUC by family, seen and left out, and in
-    the heading the methods, media and groups of fakes that each mean rests on."""
+    """Return a Markdown table of the recipes with the mean AUC by family, seen and left out. The
+    heading gives the number of methods, media and groups of fakes in each mean."""
     families = config.cross_validation.families
     columns = [(kind, family) for kind in ("seen", "left out") for family in families]
     lines = [

@@ -1,4 +1,4 @@
-"""Fit calibrations and decision thresholds on held-out predictions, level by level."""
+"""Fit calibrations and decision thresholds on held-out predictions, for each level."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from deepfake_models.spec import (
 )
 from deepfake_training.errors import TrainingError
 
-# Weak regularisation alone: one slope and one intercept need none, but separable scores do.
+# Weak regularisation: a slope and an intercept need none, but separable scores do.
 _INVERSE_REGULARISATION = 10.0
 _MARGIN = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Held-out values of one level, each array (N,): ``raw`` before calibration, truth 1 =
-    manipulated, and the group, source (data set) and medium of each."""
+    """Held-out values of one level as arrays (N,): ``raw`` before calibration, ``truth`` with 1 =
+    manipulated, and the group, source (data set) and medium of each value."""
 
     raw: NDArray[np.float64]
     truth: NDArray[np.int64]
@@ -56,23 +56,25 @@ def _level(frame: pd.DataFrame, column: str) -> Level:
 
 
 def fit_calibration(level: Level, name: str) -> Calibration:
-    """Platt's logistic map (1999), classes weighted to equal prior and groups to equal weight.
+    """Fit a logistic map (Platt 1999), with equal weight for both classes and for all groups.
 
-    At equal priors the log-odds are the natural-log likelihood ratio. The limit is log10 of one
-    more than the smaller class's number of groups.
+    At equal priors the log-odds are the natural logarithm of the likelihood ratio. The limit is the
+    log10 of the number of groups in the smaller class plus one.
 
     Raises:
-        TrainingError: when a class is missing, or higher values do not mean manipulated.
+        TrainingError: if a class is missing, or higher values do not mean manipulated.
     """
     groups = {}
     weights = np.zeros(len(level.raw))
     for truth in (0, 1):
-        mine = level.truth == truth
-        names, codes, sizes = np.unique(level.group[mine], return_inverse=True, return_counts=True)
+        in_class = level.truth == truth
+        names, codes, sizes = np.unique(
+            level.group[in_class], return_inverse=True, return_counts=True
+        )
         if not len(names):
             raise TrainingError(f"{name} level: no held-out {'fake' if truth else 'real'} value")
         groups[truth] = len(names)
-        weights[mine] = 1.0 / (sizes[codes] * len(names))
+        weights[in_class] = 1.0 / (sizes[codes] * len(names))
     model = LogisticRegression(C=_INVERSE_REGULARISATION)
     model.fit(level.raw[:, None], level.truth, sample_weight=weights * len(weights) / 2.0)
     slope = float(model.coef_[0, 0])
@@ -90,59 +92,60 @@ def fit_calibration(level: Level, name: str) -> Calibration:
 def fit_thresholds(
     level: Level, calibration: Calibration, *, max_fpr: float, max_miss: float
 ) -> LevelThresholds:
-    """Place the two thresholds on calibrated, clipped values, and measure them there.
+    """Choose the two thresholds on calibrated, clipped values, and measure error rates there.
 
     ``likely_manipulated`` is the lowest value at which at most ``max_fpr`` of the held-out real
-    values are called manipulated, of all together and of every source that can show it (see
-    ``_binding``); ``no_manipulation_found`` the highest below which at most ``max_miss`` of the
-    manipulated ones lie, and never above the first.
+    values are called manipulated, both overall and in every source that is large enough to show
+    this rate (see ``_large_sources``). ``no_manipulation_found`` is the highest value below which
+    at most ``max_miss`` of the manipulated values lie, and at most ``likely_manipulated``.
     """
     values = np.array([log_likelihood_ratio(float(r), calibration) for r in level.raw])
     real, fake = values[level.truth == 0], values[level.truth == 1]
     upper = max(
         float(np.sort(part)[::-1][math.floor(max_fpr * len(part))])
-        for part in (real, *_binding(real, level, max_fpr))
+        for part in (real, *_large_sources(real, level, max_fpr))
     )
     upper += _MARGIN
-    # Evidence under 10 to 3 is no ground for a request, whatever the false positives were.
+    # Odds below 10 to 3 do not justify a request, however few false positives there are.
     upper = max(upper, math.log10(10.0 / 3.0))
     lower = float(np.sort(fake)[math.floor(max_miss * len(fake))])
     lower = min(lower, upper)
     false_positives = rate(real >= upper, level.group[level.truth == 0])
-    found = rate(fake >= upper, level.group[level.truth == 1])
+    detected = rate(fake >= upper, level.group[level.truth == 1])
     missed = rate(fake < lower, level.group[level.truth == 1])
     return LevelThresholds(
         likely_manipulated=round(upper, 4),
         no_manipulation_found=round(lower, 4),
         false_positive_rate=round(false_positives.value, 4),
         false_positive_rate_upper=round(false_positives.high, 4),
-        true_positive_rate=round(found.value, 4),
+        true_positive_rate=round(detected.value, 4),
         miss_rate=round(missed.value, 4),
     )
 
 
-def _binding(
+def _large_sources(
     real: NDArray[np.float64], level: Level, max_fpr: float
 ) -> Iterator[NDArray[np.float64]]:
-    """The real values of each source that can show a rate of ``max_fpr``.
+    """Yield the real values of each source that is large enough to show a rate of ``max_fpr``.
 
-    A source has to hold ``max_fpr`` by itself where it has enough media that one of them is not
-    already more, or enough groups for its rate to be known: a detector that is right on average and
-    wrong on one kind of camera, filter or people is of no use to them. Smaller sources count in the
-    whole alone; one odd clip of theirs, with its many faces, would set the threshold for everybody.
+    Such a source has so many media that a single one does not already exceed the rate, or so many
+    groups that its rate is known. It must meet ``max_fpr`` itself: a detector that is right on
+    average and wrong on one kind of camera, filter or people is useless to those people. Smaller
+    sources only count in the total; a single unusual clip with its many faces would otherwise set
+    the threshold for everybody.
     """
     genuine = level.truth == 0
     group, source, media = level.group[genuine], level.source[genuine], level.media[genuine]
     for name in np.unique(source):
-        mine = source == name
-        enough = max_fpr * len(np.unique(media[mine])) >= 1.0
-        if enough or len(np.unique(group[mine])) >= ConditionsSpec().min_groups:
-            yield real[mine]
+        own = source == name
+        enough = max_fpr * len(np.unique(media[own])) >= 1.0
+        if enough or len(np.unique(group[own])) >= ConditionsSpec().min_groups:
+            yield real[own]
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """One row a video: ``raw`` = natural log of the mean of its tracks' likelihood ratios, of all
-    of them, as the service takes it."""
+    """Return one row a video. As in the service, ``raw`` is the natural logarithm of the mean
+    likelihood ratio of all its tracks."""
     rows = []
     for _, part in tracks.groupby("media", sort=True):
         ratios = [log_likelihood_ratio(float(r), calibration) for r in part["raw"]]
@@ -152,7 +155,7 @@ def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What calibration gives: the two specs, and the tables they were fitted on."""
+    """Fitted calibrations and thresholds, and the tables that they were fitted on."""
 
     calibration: LevelCalibrations
     thresholds: Thresholds
@@ -162,12 +165,17 @@ class Fitted:
 
 
 def fit_levels(faces: pd.DataFrame, spec: BundleSpec, *, max_fpr: float, max_miss: float) -> Fitted:
-    """Fit face, track and item level from held-out face predictions (see ``predictions``)."""
+    """Fit face, track and item level from held-out face predictions (see ``predictions``).
+
+    Raises:
+        TrainingError: if no video track could be judged, a class is missing, or higher values do
+            not mean manipulated.
+    """
     judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
     every = track_table(faces, spec)
     if every.empty:
-        raise TrainingError("no held-out video track could be judged: calibration needs videos")
-    # A label speaks of the main person: a bystander in a fake is real, but not known to be.
+        raise TrainingError("no held-out video track could be judged; calibration needs videos")
+    # A label describes the main person. A bystander in a fake is probably real, but not certainly.
     tracks = every[every["main"] | (every["label"] == "real")]
     face = fit_calibration(_level(judged, "logit"), "face")
     track = fit_calibration(_level(tracks, "raw"), "track")

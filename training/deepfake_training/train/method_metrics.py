@@ -1,4 +1,4 @@
-"""What held-out scores say, by method: of a checkpoint while it learns, of a recipe afterwards."""
+"""Figures by manipulation method from held-out scores, of a checkpoint or of a recipe."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from deepfake_training.data.splits import is_still
 from deepfake_training.errors import TrainingError
 
 _MIN_OWN = 3
-"""Fewer reals of a method's own source say nothing; it is then measured against all of its kind."""
+"""Smallest number of real media of a method's own source to measure it against; with fewer, it is
+measured against all real media of its kind."""
 
 
 def check_classes(labels: pd.Series) -> None:
-    """See that both classes are among the ``labels`` of held-out crops.
+    """Check that the ``labels`` of held-out crops contain both classes.
 
     Raises:
-        TrainingError: one is missing.
+        TrainingError: if one is missing.
     """
     if missing := sorted({"real", "fake"} - set(labels)):
-        raise TrainingError(f"no {missing[0]} crop is held out; nothing can be measured")
+        raise TrainingError(f"no {missing[0]} crop is held out, so nothing can be measured")
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a medium: its labels, whether it is a ``still``, the mean ``logit`` of its crops."""
+    """Return a row a medium: its labels, ``still``, and the mean ``logit`` of its crops."""
     media = scores.groupby("media", sort=True).agg(
         logit=("logit", "mean"),
         label=("label", "first"),
@@ -42,16 +43,16 @@ def media_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def opponents(fakes: pd.DataFrame, reals: pd.DataFrame) -> pd.DataFrame:
-    """The reals that a method's ``fakes`` are measured against.
+    """Return the real media against which a method's ``fakes`` are measured.
 
-    Those of its own source where there are any to speak of: camera, size and compression are then
-    the same on both sides. Else all of the same kind, videos or stills.
+    These are the ones of its own source if there are enough, so that camera, size and compression
+    are the same on both sides. Otherwise they are all of the same kind, videos or stills.
     """
     own = reals[reals["dataset"].isin(fakes["dataset"].unique())]
     if len(own) >= _MIN_OWN:
         return own
-    alike = reals[reals["still"].isin(fakes["still"].unique())]
-    return alike if len(alike) else reals
+    same_kind = reals[reals["still"].isin(fakes["still"].unique())]
+    return same_kind if len(same_kind) else reals
 
 
 def _both(fakes: pd.DataFrame, reals: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -60,9 +61,9 @@ def _both(fakes: pd.DataFrame, reals: pd.DataFrame) -> tuple[np.ndarray, np.ndar
 
 
 def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
-    """``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over everything.
+    """Return ``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over all media.
 
-    The mean over methods is what selects a checkpoint, so that no large source decides.
+    The checkpoint is selected by the mean over methods, so that no large source dominates.
     """
     media = media_table(scores)
     fakes, reals = media[media["label"] == "fake"], media[media["label"] == "real"]
@@ -76,9 +77,9 @@ def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
-    """AUC by medium of every method, with its interval over groups.
+    """Return the AUC by medium of every method, with its interval over groups.
 
-    ``Estimate.samples`` and ``groups`` are those of the fakes, which are the scarcer.
+    ``Estimate.samples`` and ``groups`` count the fakes, of which there are fewer.
     """
     media = media_table(scores)
     reals = media[media["label"] == "real"]
@@ -96,10 +97,10 @@ def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
 def by_acquaintance(
     scores: pd.DataFrame, config: Config
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """AUC by method: where the run had learnt from others of the method, and where it had not.
+    """Return the AUC by method from runs that learnt the method, and from runs that did not.
 
     ``scores`` are those of any splits of ``config``. A method that one split leaves out and another
-    learns from has a figure on both sides.
+    learns has a figure in both.
     """
     sets = {f"without-{s.name}": s for s in config.cross_validation.leave_out}
     left = pd.Series(
@@ -111,9 +112,9 @@ def by_acquaintance(
     )
     real = scores["label"] == "real"
     folds = ~scores["split"].isin(sets)
-    # Runs differ in where their logits lie: each leave-out run is ranked by itself. Those of the
-    # folds are one recipe and are calibrated together, so they are ranked together; where there are
-    # some, they alone say how a method does that was learnt from.
+    # Logits of different runs are not comparable, so each leave-out run is ranked separately. Those
+    # of the folds are of one recipe and are calibrated together, so they are ranked together. If
+    # there are any, the figures for methods that were learnt are from them only.
     seen = [scores[folds]] if folds.any() else []
     unseen = []
     for _, part in scores[~folds].groupby("split", sort=True):
@@ -124,8 +125,8 @@ def by_acquaintance(
 
 
 def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
-    """By method, the mean over ``parts``, weighted by media; the interval is the widest that any
-    gives. A medium or group that several parts measure counts once."""
+    """Return the mean AUC of each method over ``parts``, weighted by media, with the union of their
+    intervals. A medium or group that several parts measure counts once."""
     estimates: dict[str, list[Estimate]] = {}
     for part in parts:
         if (part["label"] == "fake").any():
@@ -139,19 +140,19 @@ def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
     groups = fakes.groupby("method")["group"].nunique().to_dict()
     return {
         method: Estimate(
-            float(np.average([e.value for e in found], weights=[e.samples for e in found])),
-            min(e.low for e in found),
-            max(e.high for e in found),
+            float(np.average([e.value for e in values], weights=[e.samples for e in values])),
+            min(e.low for e in values),
+            max(e.high for e in values),
             int(media[method]),
             int(groups[method]),
         )
-        for method, found in sorted(estimates.items())
+        for method, values in sorted(estimates.items())
     }
 
 
 def method_table(seen: Mapping[str, Estimate], left_out: Mapping[str, Estimate]) -> str:
-    """Figures by method as a Markdown table, each with its interval and the fakes that it rests on:
-    media (groups), * with fewer than ten groups."""
+    """Return a Markdown table of figures by method, with intervals and the number of fakes as media
+    (groups); * marks fewer than ten groups."""
     lines = [
         "| method | people unseen | media (groups) | method and source unseen | media (groups) |",
         "| --- | ---: | ---: | ---: | ---: |",
