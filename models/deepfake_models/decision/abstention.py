@@ -15,7 +15,8 @@ from dataclasses import replace
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.conditions import decide, looks_manipulated, track_value
+from deepfake_models.decision.conditions import looks_manipulated, track_value
+from deepfake_models.decision.thresholds import decide
 from deepfake_models.results import (
     Face,
     Moment,

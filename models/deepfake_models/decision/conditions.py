@@ -1,4 +1,4 @@
-"""Thresholds, the value of a track, and the conditions under which error rates are known.
+"""The value of a track, and the conditions under which error rates are known.
 
 The rules for faces, tracks and items share these. On the texts of reasons see ``abstention``.
 """
@@ -11,17 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.decision.thresholds import decide
 from deepfake_models.results import Face, Quality, Reason, ReasonCode, VerdictCode
-from deepfake_models.spec import ConditionBin, ConditionsSpec, LevelThresholds
-
-
-def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
-    """Return the verdict on a log10 likelihood ratio by the thresholds of its level."""
-    if log10_ratio >= thresholds.likely_manipulated:
-        return VerdictCode.LIKELY_MANIPULATED
-    if log10_ratio < thresholds.no_manipulation_found:
-        return VerdictCode.NO_MANIPULATION_FOUND
-    return VerdictCode.INCONCLUSIVE
+from deepfake_models.spec import ConditionBin, ConditionsSpec
 
 
 def time_weighted_mean(times: Sequence[float], values: Sequence[float], cap_s: float) -> float:
@@ -54,20 +46,6 @@ def track_value(judged: Sequence[Face], spec: BundleSpec) -> float:
     """Return ``track_logit`` of a track's judged faces, which are in time order."""
     logits = [f.logit for f in judged if f.logit is not None]
     return track_logit([f.time_s for f in judged], logits, spec)
-
-
-def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) -> tuple[Reason, ...]:
-    """Return the reason of a value between the thresholds; empty for a decided one."""
-    if code is not VerdictCode.INCONCLUSIVE:
-        return ()
-    return (
-        Reason(
-            ReasonCode.BETWEEN_THRESHOLDS,
-            f"log10 likelihood ratio {ratio:+.2f} lies between "
-            f"{thresholds.no_manipulation_found:+.2f} and {thresholds.likely_manipulated:+.2f}, "
-            "where the error rates are too high to decide",
-        ),
-    )
 
 
 def looks_manipulated(face: Face, spec: BundleSpec) -> bool:

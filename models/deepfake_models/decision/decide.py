@@ -43,13 +43,8 @@ from deepfake_models.decision.calibration import (
     mean_log_likelihood_ratio,
     probability,
 )
-from deepfake_models.decision.conditions import (
-    band_reason,
-    decide,
-    looks_manipulated,
-    track_value,
-    unmeasured,
-)
+from deepfake_models.decision.conditions import looks_manipulated, track_value, unmeasured
+from deepfake_models.decision.thresholds import band_reason, decide
 from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_models.results import (
     Face,
