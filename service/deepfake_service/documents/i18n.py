@@ -17,7 +17,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-from deepfake_service.documents.korean import to_polite
+from deepfake_service.documents.speech_levels import to_polite
 
 LANGUAGES = ("ko", "en")
 """The first is the one used where a reader's preference is not known."""
