@@ -27,9 +27,10 @@ class Kind:
     id: str
     fields: type[Fields]
     provision: str
-    clock: timedelta | None
+    time_to_act: timedelta | None
     """Time from sending within which the addressee is to act; ``None`` if the law sets none."""
-    clock_basis: str
+    time_to_act_basis: str
+    """The provision or target that ``time_to_act`` comes from."""
     needs_url: bool = True
     needs_screenshot: bool = False
     waived_for_minors: tuple[str, ...] = ()
@@ -44,8 +45,8 @@ class Kind:
         return {
             "kind": self.id,
             "provision": self.provision,
-            "clock_hours": self.clock and self.clock.total_seconds() / 3600,
-            "clock_basis": self.clock_basis,
+            "clock_hours": self.time_to_act and self.time_to_act.total_seconds() / 3600,
+            "clock_basis": self.time_to_act_basis,
             "needs_url": self.needs_url,
             "needs_screenshot": self.needs_screenshot,
             "waived_for_minors": list(self.waived_for_minors),

@@ -99,7 +99,7 @@ def _send(notice: Notice, sent_at: datetime) -> None:
     if sent_at < notice.created_at - CLOCK_SKEW:
         raise field_error("sent_at", "before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
-    deadline = kind_of(notice.kind).clock
+    deadline = kind_of(notice.kind).time_to_act
     notice.due_at = sent_at + deadline if deadline else None
 
 
