@@ -15,9 +15,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.permissions import find_visible
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import (
     Account,
     AuditEntry,

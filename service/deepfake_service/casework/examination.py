@@ -17,7 +17,7 @@ from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
-from deepfake_service.casework.core.media_expiry import expire
+from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.permissions import find_visible, visible_to
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,

@@ -19,8 +19,8 @@ from deepfake_service.casework.core.notice_states import (
     apply_update,
     field_error,
 )
-from deepfake_service.casework.core.permissions import find_visible, visible_to
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,

@@ -10,8 +10,8 @@ from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.media_expiry import expire
-from deepfake_service.casework.core.permissions import find_visible, may_delete
+from deepfake_service.casework.core.media_deletion import expire
+from deepfake_service.casework.core.visibility import find_visible, may_delete
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import (

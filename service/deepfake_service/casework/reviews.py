@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.permissions import find_visible
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.notice_desk import NoticeDesk

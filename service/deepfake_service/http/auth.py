@@ -18,14 +18,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
 from deepfake_service.http.dependencies import AppStateDep, app_state
-from deepfake_service.security.accounts import (
-    MAY_AUDIT,
-    MAY_HOLD,
-    MAY_REVIEW,
-    MAY_SUBMIT,
-    Caller,
-    authorize,
-)
+from deepfake_service.security.accounts import Caller, authorize
+from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
 
 COOKIE = "session"
 CSRF_HEADER = "X-CSRF-Token"

@@ -42,15 +42,6 @@ _KEY = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 Kind = Literal["person", "system"]
 
 
-MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
-MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
-MAY_HOLD = frozenset({Role.ANALYST, Role.ADMIN})
-"""Roles that may set and lift legal holds, and export originals."""
-MAY_REVIEW = frozenset({Role.ANALYST, Role.ADMIN})
-"""Roles that may decide about examinations, and flag that a minor may be shown."""
-MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The account that makes a request, and the key it uses."""

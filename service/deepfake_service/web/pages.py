@@ -27,7 +27,8 @@ from deepfake_service.errors import (
 from deepfake_service.http.auth import COOKIE, browser_caller, check_csrf, check_site, csrf_of
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import problem_of
-from deepfake_service.security.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
 from deepfake_service.web.language import language_of
 
 MAX_FORM_BYTES = 512 * 1024

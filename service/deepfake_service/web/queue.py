@@ -17,7 +17,8 @@ from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import Finding, JobState, Role
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.security.accounts import MAY_REVIEW, Caller
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.roles import MAY_REVIEW
 from deepfake_service.web.pages import HEADERS, PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

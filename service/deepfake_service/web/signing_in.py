@@ -11,7 +11,7 @@ from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import COOKIE, SignedIn
 from deepfake_service.http.dependencies import AppStateDep, app_state
-from deepfake_service.security.accounts import MAY_SUBMIT
+from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect
 

@@ -29,12 +29,12 @@ from deepfake_service.errors import (
 from deepfake_service.security.accounts import (
     ENVIRONMENT_ID,
     MAX_KEY_CHARS,
-    MAY_SUBMIT,
     Accounts,
     NewKey,
     authorize,
 )
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support.clocks import AdjustableClock
 

@@ -20,8 +20,8 @@ from deepfake_service.casework.core.pagination import (
     encoded,
     older,
 )
-from deepfake_service.casework.core.permissions import find_visible, may_delete, visible_to
 from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.db.enums import UNFINISHED, JobState, Role
 from deepfake_service.errors import (

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Case, Job, Media, Notice, Occurrence
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import NotFound
-from deepfake_service.security.accounts import MAY_READ_ALL, Caller
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.roles import MAY_READ_ALL
 
 OfCase = TypeVar("OfCase", bound=Case | Job | Media | Notice | Occurrence)
 
