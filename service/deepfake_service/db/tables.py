@@ -7,15 +7,11 @@ never in plain text.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -23,12 +19,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.enums import (
     Decision,
     DeliveryState,
@@ -42,23 +38,6 @@ from deepfake_service.db.enums import (
 
 ID_CHARS = 26
 DIGEST_CHARS = 64
-
-
-class Moment(TypeDecorator[datetime]):
-    """A time in UTC. SQLite has no time zones, so that they are restored on reading."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a time must have a time zone")
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value
 
 
 class Base(DeclarativeBase):
@@ -76,37 +55,6 @@ class Base(DeclarativeBase):
 
 def _id() -> Mapped[str]:
     return mapped_column(String(ID_CHARS), primary_key=True)
-
-
-class States(TypeDecorator[StrEnum]):
-    """A column of states, stored as their strings in a VARCHAR.
-
-    The database does not constrain the values, so that a new state needs no migration. A value that
-    only a newer version of this program knows is read as a plain string: one such row must not make
-    a query of many rows fail.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum], length: int) -> None:
-        super().__init__(length)
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, _: Dialect) -> str | None:
-        """Return the string to store.
-
-        Raises:
-            ValueError: ``value`` is not a state of this column.
-        """
-        return None if value is None else str(self.kind(value))
-
-    def process_result_value(self, value: Any, _: Dialect) -> Any:
-        """Return the state, or the string where it is unknown."""
-        try:
-            return None if value is None else self.kind(value)
-        except ValueError:
-            return value
 
 
 class Account(Base):

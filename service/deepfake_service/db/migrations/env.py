@@ -8,7 +8,8 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Enum
 
-from deepfake_service.db.tables import Base, Moment
+from deepfake_service.db.column_types import Moment
+from deepfake_service.db.tables import Base
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
