@@ -154,8 +154,8 @@ def test_from_a_dropped_video_to_a_sent_notice(
     output = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))
     assert "reviewed: confirmed" in output
 
-    page.get_by_role("link", name="유통 신고·삭제요청").click()
-    page.get_by_role("button", name="통지 만들기").click()
+    page.get_by_role("link", name="유통신고·삭제요청").click()
+    page.get_by_role("button", name="통지 작성").click()
     expect(page.get_by_role("alert")).to_contain_text("신고·요청인")
     expect(page.get_by_role("alert")).to_contain_text("화면 캡처")
     case = re.search(r"/cases/(\w+)/", page.url)
@@ -182,14 +182,14 @@ def test_from_a_dropped_video_to_a_sent_notice(
     }.items():
         page.fill(f"#f-{name}", value)
     page.get_by_role(
-        "button", name="통지 만들기"
+        "button", name="통지 작성"
     ).click()  # without a signature; the form keeps its content
     expect(page.get_by_role("alert")).to_contain_text("서명")
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-signature", "김신고")
     page.select_option("#f-request", "deletion")
     page.select_option("#f-reason", "false_video")
-    page.get_by_role("button", name="통지 만들기").click()
+    page.get_by_role("button", name="통지 작성").click()
     expect(page.locator("pre.notice")).to_contain_text("허위영상물")
     page.get_by_role("link", name="수정").click()
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
@@ -198,12 +198,12 @@ def test_from_a_dropped_video_to_a_sent_notice(
         expect(page.locator(f"#f-{name}")).to_have_value("")
     page.fill("#f-signature", "김신고")
     page.fill("#f-signed_on", "2026-01-03")
-    page.get_by_role("button", name="통지 만들기").click()
+    page.get_by_role("button", name="통지 작성").click()
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
     page.goto(f"/cases/{case[1]}")  # the notice that it replaces is withdrawn
-    states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(작성됨\(미발송\)|철회됨)$"))
-    assert sorted(states.all_inner_texts()) == ["작성됨(미발송)", "철회됨"]
-    page.get_by_role("row", name="작성됨(미발송)").get_by_role("link").click()
+    states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(초안\(미발송\)|철회됨)$"))
+    assert sorted(states.all_inner_texts()) == ["초안(미발송)", "철회됨"]
+    page.get_by_role("row", name="초안(미발송)").get_by_role("link").click()
     # The form asks for local time.
     expect(page.locator("label[for=sent_at]")).not_to_contain_text("UTC")
     now = datetime.now(timezone(timedelta(hours=9)))
@@ -216,7 +216,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(page.locator("main")).to_contain_text("접수 2026-1")
     page.select_option("#outcome", "temporarily_blocked")
     page.get_by_role("button", name="결과 저장").click()
-    expect(page.locator("main")).to_contain_text("심의 전 임시 차단")
+    expect(page.locator("main")).to_contain_text("임시 차단됨(심의 중)")
     page.context.close()
 
 

@@ -335,7 +335,7 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
     while path:
         page = (await service.client.get(path)).text
         pages.append([int(n) for n in re.findall(r"<tr><td>(\d+)</td>", page)])
-        older = re.search(r'href="(/audit\?after=\d+)">(?:더 이전 항목|Older entries)', page)
+        older = re.search(r'href="(/audit\?after=\d+)">(?:더 이전 내역|Older entries)', page)
         path = older[1] if older else ""
     assert [len(p) for p in pages[:2]] == [200, 200]
     assert pages[0][0] > 250
