@@ -119,7 +119,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(done).to_have_count(10, timeout=120_000)
     done.filter(has_text="한 영상").get_by_role("link").click()
     expect(page.locator("section.answer h1")).to_be_visible()
-    expect(page.locator("section.answer .rate").first).to_contain_text("집단")
+    expect(page.locator("section.answer .rate").first).to_contain_text("인물·출처")
 
     expect(page.locator("main")).to_contain_text("신고자가 보낸 링크")
     face = page.locator("img.face").first

@@ -54,6 +54,7 @@ def report_texts(
         "timeline": summary.timeline(),
         "people": summary.people(),
         "people_more": summary.people_more(),
+        "people_note": summary.people_note(),
         "reviews": summary.reviews(),
         "facts": {"item": tables.item(), "finding": tables.finding(), "method": tables.method()},
         "occurrences": tables.occurrences(),

@@ -233,6 +233,10 @@ class SummaryPresenter:
         more = len(self._result["tracks"]) - MAX_PEOPLE
         return self._w("more", count=more) if more > 0 else None
 
+    def people_note(self) -> str | None:
+        """Return how people are numbered in a video; ``None`` if there is nobody to number."""
+        return self._w("people_note") if self._result["tracks"] and not self._still else None
+
     def reviews(self) -> list[str]:
         """Return the reviewers' decisions and reasons, and the finding that they amount to."""
         w = self._w

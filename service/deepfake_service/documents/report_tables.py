@@ -194,7 +194,7 @@ class TablePresenter:
         model = m["model"]
         return [
             [w("model"), w("model_line", name=model["name"], version=model["version"])],
-            [w("sha256"), model["sha256"]],
+            [w("model_sha256"), model["sha256"]],
             [w("terms"), readable(model["terms"])],
             [w("detector"), w("detector_line", thresholds=" / ".join(
                 f"{t:g}" for t in m["detector"]["thresholds"]))],

@@ -118,6 +118,7 @@ def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "timeline_span": 100 * (WIDTH - LEFT - RIGHT) / WIDTH,
         "people": summary.people(),
         "people_more": summary.people_more(),
+        "people_note": summary.people_note(),
         "pictures_meaning": summary.pictures_meaning(),
         "pictures": [
             {

@@ -163,6 +163,16 @@ def test_a_translation_that_does_not_match_is_reported() -> None:
         assert len(list(faults(bad))) == 1, bad
 
 
+def test_a_report_on_a_video_says_how_people_are_numbered() -> None:
+    notes = []
+    for media in (kit.video(), mediakit.picture(mediakit.grace_hopper(), "PNG")):
+        material = kit.material(media)
+        document = verdict_document(kit.dossier(media), material)
+        texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+        notes.append(texts["people_note"])
+    assert notes == [words("en")("people_note"), None]
+
+
 def test_everything_in_a_report_is_json() -> None:
     media = kit.video()
     material = kit.material(media)
