@@ -85,5 +85,5 @@ def test_the_table_has_a_row_a_recipe_and_a_column_a_family() -> None:
     config, _ = load_config(DEFAULT)
     row = Measured(Recipe(name="a", about="as it is"), {"Deepfakes": figure(0.9)}, {})
     lines = comparison_table([row], config).splitlines()
-    assert lines[0].startswith("| recipe | swap, seen: 1 methods, 20 media, 20 groups | reenact")
+    assert lines[0].startswith("| recipe | swap, seen: 1 method, 20 media, 20 groups | reenact")
     assert lines[2].startswith("| as it is | 0.900 | – |")

@@ -137,7 +137,8 @@ def _heading(row: Measured, kind: str, family: str, families: Mapping[str, Seque
         figures[m] for m in families[family] if m in figures and figures[m].samples >= LEAST_MEDIA
     ]
     media, groups = sum(e.samples for e in used), sum(e.groups for e in used)
-    return f"{family}, {kind}: {len(used)} methods, {media} media, {groups} groups"
+    noun = "method" if len(used) == 1 else "methods"
+    return f"{family}, {kind}: {len(used)} {noun}, {media} media, {groups} groups"
 
 
 def comparison_table(measured: Sequence[Measured], config: Config) -> str:
