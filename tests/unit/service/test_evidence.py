@@ -442,7 +442,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
         return line
 
     videos = {**gathered.reliability, "level_item": {"overall": overall}}
-    assert "400 authentic videos from 90 groups" in said(videos)
+    assert "400 authentic videos from 90 independent people or sources" in said(videos)
     # Bundles from before whole videos were measured have tracks alone.
     tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
     assert "single-person recordings" in said(tracks)
