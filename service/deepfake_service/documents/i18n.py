@@ -60,7 +60,8 @@ class Words:
 def words(language: str, catalogue: str = "report", *, polite: bool = False) -> Words:
     """Return the texts of a catalogue that has keys, ``report`` or ``notice``, in a language.
 
-    Korean texts are in the plain style of documents; with ``polite`` in that of the console.
+    Korean texts are in the plain style of documents; with ``polite`` in that of the
+    console and of letters.
     """
     texts = {}
     for message in load(catalogue):

@@ -1,8 +1,8 @@
-"""Korean speech levels: reports use the plain style (한다체), the console the polite one (합쇼체).
+"""Korean speech levels: plain (한다체) in reports, polite (합쇼체) in the console and in notices.
 
-The texts of reports are also shown in the console. They are written once, in the plain style, and
-their final endings are converted here. The ending of a sentence follows from the last syllable of
-the stem:
+The console also shows the texts of reports. All texts of reports and notices are written in the
+plain style, and their final endings are converted here. The ending of a sentence follows from the
+last syllable of the stem:
 
 =====================  =========  ==========  ==========================
 stem of the verb       plain      polite      example

@@ -70,7 +70,7 @@ class EuDsa16(Fields):
     explanation: Statement = legal_field(
         "Article 16(2)(a)",
         "불법 콘텐츠라고 판단하는 이유(구체적 근거 포함)",
-        "Reasons why the content is illegal, sufficiently substantiated",
+        "Substantiated reasons why you consider the content illegal",
         multiline=True,
     )
     notifier_name: Text | None = legal_field(
@@ -81,9 +81,9 @@ class EuDsa16(Fields):
     )
     good_faith: Affirmed = legal_field(
         "Article 16(2)(d)",
-        "이 신고의 정보와 주장이 정확하고 완전하다는 선의의 믿음",
-        "Bona fide belief that the information and allegations in this notice are accurate and "
-        "complete",
+        "이 신고에 적은 정보와 주장이 정확하고 완전하다고 진실로 믿음",
+        "I have a bona fide belief that the information and allegations in this notice are "
+        "accurate and complete",
     )
 
 
@@ -92,13 +92,13 @@ class UsTakeItDown(Fields):
 
     depiction: Statement = legal_field(
         "s. 3(a)(1)(B)(ii)",
-        "해당 영상물의 특정",
+        "대상 영상물을 특정하는 내용",
         "Identification of the intimate visual depiction",
         multiline=True,
     )
     digital_forgery: Affirmed | None = legal_field(
         "s. 2(a)(3), digital forgery",
-        "식별 가능한 개인에 대한 디지털 위조물",
+        "이 영상물은 식별 가능한 개인의 디지털 위조물(digital forgery)임",
         "The depiction is a digital forgery of the identifiable individual",
         default=None,
     )
@@ -110,7 +110,7 @@ class UsTakeItDown(Fields):
     )
     good_faith_statement: Statement = legal_field(
         "s. 3(a)(1)(B)(iii)",
-        "동의 없이 게시되었다는 선의의 진술과 관련 사실",
+        "본인의 동의 없는 영상물이라고 진실로 믿는다는 진술과 관련 정보",
         "Statement of the good-faith belief that the depiction is not consensual, with relevant "
         "information",
         multiline=True,
@@ -135,7 +135,11 @@ class UsTakeItDown(Fields):
 class KrTba225(Fields):
     """전기통신사업법 제22조의5제1항, 같은 법 시행령 제30조의5."""
 
-    reporter_name: Text = legal_field("시행령 제30조의5", "신고·요청인(기관·단체) 이름", "Reporter")
+    reporter_name: Text = legal_field(
+        "시행령 제30조의5",
+        "신고·요청인(기관·단체) 이름",
+        "Name of the person or organization reporting",
+    )
     reporter_phone: Phone = legal_field("시행령 제30조의5", "전화번호", "Telephone")
     reporter_email: Email = legal_field("시행령 제30조의5", "전자우편", "E-mail address")
     request: Literal["report", "deletion"] = legal_field(
@@ -202,7 +206,7 @@ class Budapest29(Fields):
     )
     custodian: Text = legal_field(
         "Article 29(2)(d)",
-        "보관자 또는 컴퓨터 시스템의 위치",
+        "데이터 보관자를 식별할 수 있는 정보 또는 컴퓨터 시스템의 위치",
         "Information identifying the custodian of the data or the location of the system",
     )
     necessity: Statement = legal_field(
@@ -210,8 +214,7 @@ class Budapest29(Fields):
     )
     assistance_will_follow: Affirmed = legal_field(
         "Article 29(2)(f)",
-        "데이터의 수색·압수·공개를 위한 사법공조 요청의 제출 의사",
-        "Intention to submit a request for mutual assistance for the search, seizure or "
-        "disclosure of the data",
+        "저장된 데이터의 수색·압수·제공을 위한 형사사법공조를 요청할 의사가 있음",
+        "We intend to request mutual assistance for the search, seizure or disclosure of the data",
     )
     signed_by: Text = legal_field("Article 29(2)(a)", "담당자", "Official in charge")

@@ -77,7 +77,7 @@ KINDS = {
             KrTba225,
             "전기통신사업법 제22조의5제1항, 시행령 제30조의5",
             timedelta(hours=24),
-            "심의 기관의 목표 24시간",
+            "법률상 지체 없이 조치하여야 함(24시간은 심의 기관의 처리 목표)",
             needs_url=False,
             needs_screenshot=True,
         ),

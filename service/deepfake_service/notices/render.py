@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,6 +14,9 @@ from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.typesetting import pdf_of, readable
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
+
+_ARTICLE = re.compile(r"Article (?P<article>\d+)(?:\((?P<paragraph>\d+)\))?")
+_SECTION = re.compile(r"s\. (?P<section>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,9 @@ class Composed:
 
 def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str) -> Composed:
     """Write a notice. What a person states or signs is in their own words, unchanged."""
-    t = words(language, "notice")
-    sections = [Section(t("by"), [kind.provision])]
+    # A letter: in Korean it addresses its recipient politely, unlike a report.
+    t = words(language, "notice", polite=True)
+    sections = [Section(t("by"), [t.of("provisions", kind.id)])]
     if subject.recipient:
         sections.insert(0, Section(t("to"), [subject.recipient]))
     if subject.minor:
@@ -95,7 +100,8 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
             continue
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
-        heading = f"{extra[f'label_{language}']} ({extra['provision']})"
+        provision = cited(str(extra["provision"]), language)
+        heading = f"{extra[f'label_{language}']} ({provision})"
         sections.append(Section(heading, _lines(value, t)))
     sections.append(Section(t("evidence"), _evidence(subject.basis, t)))
     if subject.reference:
@@ -140,6 +146,21 @@ def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
             t("reviewed", finding=w.of("findings", b.finding)) if b.finding else t("unreviewed"),
         ]
     return [*lines, t("rates")]
+
+
+def cited(provision: str, language: str) -> str:
+    """Return the citation of a field's provision in a language.
+
+    In Korean, "Article 16(2)" is "제16조제2항" and "s. 3(a)" is "제3조(a)". Korean provisions are
+    in the catalogue of notices.
+    """
+    if language != "ko":
+        return words(language, "notice").of("citations", provision)
+    articles = _ARTICLE.sub(
+        lambda m: f"제{m['article']}조" + (f"제{m['paragraph']}항" if m["paragraph"] else ""),
+        provision,
+    )
+    return _SECTION.sub(r"제\g<section>조", articles)
 
 
 def choice(language: str, value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from deepfake_service.errors import FieldError, InvalidRequest, NotFound, Notice
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of
-from deepfake_service.notices.render import choice
+from deepfake_service.notices.render import choice, cited
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page, redirect
@@ -37,7 +36,6 @@ KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
 SIGNATURE_FIELDS = ("signature", "signed_")
 """Prefixes of the names of fields that belong to a signature."""
-_ARTICLE = re.compile(r"Article (?P<article>\d+)(?:\((?P<paragraph>\d+)\))?")
 MAX_OFFSET_MINUTES = 14 * 60
 """The time zone farthest from UTC is UTC+14."""
 
@@ -75,7 +73,7 @@ def form_inputs(
             {
                 "name": name,
                 "label": extra[f"label_{language}"],
-                "provision": _provision(str(extra["provision"]), language),
+                "provision": cited(str(extra["provision"]), language),
                 "required": is_required,
                 "value": values.get(name, ""),
                 "choices": [(option, choice(language, option)) for option in choices],
@@ -83,16 +81,6 @@ def form_inputs(
             }
         )
     return inputs
-
-
-def _provision(citation: str, language: str) -> str:
-    """Return the citation of a provision in a language: "Article 16(2)" is "제16조제2항"."""
-    if language != "ko":
-        return citation
-    return _ARTICLE.sub(
-        lambda m: f"제{m['article']}조" + (f"제{m['paragraph']}항" if m["paragraph"] else ""),
-        citation,
-    )
 
 
 @dataclass(frozen=True, slots=True)

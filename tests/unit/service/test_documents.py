@@ -39,6 +39,7 @@ NAMES = {
 NOT_WORDS = re.compile(r"{\w+}|[0-9a-f]{16,64}")
 """Placeholders and digests."""
 POLITE = re.compile("[습입합됩]니[다까]|십시오|세요|해요")
+PLAIN = re.compile(r"(?<!니)다[.(]|(?<!니)다$|는가\?", re.MULTILINE)
 DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "item", "words")
 """Parts of a report that are not text, or that are checked on their own."""
 
@@ -130,16 +131,30 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
 
 
 @pytest.mark.parametrize("catalogue", ["report", "notice"])
-def test_korean_documents_are_in_the_plain_style(catalogue: str) -> None:
+def test_korean_documents_are_written_in_the_plain_style(catalogue: str) -> None:
     for message in load(catalogue):
         assert not POLITE.search(str(message.string)), message.string
+
+
+@pytest.mark.parametrize("minor", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool) -> None:
+    """A notice is a letter to an outsider, to whom the plain style of a report is rude."""
+    given = dict(GOOD[kind])
+    if minor and kind == "kr-tba-22-5":
+        given["reason"] = "child_sexual_exploitation"
+    fields = checked(KINDS[kind], given, SEEN, minor=minor)
+    basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
+    notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
+    assert POLITE.search(notice.opening)
+    assert not PLAIN.search(notice.text()), notice.text()
 
 
 def test_the_console_is_in_the_polite_style() -> None:
     polite = [*words("ko", polite=True)._texts.values()]
     polite += [text for m in load("console") for text in leaves(m.string)]
     for text in polite:
-        assert not re.search(r"(?<!니)다[.(]|(?<!니)다$|는가\?", text), text
+        assert not PLAIN.search(text), text
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])

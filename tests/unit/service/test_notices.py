@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
-from deepfake_service.notices.render import Basis, NoticeSubject, compose
+from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
 
 SEEN = [
     {
@@ -59,6 +60,10 @@ OPTIONAL = {
 }
 
 
+def korean_in(value: object) -> bool:
+    return bool(re.search("[가-힣]", str(value)))
+
+
 def wrong(kind: str, given: dict[str, Any], seen: Any = SEEN, *, minor: bool = False) -> set[str]:
     with pytest.raises(InvalidRequest) as error:
         checked(KINDS[kind], given, seen, minor=minor)
@@ -86,22 +91,45 @@ def test_every_field_has_a_provision_and_is_required(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
     fields = checked(KINDS[kind], GOOD[kind], SEEN, minor=False)
-    words = compose(
+    letter = compose(
         KINDS[kind],
         fields,
         NoticeSubject(SEEN, BASIS, recipient="R\u202e", reference="R-1"),
         language=language,
     )
-    text = words.text()
-    for part in ("https://example.org/watch?v=1", "ab" * 32, KINDS[kind].provision, "R-1"):
+    text = letter.text()
+    provision = words(language, "notice")(f"provisions.{kind}")
+    for part in ("https://example.org/watch?v=1", "ab" * 32, provision, "R-1"):
         assert part in text
     for value in GOOD[kind].values():
         if isinstance(value, str) and " " in value:
             assert value in text
     assert "forgery" not in text  # no person has stated that
-    pdf = words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+    pdf = letter.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
     assert pdf.startswith(b"%PDF")
-    assert pdf == words.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+    assert pdf == letter.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+
+
+@pytest.mark.parametrize(
+    ("provision", "korean", "english"),
+    [
+        ("Article 16(2)(a)", "제16조제2항(a)", "Article 16(2)(a)"),
+        ("s. 3(a)(1)(B)(ii)", "제3조(a)(1)(B)(ii)", "s. 3(a)(1)(B)(ii)"),
+        ("시행령 제30조의5", "시행령 제30조의5", "Enforcement Decree, Article 30-5"),
+    ],
+)
+def test_a_provision_is_cited_in_the_language_of_the_notice(
+    provision: str, korean: str, english: str
+) -> None:
+    assert (cited(provision, "ko"), cited(provision, "en")) == (korean, english)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_english_notice_has_no_korean_but_what_a_person_states(kind: str) -> None:
+    given = {**GOOD[kind], **{name: "Kim" for name, v in GOOD[kind].items() if korean_in(v)}}
+    fields = checked(KINDS[kind], given, SEEN, minor=False)
+    letter = compose(KINDS[kind], fields, NoticeSubject(SEEN, BASIS), language="en")
+    assert not korean_in(letter.text())
 
 
 @pytest.mark.parametrize(
