@@ -97,9 +97,21 @@ def run(
             _console.print(
                 f"{entry['adapter']}: {entry['missing']} listed media are absent", highlight=False
             )
+    in_sample = _warn_in_sample(metrics["settings"]["datasets"])
     for level in ("item", "frame"):
-        typer.echo(f"{level} AUC {_auc_text(metrics['levels'][level][0])}")
+        text = _auc_text(metrics["levels"][level][0])
+        typer.echo(f"{level} AUC {text}{', in-sample' if in_sample else ''}")
     typer.echo(media.out / REPORT)
+
+
+def _warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
+    """Print a warning for each measured training source of the bundle; return True if any."""
+    from deepfake_eval.analysis.training_sources import in_sample_warnings
+
+    warnings = in_sample_warnings(datasets)
+    for warning in warnings:
+        _console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    return bool(warnings)
 
 
 @contextmanager
@@ -171,6 +183,7 @@ def robustness(
             options,
             progress=progress,
         )
+    _warn_in_sample(result["settings"]["datasets"])
     table = Table("", "level", "AUC", "FPR", "TPR", "scored")
     table.add_row("unchanged", "", *_rates(result["baseline"]))
     for curve in result["degradations"]:

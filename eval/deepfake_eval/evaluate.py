@@ -16,6 +16,7 @@ from typing import Any
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.predictions import assemble
@@ -109,7 +110,11 @@ def run(
             "frames": options.frames,
             "split": options.split,
             "draws": options.draws,
-            "datasets": [dataset.facts() for dataset in loaded],
+            "datasets": mark_training_sources(
+                [dataset.facts() for dataset in loaded],
+                bundle,
+                predictions[predictions["level"] == "item"],
+            ),
         },
         progress=lambda done, total: progress("measuring", done, total),
     )

@@ -31,13 +31,13 @@ from deepfake_eval.analysis.metrics import (
 )
 from deepfake_eval.analysis.plots import write_robustness_plots
 from deepfake_eval.analysis.summary import heading
+from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import (
     PLOTS,
     PREDICTIONS,
     REPORT,
-    LoadedDataset,
     RunOptions,
     labelled_rows,
     load_dataset,
@@ -100,10 +100,14 @@ def robustness(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
+    unchanged = tables[ORIGINAL]
+    marked = mark_training_sources(
+        [dataset.facts() for dataset in loaded], bundle, unchanged[unchanged["level"] == "item"]
+    )
     measured = _measure_variants(tables, bundle, options.draws, progress)
     result = {
         **heading(bundle),
-        "settings": _settings(options, loaded),
+        "settings": _settings(options, marked),
         "media": len(labelled),
         "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],
@@ -177,7 +181,7 @@ def _measure_variants(
     return measured
 
 
-def _settings(options: SweepOptions, loaded: Sequence[LoadedDataset]) -> dict[str, Any]:
+def _settings(options: SweepOptions, datasets: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "frames": options.frames,
         "split": options.split,
@@ -186,7 +190,7 @@ def _settings(options: SweepOptions, loaded: Sequence[LoadedDataset]) -> dict[st
         "draws": options.draws,
         "confidence": CONFIDENCE,
         "clip_frames": CLIP_FRAMES,
-        "datasets": [dataset.facts() for dataset in loaded],
+        "datasets": datasets,
     }
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from deepfake_eval.analysis.training_sources import in_sample_warnings
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
 @media (prefers-color-scheme: dark) { :root { --warn: #fbbf24; } }
@@ -77,22 +79,29 @@ def _facts(results: Mapping[str, Any]) -> str:
 
 
 def datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
-    """Return the section on the media: counts by data set, absent media, and remarks."""
+    """Return the section on the media: counts by data set, absent media, and remarks.
+
+    It begins with a warning for each data set that the bundle's weights were fitted on.
+    """
     rows = []
     notes: list[str] = []
     for entry in datasets:
         chosen = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
         name = ", ".join(entry["names"]) or entry["adapter"]
+        detail = f"{entry['adapter']}{' ' + chosen if chosen else ''}"
+        if entry.get("in_sample"):
+            detail += "; in-sample"
         rows.append(
             [
-                cell(name, f"{entry['adapter']}{' ' + chosen if chosen else ''}"),
+                cell(name, detail),
                 *(str(entry[k]) for k in ("real", "fake", "groups", "missing")),
             ]
         )
         notes += entry["notes"]
     listing = table(("data set", "real", "manipulated", "groups", "listed but absent"), rows)
     remarks = "".join(f"<li>{escape(n)}</li>" for n in notes)
-    return "<h2>Media</h2>" + listing + (f"<ul>{remarks}</ul>" if remarks else "")
+    warnings = "".join(f'<p class="warn">{escape(w)}</p>' for w in in_sample_warnings(datasets))
+    return "<h2>Media</h2>" + warnings + listing + (f"<ul>{remarks}</ul>" if remarks else "")
 
 
 def figures(plots: Iterable[tuple[str, str, str]]) -> str:

@@ -73,6 +73,8 @@ def _headline(metrics: Mapping[str, Any]) -> str:
         f"Item AUC {auc['value']:.3f}{interval} on {overall['real']['scored']} real and "
         f"{overall['fake']['scored']} manipulated media from {overall['groups']} groups."
     )
+    if any(entry.get("in_sample") for entry in metrics["settings"]["datasets"]):
+        text += " In-sample: the weights were fitted on a data set that is measured here."
     if overall["indicative"]:
         text += (
             f" At least one class has fewer than {metrics['bundle']['min_groups']} groups: the "
