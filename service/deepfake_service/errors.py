@@ -97,7 +97,7 @@ class KeyUnknown(ServiceError):
 
 
 class TooManyRequests(ServiceError):
-    """This account exceeds its rate limit. Send the request again later."""
+    """This account exceeds its rate limit. Try again later."""
 
     def __init__(self, retry_after_s: int = 60) -> None:
         super().__init__()
@@ -105,15 +105,15 @@ class TooManyRequests(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """The service is busy. Send the request again later."""
+    """The service is busy. Try again later."""
 
 
 class NotReady(ServiceError):
-    """The service is starting or stopping. Send the request again later."""
+    """The service is starting or stopping. Try again later."""
 
 
 class DatabaseUnavailable(ServiceError):
-    """The database does not answer. Send the request again later."""
+    """The database is not responding. Try again later."""
 
 
 # -- cases ----------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class ImageryWithheld(ServiceError):
 
 
 class EvidenceMissing(ServiceError):
-    """This job has no evidence."""
+    """This examination has no evidence."""
 
 
 class EvidenceTooLarge(EvidenceMissing):
@@ -151,7 +151,7 @@ class EvidenceTooLarge(EvidenceMissing):
 
 
 class EvidenceBusy(ServiceError):
-    """The evidence of this job is being created right now. Send the request again later."""
+    """The evidence is being created. Try again later."""
 
 
 class KeyUnreadable(ServiceError):
@@ -190,7 +190,7 @@ class StorageError(ServiceError):
 
 
 class StorageUnavailable(StorageError):
-    """The blob store does not answer, or it is full. Send the request again later."""
+    """File storage is not responding or is full. Try again later."""
 
 
 class DecryptionFailed(ServiceError):

@@ -315,7 +315,7 @@ def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
 
 def _require_success(job: Job) -> None:
     if job.state != JobState.SUCCEEDED:
-        raise EvidenceMissing("There is no evidence, because the job has not succeeded.")
+        raise EvidenceMissing("There is no evidence, because this examination was not completed.")
 
 
 def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:

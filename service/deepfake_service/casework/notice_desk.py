@@ -231,7 +231,7 @@ class NoticeDesk:
         for occurrence_id in dict.fromkeys(ids):
             occurrence = session.get(Occurrence, occurrence_id)
             if occurrence is None or occurrence.case_id != case.id:
-                raise field_error("occurrence_ids", "contains an id that is not of this case")
+                raise field_error("occurrence_ids", "contains a post from another case")
             occurrences.append(occurrence)
         return occurrences
 
@@ -279,16 +279,19 @@ class NoticeDesk:
         that nobody has reviewed and whose verdict is that a face is manipulated.
         """
         if not jobs:
-            raise NoticeRefused("A medium of these occurrences has no verdict yet.")
+            raise NoticeRefused("At least one of the selected posts has a file without a verdict.")
         if any(j.finding in AGAINST for j in jobs):
-            raise NoticeRefused("Reviewers have not confirmed the finding behind this notice.")
+            raise NoticeRefused("The review did not confirm manipulation.")
         confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
         if confirmed:
             return confirmed[0]
         if self._two_people:
             raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
         if jobs[0].verdict != VerdictCode.LIKELY_MANIPULATED:
-            raise NoticeRefused("The verdict is not manipulation, and nobody has confirmed it.")
+            raise NoticeRefused(
+                'The verdict is not "probably manipulated", and no reviewer has confirmed '
+                "manipulation."
+            )
         return jobs[0]
 
     def _examined_at(self, job: Job, key: bytes) -> str:

@@ -82,9 +82,9 @@ class Reviews:
             if case.wrapped_key is None:
                 raise NotFound
             if job.state != JobState.SUCCEEDED:
-                raise NotReviewable("The job has no verdict that could be reviewed.")
+                raise NotReviewable("There is no verdict to review.")
             if session.get_one(Account, caller.account_id).kind != "person":
-                raise NotReviewable("Reviews are made by people, and this account is a system's.")
+                raise NotReviewable("Only people can review; this is a system account.")
             review = Review(
                 id=new_id(),
                 job_id=job_id,

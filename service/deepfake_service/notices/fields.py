@@ -70,7 +70,7 @@ class EuDsa16(Fields):
     explanation: Statement = legal_field(
         "Article 16(2)(a)",
         "불법 콘텐츠라고 판단하는 이유(구체적 근거 포함)",
-        "Substantiated reasons why you consider the content illegal",
+        "Substantiated reasons why the content is considered illegal",
         multiline=True,
     )
     notifier_name: Text | None = legal_field(

@@ -144,7 +144,10 @@ def checked(
             if getattr(fields, name) is None
         ]
     if isinstance(fields, KrTba225) and minor and fields.reason != "child_sexual_exploitation":
-        detail = "must be child_sexual_exploitation, because a person shown may be a minor"
+        detail = (
+            "choose child or youth sexual exploitation material, because a person shown may be a "
+            "minor"
+        )
         invalid.append(FieldError("fields.reason", detail))
     invalid += _occurrence_errors(kind, content, occurrences, minor=minor)
     if invalid or fields is None:
@@ -161,7 +164,7 @@ def _occurrence_errors(
     minor: bool,
 ) -> list[FieldError]:
     if not occurrences:
-        return [FieldError("occurrence_ids", "missing: choose at least one occurrence of the case")]
+        return [FieldError("occurrence_ids", "choose at least one post")]
     missing = []
     elsewhere = content.get("location_without_url")
     for o in occurrences:
@@ -179,7 +182,9 @@ def _explanation(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "not a field of this kind of notice"
     if error["type"] == "literal_error" and error["ctx"]["expected"] == "True":
-        return "must be true: only the person making the notice can state this"
+        return "tick this box: only the person making the notice can state this"
+    if error["type"] == "string_too_short" and error["ctx"]["min_length"] == 1:
+        return "required"
     if error["type"] == "string_too_short":
         return f"at least {error['ctx']['min_length']} characters are required"
     if error["type"] == "string_too_long":

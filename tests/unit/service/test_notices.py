@@ -152,6 +152,13 @@ def test_malformed_fields_are_named(kind: str, changes: dict[str, Any], named: s
     assert wrong(kind, {**GOOD[kind], **changes}) == {named}
 
 
+def test_an_empty_field_is_said_to_be_required() -> None:
+    empty = {**GOOD["kr-tba-22-5"], "reporter_name": " "}
+    with pytest.raises(InvalidRequest) as error:
+        checked(KINDS["kr-tba-22-5"], empty, SEEN, minor=False)
+    assert [e.detail for e in error.value.errors] == ["required"]
+
+
 def test_a_url_and_a_screenshot_are_required_where_the_law_requires_them() -> None:
     bare = [{**SEEN[0], "source_url": None, "screenshot": False}]
     assert wrong("eu-dsa-16", GOOD["eu-dsa-16"], bare) == {"occurrences.o1.source_url"}

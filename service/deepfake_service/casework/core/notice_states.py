@@ -111,11 +111,11 @@ def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> No
     if outcome is NoticeState.PRESERVED and notice.kind != PRESERVATION:
         raise field_error("outcome", "this kind of notice does not request preservation")
     if outcome is NoticeState.TEMPORARILY_BLOCKED and notice.kind not in KOREAN:
-        raise field_error("outcome", "temporary blocks exist under Korean law only")
+        raise field_error("outcome", "only Korean notices can end in a temporary block")
     if notice.sent_at is None and outcome is not NoticeState.WITHDRAWN:
-        raise field_error("sent_at", "required, because the notice was not sent")
+        raise field_error("sent_at", "the notice has not been marked as sent")
     if notice.sent_at and answered_at < notice.sent_at:
-        raise field_error("answered_at", "before sent_at")
+        raise field_error("answered_at", "before the notice was sent")
     notice.state, notice.answered_at = outcome, answered_at
     if outcome is NoticeState.WITHDRAWN:
         notice.withdraw_at = None
