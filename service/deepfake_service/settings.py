@@ -34,7 +34,7 @@ class Settings(ResourceLimits):
     data_dir: Path = Field(
         default=Path("var"),
         description="Folder for the database, sealed media, keys and everything else that must "
-        "survive a restart. Created with access for its owner only if it does not exist.",
+        "survive a restart. If missing, it is created with access for its owner only.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -109,17 +109,19 @@ class Settings(ResourceLimits):
     )
     media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,
-        description="Days after the verdict at which media are deleted at the latest, unless a "
-        "legal hold keeps them.",
+        description="Maximum number of days that media are kept after the verdict, unless a legal "
+        "hold keeps them longer.",
     )
     media_days_unexamined: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,
-        description="Days after which a job that no worker has examined becomes `expired` and its "
-        "media are deleted. Without this limit, media would be kept forever if no worker runs.",
+        description="Maximum number of days that media are kept if no worker examines them. Their "
+        "job then becomes `expired`. Without this limit, media would be kept forever if no worker "
+        "runs.",
     )
     media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = Field(
         default=24.0,
-        description="Hours after the review of a case at which its media are deleted.",
+        description="Number of hours that media are kept after their whole case has been "
+        "reviewed, unless a legal hold keeps them longer.",
     )
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Deepfake detection service",
@@ -160,9 +162,9 @@ class Settings(ResourceLimits):
     )
     evidence_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
         default=1095.0,
-        description="Days after the verdict, or after the last notice of its case, at which "
-        "evidence is deleted, unless a legal hold keeps it. The default is three years, because "
-        "proceedings that follow a notice can take that long.",
+        description="Number of days that evidence is kept after the verdict or the last notice of "
+        "its case, whichever is later, unless a legal hold keeps it longer. The default is three "
+        "years, because proceedings that follow a notice can take that long.",
     )
     public_url: str | None = Field(
         default=None,
