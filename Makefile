@@ -22,6 +22,7 @@ help:
 	@echo "make soak             long campaigns: killed processes, large uploads"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
+	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
 check-python:
