@@ -202,7 +202,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
     page.goto(f"/cases/{case[1]}")  # the notice that it replaces is withdrawn
     states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(초안\(미발송\)|철회됨)$"))
-    assert sorted(states.all_inner_texts()) == ["초안(미발송)", "철회됨"]
+    assert sorted(states.all_inner_texts()) == ["철회됨", "초안(미발송)"]
     page.get_by_role("row", name="초안(미발송)").get_by_role("link").click()
     # The form asks for local time.
     expect(page.locator("label[for=sent_at]")).not_to_contain_text("UTC")
