@@ -44,10 +44,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def crops(manifest: Path, smoke: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prepared crops of ``manifest``; not to be changed."""
+    from deepfake_training.data.manifests import Manifest
     from deepfake_training.data.prepare import prepare
 
     out = tmp_path_factory.mktemp("crops")
-    summary = prepare(manifest, out, smoke, workers=1)
+    summary = prepare([Manifest(manifest)], out, smoke, workers=1)
     assert summary.media == 12
     assert summary.failed == summary.duplicates == summary.failed_frames == 0
     return out
@@ -83,7 +84,8 @@ def exported_bundle(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """The bundle of ``fitted_run``, exported by every real step."""
+    from deepfake_training.data.manifests import Manifest
     from deepfake_training.export.bundle import ExportInputs, export
 
-    inputs = ExportInputs(manifest, crops, fitted_run, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, fitted_run, frames=4)
     return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke, "0" * 64)

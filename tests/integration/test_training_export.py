@@ -22,6 +22,7 @@ from deepfake_training.config import (
     LeaveOut,
     load_config,
 )
+from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits, summarise
@@ -63,6 +64,8 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     card = (directory / "MODEL_CARD.md").read_text()
     assert "Terms: **for tests**" in card
     assert "made (fake)" in card
+    assert "| manifest.csv | 12 | `" in card
+    assert "Without terms in the manifest or the config: made (fake), made (real)." in card
     scorer = Scorer.open(directory, device="cpu")
     with (manifest.parent / "02.mp4").open("rb") as file:
         verdict = scorer.score(file)
@@ -89,7 +92,7 @@ def test_a_run_that_saw_what_is_measured_is_refused(
     named: str,
 ) -> None:
     other = as_if_of(smoke.model_copy(update=update), fitted_run, tmp_path / "other")
-    inputs = ExportInputs(manifest, crops, other, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, other, frames=4)
     with pytest.raises(TrainingError, match=named):
         export(inputs, tmp_path / "b", smoke, "0" * 64)
 
@@ -124,7 +127,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     assert again.equals(scores)
     assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", summarise(folder, crossed))
     fit(crops, tmp_path / "all", crossed)
-    inputs = ExportInputs(manifest, crops, tmp_path / "all", folder, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder, frames=4)
     bundle = export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     assert bundle.spec.calibration.item.groups == 12
     predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
@@ -154,17 +157,17 @@ def test_a_cross_validation_that_is_not_complete_is_named(
     run = as_if_of(crossed, fitted_run, tmp_path / "run")
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(
-            ExportInputs(manifest, crops, run, tmp_path, frames=4),
+            ExportInputs([Manifest(manifest)], crops, run, tmp_path, frames=4),
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
-    inputs = ExportInputs(manifest, crops, run, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, run, frames=4)
     with pytest.raises(TrainingError, match="nothing is held out"):
         export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     longer = crossed.fit.model_copy(update={"steps": 13})
     other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted_run, tmp_path / "other")
     with pytest.raises(TrainingError, match="another recipe"):
         export(
-            ExportInputs(manifest, crops, other, tmp_path, frames=4),
+            ExportInputs([Manifest(manifest)], crops, other, tmp_path, frames=4),
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
 

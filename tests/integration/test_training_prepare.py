@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from deepfake_training.cli import app
 from deepfake_training.config import Config, MixConfig
 from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
-from deepfake_training.data.prepare import prepare, read_manifest
+from deepfake_training.data.manifests import Manifest, read_manifests
+from deepfake_training.data.prepare import prepare, stored_duplicates, stored_manifests
 from deepfake_training.errors import TrainingError
+from tests.support.trainkit import SMOKE
 
 pytestmark = [
     pytest.mark.torch,
@@ -28,7 +32,7 @@ def test_prepare_goes_on_where_it_stopped(
     before = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
     lost = sorted(before)[0]
     (again / "records" / lost).unlink()
-    prepare(manifest, again, smoke, workers=1)
+    prepare([Manifest(manifest)], again, smoke, workers=1)
     after = {p.name: p.stat().st_mtime_ns for p in (again / "records").iterdir()}
     assert [n for n in before if before[n] != after[n]] == [lost]
     first, second = CropStore(crops).index, CropStore(again).index
@@ -43,10 +47,11 @@ def test_identical_files_are_used_once_and_may_not_contradict(
     shutil.copy(root / "00.mp4", root / "copy.mp4")
     text = (root / "manifest.csv").read_text()
     (root / "manifest.csv").write_text(text + "copy.mp4,real,original,made,g0,0\n")
-    assert prepare(root / "manifest.csv", tmp_path / "a", smoke, workers=1).duplicates == 1
+    listed = [Manifest(root / "manifest.csv")]
+    assert prepare(listed, tmp_path / "a", smoke, workers=1).duplicates == 1
     (root / "manifest.csv").write_text(text + "copy.mp4,fake,tint,made,g0,0\n")
     with pytest.raises(TrainingError, match=r"copy\.mp4.*real and as fake"):
-        prepare(root / "manifest.csv", tmp_path / "b", smoke, workers=1)
+        prepare(listed, tmp_path / "b", smoke, workers=1)
 
 
 def test_a_corrupt_medium_is_counted_and_stops_nothing(
@@ -60,8 +65,40 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
         "media,label,method,dataset,group,fold\n"
         "bad.mp4,real,original,d,a,0\ngood.mp4,real,original,d,b,0\n"
     )
-    summary = prepare(root / "m.csv", tmp_path / "crops", smoke, workers=1)
+    summary = prepare([Manifest(root / "m.csv")], tmp_path / "crops", smoke, workers=1)
     assert (summary.media, summary.failed) == (1, 1)
+
+
+def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_path: Path) -> None:
+    """Files of one name, a copy in another fold, and crops that were cut before."""
+    header = "media,label,method,dataset,group,fold"
+    one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "crops"
+    for folder, files in ((one, {"a": "00", "b": "01"}), (two, {"a": "02", "copy": "01"})):
+        folder.mkdir()
+        for name, source in files.items():
+            shutil.copy(manifest.parent / f"{source}.mp4", folder / f"{name}.mp4")
+    (one / "m.csv").write_text(
+        f"{header}\na.mp4,real,original,film,g,0\nb.mp4,real,original,film,h,0\n"
+    )
+    (tmp_path / "two.csv").write_text(
+        f"{header},terms\na.mp4,fake,tint,tool,g,0,MIT\ncopy.mp4,real,original,web,k,1,MIT\n"
+    )
+    prepare([Manifest(one / "m.csv")], out, smoke, workers=1)
+    before = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
+    command = ["prepare", "--config", SMOKE, "--manifest", one / "m.csv", "--crops", out]
+    command += ["--manifest", f"{tmp_path / 'two.csv'}:{two}", "--workers", 1]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, done.output
+    assert "3 media" in done.output
+    assert "1 duplicates" in done.output
+    after = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
+    assert before.items() <= after.items()
+    index = CropStore(out).index
+    media = index.drop_duplicates("media").set_index("media")
+    assert set(media.index) == {"film/a.mp4", "tool/a.mp4", "b.mp4"}
+    assert media["terms"].to_dict() == {"film/a.mp4": "", "tool/a.mp4": "MIT", "b.mp4": ""}
+    assert stored_duplicates(out) == ["copy.mp4"]
+    assert [(m["name"], m["rows"]) for m in stored_manifests(out)] == [("m.csv", 2), ("two.csv", 2)]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +115,7 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
 def test_a_wrong_manifest_says_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(TrainingError, match=named):
-        read_manifest(tmp_path / "m.csv")
+        read_manifests([Manifest(tmp_path / "m.csv")])
 
 
 def test_items_depend_on_their_number_alone(crops: Path, smoke: Config) -> None:

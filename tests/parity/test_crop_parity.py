@@ -11,6 +11,7 @@ from PIL import Image
 from deepfake_models.scorer import Scorer
 from deepfake_training.config import load_config
 from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.prepare import prepare
 from tests.support import mediakit
 from tests.support.trainkit import CONFIGS
@@ -44,7 +45,7 @@ def test_a_stored_crop_scores_like_the_served_one_but_for_resampling(
     portraits: Path, tmp_path: Path
 ) -> None:
     config, _ = load_config(CONFIGS / "default.toml")
-    prepare(portraits / "manifest.csv", tmp_path, config, workers=1)
+    prepare([Manifest(portraits / "manifest.csv")], tmp_path, config, workers=1)
     store = CropStore(tmp_path)
     scorer = Scorer.open(device="cpu", threads=1)
     spec = scorer.bundle.spec.crop

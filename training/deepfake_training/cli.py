@@ -29,11 +29,12 @@ _console = Console(stderr=True)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Training config, a TOML file.")]
 ManifestOption = Annotated[
-    Path,
+    list[str],
     typer.Option(
         "--manifest",
-        help="CSV file with the columns media,label,method,dataset,group,fold. Media are relative "
-        "to its folder.",
+        help="FILE or FILE:ROOT. A CSV file with the columns media,label,method,dataset,group,fold "
+        "and optionally terms. Media are relative to ROOT, by default the folder of the file. May "
+        "be repeated.",
     ),
 ]
 CropsOption = Annotated[Path, typer.Option("--crops", help="Folder of the prepared crops.")]
@@ -96,14 +97,16 @@ def prepare(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
 ) -> None:
-    """Cut the faces of a manifest into crops. Resumes if interrupted."""
+    """Cut the faces of one or several manifests into crops. Resumes if interrupted."""
+    from deepfake_training.data.manifests import Manifest
     from deepfake_training.data.prepare import prepare as run
 
     settings, _ = load_config(config)
+    manifests = [Manifest.parse(text) for text in manifest]
     with _bar() as bar:
         task = bar.add_task("cutting faces", total=None)
         summary = run(
-            manifest,
+            manifests,
             out,
             settings,
             graphs=graphs,
@@ -116,7 +119,7 @@ def prepare(
         f"{summary.failed_frames} frames could not be decoded"
     )
     if summary.absent:
-        typer.echo(f"{summary.absent} files of the manifest are missing: see {out / 'absent.txt'}")
+        typer.echo(f"{summary.absent} files of the manifests are missing: see {out / 'absent.txt'}")
 
 
 @app.command()
@@ -218,11 +221,13 @@ def export(
     ] = None,
 ) -> None:
     """Export, calibrate and measure the run in --checkpoints as the bundle --out."""
+    from deepfake_training.data.manifests import Manifest
     from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
-    inputs = ExportInputs(manifest, crops, run, cross_validation)
+    manifests = [Manifest.parse(text) for text in manifest]
+    inputs = ExportInputs(manifests, crops, run, cross_validation)
     with _bar() as bar:
         task = bar.add_task("scoring held-out media", total=None)
         bundle = run_export(
@@ -247,9 +252,11 @@ def run_all(
 
     If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
+    from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.networks.pretrained import weights_path
 
     settings, _ = load_config(config)
+    read_manifests([Manifest.parse(text) for text in manifest])  # fail before the long steps
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():
         weights(config)

@@ -154,20 +154,19 @@ def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd
 
 def verdicts(
     scorer: Scorer,
-    root: Path,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[tuple[Path, dict[str, Any]]],
     *,
     frames: int | None = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[dict[str, Any], Verdict]]:
-    """Score every medium of ``rows`` below ``root``; return each row with its verdict.
+    """Score every medium of ``rows``, each with its file; return each row with its verdict.
 
     Media are decoded in this process: they must be trusted.
     """
     decoder = InProcessDecoder()
     judged = []
-    for done, row in enumerate(rows, start=1):
-        judged.append((row, examine(scorer, root / row["media"], decoder, frames=frames)))
+    for done, (path, row) in enumerate(rows, start=1):
+        judged.append((row, examine(scorer, path, decoder, frames=frames)))
         if progress:
             progress(done, len(rows))
     return judged

@@ -197,12 +197,13 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
     scorer = Scorer.open(bundle, device="cpu")
-    rows = [
+    labels = [
         {"media": f"{label}/{name}", "label": label, "method": "", "dataset": "", "group": ""}
         for label in ("real", "fake")
         for name in ("0.png", "1.png", "clip.mp4", "frames")
     ]
-    faces, items = tables(verdicts(scorer, media, rows), scorer.bundle.spec)
+    rows = [(media / row["media"], row) for row in labels]
+    faces, items = tables(verdicts(scorer, rows), scorer.bundle.spec)
     limit = scorer.bundle.spec.calibration.item.limit
     inside = items["rank"].abs() < limit
     assert inside.any()
@@ -210,7 +211,7 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
     strong = tuned(tmp_path, limit=0.01)
     other = Scorer.open(strong, device="cpu")
-    _, clipped = tables(verdicts(other, media, rows), other.bundle.spec)
+    _, clipped = tables(verdicts(other, rows), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
     assert np.allclose(clipped["rank"], items["rank"])
     assert faces["logit"].notna().all()

@@ -1,4 +1,4 @@
-"""Cut the faces of a labelled manifest into a folder of crops with a Parquet index.
+"""Cut the faces of labelled manifests into a folder of crops with a Parquet index.
 
 Decoder, detector and cutter are those of the service, but crops are larger than the network's view.
 Every finished medium leaves a record, so an interrupted run resumes with the next one.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.inference.predictions import LABELS
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.decoder import InProcessDecoder
@@ -32,13 +31,16 @@ from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.landmarks import DenseLandmarks
+from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
 from deepfake_training.errors import TrainingError
 
-COLUMNS = (*LABELS, "fold")
-"""Columns of a manifest, which the index repeats for every crop."""
 INDEX = "index.parquet"
 CUT = "cut.json"
 ABSENT = "absent.txt"
+DUPLICATES = "duplicates.txt"
+"""Media with the same bytes as an earlier one."""
+MANIFESTS = "manifests.json"
+"""Name, SHA-256 and number of rows of each manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,13 @@ class Summary:
     failed: int
     """Media that could not be decoded."""
     duplicates: int
-    """Media with the same bytes as an earlier one, which are not used."""
+    """Media that are listed again, or have the same bytes as an earlier one. They are not used;
+    ``duplicates.txt`` lists the latter."""
     crops: int
     failed_frames: int
     """Frames that could not be decoded."""
     absent: int
-    """Media in the manifest whose file is missing; ``absent.txt`` lists them."""
+    """Media in the manifests whose file is missing; ``absent.txt`` lists them."""
 
 
 class _Cutter:
@@ -73,10 +76,10 @@ class _Cutter:
         self.decoder = InProcessDecoder()
         self.config = config
 
-    def record(self, root: Path, out: Path, row: dict[str, Any]) -> dict[str, Any]:
+    def record(self, out: Path, row: dict[str, Any]) -> dict[str, Any]:
         """Cut the main face of every sampled frame of one medium into ``out``; return its record,
         which has ``absent`` or ``error`` if the file cannot be read or decoded."""
-        path = root / row["media"]
+        path = Path(row["path"])
         record: dict[str, Any] = {"media": row["media"], "failed_frames": 0, "crops": []}
         try:
             record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,41 +153,18 @@ def _start_worker(graphs: Path, config_json: str) -> None:
     _cutter = _Cutter(graphs, Config.model_validate_json(config_json))
 
 
-def _work(job: tuple[Path, Path, dict[str, Any]]) -> dict[str, Any]:
-    root, out, row = job
+def _work(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+    out, row = job
     assert _cutter is not None
-    record = _cutter.record(root, out / "crops", row)
+    record = _cutter.record(out / "crops", row)
     if "absent" in record:
         return record  # not saved, so that the next run looks for the file again
     atomic_write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
     return record
 
 
-def read_manifest(path: Path) -> pd.DataFrame:
-    """Read and check a manifest, a CSV file with the columns ``COLUMNS``.
-
-    Raises:
-        TrainingError: if the file cannot be read, lacks a column, has an unknown label, or lists a
-            group in more than one fold.
-    """
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path.name}: not a readable manifest: {error}") from error
-    missing = [c for c in COLUMNS if c not in frame.columns]
-    if missing:
-        raise TrainingError(f"{path.name}: the columns {', '.join(missing)} are missing")
-    labels = sorted(set(frame["label"]) - {"real", "fake"})
-    if labels:
-        raise TrainingError(f"{path.name}: label must be real or fake, not {labels[0]!r}")
-    crossing = frame.groupby("group")["fold"].nunique()
-    if (crossing > 1).any():
-        raise TrainingError(f"{path.name}: group {crossing.idxmax()} is in more than one fold")
-    return frame
-
-
 def prepare(
-    manifest: Path,
+    manifests: Sequence[Manifest],
     out: Path,
     config: Config,
     *,
@@ -192,20 +172,22 @@ def prepare(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Cut every medium of ``manifest`` into ``out/crops`` and write ``out/index.parquet``.
+    """Cut every medium of ``manifests`` into ``out/crops`` and write ``out/index.parquet``.
+
+    Media that an earlier call has cut are not cut again, whichever manifests it was given.
 
     ``graphs`` is the folder of the detector's ONNX files, by default that of the shipped bundle.
     ``progress`` receives the number of finished media and of all media.
 
     Raises:
-        TrainingError: if the manifest is invalid, lists the same bytes as real and as fake, or
-            ``out`` contains crops that were cut differently.
+        TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
+            real and as fake, or ``out`` contains crops that were cut differently.
     """
-    frame = read_manifest(manifest)
+    listing = read_manifests(manifests)
     (out / "crops").mkdir(parents=True, exist_ok=True)
     _same_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
-    rows = cast("list[dict[str, Any]]", frame.to_dict("records"))
+    rows = cast("list[dict[str, Any]]", listing.rows.to_dict("records"))
     done = {p.stem for p in (out / "records").glob("*.json")}
     todo = [r for r in rows if _key(r) not in done]
     finished = len(rows) - len(todo)
@@ -214,7 +196,7 @@ def prepare(
         initializer=_start_worker,
         initargs=(graphs or default_bundle_dir(), config.model_dump_json()),
     ) as pool:
-        jobs = ((manifest.parent, out, r) for r in todo)
+        jobs = ((out, r) for r in todo)
         absent = []
         for record in pool.map(_work, jobs, chunksize=4):
             finished += 1
@@ -223,8 +205,10 @@ def prepare(
             if progress:
                 progress(finished, len(rows))
     atomic_write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
+    atomic_write_text(out / MANIFESTS, json.dumps(listing.sources, indent=2) + "\n")
     missing = set(absent)
-    return _write_index([r for r in rows if r["media"] not in missing], out, len(absent))
+    present = [r for r in rows if r["media"] not in missing]
+    return _write_index(present, out, absent=len(absent), repeated=listing.repeated)
 
 
 def _same_cut(out: Path, config: Config) -> None:
@@ -270,24 +254,46 @@ def check_cut(out: Path, prepare: PrepareConfig) -> None:
         raise TrainingError(f"{out}: contains crops that were cut with another [prepare] section")
 
 
-def _write_index(rows: Iterable[dict[str, Any]], out: Path, absent: int) -> Summary:
+def stored_manifests(out: Path) -> list[dict[str, Any]]:
+    """Return name, SHA-256 and number of rows of the manifests whose media are in ``out``.
+
+    The list is empty for a folder that an earlier version prepared.
+    """
+    path = out / MANIFESTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def stored_duplicates(out: Path) -> list[str]:
+    """Return the media that ``prepare`` left out because an earlier one has the same bytes."""
+    path = out / DUPLICATES
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _write_index(
+    rows: Iterable[dict[str, Any]], out: Path, *, absent: int, repeated: int
+) -> Summary:
     lines: list[dict[str, Any]] = []
-    seen: dict[str, str] = {}
-    media = without = failed = duplicates = failed_frames = 0
+    seen: dict[str, dict[str, Any]] = {}
+    duplicates: list[str] = []
+    media = without = failed = failed_frames = 0
     for row in rows:
         record = json.loads((out / "records" / f"{_key(row)}.json").read_text())
         if record["sha256"] in seen:
-            if seen[record["sha256"]] != row["label"]:
+            earlier = seen[record["sha256"]]
+            if earlier["label"] != row["label"]:
                 raise TrainingError(
-                    f"{row['media']}: the manifest lists the same bytes as real and as fake"
+                    f"{earlier['media']} and {row['media']} have the same bytes, which the "
+                    "manifests list as real and as fake"
                 )
-            duplicates += 1
+            duplicates.append(row["media"])
             continue
-        seen[record["sha256"]] = row["label"]
+        seen[record["sha256"]] = row
         failed += "error" in record
         failed_frames += record["failed_frames"]
         without += not record["crops"] and "error" not in record
         media += bool(record["crops"])
-        lines += [{**{c: row[c] for c in COLUMNS}, **crop} for crop in record["crops"]]
+        lines += [{**{c: row[c] for c in (*COLUMNS, TERMS)}, **crop} for crop in record["crops"]]
     pd.DataFrame(lines).to_parquet(out / INDEX)
-    return Summary(media, without, failed, duplicates, len(lines), failed_frames, absent)
+    atomic_write_text(out / DUPLICATES, "".join(f"{name}\n" for name in duplicates))
+    left_out = len(duplicates) + repeated
+    return Summary(media, without, failed, left_out, len(lines), failed_frames, absent)

@@ -50,7 +50,8 @@ from deepfake_models.spec import (
 )
 from deepfake_training.config import BundleConfig, Config
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.prepare import read_manifest
+from deepfake_training.data.manifests import TERMS, Manifest, read_manifests
+from deepfake_training.data.prepare import stored_duplicates, stored_manifests
 from deepfake_training.data.splits import held_out, measured_on, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
@@ -75,7 +76,7 @@ _Judged = tuple[dict[str, Any], Verdict]
 class ExportInputs:
     """The material for a bundle."""
 
-    manifest: Path
+    manifests: Sequence[Manifest]
     crops: Path
     run: Path
     """Folder of the run whose weights are exported."""
@@ -198,7 +199,9 @@ def _score_held_out(
     progress: Callable[[int, int], None] | None,
 ) -> list[_Judged]:
     """Score each run's held-out media by its own weights in a copy of the sealed ``directory``."""
-    rows = read_manifest(inputs.manifest)
+    rows = read_manifests(inputs.manifests).rows
+    # A copy may be in another fold than the medium that was learnt from.
+    rows = rows[~rows["media"].isin(stored_duplicates(inputs.crops))]
     parts = [(c, w, measured_on(rows, c)) for c, w in measured]
     total = sum(len(part) for _, _, part in parts)
     if not total:
@@ -219,12 +222,15 @@ def _score_held_out(
 
             judged += verdicts(
                 Scorer.open(Path(copy), device="cpu"),
-                inputs.manifest.parent,
-                cast("list[dict[str, Any]]", part.to_dict("records")),
+                [(Path(row["path"]), row) for row in _records(part)],
                 frames=inputs.frames,
                 progress=report,
             )
     return judged
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", rows.to_dict("records"))
 
 
 def _measure(
@@ -330,6 +336,7 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
     train, held = index[trained_on(index, config)], index[held_out(index, config)]
     return {
         "config": config.model_dump(mode="json"),
+        "manifests": stored_manifests(store.root),
         "train": _counts(train),
         "held_out": _counts(held),
         "versions": {
@@ -339,16 +346,27 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
     }
 
 
-def _counts(index: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return the numbers of crops, media and groups of each data set and label."""
-    return {
-        f"{dataset} ({label})": {
+def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the numbers of crops, media and groups of each data set and label.
+
+    ``terms`` holds the number of media under each of the terms that the manifests give. A folder of
+    crops from an earlier version has no terms.
+    """
+    counts: dict[str, dict[str, Any]] = {}
+    for (dataset, label), part in index.groupby(["dataset", "label"], sort=True):
+        media = part.drop_duplicates("media")
+        counts[f"{dataset} ({label})"] = {
             "crops": len(part),
-            "media": int(part["media"].nunique()),
+            "media": len(media),
             "groups": int(part["group"].nunique()),
         }
-        for (dataset, label), part in index.groupby(["dataset", "label"], sort=True)
-    }
+        given = media[TERMS][media[TERMS] != ""] if TERMS in media.columns else ()
+        if len(given):
+            terms = pd.Series(given).value_counts()
+            counts[f"{dataset} ({label})"][TERMS] = {
+                str(k): int(v) for k, v in sorted(terms.items(), key=lambda t: (-t[1], t[0]))
+            }
+    return counts
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

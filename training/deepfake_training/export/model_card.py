@@ -43,7 +43,9 @@ def model_card(
         "",
         _partition(config, crossed=methods is not None),
         "",
+        *_manifests(training.get("manifests", [])),
         *_sources(config.card, training["train"]),
+        *_terms(config.card, training["train"]),
         "| source (label) | crops | media | groups | held out: media | groups |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -108,7 +110,8 @@ def model_card(
         "- People are tracked by the position of their faces, not by identity: one person becomes "
         "several tracks across scene cuts, and two people in the same place without a cut become "
         "one.",
-        "- Faces in profile, covered, heavily made-up or filtered are rare in the training data.",
+        "- Errors on faces in profile, covered, heavily made-up or filtered are not measured "
+        "separately.",
         f"- Faces narrower than {config.bundle.crop.min_face_px} px are not judged.",
         "",
     ]
@@ -178,6 +181,39 @@ def _sources(card: CardConfig, train: dict[str, Any]) -> list[str]:
         if any(name.startswith(source.datasets) for name in train)
     ]
     return ["| source | terms |", "| --- | --- |", *rows, ""] if rows else []
+
+
+def _manifests(manifests: list[dict[str, Any]]) -> list[str]:
+    """Return a line about each manifest; empty for crops that an earlier version prepared."""
+    rows = [f"| {_cell(m['name'])} | {m['rows']} | `{m['sha256']}` |" for m in manifests]
+    return ["| manifest | rows | SHA-256 |", "| --- | ---: | --- |", *rows, ""] if rows else []
+
+
+def _terms(card: CardConfig, train: dict[str, Any]) -> list[str]:
+    """Return the table of the terms that the manifests give, and the data sets without any."""
+    rows = [
+        f"| {name} | {_cell(terms)} | {media} |"
+        for name, counts in sorted(train.items())
+        for terms, media in counts.get("terms", {}).items()
+    ]
+    described = tuple(name for source in card.sources for name in source.datasets)
+    without = [
+        name
+        for name, counts in sorted(train.items())
+        if not counts.get("terms") and not (described and name.startswith(described))
+    ]
+    lines = []
+    if rows:
+        lines += ["| source (label) | terms in the manifest | media |", "| --- | --- | ---: |"]
+        lines += [*rows, ""]
+    if without:
+        lines += [f"Without terms in the manifest or the config: {', '.join(without)}.", ""]
+    return lines
+
+
+def _cell(text: str) -> str:
+    """Return ``text`` for one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _network(config: Config) -> str:

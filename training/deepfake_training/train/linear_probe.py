@@ -35,7 +35,8 @@ from deepfake_training.data.datasets import (
     numbered,
     start_loader_worker,
 )
-from deepfake_training.data.prepare import COLUMNS, check_cut
+from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import thinned, trained_on
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.networks.backbone import ExportGraph, create_backbone

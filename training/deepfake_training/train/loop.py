@@ -23,7 +23,8 @@ from deepfake_training.data.datasets import (
     ValidationDataset,
     start_loader_worker,
 )
-from deepfake_training.data.prepare import COLUMNS, check_cut
+from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.backbone import ExportGraph, create_backbone

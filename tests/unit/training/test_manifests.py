@@ -1,0 +1,140 @@
+"""Test that manifests are read together, and that contradictions name the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_training.data.manifests import Manifest, read_manifests
+from deepfake_training.errors import TrainingError
+
+HEADER = "media,label,method,dataset,group,fold"
+
+
+def manifest(folder: Path, *rows: str, name: str = "m.csv", header: str = HEADER) -> Manifest:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return Manifest(folder / name)
+
+
+def touch(path: Path, content: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_several_manifests_are_one_listing_with_a_root_each(tmp_path: Path) -> None:
+    one = manifest(tmp_path / "one", "a.mp4,real,original,film,001,0", name="one.csv")
+    two = manifest(
+        tmp_path / "two", 'b.mp4,fake,swap,tool,001,0,"CC BY, 2020"', header=HEADER + ",terms"
+    )
+    (tmp_path / "media").mkdir()
+    listing = read_manifests([one, Manifest(two.path, tmp_path / "media")])
+    rows = listing.rows
+    assert rows["media"].tolist() == ["a.mp4", "b.mp4"]
+    assert rows["path"].tolist() == [
+        str(tmp_path / "one" / "a.mp4"),
+        str(tmp_path / "media" / "b.mp4"),
+    ]
+    assert rows["group"].tolist() == ["001", "001"]
+    assert rows["terms"].tolist() == ["", "CC BY, 2020"]
+    assert rows["fold"].tolist() == [0, 0]
+    assert [(s["name"], s["rows"]) for s in listing.sources] == [("one.csv", 1), ("m.csv", 1)]
+    assert listing.repeated == 0
+
+
+def test_numeric_groups_of_one_manifest_are_those_of_another(tmp_path: Path) -> None:
+    """Groups are text in both, although one column looks like numbers."""
+    one = manifest(tmp_path / "one", "a.mp4,real,original,film,12,0")
+    two = manifest(tmp_path / "two", "b.mp4,real,original,film,12,1", "c.mp4,real,o,film,x,1")
+    with pytest.raises(TrainingError, match="group 12 is in more than one fold"):
+        read_manifests([one, two])
+
+
+def test_a_group_in_two_folds_names_both_rows(tmp_path: Path) -> None:
+    one = manifest(tmp_path / "one", "x.mp4,real,o,film,h,2", "a.mp4,real,o,film,g,0")
+    two = manifest(tmp_path / "two", "b.mp4,fake,swap,tool,g,3")
+    expected = (
+        rf"group g .* {one.path}, row 2 \(a\.mp4\) has fold 0, "
+        rf"{two.path}, row 1 \(b\.mp4\) has fold 3"
+    )
+    with pytest.raises(TrainingError, match=expected):
+        read_manifests([one, two])
+
+
+def test_the_same_medium_is_used_once(tmp_path: Path) -> None:
+    one = manifest(tmp_path, "sub/a.mp4,real,original,film,g,0", "b.mp4,real,o,film,h,1")
+    two = manifest(tmp_path / "sub", "a.mp4,real,raw,movies,g,0")
+    copy = manifest(tmp_path / "copy", "b.mp4,real,original,film,h,1")
+    for path in (tmp_path / "sub" / "a.mp4", tmp_path / "b.mp4", tmp_path / "copy" / "b.mp4"):
+        touch(path, b"bytes")
+    listing = read_manifests([one, two, copy])
+    assert listing.rows["media"].tolist() == ["sub/a.mp4", "b.mp4"]
+    assert listing.repeated == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("a.mp4,fake,o,film,g,0", "label real and once with fake"),
+        ("a.mp4,real,o,film,other,0", "group g and once with other"),
+    ],
+)
+def test_rows_of_one_medium_may_not_contradict(tmp_path: Path, row: str, named: str) -> None:
+    one = manifest(tmp_path, "a.mp4,real,o,film,g,0", name="one.csv")
+    two = manifest(tmp_path, row, name="two.csv")
+    with pytest.raises(TrainingError, match=rf"one\.csv, row 1 .*two\.csv, row 1 .*{named}"):
+        read_manifests([one, two])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_files_of_one_name_are_told_apart_by_their_data_set(tmp_path: Path, turned: bool) -> None:
+    one = manifest(tmp_path / "one", "a.mp4,real,o,film,g,0", "only.mp4,real,o,film,k,0")
+    two = manifest(tmp_path / "two", "a.mp4,fake,swap,tool,h,1")
+    both = [two, one] if turned else [one, two]
+    rows = read_manifests(both).rows.set_index("media")
+    assert set(rows.index) == {"film/a.mp4", "tool/a.mp4", "only.mp4"}
+    assert rows.loc["tool/a.mp4", "path"] == str(tmp_path / "two" / "a.mp4")
+
+
+def test_different_files_of_one_name_and_data_set_are_refused(tmp_path: Path) -> None:
+    one = manifest(tmp_path / "one", "a.mp4,real,o,film,g,0")
+    two = manifest(tmp_path / "two", "a.mp4,real,o,film,g,0")
+    touch(tmp_path / "one" / "a.mp4", b"one")
+    touch(tmp_path / "two" / "a.mp4", b"two")
+    with pytest.raises(TrainingError, match="different files with the same name in film"):
+        read_manifests([one, two])
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ("a.mp4,real,o,film,,0", r"m\.csv, row 2 \(a\.mp4\): group is empty"),
+        ("a.mp4,real,o,film,g", r"m\.csv, row 2 \(a\.mp4\): fold is empty"),
+        ("a.mp4,real,o,film,g,x", r"row 2 .*: fold must be a whole number, not 'x'"),
+        ("a.mp4,real,o,film,g,0.5", r"row 2 .*: fold must be a whole number"),
+        ("a.mp4,1,o,film,g,0", r"row 2 .*: label must be real or fake, not '1'"),
+    ],
+)
+def test_a_wrong_value_names_its_row(tmp_path: Path, row: str, named: str) -> None:
+    with pytest.raises(TrainingError, match=named):
+        read_manifests([manifest(tmp_path, "ok.mp4,real,o,film,g,0", row)])
+
+
+def test_a_group_called_na_is_a_group(tmp_path: Path) -> None:
+    rows = read_manifests([manifest(tmp_path, "a.mp4,real,o,film,NA,0")]).rows
+    assert rows["group"].tolist() == ["NA"]
+
+
+def test_the_root_follows_a_colon(tmp_path: Path) -> None:
+    listed = manifest(tmp_path / "a:b").path
+    assert Manifest.parse(str(listed)) == Manifest(listed)
+    assert Manifest.parse(f"{listed}:{tmp_path}") == Manifest(listed, tmp_path)
+    assert Manifest.parse(str(listed)).media_root == listed.parent
+    for text, named in (
+        (f"{listed}:{tmp_path / 'nowhere'}", "is not a folder"),
+        (f"{listed}:", "is not a folder"),
+        (str(tmp_path / "nothing.csv"), "there is no such manifest"),
+    ):
+        with pytest.raises(TrainingError, match=named):
+            Manifest.parse(text)

@@ -1,0 +1,185 @@
+"""Read the manifests that list the media of a training run, and check that they agree.
+
+Media are identified by their path relative to the root of their manifest, so that a folder of crops
+stays valid when the media move. Where two manifests use one such path for different files, the name
+of the data set is put before it.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from deepfake_eval.inference.predictions import LABELS
+from deepfake_training.errors import TrainingError
+
+COLUMNS = (*LABELS, "fold")
+"""Columns that a manifest must have."""
+TERMS = "terms"
+"""Optional column: licence or terms of use of the medium."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A CSV file that lists labelled media, and the folder to which their paths are relative."""
+
+    path: Path
+    root: Path | None = None
+    """None: the folder of the CSV file."""
+
+    @property
+    def media_root(self) -> Path:
+        """The folder to which the paths of the media are relative."""
+        return self.path.parent if self.root is None else self.root
+
+    @classmethod
+    def parse(cls, text: str) -> Manifest:
+        """Read ``FILE`` or ``FILE:ROOT``; either may contain colons.
+
+        Raises:
+            TrainingError: if there is no such file, or the root is not a folder.
+        """
+        if Path(text).is_file():
+            return cls(Path(text))
+        for position in (i for i, character in enumerate(text) if character == ":"):
+            path, root = Path(text[:position]), Path(text[position + 1 :])
+            if path.is_file():
+                if not text[position + 1 :] or not root.is_dir():
+                    raise TrainingError(f"{path.name}: the root {str(root)!r} is not a folder")
+                return cls(path, root)
+        raise TrainingError(f"{text}: there is no such manifest; pass FILE or FILE:ROOT")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The content of all manifests of a run."""
+
+    rows: pd.DataFrame
+    """A row for each medium, with ``COLUMNS``, ``terms`` (empty if not given) and ``path``, the
+    file. ``media`` is unique."""
+    repeated: int
+    """Rows left out because they list a medium that an earlier row lists."""
+    sources: list[dict[str, Any]]
+    """Name, SHA-256 and number of rows of each manifest, for the record in a bundle."""
+
+
+def read_manifests(manifests: Sequence[Manifest]) -> Listing:
+    """Read and check ``manifests``. All text is kept as it is: group ``001`` is not group ``1``.
+
+    A medium that is listed more than once, by one or several manifests, is used once: the same
+    file, or files with the same content, path and data set. Its first row counts.
+
+    Raises:
+        TrainingError: if a file cannot be read, lacks a column or a value, has an unknown label,
+            lists a group in more than one fold, or two rows contradict each other; the message
+            names the rows.
+    """
+    if not manifests:
+        raise TrainingError("no manifest is given")
+    short = [m.path.name for m in manifests]
+    names = short if len(set(short)) == len(short) else [str(m.path) for m in manifests]
+    sources, frames = [], []
+    for manifest, name in zip(manifests, names, strict=True):
+        frame = _read(manifest, name)
+        frames.append(frame)
+        digest = hashlib.sha256(manifest.path.read_bytes()).hexdigest()
+        sources.append({"name": manifest.path.name, "sha256": digest, "rows": len(frame)})
+    listed = pd.concat(frames, ignore_index=True)
+    _check_folds(listed)
+    rows = _one_row_per_medium(listed)
+    return Listing(rows.drop(columns="where"), len(listed) - len(rows), sources)
+
+
+def _read(manifest: Manifest, name: str) -> pd.DataFrame:
+    """Read one manifest; the column ``where`` names its rows for messages."""
+    try:
+        frame = pd.read_csv(manifest.path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{name}: not a readable manifest: {error}") from error
+    missing = [c for c in COLUMNS if c not in frame.columns]
+    if missing:
+        raise TrainingError(f"{name}: the columns {', '.join(missing)} are missing")
+    frame["where"] = [f"{name}, row {n} ({m})" for n, m in enumerate(frame["media"], start=1)]
+    frame[TERMS] = frame[TERMS].fillna("").str.strip() if TERMS in frame.columns else ""
+    for column in COLUMNS:
+        empty = frame[frame[column].isna() | (frame[column].astype(str).str.strip() == "")]
+        if len(empty):
+            raise TrainingError(f"{empty['where'].iloc[0]}: {column} is empty")
+    wrong = frame[~frame["label"].isin(("real", "fake"))]
+    if len(wrong):
+        raise TrainingError(
+            f"{wrong['where'].iloc[0]}: label must be real or fake, not {wrong['label'].iloc[0]!r}"
+        )
+    folds = pd.to_numeric(frame["fold"], errors="coerce")
+    odd = frame[~(folds >= 0) | (folds % 1 != 0)]
+    if len(odd):
+        raise TrainingError(
+            f"{odd['where'].iloc[0]}: fold must be a whole number, not {odd['fold'].iloc[0]!r}"
+        )
+    frame["fold"] = folds.astype("int64")
+    root = manifest.media_root.resolve()
+    frame["path"] = [os.path.normpath(root / media) for media in frame["media"]]
+    return frame[[*COLUMNS, TERMS, "path", "where"]]
+
+
+def _check_folds(listed: pd.DataFrame) -> None:
+    crossing = listed.groupby("group")["fold"].nunique()
+    if (crossing > 1).any():
+        group = crossing.idxmax()
+        ends = listed[listed["group"] == group].drop_duplicates("fold")
+        raise TrainingError(
+            f"group {group} is in more than one fold: "
+            + ", ".join(f"{r.where} has fold {r.fold}" for r in ends.head(2).itertuples())
+        )
+
+
+def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
+    """Return the first row of each medium, with unique ``media``."""
+    repeats = []
+    for _, same in listed[listed["path"].duplicated(keep=False)].groupby("path", sort=False):
+        for _, row in same.iloc[1:].iterrows():
+            _check_agreement(same.iloc[0], row)
+            repeats.append(row.name)
+    rows = listed.drop(index=cast("list[int]", repeats))
+    copies = []
+    shared = rows[rows.duplicated(["dataset", "media"], keep=False)]
+    for _, same in shared.groupby(["dataset", "media"], sort=False):
+        for _, row in same.iloc[1:].iterrows():
+            if not _same_content(same.iloc[0]["path"], row["path"]):
+                raise TrainingError(
+                    f"{same.iloc[0]['where']} and {row['where']} are different files with the same "
+                    f"name in {row['dataset']}; give one of them another dataset"
+                )
+            _check_agreement(same.iloc[0], row)
+            copies.append(row.name)
+    rows = rows.drop(index=cast("list[int]", copies)).reset_index(drop=True)
+    taken = rows["media"].duplicated(keep=False)
+    rows.loc[taken, "media"] = rows["dataset"] + "/" + rows["media"]
+    if rows["media"].duplicated().any():
+        one, two = rows[rows["media"].duplicated(keep=False)]["where"].head(2)
+        raise TrainingError(f"{one} and {two} cannot be told apart; rename one of the files")
+    return rows
+
+
+def _check_agreement(one: pd.Series, two: pd.Series) -> None:
+    """Raise ``TrainingError`` if two rows of one medium contradict each other."""
+    for column in ("label", "group", "fold"):
+        if one[column] != two[column]:
+            raise TrainingError(
+                f"{one['where']} and {two['where']} list the same medium, once with the {column} "
+                f"{one[column]} and once with {two[column]}"
+            )
+
+
+def _same_content(one: str, two: str) -> bool:
+    try:
+        return filecmp.cmp(one, two, shallow=False)
+    except OSError:
+        return False
