@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -22,12 +23,14 @@ from deepfake_training.config import (
     LeaveOut,
     load_config,
 )
+from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
+from deepfake_training.data.prepare import DUPLICATES, INDEX, MANIFESTS
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 from deepfake_training.export import bundle as bundle_module
-from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
+from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export, listed_once
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
@@ -73,6 +76,24 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     assert verdict.score is not None
     assert not list(directory.parent.glob(".bundle-*"))
     assert json.loads((directory / "bundle.json").read_text())["format_version"] == 1
+
+
+def test_crops_of_an_earlier_version_are_read(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    old = tmp_path / "crops"
+    shutil.copytree(crops, old)
+    (old / MANIFESTS).unlink()
+    (old / DUPLICATES).unlink()
+    pd.read_parquet(old / INDEX).drop(columns="terms").to_parquet(old / INDEX)
+    new = bundle_module._provenance(smoke, CropStore(crops))
+    training = bundle_module._provenance(smoke, CropStore(old))
+    assert [m["rows"] for m in new["manifests"]] == [12]
+    assert training == {**new, "manifests": []}
+    inputs = ExportInputs([Manifest(manifest)], old, tmp_path)
+    assert len(listed_once(inputs)) == 12
+    (old / DUPLICATES).write_text("03.mp4\n")
+    assert "03.mp4" not in set(listed_once(inputs)["media"])
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,7 @@ def _score_held_out(
     progress: Callable[[int, int], None] | None,
 ) -> list[_Judged]:
     """Score each run's held-out media by its own weights in a copy of the sealed ``directory``."""
-    rows = read_manifests(inputs.manifests).rows
-    # A copy may be in another fold than the medium that was learnt from.
-    rows = rows[~rows["media"].isin(stored_duplicates(inputs.crops))]
+    rows = listed_once(inputs)
     parts = [(c, w, measured_on(rows, c)) for c, w in measured]
     total = sum(len(part) for _, _, part in parts)
     if not total:
@@ -227,6 +225,15 @@ def _score_held_out(
                 progress=report,
             )
     return judged
+
+
+def listed_once(inputs: ExportInputs) -> pd.DataFrame:
+    """Return the rows of the manifests without media that have the same bytes as an earlier one.
+
+    A copy may be in another fold than the medium that was learnt from.
+    """
+    rows = read_manifests(inputs.manifests).rows
+    return rows[~rows["media"].isin(stored_duplicates(inputs.crops))]
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
