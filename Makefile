@@ -71,7 +71,7 @@ lint-imports: $(DEV)/.dev
 lint-spelling: $(DEV)/.dev
 	$(DEV)/bin/codespell
 
-# One worker a core; a module runs on one worker, the longest first (see tests/conftest.py).
+# A module runs on one worker, the longest first (see tests/conftest.py).
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
