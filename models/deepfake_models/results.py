@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from deepfake_models.errors import (
     DecoderFailed,
@@ -43,6 +45,7 @@ class ReasonCode(StrEnum):
     FACE_TOO_BLURRED = "face_too_blurred"
     TOO_FEW_FACES = "too_few_faces"
     TOO_MANY_FACES = "too_many_faces"
+    ROTATED = "rotated"
     # unable_to_evaluate: the input
     UNREADABLE = "unreadable"
     UNDECODABLE = "undecodable"
@@ -115,6 +118,15 @@ class Quality:
 Box = tuple[float, float, float, float]
 
 
+def _is_zero(turn: int) -> bool:
+    return turn == 0
+
+
+Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=_is_zero)]
+"""A clockwise turn in degrees. A turn of 0 is left out of what is stored, which therefore remains
+readable by versions that do not know turns."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
     """One face in one frame: first measured, then scored, then judged.
@@ -135,9 +147,12 @@ class Face:
     score: float | None = None
     log_likelihood_ratio: float | None = None
     reasons: tuple[Reason, ...] = ()
+    turn: Turn = 0
+    """Degrees by which the crop was turned clockwise, so that the face is upright: 0, 90, 180 or
+    270."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the published form of a judged face.
+        """Return the published form of a judged face; a ``turn`` of 0 is left out.
 
         Raises:
             ValueError: the face was not judged.
@@ -154,6 +169,7 @@ class Face:
             "verdict": str(self.verdict),
             "quality": self.quality.to_json(),
             "reasons": [r.to_json() for r in self.reasons],
+            **({"turn": self.turn} if self.turn else {}),
         }
 
 

@@ -134,9 +134,10 @@ class Scorer:
         self, picture: NDArray[np.uint8], time_s: float, face: Detection, surplus: bool
     ) -> CroppedFace:
         spec = self.bundle.spec
-        crop = cut(picture, face.box, spec.crop)
+        turn = face.turn or 0
+        crop = cut(picture, face.box, spec.crop, turn)
         quality = measure(picture, face.box, crop)
-        reasons = unfit(quality, spec.crop)
+        reasons = unfit(quality, spec.crop, rotated=face.turn is None)
         if surplus and not reasons:
             detail = f"only the widest {spec.detector.max_faces} faces of a frame are judged"
             reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
@@ -146,6 +147,7 @@ class Scorer:
             confidence=face.confidence,
             quality=quality,
             reasons=reasons,
+            turn=turn,
         )
         return CroppedFace(measured, None if reasons else crop)
 

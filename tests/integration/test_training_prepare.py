@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from deepfake_training.cli import app
 from deepfake_training.config import Config, MixConfig
 from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
 from deepfake_training.data.manifests import Manifest, read_manifests
-from deepfake_training.data.prepare import prepare, stored_duplicates, stored_manifests
+from deepfake_training.data.prepare import (
+    CUT,
+    INDEX,
+    prepare,
+    stored_duplicates,
+    stored_manifests,
+)
 from deepfake_training.errors import TrainingError
+from tests.support import mediakit
 from tests.support.trainkit import SMOKE
 
 pytestmark = [
@@ -99,6 +109,47 @@ def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_pat
     assert media["terms"].to_dict() == {"film/a.mp4": "", "tool/a.mp4": "MIT", "b.mp4": ""}
     assert stored_duplicates(out) == ["copy.mp4"]
     assert [(m["name"], m["rows"]) for m in stored_manifests(out)] == [("m.csv", 2), ("two.csv", 2)]
+
+
+def test_crops_of_an_earlier_version_are_continued(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    again = tmp_path / "crops"
+    shutil.copytree(crops, again)
+    stored = json.loads((again / CUT).read_text())
+    for later in ("border", "turn_above", "large_face"):
+        del stored["detector"][later]
+    (again / CUT).write_text(json.dumps(stored))
+    prepare([Manifest(manifest)], again, smoke, workers=1)
+    with pytest.raises(TrainingError, match="cut differently"):
+        prepare([Manifest(manifest)], again, with_detector(smoke, border=0.3), workers=1)
+
+
+def with_detector(config: Config, **changes: float) -> Config:
+    detector = config.bundle.detector.model_copy(update=changes)
+    bundle = config.bundle.model_copy(update={"detector": detector})
+    return config.model_copy(update={"bundle": bundle})
+
+
+def test_turned_tight_crops_are_stored_upright(smoke: Config, tmp_path: Path) -> None:
+    tight = mediakit.grace_hopper()[135:330, 184:346]
+    rows = ["media,label,method,dataset,group,fold"]
+    for k in range(4):
+        Image.fromarray(np.rot90(tight, k)).save(tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,real,original,made,g{k},1")
+    listed = [Manifest(tmp_path / "manifest.csv")]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    assert prepare(listed, tmp_path / "without", smoke, workers=1).without_face == 4
+    config = with_detector(smoke, border=1 / 3, turn_above=60)
+    out = tmp_path / "with"
+    assert prepare(listed, out, config, workers=1).crops == 4
+    index = pd.read_parquet(out / INDEX)
+    upright, *turned = [np.asarray(Image.open(out / "crops" / c)) for c in index["crop"]]
+    for crop, points, inside in zip(turned, index["points"][1:], index["inside"][1:], strict=True):
+        assert np.abs(crop.astype(float) - upright).mean() < 2
+        assert points == pytest.approx(index["points"][0], abs=4)
+        assert inside == pytest.approx(index["inside"][0], abs=4)
+    assert index["dense"].notna().all()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from deepfake_models.results import (
     Quality,
     Reason,
     ReasonCode,
+    Turn,
     Verdict,
     VerdictCode,
 )
@@ -69,6 +70,7 @@ class _ExactFace:
     quality: Quality
     logit: float | None
     reasons: tuple[Reason, ...]
+    turn: Turn = 0
 
     @classmethod
     def of(cls, face: Face) -> _ExactFace:
@@ -100,6 +102,7 @@ class _StoredFace:
     quality: tuple[float, float, float, float]
     logit: float | None
     reasons: tuple[tuple[ReasonCode, str], ...]
+    turn: Turn = 0
 
     @classmethod
     def of(cls, face: Face) -> _StoredFace:
@@ -111,6 +114,7 @@ class _StoredFace:
             quality=(q.face_px, q.sharpness, q.blockiness, q.exposure),
             logit=face.logit,
             reasons=tuple((r.code, r.detail) for r in face.reasons),
+            turn=face.turn,
         )
 
     def face(self) -> Face:
@@ -121,6 +125,7 @@ class _StoredFace:
             quality=Quality(*self.quality),
             logit=self.logit,
             reasons=tuple(Reason(code, detail) for code, detail in self.reasons),
+            turn=self.turn,
         )
 
 

@@ -47,11 +47,12 @@ def usable(
     return [f for f in faces if visible_share(f.box, width, height) >= spec.min_visible]
 
 
-def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint8]:
+def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> NDArray[np.uint8]:
     """Cut the square around ``box`` and resample it to ``(spec.size, spec.size, 3)`` uint8 RGB.
 
     ``picture`` is ``(H, W, 3)`` uint8 RGB. The square keeps its sub-pixel position, is antialiased
-    when it is scaled down, and is filled by reflection outside the picture.
+    when it is scaled down, and is filled by reflection outside the picture. It is then turned
+    clockwise by ``turn`` degrees: 0, 90, 180 or 270.
 
     Raises:
         ValueError: the box is too far outside the picture; ``usable`` excludes such boxes.
@@ -77,7 +78,12 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec) -> NDArray[np.uint
     resized = Image.fromarray(np.ascontiguousarray(inner)).resize(
         (spec.size, spec.size), _RESAMPLE[spec.resample], box=region
     )
-    return np.asarray(resized)
+    return turned(np.asarray(resized), turn)
+
+
+def turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """Return ``pixels``, (H, W, 3), turned clockwise by ``turn`` degrees: 0, 90, 180 or 270."""
+    return np.ascontiguousarray(np.rot90(pixels, -turn // 90)) if turn else pixels
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -130,9 +136,15 @@ def measure(picture: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> Qu
     )
 
 
-def unfit(quality: Quality, spec: CropSpec) -> tuple[Reason, ...]:
-    """Return why a face is not fit to be scored; empty where it is."""
+def unfit(quality: Quality, spec: CropSpec, *, rotated: bool = False) -> tuple[Reason, ...]:
+    """Return why a face is not fit to be scored; empty where it is.
+
+    ``rotated`` says that it was to be turned upright, and could not be.
+    """
     reasons = []
+    if rotated:
+        detail = "the face is turned in the picture, and its landmarks do not say which way is up"
+        reasons.append(Reason(ReasonCode.ROTATED, detail))
     if quality.face_px < spec.min_face_px:
         reasons.append(
             Reason(

@@ -4,7 +4,8 @@ The cascade is that of Zhang et al. 2016, "Joint Face Detection and Alignment us
 Cascaded Convolutional Networks" (arXiv:1604.02878), as facenet-pytorch 2.5 implements it: the same
 thresholds in the same order, the same box arithmetic and suppression, the same area resampling.
 Where facenet-pytorch raises an error (no candidate left, a candidate outside the picture), this
-detector finds no face.
+detector finds no face. A specification can add copies of a picture with a border and by quarter
+turns; see ``copies``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.faces.copies import copies, merged, smallest_face
 from deepfake_models.faces.resampling import (
     Floats,
     Indices,
@@ -60,6 +62,9 @@ class Detection:
     where left is the picture's left."""
     confidence: float
     """The third network's probability of a face, in [0, 1]."""
+    turn: int | None = 0
+    """Degrees by which its crop is to be turned clockwise: 0, 90, 180 or 270. ``None``: the
+    specification asks for upright faces, but which way is up could not be determined."""
 
 
 class FaceDetector(Protocol):
@@ -102,19 +107,48 @@ class MtcnnDetector:
 
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         small = [scaled(picture, self._spec.long_side) for picture in pictures]
-        integrals = [integral_image(picture) for picture in small]
-        refined = self._refine(integrals, self._propose(integrals))
         faces: list[list[Detection]] = [[] for _ in pictures]
-        for k, box, points, confidence in self._locate(integrals, refined):
+        for k, box, points, confidence in self._cascade(small):
             (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
             stretch = np.array([width / w, height / h])
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
             if x1 > x0 and y1 > y0:
                 landmarks = (points * stretch).astype(np.float32)
                 faces[k].append(Detection((x0, y0, x1, y1), landmarks, confidence))
+        if self._spec.border or self._spec.turn_above is not None:
+            # In a cascade of its own: what the picture itself gives stays the same to the last bit.
+            faces = [
+                merged(of_one, self._in_copies(picture), picture.shape[:2], self._spec)
+                for of_one, picture in zip(faces, pictures, strict=True)
+            ]
         return [sorted(of_one, key=_rank) for of_one in faces]
 
-    def _propose(self, integrals: Sequence[NDArray[np.uint32]]) -> _Candidates:
+    def _in_copies(self, picture: NDArray[np.uint8]) -> list[tuple[int, Detection]]:
+        """Return the large faces in copies of ``picture``, each with its copy's quarter turns."""
+        views = list(copies(picture, self._spec))
+        faces = []
+        located = self._cascade([v.pixels for v in views], large=True)
+        for k, box, points, confidence in located:
+            corners = views[k].restored(box.reshape(2, 2))
+            (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+            if x1 > x0 and y1 > y0:
+                landmarks = views[k].restored(points).astype(np.float32)
+                face = Detection((x0, y0, x1, y1), landmarks, confidence)
+                faces.append((views[k].quarters, face))
+        return faces
+
+    def _cascade(
+        self, pictures: Sequence[NDArray[np.uint8]], *, large: bool = False
+    ) -> Iterator[tuple[int, Floats, Floats, float]]:
+        """Run the three stages; yield picture, box, landmarks and confidence of each face.
+
+        With ``large`` only faces of ``smallest_face`` and wider are searched for.
+        """
+        integrals = [integral_image(picture) for picture in pictures]
+        proposed = self._propose(integrals, large)
+        return self._locate(integrals, self._refine(integrals, proposed))
+
+    def _propose(self, integrals: Sequence[NDArray[np.uint32]], large: bool) -> _Candidates:
         """Run stage 1: the first network over an image pyramid."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for k, integral in enumerate(integrals):
@@ -122,11 +156,14 @@ class MtcnnDetector:
         levels = [
             self._propose_at(scale, (h, w), [(k, integrals[k]) for k in members])
             for (h, w), members in by_size.items()
-            for scale in _pyramid(h, w, self._spec)
+            for scale in _pyramid(h, w, self._min_face(h, w, large), self._spec.factor)
         ]
         candidates = _Candidates.joined(levels).suppressed(_PICTURE_SUPPRESSION)
         sides = np.tile(candidates.boxes[:, 2:] - candidates.boxes[:, :2], 2)
         return candidates.moved(_squared(candidates.boxes + candidates.regression * sides))
+
+    def _min_face(self, height: int, width: int, large: bool) -> float:
+        return smallest_face(height, width, self._spec) if large else self._spec.min_face
 
     def _propose_at(
         self, scale: float, size: tuple[int, int], members: list[tuple[int, NDArray[np.uint32]]]
@@ -274,14 +311,14 @@ class _Candidates:
         return np.concatenate(remaining)
 
 
-def _pyramid(height: int, width: int, spec: DetectorSpec) -> Iterator[float]:
-    """Yield the scales at which 12 pixels show faces of ``spec.min_face`` pixels and larger."""
-    scale = _CELL / spec.min_face
+def _pyramid(height: int, width: int, min_face: float, factor: float) -> Iterator[float]:
+    """Yield the scales at which 12 pixels show faces of ``min_face`` pixels and larger."""
+    scale = _CELL / min_face
     side = min(height, width) * scale
     while side >= _CELL:
         yield scale
-        scale *= spec.factor
-        side *= spec.factor
+        scale *= factor
+        side *= factor
 
 
 def _crops(

@@ -185,25 +185,26 @@ def _pictures(
     media: OpenMedia, faces: Sequence[Face], chosen: Sequence[int], scorer: Scorer
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     at: dict[int, list[int]] = {}
-    for face in chosen:
-        index = int(np.searchsorted(media.times, faces[face].time_s))
-        at.setdefault(index, []).append(face)
+    for i in chosen:
+        index = int(np.searchsorted(media.times, faces[i].time_s))
+        at.setdefault(index, []).append(i)
     crops: dict[int, NDArray[np.uint8]] = {}
     for frame in media.frames(sorted(at)):
         if not isinstance(frame, FailedFrame):
-            for face in at[frame.index]:
-                crops[face] = cut(frame.pixels, faces[face].box, scorer.bundle.spec.crop)
+            for i in at[frame.index]:
+                face = faces[i]
+                crops[i] = cut(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
     if not crops:
         return [], {}
     shown = sorted(crops)
     maps = scorer.classifier.activation_maps(np.stack([crops[i] for i in shown]))
     strongest = max(float(maps.max()), 1e-6)
     pictures, files = [], {}
-    for number, (face, map_) in enumerate(zip(shown, maps, strict=True), start=1):
+    for number, (i, map_) in enumerate(zip(shown, maps, strict=True), start=1):
         crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
-        files[crop] = png(crops[face])
-        files[heatmap] = png(heat(map_ / strongest, crops[face].shape[0]))
-        pictures.append({"number": number, "face": face, "crop": crop, "heatmap": heatmap})
+        files[crop] = png(crops[i])
+        files[heatmap] = png(heat(map_ / strongest, crops[i].shape[0]))
+        pictures.append({"number": number, "face": i, "crop": crop, "heatmap": heatmap})
     return pictures, files
 
 

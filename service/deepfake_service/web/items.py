@@ -125,7 +125,7 @@ def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
                 "number": p["number"],
                 "time_s": faces[p["face"]]["time_s"],
                 "person": faces[p["face"]]["track"] + 1,
-                "inner": _box_in_crop(faces[p["face"]]["box"], document["method"]["crop"]["scale"]),
+                "inner": _box_in_crop(faces[p["face"]], document["method"]["crop"]["scale"]),
                 "llr": p["log_likelihood_ratio"],
             }
             for p in sorted(
@@ -141,15 +141,15 @@ def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     }
 
 
-def _box_in_crop(box: list[float], scale: float) -> tuple[float, float, float, float]:
+def _box_in_crop(face: dict[str, Any], scale: float) -> tuple[float, float, float, float]:
     """Return a face's box within its crop: x, y, width and height in per cent of the crop."""
+    box = face["box"]
     x0, y0, side = square((box[0], box[1], box[2], box[3]), scale)
-    return (
-        round(100 * (box[0] - x0) / side, 1),
-        round(100 * (box[1] - y0) / side, 1),
-        round(100 * (box[2] - box[0]) / side, 1),
-        round(100 * (box[3] - box[1]) / side, 1),
-    )
+    x, y = 100 * (box[0] - x0) / side, 100 * (box[1] - y0) / side
+    width, height = 100 * (box[2] - box[0]) / side, 100 * (box[3] - box[1]) / side
+    for _ in range(face.get("turn", 0) // 90):
+        x, y, width, height = 100 - y - height, x, height, width
+    return round(x, 1), round(y, 1), round(width, 1), round(height, 1)
 
 
 @router.post("/items/{job_id}/review")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -154,6 +154,32 @@ def test_the_widest_faces_of_a_crowd_are_judged_and_the_item_is_inconclusive() -
     assert [f.score is None for f in result.faces] == [True, True, False, False, False]
     assert result.faces[0].reasons[0].code is ReasonCode.TOO_MANY_FACES
     assert result.verdict is VerdictCode.INCONCLUSIVE
+
+
+def test_a_face_without_a_known_up_is_not_scored() -> None:
+    finder = Boxes(MIDDLE)
+    finder.faces = [replace(f, turn=None) for f in finder.faces]
+    result = scorer(Film([60], kind="image"), finder).score(io.BytesIO())
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [r.code for r in result.reasons] == [ReasonCode.ROTATED]
+    assert result.faces[0].score is None
+
+
+def test_a_turned_face_is_scored_upright_and_published_with_its_turn() -> None:
+    tested, film = scorer(None, Boxes(MIDDLE)), Film([60])
+    (frame,) = film.frames([0])
+    assert isinstance(frame, Frame)
+    ((upright,),) = tested.observe([frame.pixels], [0.0])
+    finder = Boxes(MIDDLE)
+    finder.faces = [replace(f, turn=90) for f in finder.faces]
+    ((turned,),) = scorer(None, finder).observe([frame.pixels], [0.0])
+    assert upright.crop is not None
+    assert turned.crop is not None
+    assert np.array_equal(turned.crop, np.rot90(upright.crop, -1))
+    result = scorer(Film([60], kind="image"), finder).score(io.BytesIO())
+    assert result.to_json(faces=True)["faces"][0]["turn"] == 90
+    result = scorer(Film([60], kind="image")).score(io.BytesIO())
+    assert "turn" not in result.to_json(faces=True)["faces"][0]
 
 
 def test_large_frames_are_examined_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

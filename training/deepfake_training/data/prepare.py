@@ -28,7 +28,7 @@ from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
 from deepfake_models.files import atomic_write_text
 from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec
+from deepfake_models.spec import CropSpec, DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.landmarks import DenseLandmarks
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
@@ -96,7 +96,7 @@ class _Cutter:
                     detected = self.detector.detect([frame.pixels])[0]
                     inside = usable(detected, frame.pixels, self.config.bundle.crop)
                     face = _main_face(inside, prep.min_face_px)
-                    if face is None:
+                    if face is None or face.turn is None:  # the service does not score it
                         continue
                     name = f"{_key(row)[:20]}-{frame.index:06d}.png"
                     record["crops"].append(
@@ -113,9 +113,11 @@ class _Cutter:
     def _store(self, pixels: NDArray[np.uint8], face: Detection, path: Path) -> dict[str, Any]:
         prep = self.config.prepare
         spec = CropSpec(scale=prep.store_scale, size=prep.store_size)
-        crop = cut(pixels, face.box, spec)
+        turn = face.turn or 0
+        crop = cut(pixels, face.box, spec, turn)
         x0, y0, side = square(face.box, prep.store_scale)
         points = (face.landmarks - np.array([x0, y0], np.float32)) * (prep.store_size / side)
+        points = _turned(points, turn, prep.store_size)
         dense = self.dense(crop, points.astype(np.float32))
         # The rectangle of the crop that comes from the picture; outside it are reflections.
         height, width = pixels.shape[:2]
@@ -123,6 +125,8 @@ class _Cutter:
             prep.store_size / side
         )
         inside = np.clip(np.round(inside), 0, prep.store_size).astype(int)
+        corners = _turned(inside.reshape(2, 2), turn, prep.store_size)
+        inside = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
         cv2.imwrite(str(path), crop[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
         return {
             "face_px": face.box[2] - face.box[0],
@@ -130,6 +134,13 @@ class _Cutter:
             "points": points.astype(float).round(2).ravel().tolist(),
             "dense": None if dense is None else dense.astype(float).round(2).ravel().tolist(),
         }
+
+
+def _turned(points: NDArray[Any], turn: int, size: int) -> NDArray[Any]:
+    """Return ``points``, (N, 2) x and y in a square of ``size``, after a clockwise ``turn``."""
+    for _ in range(turn // 90):
+        points = np.stack([size - points[:, 1], points[:, 0]], axis=1)
+    return points
 
 
 def _key(row: dict[str, Any]) -> str:
@@ -225,7 +236,11 @@ def _same_cut(out: Path, config: Config) -> None:
     path = out / CUT
     if not path.exists():
         atomic_write_text(path, json.dumps(cut_by, indent=2) + "\n")
-    elif json.loads(path.read_text(encoding="utf-8")) != cut_by:
+        return
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    # Earlier versions did not save fields whose default is what those versions did.
+    detector = DetectorSpec().model_dump(mode="json") | stored.get("detector", {})
+    if {**stored, "detector": detector} != cut_by:
         raise TrainingError(
             f"{out}: contains crops that were cut differently; choose another folder"
         )

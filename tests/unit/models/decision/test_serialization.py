@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,29 @@ EXACT = {
 
 def test_an_exact_record_of_version_0_1_is_read_and_written_as_it_was() -> None:
     assert json.dumps(dump_exact(load_exact(EXACT))) == json.dumps(EXACT)
+
+
+def test_a_turn_is_stored_only_where_there_is_one() -> None:
+    verdict = load_exact(EXACT)
+    turned = replace(verdict, faces=(replace(verdict.faces[0], turn=270), verdict.faces[1]))
+    record = dump_exact(turned)
+    assert [face.get("turn") for face in record["faces"]] == [270, None]
+    assert load_exact(record) == turned
+    stored = dump_verdict(turned)
+    assert stored.count(b'"turn"') == 1
+    assert load_verdict(stored) == turned
+    assert b'"turn"' not in dump_verdict(verdict)
+    part = load_part(CHECKPOINT)
+    frame = replace(part.examined[0], faces=(replace(part.examined[0].faces[0], turn=90),))
+    again = load_part(dump_part(replace(part, examined=(frame,))))
+    assert again.examined[0].faces == frame.faces
+
+
+@pytest.mark.parametrize("turn", [-90, 45, 360, "x", None])
+def test_a_turn_that_is_no_quarter_turn_is_an_error(turn: object) -> None:
+    face = {**EXACT["faces"][0], "turn": turn}  # type: ignore[index,dict-item]
+    with pytest.raises(UnreadableRecord):
+        load_exact({**EXACT, "faces": [face]})
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=8, max_size=8))
