@@ -32,6 +32,7 @@ from deepfake_service.db.enums import Role
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
 from tests.support.bundlekit import small_bundle_dir
+from tests.support.servekit import wait_until
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 STARTS_WITHIN_S = 240
@@ -208,16 +209,16 @@ class Server:
         return "\n".join(self.lines)
 
     def address(self) -> str:
-        end = time.monotonic() + STARTS_WITHIN_S
-        while time.monotonic() < end:
-            if found := re.search(r"Serving on (http://\S+)", self.text):
-                with_retries = httpx.HTTPTransport(retries=5)
-                with httpx.Client(transport=with_retries) as client:
-                    if client.get(f"{found[1]}/readyz").status_code == 200:
-                        return found[1]
+        """Wait until the server accepts requests and return its address."""
+
+        def serving() -> re.Match[str] | None:
             assert self.process.poll() is None, self.text
-            time.sleep(0.05)
-        raise AssertionError(f"did not start: {self.text}")
+            return re.search(r"Serving on (http://\S+)", self.text)
+
+        address: str = wait_until(serving, STARTS_WITHIN_S, lambda: self.text)[1]
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:
+            wait_until(lambda: client.get(f"{address}/readyz").status_code == 200)
+        return address
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -313,10 +314,7 @@ def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: P
 
     thread = threading.Thread(target=call)
     thread.start()
-    end = time.monotonic() + 120
-    while "in_progress 2" not in httpx.get(f"{address}/metrics").text.replace(".0", ""):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: "in_progress 2" in httpx.get(f"{address}/metrics").text.replace(".0", ""))
     assert server.stop() == 0
     thread.join(60)
     assert answers[0].status_code == 200
@@ -388,10 +386,7 @@ def test_a_stop_that_cannot_wait_tells_the_client_to_come_back(
 
     thread = threading.Thread(target=call)
     thread.start()
-    end = time.monotonic() + 120
-    while "in_progress 2" not in httpx.get(f"{address}/metrics").text.replace(".0", ""):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: "in_progress 2" in httpx.get(f"{address}/metrics").text.replace(".0", ""))
     assert server.stop() == 0
     thread.join(60)
     assert answers[0].status_code == 503

@@ -165,7 +165,7 @@ class SmallDecoder(Decoder):
         self.opened += 1
         self.entered.release()
         if words[:1] == [b"slow"]:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
             words = words[1:]
         match words:
             case [b"still", faces, value, *_]:

@@ -26,7 +26,7 @@ class Recorder:
         self.threads: set[int] = set()
 
     def __call__(self, crops: Crops) -> NDArray[np.float32]:
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         values = crops[:, 0, 0, 0]
         self.batches.append(values.tolist())
         self.threads.add(threading.get_ident())
@@ -55,7 +55,7 @@ def batcher(
 
 
 async def waiting(b: Batcher, depth: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while b.depth != depth:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -73,20 +73,20 @@ async def test_concurrent_requests_share_batches_and_get_their_own_back(
 
 
 async def test_the_deadline_counts_from_the_first_crop(recorder: Recorder) -> None:
-    async with batcher(recorder, max_delay_s=1.0) as b:
+    async with batcher(recorder, max_delay_s=2.0) as b:
         started = time.monotonic()
         first = asyncio.create_task(b.logits(crops(1)))
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.5)
         second = asyncio.create_task(b.logits(crops(2)))
         await asyncio.gather(first, second)
         taken = time.monotonic() - started
     assert recorder.batches == [[1, 2]]
-    # Were it counted from the second crop, 1.7 s would pass.
-    assert 0.99 <= taken < 1.65
+    # Counted from the second crop, it would end after 3.5 s. A busy machine may be late.
+    assert 1.99 <= taken < 3.4
 
 
 async def test_a_full_batch_does_not_wait(recorder: Recorder) -> None:
-    async with batcher(recorder, max_size=4, max_delay_s=30) as b, asyncio.timeout(5):
+    async with batcher(recorder, max_size=4, max_delay_s=30) as b, asyncio.timeout(20):
         await b.logits(crops(1, 2, 3, 4))
     assert recorder.batches == [[1, 2, 3, 4]]
 
@@ -203,7 +203,7 @@ async def test_who_waits_for_room_when_it_closes_is_told(recorder: Recorder) -> 
         await asyncio.sleep(0.01)
         recorder.gate.set()
         await closing
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results[:2] == [[0.0], [1.0]]
     assert all(isinstance(r, NotReady) for r in results[2:])
