@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -76,6 +83,19 @@ class DetectorSpec(Spec):
     )
     """Width of the smallest face that is detected in a copy, as a share of the picture's shorter
     side: smaller faces have background around them, and are found in the picture itself."""
+
+    @model_serializer(mode="wrap")
+    def _without_copies(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit the options of copies where none is examined.
+
+        Evidence contains this specification. It is then written as before these options existed, so
+        that evidence of either time verifies.
+        """
+        content: dict[str, Any] = serialize(self)
+        if self.border == 0.0 and self.turn_above is None:
+            for option in ("border", "turn_above", "large_face"):
+                content.pop(option, None)
+        return content
 
 
 class CropSpec(Spec):
