@@ -66,21 +66,15 @@ class DetectorSpec(Spec):
     """Detections of the last stage below this are dropped."""
     max_faces: PositiveInt = 64
     """The widest faces of a frame are judged, at most so many: this bounds the cost of a crowd."""
-    # The three fields below are later than the others. Their defaults are left out of what is
-    # written, so that the method in evidence of earlier versions is still the one expected.
-    border: Annotated[float, Field(ge=0.0, le=1.0, exclude_if=lambda value: value == 0.0)] = 0.0
+    border: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Width of a grey border, as a share of the picture's shorter side. A copy with the border is
     examined as well, in which faces that fill the picture are found; 0: no such copy."""
-    turn_above: Annotated[
-        float | None, Field(ge=45.0, lt=180.0, exclude_if=lambda v: v is None)
-    ] = None
+    turn_above: Annotated[float, Field(ge=45.0, lt=180.0)] | None = None
     """Faces that are turned by more degrees than this in the picture plane are turned upright by
     quarter turns before they are scored, and not scored where their landmarks do not say which way
     is up. Copies of the picture by quarter turns are examined to find them. ``None``: faces are
     scored as they appear."""
-    large_face: Annotated[float, Field(gt=0.0, le=1.0, exclude_if=lambda value: value == 0.25)] = (
-        0.25
-    )
+    large_face: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     """Width of the smallest face that is detected in a copy, as a share of the picture's shorter
     side: smaller faces have background around them, and are found in the picture itself."""
 
