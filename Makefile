@@ -100,7 +100,7 @@ test: check-system-packages lint
 
 test-unit: $(DEV)/.dev
 	$(DEV)/bin/pytest $(PARALLEL) tests/unit --without-torch \
-		-m "not (browser or install or postgres or server or shipped_model)"
+		-m "not (browser or install or postgres or server or shipped_model or slow)"
 
 # In a network namespace without any interface but loopback: nothing may need a network once it is
 # installed. Needs the right to create namespaces (root, or unprivileged user namespaces).

@@ -52,6 +52,7 @@ def test_worst_case_counts_reals_not_scored_as_alarms() -> None:
     assert np.isnan(worst_case_auc([1, 1], [0.1, 0.2]))
 
 
+@pytest.mark.slow
 def test_intervals_are_of_groups_not_of_rows() -> None:
     groups = np.repeat(np.arange(20), 2)
     truth = np.tile([0, 1], 20)

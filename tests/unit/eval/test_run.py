@@ -275,6 +275,7 @@ def test_a_run_goes_on_where_it_stopped(
     )
 
 
+@pytest.mark.slow
 def test_another_bundle_or_number_of_frames_scores_anew(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -315,6 +316,7 @@ def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Pa
     assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -511,6 +513,7 @@ def test_errors_come_from_the_domain(bundle: Path, tmp_path: Path) -> None:
         run(bundle, ["folders:."], tmp_path / "o", RunOptions(split="dev"))
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_documentation(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

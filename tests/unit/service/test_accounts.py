@@ -188,6 +188,7 @@ for _ in range(10):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_no_key(accounts: Accounts, settings: Settings) -> None:
     accounts.create("uploader", "system", Role.PIPELINE)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}

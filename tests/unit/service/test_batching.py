@@ -72,6 +72,7 @@ async def test_concurrent_requests_share_batches_and_get_their_own_back(
     assert threading.get_ident() not in recorder.threads
 
 
+@pytest.mark.slow
 async def test_the_deadline_counts_from_the_first_crop(recorder: Recorder) -> None:
     async with batcher(recorder, max_delay_s=2.0) as b:
         started = time.monotonic()

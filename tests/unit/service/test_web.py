@@ -107,6 +107,7 @@ def job_of(medium: Media, account_id: str, **changes: Any) -> Job:
     return Job(**{**usual, **changes})
 
 
+@pytest.mark.slow
 async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None:
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])

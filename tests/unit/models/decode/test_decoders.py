@@ -496,6 +496,7 @@ def test_a_child_that_dies_while_idle_is_replaced(process: ProcessDecoder, video
         assert len(list(media.frames([0]))) == 1
 
 
+@pytest.mark.slow
 def test_a_child_that_hangs_is_ended(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
     try:
@@ -513,6 +514,7 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
         decoder.close()
 
 
+@pytest.mark.slow
 def test_time_spent_by_the_caller_does_not_count(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
     try:
