@@ -28,7 +28,8 @@ from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import cut, measure, unfit, usable
-from deepfake_models.faces.mtcnn import Detection, FaceDetector, MtcnnDetector
+from deepfake_models.faces.detection import Detection
+from deepfake_models.faces.mtcnn import FaceDetector, MtcnnDetector
 from deepfake_models.faces.tracks import signature
 from deepfake_models.results import (
     Face,

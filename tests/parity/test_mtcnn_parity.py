@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
+from deepfake_models.faces.detection import Detection
+from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.faces.resampling import scaled
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import DetectorSpec

@@ -11,17 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.resampling import Floats, scaled
 from deepfake_models.results import Box
 from deepfake_models.spec import DetectorSpec
-
-if TYPE_CHECKING:
-    from deepfake_models.faces.mtcnn import Detection
 
 GREY = 128
 """The border's level. The networks' normalisation makes it zero, as their own padding is."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.faces.mtcnn import Detection
+from deepfake_models.faces.detection import Detection
 from deepfake_models.results import Box, Quality, Reason, ReasonCode
 from deepfake_models.spec import CropSpec
 

@@ -17,7 +17,7 @@ from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
 from deepfake_models.errors import DecoderFailed
-from deepfake_models.faces.mtcnn import Detection
+from deepfake_models.faces.detection import Detection
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec, InputSpec

@@ -25,7 +25,8 @@ from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import cut, square, usable
-from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
+from deepfake_models.faces.detection import Detection
+from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.files import atomic_write_text
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec, DetectorSpec

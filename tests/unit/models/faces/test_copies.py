@@ -17,7 +17,8 @@ from skimage import data
 from deepfake_models.bundle import load_bundle
 from deepfake_models.faces.copies import Copy, copies, merged, turn_of
 from deepfake_models.faces.crops import cut, usable, visible_share
-from deepfake_models.faces.mtcnn import Detection, MtcnnDetector
+from deepfake_models.faces.detection import Detection
+from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec, DetectorSpec
 

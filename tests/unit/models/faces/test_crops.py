@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_models.faces import crops
-from deepfake_models.faces.mtcnn import Detection
+from deepfake_models.faces.detection import Detection
 from deepfake_models.results import Quality, ReasonCode
 from deepfake_models.spec import CropSpec
 
