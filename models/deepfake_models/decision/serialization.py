@@ -182,15 +182,11 @@ def load_exact(record: dict[str, Any]) -> Verdict:
     )
 
 
-def judged_exact(record: dict[str, Any], spec: BundleSpec) -> Verdict | None:
-    """Return the verdict that follows from the faces of ``record`` by ``spec``.
+def judge_exact(recorded: Verdict, spec: BundleSpec) -> Verdict | None:
+    """Return the verdict that follows by ``spec`` from the faces that ``load_exact`` returned.
 
     ``None`` where there is no face to judge: the verdict then rests on decoding alone.
-
-    Raises:
-        UnreadableRecord: ``record`` was not written by ``dump_exact``.
     """
-    recorded = load_exact(record)
     if recorded.media is None or not recorded.faces:
         return None
     return judge_again(recorded, spec)

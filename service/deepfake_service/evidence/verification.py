@@ -34,8 +34,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.decide import judge_again
-from deepfake_models.decision.serialization import load_exact
+from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
@@ -267,11 +266,10 @@ class _Run:
         self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
         record = load_exact(document["exact"])
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
-        has_faces = record.media is not None and bool(record.faces)
-        judged = judge_again(record, spec) if has_faces else record
-        self._error_rates(document, judged, spec, json.loads(rates))
+        judged = judge_exact(record, spec)
+        self._error_rates(document, judged or record, spec, json.loads(rates))
         result = document["result"]
-        if not has_faces:
+        if judged is None:
             self._same("value without a face", None, result["log_likelihood_ratio"])
             if result["verdict"] in _DECIDED or result["tracks"]:
                 raise _Failed("the verdict has a decision, but no faces")

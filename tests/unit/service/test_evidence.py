@@ -25,7 +25,7 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
 from deepfake_models.bundle import ConditionsSpec
-from deepfake_models.decision.serialization import judged_exact
+from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
@@ -431,7 +431,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
             "indicative": False}  # fmt: skip
     overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
-    verdict = judged_exact(gathered.examination["exact"], gathered.spec)
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert verdict is not None
     people = [t.track for t in verdict.tracks]
 
@@ -450,7 +450,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
     gathered = kit.material(kit.video())
-    verdict = judged_exact(gathered.examination["exact"], gathered.spec)
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert verdict is not None
     rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
     widths = [{"face_px": [0, None], "false_positive_rate": rate, "true_positive_rate": rate}]

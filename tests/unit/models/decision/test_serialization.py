@@ -21,7 +21,7 @@ from deepfake_models.decision.serialization import (
     dump_part,
     dump_timeline,
     dump_verdict,
-    judged_exact,
+    judge_exact,
     load_exact,
     load_part,
     load_timeline,
@@ -59,15 +59,17 @@ def test_the_verdict_follows_from_its_exact_record(scorer: Scorer, kind: str) ->
     verdict = scorer.score(io.BytesIO(media))
     record = json.loads(json.dumps(dump_exact(verdict)))
     assert record["faces"]
-    assert judged_exact(record, scorer.bundle.spec) == verdict
+    assert judge_exact(load_exact(record), scorer.bundle.spec) == verdict
     record["faces"][0]["logit"] += 9.0
-    changed = judged_exact(record, scorer.bundle.spec)
+    changed = judge_exact(load_exact(record), scorer.bundle.spec)
     assert changed is not None
     assert changed.log_likelihood_ratio != verdict.log_likelihood_ratio
 
 
 def test_without_faces_there_is_nothing_to_judge(scorer: Scorer) -> None:
-    assert judged_exact(dump_exact(unable(UndecodableMedia())), scorer.bundle.spec) is None
+    assert (
+        judge_exact(load_exact(dump_exact(unable(UndecodableMedia()))), scorer.bundle.spec) is None
+    )
 
 
 @pytest.mark.parametrize("damage", ["faces", "box", "extra", "ratio"])
@@ -83,7 +85,7 @@ def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
     else:
         record["media"]["more"] = 1
     with pytest.raises(UnreadableRecord):
-        judged_exact(record, scorer.bundle.spec)
+        judge_exact(load_exact(record), scorer.bundle.spec)
 
 
 def clip() -> bytes:
