@@ -77,8 +77,8 @@ async def post_video(
     """Queue a video (or a picture) for examination. Send it as multipart in the field `file`, or
     as the raw body with a content type and the other fields as query parameters.
 
-    If you send the same content again with the same options, the answer is 200 with the existing
-    job; a new URL is added to it.
+    If you send the same content again for the same case with the same options, the answer is 200
+    with the existing job; a new URL is added to it.
     """
     state.check_space()
     refuse_encoding(request)

@@ -122,8 +122,9 @@ class Submissions:
         """Create a job for a stored medium, or find the existing one.
 
         The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
-        account requested the same for equal content. A new sighting is recorded in either case. The
-        medium is deleted if no new job needs it.
+        account requested the same for equal content in the same case. A new sighting is recorded in
+        either case. Equal content in another case is an item of its own. The medium is deleted if
+        no new job needs it.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
@@ -209,12 +210,21 @@ class Submissions:
     def _equal(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job | None:
+        """Return the job of the same request in the same case.
+
+        Cases are walls: an item of another case never receives this sighting, and its deletion
+        never deletes what was submitted here. Submissions without a reference equal one another.
+        """
+        reference = None
+        if submission.case_reference is not None:
+            reference = self.reference_of(caller.account_id, submission.case_reference)
         return session.scalars(
             select(Job)
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
+                Case.reference.is_(None) if reference is None else Case.reference == reference,
                 Job.account_id == caller.account_id,
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == submission.kind,
