@@ -81,6 +81,8 @@ class Retention:
             if job.state not in ENDED:
                 job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
+            if job.state != JobState.CANCELLED:
+                append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
             # If the process stops after this transaction, the sweep deletes the job.
             job.state = JobState.CANCELLED
             # Jobs that are being deleted as well do not count.

@@ -54,6 +54,7 @@ class Action(StrEnum):
     MEDIA_EXPORTED = "media.exported"
     JOB_FINISHED = "job.finished"
     JOB_CANCELLED = "job.cancelled"
+    JOB_DELETED = "job.deleted"
     MEDIA_EXPIRED = "media.expired"
     CASE_SHREDDED = "case.shredded"
     HOLD_SET = "hold.set"
