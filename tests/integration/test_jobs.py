@@ -7,15 +7,16 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook
 
-from deepfake_service.db import Delivery, Job, Media
+from deepfake_service.db import Delivery, Job, Lease, Media
 from deepfake_service.db.enums import DeliveryState
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
@@ -116,6 +117,20 @@ def test_another_worker_takes_over_the_jobs_of_a_dead_one(site: Site) -> None:
     assert site.wait(job["id"])["state"] == "succeeded"
     assert site.finished_jobs() == [job["id"]]
     assert "job_succeeded" not in service.log
+
+
+def test_a_worker_that_died_while_its_clock_was_ahead_is_replaced(site: Site) -> None:
+    service = site.serve()
+    job = site.submit(clip(6, frames=120))
+    site.wait(job["id"], "running")
+    service.kill()
+    with site.database() as database, database.write() as session:
+        ahead = database.clock() + timedelta(days=1)
+        assert session.scalars(select(Lease)).all()
+        session.execute(update(Lease).values(expires_at=ahead))
+    site.serve()
+    assert site.wait(job["id"])["state"] == "succeeded"
+    assert site.finished_jobs() == [job["id"]]
 
 
 def test_kills_at_random_moments(site: Site) -> None:

@@ -1,7 +1,8 @@
 """Run jobs: DBOS in this process, and a lease that shows other workers that this one is alive.
 
 DBOS returns the jobs of a dead worker only to a worker of the same name. Here every start of a
-worker has its own name, and a living worker takes over the jobs of workers whose lease has expired.
+worker has its own name, and a living worker takes over the jobs of workers whose lease has stopped
+changing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlalchemy import delete, select
 
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S, Heartbeats
 from deepfake_service.jobs.queue import (
     APPLICATION,
     EXAMINE,
@@ -28,10 +30,6 @@ from deepfake_service.jobs.queue import (
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.observability.logs import describe, logger
 
-BEAT_S = 2.0
-"""How often a worker renews its lease."""
-LEASE_S = 10.0
-"""How long a lease is valid: several beats, so that a worker on a slow disk does not look dead."""
 _TAKING_OVER = "taking-over"
 """The lease of the worker that takes jobs over: one at a time, or two would queue the same jobs."""
 
@@ -58,6 +56,7 @@ class Runner:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._strays: set[str] = set()
+        self._heartbeats = Heartbeats()
         # Each chore has its own thread: taking over may wait for the database, and a worker that
         # waits must still renew its lease.
         chores = (
@@ -107,7 +106,7 @@ class Runner:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
         except DatabaseUnavailable:
-            return  # the lease expires soon
+            return  # the lease no longer changes, and others notice
 
     def _repeat(self, name: str, chore: Callable[[], None], until: threading.Event) -> None:
         while not until.wait(BEAT_S):
@@ -126,7 +125,9 @@ class Runner:
 
     def _take_over(self) -> None:
         """Requeue the jobs of workers that are no longer alive."""
-        if not self._orphans():
+        orphans = self._orphans()
+        self._delete_old_leases()
+        if not orphans:
             return
         if not self._claim():
             return
@@ -139,17 +140,14 @@ class Runner:
                 session.execute(delete(Lease).where(Lease.executor_id == _TAKING_OVER))
 
     def _orphans(self) -> list[str]:
+        # Listed before the leases are read: a worker that starts in between has a lease first.
         running = DBOS.list_workflows(
             status="PENDING", name=EXAMINE, load_input=False, load_output=False
         )
-        if not running:
-            return []
         with self._database.read() as session:
-            alive = set(
-                session.scalars(
-                    select(Lease.executor_id).where(Lease.expires_at > self._database.clock())
-                )
-            )
+            leases = {row.executor_id: row.expires_at for row in session.scalars(select(Lease))}
+        self._heartbeats.watch(leases)
+        alive = self._heartbeats.alive()
         dead = [
             w.workflow_id
             for w in running
@@ -168,12 +166,19 @@ class Runner:
         lasting, self._strays = strays & self._strays, strays
         return sorted(lasting)
 
+    def _delete_old_leases(self) -> None:
+        for executor_id, last in self._heartbeats.long_dead().items():
+            with self._database.write() as session:
+                # A worker that was merely slow has changed its lease, and keeps it.
+                session.execute(
+                    delete(Lease).where(Lease.executor_id == executor_id, Lease.expires_at == last)
+                )
+
     def _claim(self) -> bool:
-        now = self._database.clock()
         with self._database.write() as session:
             held = session.get(Lease, _TAKING_OVER, with_for_update=True)
-            if held is not None and held.expires_at > now:
+            if held is not None and not self._heartbeats.is_dead(_TAKING_OVER, held.expires_at):
                 return False
-            until = now + timedelta(seconds=LEASE_S)
+            until = self._database.clock() + timedelta(seconds=LEASE_S)
             session.merge(Lease(executor_id=_TAKING_OVER, expires_at=until))
         return True
