@@ -123,6 +123,10 @@ class CaseHeld(ServiceError):
     """This case is under a legal hold. Lift the hold before you delete anything in it."""
 
 
+class BeingDeleted(ServiceError):
+    """Something in this case is being deleted. Set the legal hold once the deletion is complete."""
+
+
 class CaseShredded(ServiceError):
     """This case was deleted, and its content can no longer be read."""
 

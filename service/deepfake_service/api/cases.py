@@ -282,7 +282,7 @@ def export_medium(
     "/cases/{case_id}/hold",
     summary="Set a legal hold",
     status_code=204,
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, 409, 503),
 )
 def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
     """Retain the media of the case, whatever their retention period, until the hold is lifted."""

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
@@ -107,10 +108,24 @@ class HashBank:
         session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
 
     def forget_expired(self) -> None:
-        """Delete hashes at the end of their retention period."""
-        expired = KnownHashes.expires_at <= self._database.clock()
-        with self._database.write() as session:
-            session.execute(delete(KnownHashes).where(expired))
+        """Delete hashes at the end of their retention period, unless their case is under a hold."""
+        due = (
+            select(KnownHashes.case_id)
+            .where(KnownHashes.expires_at <= self._database.clock())
+            .distinct()
+        )
+        with self._database.read() as session:
+            case_ids = session.scalars(due).all()
+        for case_id in case_ids:
+            with self._database.write() as session:
+                case = lock_case(session, case_id)
+                if case is None or case.held_at is None:
+                    session.execute(
+                        delete(KnownHashes).where(
+                            KnownHashes.case_id == case_id,
+                            KnownHashes.expires_at <= self._database.clock(),
+                        )
+                    )
 
     def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlalchemy import delete, or_, select, true
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.case_lock import is_being_deleted, lock_case, lock_deletable
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.core.visibility import find_visible, may_delete
@@ -26,7 +27,7 @@ from deepfake_service.db import (
     Occurrence,
 )
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState
-from deepfake_service.errors import CaseHeld, NotFound
+from deepfake_service.errors import BeingDeleted, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
 from deepfake_service.security.accounts import Caller
@@ -75,9 +76,7 @@ class Retention:
         with self._database.write() as session:
             job = _find_deletable(session, caller, Job, job_id)
             self._database.one_at_a_time(session, job.account_id)
-            case = session.get_one(Case, job.case_id, populate_existing=True)
-            if case.held_at is not None:
-                raise CaseHeld
+            case = lock_deletable(session, job.case_id)
             if job.state not in ENDED:
                 job.finished_at = self._database.clock()
                 append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
@@ -113,10 +112,7 @@ class Retention:
         with self._database.write() as session:
             case = _find_deletable(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
-            session.refresh(case)
-            if case.held_at is not None:
-                raise CaseHeld
-            self._delete_key(session, caller, case)
+            self._delete_key(session, caller, lock_deletable(session, case_id))
         self._finish_shredding(case_id)
 
     @staticmethod
@@ -142,15 +138,23 @@ class Retention:
         self._database.purge_deleted()
 
     def _delete_job(self, job_id: str) -> None:
-        self._queue.cancel(job_id)
-        with self._database.read() as session:
+        """Delete what belongs to a job that is cancelled.
+
+        From its cancellation on, no hold can be set on its case. Cancelled jobs of a case that an
+        earlier version held in spite of that are left alone.
+        """
+        with self._database.write() as session:
             job = session.get(Job, job_id)
             medium = session.get(Media, job.media_id) if job else None
             if job is None or medium is None:
                 return  # another process has deleted the job
+            case = lock_case(session, job.case_id)
+            if case is None or case.held_at is not None:
+                return
             is_shared = session.scalars(
                 select(Job.id).where(Job.media_id == medium.id, Job.id != job_id).limit(1)
             ).first()
+        self._queue.cancel(job_id)
         if medium.blob and not is_shared:
             self._vault.blobs.delete(medium.blob)
         self._delete_evidence(job)
@@ -170,7 +174,7 @@ class Retention:
         process stops in between, the sweep finds blobs that no row names.
         """
         with self._database.write() as session:
-            case = session.get(Case, job.case_id, with_for_update=True)
+            case = lock_case(session, job.case_id)
             if case is None or (expiring and case.held_at is not None):
                 return
             editions = session.scalars(select(Edition).where(Edition.job_id == job.id)).all()
@@ -219,10 +223,15 @@ class Retention:
 
         Raises:
             NotFound: there is no such case, or the caller may not see it.
+            BeingDeleted: the deletion of the case, or of an item in it, has begun.
         """
         with self._database.write() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
-            session.refresh(case, with_for_update=True)
+            find_visible(session, caller, Case, case_id)
+            case = lock_case(session, case_id)
+            if case is None:
+                raise NotFound
+            if enabled and is_being_deleted(session, case):
+                raise BeingDeleted
             if bool(case.held_at) != enabled:
                 case.held_at = self._database.clock() if enabled else None
                 action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
@@ -271,8 +280,10 @@ class Retention:
             ).all()
         for job_id in late:
             with self._database.write() as session:
-                job = session.get(Job, job_id, with_for_update=True)
-                if job is None or job.state in ENDED:
+                late_job = session.get(Job, job_id)
+                case = lock_case(session, late_job.case_id) if late_job else None
+                job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+                if job is None or job.state in ENDED or case is None or case.held_at is not None:
                     continue
                 job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
                 media = session.get_one(Media, job.media_id)

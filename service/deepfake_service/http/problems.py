@@ -38,6 +38,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.KeyUnknown: (404, "key_unknown"),
     errors.UploadTimeout: (408, "upload_timeout"),
     errors.AccountExists: (409, "account_exists"),
+    errors.BeingDeleted: (409, "being_deleted"),
     errors.CaseHeld: (409, "case_held"),
     errors.EvidenceMissing: (409, "evidence_missing"),
     errors.EvidenceTooLarge: (409, "evidence_too_large"),

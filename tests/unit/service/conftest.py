@@ -223,7 +223,9 @@ class Service:
 Starter = Callable[..., AbstractAsyncContextManager[Service]]
 
 
-ON_BOTH = frozenset({"test_accounts", "test_audit", "test_database", "test_videos_api"})
+ON_BOTH = frozenset(
+    {"test_accounts", "test_audit", "test_database", "test_legal_holds", "test_videos_api"}
+)
 """Modules whose tests run on SQLite and on PostgreSQL."""
 
 

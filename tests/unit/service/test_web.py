@@ -19,6 +19,7 @@ from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
+    BeingDeleted,
     CaseHeld,
     CaseShredded,
     CrossSiteRequest,
@@ -348,7 +349,7 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        AccountExists, AccountUnknown, CaseHeld, CaseShredded, CrossSiteRequest,
+        AccountExists, AccountUnknown, BeingDeleted, CaseHeld, CaseShredded, CrossSiteRequest,
         DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge, Forbidden, ImageryWithheld,
         InvalidRequest, KeyUnknown, NotFound, NoticeRefused, NotReady, NotReviewable, Overloaded,
         RequestTooLarge, StorageUnavailable, TooManyRequests,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deepfake_service.db import Case, Database, Media
+from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.db import Database, Media
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
@@ -14,10 +15,12 @@ def expire(database: Database, vault: Vault, media_id: str) -> bool:
     that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes.
     """
     with database.write() as session:
-        media = session.get(Media, media_id, with_for_update=True)
-        if media is None or not media.blob:
+        media = session.get(Media, media_id)
+        case = lock_case(session, media.case_id) if media else None
+        if media is None or case is None or case.held_at is not None:
             return False
-        if session.get_one(Case, media.case_id, with_for_update=True).held_at is not None:
+        session.refresh(media)
+        if not media.blob:
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)

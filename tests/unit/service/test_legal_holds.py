@@ -1,0 +1,150 @@
+"""A legal hold that was acknowledged is never deleted over, whichever path deletes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.db import Case, Job, KnownHashes, Media, new_id
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import BeingDeleted, CaseHeld, NotFound
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+VIDEO = b"still 1 120 " + bytes(300)
+
+
+async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> dict[str, Any]:
+    files = {"file": ("v.mp4", video)}
+    answer = await service.client.post("/v1/videos", files=files, data=fields)
+    assert answer.status_code == 202
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def hold(service: Service, case_id: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    answer: httpx.Response = await service.client.put(f"/v1/cases/{case_id}/hold", headers=headers)
+    return answer
+
+
+class Meanwhile:
+    """Sets a hold in another thread, as another process would, and remembers what came of it."""
+
+    def __init__(self, service: Service, case_id: str) -> None:
+        self._service, self._case_id = service, case_id
+        self.refused: Exception | None = None
+        self._thread = threading.Thread(target=self._hold)
+
+    def _hold(self) -> None:
+        caller = self._service.accounts.authenticate(self._service.keys[Role.ANALYST])
+        retention = self._service.app.state.shared.services.retention
+        try:
+            retention.hold(caller, self._case_id, enabled=True)
+        except (BeingDeleted, NotFound) as error:
+            self.refused = error
+
+    def start(self) -> None:
+        self._thread.start()
+        time.sleep(0.3)  # so long that it would be done if no lock held it back
+
+    def join(self) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+@pytest.mark.parametrize("path", ["shred", "cancel"])
+async def test_m5_a_hold_set_while_a_case_is_deleted_is_not_acknowledged(
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    job = await submit(service)
+    retention = service.app.state.shared.services.retention
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    meanwhile = Meanwhile(service, job["case_id"])
+    real: Callable[..., None] = retention._delete_key
+
+    def slow(*args: Any) -> None:
+        meanwhile.start()
+        real(*args)
+
+    monkeypatch.setattr(retention, "_delete_key", slow)
+    if path == "shred":
+        retention.shred(job["case_id"], caller)
+    else:
+        retention.cancel(caller, job["id"])
+    meanwhile.join()
+    assert meanwhile.refused is not None
+    with service.database.read() as session:
+        assert session.get(Case, job["case_id"]) is None
+
+
+async def test_m5_a_hold_set_between_cancelling_and_deleting_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(service, case_reference="R")
+    other = await submit(service, VIDEO + b"2", case_reference="R")
+    retention = service.app.state.shared.services.retention
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "_delete_job", lambda _: None)  # the process stops here
+        retention.cancel(caller, job["id"])
+    refused = await hold(service, job["case_id"])
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":being_deleted")
+    retention.sweep()
+    with service.database.read() as session:
+        assert session.get(Job, job["id"]) is None
+    assert (await hold(service, job["case_id"])).status_code == 204
+    with pytest.raises(CaseHeld):
+        retention.cancel(caller, other["id"])
+
+
+async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) -> None:
+    """Each path is called as if it had chosen its rows a moment before the hold was set."""
+    job = await submit(service, case_reference="R")
+    late = await submit(service, VIDEO + b"2", case_reference="R")
+    services = service.app.state.shared.services
+    retention, now = services.retention, datetime.now(UTC)
+    with service.database.write() as session:
+        done = session.get_one(Job, job["id"])
+        done.state, done.finished_at = JobState.SUCCEEDED, now - timedelta(days=9000)
+        session.get_one(Media, job["media_id"]).expires_at = now - timedelta(days=1)
+        session.get_one(Job, late["id"]).created_at = now - timedelta(days=9000)
+        session.add(
+            KnownHashes(
+                id=new_id(),
+                case_id=job["case_id"],
+                job_id=job["id"],
+                sealed=b"x",
+                created_at=now - timedelta(days=9),
+                expires_at=now - timedelta(days=1),
+            )
+        )
+    assert (await hold(service, job["case_id"])).status_code == 204
+    with service.database.write() as session:
+        # An earlier version acknowledged holds on cases in which a job was being deleted.
+        session.get_one(Job, late["id"]).state = JobState.CANCELLED
+    retention._delete_job(late["id"])
+    with service.database.read() as session:
+        retention._delete_evidence(session.get_one(Job, job["id"]), expiring=True)
+    retention.sweep()
+    services.hash_bank.forget_expired()
+    service.clock.advance(timedelta(days=9000))
+    retention.delete_orphans()
+    with service.database.read() as session:
+        assert {j.id for j in session.scalars(select(Job))} == {job["id"], late["id"]}
+        assert session.get_one(Job, job["id"]).evidence_expired_at is None
+        media = session.scalars(select(Media)).all()
+        assert all(m.blob for m in media)
+        assert session.scalars(select(KnownHashes)).all()
+        names = [m.blob for m in media]
+    blobs = services.queries._vault.blobs
+    assert sorted(blobs.older_than("media/", service.clock())) == sorted(map(str, names))
