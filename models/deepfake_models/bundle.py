@@ -41,6 +41,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def _is_empty(names: tuple[str, ...]) -> bool:
+    return not names
+
+
 class BundleSpec(Spec):
     """The content of ``bundle.json``."""
 
@@ -62,6 +66,9 @@ class BundleSpec(Spec):
     thresholds: Thresholds
     conditions: ConditionsSpec = ConditionsSpec()
     """Where error rates are known well enough to decide; by default, everywhere."""
+    kinds: Annotated[tuple[str, ...], Field(exclude_if=_is_empty)] = ()
+    """Names of the kinds of manipulation that the classifier tells apart, in the order of
+    ``Face.kind_logits``; left out where it tells none apart."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]

@@ -8,7 +8,7 @@ the displayed (rotated) frame; times are seconds from the first frame's timestam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
@@ -33,6 +33,18 @@ class VerdictCode(StrEnum):
     NO_MANIPULATION_FOUND = "no_manipulation_found"
     NOT_APPLICABLE = "not_applicable"
     UNABLE_TO_EVALUATE = "unable_to_evaluate"
+
+
+class Leaning(StrEnum):
+    """Which way a value leans, by the bundle's measured edges.
+
+    It ranks a queue and never proves: of what leans towards manipulated, more is authentic than the
+    rates of ``likely_manipulated`` allow.
+    """
+
+    TOWARDS_MANIPULATED = "towards_manipulated"
+    NEITHER = "neither"
+    TOWARDS_UNTOUCHED = "towards_untouched"
 
 
 class ReasonCode(StrEnum):
@@ -122,6 +134,17 @@ def _is_zero(turn: int) -> bool:
     return turn == 0
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+OptionalLeaning = Annotated[Leaning | None, Field(exclude_if=_is_none)]
+"""Left out of what is stored where the bundle has no edges, or nothing was judged."""
+KindLogits = Annotated[tuple[float, ...] | None, Field(exclude_if=_is_none)]
+KindShares = Annotated[dict[str, float] | None, Field(exclude_if=_is_none)]
+"""The share of each kind of manipulation, 0 to 1, which sum to 1: a softmax, not a probability that
+the medium was manipulated."""
+
 Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=_is_zero)]
 """A clockwise turn in degrees. A turn of 0 is left out of what is stored, which therefore remains
 readable by versions that do not know turns."""
@@ -150,9 +173,13 @@ class Face:
     turn: Turn = 0
     """Degrees by which the crop was turned clockwise, so that the face is upright: 0, 90, 180 or
     270."""
+    leaning: OptionalLeaning = None
+    kind_logits: KindLogits = None
+    """One logit for each of the bundle's ``kinds``; ``None`` for a face that was not scored, or a
+    bundle without kinds."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the published form of a judged face; a ``turn`` of 0 is left out.
+        """Return the published form of a judged face, without ``turn`` 0 and absent options.
 
         Raises:
             ValueError: the face was not judged.
@@ -170,6 +197,7 @@ class Face:
             "quality": self.quality.to_json(),
             "reasons": [r.to_json() for r in self.reasons],
             **({"turn": self.turn} if self.turn else {}),
+            **_options(self.leaning),
         }
 
 
@@ -209,6 +237,8 @@ class Track:
     judged: int
     moments: tuple[Moment, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    leaning: OptionalLeaning = None
+    kinds: KindShares = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the published form, rounded."""
@@ -223,6 +253,7 @@ class Track:
             "judged": self.judged,
             "moments": [m.to_json() for m in self.moments],
             "reasons": [r.to_json() for r in self.reasons],
+            **_options(self.leaning, self.kinds),
         }
 
 
@@ -282,6 +313,9 @@ class Verdict:
     tracks: tuple[Track, ...] = ()
     frames: FrameCounts = field(default_factory=FrameCounts)
     faces: tuple[Face, ...] = ()
+    leaning: OptionalLeaning = None
+    kinds: KindShares = None
+    """Those of the most suspect track."""
 
     def to_json(self, *, faces: bool = False) -> dict[str, Any]:
         """Return the published form, rounded; ``faces`` adds every face.
@@ -296,10 +330,21 @@ class Verdict:
             "reasons": [r.to_json() for r in self.reasons],
             "tracks": [t.to_json() for t in self.tracks],
             "frames": self.frames.to_json(),
+            **_options(self.leaning, self.kinds),
         }
         if faces:
             body["faces"] = [f.to_json() for f in self.faces]
         return body
+
+
+def _options(leaning: Leaning | None, kinds: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return the published form of what only some bundles tell; empty where they do not."""
+    options: dict[str, Any] = {}
+    if leaning is not None:
+        options["leaning"] = str(leaning)
+    if kinds is not None:
+        options["kinds"] = {name: round(share, 4) for name, share in kinds.items()}
+    return options
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

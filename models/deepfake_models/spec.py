@@ -25,6 +25,19 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
+def _is_zero(value: float) -> bool:
+    return value == 0.0
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+NewShare = Annotated[float, Field(ge=0.0, le=1.0, exclude_if=_is_zero)]
+"""A share whose default of 0 is left out of what is written: bundles and evidence from before the
+option existed then keep their bytes."""
+
+
 class Spec(BaseModel):
     """Base of all specifications: immutable, and strict about unknown fields."""
 
@@ -155,6 +168,16 @@ class AggregationSpec(Spec):
     max_unjudged_presence: Probability = 0.25
     """Nor can an item if people who were not judged appear in a larger share of its frames with a
     face."""
+    max_doubtful_presence: NewShare = 0.0
+    """Nor can a video if people about whom there are doubts, or who may not be decided on, appear
+    in a larger share of its frames with a face. The same holds for faces that look manipulated
+    of people seen too briefly to judge. People seen in fewer frames are only mentioned. With 0, the
+    default, each counts, however briefly seen. A track that is ``likely_manipulated`` always
+    counts."""
+    max_unjudged_width: NewShare = 0.0
+    """Nor can a picture if a face that was not judged, or may not be decided on, is wider than this
+    share of the widest face that was judged. Narrower ones are only mentioned. With 0, the default,
+    each counts."""
 
 
 class Calibration(Spec):
@@ -180,6 +203,28 @@ class LevelCalibrations(Spec):
     item: Calibration
 
 
+class LeaningEdges(Spec):
+    """Edges on log10 likelihood ratios between which a value leans neither way.
+
+    They rank what is inconclusive, at error rates that are too high to decide by.
+    """
+
+    towards_manipulated: float
+    """Values at or above it lean towards manipulated."""
+    towards_untouched: float
+    """Values below it lean towards untouched."""
+    false_positive_rate: Probability
+    """Share of held-out real material at or above ``towards_manipulated``."""
+    false_positive_rate_upper: Probability
+    """Upper end of its 95% interval, clustered by group."""
+    true_positive_rate: Probability
+    """Share of held-out manipulated material at or above ``towards_manipulated``."""
+    miss_rate: Probability
+    """Share of held-out manipulated material below ``towards_untouched``."""
+    true_negative_rate: Probability
+    """Share of held-out real material below ``towards_untouched``."""
+
+
 class LevelThresholds(Spec):
     """Decision thresholds of one level, on log10 likelihood ratios."""
 
@@ -196,11 +241,20 @@ class LevelThresholds(Spec):
     """Share of held-out manipulated material at or above ``likely_manipulated``."""
     miss_rate: Probability
     """Share of held-out manipulated material below ``no_manipulation_found``."""
+    leaning: Annotated[LeaningEdges | None, Field(exclude_if=_is_none)] = None
+    """Edges by which an inconclusive value leans one way; ``None`` if none were measured."""
 
     @model_validator(mode="after")
     def _ordered(self) -> LevelThresholds:
         if self.no_manipulation_found > self.likely_manipulated:
             raise ValueError("no_manipulation_found must not exceed likely_manipulated")
+        if self.leaning:
+            lower, upper = self.leaning.towards_untouched, self.leaning.towards_manipulated
+            if not self.no_manipulation_found <= lower <= upper <= self.likely_manipulated:
+                raise ValueError(
+                    "no_manipulation_found, leaning.towards_untouched, leaning.towards_manipulated "
+                    "and likely_manipulated must ascend"
+                )
         return self
 
 
@@ -210,6 +264,15 @@ class Thresholds(Spec):
     face: LevelThresholds
     track: LevelThresholds
     item: LevelThresholds
+    """For whole videos."""
+    picture: Annotated[LevelThresholds | None, Field(exclude_if=_is_none)] = None
+    """For whole stills and the faces in them, on values of the face calibration. ``None``: those of
+    ``face`` apply."""
+
+    @property
+    def still(self) -> LevelThresholds:
+        """Return the thresholds of whole stills and of the faces in them."""
+        return self.picture or self.face
 
 
 class MeasuredRate(Spec):

@@ -102,7 +102,11 @@ def is_refused(track: Track) -> bool:
 
 def item_refusal(base: Verdict) -> tuple[Reason, ...]:
     """Return why people of an item may not be decided on; empty where everyone may."""
-    refused = [t for t in base.tracks if is_refused(t)]
+    return _refusal(base, base.tracks)
+
+
+def _refusal(base: Verdict, tracks: Sequence[Track]) -> tuple[Reason, ...]:
+    refused = [t for t in tracks if is_refused(t)]
     if not refused:
         return ()
     reasons = refused[0].reasons
@@ -117,7 +121,29 @@ def item_refusal(base: Verdict) -> tuple[Reason, ...]:
 
 def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason, ...]:
     """Return why an item may not be ``no_manipulation_found`` although its value is low enough."""
-    counts, rules = base.frames, spec.aggregation
+    doubts = [*_unexamined(base, spec), *_unscored(base, spec, still=still)]
+    level = "face" if still else "track"
+    weighty = {t.track for t in _weighty(base, spec, still=still)}
+    for track in base.tracks:
+        if track.verdict is VerdictCode.LIKELY_MANIPULATED:
+            detail = (
+                f"{level} {track.track} alone is likely manipulated; the item as a whole is not"
+            )
+            doubts.append(Reason(ReasonCode.SUSPECT_MOMENTS, detail))
+        elif track.track in weighty:
+            doubts += _named_doubts(track)
+    return (*doubts, *_refusal(base, [t for t in base.tracks if t.track in weighty]))
+
+
+def brief_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason, ...]:
+    """Return the doubts about people who are seen too briefly to keep an item from a decision."""
+    weighty = {t.track for t in _weighty(base, spec, still=still)}
+    return tuple(doubt for t in base.tracks if t.track not in weighty for doubt in _named_doubts(t))
+
+
+def _unexamined(base: Verdict, spec: BundleSpec) -> list[Reason]:
+    """Return the doubts that come from frames that were not examined."""
+    counts = base.frames
     doubts = []
     if counts.longest_gap_s > spec.sampling.max_gap_s:
         doubts.append(
@@ -134,42 +160,78 @@ def item_doubts(base: Verdict, spec: BundleSpec, *, still: bool) -> tuple[Reason
                 f"{counts.failed} of {counts.sampled} sampled frames could not be decoded",
             )
         )
+    return doubts
+
+
+def _unscored(base: Verdict, spec: BundleSpec, *, still: bool) -> list[Reason]:
+    """Return the doubts that come from people who were not scored."""
+    rules = spec.aggregation
     hidden = [t for t in base.tracks if t.log_likelihood_ratio is None]
-    numbers = {t.track for t in hidden}
-    unjudged = [f for f in base.faces if f.track in numbers]
+    if still:
+        hidden = _wide(base, hidden, rules.max_unjudged_width)
+    unjudged = _faces(base, hidden)
+    doubts = []
     # Hard cuts split one person into many short tracks, so presence is summed over tracks.
     present = len({f.time_s for f in unjudged})
-    if hidden and (still or present > max(counts.with_face, 1) * rules.max_unjudged_presence):
+    if hidden and (still or _exceeds(present, base, rules.max_unjudged_presence)):
         doubts.append(
             Reason(
                 ReasonCode.UNJUDGED_FACES,
                 f"{len(hidden)} of {len(base.tracks)} people shown could not be scored (present in "
-                f"{present} of {counts.with_face} frames with a face): "
+                f"{present} of {base.frames.with_face} frames with a face): "
                 f"{hidden[0].reasons[0].detail}",
             )
         )
-    suspect = sum(looks_manipulated(f, spec) for f in unjudged)
-    if not still and suspect >= rules.min_track_faces:
+    suspect = [f for f in unjudged if looks_manipulated(f, spec)]
+    present = len({f.time_s for f in suspect})
+    enough = len(suspect) >= rules.min_track_faces
+    if not still and enough and _exceeds(present, base, rules.max_doubtful_presence):
         doubts.append(
             Reason(
                 ReasonCode.SUSPECT_MOMENTS,
-                f"{suspect} faces of people seen too briefly to judge look manipulated",
+                f"{len(suspect)} faces of people seen too briefly to judge look manipulated",
             )
         )
-    level = "face" if still else "track"
-    for track in base.tracks:
-        if track.verdict is VerdictCode.LIKELY_MANIPULATED:
-            detail = (
-                f"{level} {track.track} alone is likely manipulated; the item as a whole is not"
-            )
-            doubts.append(Reason(ReasonCode.SUSPECT_MOMENTS, detail))
-        elif track.verdict is VerdictCode.INCONCLUSIVE:
-            doubts += [
-                replace(r, detail=f"track {track.track}: {r.detail}")
-                for r in track.reasons
-                if r.code in _TRACK_DOUBTS
-            ]
-    return (*doubts, *item_refusal(base))
+    return doubts
+
+
+def _weighty(base: Verdict, spec: BundleSpec, *, still: bool) -> Sequence[Track]:
+    """Return the doubtful and refused tracks that keep an item from ``no_manipulation_found``."""
+    rules = spec.aggregation
+    doubtful = [t for t in base.tracks if is_refused(t) or _named_doubts(t)]
+    if still:
+        return _wide(base, doubtful, rules.max_unjudged_width)
+    present = len({f.time_s for f in _faces(base, doubtful)})
+    return doubtful if _exceeds(present, base, rules.max_doubtful_presence) else ()
+
+
+def _named_doubts(track: Track) -> list[Reason]:
+    """Return the doubts about an inconclusive track, with its number."""
+    if track.verdict is not VerdictCode.INCONCLUSIVE:
+        return []
+    return [
+        replace(r, detail=f"track {track.track}: {r.detail}")
+        for r in track.reasons
+        if r.code in _TRACK_DOUBTS
+    ]
+
+
+def _exceeds(present: int, base: Verdict, share: float) -> bool:
+    return present > max(base.frames.with_face, 1) * share
+
+
+def _faces(base: Verdict, tracks: Sequence[Track]) -> list[Face]:
+    numbers = {t.track for t in tracks}
+    return [f for f in base.faces if f.track in numbers]
+
+
+def _wide(base: Verdict, tracks: Sequence[Track], share: float) -> list[Track]:
+    """Return the tracks of a still whose face is wider than ``share`` of the widest judged one."""
+    if share == 0.0:
+        return list(tracks)
+    width = {f.track: f.quality.face_px for f in base.faces}
+    widest = max((f.quality.face_px for f in base.faces if f.logit is not None), default=0.0)
+    return [t for t in tracks if width[t.track] > share * widest]
 
 
 def notes(base: Verdict) -> tuple[Reason, ...]:

@@ -16,6 +16,10 @@ Nothing is decided where error rates are not known. By the bundle's ``conditions
 
 Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. A refusal
 changes neither the values nor a verdict that does not decide.
+
+A bundle with ``leaning`` edges also tells which way a value leans. The same rules apply, with the
+edges in place of the thresholds: a refused face or track leans neither way, and what may not be
+``no_manipulation_found`` does not lean towards untouched.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.abstention import (
+    brief_doubts,
     is_refused,
     item_doubts,
     item_refusal,
@@ -44,11 +49,13 @@ from deepfake_models.decision.calibration import (
     probability,
 )
 from deepfake_models.decision.conditions import looks_manipulated, track_value, unmeasured
-from deepfake_models.decision.thresholds import band_reason, decide
+from deepfake_models.decision.kinds import kind_shares, shows_kinds
+from deepfake_models.decision.thresholds import band_reason, decide, lean
 from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_models.results import (
     Face,
     FrameCounts,
+    Leaning,
     MediaFacts,
     Moment,
     Reason,
@@ -57,6 +64,7 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.spec import LevelThresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +89,11 @@ class Part:
     failed: int
 
 
-def judge_face(face: Face, spec: BundleSpec, track: int = 0) -> Face:
+def judge_face(face: Face, spec: BundleSpec, track: int = 0, *, still: bool = False) -> Face:
     """Judge one scored face at face level, as part of track number ``track``.
 
-    A face that was judged before is judged again from its logit.
+    ``still`` selects the thresholds of stills. A face that was judged before is judged again from
+    its logit.
     """
     if face.logit is None:
         return replace(
@@ -93,11 +102,14 @@ def judge_face(face: Face, spec: BundleSpec, track: int = 0) -> Face:
             verdict=VerdictCode.UNABLE_TO_EVALUATE,
             score=None,
             log_likelihood_ratio=None,
+            leaning=None,
         )
+    thresholds = spec.thresholds.still if still else spec.thresholds.face
     ratio = log_likelihood_ratio(face.logit, spec.calibration.face)
-    code = decide(ratio, spec.thresholds.face)
-    reasons = band_reason(code, ratio, spec.thresholds.face)
+    code = decide(ratio, thresholds)
+    reasons = band_reason(code, ratio, thresholds)
     refusal = unmeasured(face.quality, spec.conditions)
+    leaning = lean(ratio, thresholds)
     return replace(
         face,
         track=track,
@@ -105,22 +117,24 @@ def judge_face(face: Face, spec: BundleSpec, track: int = 0) -> Face:
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
         reasons=(*reasons, *refusal),
+        leaning=Leaning.NEITHER if leaning and refusal else leaning,
     )
 
 
 def judge_picture(facts: MediaFacts, faces: Sequence[Face], spec: BundleSpec) -> Verdict:
-    """Judge a still: each face is its own track of one, and face-level thresholds decide."""
-    scores = tuple(judge_face(f, spec, track=i) for i, f in enumerate(faces))
+    """Judge a still: each face is its own track of one, and the thresholds of stills decide."""
+    scores = tuple(judge_face(f, spec, track=i, still=True) for i, f in enumerate(faces))
     counts = FrameCounts(sampled=1, with_face=int(bool(faces)))
-    tracks = tuple(_track_of_one(face) for face in scores)
+    tracks = tuple(_track_of_one(face, spec) for face in scores)
     base = Verdict(
         VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
     )
     return _judge_item(base, spec, still=True)
 
 
-def _track_of_one(face: Face) -> Track:
+def _track_of_one(face: Face, spec: BundleSpec) -> Track:
     assert face.verdict is not None
+    shown = shows_kinds(face.verdict, face.leaning)
     return Track(
         track=face.track,
         verdict=face.verdict,
@@ -131,6 +145,8 @@ def _track_of_one(face: Face) -> Track:
         faces=1,
         judged=int(face.log_likelihood_ratio is not None),
         reasons=face.reasons,
+        leaning=face.leaning,
+        kinds=kind_shares([face], spec) if shown else None,
     )
 
 
@@ -206,13 +222,19 @@ def _judge_track(number: int, faces: list[Face], needed: int, spec: BundleSpec) 
     if code is VerdictCode.NO_MANIPULATION_FOUND and doubts:
         code, reasons = VerdictCode.INCONCLUSIVE, doubts
     refusal = track_refusal(judged)
+    leaning = lean(ratio, spec.thresholds.track)
+    if leaning and (refusal or (leaning is Leaning.TOWARDS_UNTOUCHED and doubts)):
+        leaning = Leaning.NEITHER
+    verdict = VerdictCode.INCONCLUSIVE if refusal else code
     return replace(
         track,
-        verdict=VerdictCode.INCONCLUSIVE if refusal else code,
+        verdict=verdict,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
         moments=moments,
         reasons=(*reasons, *refusal),
+        leaning=leaning,
+        kinds=kind_shares(judged, spec) if shows_kinds(verdict, leaning) else None,
     )
 
 
@@ -272,25 +294,52 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
     if not judged:
         reasons = (*_no_track_reasons(base.tracks), *notes(base))
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=reasons)
-    thresholds = spec.thresholds.face if still else spec.thresholds.item
+    thresholds = _item_thresholds(spec, still=still)
     ratio = _item_ratio(judged, len(judged), spec, still=still)
+    measured = _measured_ratio(judged, spec, still=still)
     code = decide(ratio, thresholds)
     reasons = band_reason(code, ratio, thresholds)
+    leaning = lean(ratio, thresholds)
+    doubts: tuple[Reason, ...] = ()
+    if code is VerdictCode.NO_MANIPULATION_FOUND or leaning is Leaning.TOWARDS_UNTOUCHED:
+        doubts = item_doubts(base, spec, still=still)
     objections: tuple[Reason, ...] = ()
     if code is VerdictCode.NO_MANIPULATION_FOUND:
-        objections = item_doubts(base, spec, still=still)
-    elif code is VerdictCode.LIKELY_MANIPULATED and not _sufficient(judged, spec, still=still):
+        objections = doubts
+    elif code is VerdictCode.LIKELY_MANIPULATED and decide(measured, thresholds) is not code:
         objections = item_refusal(base)
     if objections:
         code, reasons = VerdictCode.INCONCLUSIVE, objections
+    if leaning is Leaning.TOWARDS_MANIPULATED:
+        leaning = lean(measured, thresholds)
+    if leaning is Leaning.TOWARDS_UNTOUCHED and doubts:
+        leaning = Leaning.NEITHER
+    omissions = notes(base)
+    if code is VerdictCode.NO_MANIPULATION_FOUND:
+        omissions += brief_doubts(base, spec, still=still)
     given = {r.code for r in reasons}
     return replace(
         base,
         verdict=code,
         score=probability(ratio, spec.prior),
         log_likelihood_ratio=ratio,
-        reasons=(*reasons, *(n for n in notes(base) if n.code not in given)),
+        reasons=(*reasons, *(n for n in omissions if n.code not in given)),
+        leaning=leaning,
+        kinds=_item_kinds(base, judged, spec) if shows_kinds(code, leaning) else None,
     )
+
+
+def _item_thresholds(spec: BundleSpec, *, still: bool) -> LevelThresholds:
+    return spec.thresholds.still if still else spec.thresholds.item
+
+
+def _item_kinds(
+    base: Verdict, judged: Sequence[Track], spec: BundleSpec
+) -> dict[str, float] | None:
+    """Return the kinds of the most suspect of the ``judged`` tracks."""
+    suspect = max(judged, key=lambda t: t.log_likelihood_ratio or 0.0)
+    faces = [f for f in base.faces if f.track == suspect.track and f.logit is not None]
+    return kind_shares(faces, spec)
 
 
 def _item_ratio(tracks: Sequence[Track], people: int, spec: BundleSpec, *, still: bool) -> float:
@@ -303,14 +352,15 @@ def _item_ratio(tracks: Sequence[Track], people: int, spec: BundleSpec, *, still
     return ratio if still else log_likelihood_ratio(ratio * LN10, spec.calibration.item)
 
 
-def _sufficient(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> bool:
-    """Return whether the tracks that are not refused suffice for ``likely_manipulated``."""
+def _measured_ratio(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> float:
+    """Return the item's log10 likelihood ratio if refused tracks were certainly authentic.
+
+    Negative infinity if every track is refused.
+    """
     measured = [t for t in judged if not is_refused(t)]
     if not measured:
-        return False
-    ratio = _item_ratio(measured, len(judged), spec, still=still)
-    thresholds = spec.thresholds.face if still else spec.thresholds.item
-    return decide(ratio, thresholds) is VerdictCode.LIKELY_MANIPULATED
+        return -math.inf
+    return _item_ratio(measured, len(judged), spec, still=still)
 
 
 def _without_face(base: Verdict) -> Verdict:

@@ -30,6 +30,7 @@ from deepfake_models.results import (
     Box,
     Face,
     FrameCounts,
+    KindLogits,
     MediaFacts,
     Quality,
     Reason,
@@ -71,6 +72,7 @@ class _ExactFace:
     logit: float | None
     reasons: tuple[Reason, ...]
     turn: Turn = 0
+    kind_logits: KindLogits = None
 
     @classmethod
     def of(cls, face: Face) -> _ExactFace:
@@ -103,6 +105,7 @@ class _StoredFace:
     logit: float | None
     reasons: tuple[tuple[ReasonCode, str], ...]
     turn: Turn = 0
+    kind_logits: KindLogits = None
 
     @classmethod
     def of(cls, face: Face) -> _StoredFace:
@@ -115,6 +118,7 @@ class _StoredFace:
             logit=face.logit,
             reasons=tuple((r.code, r.detail) for r in face.reasons),
             turn=face.turn,
+            kind_logits=face.kind_logits,
         )
 
     def face(self) -> Face:
@@ -126,6 +130,7 @@ class _StoredFace:
             logit=self.logit,
             reasons=tuple(Reason(code, detail) for code, detail in self.reasons),
             turn=self.turn,
+            kind_logits=self.kind_logits,
         )
 
 

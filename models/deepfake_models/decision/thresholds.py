@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_models.results import Reason, ReasonCode, VerdictCode
+from deepfake_models.results import Leaning, Reason, ReasonCode, VerdictCode
 from deepfake_models.spec import LevelThresholds
 
 
@@ -13,6 +13,18 @@ def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:
     if log10_ratio < thresholds.no_manipulation_found:
         return VerdictCode.NO_MANIPULATION_FOUND
     return VerdictCode.INCONCLUSIVE
+
+
+def lean(log10_ratio: float, thresholds: LevelThresholds) -> Leaning | None:
+    """Return which way a log10 likelihood ratio leans; ``None`` if its level has no edges."""
+    edges = thresholds.leaning
+    if edges is None:
+        return None
+    if log10_ratio >= edges.towards_manipulated:
+        return Leaning.TOWARDS_MANIPULATED
+    if log10_ratio < edges.towards_untouched:
+        return Leaning.TOWARDS_UNTOUCHED
+    return Leaning.NEITHER
 
 
 def band_reason(code: VerdictCode, ratio: float, thresholds: LevelThresholds) -> tuple[Reason, ...]:
