@@ -182,11 +182,18 @@ class BundleConfig(Spec):
     name: str
     version: str
     terms: str
-    max_false_positive_rate: Probability = 0.02
-    """Largest share of held-out real material at or above ``likely_manipulated``, both over all
-    sources and within each source that is large enough to show this rate."""
+    max_false_positive_rate: Probability = 0.01
+    """Largest share of held-out real media at or above ``likely_manipulated``, over all sources. No
+    source that is large enough may be significantly above twice this share (see
+    ``calibrate.fit_thresholds``)."""
+    max_false_positive_upper: Probability = 0.025
+    """Largest upper end of that share's 95% interval."""
     max_miss_rate: Probability = 0.1
-    """Largest share of held-out manipulated material below ``no_manipulation_found``."""
+    """Largest share of held-out manipulated media below ``no_manipulation_found``."""
+    max_leaning_false_positive_rate: Probability = 0.05
+    """Largest share of held-out real media that lean towards manipulated or are above that."""
+    max_leaning_miss_rate: Probability = 0.2
+    """Largest share of held-out manipulated media that lean towards untouched or are below that."""
     stored: Literal["float32", "int8"] = "float32"
     """Storage format of the network's large matrices. Arithmetic is in float32 either way (see
     ``weight_quantization``)."""

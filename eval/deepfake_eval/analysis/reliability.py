@@ -7,11 +7,12 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.analysis.condition_bins import adaptive_edges
 from deepfake_eval.analysis.metrics import Estimate, auc, rate
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
@@ -22,11 +23,7 @@ from deepfake_models.results import VerdictCode
 from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
-SHARPNESS_BINS = (0.0, 6.0, 12.0, 20.0, float("inf"))
-"""Edges for ``Quality.sharpness``, which is low for a blurred or smoothed face. There is little
-manipulated material below 6; with finer bins, common faces too would fall into bins with fewer
-than ``min_groups`` groups."""
-
+"""Edges of the table of faces by width alone."""
 BLOCKINESS_BINS = (0.0, 1.1, 1.3, 1.6, float("inf"))
 """Edges for ``Quality.blockiness``: 1 without visible compression blocks, higher with them."""
 
@@ -127,17 +124,19 @@ def _by_source(values: pd.DataFrame, threshold: float, min_groups: int) -> list[
     return entries
 
 
-def item_table(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
-    """Return how often whole videos were called manipulated, from their verdicts.
+def item_table(
+    items: pd.DataFrame, min_groups: int, kind: Literal["video", "image"] = "video"
+) -> dict[str, Any]:
+    """Return how often whole media of a ``kind`` were called manipulated, from their verdicts.
 
     ``items`` holds held-out media with the columns label, group, kind, verdict and rank. A
-    manipulated video on which the bundle abstains counts as missed. A real one that was not scored
+    manipulated medium on which the bundle abstains counts as missed. A real one that was not scored
     is left out, because it cannot be a false alarm.
     """
-    videos = items[items["kind"] == "video"]
+    media = items[items["kind"] == kind]
     parts = {
-        "false_positive_rate": videos[(videos["label"] == "real") & videos["rank"].notna()],
-        "true_positive_rate": videos[videos["label"] == "fake"],
+        "false_positive_rate": media[(media["label"] == "real") & media["rank"].notna()],
+        "true_positive_rate": media[media["label"] == "fake"],
     }
     called = str(VerdictCode.LIKELY_MANIPULATED)
     return {
@@ -216,6 +215,7 @@ def write_reliability(
     if not bundle_out and {"verdict", "rank"} <= set(items.columns):
         # These are verdicts of the measured bundle. One with other conditions decides differently.
         table["level_item"] = item_table(items, min_groups)
+        table["level_picture"] = item_table(items, min_groups, "image")
     text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
     atomic_write_text(out, text)
     if bundle_out:
@@ -248,9 +248,11 @@ def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> Condit
     ``faces`` holds held-out faces with the columns label, group, ``log_likelihood_ratio`` (NaN if
     not judged, which counts nowhere), ``face_px`` and ``sharpness``; of fakes, only the main
     person's. ``threshold`` is the bundle's ``thresholds.face.likely_manipulated``. In a bin with
-    fewer than ``min_groups`` groups of either class, the bundle will not decide.
+    fewer than ``min_groups`` groups of either class, the bundle will not decide. The bins follow
+    the faces; see ``condition_bins``.
     """
     judged = faces[faces["log_likelihood_ratio"].notna()]
+    edges = adaptive_edges(judged, min_groups)
 
     def measured(width: tuple[float, float], sharpness: tuple[float, float]) -> ConditionBin:
         part = _inside(judged, face_px=width, sharpness=sharpness)
@@ -261,12 +263,12 @@ def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> Condit
         return ConditionBin(**rates)
 
     return ConditionsSpec(
-        face_px_edges=FACE_WIDTH_BINS_PX[1:-1],
-        sharpness_edges=SHARPNESS_BINS[1:-1],
+        face_px_edges=edges.face_px,
+        sharpness_edges=edges.sharpness,
         min_groups=min_groups,
         bins=tuple(
-            tuple(measured(width, span) for span in _spans(SHARPNESS_BINS))
-            for width in _spans(FACE_WIDTH_BINS_PX)
+            tuple(measured(width, span) for span in _spans(_closed(edges.sharpness)))
+            for width in _spans(_closed(edges.face_px))
         ),
     )
 
@@ -276,11 +278,14 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
 
     ``faces`` has the columns label, group, ``log_likelihood_ratio`` (NaN if not judged),
     ``face_px``, ``sharpness`` and ``blockiness``. Rates are those of judged faces. Every bin is
-    listed; ``decides`` is false where a class has faces of fewer than ``min_groups`` groups.
+    listed; ``decides`` is false where a class has faces of fewer than ``min_groups`` groups. The
+    bins of width and sharpness are those of ``conditions``.
     """
     bins = []
-    for measure, edges in (("sharpness", SHARPNESS_BINS), ("blockiness", BLOCKINESS_BINS)):
-        for width, span in itertools.product(_spans(FACE_WIDTH_BINS_PX), _spans(edges)):
+    adaptive = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
+    widths, sharpness = _closed(adaptive.face_px), _closed(adaptive.sharpness)
+    for measure, edges in (("sharpness", sharpness), ("blockiness", BLOCKINESS_BINS)):
+        for width, span in itertools.product(_spans(widths), _spans(edges)):
             part = _inside(faces, **{"face_px": width, measure: span})
             judged = part[part["log_likelihood_ratio"].notna()]
             rates = _rates(judged, threshold, min_groups)
@@ -294,6 +299,11 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
                 }
             )
     return {"level": "face", "threshold": threshold, "min_groups": min_groups, "bins": bins}
+
+
+def _closed(edges: Sequence[float]) -> tuple[float, ...]:
+    """Return inner edges with the outer ones, which include every face."""
+    return (0.0, *edges, float("inf"))
 
 
 def _spans(edges: Sequence[float]) -> Iterator[tuple[float, float]]:

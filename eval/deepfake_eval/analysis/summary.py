@@ -38,7 +38,7 @@ def heading(bundle: Bundle) -> dict[str, Any]:
             "prior": bundle.spec.prior,
             "min_groups": bundle.spec.conditions.min_groups,
             "thresholds": {
-                "picture": thresholds.face.model_dump(),
+                "picture": thresholds.still.model_dump(),
                 "video": thresholds.item.model_dump(),
             },
         },

@@ -310,9 +310,8 @@ def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
         objections = item_refusal(base)
     if objections:
         code, reasons = VerdictCode.INCONCLUSIVE, objections
-    if leaning is Leaning.TOWARDS_MANIPULATED:
-        leaning = lean(measured, thresholds)
-    if leaning is Leaning.TOWARDS_UNTOUCHED and doubts:
+    contradicted = leaning is Leaning.TOWARDS_MANIPULATED is not lean(measured, thresholds)
+    if leaning and (doubts or contradicted):
         leaning = Leaning.NEITHER
     omissions = notes(base)
     if code is VerdictCode.NO_MANIPULATION_FOUND:

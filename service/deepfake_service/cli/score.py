@@ -36,7 +36,6 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.session import Device
-from deepfake_models.spec import LevelThresholds
 
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",
@@ -225,15 +224,15 @@ def _track_line(track: Track) -> str:
 
 def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     """Print the model, its terms, and the error rates at the thresholds that were applied."""
-    levels = {"image": "face", "video": "item"}
     spec = bundle.spec
+    levels = {"image": spec.thresholds.still, "video": spec.thresholds.item}
     lines = [
         f"Model {spec.name} {spec.version}, terms: {spec.terms}. A score is the probability "
         "of manipulation at even prior odds, not proof."
     ]
     for kind, name in (("image", "single faces"), ("video", "videos")):
         if kind in kinds:
-            rates: LevelThresholds = getattr(spec.thresholds, levels[kind])
+            rates = levels[kind]
             lines.append(
                 f"On held-out {name}, this threshold wrongly reported manipulation in "
                 f"{rates.false_positive_rate:.1%} of authentic ones (at most "

@@ -36,7 +36,7 @@ def error_rates(
     that is clustered by group, and the number of groups.
     """
     still = record.media is not None and record.media.kind == "image"
-    thresholds = spec.thresholds.face if still else spec.thresholds.item
+    thresholds = spec.thresholds.still if still else spec.thresholds.item
     calibration = spec.calibration.face if still else spec.calibration.item
     whole = None if still else reliability.get("level_item")
     by_part = reliability.get("level_face" if still else "level_track", {})

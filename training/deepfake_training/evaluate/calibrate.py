@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from deepfake_eval.analysis.metrics import rate
+from deepfake_eval.analysis.metrics import Estimate, rate
 from deepfake_eval.analysis.reliability import track_table
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import (
@@ -22,10 +22,12 @@ from deepfake_models.decision.calibration import (
 from deepfake_models.spec import (
     Calibration,
     ConditionsSpec,
+    LeaningEdges,
     LevelCalibrations,
     LevelThresholds,
     Thresholds,
 )
+from deepfake_training.config import BundleConfig
 from deepfake_training.errors import TrainingError
 
 # Weak regularisation: a slope and an intercept need none, but separable scores do.
@@ -89,58 +91,168 @@ def fit_calibration(level: Level, name: str) -> Calibration:
     )
 
 
-def fit_thresholds(
-    level: Level, calibration: Calibration, *, max_fpr: float, max_miss: float
-) -> LevelThresholds:
-    """Choose the two thresholds on calibrated, clipped values, and measure error rates there.
+@dataclass(frozen=True, slots=True)
+class ErrorLimits:
+    """The error rates that thresholds may have on held-out media; see ``BundleConfig``."""
 
-    ``likely_manipulated`` is the lowest value at which at most ``max_fpr`` of the held-out real
-    values are called manipulated, both overall and in every source that is large enough to show
-    this rate (see ``_large_sources``). ``no_manipulation_found`` is the highest value below which
-    at most ``max_miss`` of the manipulated values lie, and at most ``likely_manipulated``.
+    false_positive_rate: float = 0.01
+    false_positive_upper: float = 0.025
+    miss_rate: float = 0.1
+    leaning_false_positive_rate: float = 0.05
+    leaning_miss_rate: float = 0.2
+
+    @classmethod
+    def of(cls, config: BundleConfig) -> ErrorLimits:
+        """Return the limits that ``config`` gives."""
+        return cls(
+            config.max_false_positive_rate,
+            config.max_false_positive_upper,
+            config.max_miss_rate,
+            config.max_leaning_false_positive_rate,
+            config.max_leaning_miss_rate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """Calibrated values of one class, of which each medium counts once.
+
+    A medium with n values is a hit by the share of them beyond a threshold, so that one clip with
+    many faces cannot set the threshold.
+    """
+
+    values: NDArray[np.float64]
+    code: NDArray[np.intp]
+    """The medium of each value, as an index of ``group`` and ``source``."""
+    group: NDArray[np.object_]
+    source: NDArray[np.object_]
+
+    @classmethod
+    def of(cls, level: Level, values: NDArray[np.float64], truth: int) -> _Media:
+        chosen = level.truth == truth
+        _, first, code = np.unique(
+            (level.source + "\0" + level.media)[chosen], return_index=True, return_inverse=True
+        )
+        return cls(values[chosen], code, level.group[chosen][first], level.source[chosen][first])
+
+    def share(self, beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the share of each medium's values that are ``beyond``, (media,)."""
+        return np.bincount(self.code, weights=beyond) / np.bincount(self.code)
+
+    def above(self, threshold: float) -> Estimate:
+        """Return the share of media at or above ``threshold``."""
+        return rate(self.share(self.values >= threshold), self.group)
+
+    def below(self, threshold: float) -> Estimate:
+        """Return the share of media below ``threshold``."""
+        return rate(self.share(self.values < threshold), self.group)
+
+    def large_sources(self) -> Iterator[NDArray[np.bool_]]:
+        """Yield which media are of a source with enough groups for its rate to be known."""
+        for name in np.unique(self.source):
+            own = self.source == name
+            if len(np.unique(self.group[own])) >= ConditionsSpec().min_groups:
+                yield own
+
+    def lowest_above(self, share: float) -> float:
+        """Return the lowest threshold with at most ``share`` of the media at or above it."""
+        return round(-_edge(-self.values, self.code, share) + _MARGIN, 4)
+
+    def highest_below(self, share: float) -> float:
+        """Return the highest threshold with at most ``share`` of the media below it."""
+        return math.floor(_edge(self.values, self.code, share) * 1e4) / 1e4
+
+
+def _edge(values: NDArray[np.float64], code: NDArray[np.intp], share: float) -> float:
+    """Return the highest of ``values`` below which at most ``share`` of the media lie."""
+    order = np.argsort(values, kind="stable")
+    sizes = np.bincount(code)
+    weights = 1.0 / (sizes[code[order]] * len(sizes))
+    below = np.cumsum(weights) - weights
+    return float(values[order][np.flatnonzero(below <= share + 1e-9)[-1]])
+
+
+def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) -> LevelThresholds:
+    """Choose thresholds on calibrated, clipped values, and measure error rates there.
+
+    Each medium counts once, by the share of its values beyond a threshold.
+
+    ``likely_manipulated`` is the lowest value at which
+
+    1. at most ``limits.false_positive_rate`` of the real media are called manipulated;
+    2. the upper end of that rate's 95% interval, clustered by group, is at most
+       ``limits.false_positive_upper``;
+    3. no source with enough groups is significantly above twice the rate: a detector that is right
+       on average and wrong on one kind of camera, filter or people is useless to those people.
+
+    With too little material to show the second, no real value may be called manipulated.
+    ``no_manipulation_found`` is the highest value below which at most ``limits.miss_rate`` of the
+    manipulated media lie, and at most ``likely_manipulated``. For the edges of leaning see
+    ``_leaning``.
     """
     values = np.array([log_likelihood_ratio(float(r), calibration) for r in level.raw])
-    real, fake = values[level.truth == 0], values[level.truth == 1]
-    upper = max(
-        float(np.sort(part)[::-1][math.floor(max_fpr * len(part))])
-        for part in (real, *_large_sources(real, level, max_fpr))
-    )
-    upper += _MARGIN
-    # Odds below 10 to 3 do not justify a request, however few false positives there are.
-    upper = max(upper, math.log10(10.0 / 3.0))
-    lower = float(np.sort(fake)[math.floor(max_miss * len(fake))])
-    lower = min(lower, upper)
-    false_positives = rate(real >= upper, level.group[level.truth == 0])
-    detected = rate(fake >= upper, level.group[level.truth == 1])
-    missed = rate(fake < lower, level.group[level.truth == 1])
-    return LevelThresholds(
-        likely_manipulated=round(upper, 4),
-        no_manipulation_found=round(lower, 4),
+    real, fake = _Media.of(level, values, 0), _Media.of(level, values, 1)
+    upper = _likely_manipulated(real, limits)
+    lower = min(fake.highest_below(limits.miss_rate), upper)
+    false_positives = real.above(upper)
+    thresholds = LevelThresholds(
+        likely_manipulated=upper,
+        no_manipulation_found=lower,
         false_positive_rate=round(false_positives.value, 4),
         false_positive_rate_upper=round(false_positives.high, 4),
-        true_positive_rate=round(detected.value, 4),
-        miss_rate=round(missed.value, 4),
+        true_positive_rate=round(fake.above(upper).value, 4),
+        miss_rate=round(fake.below(lower).value, 4),
     )
+    return thresholds.model_copy(update={"leaning": _leaning(real, fake, thresholds, limits)})
 
 
-def _large_sources(
-    real: NDArray[np.float64], level: Level, max_fpr: float
-) -> Iterator[NDArray[np.float64]]:
-    """Yield the real values of each source that is large enough to show a rate of ``max_fpr``.
+def _likely_manipulated(real: _Media, limits: ErrorLimits) -> float:
+    """Return the lowest threshold that ``limits`` allow on ``real`` media."""
+    # Odds below 10 to 3 do not justify a request, however few false positives there are.
+    floor = round(math.log10(10.0 / 3.0), 4)
+    start = max(real.lowest_above(limits.false_positive_rate), floor)
+    higher = np.round(np.unique(real.values[real.values >= start]) + _MARGIN, 4)
+    for candidate in (start, *higher.tolist()):
+        if _allowed(real, candidate, limits):
+            return float(candidate)
+    return max(real.lowest_above(0.0), floor)
 
-    Such a source has so many media that a single one does not already exceed the rate, or so many
-    groups that its rate is known. It must meet ``max_fpr`` itself: a detector that is right on
-    average and wrong on one kind of camera, filter or people is useless to those people. Smaller
-    sources only count in the total; a single unusual clip with its many faces would otherwise set
-    the threshold for everybody.
+
+def _allowed(real: _Media, threshold: float, limits: ErrorLimits) -> bool:
+    share = real.share(real.values >= threshold)
+    pooled = rate(share, real.group)
+    if pooled.value > limits.false_positive_rate or pooled.high > limits.false_positive_upper:
+        return False
+    tolerated = 2.0 * limits.false_positive_rate
+    return all(rate(share[own], real.group[own]).low <= tolerated for own in real.large_sources())
+
+
+def _leaning(
+    real: _Media, fake: _Media, thresholds: LevelThresholds, limits: ErrorLimits
+) -> LeaningEdges:
+    """Return the edges between which a value leans neither way, and their error rates.
+
+    The upper edge is the lowest value at or above which at most
+    ``limits.leaning_false_positive_rate`` of the real media lie; the lower edge the highest below
+    which at most ``limits.leaning_miss_rate`` of the manipulated ones do. Evidence against
+    manipulation never leans towards it, nor the reverse, and both edges stay between the
+    thresholds.
     """
-    genuine = level.truth == 0
-    group, source, media = level.group[genuine], level.source[genuine], level.media[genuine]
-    for name in np.unique(source):
-        own = source == name
-        enough = max_fpr * len(np.unique(media[own])) >= 1.0
-        if enough or len(np.unique(group[own])) >= ConditionsSpec().min_groups:
-            yield real[own]
+    low, high = thresholds.no_manipulation_found, thresholds.likely_manipulated
+    upper = max(real.lowest_above(limits.leaning_false_positive_rate), 0.0)
+    upper = min(max(upper, low), high)
+    lower = min(fake.highest_below(limits.leaning_miss_rate), 0.0)
+    lower = min(max(lower, low), upper)
+    false_positives = real.above(upper)
+    return LeaningEdges(
+        towards_manipulated=upper,
+        towards_untouched=lower,
+        false_positive_rate=round(false_positives.value, 4),
+        false_positive_rate_upper=round(false_positives.high, 4),
+        true_positive_rate=round(fake.above(upper).value, 4),
+        miss_rate=round(fake.below(lower).value, 4),
+        true_negative_rate=round(real.below(lower).value, 4),
+    )
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
@@ -151,6 +263,28 @@ def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
         ratios = [log_likelihood_ratio(float(r), calibration) for r in part["raw"]]
         rows.append({**part.iloc[0].to_dict(), "raw": mean_log_likelihood_ratio(ratios) * LN10})
     return pd.DataFrame(rows)
+
+
+def picture_table(faces: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    """Return one row a still with a judged face. As in the service, ``raw`` gives the mean
+    likelihood ratio of all its judged faces by the ``calibration`` of faces."""
+    rows = []
+    stills = faces[(faces["kind"] == "image") & faces["logit"].notna()]
+    for _, part in stills.groupby(["dataset", "media"], sort=True):
+        ratios = [log_likelihood_ratio(float(z), calibration) for z in part["logit"]]
+        raw = (mean_log_likelihood_ratio(ratios) * LN10 - calibration.intercept) / calibration.slope
+        rows.append({**part.iloc[0].to_dict(), "raw": raw})
+    return pd.DataFrame(rows, columns=[*stills.columns, "raw"])
+
+
+def _picture_thresholds(
+    pictures: pd.DataFrame, calibration: Calibration, limits: ErrorLimits
+) -> LevelThresholds | None:
+    """Return the thresholds of stills; ``None`` with stills of too few groups of either class."""
+    groups = pictures.groupby("label")["group"].nunique()
+    if min(groups.get("real", 0), groups.get("fake", 0)) < ConditionsSpec().min_groups:
+        return None
+    return fit_thresholds(_level(pictures, "raw"), calibration, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +298,10 @@ class Fitted:
     items: pd.DataFrame
 
 
-def fit_levels(faces: pd.DataFrame, spec: BundleSpec, *, max_fpr: float, max_miss: float) -> Fitted:
+def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fitted:
     """Fit face, track and item level from held-out face predictions (see ``predictions``).
+
+    Stills get thresholds of their own where they are of enough groups of both classes.
 
     Raises:
         TrainingError: if no video track could be judged, a class is missing, or higher values do
@@ -181,13 +317,13 @@ def fit_levels(faces: pd.DataFrame, spec: BundleSpec, *, max_fpr: float, max_mis
     track = fit_calibration(_level(tracks, "raw"), "track")
     items = item_table(every, track)
     item = fit_calibration(_level(items, "raw"), "item")
-    limits = {"max_fpr": max_fpr, "max_miss": max_miss}
     return Fitted(
         LevelCalibrations(face=face, track=track, item=item),
         Thresholds(
-            face=fit_thresholds(_level(judged, "logit"), face, **limits),
-            track=fit_thresholds(_level(tracks, "raw"), track, **limits),
-            item=fit_thresholds(_level(items, "raw"), item, **limits),
+            face=fit_thresholds(_level(judged, "logit"), face, limits),
+            track=fit_thresholds(_level(tracks, "raw"), track, limits),
+            item=fit_thresholds(_level(items, "raw"), item, limits),
+            picture=_picture_thresholds(picture_table(faces, face), face, limits),
         ),
         judged,
         tracks,

@@ -54,7 +54,7 @@ from deepfake_training.data.manifests import TERMS, Manifest, read_manifests
 from deepfake_training.data.prepare import stored_duplicates, stored_manifests
 from deepfake_training.data.splits import held_out, measured_on, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.evaluate.calibrate import Fitted, fit_levels
+from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
 from deepfake_training.export.model_card import model_card
@@ -135,12 +135,7 @@ def export(
         neutral = _seal_neutral(directory, config.bundle, training)
         judged = _score_held_out(directory, measured, inputs, progress)
         faces, _ = tables(judged, neutral.spec)
-        fitted = fit_levels(
-            faces,
-            neutral.spec,
-            max_fpr=config.bundle.max_false_positive_rate,
-            max_miss=config.bundle.max_miss_rate,
-        )
+        fitted = fit_levels(faces, neutral.spec, ErrorLimits.of(config.bundle))
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
         fields = _fields(config.bundle, fitted.calibration, fitted.thresholds, training)
@@ -148,6 +143,7 @@ def export(
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, inputs.frames)
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
+        table["level_picture"] = item_table(items, bundle.spec.conditions.min_groups, "image")
         _write_json(directory / "reliability.json", table)
         methods = inputs.cross_validation and inputs.cross_validation / METHODS
         card = model_card(config, fields, table, measures, methods=methods)
