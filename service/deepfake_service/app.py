@@ -26,7 +26,7 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
-from deepfake_service.db import Database, open_database
+from deepfake_service.db import Database
 from deepfake_service.http import problems
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
@@ -35,6 +35,7 @@ from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import help as web_help

@@ -166,6 +166,14 @@ class AuditBroken(ServiceError):
     """The audit log was altered."""
 
 
+class RecordAltered(ServiceError):
+    """A record was altered outside this program, so that it is not used."""
+
+
+class RowUnknown(ServiceError):
+    """There is no such row."""
+
+
 class InvalidCheckpoint(ServiceError):
     """The checkpoint of the audit log cannot be used."""
 

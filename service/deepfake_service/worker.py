@@ -21,10 +21,10 @@ from deepfake_service.casework.examination import (
 )
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, open_decoder, open_scorer
-from deepfake_service.db import open_database
 from deepfake_service.jobs import Runner
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
 SWEEP_EVERY_S = 60.0

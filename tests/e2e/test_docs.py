@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle import default_bundle_dir
-from deepfake_service.db import open_database
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import bundlekit, mediakit
 

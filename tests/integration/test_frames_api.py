@@ -27,9 +27,9 @@ from PIL import Image
 from skimage import data as samples
 
 from deepfake_service.app import create_app
-from deepfake_service.db import open_database
 from deepfake_service.db.enums import Role
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.servekit import wait_until

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from deepfake_service.db import AuditEntry, Database
 from deepfake_service.security.accounts import Accounts, Kind, Role
 from deepfake_service.security.audit_log import Action, verify
+from deepfake_service.security.records import authenticate_rows
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_keys
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
 
@@ -130,7 +134,12 @@ class Site:
         """Open the site's database beside its processes."""
         sqlite = f"sqlite:///{self.root}/var/records.sqlite"
         opened = Database(self.settings.get("DEEPFAKE_DATABASE_URL", sqlite))
+        master_key = self.settings.get("DEEPFAKE_MASTER_KEY")
+        settings = Settings(
+            data_dir=self.root / "var", master_key=SecretStr(master_key) if master_key else None
+        )
         with contextlib.closing(opened):
+            authenticate_rows(opened, open_keys(settings), settings.data_dir)
             yield opened
 
     def command(self, *words: str, expected: int = 0) -> str:

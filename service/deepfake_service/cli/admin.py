@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from deepfake_service.db import Case, Database, Key, Secret, open_database
+from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
+from deepfake_service.errors import AuditBroken
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
+from deepfake_service.security.records import accept_row, altered_rows, open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
 
@@ -182,7 +184,7 @@ def verify_log(
         typer.Option(help="Checkpoint file with which the log must still be consistent."),
     ] = None,
 ) -> None:
-    """Verify that the log has not been altered. The exit code is 1 if it has."""
+    """Verify that neither the log nor a record was altered. The exit code is 1 if one was."""
     with _database() as (settings, database):
         point = None
         if since is not None:
@@ -190,7 +192,15 @@ def verify_log(
             point = log.Checkpoint.opened(since.read_text(encoding="utf-8"), signer)
         with database.read() as session:
             now = log.verify(session, point)
+        altered = list(altered_rows(database))
     typer.echo(f"intact: {now.number} entries, last hash {now.hash}")
+    for table, row in altered:
+        typer.echo(f"altered: {table} {row}")
+    if altered:
+        raise AuditBroken(
+            f"{len(altered)} records were altered outside this program and are not used. Find out "
+            "by whom. To use a record as it is now, run `deepfake audit accept TABLE ID`."
+        )
     if point is None:
         typer.echo("Pass --since to detect truncation or a full rewrite.", err=True)
 
@@ -207,6 +217,17 @@ def export_checkpoint(
             point = log.verify(session)
         replace_private(out, point.signed(audit_key(settings.data_dir)))
     typer.echo(f"{out}: {point.number} entries, last hash {point.hash}")
+
+
+@audit.command("accept")
+def accept_altered_row(
+    table: Annotated[str, typer.Argument(help="Table, as printed by `deepfake audit verify`.")],
+    row: Annotated[str, typer.Argument(help="Id of the record.")],
+) -> None:
+    """Use an altered record as it is now, after you have checked its content. Audited."""
+    with _database() as (_, database):
+        accept_row(database, table, row)
+    typer.echo("accepted")
 
 
 def _show_once(new: NewKey) -> None:

@@ -15,11 +15,11 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import open_scorer
-from deepfake_service.db import open_database
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, unknown_variables
 
 MAX_HEADER_BYTES = 32 * 1024

@@ -18,12 +18,12 @@ from deepfake_models.command_line import flatten_options
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
-from deepfake_service.db import open_database
 from deepfake_service.errors import SettingsError
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
+from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.settings import RECORDS_FILE, load_settings
 from deepfake_service.storage import open_keys

@@ -1,6 +1,6 @@
 """The database of the service: SQLite by default, or PostgreSQL."""
 
-from deepfake_service.db.database import Database, current_time, new_id, open_database
+from deepfake_service.db.database import Database, current_time, new_id
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -18,6 +18,7 @@ from deepfake_service.db.tables import (
     Notice,
     Occurrence,
     Review,
+    RevokedEdition,
     Secret,
     SignIn,
     SigningKey,
@@ -41,10 +42,10 @@ __all__ = [
     "Notice",
     "Occurrence",
     "Review",
+    "RevokedEdition",
     "Secret",
     "SignIn",
     "SigningKey",
     "current_time",
     "new_id",
-    "open_database",
 ]

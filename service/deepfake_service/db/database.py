@@ -24,9 +24,8 @@ from sqlalchemy.orm import Session
 from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.clock import Clock, utc_now
+from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
-from deepfake_service.files import private_folder
-from deepfake_service.settings import Settings
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
@@ -63,6 +62,8 @@ class Database:
                     self._migrate()
         except DBAPIError as error:
             raise DatabaseError("The file exists but is not a database of this program.") from error
+        self.authenticator: RowAuthenticator | None = None
+        """Computes and compares the codes of rows, once ``security.records`` has set it."""
         self._writing = self.engine.execution_options(writing=True)
 
     def close(self) -> None:
@@ -97,7 +98,8 @@ class Database:
             yield session
 
     def _session(self, engine: Engine) -> Session:
-        return Session(engine, expire_on_commit=False, info={_CLOCK: self.clock})
+        info = {_CLOCK: self.clock, AUTHENTICATOR: self.authenticator}
+        return Session(engine, expire_on_commit=False, info=info)
 
     def one_at_a_time(self, session: Session, name: str) -> None:
         """Exclude other transactions that call this with ``name`` until this one ends.
@@ -217,14 +219,3 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
-    """Open the database that ``settings`` name, and migrate its tables.
-
-    Raises:
-        DataDirError: the data directory cannot be created. DatabaseError, DatabaseUnavailable: see
-            ``Database``.
-    """
-    private_folder(settings.data_dir)
-    return Database(settings.records_url, clock=clock)

@@ -90,6 +90,15 @@ class Finding(StrEnum):
     """Confirmed by one person where two are required."""
 
 
+class EditionState(StrEnum):
+    """Why an edition of evidence must not be relied on any more."""
+
+    SUPERSEDED = "superseded"
+    """A newer edition replaced it."""
+    WITHDRAWN = "withdrawn"
+    """The service no longer answers for it."""
+
+
 class NoticeState(StrEnum):
     """The state of a notice."""
 

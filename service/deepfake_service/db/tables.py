@@ -28,6 +28,7 @@ from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.enums import (
     Decision,
     DeliveryState,
+    EditionState,
     Finding,
     JobState,
     NoticeState,
@@ -53,11 +54,19 @@ class Base(DeclarativeBase):
     )
 
 
+class Authenticated(Base):
+    """A table whose rows have a code that ``row_authentication`` computes and compares."""
+
+    __abstract__ = True
+
+    mac: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
 def _id() -> Mapped[str]:
     return mapped_column(String(ID_CHARS), primary_key=True)
 
 
-class Account(Base):
+class Account(Authenticated):
     """A person or a system, which owns cases and keys."""
 
     __tablename__ = "accounts"
@@ -71,7 +80,7 @@ class Account(Base):
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
-class Key(Base):
+class Key(Authenticated):
     """A key of an account. Only the hash of its secret is stored."""
 
     __tablename__ = "keys"
@@ -84,7 +93,7 @@ class Key(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
 
 
-class SignIn(Base):
+class SignIn(Authenticated):
     """A browser that was signed in with a key."""
 
     __tablename__ = "sign_ins"
@@ -96,7 +105,7 @@ class SignIn(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
-class Case(Base):
+class Case(Authenticated):
     """Media that belong together, under one key. Without that key nothing can be decrypted."""
 
     __tablename__ = "cases"
@@ -119,7 +128,7 @@ class Case(Base):
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
 
-class Media(Base):
+class Media(Authenticated):
     """A submitted file, encrypted in the blob store until it expires."""
 
     __tablename__ = "media"
@@ -136,7 +145,7 @@ class Media(Base):
     expires_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
 
 
-class Occurrence(Base):
+class Occurrence(Authenticated):
     """Where and when a medium was seen: URL, platform, account, who collected it with what."""
 
     __tablename__ = "occurrences"
@@ -152,7 +161,7 @@ class Occurrence(Base):
     __table_args__ = (UniqueConstraint("media_id", "digest"),)
 
 
-class Job(Base):
+class Job(Authenticated):
     """One examination of one medium, and its result."""
 
     __tablename__ = "jobs"
@@ -194,7 +203,7 @@ class Job(Base):
     )
 
 
-class Review(Base):
+class Review(Authenticated):
     """What one person decided about one examination."""
 
     __tablename__ = "reviews"
@@ -208,7 +217,7 @@ class Review(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
-class Edition(Base):
+class Edition(Authenticated):
     """One edition of a job's evidence. It is never changed; others may follow."""
 
     __tablename__ = "editions"
@@ -226,7 +235,18 @@ class Edition(Base):
     __table_args__ = (UniqueConstraint("job_id", "number"),)
 
 
-class SigningKey(Base):
+class RevokedEdition(Authenticated):
+    """An edition that a newer one replaced or that was withdrawn. It outlives its case."""
+
+    __tablename__ = "revoked_editions"
+
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    """The SHA-256 of the ZIP."""
+    state: Mapped[EditionState] = mapped_column(States(EditionState, 16))
+    at: Mapped[datetime] = mapped_column(Moment)
+
+
+class SigningKey(Authenticated):
     """A current or former signing key of evidence. Its private part is a ``Secret``."""
 
     __tablename__ = "signing_keys"
@@ -243,7 +263,7 @@ class SigningKey(Base):
     """When trust in everything that it signed was withdrawn."""
 
 
-class Notice(Base):
+class Notice(Authenticated):
     """A notice to a platform or an authority, and its outcome."""
 
     __tablename__ = "notices"
@@ -323,7 +343,7 @@ class Delivery(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
-class AuditEntry(Base):
+class AuditEntry(Authenticated):
     """One entry of the audit log. ``hash`` covers the entry and the hash of the one before."""
 
     __tablename__ = "audit"

@@ -67,6 +67,8 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.DataDirError: _INTERNAL,
     errors.DatabaseError: _INTERNAL,
     errors.DecryptionFailed: _INTERNAL,
+    errors.RecordAltered: _INTERNAL,
+    errors.RowUnknown: _INTERNAL,
     errors.SettingsError: _INTERNAL,
     errors.StorageError: _INTERNAL,
 }

@@ -1,9 +1,10 @@
 """The audit log: who did what to which item, when and with which key. It has no content.
 
 The hash of an entry covers the entry and the hash of the entry before it, so that no entry can be
-changed, removed or inserted without breaking the chain after it. An attacker with write access to
-the database could still rewrite the whole chain or truncate it. A signed checkpoint that is stored
-elsewhere reveals both.
+changed, removed or inserted without breaking the chain after it. Anyone can check the hashes of the
+entries in a bundle. The database also has an authentication code of every hash, so that an attacker
+who can only write to the database cannot build another chain. Entries cut off at the end, and a
+chain built by an attacker who has the key as well, are revealed by signed checkpoints elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import AuditEntry, current_time
+from deepfake_service.db.row_authentication import authenticator_of
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
 
 START = "0" * 64
@@ -75,6 +77,9 @@ class Action(StrEnum):
     NOTICE_TO_WITHDRAW = "notice.to_withdraw"
     MATCH_FOUND = "match.found"
     HASHES_EXPORTED = "hashes.exported"
+    RECORDS_SEALED = "records.sealed"
+    ROW_ACCEPTED = "row.accepted"
+    EDITION_WITHDRAWN = "edition.withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
     """Verify the whole chain, and that it continues the chain of the checkpoint ``since``.
 
     1. Numbers run from 1 without a gap.
-    2. Every hash covers its entry and the hash before.
+    2. Every hash covers its entry and the hash before, and has its authentication code.
     3. The entry that the checkpoint names exists and has the checkpoint's hash.
 
     Returns:
@@ -209,11 +214,13 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
     Raises:
         AuditBroken: a check failed; the message names the first such entry.
     """
+    authenticator = authenticator_of(session)
     previous, number, is_continued = START, 0, False
     for entry in _all(session):
         if entry.number != number + 1:
             raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
-        if entry.hash != _hash(entry, previous):
+        is_keyed = authenticator is None or authenticator.is_authentic(entry)
+        if not is_keyed or entry.hash != _hash(entry, previous):
             raise AuditBroken(
                 f"Entry {entry.number} of the audit log, or an entry before it, was altered."
             )

@@ -38,9 +38,10 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import CroppedFace, Scorer
 from deepfake_service.app import create_app
-from deepfake_service.db import Database, open_database
+from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import judgingkit, pgkit
 from tests.support.clocks import AdjustableClock
@@ -224,8 +225,11 @@ Starter = Callable[..., AbstractAsyncContextManager[Service]]
 
 
 ON_BOTH = frozenset(
-    {"test_accounts", "test_audit", "test_database", "test_legal_holds", "test_videos_api"}
-)
+    {
+        "test_accounts", "test_altered_rows", "test_audit", "test_database", "test_legal_holds",
+        "test_videos_api",
+    }
+)  # fmt: skip
 """Modules whose tests run on SQLite and on PostgreSQL."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from deepfake_service.db import Database, open_database
+from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AccountExists,
@@ -34,6 +34,7 @@ from deepfake_service.security.accounts import (
     authorize,
 )
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.security.records import open_database
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support.clocks import AdjustableClock
@@ -180,9 +181,13 @@ def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None
 
 _CREATE_TEN = """
 import sys
+from pathlib import Path
+from pydantic import SecretStr
 from deepfake_service.security.accounts import Accounts
-from deepfake_service.db import Database
-accounts = Accounts(Database(sys.argv[1]))
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+settings = Settings(data_dir=Path(sys.argv[1]), database_url=SecretStr(sys.argv[2]))
+accounts = Accounts(open_database(settings))
 for _ in range(10):
     accounts.create_key("uploader")
 """
@@ -192,7 +197,7 @@ for _ in range(10):
 def test_processes_that_write_at_once_lose_no_key(accounts: Accounts, settings: Settings) -> None:
     accounts.create("uploader", "system", Role.PIPELINE)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-c", _CREATE_TEN, settings.records_url]
+    command = [sys.executable, "-c", _CREATE_TEN, str(settings.data_dir), settings.records_url]
     processes = [subprocess.Popen(command, env=environment) for _ in range(3)]
     assert [p.wait(60) for p in processes] == [0, 0, 0]
     assert len(accounts.keys()) == 30

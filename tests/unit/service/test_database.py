@@ -13,9 +13,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import StatementError
 
-from deepfake_service.db import Account, Database, new_id, open_database
+from deepfake_service.db import Account, Database, new_id
 from deepfake_service.db.enums import Role
 from deepfake_service.db.tables import Base
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
 

@@ -29,10 +29,11 @@ from deepfake_service.casework.examination import (
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.container import Container, open_container
-from deepfake_service.db import Job, open_database
+from deepfake_service.db import Job
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import evalkit, mediakit
 

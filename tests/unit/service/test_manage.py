@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.cli.app import app
-from deepfake_service.db import AuditEntry, Case, open_database
+from deepfake_service.db import AuditEntry, Case
 from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
@@ -24,6 +24,7 @@ from deepfake_service.errors import (
     NotAuthenticated,
 )
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_keys
 from deepfake_service.storage.envelope import new_key
@@ -98,7 +99,7 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
     old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
     monkeypatch.setenv("DEEPFAKE_MASTER_KEY", old)
     output("accounts", "create", "uploader", "--role", "pipeline")
-    with contextlib.closing(open_database(settings)) as database:
+    with contextlib.closing(open_database(load_settings())) as database:
         wrapper = open_keys(load_settings())
         digest = BlindIndex(database, wrapper).of("reference", "R-1")
         account = Accounts(database).named("uploader").id
@@ -109,7 +110,7 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             session.add(case)
         monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
         monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
-        assert output("keys", "rewrap") == "2 keys rewrapped"
+        assert output("keys", "rewrap") == "3 keys rewrapped"
         assert output("keys", "rewrap") == "0 keys rewrapped"
         monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
         alone = open_keys(load_settings())

@@ -12,8 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from deepfake_service.db import Database, open_database
+from deepfake_service.db import Database
 from deepfake_service.errors import KeyUnknown
+from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.settings import Settings
 from deepfake_service.storage.envelope import MasterKeys, new_key

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pyrage
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from deepfake_service.casework.retention import ORPHANED_AFTER
 from deepfake_service.db import (
@@ -278,7 +278,7 @@ def end(service: Service, job_id: str, expires_at: datetime) -> None:
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         job.state = JobState.SUCCEEDED
-        session.execute(update(Media).where(Media.id == job.media_id).values(expires_at=expires_at))
+        session.get_one(Media, job.media_id).expires_at = expires_at
 
 
 async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> None:
