@@ -120,7 +120,10 @@ def create_app(
     )
     app.state.shared = state
     app.add_middleware(
-        RequestMiddleware, metrics=state.metrics, body_timeout_s=settings.upload_timeout_s
+        RequestMiddleware,
+        metrics=state.metrics,
+        body_timeout_s=settings.upload_timeout_s,
+        min_upload_rate=settings.min_upload_rate,
     )
     problems.install(app)
     pages = (signing_in, queue, items, web_notices, web_help, web_admin)

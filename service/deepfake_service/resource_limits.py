@@ -64,9 +64,27 @@ class ResourceLimits(BaseSettings):
     max_connections: Count = Field(
         default=512,
         description="Maximum number of open connections, including idle and unauthenticated ones. "
-        "Above it every request, including `/healthz`, gets a plain-text 503 from the server "
-        "itself. The default is half of the 1024 files that a process may usually open, which "
-        "leaves room to start decoders; let the proxy close idle connections.",
+        "Above it a new connection replaces an idle one. If every connection has a request in "
+        "progress, further requests get a plain-text 503 from the server itself, except "
+        "`/healthz`, `/readyz` and `/metrics`, for which eight more connections are accepted. The "
+        "default is half of the 1024 files that a process may usually open, which leaves room to "
+        "start decoders.",
+    )
+    head_timeout_s: Seconds = Field(
+        default=10.0,
+        description="Seconds within which the request line and the headers must arrive; after "
+        "that the connection is closed.",
+    )
+    stall_timeout_s: Seconds = Field(
+        default=60.0,
+        description="Seconds after which a client that accepts nothing more of a response is "
+        "disconnected.",
+    )
+    min_upload_rate: Annotated[int, Field(ge=0)] = Field(
+        default=8192,
+        description="Minimum rate of a request body in bytes per second, after its first 20 "
+        "seconds; slower requests get 408. Time that the service itself takes does not count. 0 "
+        "disables it.",
     )
     max_frames_per_request: Count = Field(
         default=64,

@@ -107,6 +107,19 @@ class Settings(ResourceLimits):
         description="Prometheus port of `deepfake worker`; 0 disables it. (The service itself "
         "serves `/metrics`.)",
     )
+    operations_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of a listener of its own for `/healthz`, `/readyz` and `/metrics`, which "
+        "`DEEPFAKE_PORT` then no longer serves `/metrics` on. Clients cannot block it. 0 disables "
+        "it.",
+    )
+    operations_host: str = Field(
+        default="127.0.0.1",
+        description="Address of that listener. It needs no key, so choose one that only operators "
+        "can reach.",
+    )
     media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,
         description="Maximum number of days that media are kept after the verdict, unless a legal "

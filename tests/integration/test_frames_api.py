@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -12,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -353,18 +353,27 @@ def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> 
 
 
 def test_connections_beyond_the_limit_are_refused(servers: list[Server], tmp_path: Path) -> None:
-    server = Server(tmp_path, DEEPFAKE_MAX_CONNECTIONS="2")
+    key = "0123456789-abcdefghij"
+    server = Server(tmp_path, DEEPFAKE_MAX_CONNECTIONS="2", DEEPFAKE_ADMIN_KEY=key)
     servers.append(server)
-    port = int(server.address().rpartition(":")[2])
-    deadline = time.monotonic() + 60
-    with socket.create_connection(("127.0.0.1", port)):
-        while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 200:
-            assert time.monotonic() < deadline
-        with socket.create_connection(("127.0.0.1", port)):
-            while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 503:
-                assert time.monotonic() < deadline
-    while httpx.get(f"http://127.0.0.1:{port}/healthz").status_code != 200:
-        assert time.monotonic() < deadline
+    address = server.address()
+    port = int(address.rpartition(":")[2])
+    head = (
+        f"POST /v1/frames HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n"
+    )
+    with contextlib.ExitStack() as opened:
+        for _ in range(50):  # idle ones give way
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert httpx.get(f"{address}/help").status_code == 200
+        for in_progress in (2, 3):  # the request for the metrics is one of them
+            busy = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            busy.sendall(head.encode())
+            metric = f"in_progress {in_progress}.0"
+            wait_until(lambda metric=metric: metric in httpx.get(f"{address}/metrics").text)
+        assert httpx.get(f"{address}/help").status_code == 503
+        assert httpx.get(f"{address}/healthz").status_code == 200
+    wait_until(lambda: httpx.get(f"{address}/help").status_code == 200)
 
 
 def test_a_stop_that_cannot_wait_tells_the_client_to_come_back(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from deepfake_service.errors import NotFound
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut
@@ -34,8 +35,15 @@ def readyz(state: AppStateDep) -> ReadyOut:
     "/metrics",
     summary="Read Prometheus metrics",
     response_class=Response,
-    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}},
+        **problems(404),
+    },
 )
-def metrics(state: AppStateDep) -> Response:
-    """Return counts and durations. They include neither scores nor names."""
+def metrics(request: Request, state: AppStateDep) -> Response:
+    """Return counts and durations. They include neither scores nor names. If operators have a
+    listener of their own, only that one serves them."""
+    own_port = state.settings.operations_port
+    if own_port and (request.scope.get("server") or ("", 0))[1] != own_port:
+        raise NotFound
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -16,6 +16,7 @@ from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import open_scorer
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
+from deepfake_service.http.connections import ConnectionLimits, connection_class
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
@@ -48,7 +49,12 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         database = open_database(settings)
     with naming_bundle(settings.bundle_dir):
         scorer = open_scorer(settings)
-    with _listen(settings) as listener:
+    with contextlib.ExitStack() as open_listeners:
+        listener = open_listeners.enter_context(_listen(settings.host, settings.port))
+        listeners = [listener]
+        if settings.operations_port:
+            host, port = settings.operations_host, settings.operations_port
+            listeners.append(open_listeners.enter_context(_listen(host, port, "OPERATIONS_")))
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, database=database, worker=worker)
@@ -63,12 +69,17 @@ def run(settings: Settings, *, worker: bool = True) -> None:
                 # Nothing depends on the client's address, and proxy headers can be forged.
                 proxy_headers=False,
                 ws="none",
-                http="h11",
+                http=connection_class(
+                    ConnectionLimits(
+                        max_connections=settings.max_connections,
+                        head_timeout_s=settings.head_timeout_s,
+                        stall_timeout_s=settings.stall_timeout_s,
+                        operations_port=settings.operations_port,
+                    )
+                ),
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
-                # uvicorn rejects the connection that reaches its limit, not the one after it.
-                limit_concurrency=settings.max_connections + 1,
                 backlog=BACKLOG,
             )
         )
@@ -76,7 +87,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
         if not server.started:
             raise DeepfakeError("The service could not start. See its log for the reason.")
         log.info("stopped")
@@ -100,10 +111,10 @@ def _ignore(_: int, __: FrameType | None) -> None:
     """Ignore a signal that uvicorn has already handled."""
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(host: str, port: int, prefix: str = "") -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
         try:
@@ -114,8 +125,8 @@ def _listen(settings: Settings) -> socket.socket:
             raise
     except OSError as error:
         raise AddressUnavailable(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            f"Set {PREFIX}HOST or {PREFIX}PORT to another address."
+            f"Cannot listen on {host} port {port}: {error.strerror}. "
+            f"Set {PREFIX}{prefix}HOST or {PREFIX}{prefix}PORT to another address."
         ) from error
     return listener
 

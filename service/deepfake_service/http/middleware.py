@@ -34,11 +34,13 @@ class RequestMiddleware:
         *,
         metrics: Metrics,
         body_timeout_s: float,
+        min_upload_rate: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._body_timeout_s = body_timeout_s
+        self._min_upload_rate = min_upload_rate
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +97,7 @@ class RequestMiddleware:
         limits = BodyLimits(
             MAX_BODY_BYTES,
             self._body_timeout_s,
+            self._min_upload_rate,
             too_large=lambda: HTTPException(413),
             too_slow=lambda: HTTPException(408),
         )

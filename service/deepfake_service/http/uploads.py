@@ -22,11 +22,14 @@ from deepfake_service.errors import (
     UploadTimeout,
 )
 from deepfake_service.http.admission import Ticket
+from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.submission_form import PictureForm, TextFields
 from deepfake_service.settings import Settings
 
 FIELD = "files"
+GRACE_S = 20.0
+"""How long a body may take to begin, before its rate is measured."""
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -37,24 +40,31 @@ class BodyLimits:
     max_bytes: int
     timeout_s: float
     """From the first read to the end of the body."""
+    min_rate: int
+    """Bytes per second after the first ``GRACE_S`` seconds, while the service waits for them."""
     too_large: Callable[[], Exception]
     too_slow: Callable[[], Exception]
 
 
 def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
     """Return an ASGI ``receive`` that raises when the body exceeds ``limits``."""
-    received, complete, deadline = 0, False, 0.0
+    received, complete, deadline, waited_s = 0, False, 0.0, 0.0
 
     async def receive_within_limits() -> Message:
-        nonlocal received, complete, deadline
+        nonlocal received, complete, deadline, waited_s
         if complete:  # the next message tells that the client left, at any time
             return await receive()
-        deadline = deadline or asyncio.get_running_loop().time() + limits.timeout_s
+        began = asyncio.get_running_loop().time()
+        deadline = deadline or began + limits.timeout_s
+        until = deadline
+        if limits.min_rate:
+            until = min(until, began + GRACE_S + received / limits.min_rate - waited_s)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError as error:
             raise limits.too_slow() from error
+        waited_s += asyncio.get_running_loop().time() - began
         received += len(message.get("body", b""))
         if received > limits.max_bytes:
             raise limits.too_large()
@@ -77,22 +87,24 @@ async def receive_body(
 
     Raises:
         RequestTooLarge: the body has more bytes, or its Content-Length says so.
-        UploadTimeout: the body did not arrive in time.
+        UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
+    min_rate = app_state(request).settings.min_upload_rate
 
     def too_large() -> RequestTooLarge:
         return RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
 
     def too_slow() -> UploadTimeout:
         return UploadTimeout(
-            f"The body of the request did not arrive within {timeout_s:g} seconds."
+            f"The body of the request did not arrive within {timeout_s:g} seconds, or came slower "
+            f"than {min_rate} bytes per second."
         )
 
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large()
-    limits = BodyLimits(max_bytes, timeout_s, too_large, too_slow)
+    limits = BodyLimits(max_bytes, timeout_s, min_rate, too_large, too_slow)
     try:
         bounded = Request(request.scope, bounded_receive(request.receive, limits))
         async for chunk in bounded.stream():

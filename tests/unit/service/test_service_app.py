@@ -390,6 +390,38 @@ def _multipart(*contents: bytes) -> bytes:
     return b"".join(head + c + b"\r\n" for c in contents) + b"--b--\r\n"
 
 
+async def test_a_body_that_trickles_is_refused(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.http.uploads.GRACE_S", 0.2)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            yield b"x"
+            await asyncio.sleep(0.05)
+
+    async with start(min_upload_rate=8192) as service:
+        key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        multipart = {**key, "Content-Type": "multipart/form-data; boundary=b"}
+        raw = {**key, "Content-Type": "video/mp4"}
+        for path, headers in (("/v1/frames", multipart), ("/v1/videos", raw), ("/sign-in", key)):
+            async with asyncio.timeout(20):
+                answer = await service.client.post(path, content=trickle(), headers=headers)
+            assert answer.status_code == 408, (path, answer.text)
+
+
+async def test_only_the_listener_of_operators_serves_metrics_if_there_is_one(
+    start: Starter,
+) -> None:
+    async with start(operations_port=9000) as service:
+        assert (await service.client.get("/metrics")).status_code == 404
+        assert (await service.client.get("/healthz")).status_code == 200
+        own = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=own, base_url="http://service:9000") as operators:
+            assert (await operators.get("/metrics")).status_code == 200
+
+
 async def test_work_that_a_client_no_longer_waits_for_is_dropped(start: Starter) -> None:
     async with start(decode_workers=1) as service:
         key = service.keys[Role.ADMIN]

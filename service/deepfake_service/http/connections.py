@@ -1,0 +1,184 @@
+"""Connections of the server: how long they may wait, and which one is closed if there are too many.
+
+A connection needs no key, so that anybody can open as many as the system allows. Three rules keep
+them from blocking the service:
+
+1. The head of a request must arrive within a time limit, and the client must accept the response.
+2. If the maximum is reached, a new connection replaces one that waits without a request.
+3. If every connection has a request in progress, a few more connections are accepted for
+   ``/healthz``, ``/readyz`` and ``/metrics``. Operators may also give these paths a listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths that answer while the service is full, and the only ones of the operators' listener."""
+RESERVED = 8
+"""Connections above the maximum, which only serve ``OPERATIONS``."""
+NEW_S = 0.1
+"""The only idle connection is not replaced when it is younger than this."""
+FLUSH_S = 5.0
+"""How long a closed connection may take to send the rest of its response."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """The limits of the server's connections."""
+
+    max_connections: int
+    head_timeout_s: float
+    """From the opening of the connection, or the first byte of a request, to the end of its
+    head."""
+    stall_timeout_s: float
+    """How long a client may refuse to receive more of a response."""
+    operations_port: int = 0
+    """The port of the operators' listener; 0 if there is none."""
+
+
+class BoundedConnection(H11Protocol):
+    """One connection. ``connection_class`` returns a subclass that has ``limits``."""
+
+    limits: ClassVar[ConnectionLimits]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Admit a connection, replace an idle one by it, or close it."""
+        super().connection_made(transport)
+        self._opened_at = self.loop.time()
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._is_extra = False
+        port = self.server[1] if self.server else None
+        self.for_operations = port == self.limits.operations_port
+        if self.for_operations:
+            self.app = cast(Any, _operations_only(self.app, 404))
+        limit = RESERVED if self.for_operations else self.limits.max_connections
+        others = [c for c in self._others() if c.for_operations == self.for_operations]
+        if len(others) >= limit and not _close_idle(others):
+            self._is_extra = True
+            self.app = cast(Any, _operations_only(self.app, 503))
+            if self.for_operations or len(others) >= limit + RESERVED:
+                transport.abort()
+                return
+        self._start_head_timer()
+
+    def _others(self) -> list[BoundedConnection]:
+        return [c for c in self.connections if isinstance(c, BoundedConnection) and c is not self]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in progress: none has arrived, or the last one was answered."""
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return cycle is None or cycle.response_complete
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was opened so recently that its request may still be on its way."""
+        return self.loop.time() - self._opened_at < NEW_S
+
+    def data_received(self, data: bytes) -> None:
+        """Handle bytes. Those that do not complete a head do not extend its time limit."""
+        super().data_received(data)
+        if not self.is_idle:
+            self._cancel_head_timer()
+        elif self._head_timer is None and not self.transport.is_closing():
+            # Part of a head, or of a body that nobody reads because it was answered already.
+            self._start_head_timer()
+
+    def on_response_complete(self) -> None:
+        """Close a connection above the maximum after its response."""
+        super().on_response_complete()
+        if self._is_extra:
+            self.close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which no further request arrives."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(FLUSH_S, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not receive."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(self.limits.stall_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting: the client received something."""
+        super().resume_writing()
+        self._cancel_stall_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._cancel_head_timer()
+        self._cancel_stall_timer()
+        super().connection_lost(exc)
+
+    def close(self) -> None:
+        """Close the connection once the client has received what was sent."""
+        self.transport.close()
+        self.loop.call_later(FLUSH_S, self.transport.abort)
+
+    def replace(self) -> None:
+        """Close the connection at once, and count it no longer."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def last_used(self) -> tuple[bool, float]:
+        """Sort key of idle connections: those without any request first, then the oldest."""
+        return self.cycle is not None, self._opened_at
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.head_timeout_s, self.transport.abort)
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+
+def connection_class(limits: ConnectionLimits) -> type[BoundedConnection]:
+    """Return the protocol class for uvicorn, with these limits."""
+    return type("LimitedConnection", (BoundedConnection,), {"limits": limits})
+
+
+def _close_idle(connections: Iterable[BoundedConnection]) -> bool:
+    """Close an idle connection, of the address that has most. Return whether there is one."""
+    idle = [c for c in connections if c.is_idle]
+    if not idle or (len(idle) == 1 and idle[0].is_new):
+        return False
+    addresses = Counter(_address(c) for c in idle)
+    min(idle, key=lambda c: (-addresses[_address(c)], *c.last_used())).replace()
+    return True
+
+
+def _address(connection: BoundedConnection) -> str:
+    return connection.client[0] if connection.client else ""
+
+
+def _operations_only(app: Any, status: int) -> ASGIApp:
+    """Return an app that answers ``status`` to every path but ``OPERATIONS``."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in OPERATIONS:
+            await app(scope, receive, send)
+            return
+        text = {404: b"Not found.\n", 503: b"Too many connections. Try again later.\n"}[status]
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        if status == 503:
+            headers.append((b"retry-after", b"5"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+    return answer

@@ -1,0 +1,179 @@
+"""The server's connections under attack: idle ones, slow heads, slow bodies, refused responses."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from deepfake_service.http.connections import RESERVED, ConnectionLimits, connection_class
+from tests.support.servekit import wait_until
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the body and answer the path; ``/large`` has more than any buffer holds."""
+    if scope["path"] != "/unread":
+        while (await receive()).get("more_body"):
+            pass
+    body = b"x" * 50_000_000 if scope["path"] == "/large" else scope["path"].encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Server:
+    """A server of ``app`` in a thread, with a listener for operators if ``operations`` is set."""
+
+    def __init__(self, *, operations: bool = False, **limits: Any) -> None:
+        self.sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(1 + operations)]
+        self.ports = [s.getsockname()[1] for s in self.sockets]
+        values = {"max_connections": 4, "head_timeout_s": 30.0, "stall_timeout_s": 30.0, **limits}
+        if operations:
+            values["operations_port"] = self.ports[1]
+        protocol = connection_class(ConnectionLimits(**values))
+        config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, ws="none")
+        self.server = uvicorn.Server(config)
+        self.opened: list[socket.socket] = []
+        self.thread = threading.Thread(target=self.server.run, args=(self.sockets,), daemon=True)
+        self.thread.start()
+        wait_until(lambda: self.server.started)
+
+    def open(self, sent: bytes = b"", port: int = 0) -> socket.socket:
+        opened = socket.create_connection(("127.0.0.1", self.ports[port]), timeout=20)
+        self.opened.append(opened)
+        opened.sendall(sent)
+        return opened
+
+    def get(self, path: str, port: int = 0) -> int:
+        return httpx.get(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=20).status_code
+
+    @property
+    def connections(self) -> int:
+        return len(self.server.server_state.connections)
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        servers.append(Server(**options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        for opened in server.opened:
+            opened.close()
+        server.server.should_exit = server.server.force_exit = True
+        server.thread.join(20)
+
+
+def is_closed_within(opened: socket.socket, seconds: float) -> bool:
+    opened.settimeout(seconds)
+    with contextlib.suppress(ConnectionResetError):
+        try:
+            return opened.recv(100) == b""
+        except TimeoutError:
+            return False
+    return True
+
+
+def test_idle_connections_without_a_key_do_not_stop_the_service(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving()
+    for _ in range(60):
+        server.open()
+    assert server.get("/v1/jobs") == 200
+    assert server.get("/healthz") == 200
+    assert server.connections <= 4 + RESERVED
+    for _ in range(60):
+        server.open(b"POST / HTTP/1.1\r\nHost: x\r\n")
+    assert server.get("/v1/jobs") == 200
+
+
+def test_the_address_with_most_idle_connections_loses_them_first(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving()
+    kept = socket.create_connection(
+        ("127.0.0.1", server.ports[0]), timeout=20, source_address=("127.0.0.2", 0)
+    )
+    for _ in range(20):
+        server.open()
+    kept.sendall(b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200" in kept.recv(100)
+    kept.close()
+
+
+def test_health_is_answered_while_every_connection_has_a_request(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving()
+    slow = [
+        server.open(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n") for _ in range(4)
+    ]
+    wait_until(lambda: server.connections == 4)
+    for _ in range(2 * RESERVED):  # the extra connections are given back
+        assert server.get("/healthz") == 200
+    assert server.get("/v1/jobs") == 503
+    for opened in slow:
+        opened.close()
+    wait_until(lambda: server.get("/v1/jobs") == 200)
+
+
+def test_a_head_that_does_not_end_is_cut_off(serving: Callable[..., Server]) -> None:
+    server = serving(head_timeout_s=0.5)
+    nothing, half = server.open(), server.open(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    answered = server.open(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200" in answered.recv(100)
+    answered.sendall(b"GET / HTTP/1.1\r\n")  # the second head on a connection counts as well
+    for opened in (nothing, half, answered):
+        began = time.monotonic()
+        while not is_closed_within(opened, 0.1):
+            assert time.monotonic() - began < 10
+            with contextlib.suppress(OSError):
+                opened.sendall(b"x")  # a byte now and then does not help
+
+
+def test_a_body_that_nobody_reads_does_not_keep_its_connection(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving(head_timeout_s=0.5)
+    opened = server.open(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
+    assert b"200" in opened.recv(100)
+
+    def is_closed() -> bool:
+        try:
+            opened.sendall(b"x")
+        except OSError:
+            return True
+        return False
+
+    wait_until(is_closed, 10)
+
+
+def test_a_client_that_does_not_receive_is_disconnected(serving: Callable[..., Server]) -> None:
+    server = serving(stall_timeout_s=0.5)
+    server.open(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: server.connections == 1)
+    wait_until(lambda: server.connections == 0)
+
+
+def test_clients_cannot_block_the_listener_of_operators(serving: Callable[..., Server]) -> None:
+    server = serving(operations=True)
+    for _ in range(4 + RESERVED):
+        server.open(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    assert server.get("/metrics", port=1) == 200
+    assert server.get("/v1/jobs", port=1) == 404
+    for _ in range(3 * RESERVED):
+        server.open(port=1)
+    assert server.get("/readyz", port=1) == 200
