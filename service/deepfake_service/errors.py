@@ -131,6 +131,18 @@ class CaseShredded(ServiceError):
     """This case was deleted, and its content can no longer be read."""
 
 
+class TooManyOccurrences(ServiceError):
+    """Evidence can list no more posts of this file. Record further posts in another case."""
+
+
+class TooManyCallbacks(ServiceError):
+    """This job already has as many callback URLs as a job can have."""
+
+
+class TooManyReviews(ServiceError):
+    """You have decided on this examination as often as one account can."""
+
+
 class NotReviewable(ServiceError):
     """This examination cannot be reviewed."""
 
@@ -150,7 +162,7 @@ class EvidenceMissing(ServiceError):
     """This examination has no evidence."""
 
 
-class EvidenceTooLarge(EvidenceMissing):
+class EvidenceTooLarge(ServiceError):
     """The job examined more faces than an evidence bundle holds. Submit it with fewer frames."""
 
 

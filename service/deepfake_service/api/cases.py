@@ -121,7 +121,7 @@ def post_case(response: Response, case: CaseIn, caller: Reader, services: Servic
     "/cases/{case_id}/occurrences",
     summary="Add an occurrence",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 408, 410, 413, 415, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,

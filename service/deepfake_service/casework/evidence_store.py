@@ -14,20 +14,24 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.editions import count_reviews, is_outdated, newest_edition
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible
+from deepfake_service.casework.dossiers import (
+    custody_of,
+    occurrences_of,
+    requester_of,
+    reviews_of,
+)
 from deepfake_service.db import (
-    Account,
-    AuditEntry,
     Case,
     Database,
     Edition,
     Job,
     Media,
-    Occurrence,
-    Review,
     new_id,
 )
 from deepfake_service.db.enums import JobState
@@ -40,21 +44,15 @@ from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import (
     SERVICE,
-    START,
     Action,
     Actor,
     append_entry,
-    entry_json,
 )
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, open_json
 
-CUSTODY_BATCH = 500
-NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
-"""Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
-item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
 NUMBERING_ATTEMPTS = 3
-"""Attempts to number an edition while other processes create editions of the same job."""
+"""Attempts to add an edition while others create editions of the same job, or decide on it."""
 
 _log = logger("deepfake_service.evidence")
 
@@ -72,6 +70,10 @@ class StoredEdition:
 
     def __repr__(self) -> str:
         return f"StoredEdition(number={self.number})"
+
+
+class _DecidedMeanwhile(Exception):
+    """A decision or a flag was recorded while an edition without it was built."""
 
 
 class EvidenceStore:
@@ -111,7 +113,8 @@ class EvidenceStore:
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
-            EvidenceBusy: other processes create editions of the same job at this moment.
+            EvidenceBusy: others create editions of the same job, or decide on it, at this moment.
+            EvidenceTooLarge: a verifier could not read the edition.
         """
         for _ in range(NUMBERING_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
@@ -121,14 +124,15 @@ class EvidenceStore:
             edition.sha256 = bag.sha256(content)
             try:
                 with self._database.write() as session:
+                    _require_current(session, dossier, edition)
                     session.add(edition)
                     session.flush()
                     number = str(edition.number)
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return edition.number
-            except IntegrityError as error:
-                # Another process used this number, or the job was deleted.
+            except (IntegrityError, _DecidedMeanwhile) as error:
+                # Another process used this number, or the job was deleted or decided on.
                 self._vault.blobs.delete(edition.blob)
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
         # Not EvidenceMissing: callers take that as final.
@@ -142,9 +146,10 @@ class EvidenceStore:
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
             key = self._vault.case_key(case)
             material = self._material(job, key)
-            last = session.scalars(
-                select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
-            ).first()
+            last = newest_edition(session, job_id)
+            reference = open_json(key, case)["reference"]
+            occurrences, omitted = occurrences_of(session, media, key, reference)
+            reviews = reviews_of(session, job, key)
             edition_id = new_id()
             edition = Edition(
                 id=edition_id,
@@ -152,6 +157,7 @@ class EvidenceStore:
                 number=last.number + 1 if last else 1,
                 blob=f"{folder_of(case.id)}edition-{edition_id}",
                 imagery=bool(material.pictures) and case.minor_at is None,
+                reviews=len(reviews),
                 created_at=self._database.clock(),
             )
             dossier = Dossier(
@@ -161,7 +167,7 @@ class EvidenceStore:
                 created_at=str(iso_time(edition.created_at)),
                 case={
                     "id": case.id,
-                    "reference": open_json(key, case)["reference"],
+                    "reference": reference,
                     "minor": case.minor_at is not None,
                 },
                 job={
@@ -170,14 +176,15 @@ class EvidenceStore:
                     "frames": job.frames,
                     "submitted_at": iso_time(job.created_at),
                     "examined_at": material.examination["examined_at"],
-                    "requester": _requester(session, job),
+                    "requester": requester_of(session, job),
                 },
                 item={"sha256": media.sha256, "size": media.size},
-                occurrences=_occurrences(session, media, key),
-                reviews=_reviews(session, job, key),
+                occurrences=occurrences,
+                reviews=reviews,
                 finding=job.finding,
-                custody=_custody(session, job, media, case),
+                custody=custody_of(session, job, media, case),
                 software=self._software,
+                occurrences_omitted=omitted,
             )
         return dossier, material, edition, key
 
@@ -192,21 +199,25 @@ class EvidenceStore:
     ) -> StoredEdition:
         """Return an edition, by default the newest. The first one is created if there is none.
 
+        The newest edition contains the last decision and the last flag. If there is no such edition
+        yet, it is created. An edition that is older than a decision is only returned by its number.
+
         Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
 
         Raises:
             NotFound: there is no such job or edition, or the caller may not see it.
             EvidenceMissing: the job has not succeeded, or its evidence was deleted.
+            EvidenceBusy, EvidenceTooLarge: see ``create``.
             ImageryWithheld: it shows faces, and a person shown may be a minor.
         """
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-            editions = select(Edition).where(Edition.job_id == job_id)
             if number is None:
-                editions = editions.order_by(Edition.number.desc())
+                edition = newest_edition(session, job_id)
             else:
-                editions = editions.where(Edition.number == number)
-            edition = session.scalars(editions.limit(1)).first()
+                numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
+                edition = session.scalars(numbered).first()
+            outdated = number is None and is_outdated(session, job_id)
         _require_success(job)
         if edition is None:
             if number is not None and number != 1:
@@ -214,6 +225,8 @@ class EvidenceStore:
             return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if edition.blob is None:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
+        if outdated:
+            return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)
@@ -224,6 +237,16 @@ class EvidenceStore:
                     session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number)
                 )
         return StoredEdition(edition.number, content)
+
+    def _create_current(self, job_id: str) -> int:
+        """Create the edition that contains the last decision, and return its number."""
+        try:
+            return self.create(job_id, SERVICE)
+        except EvidenceMissing as error:
+            raise EvidenceMissing(
+                "The newest edition does not contain the last decision, and no other can be "
+                "created. Request an edition by its number."
+            ) from error
 
     def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
         """Return one file of an edition. See ``edition`` for the errors."""
@@ -318,69 +341,16 @@ def _require_success(job: Job) -> None:
         raise EvidenceMissing("There is no evidence, because this examination was not completed.")
 
 
-def _occurrences(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
-    rows = session.scalars(
-        select(Occurrence).where(Occurrence.media_id == media.id).order_by(Occurrence.created_at)
-    )
-    occurrences = [
-        {"id": o.id, "recorded_at": iso_time(o.created_at), **open_json(key, o)} for o in rows
-    ]
-    for occurrence in occurrences:
-        account = session.get(Account, occurrence["collector"])
-        occurrence["collector_name"] = account.name if account else None
-    return occurrences
+def _require_current(session: Session, dossier: Dossier, edition: Edition) -> None:
+    """Lock the case of an edition that is about to be added, and compare it with the records.
 
-
-def _requester(session: Session, job: Job) -> str:
-    """Return the name, kind and role of the account that asked for the examination."""
-    account = session.get_one(Account, job.account_id)
-    return f"{account.name} ({account.kind}, {account.role})"
-
-
-def _reviews(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
-    rows = session.execute(
-        select(Review, Account)
-        .join(Account, Review.account_id == Account.id)
-        .where(Review.job_id == job.id)
-        .order_by(Review.created_at)
-    )
-    return [
-        {
-            "at": iso_time(review.created_at),
-            "account": account.id,
-            "name": account.name,
-            "role": account.role,
-            "decision": review.decision,
-            **open_json(key, review),
-        }
-        for review, account in rows
-    ]
-
-
-def _custody(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
-    """Return the entries of the audit log about a job, its medium and its case.
-
-    Each has the hash of the entry before it in the log, so that its own hash can be recomputed.
+    Raises:
+        NotFound: the job was deleted. _DecidedMeanwhile: the edition is outdated already.
     """
-    entries = session.scalars(
-        select(AuditEntry)
-        .where(
-            AuditEntry.subject.in_([job.id, media.id, case.id]),
-            AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
-        )
-        .order_by(AuditEntry.number)
-    ).all()
-    before: dict[int, str] = {}
-    for start in range(0, len(entries), CUSTODY_BATCH):
-        numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
-        previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
-        before |= {e.number: e.hash for e in session.scalars(previous)}
-    ids = {e.account_id for e in entries if e.account_id}
-    accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
-    return {
-        "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
-        "entries": [
-            {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
-            for e in entries
-        ],
-    }
+    case = lock_case(session, dossier.case["id"])
+    job = session.get(Job, edition.job_id)
+    if case is None or job is None:
+        raise NotFound
+    minor, reviews = case.minor_at is not None, count_reviews(session, job.id)
+    if (minor, job.finding, reviews) != (dossier.case["minor"], dossier.finding, edition.reviews):
+        raise _DecidedMeanwhile

@@ -335,7 +335,18 @@ class Retention:
 
     @staticmethod
     def _orphaned_case_files(session: Session, names: Sequence[str]) -> list[str]:
-        """Return those of a case's blobs that no row names, by the kind and id in their names."""
+        """Return those of a case's blobs that no row names, by the kind and id in their names.
+
+        Nothing of a case under a legal hold is returned.
+        """
+        case_ids = {name: name.split("/")[1] for name in names}
+        held = set(
+            session.scalars(
+                select(Case.id).where(
+                    Case.id.in_(set(case_ids.values())), Case.held_at.is_not(None)
+                )
+            )
+        )
         ids_of: dict[str, list[str]] = {}
         for name in names:
             kind, _, row_id = name.rpartition("/")[2].partition("-")
@@ -352,7 +363,7 @@ class Retention:
                 select(column).where(column.in_(ids_of.get(kind, ())), is_kept)
             )
         }
-        return [n for n in names if n.rpartition("/")[2] not in in_use]
+        return [n for n in names if n.rpartition("/")[2] not in in_use and case_ids[n] not in held]
 
     @staticmethod
     def _orphaned_media(session: Session, names: Sequence[str]) -> list[str]:

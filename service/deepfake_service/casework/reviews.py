@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.editions import outdated_jobs
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.evidence_store import EvidenceStore
@@ -16,7 +17,6 @@ from deepfake_service.db import (
     Account,
     Case,
     Database,
-    Edition,
     Job,
     Media,
     Review,
@@ -27,9 +27,11 @@ from deepfake_service.db.enums import REUSED, Decision, Finding, JobState, Role
 from deepfake_service.errors import (
     EvidenceBusy,
     EvidenceMissing,
+    EvidenceTooLarge,
     Forbidden,
     NotFound,
     NotReviewable,
+    TooManyReviews,
 )
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
@@ -37,6 +39,9 @@ from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_e
 from deepfake_service.storage import Vault, open_json, seal_json
 
 CATCH_UP_BATCH = 100
+MAX_REVIEWS = 100
+"""Decisions of one account on one examination. Each has up to 12 kB, and all are in every edition
+of the evidence, which must not become too large to read."""
 
 _log = logger("deepfake_service.reviews")
 
@@ -64,6 +69,8 @@ class Reviews:
         self._notices = notices
         self._hash_bank = hash_bank
         self._two_people = two_people
+        self._without_edition: set[str] = set()
+        """Ids of jobs for which no further edition can be created."""
 
     def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
         """Record the caller's decision and its reason, and return the resulting finding.
@@ -72,7 +79,8 @@ class Reviews:
 
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
-                no verdict, or the caller is not a person.
+                no verdict, or the caller is not a person. TooManyReviews: the caller has made
+                ``MAX_REVIEWS`` decisions on the job.
         """
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
@@ -85,6 +93,11 @@ class Reviews:
                 raise NotReviewable("There is no verdict to review.")
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Only people can review; this is a system account.")
+            made = select(func.count(Review.id)).where(
+                Review.job_id == job_id, Review.account_id == caller.account_id
+            )
+            if (session.scalar(made) or 0) >= MAX_REVIEWS:
+                raise TooManyReviews
             review = Review(
                 id=new_id(),
                 job_id=job_id,
@@ -115,9 +128,9 @@ class Reviews:
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
             self._evidence.create(job_id, actor)
-        except (EvidenceMissing, EvidenceBusy):
-            # The evidence has expired, was not gathered by an early version, or is being created by
-            # another process. ``catch_up`` tries again.
+        except (EvidenceMissing, EvidenceBusy, EvidenceTooLarge):
+            # The evidence has expired, was not gathered by an early version, is being created by
+            # another process, or is too large. ``catch_up`` tries again.
             _log.warning("no_new_edition", job_id=job_id)
 
     def _finding_of(self, session: Session, job_id: str) -> Finding:
@@ -219,48 +232,16 @@ class Reviews:
 
     def catch_up(self) -> None:
         """Create the editions that reviews and flags require and that do not exist yet."""
-        newest = (
-            select(Edition.job_id, func.max(Edition.created_at).label("at"))
-            .group_by(Edition.job_id)
-            .subquery()
-        )
-        reviewed = (
-            select(Review.job_id, func.max(Review.created_at).label("at"))
-            .group_by(Review.job_id)
-            .subquery()
-        )
-        shows_faces = (
-            select(Edition.imagery)
-            .where(Edition.job_id == Job.id, Edition.created_at == newest.c.at)
-            .scalar_subquery()
-        )
+        statement = outdated_jobs().limit(CATCH_UP_BATCH + len(self._without_edition))
         with self._database.read() as session:
-            outdated = session.scalars(
-                select(Job.id)
-                .join(Case, Job.case_id == Case.id)
-                .join(newest, newest.c.job_id == Job.id)
-                .outerjoin(reviewed, reviewed.c.job_id == Job.id)
-                .where(
-                    Case.wrapped_key.is_not(None),
-                    Job.evidence_expired_at.is_(None),
-                    or_(
-                        reviewed.c.at > newest.c.at,
-                        Case.minor_at.is_not(None) & shows_faces.is_(True),
-                        Case.minor_at.is_(None) & shows_faces.is_(False) & Job.shown.is_(True),
-                    ),
-                )
-                .order_by(Job.created_at.desc())
-                .limit(CATCH_UP_BATCH)
-            ).all()
-        for job_id in outdated:
+            outdated = session.scalars(statement).all()
+        for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
             try:
                 self._evidence.create(job_id, SERVICE)
-            except EvidenceMissing:
-                # Nothing was gathered, so that another attempt cannot succeed either.
-                with self._database.write() as session:
-                    job = session.get(Job, job_id)
-                    if job is not None:
-                        job.evidence_expired_at = current_time(session)
+            except (EvidenceMissing, EvidenceTooLarge):
+                # Another attempt cannot succeed either. Nothing is deleted for that reason: the
+                # older editions are retained, and evidence that is too large is not missing.
+                self._without_edition.add(job_id)
             except Exception as error:
                 _log.error("edition_failed", job_id=job_id, failure=describe(error))
         self._hash_bank.remember_recent()

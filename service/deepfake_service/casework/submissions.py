@@ -30,12 +30,21 @@ from deepfake_service.db.enums import (
     Priority,
     RetentionPolicy,
 )
-from deepfake_service.errors import DatabaseUnavailable, IdempotencyConflict, ServiceError
+from deepfake_service.errors import (
+    DatabaseUnavailable,
+    IdempotencyConflict,
+    ServiceError,
+    TooManyCallbacks,
+)
 from deepfake_service.jobs import JobQueue
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
 from deepfake_service.storage.envelope import new_key, seal, unseal
+
+MAX_CALLBACKS = 5
+"""Callback URLs of one job. Each is called up to nine times, so that a job with many would occupy
+the deliveries of all accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,8 @@ class Submissions:
         no new job needs it.
 
         Raises:
-            IdempotencyConflict: the key was used for another request.
+            IdempotencyConflict: the key was used for another request. TooManyOccurrences,
+                TooManyCallbacks: the existing job or its medium has as many as it can have.
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
@@ -298,9 +308,12 @@ class Submissions:
             return
         key = self._vault.case_key(case)
         target = submission.callback_url.encode()
-        for delivery in session.scalars(select(Delivery).where(Delivery.job_id == job.id)):
+        deliveries = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        for delivery in deliveries:
             if unseal(key, delivery.target, context_of("delivery", delivery.id)) == target:
                 return  # a repeated request leads to one webhook only
+        if len(deliveries) >= MAX_CALLBACKS:
+            raise TooManyCallbacks
         delivery_id = new_id()
         session.add(
             Delivery(

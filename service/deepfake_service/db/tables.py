@@ -230,6 +230,8 @@ class Edition(Authenticated):
     blob: Mapped[str | None] = mapped_column(String(200))
     imagery: Mapped[bool] = mapped_column(Boolean)
     """Whether it shows faces."""
+    reviews: Mapped[int | None] = mapped_column(Integer)
+    """How many decisions it contains; ``None`` in editions of versions before 0.3."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "number"),)

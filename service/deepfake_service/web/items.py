@@ -17,10 +17,12 @@ from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH
 from deepfake_service.errors import (
     EvidenceMissing,
+    EvidenceTooLarge,
     FieldError,
     ImageryWithheld,
     InvalidRequest,
     NotReviewable,
+    TooManyReviews,
 )
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
@@ -85,7 +87,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         try:
             edition = services.evidence_store.edition(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))
-        except (EvidenceMissing, ImageryWithheld, BlobMissing) as error:
+        except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld, BlobMissing) as error:
             values["missing"] = translations(language).gettext(error.message)
         else:
             values["view"] = _result_view(document, language)
@@ -168,7 +170,7 @@ def post_review(
             message = "; ".join(f"{e.field}: {e.detail}" for e in invalid)
             raise InvalidRequest(message, errors=invalid)
         state.require_services().reviews.decide(caller, job_id, Decision(decision), reason)
-    except (InvalidRequest, NotReviewable) as error:
+    except (InvalidRequest, NotReviewable, TooManyReviews) as error:
         values = _item(request, state, caller, job_id)
         values["reason"] = reason  # what the reviewer wrote is not lost
         values["problem"] = translations(language_of(request)).gettext(error.message)

@@ -38,7 +38,10 @@ from deepfake_service.errors import (
     RequestTooLarge,
     ServiceError,
     StorageUnavailable,
+    TooManyCallbacks,
+    TooManyOccurrences,
     TooManyRequests,
+    TooManyReviews,
 )
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import context_of
@@ -352,7 +355,8 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
         AccountExists, AccountUnknown, BeingDeleted, CaseHeld, CaseShredded, CrossSiteRequest,
         DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge, Forbidden, ImageryWithheld,
         InvalidRequest, KeyUnknown, NotFound, NoticeRefused, NotReady, NotReviewable, Overloaded,
-        RequestTooLarge, StorageUnavailable, TooManyRequests,
+        RequestTooLarge, StorageUnavailable, TooManyCallbacks, TooManyOccurrences,
+        TooManyRequests, TooManyReviews,
     ],
 )  # fmt: skip
 def test_what_pages_tell_when_something_fails_is_translated(error: type[ServiceError]) -> None:

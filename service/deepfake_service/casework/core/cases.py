@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
-from deepfake_service.errors import FieldError, ImageryWithheld, InvalidRequest, NotFound
+from deepfake_service.errors import (
+    FieldError,
+    ImageryWithheld,
+    InvalidRequest,
+    NotFound,
+    TooManyOccurrences,
+)
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of, open_json, seal_json
@@ -38,6 +44,9 @@ class Sighting:
 OCCURRENCE_FIELDS = (*(f.name for f in fields(Sighting)), "case_reference", "tool")
 """The fields of an occurrence, beside its collector and a screenshot."""
 _DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
+MAX_OCCURRENCES = 500
+"""Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
+the evidence, beside up to 48 MB of faces: without a limit, they could make it too large to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +115,30 @@ class Cases:
         media: Media,
         sighting: Mapping[str, str | None],
         screenshot: Screenshot | None = None,
-    ) -> bool:
+    ) -> str | None:
         """Record an occurrence of a medium, unless it is known or empty.
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
         submitted the medium.
 
         Returns:
-            Whether an occurrence was recorded.
+            The id of the new occurrence, or ``None`` if none was recorded.
+
+        Raises:
+            TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
         """
         fields: dict[str, Any] = {name: sighting.get(name) for name in OCCURRENCE_FIELDS}
         of_medium = select(Occurrence.id).where(Occurrence.media_id == media.id).limit(1)
         is_first = session.scalars(of_medium).first() is None
         if not is_first and screenshot is None and not any(fields[n] for n in _DISTINGUISHING):
-            return False
+            return None
         compared = {**fields, "tool": None, "screenshot": screenshot and screenshot.sha256}
         digest = self._blind_index.of_content("occurrence", compared)
         if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
-            return False
+            return None
+        counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
+        if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
+            raise TooManyOccurrences
         occurrence = Occurrence(
             id=screenshot.occurrence_id if screenshot else new_id(),
             case_id=media.case_id,
@@ -139,7 +154,7 @@ class Cases:
             append_entry(
                 session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
             )
-        return True
+        return occurrence.id
 
     def add_occurrence(
         self,
@@ -198,7 +213,8 @@ class Cases:
                 raise InvalidRequest(
                     f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
                 )
-            return self.note(session, caller, media[media_id], sighting, screenshot)
+            noted = self.note(session, caller, media[media_id], sighting, screenshot)
+            return noted is not None
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the screenshot of an occurrence, and audit that it was read.
@@ -225,6 +241,19 @@ def media_key(media: Media, case_key: bytes) -> bytes:
     """Return the key of a medium that has not been deleted."""
     assert media.wrapped_key is not None
     return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
+
+
+def is_of_another_case(occurrence: Mapping[str, Any], reference: str | None) -> bool:
+    """Return whether the content of an occurrence names another case than the one it is in.
+
+    Earlier versions recorded a submission that repeated the bytes of another case in that case,
+    with the reference that the submitter had given. Such an occurrence is shown to who may see the
+    case, but never given to others in evidence or notices.
+
+    Args:
+        reference: the reference of the case that the occurrence is in.
+    """
+    return occurrence.get("case_reference") not in (None, reference)
 
 
 def folder_of(case_id: str) -> str:

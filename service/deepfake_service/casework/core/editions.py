@@ -1,0 +1,77 @@
+"""Which edition of a job's evidence is the newest, and whether it contains the last decision."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Case, Edition, Job, Review
+
+_reviewed = (
+    select(
+        Review.job_id,
+        func.count(Review.id).label("count"),
+        func.max(Review.created_at).label("at"),
+    )
+    .group_by(Review.job_id)
+    .subquery()
+)
+_newest = (
+    select(Edition.job_id, func.max(Edition.number).label("number"))
+    .group_by(Edition.job_id)
+    .subquery()
+)
+
+
+def newest_edition(session: Session, job_id: str) -> Edition | None:
+    """Return the newest edition of a job's evidence, if there is one."""
+    return session.scalars(
+        select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc()).limit(1)
+    ).first()
+
+
+def count_reviews(session: Session, job_id: str) -> int:
+    """Return how many decisions were made on a job. Decisions are never removed."""
+    return session.scalar(select(func.count(Review.id)).where(Review.job_id == job_id)) or 0
+
+
+def outdated_jobs() -> Select[str]:
+    """Select the ids of jobs whose newest edition lacks a decision or a flag, newest jobs first.
+
+    The number of decisions in an edition is compared, not its time: a clock that was set back must
+    not make an edition look newer than a decision.
+    """
+    return (
+        select(Job.id)
+        .join(Case, Job.case_id == Case.id)
+        .join(_newest, _newest.c.job_id == Job.id)
+        .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
+        .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
+        .where(
+            Case.wrapped_key.is_not(None), Job.evidence_expired_at.is_(None), _lacks_a_decision()
+        )
+        .order_by(Job.created_at.desc())
+    )
+
+
+def is_outdated(session: Session, job_id: str) -> bool:
+    """Return whether the newest edition of a job's evidence lacks a decision or a flag."""
+    outdated = (
+        select(Job.id)
+        .join(Case, Job.case_id == Case.id)
+        .join(_newest, _newest.c.job_id == Job.id)
+        .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
+        .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
+        .where(Job.id == job_id, _lacks_a_decision())
+    )
+    return session.scalars(outdated).first() is not None
+
+
+def _lacks_a_decision() -> ColumnElement[bool]:
+    return or_(
+        _reviewed.c.count > Edition.reviews,
+        # Earlier versions did not store how many decisions an edition contains.
+        and_(Edition.reviews.is_(None), _reviewed.c.at > Edition.created_at),
+        and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
+        and_(Case.minor_at.is_(None), Edition.imagery.is_(False), Job.shown.is_(True)),
+    )

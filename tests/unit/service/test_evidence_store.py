@@ -1,0 +1,284 @@
+"""Evidence through the store: bounded, and never older than the last decision."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from deepfake_service.casework import evidence_store as store_module
+from deepfake_service.casework.core.cases import MAX_OCCURRENCES
+from deepfake_service.casework.dossiers import MAX_READS_IN_CUSTODY, custody_of
+from deepfake_service.casework.reviews import MAX_REVIEWS
+from deepfake_service.casework.submissions import MAX_CALLBACKS
+from deepfake_service.db import Case, Edition, Job, Media, Occurrence, new_id
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import EvidenceTooLarge
+from deepfake_service.evidence.builder import VERDICT, verdict_document
+from deepfake_service.evidence.zip_format import member
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.storage import seal_json
+from tests.support import evidencekit as kit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+def headers(service: Service, role: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+async def submit(service: Service, **fields: str) -> dict[str, Any]:
+    files = {"file": ("v.mp4", kit.video())}
+    answer = await service.client.post("/v1/videos", files=files, data=fields)
+    assert answer.status_code in (200, 202), answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def examined(service: Service, **fields: str) -> dict[str, Any]:
+    """Submit a video, and end its job as a worker would, with material for evidence."""
+    job = await submit(service, **fields)
+    services = service.app.state.shared.services
+    material = kit.material(kit.video())
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
+        row.state, row.shown = JobState.SUCCEEDED, bool(material.pictures)
+        row.verdict = material.examination["result"]["verdict"]
+        row.finished_at = service.clock()
+    services.evidence_store.store_material(row, key, material)
+    return job
+
+
+async def decide(service: Service, job: dict[str, Any], decision: str) -> httpx.Response:
+    answer: httpx.Response = await service.client.post(
+        f"/v1/jobs/{job['id']}/reviews",
+        json={"decision": decision, "reason": "seen"},
+        headers=headers(service, Role.ANALYST),
+    )
+    return answer
+
+
+async def evidence(service: Service, job: dict[str, Any], query: str = "") -> httpx.Response:
+    answer: httpx.Response = await service.client.get(f"/v1/jobs/{job['id']}/evidence{query}")
+    return answer
+
+
+def document(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = json.loads(member(answer.content, VERDICT))
+    return content
+
+
+def flood(service: Service, job: dict[str, Any], count: int, **content: Any) -> None:
+    """Record occurrences without a limit, as earlier versions did."""
+    vault = service.app.state.shared.services.queries._vault
+    with service.database.write() as session:
+        key = vault.case_key(session.get_one(Case, job["case_id"]))
+        for number in range(count):
+            row = Occurrence(
+                id=new_id(),
+                case_id=job["case_id"],
+                media_id=job["media_id"],
+                digest=f"{number:064x}",
+                created_at=service.clock(),
+            )
+            fields = {
+                **dict.fromkeys(("source_url", "platform", "account", "captured_at", "note")),
+                "case_reference": None, "tool": None, "collector": "a" * 26, "screenshot": False,
+            }  # fmt: skip
+            seal_json(key, row, {**fields, "note": f"{number} ", **content})
+            session.add(row)
+
+
+async def test_h9_occurrences_of_a_medium_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.core.cases.MAX_OCCURRENCES", 3)
+    job = await submit(service, source_url="https://example.org/0")
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    for number in (1, 2):
+        url = f"https://example.org/{number}"
+        added = await service.client.post(path, files={"source_url": (None, url)})
+        assert added.status_code == 201
+    more = {"source_url": (None, "https://example.org/3")}
+    assert (await service.client.post(path, files=more)).status_code == 409
+    refused = await service.client.post(
+        "/v1/videos",
+        files={"file": ("v.mp4", kit.video())},
+        data={"source_url": "https://example.org/3"},
+    )
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_occurrences")
+    # What is known already is not refused.
+    await submit(service, source_url="https://example.org/1")
+
+
+async def test_h9_flooded_occurrences_do_not_freeze_the_evidence(service: Service) -> None:
+    job = await examined(service)
+    flood(service, job, MAX_OCCURRENCES + 40, note="x" * 2000)
+    first = document(await evidence(service, job))
+    assert len(first["occurrences"]) == MAX_OCCURRENCES
+    assert first["occurrences_omitted"]["count"] == 41
+    assert len(first["occurrences_omitted"]["sha256"]) == 64
+    assert (await decide(service, job, "rejected")).status_code == 201
+    assert document(await evidence(service, job))["finding"] == "rejected"
+
+
+async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await examined(service)
+    assert (await decide(service, job, "confirmed")).status_code == 201
+    assert document(await evidence(service, job))["finding"] == "confirmed"
+    hold = f"/v1/cases/{job['case_id']}/hold"
+    assert (await service.client.put(hold, headers=headers(service, Role.ANALYST))).is_success
+
+    def too_large(*_: Any, **__: Any) -> bytes:
+        raise EvidenceTooLarge
+
+    with monkeypatch.context() as context:
+        context.setattr(store_module, "build", too_large)
+        assert (await decide(service, job, "rejected")).status_code == 201
+        refused = await evidence(service, job)
+        assert refused.status_code == 409
+        assert refused.json()["type"].endswith(":evidence_too_large")
+        report = await service.client.get(f"/v1/jobs/{job['id']}/report.pdf")
+        assert report.status_code == 409
+        # It is still there for who asks for it by its number.
+        assert document(await evidence(service, job, "?edition=1"))["finding"] == "confirmed"
+        services = service.app.state.shared.services
+        services.reviews.catch_up()
+        service.clock.advance(timedelta(hours=3))
+        services.retention.sweep()
+        services.retention.delete_orphans()
+    with service.database.read() as session:
+        assert session.get_one(Job, job["id"]).evidence_expired_at is None
+    face = f"/v1/jobs/{job['id']}/faces/1.png"
+    assert (await service.client.get(face)).status_code == 200
+    newest = document(await evidence(service, job))
+    assert (newest["edition"], newest["finding"]) == (2, "rejected")
+
+
+async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_newest(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await examined(service)
+    assert document(await evidence(service, job))["finding"] is None
+    service.clock.advance(timedelta(days=-2))
+    reviews = service.app.state.shared.services.reviews
+    monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)  # the process stops here
+    assert (await decide(service, job, "rejected")).status_code == 201
+    assert document(await evidence(service, job))["finding"] == "rejected"
+
+
+async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await examined(service)
+    services = service.app.state.shared.services
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    real = store_module.build
+
+    def slow(*arguments: Any, **options: Any) -> bytes:
+        monkeypatch.setattr(store_module, "build", real)
+        services.reviews._create_edition = lambda *_: None
+        services.reviews.decide(caller, job["id"], "rejected", "seen")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(store_module, "build", slow)
+    answer = document(await evidence(service, job))
+    assert (answer["edition"], answer["finding"]) == (1, "rejected")
+    assert [r["decision"] for r in answer["reviews"]] == ["rejected"]
+
+
+async def test_editions_of_earlier_versions_are_compared_by_time(service: Service) -> None:
+    job = await examined(service)
+    await decide(service, job, "confirmed")
+    with service.database.write() as session:
+        (edition,) = session.query(Edition).filter_by(job_id=job["id"])
+        edition.reviews = None  # as after an upgrade
+    assert document(await evidence(service, job))["edition"] == 1
+    with service.database.write() as session:
+        (edition,) = session.query(Edition).filter_by(job_id=job["id"])
+        edition.created_at -= timedelta(days=1)
+    assert document(await evidence(service, job))["edition"] == 2
+
+
+async def test_h2_what_an_earlier_version_mixed_up_is_not_given_to_others(
+    service: Service,
+) -> None:
+    job = await examined(service, case_reference="CASE-A", note="victim A")
+    flood(service, job, 1, case_reference="CASE-B", note="victim B lives in Busan")
+    answer = document(await evidence(service, job))
+    assert [o["note"] for o in answer["occurrences"]] == ["victim A"]
+    assert "Busan" not in json.dumps(answer)
+    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+    assert len(case["occurrences"]) == 2  # nothing is lost
+    foreign = next(o["id"] for o in case["occurrences"] if o["case_reference"] == "CASE-B")
+    notice = {"kind": "eu-dsa-16", "language": "en", "occurrence_ids": [foreign], "fields": {}}
+    refused = await service.client.post(f"/v1/cases/{job['case_id']}/notices", json=notice)
+    assert refused.status_code == 422
+    assert [e["field"] for e in refused.json()["errors"]] == ["occurrence_ids"]
+
+
+async def test_h9_decisions_of_an_account_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.reviews.MAX_REVIEWS", 2)
+    reviews = service.app.state.shared.services.reviews
+    monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)
+    job = await examined(service)
+    for _ in range(2):
+        assert (await decide(service, job, "rejected")).status_code == 201
+    refused = await decide(service, job, "rejected")
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_reviews")
+
+
+async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    job = await submit(service)
+    with service.database.write() as session:
+        for number in range(9):
+            append_entry(session, SERVICE, Action.EVIDENCE_READ, job["id"], str(number))
+        row = session.get_one(Job, job["id"])
+        custody = custody_of(
+            session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
+        )
+    actions = [(e["action"], e["detail"]) for e in custody["entries"]]
+    assert actions == [
+        ("media.submitted", None), *(("evidence.read", n) for n in "678"),
+    ]  # fmt: skip
+
+
+async def test_m4_callbacks_of_a_job_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
+    urls = [f"https://example.org/hook/{n}" for n in range(MAX_CALLBACKS + 1)]
+    for url in urls[:-1]:
+        await submit(service, callback_url=url)
+    refused = await service.client.post(
+        "/v1/videos", files={"file": ("v", kit.video())}, data={"callback_url": urls[-1]}
+    )
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_callbacks")
+    await submit(service, callback_url=urls[0])
+
+
+def test_evidence_holds_as_much_as_the_limits_allow() -> None:
+    """At every limit, the records take less than a quarter of what a verifier reads."""
+    assert MAX_OCCURRENCES * 18_000 + 2 * MAX_REVIEWS * 12_000 < 16 * 1024 * 1024
+    assert MAX_READS_IN_CUSTODY * 400 < 16 * 1024 * 1024
+
+
+def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
+    made = verdict_document(kit.dossier(kit.video()), kit.material(kit.video()))
+    assert "occurrences_omitted" not in made
