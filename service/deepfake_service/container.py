@@ -17,6 +17,7 @@ from deepfake_service.casework.core.queries import Queries
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
 from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.reviews import Reviews
@@ -26,7 +27,14 @@ from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
-from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
+from deepfake_service.storage import (
+    BLOB_FOLDER,
+    EpochKeys,
+    Vault,
+    open_blobs,
+    open_case_keys,
+    open_keys,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,7 @@ class Services:
     cases: Cases
     queries: Queries
     retention: Retention
+    key_epochs: KeyEpochs
     webhook_secrets: WebhookSecrets
     exports: Exports
     evidence_store: EvidenceStore
@@ -91,10 +100,19 @@ def open_container(
         bundle_sha256: the identity of the model bundle that new jobs are examined with.
 
     Raises:
-        StorageError: the blob store cannot be opened.
+        StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not those
+            of the database.
     """
     keys = open_keys(settings)
-    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), keys)
+    case_keys = open_case_keys(settings, keys, database.clock)
+    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+    key_epochs = KeyEpochs(
+        database,
+        vault,
+        case_keys if isinstance(case_keys, EpochKeys) else None,
+        min_age=timedelta(hours=settings.epoch_hours),
+    )
+    key_epochs.check()
     with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
         cases = Cases(database, vault, blind_index)
@@ -128,6 +146,7 @@ def open_container(
                 longest_wait=timedelta(days=settings.media_days_unexamined),
                 evidence_kept=timedelta(days=settings.evidence_days),
             ),
+            key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
             exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
             evidence_store=evidence_store,

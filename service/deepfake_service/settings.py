@@ -18,6 +18,7 @@ from deepfake_service.errors import SettingsError
 from deepfake_service.resource_limits import PREFIX, ResourceLimits
 
 RECORDS_FILE = "records.sqlite"
+EPOCH_KEYS_FILE = "epoch-keys"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
@@ -64,6 +65,20 @@ class Settings(ResourceLimits):
         description="`package.module:function` that returns a `KeyWrapper` of "
         "`deepfake_service.storage.envelope` backed by a key management service. Replaces the "
         "master key.",
+    )
+    epoch_keys: Path | None = Field(
+        default=None,
+        description="File of the epoch keys, which wrap the keys of cases and are destroyed after "
+        "deletions, on a file system that overwrites in place (ext4 or XFS, not Btrfs, ZFS or a "
+        "network file system). Unset: `epoch-keys` in the data directory with SQLite; with "
+        "PostgreSQL none, and the master key wraps the keys of cases. Processes on several "
+        "machines cannot share it.",
+    )
+    epoch_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = Field(
+        default=1.0,
+        description="Minimum age in hours of an epoch key before it is destroyed because a case "
+        "was deleted. The remaining cases are then wrapped again, which takes about a second for "
+        "10,000 of them.",
     )
     host: str = Field(
         default="127.0.0.1",
@@ -228,6 +243,13 @@ class Settings(ResourceLimits):
         if self.database_url:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
+
+    @property
+    def epoch_keys_path(self) -> Path | None:
+        """Return the file of the epoch keys, or ``None`` if the master key wraps cases."""
+        if self.epoch_keys is None and self.database_url is None:
+            return self.data_dir / EPOCH_KEYS_FILE
+        return self.epoch_keys
 
     @field_validator("public_url")
     @classmethod

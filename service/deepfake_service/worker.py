@@ -66,6 +66,7 @@ def worker_running(
     # the other chores or make this worker look dead.
     chores = [
         Chore("sweep", services.retention.sweep, SWEEP_EVERY_S),
+        Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
         Chore("orphans", services.retention.delete_orphans, ORPHANS_EVERY_S),
         Chore("known", services.hash_bank.forget_expired, SWEEP_EVERY_S),
         Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),

@@ -14,16 +14,27 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
+from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
-from deepfake_service.errors import AuditBroken
+from deepfake_service.errors import AuditBroken, SettingsError
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
 from deepfake_service.security.records import accept_row, altered_rows, open_database
 from deepfake_service.settings import Settings, load_settings
-from deepfake_service.storage import BLOB_FOLDER, Vault, open_blobs, open_keys
+from deepfake_service.storage import (
+    BLOB_FOLDER,
+    CASE_KEYS_LOCK,
+    EpochKeys,
+    Vault,
+    open_blobs,
+    open_case_keys,
+    open_keys,
+    rewrapped,
+    secret_context,
+)
 
 accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
 keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True)
@@ -147,21 +158,21 @@ def rotate_key(
 
 @keys.command("rewrap")
 def rewrap() -> None:
-    """Wrap the key of every case with the current master key.
-
-    Older master keys can then be removed.
-    """
+    """Wrap all keys with the current master key. Older master keys can then be removed."""
     with _database() as (settings, database):
-        vault = Vault(
-            open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), open_keys(settings)
-        )
+        master = open_keys(settings)
+        case_keys = open_case_keys(settings, master, database.clock)
+        vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
         changed = 0
+        if isinstance(case_keys, EpochKeys) and case_keys.all():
+            changed += case_keys.rewrap()
         keyed = Case.wrapped_key.is_not(None)
         with database.read() as session:
             ids = list(session.scalars(select(Case.id).where(keyed)))
         for start in range(0, len(ids), REWRAP_BATCH):
             batch = ids[start : start + REWRAP_BATCH]
             with database.write() as session:
+                database.one_at_a_time(session, CASE_KEYS_LOCK)
                 # Locked and read again, so that a case deleted meanwhile does not get its key back.
                 query = select(Case).where(Case.id.in_(batch), keyed).with_for_update()
                 for case in session.scalars(query):
@@ -170,11 +181,28 @@ def rewrap() -> None:
                         case.wrapped_key, changed = again, changed + 1
         with database.write() as session:
             for secret in session.scalars(select(Secret)):
-                again = vault.rewrapped_secret(secret.name, secret.wrapped)
+                again = rewrapped(master, secret.wrapped, secret_context(secret.name))
                 if again is not None:
                     secret.wrapped, changed = again, changed + 1
             log.append_entry(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
     typer.echo(f"{changed} keys rewrapped")
+
+
+@keys.command("renew-epoch")
+def renew_epoch() -> None:
+    """Destroy the key under which deleted cases were wrapped, without waiting for the service.
+
+    Requests that the service is processing at this moment may fail.
+    """
+    with _database() as (settings, database):
+        case_keys = open_case_keys(settings, open_keys(settings), database.clock)
+        if not isinstance(case_keys, EpochKeys):
+            raise SettingsError("The master key wraps cases directly. Set DEEPFAKE_EPOCH_KEYS.")
+        vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+        epochs = KeyEpochs(database, vault, case_keys, min_age=timedelta(0))
+        epochs.check()
+        epochs.renew()
+    typer.echo("a new epoch has begun, and the keys of earlier ones are destroyed")
 
 
 @audit.command("verify")

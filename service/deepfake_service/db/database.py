@@ -25,11 +25,12 @@ from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
+from deepfake_service.db.write_ahead_log import clear_log
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
-CHECKPOINT_TIMEOUT_MS = 2000
+CHECKPOINT_TIMEOUT_S = 2.0
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
 _ULIDS = ULIDGenerator(policy=PureRandomPolicy())
@@ -56,6 +57,8 @@ class Database:
         self.url = url
         self.clock = clock
         self.engine = _engine(url)
+        is_file = self.engine.dialect.name == "sqlite"
+        self._file = Path(self.engine.url.database or "") if is_file else None
         try:
             with translating():
                 if migrate:
@@ -67,6 +70,8 @@ class Database:
         self._writing = self.engine.execution_options(writing=True)
 
     def close(self) -> None:
+        """Close the connections. SQLite deletes its log then, so that it is overwritten first."""
+        self.purge_deleted()
         self.engine.dispose()
 
     @contextmanager
@@ -113,17 +118,13 @@ class Database:
             )
 
     def purge_deleted(self) -> None:
-        """Remove deleted rows from SQLite's write-ahead log, by merging it into the database."""
-        if self.engine.dialect.name == "sqlite":
-            with translating(), self.engine.connect() as connection:
-                # Nobody can write while this waits for readers, so it must not outlast a lease. The
-                # next sweep tries again.
-                usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-                connection.exec_driver_sql(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}")
-                try:
-                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                finally:
-                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
+        """Remove deleted rows from SQLite's write-ahead log: merge it, overwrite and truncate it.
+
+        Nobody can write while this waits for readers, so it must not outlast a lease. The next
+        sweep tries again.
+        """
+        if self._file is not None:
+            clear_log(self._file, CHECKPOINT_TIMEOUT_S)
 
     def check(self) -> None:
         """Raise ``DatabaseUnavailable`` unless the database answers."""

@@ -63,6 +63,8 @@ class Action(StrEnum):
     HOLD_LIFTED = "hold.lifted"
     AUDIT_READ = "audit.read"
     MASTER_KEY_ROTATED = "master_key.rotated"
+    CASE_KEYS_RENEWED = "case_keys.renewed"
+    """An epoch key was destroyed after deletions; its id is the detail."""
     SIGNING_KEYS_MADE = "signing_keys.made"
     SIGNING_KEY_REVOKED = "signing_key.revoked"
     EVIDENCE_MADE = "evidence.made"

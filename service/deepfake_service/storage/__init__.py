@@ -1,21 +1,36 @@
 """Encrypted storage: blobs, sealed columns, and the keys to both."""
 
 from deepfake_service.storage.blobs import BLOB_FOLDER, BlobMissing, Blobs, open_blobs
+from deepfake_service.storage.epoch_keys import CASE_KEYS_LOCK, EpochKeys
 from deepfake_service.storage.installation_secrets import installation_secret
 from deepfake_service.storage.sealed_columns import open_json, seal_json
-from deepfake_service.storage.vault import Stored, Vault, context_of, open_keys, secret_context
+from deepfake_service.storage.vault import (
+    Stored,
+    Vault,
+    case_key_context,
+    context_of,
+    open_case_keys,
+    open_keys,
+    rewrapped,
+    secret_context,
+)
 
 __all__ = [
     "BLOB_FOLDER",
+    "CASE_KEYS_LOCK",
     "BlobMissing",
     "Blobs",
+    "EpochKeys",
     "Stored",
     "Vault",
+    "case_key_context",
     "context_of",
     "installation_secret",
     "open_blobs",
+    "open_case_keys",
     "open_json",
     "open_keys",
+    "rewrapped",
     "seal_json",
     "secret_context",
 ]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import cast
 
+from deepfake_service.clock import Clock
 from deepfake_service.db import Case
 from deepfake_service.errors import CaseShredded, SettingsError
 from deepfake_service.files import create_private
@@ -32,6 +33,7 @@ from deepfake_service.storage.envelope import (
     seal,
     unseal,
 )
+from deepfake_service.storage.epoch_keys import EpochKeys
 
 MASTER_KEY_FILE = "master-key"
 _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
@@ -46,7 +48,7 @@ class Stored:
 
 
 class Vault:
-    """Encrypts and decrypts the blobs of cases."""
+    """Encrypts and decrypts the blobs of cases. ``keys`` wraps the keys of cases."""
 
     def __init__(self, blobs: Blobs, keys: KeyWrapper) -> None:
         self.blobs = blobs
@@ -55,7 +57,7 @@ class Vault:
     def new_case_key(self, case_id: str) -> tuple[bytes, bytes]:
         """Return a new key for a case, plain and wrapped. Store the wrapped one only."""
         key = new_key()
-        return key, self._keys.wrap(key, _case_context(case_id))
+        return key, self._keys.wrap(key, case_key_context(case_id))
 
     def case_key(self, case: Case) -> bytes:
         """Return the key of a case.
@@ -65,20 +67,11 @@ class Vault:
         """
         if case.wrapped_key is None:
             raise CaseShredded
-        return self._keys.unwrap(case.wrapped_key, _case_context(case.id))
+        return self._keys.unwrap(case.wrapped_key, case_key_context(case.id))
 
     def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
-        """Return a case's key wrapped by the current master key, or ``None`` if it already is."""
-        return self._rewrapped(wrapped, _case_context(case_id))
-
-    def rewrapped_secret(self, name: str, wrapped: bytes) -> bytes | None:
-        """Return a secret wrapped by the current master key, or ``None`` if it already is."""
-        return self._rewrapped(wrapped, secret_context(name))
-
-    def _rewrapped(self, wrapped: bytes, context: bytes) -> bytes | None:
-        if self._keys.is_current(wrapped):
-            return None
-        return self._keys.wrap(self._keys.unwrap(wrapped, context), context)
+        """Return a case's key wrapped by the current key, or ``None`` if it already is."""
+        return rewrapped(self._keys, wrapped, case_key_context(case_id))
 
     async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
         """Encrypt ``chunks`` into the blob ``name`` as they arrive, and hash them on the way."""
@@ -121,6 +114,17 @@ class Vault:
         return unseal(key, blob.read_at(0, blob.size), name.encode())
 
 
+def rewrapped(keys: KeyWrapper, wrapped: bytes, context: bytes) -> bytes | None:
+    """Return ``wrapped`` as ``keys`` would wrap it now, or ``None`` if nothing would change.
+
+    Raises:
+        DecryptionFailed: ``keys`` cannot unwrap it.
+    """
+    if keys.is_current(wrapped):
+        return None
+    return keys.wrap(keys.unwrap(wrapped, context), context)
+
+
 def context_of(kind: str, row_id: str) -> bytes:
     """Return the context that binds a sealed value to its row, so that copies do not open."""
     return f"{kind}/{row_id}".encode()
@@ -131,7 +135,8 @@ def secret_context(name: str) -> bytes:
     return context_of("secret", name)
 
 
-def _case_context(case_id: str) -> bytes:
+def case_key_context(case_id: str) -> bytes:
+    """Return the context that binds a wrapped key of a case to the case's id."""
     return context_of("case-key", case_id)
 
 
@@ -162,6 +167,16 @@ def open_keys(settings: Settings) -> KeyWrapper:
         settings.data_dir / MASTER_KEY_FILE, lambda: base64.b64encode(new_key()).decode() + "\n"
     )
     return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"), older)
+
+
+def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyWrapper:
+    """Return what wraps the keys of cases: epoch keys under ``master``.
+
+    Without a file for them, which services on several machines would have to share, it is
+    ``master``.
+    """
+    path = settings.epoch_keys_path
+    return master if path is None else EpochKeys(path, master, clock)
 
 
 def _decoded(text: str, where: str) -> bytes:

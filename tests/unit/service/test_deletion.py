@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Job
+from deepfake_service.db import AuditEntry, Case, Database, Job
 from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.write_ahead_log import overwrite_log
+from deepfake_service.errors import DataDirError, DecryptionFailed
 from deepfake_service.security.audit_log import verify
+from deepfake_service.storage import EpochKeys
+from deepfake_service.storage.envelope import MasterKeys, new_key
+from deepfake_service.storage.epoch_keys import SLOTS
+from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -79,3 +90,160 @@ async def test_a_finished_item_cannot_be_deleted_without_a_trace(
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     assert [e.account_id for e in deletions] == [caller.account_id]
     assert deletions[0].key_id == caller.key_id
+
+
+async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_path: Path) -> None:
+    with loop_mount(tmp_path) as (image, mounted):
+        (tmp_path / "var").symlink_to(mounted / "var")
+        (mounted / "var").mkdir()
+        async with start(min_free_bytes=0) as service:
+            kept = await submit(service, VIDEO + b"of another case", case_reference="KEPT")
+            job = await submit(service, case_reference="SHRED-ME")
+            shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+            path = f"/v1/cases/{job['case_id']}/occurrences"
+            answer = await service.client.post(path, data={"note": "her name"}, files=shot)
+            assert answer.status_code == 201
+        # SQLite has deleted its log, in which the wrapped keys were.
+        master_key = base64.b64decode((mounted / "var" / "master-key").read_text())
+        before = image_of(image, mounted)
+        keys = carve_case_keys(before, master_key, job["case_id"])
+        assert len(keys) == 1
+        assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
+        async with start(epoch_hours=0.0, min_free_bytes=0) as service:
+            await service.client.delete(f"/v1/cases/{job['case_id']}", headers=admin(service))
+            epochs = service.app.state.shared.services.key_epochs
+            for _ in range(2):  # two sweeps
+                epochs.advance()
+            after = image_of(image, mounted)
+            assert not carve_case_keys(after, master_key, job["case_id"])
+            assert len(carve_case_keys(after, master_key, kept["case_id"])) == 1
+            assert any(e.action == "case_keys.renewed" for e in all_entries(service))
+            content = await service.client.get(
+                f"/v1/cases/{kept['case_id']}/media/{kept['media_id']}/content",
+                headers=admin(service),
+            )
+            assert content.content == VIDEO + b"of another case"
+        assert not carve_case_keys(image_of(image, mounted), master_key, job["case_id"])
+
+
+def admin(service: Service) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
+
+
+def all_entries(service: Service) -> list[AuditEntry]:
+    with service.database.read() as session:
+        return list(session.scalars(select(AuditEntry)))
+
+
+async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_does(
+    start: Any,
+) -> None:
+    async with start(epoch_hours=1.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
+        epochs = service.app.state.shared.services.key_epochs
+
+        def prefixes() -> set[bytes]:
+            with service.database.read() as session:
+                wrapped = session.scalars(select(Case.wrapped_key)).all()
+            return {(w or b"")[:16] for w in wrapped}
+
+        first = prefixes()
+        for _ in range(3):
+            service.clock.advance(timedelta(hours=2))
+            epochs.advance()
+        assert prefixes() == first
+        assert (await delete_case(service, jobs[0])).status_code == 204
+        epochs.advance()
+        assert prefixes() != first
+        service.clock.advance(timedelta(minutes=1))
+        epochs.advance()
+        renewed = prefixes()
+        assert (await delete_case(service, jobs[1])).status_code == 204
+        service.clock.advance(timedelta(minutes=58))
+        epochs.advance()
+        assert prefixes() == renewed  # an epoch lasts an hour
+        service.clock.advance(timedelta(minutes=2))
+        epochs.advance()
+        assert prefixes().isdisjoint(renewed)
+        assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
+
+
+async def test_a_service_does_not_start_without_its_epoch_keys(start: Any, tmp_path: Path) -> None:
+    async with start() as service:
+        job = await submit(service)
+    file = tmp_path / "var" / "epoch-keys"
+    kept = file.read_bytes()
+    file.unlink()
+    with pytest.raises(DataDirError, match="epoch"):
+        async with start():
+            pass
+    file.write_bytes(kept)
+    async with start() as service:
+        path = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
+        answer = await service.client.get(path, headers=admin(service))
+        assert answer.content == VIDEO
+
+
+def test_a_destroyed_epoch_key_is_not_in_its_file_and_the_others_are(tmp_path: Path) -> None:
+    master = MasterKeys(new_key())
+    keys = EpochKeys(tmp_path / "epoch-keys", master)
+    key = new_key()
+    wrapped = keys.wrap(key, b"case-key/1")
+    old = keys.current()
+    kept = keys.path.read_bytes()
+    keys.begin(7)
+    again = keys.wrap(keys.unwrap(wrapped, b"case-key/1"), b"case-key/1")
+    inode = keys.path.stat().st_ino
+    keys.destroy(old.id)
+    content = keys.path.read_bytes()
+    assert (len(content), keys.path.stat().st_ino) == (len(kept), inode)
+    assert old.wrapped in kept
+    assert old.wrapped not in content
+    other = EpochKeys(keys.path, master)  # as in another process
+    assert other.unwrap(again, b"case-key/1") == key
+    assert other.current().audit_number == 7
+    for reader in (keys, other):
+        with pytest.raises(DecryptionFailed):
+            reader.unwrap(wrapped, b"case-key/1")
+    with pytest.raises(ValueError, match="current"):
+        keys.destroy(keys.current().id)
+    for _ in range(SLOTS - 1):
+        keys.begin(0)
+    with pytest.raises(DataDirError, match="full"):
+        keys.begin(0)
+
+
+def test_a_torn_slot_and_a_changed_master_key_lose_no_epoch(tmp_path: Path) -> None:
+    old_master, master = new_key(), new_key()
+    keys = EpochKeys(tmp_path / "epoch-keys", MasterKeys(old_master))
+    wrapped = keys.wrap(b"k" * 32, b"c")
+    torn = bytearray(keys.path.read_bytes())
+    torn[4096 : 4096 + 40] = torn[:40]  # a power failure while the next one was written
+    keys.path.write_bytes(torn)
+    assert len(keys.all()) == 1
+    moved = EpochKeys(keys.path, MasterKeys(master, (old_master,)))
+    assert (moved.rewrap(), moved.rewrap()) == (1, 0)
+    assert EpochKeys(keys.path, MasterKeys(master)).unwrap(wrapped, b"c") == b"k" * 32
+
+
+def test_the_log_is_overwritten_before_it_is_truncated(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    marker = b"a wrapped key that was deleted"
+    path, log = tmp_path / "records.sqlite", tmp_path / "records.sqlite-wal"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("CREATE TABLE scratch (content BLOB)")
+        for _ in range(300):
+            connection.execute("INSERT INTO scratch VALUES (?)", (marker * 100,))
+        connection.execute("DELETE FROM scratch")
+        assert marker in log.read_bytes()
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        overwrite_log(connection, path)
+        assert marker not in log.read_bytes()
+        assert marker not in path.read_bytes()
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.execute("INSERT INTO scratch VALUES ('after')")
+        database.purge_deleted()
+        assert not log.stat().st_size
+        assert connection.execute("SELECT content FROM scratch").fetchall() == [("after",)]
+    database.close()

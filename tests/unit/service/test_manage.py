@@ -26,7 +26,7 @@ from deepfake_service.errors import (
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, load_settings
-from deepfake_service.storage import Vault, open_blobs, open_keys
+from deepfake_service.storage import Vault, open_blobs, open_case_keys, open_keys
 from deepfake_service.storage.envelope import new_key
 
 
@@ -117,8 +117,9 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
         assert BlindIndex(database, alone).of("reference", "R-1") == digest
         with database.read() as session:
             wrapped = session.get_one(Case, "c").wrapped_key
+        case_keys = open_case_keys(load_settings(), alone, database.clock)
         assert (
-            Vault(open_blobs(None, settings.data_dir), alone).case_key(
+            Vault(open_blobs(None, settings.data_dir), case_keys).case_key(
                 Case(id="c", wrapped_key=wrapped)
             )
             == key

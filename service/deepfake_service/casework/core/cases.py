@@ -22,7 +22,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
-from deepfake_service.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.storage import CASE_KEYS_LOCK, Vault, context_of, open_json, seal_json
 from deepfake_service.storage.envelope import unseal
 
 
@@ -94,6 +94,7 @@ class Cases:
             ).first()
             if case is not None:
                 return case, self._vault.case_key(case), False
+        self._database.one_at_a_time(session, CASE_KEYS_LOCK)
         case_id = new_id()
         key, wrapped = self._vault.new_case_key(case_id)
         case = Case(
