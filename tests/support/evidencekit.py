@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -109,6 +110,45 @@ def dossier(media: bytes, **changes: Any) -> Dossier:
         ),
         **changes,
     )
+
+
+def reviewed(decision: str, name: str = "Kim", reason: str = "seen") -> dict[str, Any]:
+    """Return ``changes`` of ``dossier``: one person's decision, as the chain of custody has it."""
+    at, account = "2026-01-02T03:04:05.678+00:00", "p" * 26
+    entry: dict[str, Any] = {
+        "number": 1, "at": at, "account": account, "key": None, "action": "case.reviewed",
+        "subject": "j" * 26, "detail": decision, "previous": "0" * 64,
+    }  # fmt: skip
+    return {
+        "reviews": [
+            {
+                "at": at, "account": account, "name": name, "role": "analyst",
+                "decision": decision, "reason": reason,
+            }
+        ],
+        "finding": decision,
+        "custody": {
+            "accounts": {account: {"name": name, "kind": "person", "role": "analyst"}},
+            "entries": [chained(entry)],
+        },
+    }  # fmt: skip
+
+
+def chained(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of the audit log with its hash."""
+    return {**entry, "hash": hashlib.sha256(rfc8785.dumps(entry)).hexdigest()}
+
+
+def flagged() -> dict[str, Any]:
+    """Return ``changes`` of ``dossier``: a person shown may be a minor."""
+    entry: dict[str, Any] = {
+        "number": 1, "at": "2026-01-02T03:04:05.678+00:00", "account": None, "key": None,
+        "action": "minor.flagged", "subject": "c" * 26, "detail": None, "previous": "0" * 64,
+    }  # fmt: skip
+    return {
+        "case": {"id": "c" * 26, "reference": None, "minor": True},
+        "custody": {"accounts": {}, "entries": [chained(entry)]},
+    }
 
 
 @cache

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.cases import MAX_OCCURRENCES, is_of_another_case
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Account, AuditEntry, Case, Job, Media, Occurrence, Review
+from deepfake_service.db.row_authentication import authenticator_of, refuse
 from deepfake_service.security.audit_log import START, Action, entry_json
 from deepfake_service.storage import open_json
 
@@ -99,6 +100,9 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     Of those about reading, only the newest ``MAX_READS_IN_CUSTODY`` are included.
 
     Each has the hash of the entry before it in the log, so that its own hash can be recomputed.
+
+    Raises:
+        RecordAltered: an entry does not have its authentication code.
     """
     concerning = AuditEntry.subject.in_([job.id, media.id, case.id])
     is_read = AuditEntry.action.in_([str(a) for a in READS])
@@ -123,6 +127,10 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
         previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
         before |= {e.number: e.hash for e in session.scalars(previous)}
+    authenticator = authenticator_of(session)
+    for entry in entries:
+        if authenticator is not None and not authenticator.is_authentic(entry):
+            raise refuse("audit", entry.number)
     ids = {e.account_id for e in entries if e.account_id}
     accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
     return {

@@ -39,7 +39,8 @@ from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithhe
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import EXAMINATION, Material
-from deepfake_service.evidence.builder import Dossier, build
+from deepfake_service.evidence.builder import Dossier, build, check_custody
+from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import (
@@ -115,9 +116,17 @@ class EvidenceStore:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
             EvidenceBusy: others create editions of the same job, or decide on it, at this moment.
             EvidenceTooLarge: a verifier could not read the edition.
+            RecordAltered, CustodyMismatch: the records were altered outside this program.
         """
-        for _ in range(NUMBERING_ATTEMPTS):
+        for attempt in range(NUMBERING_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
+            try:
+                check_custody(dossier)
+            except CustodyMismatch:
+                # On PostgreSQL, a decision made while the records were read looks like that too.
+                if attempt < NUMBERING_ATTEMPTS - 1:
+                    continue
+                raise
             content = build(dossier, material, self.keys.current(), stamp=self._stamp or None)
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)

@@ -110,7 +110,9 @@ class Reviews:
             session.flush()
             before, finding = job.finding, self._finding_of(session, job_id)
             job.finding = finding
-            append_entry(session, caller.actor, Action.CASE_REVIEWED, job_id, decision)
+            append_entry(
+                session, caller.actor, Action.CASE_REVIEWED, job_id, decision, at=review.created_at
+            )
             session.flush()
             self._note_whether_reviewed(session, case)
             if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:

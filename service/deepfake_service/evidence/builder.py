@@ -28,7 +28,7 @@ from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import report
 from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, SummaryPresenter
 from deepfake_service.errors import EvidenceTooLarge
-from deepfake_service.evidence import pdf_signature
+from deepfake_service.evidence import custody, pdf_signature
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.case_uco import graph
@@ -131,6 +131,22 @@ def build(
     return bag.sealed(
         {**files, **_signatures(dossier, document, files, certificate, signers, stamp)}
     )
+
+
+def check_custody(dossier: Dossier) -> None:
+    """Check that the audit log has the decisions, flags and people of the records.
+
+    Raises:
+        CustodyMismatch: the records were altered outside this program.
+    """
+    records = {
+        "job": dossier.job,
+        "case": dossier.case,
+        "reviews": dossier.reviews,
+        "finding": dossier.finding,
+    }
+    custody.check_chain(dossier.custody["entries"])
+    custody.compare(records, dossier.custody)
 
 
 def too_large(raw: bytes) -> bool:

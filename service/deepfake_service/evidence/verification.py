@@ -5,7 +5,8 @@
 3. The statement is an in-toto Statement in a DSSE envelope, in canonical form.
 4. The statement is signed with a trusted key. A key inside the bundle is not trusted.
 5. The statement's subjects are the submitted media and all other files, with their digests.
-6. ``verdict.json`` agrees with the statement, and the bundle has the pictures that it names.
+6. ``verdict.json`` agrees with the statement and with the chain of custody: who decided what. The
+   bundle has the pictures that it names.
 7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
 8. Each report is signed as a whole, with the certificate that the statement names.
 9. The time stamp, if the statement mentions one, covers this statement.
@@ -39,7 +40,7 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.documents.i18n import LANGUAGES
-from deepfake_service.evidence import pdf_signature, timestamps
+from deepfake_service.evidence import custody, pdf_signature, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import pixels_of
 from deepfake_service.evidence.builder import (
@@ -231,28 +232,18 @@ class _Run:
         listed = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         self._same("pictures", sorted(present), sorted(listed))
-        self._custody()
+        self._custody(document)
         self._done.document = document
         finding = f", reviewed: {p['finding']}" if p["finding"] else ""
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
-    def _custody(self) -> None:
-        """Check the hash of every entry of the audit log, and that it names its predecessor's."""
+    def _custody(self, document: dict[str, Any]) -> None:
         raw = self._files[CUSTODY]
         if too_large(raw):
             raise _Failed(f"{CUSTODY}: larger than a verifier parses")
-        previous: dict[str, Any] | None = None
-        for entry in json.loads(raw)["entries"]:
-            content = {k: v for k, v in entry.items() if k != "hash"}
-            digest = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
-            self._same(f"hash of entry {entry['number']} of {CUSTODY}", entry["hash"], digest)
-            if previous is not None:
-                if entry["number"] <= previous["number"]:
-                    raise _Failed(f"{CUSTODY}: entry {entry['number']} is out of order")
-                if entry["number"] == previous["number"] + 1:
-                    what = f"predecessor of entry {entry['number']} of {CUSTODY}"
-                    self._same(what, previous["hash"], entry["previous"])
-            previous = entry
+        content = json.loads(raw)
+        custody.check_chain(content["entries"])
+        custody.compare(document, content)
 
     def _judging(self) -> tuple[Outcome, str]:
         document = self._document

@@ -206,7 +206,8 @@ def test_a_statement_of_another_bundle_is_caught() -> None:
 def test_everything_signed_again_with_a_new_key_is_caught() -> None:
     thief = kit.signers("thief")
     assert thief is not kit.signers()
-    forged = build(kit.dossier(kit.video(), finding="rejected"), kit.material(kit.video()), thief)
+    rejected = kit.dossier(kit.video(), **kit.reviewed("rejected"))
+    forged = build(rejected, kit.material(kit.video()), thief)
     assert failed_at(forged) == 4
     assert verify(forged, Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
     # With the victim's public key laid into it, too.
@@ -216,7 +217,8 @@ def test_everything_signed_again_with_a_new_key_is_caught() -> None:
 
 def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
     first = kit.bundle()
-    later = kit.dossier(kit.video(), edition=2, predecessor=bag.sha256(first), finding="rejected")
+    changes = kit.reviewed("rejected")
+    later = kit.dossier(kit.video(), edition=2, predecessor=bag.sha256(first), **changes)
     second = build(later, kit.material(kit.video()), kit.signers())
     found = verify(second, OURS)
     assert found.exit_code is ExitCode.VERIFIED
@@ -570,8 +572,8 @@ def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
 
 
 def test_a_possible_minor_is_not_shown() -> None:
-    case = {"id": "c" * 26, "reference": None, "minor": True}
-    content = build(kit.dossier(kit.video(), case=case), kit.material(kit.video()), kit.signers())
+    dossier = kit.dossier(kit.video(), **kit.flagged())
+    content = build(dossier, kit.material(kit.video()), kit.signers())
     there = bag.unzipped(content)
     assert not [n for n in there if n.endswith(".png")]
     assert verify(content, OURS, scorer=kit.scorer()).exit_code is ExitCode.VERIFIED
@@ -581,11 +583,9 @@ def test_a_possible_minor_is_not_shown() -> None:
 def test_hostile_text_is_only_text() -> None:
     evil = "<script>alert(1)</script> #panic() \u202egnp.exe\u0000 \U0001f600 " + "ㄱ" * 10_000
     case = {"id": "c" * 26, "reference": evil, "minor": False}
-    review = {"at": "2026-01-02T03:04:05+00:00", "account": "a", "name": evil, "role": "analyst",
-              "decision": "confirmed", "reason": evil}  # fmt: skip
     media = mediakit.picture(mediakit.astronaut(), "PNG")
     content = build(
-        kit.dossier(media, case=case, reviews=[review], finding="confirmed", issuer=evil[:60]),
+        kit.dossier(media, case=case, issuer=evil[:60], **kit.reviewed("confirmed", evil, evil)),
         kit.material(media),
         kit.signers(),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from sqlalchemy import text
 
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
@@ -30,10 +31,13 @@ from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.container import Container, open_container
 from deepfake_service.db import Job
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.enums import Decision, JobState, Role
+from deepfake_service.errors import RecordAltered
+from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
+from deepfake_service.security.audit_log import SERVICE
+from deepfake_service.security.records import accept_row, altered_rows, open_database
 from deepfake_service.settings import Settings
 from tests.support import evalkit, mediakit
 
@@ -203,3 +207,31 @@ def test_a_verdict_in_the_form_of_version_0_1_is_read() -> None:
     failed = unable(UndecodableMedia())
     vault.content["work/j/verdict"] = json.dumps(failed.to_json(faces=True)).encode()
     assert JobFiles(vault, "j", b"").verdict() == failed
+
+
+def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None:
+    """H7: three columns were altered, and the next edition stated them, signed."""
+    services, database = worker.container.services, worker.container.database
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    for number in range(worker.steps.plan_overview(job_id)):
+        worker.steps.examine_chunk(job_id, number)
+    worker.steps.conclude(job_id, 2)
+    reviewer = Accounts(database).authenticate(Accounts(database).create_key("tester").text)
+    services.reviews.decide(reviewer, job_id, Decision.CONFIRMED, "seen")
+    assert len(services.evidence_store.editions(reviewer, job_id)) == 2
+    with database.engine.begin() as connection:
+        later = (database.clock() + timedelta(minutes=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+        connection.execute(text("UPDATE jobs SET finding = 'rejected'"))
+        connection.execute(
+            text("UPDATE reviews SET decision = 'rejected', created_at = :at"), {"at": later}
+        )
+    services.reviews.catch_up()
+    with pytest.raises(RecordAltered):
+        services.evidence_store.create(job_id, SERVICE)
+    # An attacker who also has the key of the codes is contradicted by the audit log.
+    for table, row in list(altered_rows(database)):
+        accept_row(database, table, row)
+    with pytest.raises(CustodyMismatch):
+        services.evidence_store.create(job_id, SERVICE)
+    assert len(services.evidence_store.editions(reviewer, job_id)) == 2

@@ -1,0 +1,137 @@
+"""The chain of custody in a bundle, and whether it has the decisions that the bundle states.
+
+The statement's signature shows what the service wrote, not that people decided it: an attacker who
+can write to the database could have the service sign a decision that nobody made. Every decision
+and every flag therefore has to have its entry in the audit log as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+
+from deepfake_models.errors import DeepfakeError
+
+# Values of ``security.audit_log.Action``, which are part of the format of the log.
+SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
+FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
+CONFIRMED, REJECTED = "confirmed", "rejected"
+UNDECIDED, AWAITING_SECOND = "undecided", "awaiting_second"
+MAX_APART_S = 60.0
+"""Largest difference between the times of a decision and of its entry. Early versions took them one
+after the other, and the second one may have waited for a lock."""
+
+
+class CustodyMismatch(DeepfakeError):
+    """The chain of custody does not have the decisions that the bundle states."""
+
+
+def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Check the hash of every entry of the audit log, and that it names its predecessor's.
+
+    Raises:
+        CustodyMismatch: an entry was altered, or they are out of order.
+    """
+    previous: Mapping[str, Any] | None = None
+    for entry in entries:
+        number = entry["number"]
+        content = {name: value for name, value in entry.items() if name != "hash"}
+        if entry["hash"] != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
+            raise CustodyMismatch(f"entry {number} of the chain of custody: its hash is another")
+        if previous is not None:
+            if number <= previous["number"]:
+                raise CustodyMismatch(f"entry {number} of the chain of custody is out of order")
+            if number == previous["number"] + 1 and entry["previous"] != previous["hash"]:
+                raise CustodyMismatch(
+                    f"entry {number} of the chain of custody: its predecessor has another hash"
+                )
+        previous = entry
+
+
+def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
+    """Check that the chain of custody has what ``verdict.json`` says about people.
+
+    1. Every review has an entry with the same decision, account and time, and every entry about a
+       review has its review. The reviewer is a person with the stated name and role.
+    2. The finding follows from the reviews.
+    3. The flag that a person shown may be a minor is what the last entry about it says.
+    4. The requester is the account that submitted the media.
+
+    Raises:
+        CustodyMismatch: the message says what differs.
+    """
+    accounts, entries = custody["accounts"], custody["entries"]
+    job, case = document["job"], document["case"]
+    about_job = [entry for entry in entries if entry["subject"] == job["id"]]
+    _compare_reviews(
+        document["reviews"], [e for e in about_job if e["action"] == REVIEWED], accounts
+    )
+    possible = findings_of(document["reviews"])
+    if document["finding"] not in possible:
+        raise CustodyMismatch(
+            f"the finding {document['finding']!r:.40} does not follow from the reviews"
+        )
+    flags = [
+        entry["action"]
+        for entry in entries
+        if entry["subject"] == case["id"] and entry["action"] in (FLAGGED, UNFLAGGED)
+    ]
+    if case["minor"] != (flags[-1:] == [FLAGGED]):
+        raise CustodyMismatch("the flag of a possible minor is not the one in the chain of custody")
+    for entry in about_job:
+        if entry["action"] == SUBMITTED and entry["account"] and "requester" in job:
+            account = accounts[entry["account"]]
+            if job["requester"] != f"{account['name']} ({account['kind']}, {account['role']})":
+                raise CustodyMismatch("the requester is not the account that submitted the media")
+
+
+def _compare_reviews(
+    reviews: Sequence[Mapping[str, Any]],
+    entries: Sequence[Mapping[str, Any]],
+    accounts: Mapping[str, Mapping[str, Any]],
+) -> None:
+    # By account and time: a clock that was set back may have changed the order of both.
+    stated = sorted(reviews, key=lambda review: (str(review["account"]), _time(review)))
+    recorded = sorted(entries, key=lambda entry: (str(entry["account"]), _time(entry)))
+    if len(stated) != len(recorded):
+        raise CustodyMismatch(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
+    for review, entry in zip(stated, recorded, strict=True):
+        number = entry["number"]
+        if (review["account"], review["decision"]) != (entry["account"], entry["detail"]):
+            raise CustodyMismatch(
+                f"entry {number} of the chain of custody has another decision or reviewer than the "
+                "reviews"
+            )
+        if abs(_time(review) - _time(entry)) > MAX_APART_S:
+            raise CustodyMismatch(f"entry {number} of the chain of custody: its review has another "
+                                  "time")  # fmt: skip
+        account = accounts.get(review["account"], {})
+        stated_as = {"name": review["name"], "kind": "person", "role": review["role"]}
+        if dict(account) != stated_as:
+            raise CustodyMismatch(
+                f"entry {number} of the chain of custody: its account is not the stated reviewer"
+            )
+
+
+def _time(item: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(item["at"]).timestamp()
+
+
+def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
+    """Return the findings that can follow from reviews, oldest first.
+
+    There are two where one person confirmed: it depends on whether the service requires two.
+    """
+    if not reviews:
+        return frozenset({None})
+    decisions = list({review["account"]: review["decision"] for review in reviews}.values())
+    confirmed = decisions.count(CONFIRMED)
+    if REJECTED in decisions:
+        return frozenset({UNDECIDED if confirmed else REJECTED})
+    if not confirmed:
+        return frozenset({UNDECIDED})
+    return frozenset({CONFIRMED}) if confirmed > 1 else frozenset({CONFIRMED, AWAITING_SECOND})

@@ -1,0 +1,99 @@
+"""What a bundle says about people's decisions has to be in its chain of custody."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deepfake_service.evidence.builder import build
+from deepfake_service.evidence.custody import CustodyMismatch, check_chain, compare, findings_of
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from tests.support import evidencekit as kit
+
+
+def records(decision: str = "confirmed") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a bundle says about one review, and its chain of custody."""
+    changes = copy.deepcopy(kit.reviewed(decision))
+    custody = changes.pop("custody")
+    document = {
+        "job": {"id": "j" * 26}, "case": {"id": "c" * 26, "minor": False}, **changes
+    }  # fmt: skip
+    return document, custody
+
+
+def test_what_people_decided_is_accepted() -> None:
+    for decision in ("confirmed", "rejected", "undecided"):
+        document, custody = records(decision)
+        check_chain(custody["entries"])
+        compare(document, custody)
+
+
+def _flag(document: dict[str, Any], custody: dict[str, Any]) -> None:
+    custody["entries"].append({**custody["entries"][0], "number": 2, "action": "minor.flagged",
+                               "subject": document["case"]["id"]})  # fmt: skip
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "another decision": lambda d, _: d["reviews"][0].update(decision="rejected"),
+    "another finding": lambda d, _: d.update(finding="rejected"),
+    "another reviewer": lambda d, _: d["reviews"][0].update(account="q" * 26),
+    "another name": lambda d, _: d["reviews"][0].update(name="Lee"),
+    "another role": lambda d, _: d["reviews"][0].update(role="admin"),
+    "another time": lambda d, _: d["reviews"][0].update(at="2026-02-02T03:04:05.678+00:00"),
+    "a review that nobody made": lambda d, _: d["reviews"].append(d["reviews"][0]),
+    "a review withheld": lambda d, _: d.update(reviews=[], finding=None),
+    "a decision of a program": lambda _, c: c["accounts"]["p" * 26].update(kind="system"),
+    "a flag taken away": _flag,
+    "a flag that nobody set": lambda d, _: d["case"].update(minor=True),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_decision_that_custody_does_not_have_is_caught(forgery: str) -> None:
+    document, custody = records()
+    FORGERIES[forgery](document, custody)
+    with pytest.raises(CustodyMismatch):
+        compare(document, custody)
+
+
+def test_a_requester_who_did_not_submit_is_caught() -> None:
+    document, custody = records()
+    entry = {**custody["entries"][0], "number": 2, "action": "media.submitted", "detail": None}
+    custody["entries"].append(entry)
+    document["job"]["requester"] = "Kim (person, analyst)"
+    compare(document, custody)
+    document["job"]["requester"] = "Lee (person, analyst)"
+    with pytest.raises(CustodyMismatch):
+        compare(document, custody)
+
+
+def test_findings_follow_from_the_last_decision_of_each_person() -> None:
+    def found(*decisions: tuple[str, str]) -> set[str | None]:
+        return set(findings_of([{"account": a, "decision": d} for a, d in decisions]))
+
+    assert found() == {None}
+    assert found(("a", "confirmed")) == {"confirmed", "awaiting_second"}
+    assert found(("a", "confirmed"), ("b", "confirmed")) == {"confirmed"}
+    assert found(("a", "confirmed"), ("b", "rejected")) == {"undecided"}
+    assert found(("a", "confirmed"), ("a", "rejected")) == {"rejected"}
+    assert found(("a", "undecided")) == {"undecided"}
+
+
+def test_a_signed_bundle_with_a_forged_decision_does_not_verify() -> None:
+    """H7: columns altered in the database were signed by the service, and verified."""
+    changes = copy.deepcopy(kit.reviewed("confirmed"))
+    trusted = Trust((kit.signers().statement.public_key(),))
+
+    def verified() -> Any:
+        dossier = kit.dossier(kit.video(), **changes)
+        return verify(build(dossier, kit.material(kit.video()), kit.signers()), trusted)
+
+    assert verified().exit_code is ExitCode.VERIFIED
+    changes["reviews"][0]["decision"] = changes["finding"] = "rejected"
+    forged = verified()
+    assert forged.exit_code is ExitCode.FAILED
+    assert [s.number for s in forged.steps if s.outcome is Outcome.FAIL] == [6]
