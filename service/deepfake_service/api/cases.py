@@ -19,7 +19,7 @@ from deepfake_service.http.auth import Keeper, Reader, Submitter
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
-from deepfake_service.http.schemas import Published
+from deepfake_service.http.schemas import Id, Published
 from deepfake_service.http.submission_form import (
     Line,
     OccurrenceForm,
@@ -71,8 +71,22 @@ class CaseBase(Published):
 class CaseOut(CaseBase):
     """A case: what was submitted under one reference, and where it was seen."""
 
+    occurrences: list[OccurrenceOut] = Field(description="The newest ones, at most 100.")
+    occurrences_next: str | None = Field(
+        description="Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null "
+        "if there are none."
+    )
+    jobs: list[JobBase] = Field(description="The newest ones, at most 100.")
+    jobs_next: str | None = Field(
+        description="Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."
+    )
+
+
+class OccurrencesOut(Published):
+    """A page of occurrences, newest first."""
+
     occurrences: list[OccurrenceOut]
-    jobs: list[JobBase]
+    next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
 class CasesOut(Published):
@@ -117,11 +131,27 @@ def post_case(response: Response, case: CaseIn, caller: Reader, services: Servic
     return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
+@router.get(
+    "/cases/{case_id}/occurrences",
+    summary="List occurrences",
+    responses=problems(401, 403, 404, 410, 422, 503),
+)
+def get_occurrences(
+    case_id: Id, caller: Reader, services: ServicesDep, page: PageDep
+) -> OccurrencesOut:
+    """List where the media of the case were seen, newest first."""
+    listed = services.queries.occurrences(caller, case_id, limit=page.limit, cursor=page.cursor)
+    return OccurrencesOut.model_validate({"occurrences": listed.occurrences, "next": listed.next})
+
+
 @router.post(
     "/cases/{case_id}/occurrences",
     summary="Add an occurrence",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429, 503),
+    responses={
+        200: {"model": OccurrenceOut, "description": "The occurrence that was already recorded."},
+        **problems(400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 429, 503),
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -145,10 +175,16 @@ def post_case(response: Response, case: CaseIn, caller: Reader, services: Servic
 )
 @streams_body
 async def post_occurrence(
-    request: Request, case_id: str, caller: Submitter, state: AppStateDep, services: ServicesDep
-) -> CaseOut:
+    request: Request,
+    response: Response,
+    case_id: str,
+    caller: Submitter,
+    state: AppStateDep,
+    services: ServicesDep,
+) -> OccurrenceOut:
     """Record another place where a medium of the case was seen, optionally with a screenshot (PNG,
-    JPEG or WebP). `media_id` may be left out if the case has only one medium."""
+    JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
+    medium."""
     boundary = boundary_of(request.headers.get("content-type"))
     state.check_space()
     with state.admission.enter() as ticket:
@@ -157,7 +193,12 @@ async def post_occurrence(
             request, max_bytes=MAX_OCCURRENCE_BYTES, timeout_s=state.settings.upload_timeout_s
         )
         await parse_multipart(body, boundary, upload.open_part)
-        return await anyio.to_thread.run_sync(_add_occurrence, services, caller, case_id, upload)
+        occurrence, is_new = await anyio.to_thread.run_sync(
+            _add_occurrence, services, caller, case_id, upload
+        )
+        if not is_new:
+            response.status_code = 200
+        return occurrence
 
 
 class _OccurrenceUpload:
@@ -199,11 +240,13 @@ class _OccurrenceUpload:
 
 def _add_occurrence(
     services: Services, caller: Caller, case_id: str, upload: _OccurrenceUpload
-) -> CaseOut:
+) -> tuple[OccurrenceOut, bool]:
+    """Record an occurrence, and return it and whether it is new."""
     form, screenshot = upload.fields.parse(), upload.screenshot()
     sighting = {**asdict(form.sighting()), "tool": form.tool}
-    services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
-    return CaseOut.model_validate(services.queries.case(caller, case_id))
+    noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
+    occurrence = services.queries.occurrence(caller, case_id, noted.occurrence_id)
+    return OccurrenceOut.model_validate(occurrence), noted.is_new
 
 
 @router.get(
@@ -230,7 +273,8 @@ def get_screenshot(
 
 @router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
 def get_case(case_id: str, caller: Reader, services: ServicesDep) -> CaseOut:
-    """Return a case with its jobs and occurrences. Audited."""
+    """Return a case with its newest jobs and occurrences, in the order in which they were added.
+    Audited."""
     return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 

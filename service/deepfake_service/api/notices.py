@@ -10,7 +10,7 @@ from pydantic import Field
 from deepfake_service.casework.core.notice_states import NoticeRequest, NoticeUpdate
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.http.auth import Reader
-from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import NO_STORE, Id, Published
 from deepfake_service.notices.kinds import KINDS
@@ -77,6 +77,9 @@ class NoticesOut(Published):
     """A list of notices."""
 
     notices: list[NoticeBase]
+    next: str | None = Field(
+        default=None, description="Cursor of the next page; null on the last one."
+    )
 
 
 @router.get("/notices", summary="List kinds of notices")
@@ -104,16 +107,20 @@ def post_notice(
 @router.get(
     "/cases/{case_id}/notices",
     summary="List a case's notices",
-    responses=problems(401, 403, 404, 410, 503),
+    responses=problems(401, 403, 404, 410, 422, 503),
 )
-def get_case_notices(case_id: Id, caller: Reader, services: ServicesDep) -> NoticesOut:
+def get_case_notices(
+    case_id: Id, caller: Reader, services: ServicesDep, page: PageDep
+) -> NoticesOut:
     """List the notices of a case, newest first."""
-    return NoticesOut.model_validate({"notices": services.notice_desk.of_case(caller, case_id)})
+    listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
+    return NoticesOut.model_validate({"notices": listed.notices, "next": listed.next})
 
 
 @router.get("/notices/overdue", summary="List overdue notices", responses=problems(401, 403, 503))
 def get_overdue(caller: Reader, services: ServicesDep) -> NoticesOut:
-    """List the notices whose deadline has passed without an answer, longest overdue first."""
+    """List the notices whose deadline has passed without an answer, longest overdue first, at most
+    200."""
     return NoticesOut.model_validate({"notices": services.notice_desk.overdue(caller)})
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
@@ -158,14 +159,15 @@ class HashBank:
             append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
 
     def matches(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-        """List the earlier cases that a job's medium resembles, if the caller may see them."""
+        """List the earlier cases that a job's medium resembles most, if the caller may see them."""
         with self._database.read() as session:
             find_visible(session, caller, Job, job_id)
             matches = session.scalars(
                 select(Match)
                 .join(Case, Match.case_id == Case.id)
                 .where(Match.job_id == job_id, visible_to(caller), Case.wrapped_key.is_not(None))
-                .order_by(Match.percent.desc())
+                .order_by(Match.percent.desc(), Match.id)
+                .limit(MAX_PAGE)
             ).all()
         return [
             {"case_id": m.case_id, "percent": m.percent, "found_at": iso_time(m.created_at)}

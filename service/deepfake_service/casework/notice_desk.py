@@ -20,6 +20,7 @@ from deepfake_service.casework.core.notice_states import (
     apply_update,
     field_error,
 )
+from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, encoded, older
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
@@ -135,16 +136,28 @@ class NoticeDesk:
             notice["language"], datetime.fromisoformat(notice["created_at"]), self._issuer
         )
 
-    def of_case(self, caller: Caller, case_id: str) -> list[dict[str, Any]]:
-        """List the notices of a case, newest first, without their texts."""
+    def of_case(
+        self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
+    ) -> NoticePage:
+        """Return a page of the notices of a case, newest first, without their texts.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
+                cursor is invalid.
+        """
+        statement = select(Notice).where(Notice.case_id == case_id)
+        if cursor is not None:
+            statement = statement.where(older(Notice.created_at, Notice.id, cursor))
+        statement = statement.order_by(Notice.created_at.desc(), Notice.id.desc())
         with self._database.read() as session:
             self._case(session, caller, case_id)
-            notices = session.scalars(
-                select(Notice).where(Notice.case_id == case_id).order_by(Notice.created_at.desc())
-            ).all()
-        return [self._listed(n) for n in notices]
+            notices = list(session.scalars(statement.limit(limit + 1)))
+        more, notices = len(notices) > limit, notices[:limit]
+        return NoticePage(
+            [self._listed(n) for n in notices], encoded(notices[-1]) if more else None
+        )
 
-    def overdue(self, caller: Caller, limit: int = 200) -> list[dict[str, Any]]:
+    def overdue(self, caller: Caller, limit: int = MAX_PAGE) -> list[dict[str, Any]]:
         """List the notices whose deadline has passed, the longest overdue first."""
         statement = (
             select(Notice)

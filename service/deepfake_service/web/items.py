@@ -75,7 +75,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "reviews": services.reviews.of(caller, job_id),
         "matches": services.hash_bank.matches(caller, job_id),
         "editions": services.evidence_store.editions(caller, job_id),
-        "notices": services.notice_desk.of_case(caller, job["case_id"]),
+        "notices": services.notice_desk.of_case(caller, job["case_id"]).notices,
         "kinds": list(KINDS),
         "deletable": services.queries.deletable(caller, job_id),
         "decisions": [str(d) for d in Decision],
@@ -206,7 +206,7 @@ def get_case(
         case=queries.brief(caller, case_id),
         items=queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor),
         seen=queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen),
-        notices=services.notice_desk.of_case(caller, case_id),
+        notices=services.notice_desk.of_case(caller, case_id).notices,
         cursor=cursor,
         seen_cursor=seen,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from deepfake_service.db import Case, Notice, new_id
 from deepfake_service.db.enums import Role
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -79,3 +82,75 @@ async def test_h2_a_hold_on_one_case_is_not_a_hold_on_another(service: Service) 
     assert hold.status_code == 204
     assert (await service.client.delete(f"/v1/cases/{second['case_id']}")).status_code == 409
     assert (await service.client.delete(f"/v1/cases/{first['case_id']}")).status_code == 204
+
+
+async def test_m14_the_answer_about_a_flooded_case_is_bounded(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.core.queries.CASE_PAGE", 3)
+    job = (await submit(service, case_reference="R", note="0")).json()
+    path = f"/v1/cases/{job['case_id']}"
+    for number in range(1, 8):
+        fields = {"note": (None, str(number))}
+        added = await service.client.post(f"{path}/occurrences", files=fields)
+        assert added.status_code == 201
+        assert added.json()["note"] == str(number)  # and nothing of the others
+        assert "occurrences" not in added.json()
+    again = await service.client.post(f"{path}/occurrences", files={"note": (None, "7")})
+    assert (again.status_code, again.json()) == (200, added.json())
+    empty = await service.client.post(f"{path}/occurrences", files={"tool": (None, "x")})
+    assert empty.status_code == 422
+    for number in range(4):
+        await submit(service, VIDEO + bytes([number]), case_reference="R")
+
+    case = (await service.client.get(path)).json()
+    assert [o["note"] for o in case["occurrences"]] == [None, None, None]
+    assert len(case["jobs"]) == 3
+    notes: list[str | None] = []
+    cursor = case["occurrences_next"]
+    while cursor is not None:
+        query = {"limit": "2", "cursor": cursor}
+        page = (await service.client.get(f"{path}/occurrences", params=query)).json()
+        notes += [o["note"] for o in page["occurrences"]]
+        assert len(page["occurrences"]) <= 2
+        cursor = page["next"]
+    assert notes == [None, "7", "6", "5", "4", "3", "2", "1", "0"]
+    query = {"case_id": job["case_id"], "cursor": case["jobs_next"]}
+    older = (await service.client.get("/v1/jobs", params=query)).json()
+    assert older["jobs"][-1]["id"] == job["id"]
+    assert len(older["jobs"]) == 2
+
+
+async def test_m14_the_notices_of_a_case_are_paged(service: Service) -> None:
+    job = (await submit(service)).json()
+    with service.database.write() as session:
+        for _ in range(5):
+            session.add(
+                Notice(
+                    id=new_id(),
+                    case_id=job["case_id"],
+                    account_id=session.get_one(Case, job["case_id"]).account_id,
+                    kind="eu-dsa-16",
+                    language="en",
+                    state="drafted",
+                    sealed=b"x",
+                    created_at=datetime.now(UTC),
+                )
+            )
+    path = f"/v1/cases/{job['case_id']}/notices"
+    first = (await service.client.get(f"{path}?limit=3")).json()
+    query = {"limit": "3", "cursor": first["next"]}
+    second = (await service.client.get(path, params=query)).json()
+    assert len({n["id"] for n in first["notices"] + second["notices"]}) == 5
+    assert second["next"] is None
+
+
+async def test_occurrences_of_a_case_are_listed_for_those_who_may_see_it(service: Service) -> None:
+    job = (await submit(service)).json()
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    for role, status in ((Role.PIPELINE, 200), (Role.ANALYST, 200), (Role.AUDITOR, 403)):
+        answer = await service.client.get(path, headers=headers(service, role))
+        assert answer.status_code == status
+    other = (await submit(service, role=Role.ANALYST)).json()
+    theirs = await service.client.get(f"/v1/cases/{other['case_id']}/occurrences")
+    assert theirs.status_code == 404

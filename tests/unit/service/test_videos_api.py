@@ -473,7 +473,8 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
         files={"screenshot": ("s.png", PNG)},
     )
     assert added.status_code == 201
-    first, second = added.json()["occurrences"]
+    first, second = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()["occurrences"]
+    assert added.json() == second
     assert (first["screenshot"], second["screenshot"]) == (False, True)
     assert second["tool"] == "crawler 3"
     shot = await service.client.get(f"{path}/{second['id']}/screenshot")

@@ -57,6 +57,14 @@ class Screenshot:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An occurrence, and whether it was recorded just now."""
+
+    occurrence_id: str
+    is_new: bool
+
+
 class Cases:
     """Creates cases and records occurrences."""
 
@@ -116,14 +124,14 @@ class Cases:
         media: Media,
         sighting: Mapping[str, str | None],
         screenshot: Screenshot | None = None,
-    ) -> str | None:
+    ) -> Noted | None:
         """Record an occurrence of a medium, unless it is known or empty.
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
         submitted the medium.
 
         Returns:
-            The id of the new occurrence, or ``None`` if none was recorded.
+            The new or the known occurrence, or ``None`` if this one is empty.
 
         Raises:
             TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
@@ -135,8 +143,9 @@ class Cases:
             return None
         compared = {**fields, "tool": None, "screenshot": screenshot and screenshot.sha256}
         digest = self._blind_index.of_content("occurrence", compared)
-        if session.scalars(of_medium.where(Occurrence.digest == digest)).first() is not None:
-            return None
+        known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
+        if known is not None:
+            return Noted(known, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
             raise TooManyOccurrences
@@ -155,7 +164,7 @@ class Cases:
             append_entry(
                 session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
             )
-        return occurrence.id
+        return Noted(occurrence.id, is_new=True)
 
     def add_occurrence(
         self,
@@ -164,25 +173,29 @@ class Cases:
         media_id: str | None,
         sighting: Mapping[str, str | None],
         screenshot: bytes | None,
-    ) -> None:
-        """Record where else a medium of a case was seen.
+    ) -> Noted:
+        """Record where else a medium of a case was seen, unless it is known.
 
         ``media_id`` may be ``None`` if the case has one medium only.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
-                medium does not belong to the case, or none is named and the case has several.
+                medium does not belong to the case, or none is named and the case has several, or
+                the occurrence is empty. TooManyOccurrences: the medium has ``MAX_OCCURRENCES``.
         """
         # Stored before the transaction, so that a slow store does not block other writers.
         stored = None
         if screenshot is not None:
             stored = self._store_screenshot(caller, case_id, screenshot)
-        is_noted = False
+        noted = None
         try:
-            is_noted = self._add(caller, case_id, media_id, sighting, stored)
+            noted = self._add(caller, case_id, media_id, sighting, stored)
         finally:
-            if stored is not None and not is_noted:
+            if stored is not None and (noted is None or not noted.is_new):
                 self._vault.blobs.delete(screenshot_of(case_id, stored.occurrence_id))
+        if noted is None:
+            raise InvalidRequest("The occurrence is empty. Send a field or a screenshot with it.")
+        return noted
 
     def _store_screenshot(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
         with self._database.read() as session:
@@ -199,7 +212,7 @@ class Cases:
         media_id: str | None,
         sighting: Mapping[str, str | None],
         screenshot: Screenshot | None,
-    ) -> bool:
+    ) -> Noted | None:
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
@@ -214,8 +227,7 @@ class Cases:
                 raise InvalidRequest(
                     f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
                 )
-            noted = self.note(session, caller, media[media_id], sighting, screenshot)
-            return noted is not None
+            return self.note(session, caller, media[media_id], sighting, screenshot)
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the screenshot of an occurrence, and audit that it was read.

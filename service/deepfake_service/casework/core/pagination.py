@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from deepfake_service.db import Case, Job, Occurrence, Review
+from deepfake_service.db import Case, Job, Notice, Occurrence, Review
 from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
 
@@ -56,6 +56,14 @@ class OccurrencePage:
     next: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class NoticePage:
+    """A page of notices without their texts, newest first, and the cursor of the next page."""
+
+    notices: list[dict[str, Any]]
+    next: str | None
+
+
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return ``filters`` as conditions of a query on ``Job`` joined with ``Case``."""
     clauses: list[ColumnElement[bool]] = []
@@ -83,7 +91,7 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def encoded(row: Job | Case | Occurrence) -> str:
+def encoded(row: Job | Case | Notice | Occurrence) -> str:
     """Return the cursor of the rows after ``row``."""
     return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
 

@@ -33,6 +33,9 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, open_json
 
+CASE_PAGE = 100
+"""Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
+
 
 class Queries:
     """Reads for callers, who find only what they may see."""
@@ -274,32 +277,35 @@ class Queries:
         key = self._vault.case_key(case)
         return OccurrencePage(_occurrences_json(rows, key), encoded(rows[-1]) if more else None)
 
+    def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
+        """Return one occurrence of a case.
+
+        Raises:
+            NotFound: there is no such occurrence, or the caller may not see its case.
+        """
+        page = self.occurrences(caller, case_id, ids=(occurrence_id,))
+        if not page.occurrences:
+            raise NotFound
+        return page.occurrences[0]
+
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """Return a case with all its occurrences and jobs, and audit that it was read.
+        """Return a case with its newest occurrences and jobs, and audit that it was read.
+
+        Of each there are at most ``CASE_PAGE``, in the order in which they were added. The cursors
+        ``occurrences_next`` and ``jobs_next`` continue with older ones.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it.
         """
-        with self._database.read() as session:
-            case = _find_case(session, caller, case_id)
-            occurrences = session.scalars(
-                select(Occurrence)
-                .where(Occurrence.case_id == case_id)
-                .order_by(Occurrence.created_at)
-            ).all()
-            jobs = session.execute(
-                select(Job, Media)
-                .join(Media, Job.media_id == Media.id)
-                .where(Job.case_id == case_id)
-                .order_by(Job.created_at)
-            ).all()
-        key = self._vault.case_key(case)
-        with self._database.write() as session:
-            append_entry(session, caller.actor, Action.CASE_READ, case_id)
+        content = self.brief(caller, case_id)
+        seen = self.occurrences(caller, case_id, limit=CASE_PAGE)
+        jobs = self.jobs(caller, Filters(case_id=case_id), limit=CASE_PAGE, cursor=None)
         return {
-            **self._case_json(case),
-            "occurrences": _occurrences_json(occurrences, key),
-            "jobs": [_job_json(job, media) for job, media in jobs],
+            **content,
+            "occurrences": seen.occurrences[::-1],
+            "occurrences_next": seen.next,
+            "jobs": jobs.jobs[::-1],
+            "jobs_next": jobs.next,
         }
 
 
