@@ -30,6 +30,7 @@ from deepfake_service.db import Database
 from deepfake_service.http import problems
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
+from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
@@ -79,6 +80,7 @@ def create_app(
             max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
         ),
         RateLimit(settings.submissions_per_account),
+        FailedSignIns(database, settings),
         database,
     )
 

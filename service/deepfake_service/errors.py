@@ -104,6 +104,10 @@ class TooManyRequests(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyFailedSignIns(TooManyRequests):
+    """Too many sign-ins from this address have failed. Try again later."""
+
+
 class Overloaded(ServiceError):
     """The service is busy. Try again later."""
 

@@ -50,6 +50,13 @@ class ResourceLimits(BaseSettings):
         "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
         "the service counts separately.",
     )
+    failed_sign_ins_per_address: str = Field(
+        default="10/minute",
+        description="Rate limit of failed sign-ins, per client address (IPv6: per /64 network). "
+        "Further sign-ins from it get 429; valid keys of the API are not affected. Set "
+        "`DEEPFAKE_TRUSTED_PROXIES` if the service is behind a proxy, or all clients share one "
+        "address.",
+    )
     min_free_bytes: Annotated[int, Field(ge=0)] = Field(
         default=2048 * MIB,
         description="Free space in the data directory below which `/readyz` fails and submissions "
@@ -156,7 +163,7 @@ class ResourceLimits(BaseSettings):
         description="Seconds that running requests get to finish when the service stops.",
     )
 
-    @field_validator("submissions_per_account")
+    @field_validator("submissions_per_account", "failed_sign_ins_per_address")
     @classmethod
     def _check_rate(cls, value: str) -> str:
         try:

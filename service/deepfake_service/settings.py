@@ -6,6 +6,7 @@ default and describes itself; ``settings_markdown`` renders ``docs/settings.md``
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -200,6 +201,15 @@ class Settings(ResourceLimits):
         "`https://centre.example`, if a TLS-terminating reverse proxy is in front of it. Cookies "
         "are then sent over TLS only.",
     )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks of the reverse proxies in front of the service, "
+        "separated by commas. Their `X-Forwarded-For` says from which address a sign-in comes.",
+    )
+    log_client_addresses: bool = Field(
+        default=False,
+        description="Log the network address from which a sign-in failed.",
+    )
     session_hours: Annotated[float, Field(gt=0.0, le=168.0)] = Field(
         default=10.0,
         description="Hours after which a console user must sign in again. The default is a "
@@ -251,6 +261,15 @@ class Settings(ResourceLimits):
             return self.data_dir / EPOCH_KEYS_FILE
         return self.epoch_keys
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: str | None) -> str | None:
+        try:
+            networks_of(value)
+        except ValueError:
+            raise ValueError("must be addresses or networks, separated by commas") from None
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
@@ -281,6 +300,16 @@ class Settings(ResourceLimits):
                 f"set both {PREFIX}REPORT_CERTIFICATE and {PREFIX}REPORT_KEY, or neither"
             )
         return self
+
+
+def networks_of(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Return the networks in a list that is separated by commas.
+
+    Raises:
+        ValueError: one of them is not an address or a network.
+    """
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(ipaddress.ip_network(part, strict=False) for part in parts if part)
 
 
 def load_settings() -> Settings:

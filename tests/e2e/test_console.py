@@ -330,7 +330,7 @@ def test_a_review_needs_no_mouse(
 
 
 def test_what_pages_send_to_the_browser(site: Site, job: dict[str, Any]) -> None:
-    with httpx.Client(base_url=site.url, follow_redirects=False, timeout=60) as client:
+    with site.browser() as client:
         assert client.get("/").headers["location"].startswith("/sign-in?next=/")
         wrong = client.post("/sign-in", data={"key": "dfk_wrong"})
         assert wrong.status_code == 401
@@ -385,7 +385,7 @@ def test_what_pages_send_to_the_browser(site: Site, job: dict[str, Any]) -> None
 
 def test_a_refused_form_keeps_its_content(site: Site) -> None:
     job = site.wait(site.submit(clip(6))["id"])
-    with httpx.Client(base_url=site.url, timeout=60) as client:
+    with site.browser() as client:
         client.post("/sign-in", data={"key": ADMIN_KEY})
         page = client.get(f"/items/{job['id']}").text
         token = re.search(r'name="csrf" content="(\w+)"', page)
@@ -435,13 +435,13 @@ def test_each_role_sees_its_pages(site: Site, key: str, job: dict[str, Any]) -> 
         (key, "/admin", 403), (key, "/audit", 403), (auditor, f"/items/{job['id']}", 403),
         (auditor, "/audit", 200), (ADMIN_KEY, "/admin", 200),
     ):  # fmt: skip
-        with httpx.Client(base_url=site.url, timeout=60) as client:
+        with site.browser() as client:
             client.post("/sign-in", data={"key": who})
             assert client.get(path).status_code == status, path
 
 
 def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
-    with httpx.Client(base_url=site.url, timeout=60) as client:
+    with site.browser() as client:
         client.post("/sign-in", data={"key": ADMIN_KEY})
         page = client.get("/admin").text
         token = re.search(r'name="csrf" content="(\w+)"', page)

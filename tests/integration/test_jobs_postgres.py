@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support import pgkit
@@ -73,7 +72,7 @@ def test_evidence_reviews_and_pages_on_postgresql(site: Site) -> None:
         editions = client.get(f"/v1/jobs/{job['id']}/evidence/editions").json()["editions"]
         assert [e["edition"] for e in editions] == [4, 3, 2, 1]
         assert client.get("/v1/notices/overdue").json() == {"notices": []}
-    with httpx.Client(base_url=site.url, timeout=60) as pages:
+    with site.browser() as pages:
         assert pages.post("/sign-in", data={"key": ADMIN_KEY}).status_code == 303
         query = {"reference": "R-9", "finding": "confirmed", "days": "1", "reviewer": "me"}
         assert pages.get("/", params=query).text.count("/items/") == 1

@@ -203,6 +203,10 @@ class Site:
             base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=120
         )
 
+    def browser(self) -> httpx.Client:
+        """Return a new client that says where its requests come from, as a browser does."""
+        return httpx.Client(base_url=self.url, headers={"Origin": self.url}, timeout=60)
+
     def submit(self, video: bytes, **fields: str) -> dict[str, Any]:
         """Submit a video and return the job."""
         with self.client as client:

@@ -16,8 +16,8 @@ from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.container import Services
 from deepfake_service.db.enums import ENDED, Finding, JobState, RetentionPolicy
-from deepfake_service.errors import NotFound
-from deepfake_service.http.auth import Reader
+from deepfake_service.errors import NotAuthenticated, NotFound
+from deepfake_service.http.auth import Reader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import Published, ResultOut
@@ -129,11 +129,13 @@ def delete_job(job_id: str, caller: Reader, services: ServicesDep) -> Response:
 def get_events(
     request: Request, job_id: str, caller: Reader, services: ServicesDep
 ) -> StreamingResponse:
-    """Send the server-sent event `job` whenever the job changes, until it has ended."""
+    """Send the server-sent event `job` whenever the job changes, until it has ended. The stream
+    also ends when the key or session becomes invalid, with the event `signed_out`."""
     first = services.queries.progress(caller, job_id)
 
-    async def progress() -> dict[str, Any]:
-        return await anyio.to_thread.run_sync(services.queries.progress, caller, job_id)
+    def progress() -> dict[str, Any]:
+        check_still_authenticated(request)
+        return services.queries.progress(caller, job_id)
 
     async def changes() -> AsyncIterator[str]:
         job, sent, silent_s = first, None, 0.0
@@ -149,7 +151,10 @@ def get_events(
             await asyncio.sleep(EVENTS_EVERY_S)
             silent_s += EVENTS_EVERY_S
             try:
-                job = await progress()
+                job = await anyio.to_thread.run_sync(progress)
+            except NotAuthenticated:
+                yield "event: signed_out\ndata: {}\n\n"
+                return
             except NotFound:
                 yield "event: gone\ndata: {}\n\n"
                 return

@@ -10,10 +10,12 @@ import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
@@ -22,6 +24,10 @@ from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
 
 COOKIE = "session"
+"""The session's cookie over plain HTTP."""
+TLS_COOKIE = "__Host-session"
+"""The session's cookie over TLS. Browsers accept this prefix only over TLS and from the very host
+(RFC 6265bis), so that neither a neighbouring host nor a network attacker can set the cookie."""
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
@@ -38,16 +44,61 @@ def csrf_of(token: str) -> str:
     return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
-def check_site(request: Request) -> None:
-    """Raise ``CrossSiteRequest`` if the browser says that another site caused the request."""
-    if request.headers.get("sec-fetch-site") not in (None, "same-origin", "none"):
+def uses_tls(request: HTTPConnection) -> bool:
+    """Return whether browsers reach the console over TLS, so cookies can be marked ``Secure``."""
+    public = app_state(request).settings.public_url or str(request.url)
+    return public.startswith("https://")
+
+
+def session_cookie(request: HTTPConnection) -> str:
+    """Return the name of the cookie that holds the session."""
+    return TLS_COOKIE if uses_tls(request) else COOKIE
+
+
+def session_token(request: HTTPConnection) -> str:
+    """Return the token in the session cookie; empty if there is none."""
+    return request.cookies.get(session_cookie(request), "")
+
+
+def check_site(request: Request, *, required: bool = False) -> None:
+    """Raise ``CrossSiteRequest`` if the browser says that another site caused the request.
+
+    Browsers say so in ``Sec-Fetch-Site``, which they only send to trustworthy origins, and in
+    ``Origin``, which they send with every POST.
+
+    Args:
+        request: the request.
+        required: also refuse a request with neither header.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site not in (None, "same-origin", "none"):
         raise CrossSiteRequest
+    if origin is not None and _authority(origin) not in _own_authorities(request):
+        raise CrossSiteRequest
+    if required and site is None and origin is None:
+        raise CrossSiteRequest
+
+
+def _own_authorities(request: Request) -> set[str]:
+    # Schemes are not compared: a proxy may speak TLS with the browser and HTTP with the service.
+    public = app_state(request).settings.public_url or ""
+    own = {_authority(public), _authority(f"//{request.headers.get('host', '')}")}
+    return own - {""}
+
+
+def _authority(url: str) -> str:
+    """Return host and port of a URL, without a default port; empty if it has none ("null")."""
+    try:
+        authority = urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+    return authority.removesuffix(":443").removesuffix(":80")
 
 
 def check_csrf(request: Request, token: str | None) -> None:
     """Raise ``CrossSiteRequest`` unless ``token`` is the CSRF token of the browser's session."""
     check_site(request)
-    expected = csrf_of(request.cookies.get(COOKIE, ""))
+    expected = csrf_of(session_token(request))
     if not hmac.compare_digest(expected.encode(), (token or "").encode()):
         raise CrossSiteRequest
 
@@ -60,7 +111,7 @@ def browser_caller(request: Request) -> Caller:
     Raises:
         NotAuthenticated: the browser has no session, or its key no longer works.
     """
-    token = request.cookies.get(COOKIE)
+    token = session_token(request)
     if not token:
         raise NotAuthenticated
     return app_state(request).accounts.signed_in(token)
@@ -72,11 +123,30 @@ def _authenticated(
     state: AppStateDep,
 ) -> Caller:
     if credentials is not None:
-        return state.accounts.authenticate(credentials.credentials)
+        try:
+            return state.accounts.authenticate(credentials.credentials)
+        except NotAuthenticated:
+            state.failed_sign_ins.record(request, credentials.credentials)
+            raise
     caller = browser_caller(request)
     if request.method not in SAFE:
         check_csrf(request, request.headers.get(CSRF_HEADER))
     return caller
+
+
+def check_still_authenticated(request: Request) -> None:
+    """Check a request that is still being answered: its key may have been revoked since.
+
+    Reads the database: call it in a thread.
+
+    Raises:
+        NotAuthenticated: its key, its session or its account is no longer valid.
+    """
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        app_state(request).accounts.authenticate(key.strip())
+    else:
+        browser_caller(request)
 
 
 # The database is read in a thread, which has a copy of the log's context: the key is bound to it

@@ -14,6 +14,7 @@ from deepfake_service.container import Services
 from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
 from deepfake_service.http.admission import Admission, RateLimit
+from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
@@ -43,6 +44,7 @@ class AppState:
     accounts: Accounts
     admission: Admission
     submission_rate: RateLimit
+    failed_sign_ins: FailedSignIns
     database: Database
     engine: Engine | None = None
     services: Services | None = None

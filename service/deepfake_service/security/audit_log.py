@@ -46,6 +46,7 @@ class Action(StrEnum):
     KEY_ROTATED = "key.rotated"
     SIGNED_IN = "signed.in"
     SIGNED_OUT = "signed.out"
+    SIGN_IN_FAILED = "sign_in.failed"
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
     RESULT_READ = "result.read"

@@ -24,7 +24,13 @@ from deepfake_service.errors import (
     RequestTooLarge,
     ServiceError,
 )
-from deepfake_service.http.auth import COOKIE, browser_caller, check_csrf, check_site, csrf_of
+from deepfake_service.http.auth import (
+    browser_caller,
+    check_csrf,
+    check_site,
+    csrf_of,
+    session_token,
+)
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import problem_of
 from deepfake_service.security.accounts import Caller
@@ -111,7 +117,7 @@ def page(
         values: variables of the template.
     """
     language = language_of(request)
-    token = request.cookies.get(COOKIE, "")
+    token = session_token(request)
     content = (
         _environment(language)
         .get_template(template)
@@ -181,7 +187,7 @@ async def _checked_form(request: Request) -> dict[str, str]:
 
 async def _public_form(request: Request) -> dict[str, str]:
     fields = await _read_form(request)
-    check_site(request)
+    check_site(request, required=True)
     return fields
 
 
@@ -217,7 +223,7 @@ async def _error_page(request: Request, error: ServiceError) -> Response:
     except ServiceError:
         caller = None
     translate = translations(language_of(request)).gettext
-    return page(
+    response = page(
         request,
         "error.html",
         caller,
@@ -226,3 +232,5 @@ async def _error_page(request: Request, error: ServiceError) -> Response:
         detail=translate(INVALID_FORM if error.errors else problem.detail),
         invalid=[(e.field, translate(e.detail)) for e in error.errors],
     )
+    response.headers.update(problem.headers)
+    return response

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import NotAuthenticated, NotFound
-from deepfake_service.http.auth import COOKIE, SignedIn
-from deepfake_service.http.dependencies import AppStateDep, app_state
+from deepfake_service.http.auth import SignedIn, session_cookie, session_token, uses_tls
+from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect
@@ -31,12 +31,6 @@ LANGUAGE_COOKIE_S = 365 * 24 * 3600
 Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 
-def uses_tls(request: Request) -> bool:
-    """Return whether browsers reach the console over TLS, so cookies can be marked ``Secure``."""
-    public = app_state(request).settings.public_url or str(request.url)
-    return public.startswith("https://")
-
-
 def local_path(path: str) -> str:
     """Return ``path`` if it is a path of this site, and ``/`` otherwise (no open redirects)."""
     is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
@@ -51,18 +45,23 @@ def get_sign_in(request: Request, target: Next = "/") -> Response:
 
 @router.post("/sign-in")
 def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Response:
-    """Exchange a key for a session cookie that scripts cannot read."""
+    """Exchange a key for a session cookie that scripts cannot read. It replaces the browser's
+    earlier session, which ends."""
     target = local_path(fields.get("next", "/"))
     hours = state.settings.session_hours
+    state.failed_sign_ins.check(request)
     try:
         caller, token = state.accounts.sign_in(fields.get("key", ""), hours=hours)
     except NotAuthenticated:
+        state.failed_sign_ins.record(request, fields.get("key", ""))
         return page(request, "sign_in.html", status=401, next=target, failed=True)
     if target == "/" and caller.role not in MAY_SUBMIT:
         target = "/audit"
+    if earlier := session_token(request):
+        state.accounts.sign_out(earlier)
     response = redirect(target)
     response.set_cookie(
-        COOKIE,
+        session_cookie(request),
         token,
         max_age=int(hours * 3600),
         httponly=True,
@@ -75,9 +74,11 @@ def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Re
 @router.post("/sign-out")
 def post_sign_out(request: Request, _: SignedIn, state: AppStateDep, __: Form) -> Response:
     """End the session and delete its cookie."""
-    state.accounts.sign_out(request.cookies.get(COOKIE, ""))
+    state.accounts.sign_out(session_token(request))
     response = redirect("/sign-in")
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(
+        session_cookie(request), httponly=True, samesite="strict", secure=uses_tls(request)
+    )
     return response
 
 

@@ -216,6 +216,11 @@ class Service:
             headers={"Authorization": f"Bearer {self.keys[Role.PIPELINE]}"},
         )
 
+    async def sign_in(self, role: Role) -> httpx.Response:
+        """Sign the client in, as a browser does."""
+        origin = {"Origin": str(self.client.base_url)}
+        return await self.client.post("/sign-in", data={"key": self.keys[role]}, headers=origin)
+
     async def post(self, *contents: bytes, **options: Any) -> httpx.Response:
         files = [("files", (f"{i}.jpg", c, "image/jpeg")) for i, c in enumerate(contents)]
         return await self.client.post("/v1/frames", files=files, **options)

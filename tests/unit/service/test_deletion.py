@@ -61,7 +61,7 @@ async def delete_case(service: Service, job: dict[str, Any]) -> httpx.Response:
 
 
 async def delete_in_the_console(service: Service, job: dict[str, Any]) -> httpx.Response:
-    await service.client.post("/sign-in", data={"key": service.keys[Role.PIPELINE]})
+    await service.sign_in(Role.PIPELINE)
     bearer = service.client.headers.pop("Authorization")
     page = await service.client.get(f"/items/{job['id']}")
     token = re.search(r'name="csrf" value="([^"]+)"', page.text)

@@ -96,9 +96,12 @@ async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:
     for url, secure in (("https://centre.example", True), (None, False)):
         async with start(public_url=url) as service:
             key = {"key": service.keys[Role.ANALYST]}
-            answer = await service.client.post("/sign-in", data=key)
+            origin = {"Origin": url or "http://service"}
+            answer = await service.client.post("/sign-in", data=key, headers=origin)
             assert answer.status_code == 303
-            assert ("secure" in answer.headers["set-cookie"].lower()) is secure
+            cookie = answer.headers["set-cookie"]
+            assert ("secure" in cookie.lower()) is secure
+            assert cookie.startswith("__Host-session=" if secure else "session=")
 
 
 def job_of(medium: Media, account_id: str, **changes: Any) -> Job:
@@ -196,7 +199,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
             )
             session.add(job_of(medium, caller.account_id, id=f"job{n:03}", state=JobState.FAILED))
     client = service.client
-    await client.post("/sign-in", data={"key": service.keys[Role.ANALYST]})
+    await service.sign_in(Role.ANALYST)
     path, items, urls = f"/cases/{case_id}", [], []
     while path:
         page = (await client.get(path)).text
@@ -335,7 +338,7 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
     with service.database.write() as session:
         for _ in range(450):
             append_entry(session, SERVICE, Action.CASE_READ, "x")
-    await service.client.post("/sign-in", data={"key": service.keys[Role.AUDITOR]})
+    await service.sign_in(Role.AUDITOR)
     path, pages = "/audit", []
     while path:
         page = (await service.client.get(path)).text

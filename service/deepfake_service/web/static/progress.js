@@ -15,3 +15,4 @@ events.addEventListener("job", (event) => {
   }
 });
 events.addEventListener("gone", () => location.assign("/"));
+events.addEventListener("signed_out", () => location.reload()); // which leads to the sign-in page

@@ -1,0 +1,105 @@
+"""Failed sign-ins: limited by the address of the client, recorded in the audit log, and logged."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import threading
+import time
+
+import limits
+import limits.storage
+import limits.strategies
+from starlette.requests import HTTPConnection
+
+from deepfake_service.db import Database
+from deepfake_service.errors import TooManyFailedSignIns
+from deepfake_service.observability.logs import logger
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.settings import Settings, networks_of
+
+AUDITED = limits.parse("30/minute")
+"""Failures with an audit entry of their own. A flood must not fill the log: the next entry counts
+the failures that had none."""
+_KEY_ID = re.compile(r"dfk_([0-9a-f]{12})_")
+
+_log = logger("deepfake_service.access")
+
+
+class FailedSignIns:
+    """Counts failed sign-ins, in this process."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._rate = limits.parse(settings.failed_sign_ins_per_address)
+        self._proxies = networks_of(settings.trusted_proxies)
+        self._logs_addresses = settings.log_client_addresses
+        self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
+        self._lock = threading.Lock()
+        self._unrecorded = 0
+
+    def check(self, request: HTTPConnection) -> None:
+        """Raise ``TooManyFailedSignIns`` if too many sign-ins from this address have failed."""
+        address = client_network(request, self._proxies)
+        if not self._window.test(self._rate, address):
+            raise TooManyFailedSignIns(self._reset_s(address))
+
+    def record(self, request: HTTPConnection, key: str, reason: str = "key") -> None:
+        """Record that a sign-in failed. Writes to the database: call it in a thread.
+
+        Args:
+            request: says from which address.
+            key: the text that was sent. Only the id in it is recorded, if it has the form of a key.
+            reason: ``key`` or ``code``, for the audit log.
+
+        Raises:
+            TooManyFailedSignIns: too many sign-ins from this address have failed.
+        """
+        address = client_network(request, self._proxies)
+        named = _KEY_ID.match(key)
+        key_id = named[1] if named else None
+        shown = {"network": address} if self._logs_addresses else {}
+        _log.warning("sign_in_failed", failed_key_id=key_id, reason=reason, **shown)
+        if not self._window.hit(self._rate, address):
+            with self._lock:
+                self._unrecorded += 1
+            raise TooManyFailedSignIns(self._reset_s(address))
+        with self._lock:
+            if not self._window.hit(AUDITED, "audited"):
+                self._unrecorded += 1
+                return
+            before, self._unrecorded = self._unrecorded, 0
+        detail = f"{reason} +{before}" if before else reason
+        with self._database.write() as session:
+            append_entry(session, SERVICE, Action.SIGN_IN_FAILED, key_id, detail)
+
+    def _reset_s(self, address: str) -> int:
+        reset = self._window.get_window_stats(self._rate, address).reset_time
+        return max(1, math.ceil(reset - time.time()))
+
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def client_network(request: HTTPConnection, proxies: Networks) -> str:
+    """Return the network of the client: its IPv4 address, or the /64 that its IPv6 address is in.
+
+    If the connection comes from one of ``proxies``, the last address in ``X-Forwarded-For`` that is
+    not one of them counts: the entries before it can be invented by the client.
+    """
+    chain = [request.client.host if request.client else ""]
+    forwarded = request.headers.getlist("x-forwarded-for")
+    chain += [part.strip() for part in reversed(",".join(forwarded).split(","))]
+    for text in chain:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return "unknown"
+        if not any(address in network for network in proxies):
+            break
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

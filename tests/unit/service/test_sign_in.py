@@ -1,0 +1,169 @@
+"""Attacks on signing in: guessing keys, requests that other sites cause, and stolen sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from deepfake_service.db import Account, AuditEntry, Job
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.http.failed_sign_ins import client_network
+from deepfake_service.security import audit_log
+from deepfake_service.security.audit_log import Action
+from deepfake_service.settings import Settings, networks_of
+from tests.unit.service.conftest import Service, Starter
+
+ORIGIN = {"Origin": "http://service"}
+
+
+def failures(service: Service) -> list[AuditEntry]:
+    with service.database.read() as session:
+        entries = audit_log.page(session, limit=1000)
+    return [e for e in entries if e.action == Action.SIGN_IN_FAILED]
+
+
+async def test_guessed_keys_are_limited_and_audited(service: Service) -> None:
+    wrong = f"dfk_0123456789ab_{'x' * 43}"
+    statuses = []
+    for _ in range(200):
+        answer = await service.client.post("/sign-in", data={"key": wrong}, headers=ORIGIN)
+        statuses.append(answer.status_code)
+    assert statuses == [401] * 10 + [429] * 190
+    assert answer.headers["retry-after"]
+    assert [(e.subject, e.detail) for e in failures(service)] == [("0123456789ab", "key")] * 10
+    # Clients with a valid key of the API share the address of the attacker, behind a proxy.
+    assert (await service.client.get("/v1/jobs")).status_code == 200
+
+
+async def test_guessed_keys_of_the_api_are_limited_and_audited(service: Service) -> None:
+    wrong = {"Authorization": "Bearer <script>"}
+    statuses = [
+        (await service.client.get("/v1/jobs", headers=wrong)).status_code for _ in range(40)
+    ]
+    assert statuses == [401] * 10 + [429] * 30
+    assert [(e.subject, e.detail) for e in failures(service)] == [(None, "key")] * 10
+
+
+async def test_a_flood_of_failures_does_not_fill_the_audit_log(start: Starter) -> None:
+    async with start(failed_sign_ins_per_address="1000/minute") as service:
+        for _ in range(100):
+            await service.client.get("/v1/jobs", headers={"Authorization": "Bearer wrong"})
+        assert len(failures(service)) == 30
+        assert service.app.state.shared.failed_sign_ins._unrecorded == 70
+
+
+def request_from(peer: str, *forwarded: str) -> HTTPConnection:
+    headers = [(b"x-forwarded-for", f.encode()) for f in forwarded]
+    return HTTPConnection({"type": "http", "client": (peer, 1), "headers": headers})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "network"),
+    [
+        ("203.0.113.7", [], "203.0.113.7"),
+        ("203.0.113.7", ["198.51.100.1"], "203.0.113.7"),
+        ("10.0.0.2", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["192.0.2.99, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["192.0.2.99", "198.51.100.1, 10.0.0.3"], "198.51.100.1"),
+        ("10.0.0.2", ["nonsense"], "unknown"),
+        ("10.0.0.2", ["2001:db8:1:2:3::4"], "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", [], "203.0.113.7"),
+    ],
+)
+def test_an_invented_address_escapes_no_limit(
+    peer: str, forwarded: list[str], network: str
+) -> None:
+    assert client_network(request_from(peer, *forwarded), networks_of("10.0.0.0/8")) == network
+
+
+def test_proxies_must_be_addresses(tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match="addresses or networks"):
+        Settings(data_dir=tmp_path, trusted_proxies="proxy.example")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://service"}, 303),
+        ({"Sec-Fetch-Site": "same-origin"}, 303),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://service.evil.example"}, 403),
+        ({"Origin": "http://service:8001"}, 403),
+        ({"Origin": "null"}, 403),
+        ({}, 403),
+    ],
+)
+async def test_another_site_cannot_sign_a_browser_in(
+    service: Service, headers: dict[str, str], status: int
+) -> None:
+    key = {"key": service.keys[Role.ANALYST]}
+    answer = await service.client.post("/sign-in", data=key, headers=headers)
+    assert answer.status_code == status
+    assert ("set-cookie" in answer.headers) is (status == 303)
+
+
+async def test_another_site_cannot_use_a_session_without_fetch_metadata(service: Service) -> None:
+    await service.sign_in(Role.ADMIN)
+    token = re.search(r'name="csrf" value="(\w+)"', (await service.client.get("/admin")).text)
+    assert token
+    form = {"csrf": token[1], "name": "x", "role": "pipeline", "kind": "system"}
+    for origin, status in (("https://evil.example", 403), ("http://service", 200)):
+        headers = {"Origin": origin}
+        answer = await service.client.post("/admin/accounts", data=form, headers=headers)
+        assert answer.status_code == status
+
+
+async def test_behind_tls_a_cookie_of_a_neighbouring_host_is_not_a_session(start: Starter) -> None:
+    async with start(public_url="https://centre.example") as service:
+        key = {"key": service.keys[Role.ANALYST]}
+        origin = {"Origin": "https://centre.example"}
+        answer = await service.client.post("/sign-in", data=key, headers=origin)
+        token = answer.headers["set-cookie"].partition("=")[2].partition(";")[0]
+        service.client.cookies.clear()
+        for name, status in (("session", 303), ("__Host-session", 200)):
+            cookie = {"Cookie": f"{name}={token}"}
+            assert (await service.client.get("/", headers=cookie)).status_code == status
+
+
+async def test_signing_in_again_ends_the_earlier_session(service: Service) -> None:
+    await service.sign_in(Role.ANALYST)
+    earlier = {"Cookie": f"session={service.client.cookies['session']}"}
+    await service.sign_in(Role.ANALYST)
+    assert (await service.client.get("/")).status_code == 200
+    service.client.cookies.clear()
+    assert (await service.client.get("/", headers=earlier)).status_code == 303
+
+
+@pytest.mark.parametrize("ended_by", ["revoked key", "disabled account", "signed out"])
+async def test_an_event_stream_ends_with_its_key_or_session(
+    service: Service, ended_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.api.jobs.EVENTS_EVERY_S", 0.05)
+    submitted = await service.client.post("/v1/videos", files={"file": ("v.mp4", b"bytes")})
+    job_id = submitted.json()["id"]
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    if ended_by == "signed out":
+        await service.sign_in(Role.PIPELINE)
+        service.client.headers.pop("authorization")
+    stream = asyncio.create_task(service.client.get(f"/v1/jobs/{job_id}/events"))
+    await asyncio.sleep(0.5)
+    assert not stream.done()
+    match ended_by:
+        case "revoked key":
+            service.accounts.revoke(caller.key_id)
+        case "disabled account":
+            with service.database.read() as session:
+                account = session.get_one(Account, caller.account_id)
+            service.accounts.disable(account.name)
+        case "signed out":
+            service.accounts.sign_out(service.client.cookies["session"])
+    with service.database.write() as session:
+        session.get_one(Job, job_id).state = JobState.SUCCEEDED
+    async with asyncio.timeout(20):
+        events = (await stream).text
+    assert "succeeded" not in events
+    assert events.endswith("event: signed_out\ndata: {}\n\n")
