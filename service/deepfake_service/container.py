@@ -25,6 +25,7 @@ from deepfake_service.casework.submissions import Submissions
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
+from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import (
@@ -49,6 +50,7 @@ class Services:
     webhook_secrets: WebhookSecrets
     exports: Exports
     evidence_store: EvidenceStore
+    revocation_list: RevocationList
     notice_desk: NoticeDesk
     hash_bank: HashBank
     reviews: Reviews
@@ -116,10 +118,12 @@ def open_container(
     with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
         cases = Cases(database, vault, blind_index)
+        signing_keys = open_signing_keys(settings, database, keys)
+        revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         evidence_store = EvidenceStore(
             database,
             vault,
-            open_signing_keys(settings, database, keys),
+            signing_keys,
             issuer=settings.issuer,
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
@@ -150,6 +154,7 @@ def open_container(
             webhook_secrets=WebhookSecrets(database, keys),
             exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
             evidence_store=evidence_store,
+            revocation_list=revocation_list,
             notice_desk=notice_desk,
             hash_bank=hash_bank,
             reviews=Reviews(

@@ -170,6 +170,10 @@ class EvidenceTooLarge(ServiceError):
     """The job examined more faces than an evidence bundle holds. Submit it with fewer frames."""
 
 
+class EditionUnknown(ServiceError):
+    """This service has issued no evidence with this SHA-256."""
+
+
 class EvidenceBusy(ServiceError):
     """The evidence is being created. Try again later."""
 

@@ -139,7 +139,9 @@ def notice(job: dict[str, Any], occurrences: list[str], **fields: Any) -> dict[s
     }
 
 
-def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
+def test_reviews_notices_and_matches(
+    site: Site, keys: dict[str, str], job: dict[str, Any], tmp_path: Path
+) -> None:
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
     with site.client_of(keys["ann"]) as ann, site.client_of(keys["bea"]) as bea:
         seen = [o["id"] for o in ann.get(case).json()["occurrences"]]
@@ -197,12 +199,19 @@ def test_reviews_notices_and_matches(site: Site, keys: dict[str, str], job: dict
         assert [e["edition"] for e in editions] == [6, 5, 4, 3, 2, 1]
         old = ann.get(f"{path}/evidence?edition=1").content
         assert ann.post("/v1/verify", content=old).json()["superseded_by"] == 6
+        (tmp_path / "old.zip").write_bytes(old)
         newest = ann.get(f"{path}/evidence").content
         with zipfile.ZipFile(io.BytesIO(newest)) as archive:
             document = json.loads(archive.read("data/verdict.json"))
         assert document["predecessor"] == editions[1]["sha256"]
         assert [r["decision"] for r in document["reviews"]][-1] == "rejected"
         assert document["result"]["verdict"] == job["verdict"]
+    site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
+    words = ("verify", str(tmp_path / "old.zip"), "--pinned", str(tmp_path / "keys"))
+    assert "Superseded or withdrawn: unknown" in site.command(*words)
+    # Anyone can fetch the list, without a key.
+    listed = site.command(*words, "--revocations", f"{site.url}/v1/revocations", expected=4)
+    assert "superseded" in listed
 
 
 def test_nobody_sees_who_may_be_a_minor(

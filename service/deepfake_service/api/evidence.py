@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -199,6 +201,8 @@ def _verify(content: bytes, state: AppState, services: Services) -> Verification
     store = services.evidence_store
     settings = state.settings
     trust = trust_of(store.keys.published(), settings.pinned_keys, settings.timestamp_roots)
+    if services.revocation_list.is_withdrawn(hashlib.sha256(content).hexdigest()):
+        trust = replace(trust, revocations=services.revocation_list.current())
     verification = verify(content, trust)
     own = store.newest_of(verification.sha256)
     newer = own[1] if own and own[1] > own[0] else None
@@ -215,6 +219,21 @@ def get_jwks(services: ServicesDep) -> dict[str, Any]:
     To verify evidence, obtain the keys from a source other than the evidence itself."""
     services.evidence_store.keys.current()
     return services.evidence_store.keys.jwks()
+
+
+@router.get(
+    "/v1/revocations",
+    summary="Get the editions and keys that must not be relied on",
+    response_class=Response,
+    responses={**_file("application/json"), **problems(503)},
+)
+def get_revocations(services: ServicesDep) -> Response:
+    """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and
+    of revoked keys, for `deepfake verify --revocations`. It needs no key and names no case."""
+    content = services.revocation_list.signed()
+    return Response(
+        content, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
+    )
 
 
 class ReviewIn(BaseModel):

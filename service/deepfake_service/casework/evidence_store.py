@@ -16,7 +16,13 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.casework.core.editions import count_reviews, is_outdated, newest_edition
+from deepfake_service.casework.core.editions import (
+    count_reviews,
+    is_outdated,
+    is_withdrawn,
+    newest_edition,
+    supersede,
+)
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible
@@ -135,6 +141,7 @@ class EvidenceStore:
                 with self._database.write() as session:
                     _require_current(session, dossier, edition)
                     session.add(edition)
+                    supersede(session, dossier.predecessor)
                     session.flush()
                     number = str(edition.number)
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
@@ -227,6 +234,7 @@ class EvidenceStore:
                 numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
                 edition = session.scalars(numbered).first()
             outdated = number is None and is_outdated(session, job_id)
+            withdrawn = edition is not None and is_withdrawn(session, edition.sha256)
         _require_success(job)
         if edition is None:
             if number is not None and number != 1:
@@ -236,6 +244,8 @@ class EvidenceStore:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if outdated:
             return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
+        if withdrawn:
+            raise EvidenceMissing("This edition of the evidence was withdrawn.")
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)

@@ -22,7 +22,7 @@ from deepfake_models.session import Device
 from deepfake_service.cli.admin import accounts, audit, keys
 from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
 from deepfake_service.cli.submit import Client, submission_bars, summary
-from deepfake_service.cli.verify import signing, verify_bundle
+from deepfake_service.cli.verify import evidence, signing, verify_bundle
 
 app = typer.Typer(
     help="Detect manipulated faces: calibrated scores, and evidence that others can verify.",
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
+app.add_typer(evidence, name="evidence")
 keys.add_typer(signing, name="signing")
 app.command("verify")(verify_bundle)
 

@@ -18,16 +18,20 @@ from deepfake_models.command_line import flatten_options
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
+from deepfake_service.clock import utc_now
 from deepfake_service.errors import SettingsError
+from deepfake_service.evidence.revocations import open_revocations, read_list
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.security.records import open_database
+from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.settings import RECORDS_FILE, load_settings
 from deepfake_service.storage import open_keys
 
+evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True)
 signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
 
 _STYLES = {
@@ -35,11 +39,14 @@ _STYLES = {
     Outcome.FAIL: "bold red",
     Outcome.SKIPPED: "dim",
     Outcome.UNKNOWN: "yellow",
+    Outcome.SUPERSEDED: "yellow",
 }
 _RESULTS = {
     ExitCode.VERIFIED: "[green]verified[/green]: intact, and signed by a trusted key",
     ExitCode.SIGNER_UNKNOWN: "[yellow]intact, signer unknown[/yellow]: anyone could have created "
     "this signature; pass the issuer's key with --public-key",
+    ExitCode.SUPERSEDED: "[yellow]superseded[/yellow]: intact, and signed by a trusted key, but "
+    "the issuer has issued a newer edition; ask for it",
     ExitCode.FAILED: "[bold red]failed[/bold red]: do not rely on this bundle",
 }
 
@@ -68,12 +75,21 @@ class _TrustOptions:
         ),
     ] = None
 
+    revocations: Annotated[
+        str | None,
+        typer.Option(
+            help="The issuer's list of replaced and withdrawn editions and of revoked keys: a "
+            "file, or its URL (https://SERVICE/v1/revocations)."
+        ),
+    ] = None
+
     def load(self) -> Trust:
-        """Read the keys and certificates."""
-        return Trust(
-            keys=(*map(public_key, self.public_keys or ()), *pinned_keys(self.pinned)),
-            timestamp_roots=certificates(self.timestamp_root),
-        )
+        """Read the keys, the certificates and the list of revocations."""
+        keys = (*map(public_key, self.public_keys or ()), *pinned_keys(self.pinned))
+        revocations = None
+        if self.revocations is not None:
+            revocations = open_revocations(read_list(self.revocations), keys, utc_now())
+        return Trust(keys, certificates(self.timestamp_root), revocations)
 
 
 @dataclass(frozen=True)
@@ -122,7 +138,8 @@ def verify_bundle(
     """Verify an evidence bundle offline and print each step with its result.
 
     The exit code is 0 if the bundle is intact and signed by a trusted key, 3 if it is intact but
-    the signer is not trusted, and 1 otherwise.
+    the signer is not trusted, 4 if a newer edition has replaced it, and 1 otherwise. Without
+    --revocations, newer editions and revoked keys are not known.
     """
     try:
         if bundle.stat().st_size > MAX_BYTES:
@@ -133,30 +150,38 @@ def verify_bundle(
     except OSError as error:
         raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
     with rescoring.opened() as (scorer, original):
-        result = verify(content, trust_options.load(), scorer=scorer, original=original)
+        trust = trust_options.load()
+        result = verify(content, trust, scorer=scorer, original=original)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        _show(result, Console(highlight=False))
+        _show(result, Console(highlight=False), is_current=trust.revocations is not None)
     raise typer.Exit(int(result.exit_code))
 
 
-def _show(result: Verification, console: Console) -> None:
+def _show(result: Verification, console: Console, *, is_current: bool) -> None:
     for step in result.steps:
         style = _STYLES[step.outcome]
         line = f"{step.number:>2}  [{style}]{step.outcome:<8}[/{style}] {step.title}"
         console.print(line, soft_wrap=True)
         console.print(f"              [dim]{escape(step.detail)}[/dim]", soft_wrap=True)
     console.print(_RESULTS[result.exit_code], soft_wrap=True)
-    if result.exit_code is not ExitCode.FAILED:
+    if result.exit_code is not ExitCode.FAILED and not is_current:
         console.print(
-            "[dim]Only the issuer can tell whether a newer edition exists (POST /v1/verify).[/dim]",
+            "[dim]Superseded or withdrawn: unknown. Pass the issuer's list of revocations with "
+            "--revocations.[/dim]",
             soft_wrap=True,
         )
 
 
 @contextlib.contextmanager
 def _signing_keys() -> Iterator[SigningKeys]:
+    with _records() as (keys, _):
+        yield keys
+
+
+@contextlib.contextmanager
+def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
     settings = load_settings()
     if settings.database_url is None and not (settings.data_dir / RECORDS_FILE).exists():
         # Keys generated here by mistake would be published as if they were the service's.
@@ -165,7 +190,8 @@ def _signing_keys() -> Iterator[SigningKeys]:
             "DEEPFAKE_DATA_DIR to the service's value, or start the service once."
         )
     with contextlib.closing(open_database(settings)) as database:
-        yield open_signing_keys(settings, database, open_keys(settings))
+        keys = open_signing_keys(settings, database, open_keys(settings))
+        yield keys, RevocationList(database, keys, issuer=settings.issuer)
 
 
 @signing.command("list")
@@ -200,7 +226,7 @@ def revoke_signing_key(
         keys.revoke(key)
         keys.current()
     typer.echo("revoked")
-    typer.echo("Publish the new keys, and tell everyone who uses the old public key.", err=True)
+    typer.echo("Publish the new keys and the new list of revocations.", err=True)
 
 
 @signing.command("publish")
@@ -225,3 +251,25 @@ def publish_signing_keys(
         (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
         active = [k for k in keys.all() if k.purpose == STATEMENT and not k.retired_at]
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
+
+
+@evidence.command("withdraw")
+def withdraw_edition(
+    sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")],
+) -> None:
+    """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
+    the list of revocations. Audited."""
+    with _records() as (_, revocations):
+        revocations.withdraw(sha256)
+    typer.echo("withdrawn")
+
+
+@evidence.command("revocations")
+def write_revocations(
+    out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
+) -> None:
+    """Write the signed list of replaced and withdrawn editions and of revoked keys, as GET
+    /v1/revocations returns it. Publish a new one at least every week: it expires."""
+    with _records() as (_, revocations):
+        out.write_bytes(revocations.signed())
+    typer.echo(f"{out}")

@@ -12,6 +12,7 @@
 9. The time stamp, if the statement mentions one, covers this statement.
 10. With a scorer: every stored crop gets its recorded logit from the same model.
 11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
+12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
 
 A failure in one of the first six steps ends the verification, because later ones build on them.
 """
@@ -32,6 +33,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from securesystemslib.signer import SSlibKey
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
@@ -128,6 +130,8 @@ class _Run:
             ("The crops get the recorded values", self._rescoring),
             ("The original gives this verdict", self._original_again),
         ]
+        if self._trust.revocations is not None:
+            steps.append(("The issuer answers for this edition", self._revocation))
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
@@ -172,6 +176,7 @@ class _Run:
         ):
             raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key in canonical form")
         self._done.signer, self._signer = key_id(inside), inside
+        self._not_revoked(self._done.signer)
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
@@ -307,6 +312,7 @@ class _Run:
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
+        self._not_revoked(SSlibKey.from_crypto(certificates[0].public_key()).keyid)
         for language in LANGUAGES:
             pdf_signature.verify(self._files[report_of(language)], certificates, at)
         return (
@@ -372,6 +378,15 @@ class _Run:
         ):
             raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
+
+    def _not_revoked(self, key: str) -> None:
+        if self._trust.revocations is not None:
+            self._trust.revocations.check_key(key)
+
+    def _revocation(self) -> tuple[Outcome, str]:
+        assert self._trust.revocations is not None
+        is_superseded, detail = self._trust.revocations.describe(self._done.sha256)
+        return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail
 
     @property
     def _document(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from deepfake_service.evidence.revocations import Revocations
+
 
 class Outcome(StrEnum):
     """Outcome of a step."""
@@ -19,6 +21,8 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     UNKNOWN = "unknown"
     """Intact, but the signer is not trusted."""
+    SUPERSEDED = "superseded"
+    """Intact, but the issuer has issued a newer edition."""
 
 
 class ExitCode(IntEnum):
@@ -27,6 +31,7 @@ class ExitCode(IntEnum):
     VERIFIED = 0
     FAILED = 1
     SIGNER_UNKNOWN = 3
+    SUPERSEDED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The keys and root certificates that a verifier trusts; none of them come from the bundle."""
+    """The keys, root certificates and the list of revocations that a verifier trusts.
+
+    None of them come from the bundle.
+    """
 
     keys: Sequence[Ed25519PublicKey] = ()
     timestamp_roots: Sequence[x509.Certificate] = ()
+    revocations: Revocations | None = None
+    """The issuer's list, whose signature has been checked."""
 
 
 @dataclass(slots=True)
@@ -72,7 +82,9 @@ class Verification:
         outcomes = {s.outcome for s in self.steps}
         if Outcome.FAIL in outcomes or not self.steps:
             return ExitCode.FAILED
-        return ExitCode.SIGNER_UNKNOWN if Outcome.UNKNOWN in outcomes else ExitCode.VERIFIED
+        if Outcome.UNKNOWN in outcomes:
+            return ExitCode.SIGNER_UNKNOWN
+        return ExitCode.SUPERSEDED if Outcome.SUPERSEDED in outcomes else ExitCode.VERIFIED
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as the command and the HTTP interface give it."""

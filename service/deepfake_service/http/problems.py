@@ -35,6 +35,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.ImageryWithheld: (403, "imagery_withheld"),
     errors.NotFound: (404, "not_found"),
     errors.AccountUnknown: (404, "account_unknown"),
+    errors.EditionUnknown: (404, "edition_unknown"),
     errors.KeyUnknown: (404, "key_unknown"),
     errors.UploadTimeout: (408, "upload_timeout"),
     errors.AccountExists: (409, "account_exists"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Case, Edition, Job, Review
+from deepfake_service.db import Case, Edition, Job, Review, RevokedEdition, current_time
+from deepfake_service.db.enums import EditionState
 
 _reviewed = (
     select(
@@ -75,3 +76,16 @@ def _lacks_a_decision() -> ColumnElement[bool]:
         and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
         and_(Case.minor_at.is_(None), Edition.imagery.is_(False), Job.shown.is_(True)),
     )
+
+
+def supersede(session: Session, sha256: str | None) -> None:
+    """Put the edition with this SHA-256, if there is one, on the public list of revocations."""
+    if sha256 is not None and session.get(RevokedEdition, sha256) is None:
+        now = current_time(session)
+        session.add(RevokedEdition(sha256=sha256, state=EditionState.SUPERSEDED, at=now))
+
+
+def is_withdrawn(session: Session, sha256: str) -> bool:
+    """Return whether the edition with this SHA-256 was withdrawn."""
+    revoked = session.get(RevokedEdition, sha256)
+    return revoked is not None and revoked.state == EditionState.WITHDRAWN

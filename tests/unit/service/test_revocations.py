@@ -1,0 +1,235 @@
+"""Replaced and withdrawn editions and revoked keys are on a signed list for verifiers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from deepfake_service.casework.core.editions import is_withdrawn, supersede
+from deepfake_service.cli.app import app
+from deepfake_service.db import (
+    Account,
+    AuditEntry,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    new_id,
+)
+from deepfake_service.db.enums import JobState, Priority, RetentionPolicy, Role
+from deepfake_service.errors import EditionUnknown, RecordAltered
+from deepfake_service.evidence.revocations import (
+    SUPERSEDED,
+    VALID_FOR,
+    WITHDRAWN,
+    Revocation,
+    Revocations,
+    RevocationsUnusable,
+    open_revocations,
+    read_list,
+)
+from deepfake_service.evidence.statement import key_id
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.security.audit_log import Action
+from deepfake_service.security.records import open_database
+from deepfake_service.security.revocation_list import RevocationList
+from deepfake_service.security.signing_keys import SigningKeys
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_keys
+from tests.support import evidencekit as kit
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+OURS = kit.signers().statement.public_key()
+
+
+def sha256_of_bundle() -> str:
+    return verify(kit.bundle(), Trust()).sha256
+
+
+def revocations(**changes: Any) -> Revocations:
+    return Revocations(**{"issuer": "I", "issued_at": AT, "editions": {}, "keys": {}, **changes})
+
+
+def reopened(listed: Revocations) -> Revocations:
+    """Return the list as a verifier reads it."""
+    return open_revocations(listed.sign(kit.signers().statement), [OURS], AT)
+
+
+def verified(listed: Revocations) -> tuple[ExitCode, dict[int, Outcome]]:
+    found = verify(kit.bundle(), Trust((OURS,), revocations=reopened(listed)))
+    return found.exit_code, {s.number: s.outcome for s in found.steps}
+
+
+def test_an_edition_that_is_not_listed_verifies() -> None:
+    other = {"f" * 64: Revocation(WITHDRAWN, AT.isoformat())}
+    code, outcomes = verified(revocations(editions=other, keys={"e" * 64: AT.isoformat()}))
+    assert code is ExitCode.VERIFIED
+    assert outcomes[12] is Outcome.PASS
+
+
+def test_a_superseded_edition_does_not_verify_for_ever() -> None:
+    """M8: edition 1, replaced after a review, was "verified", exit code 0."""
+    listed = {sha256_of_bundle(): Revocation(SUPERSEDED, AT.isoformat())}
+    code, outcomes = verified(revocations(editions=listed))
+    assert code is ExitCode.SUPERSEDED
+    assert outcomes[12] is Outcome.SUPERSEDED
+
+
+def test_a_withdrawn_edition_fails() -> None:
+    listed = {sha256_of_bundle(): Revocation(WITHDRAWN, AT.isoformat())}
+    assert verified(revocations(editions=listed))[0] is ExitCode.FAILED
+
+
+def test_evidence_of_a_revoked_key_fails() -> None:
+    """M8: only the key's absence from the JWK Set showed that it was revoked."""
+    thief = kit.signers("thief")
+    trusted = (OURS, thief.statement.public_key())
+    listed = revocations(keys={key_id(OURS): AT.isoformat()})
+    newest = open_revocations(listed.sign(thief.statement), trusted, AT)
+    found = verify(kit.bundle(), Trust(trusted, revocations=newest))
+    assert found.exit_code is ExitCode.FAILED
+    assert (found.steps[-1].number, found.steps[-1].outcome) == (4, Outcome.FAIL)
+    assert "revoked" in found.steps[-1].detail
+
+
+def test_a_list_that_cannot_be_trusted_is_refused() -> None:
+    signed = revocations(editions={"f" * 64: Revocation(SUPERSEDED, AT.isoformat())}).sign(
+        kit.signers().statement
+    )
+    assert open_revocations(signed, [OURS], AT).editions
+    envelope = json.loads(signed)
+    for content, keys, now, why in (
+        (signed, [], AT, "not signed with a trusted key"),
+        (signed, [kit.signers("thief").statement.public_key()], AT, "not signed with a trusted"),
+        (signed, [OURS], AT + VALID_FOR, "expired"),
+        (signed, [OURS], AT - timedelta(days=1), "future"),
+        (b"{}", [OURS], AT, "not a list"),
+        (b"\xff", [OURS], AT, "not a list"),
+        (json.dumps({**envelope, "payload": envelope["payload"][:-8] + "fQAAAA=="}).encode(),
+         [OURS], AT, "not a list"),
+        (kit.bundle(), [OURS], AT, "not a list"),
+    ):  # fmt: skip
+        with pytest.raises(RevocationsUnusable, match=why):
+            open_revocations(content, keys, now)
+    own = revocations(keys={key_id(OURS): AT.isoformat()}).sign(kit.signers().statement)
+    with pytest.raises(RevocationsUnusable, match="that it revokes"):
+        open_revocations(own, [OURS], AT)
+    with pytest.raises(RevocationsUnusable, match="cannot be read"):
+        read_list("/nowhere/list.json")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
+    return Settings(data_dir=tmp_path / "var")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A database with two editions of one job."""
+    with contextlib.closing(open_database(settings)) as opened:
+        with opened.write() as session:
+            session.add(Account(id="a", name="a", kind="person", role=Role.ADMIN, created_at=AT))
+            session.flush()
+            session.add(Case(id="c", account_id="a", created_at=AT))
+            session.flush()
+            session.add(Media(id="m", case_id="c", sha256="0" * 64, size=1, created_at=AT))
+            session.flush()
+            session.add(
+                Job(
+                    id="j", case_id="c", media_id="m", account_id="a", kind="video",
+                    state=JobState.SUCCEEDED, priority=Priority.LIVE, bundle_sha256="0" * 64,
+                    retention=RetentionPolicy.STANDARD, created_at=AT,
+                )
+            )  # fmt: skip
+            session.flush()
+            for number in (1, 2):
+                session.add(
+                    Edition(
+                        id=new_id(), job_id="j", number=number, sha256=str(number) * 64,
+                        imagery=False, created_at=AT,
+                    )
+                )  # fmt: skip
+        yield opened
+
+
+def list_of(settings: Settings, database: Database) -> RevocationList:
+    return RevocationList(
+        database, SigningKeys(database, open_keys(settings), issuer="I"), issuer="I"
+    )
+
+
+def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
+    settings: Settings, database: Database
+) -> None:
+    keys = SigningKeys(database, open_keys(settings), issuer="I")
+    stolen = key_id(keys.current().statement.public_key())
+    keys.revoke(stolen)
+    with database.write() as session:
+        supersede(session, None)
+        supersede(session, "1" * 64)
+    listing = list_of(settings, database)
+    assert {s: r.state for s, r in listing.current().editions.items()} == {"1" * 64: SUPERSEDED}
+    assert set(listing.current().keys) == {stolen}
+    done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
+    assert done.exit_code == 0, done.output
+    assert listing.is_withdrawn("2" * 64)
+    assert not listing.is_withdrawn("1" * 64)
+    with database.write() as session:
+        supersede(session, "2" * 64)
+        assert is_withdrawn(session, "2" * 64)
+        last = session.query(AuditEntry).order_by(AuditEntry.number.desc()).first()
+        assert last is not None
+        assert (last.action, last.subject, last.detail) == (Action.EDITION_WITHDRAWN, "j", "2")
+        session.execute(text("DELETE FROM cases"))  # the list outlives the case
+    out = settings.data_dir / "list.json"
+    done = CliRunner().invoke(app, ["evidence", "revocations", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    opened = open_revocations(read_list(str(out)), keys.published(), datetime.now(UTC))
+    assert {s: r.state for s, r in opened.editions.items()} == {
+        "1" * 64: SUPERSEDED, "2" * 64: WITHDRAWN,
+    }  # fmt: skip
+    with pytest.raises(EditionUnknown):
+        listing.withdraw("3" * 64)
+
+
+def test_an_entry_altered_in_the_database_is_not_signed(
+    settings: Settings, database: Database
+) -> None:
+    listing = list_of(settings, database)
+    listing.withdraw("1" * 64)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE revoked_editions SET state = 'superseded'"))
+    with pytest.raises(RecordAltered):
+        listing.signed()
+
+
+def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
+    bundle, key, listed = (tmp_path / n for n in ("b.zip", "k.pem", "list.json"))
+    bundle.write_bytes(kit.bundle())
+    key.write_bytes(kit.signers().public_pem)
+    words = ["verify", str(bundle), "--public-key", str(key)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "Superseded or withdrawn: unknown" in done.stdout
+    now = datetime.now(UTC).replace(microsecond=0)
+    superseded = {sha256_of_bundle(): Revocation(SUPERSEDED, now.isoformat())}
+    signer = kit.signers().statement
+    listed.write_bytes(revocations(issued_at=now, editions=superseded).sign(signer))
+    done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
+    assert done.exit_code == 4
+    assert "newer edition" in done.stdout
+    listed.write_bytes(revocations(issued_at=now).sign(signer))
+    done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
+    assert done.exit_code == 0
+    assert "unknown" not in done.stdout
