@@ -176,7 +176,7 @@ class _Run:
         ):
             raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key in canonical form")
         self._done.signer, self._signer = key_id(inside), inside
-        self._not_revoked(self._done.signer)
+        self._trust.check_key(self._done.signer)
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
@@ -312,7 +312,7 @@ class _Run:
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
-        self._not_revoked(SSlibKey.from_crypto(certificates[0].public_key()).keyid)
+        self._trust.check_key(SSlibKey.from_crypto(certificates[0].public_key()).keyid)
         for language in LANGUAGES:
             pdf_signature.verify(self._files[report_of(language)], certificates, at)
         return (
@@ -378,10 +378,6 @@ class _Run:
         ):
             raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
-
-    def _not_revoked(self, key: str) -> None:
-        if self._trust.revocations is not None:
-            self._trust.revocations.check_key(key)
 
     def _revocation(self) -> tuple[Outcome, str]:
         assert self._trust.revocations is not None

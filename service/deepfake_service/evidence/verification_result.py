@@ -65,6 +65,11 @@ class Trust:
     revocations: Revocations | None = None
     """The issuer's list, whose signature has been checked."""
 
+    def check_key(self, key: str) -> None:
+        """Raise ``Revoked`` if the list says that trust in the key with this id was withdrawn."""
+        if self.revocations is not None:
+            self.revocations.check_key(key)
+
 
 @dataclass(slots=True)
 class Verification:
