@@ -217,6 +217,10 @@ class DatabaseError(ServiceError):
     """The database cannot be used."""
 
 
+class DatabaseDamaged(DatabaseError):
+    """The database is damaged. Stop the service and restore a backup."""
+
+
 class StorageError(ServiceError):
     """The blob store cannot be used."""
 

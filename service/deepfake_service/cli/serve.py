@@ -47,6 +47,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         log.warning("unknown_setting", variable=name)
     with _naming_data_dir(settings):
         database = open_database(settings)
+        database.check_integrity()
     with naming_bundle(settings.bundle_dir):
         scorer = open_scorer(settings)
     with contextlib.ExitStack() as open_listeners:

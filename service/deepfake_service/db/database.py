@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -24,9 +25,15 @@ from sqlalchemy.orm import Session
 from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.clock import Clock, utc_now
+from deepfake_service.db.integrity import damage_of, is_damage
 from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
 from deepfake_service.db.write_ahead_log import clear_log
-from deepfake_service.errors import DatabaseError, DatabaseUnavailable, InvalidRequest
+from deepfake_service.errors import (
+    DatabaseDamaged,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidRequest,
+)
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
@@ -59,8 +66,10 @@ class Database:
         self.engine = _engine(url)
         is_file = self.engine.dialect.name == "sqlite"
         self._file = Path(self.engine.url.database or "") if is_file else None
+        self.damage: str | None = None
+        """What is wrong with an SQLite database; ``None`` as long as nothing was noticed."""
         try:
-            with translating():
+            with self._noticing():
                 if migrate:
                     self._migrate()
         except DBAPIError as error:
@@ -81,8 +90,18 @@ class Database:
         Raises:
             DatabaseUnavailable: the connection failed.
         """
-        with translating(), self._session(self.engine) as session:
+        with self._noticing(), self._session(self.engine) as session:
             yield session
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Translate errors of the driver, and keep in mind that the database is damaged."""
+        try:
+            with translating():
+                yield
+        except DatabaseDamaged as error:
+            self.damage = error.message
+            raise
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -96,7 +115,7 @@ class Database:
                 unknown whether the transaction was committed.
         """
         with (
-            translating(),
+            self._noticing(),
             self._session(self._writing) as session,
             session.begin(),
         ):
@@ -127,9 +146,29 @@ class Database:
             clear_log(self._file, CHECKPOINT_TIMEOUT_S)
 
     def check(self) -> None:
-        """Raise ``DatabaseUnavailable`` unless the database answers."""
+        """Check that the database answers.
+
+        Raises:
+            DatabaseUnavailable: it does not. DatabaseDamaged: damage was noticed earlier.
+        """
+        if self.damage is not None:
+            raise DatabaseDamaged
         with self.read() as session:
             session.execute(text("SELECT 1"))
+
+    def check_integrity(self) -> None:
+        """Read every page of an SQLite database. PostgreSQL has its own checksums.
+
+        Raises:
+            DatabaseDamaged: a page is damaged. From then on ``check`` raises this too.
+        """
+        if self._file is None:
+            return
+        with closing(sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S)) as connection:
+            damage = damage_of(connection)
+        if damage is not None:
+            self.damage = damage
+            raise DatabaseDamaged
 
     def _migrate(self) -> None:
         config = alembic.config.Config()
@@ -166,6 +205,8 @@ def translating() -> Iterator[None]:
     except DataError as error:
         raise InvalidRequest("A value contains characters that cannot be stored.") from error
     except DBAPIError as error:
+        if is_damage(error):
+            raise DatabaseDamaged from error
         if error.connection_invalidated:
             raise DatabaseUnavailable from error
         raise

@@ -38,7 +38,7 @@ def clear_log(path: Path, timeout_s: float) -> bool:
                 return False
             overwrite_log(connection, path)
             return not _checkpoint(connection, "TRUNCATE")
-        except sqlite3.OperationalError:
+        except sqlite3.DatabaseError:  # it is locked, or damaged, which its users notice
             return False
 
 
