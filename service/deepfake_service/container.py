@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
@@ -19,12 +20,15 @@ from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Submissions
+from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
+from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
@@ -46,6 +50,9 @@ class Services:
     cases: Cases
     queries: Queries
     retention: Retention
+    sweeps: Sweeps
+    orphans: Orphans
+    clock_guard: ClockGuard
     key_epochs: KeyEpochs
     webhook_secrets: WebhookSecrets
     exports: Exports
@@ -63,6 +70,7 @@ class Container:
     settings: Settings
     database: Database
     vault: Vault
+    journal: Journal
     services: Services
 
 
@@ -115,8 +123,11 @@ def open_container(
         min_age=timedelta(hours=settings.epoch_hours),
     )
     key_epochs.check()
+    journal = open_journal(settings, database)
+    journal.catch_up()
     with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
+        retention, clock_guard = Retention(database, vault, queue), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
         signing_keys = open_signing_keys(settings, database, keys)
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
@@ -142,14 +153,15 @@ def open_container(
             submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
             cases=cases,
             queries=Queries(database, vault),
-            retention=Retention(
+            retention=retention,
+            sweeps=Sweeps(
                 database,
-                vault,
-                queue,
-                after_review=timedelta(hours=settings.media_hours_after_review),
-                longest_wait=timedelta(days=settings.media_days_unexamined),
-                evidence_kept=timedelta(days=settings.evidence_days),
+                Deleters(retention, queue, vault),
+                clock_guard,
+                _periods(settings),
             ),
+            orphans=Orphans(database, vault),
+            clock_guard=clock_guard,
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
             exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
@@ -166,4 +178,14 @@ def open_container(
                 two_people=settings.two_person_review,
             ),
         )
-        yield Container(settings, database, vault, services)
+        yield Container(settings, database, vault, journal, services)
+
+
+def _periods(settings: Settings) -> RetentionPeriods:
+    return RetentionPeriods(
+        media_after_review=timedelta(hours=settings.media_hours_after_review),
+        media_after_verdict=timedelta(days=settings.media_days_after_verdict),
+        media_unexamined=timedelta(days=settings.media_days_unexamined),
+        evidence=timedelta(days=settings.evidence_days),
+        case=timedelta(days=settings.case_days),
+    )

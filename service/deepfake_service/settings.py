@@ -20,6 +20,7 @@ from deepfake_service.resource_limits import PREFIX, ResourceLimits
 
 RECORDS_FILE = "records.sqlite"
 EPOCH_KEYS_FILE = "epoch-keys"
+JOURNAL_FILE = "journal.jsonl"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
@@ -49,6 +50,12 @@ class Settings(ResourceLimits):
         description="Where encrypted media and results are stored: `s3://bucket/prefix`, `gs://`, "
         "`az://` (credentials come from each provider's own variables) or `file:///folder`. "
         "Unset: a folder in the data directory.",
+    )
+    journal: Path | None = Field(
+        default=None,
+        description="File to which revoked keys, flags, legal holds and deletions are also "
+        "appended, by their ids, so that `deepfake restore` can replay them on an older database. "
+        "Put it on another disk than the database. Unset: `journal.jsonl` in the data directory.",
     )
     master_key: SecretStr | None = Field(
         default=None,
@@ -195,6 +202,12 @@ class Settings(ResourceLimits):
         "its case, whichever is later, unless a legal hold keeps it longer. The default is three "
         "years, because proceedings that follow a notice can take that long.",
     )
+    case_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
+        default=365.0,
+        description="Number of days that a case, with its results, notes, occurrences and notices, "
+        "is kept beyond `DEEPFAKE_EVIDENCE_DAYS` after the last thing that happened in it, unless "
+        "a legal hold keeps it longer.",
+    )
     public_url: str | None = Field(
         default=None,
         description="URL at which browsers reach the service, for example "
@@ -253,6 +266,11 @@ class Settings(ResourceLimits):
         if self.database_url:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
+
+    @property
+    def journal_path(self) -> Path:
+        """Return the file of the journal."""
+        return self.journal or self.data_dir / JOURNAL_FILE
 
     @property
     def epoch_keys_path(self) -> Path | None:

@@ -21,6 +21,7 @@ from deepfake_service.casework.examination import (
 )
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, open_decoder, open_scorer
+from deepfake_service.db import Database
 from deepfake_service.jobs import Runner
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -29,6 +30,8 @@ from deepfake_service.settings import Settings
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
+INTEGRITY_EVERY_S = 24 * 3600.0
+JOURNAL_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
 DRAIN_S = 20.0
 """How long a stopping worker waits for running steps. Another worker resumes what is left."""
@@ -64,11 +67,14 @@ def worker_running(
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
+    when_trusted = services.clock_guard.when_trusted
     chores = [
-        Chore("sweep", services.retention.sweep, SWEEP_EVERY_S),
+        Chore("sweep", services.sweeps.sweep, SWEEP_EVERY_S),
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
-        Chore("orphans", services.retention.delete_orphans, ORPHANS_EVERY_S),
-        Chore("known", services.hash_bank.forget_expired, SWEEP_EVERY_S),
+        Chore("orphans", when_trusted(services.orphans.delete), ORPHANS_EVERY_S),
+        Chore("known", when_trusted(services.hash_bank.forget_expired), SWEEP_EVERY_S),
+        Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
+        Chore("integrity", container.database.check_integrity, INTEGRITY_EVERY_S),
         Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
@@ -104,6 +110,12 @@ class Chore:
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
 
 
+def _open_intact(settings: Settings) -> Database:
+    database = open_database(settings)
+    database.check_integrity()
+    return database
+
+
 def run_worker(settings: Settings) -> None:
     """Examine jobs until SIGTERM or SIGINT."""
     stop = threading.Event()
@@ -116,7 +128,7 @@ def run_worker(settings: Settings) -> None:
     metrics = Metrics()
     scorer = open_scorer(settings)
     with (
-        contextlib.closing(open_database(settings)) as database,
+        contextlib.closing(_open_intact(settings)) as database,
         contextlib.closing(open_decoder(settings)) as decoder,
         open_container(settings, database, scorer.bundle.sha256) as container,
         worker_running(container, scorer, decoder, metrics),

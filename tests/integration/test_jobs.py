@@ -251,8 +251,10 @@ def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
     site.wait(site.submit(clip(9))["id"])
     site.close()
     with Site(site.root / "restored") as restored:
-        shutil.copytree(backup, restored.root / "var")
+        (restored.root / "var").mkdir(parents=True)
         shutil.copy(site.root / "var" / "master-key", restored.root / "var")
+        journal = site.root / "var" / "journal.jsonl"
+        restored.command("restore", str(backup), "--journal", str(journal))
         restored.serve()
         assert restored.job(done["id"])["result"] == done["result"]
         with restored.client as client:

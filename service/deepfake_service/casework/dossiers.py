@@ -9,7 +9,11 @@ import rfc8785
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.cases import MAX_OCCURRENCES, is_of_another_case
+from deepfake_service.casework.core.cases import (
+    MAX_OCCURRENCES,
+    is_of_another_case,
+    open_occurrence,
+)
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Account, AuditEntry, Case, Job, Media, Occurrence, Review
 from deepfake_service.db.row_authentication import authenticator_of, refuse
@@ -47,7 +51,7 @@ def occurrences_of(
     names: dict[str, str | None] = {}
     omitted, digest = 0, hashlib.sha256()
     for row in rows:
-        content = open_json(key, row)
+        content = open_occurrence(key, row)
         if is_of_another_case(content, reference):
             continue
         collector = content["collector"]

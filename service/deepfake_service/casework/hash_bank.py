@@ -127,6 +127,7 @@ class HashBank:
                             KnownHashes.expires_at <= self._database.clock(),
                         )
                     )
+                    append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
 
     def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""

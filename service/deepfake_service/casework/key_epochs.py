@@ -21,7 +21,7 @@ from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES, Epoch
 
 BATCH = 200
 """Cases that are wrapped again in one transaction, which other writers wait for."""
-_DELETIONS = (Action.CASE_SHREDDED,)
+_DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED)
 
 _log = logger("deepfake_service.key_epochs")
 
@@ -54,10 +54,11 @@ class KeyEpochs:
             wrapped = Case.wrapped_key.is_not(None)
             needed = set(session.scalars(select(_prefix()).where(wrapped).distinct()))
         if any(n.startswith(EPOCH_MAGIC) and n not in known for n in needed):
-            raise DataDirError(
+            problem = (
                 f"{self._keys.path} does not contain every epoch key that wraps a case. Put back "
                 "the file that belongs to this database."
             )
+            raise DataDirError(problem)
 
     def advance(self) -> None:
         """Take the next step of an epoch, if one is due. Call this every minute.

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.cases import is_of_another_case
+from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
     NoticeRequest,
@@ -80,7 +80,7 @@ class NoticeDesk:
                 raise NotFound
             reference = open_json(key, case)["reference"]
             occurrences = self._occurrences(session, case, request.occurrence_ids)
-            contents = [{"id": o.id, **open_json(key, o)} for o in occurrences]
+            contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]
             if any(is_of_another_case(content, reference) for content in contents):
                 raise field_error("occurrence_ids", "contains a post from another case")
             minor = case.minor_at is not None

@@ -22,6 +22,7 @@ from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
+from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import accept_row, altered_rows, open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import (
@@ -53,6 +54,7 @@ def _database() -> Iterator[tuple[Settings, Database]]:
     database = open_database(settings)
     try:
         yield settings, database
+        open_journal(settings, database).catch_up()
     finally:
         database.close()
 

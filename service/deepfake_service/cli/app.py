@@ -20,6 +20,7 @@ from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service.cli.admin import accounts, audit, keys
+from deepfake_service.cli.clock import clock
 from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
 from deepfake_service.cli.submit import Client, submission_bars, summary
 from deepfake_service.cli.verify import evidence, signing, verify_bundle
@@ -34,6 +35,7 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(evidence, name="evidence")
+app.add_typer(clock, name="clock")
 keys.add_typer(signing, name="signing")
 app.command("verify")(verify_bundle)
 
@@ -190,11 +192,69 @@ def backup(
     from deepfake_service.settings import load_settings
 
     settings = load_settings()
-    back_up(settings, out)
+    damaged = back_up(settings, out)
     typer.echo(f"{out}: database and encrypted media")
     typer.echo(
         "Store the master key separately: without it this backup cannot be decrypted.", err=True
     )
+    if damaged:
+        for name in damaged:
+            typer.echo(f"missing or damaged: {name}", err=True)
+        raise typer.Exit(EXIT_UNREADABLE)
+
+
+@app.command()
+def restore(
+    backup: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder that `deepfake backup` created. Omit it if the database was already "
+            "restored by other means."
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Journal of the installation. Default: the configured one."),
+    ] = None,
+    without_journal: Annotated[
+        bool,
+        typer.Option(
+            "--without-journal",
+            help="Restore although the journal is lost: all keys are revoked, and flags, holds and "
+            "deletions since the backup are undone.",
+        ),
+    ] = False,
+) -> None:
+    """Restore a backup, and replay the revocations, flags, holds and deletions that followed it.
+
+    Stop the service first, and put the master key in place.
+    """
+    from deepfake_service.cli.restore import copy_backup
+    from deepfake_service.cli.restore import restore as replay
+    from deepfake_service.settings import load_settings
+
+    settings = load_settings()
+    if journal is None and not without_journal:
+        journal = settings.journal_path
+        if not journal.exists():
+            raise typer.BadParameter(
+                f"{journal} does not exist. Name the journal of the installation, or pass "
+                "--without-journal if it is lost.",
+                param_hint="--journal",
+            )
+    if backup is not None:
+        copy_backup(settings, backup)
+    done = replay(settings, None if without_journal else journal)
+    typer.echo(f"restored as of entry {done.head} of the audit log")
+    for action, count in sorted(done.replayed.items()):
+        typer.echo(f"replayed: {action}, {count}")
+    if without_journal:
+        typer.echo(
+            f"{done.keys_revoked} keys revoked. Flags for possible minors, legal holds and "
+            "deletions that followed the backup are undone: set them again before you serve it.",
+            err=True,
+        )
+    typer.echo("All people have to sign in again, and new signing keys are in use.", err=True)
 
 
 @app.command()

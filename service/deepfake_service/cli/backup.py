@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 from deepfake_service.clock import utc_now
-from deepfake_service.errors import DataDirError, SettingsError
+from deepfake_service.db import Case
+from deepfake_service.db.integrity import damage_of
+from deepfake_service.errors import (
+    DatabaseDamaged,
+    DataDirError,
+    DecryptionFailed,
+    SettingsError,
+)
 from deepfake_service.files import private_folder
+from deepfake_service.security.audit_log import START
+from deepfake_service.security.journal import BACKUP_FACT
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
+    BlobMissing,
     EpochKeys,
+    Vault,
     case_key_context,
+    context_of,
+    open_blobs,
     open_case_keys,
     open_keys,
 )
+from deepfake_service.storage.envelope import unseal
+
+_CHUNK_BYTES = 1024 * 1024
 
 
-def back_up(settings: Settings, out: Path) -> None:
+def back_up(settings: Settings, out: Path) -> list[str]:
     """Copy the SQLite database and the blobs of the data directory into the new folder ``out``.
 
     The database is copied first: blobs newer than it become orphans, which are deleted after a
     restore. The master key is not copied. The copy can only be decrypted with it, so store the two
     separately. In the copy, an epoch key of its own wraps the keys of cases, so that the epoch keys
-    of the service can be destroyed, and the copy's own with the copy.
+    of the service can be destroyed, and the copy's own with the copy. The copy says that it is one:
+    no service starts on it before ``deepfake restore``.
+
+    Returns:
+        The names of blobs that the database needs and that are missing or do not decrypt.
 
     Raises:
         SettingsError: the database or the blobs are outside the data directory.
+        DatabaseDamaged: the database or its copy is damaged. Nothing is left in ``out``.
         DataDirError: ``out`` already exists or cannot be written.
         DecryptionFailed: the master key is not the one of the database.
     """
@@ -49,15 +73,89 @@ def back_up(settings: Settings, out: Path) -> None:
             closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
+            _require_intact(live, "The database")
             live.backup(copy)
-            _wrap_by_own_epoch(settings, copy, out / EPOCH_KEYS_FILE)
+            keys = _wrap_by_own_epoch(settings, copy, out / EPOCH_KEYS_FILE)
             _restart_pending_jobs(copy)
-        _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
+            _mark(copy)
+            _require_intact(copy, "The copy of the database")
+            _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
+            vault = Vault(open_blobs(None, out / BLOB_FOLDER), keys)
+            return list(_damaged_blobs(live, copy, vault))
     except (OSError, sqlite3.Error) as error:
+        shutil.rmtree(out, ignore_errors=True)
         raise DataDirError("The backup could not be written.") from error
+    except (DatabaseDamaged, DataDirError):
+        shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
+        raise
 
 
-def _wrap_by_own_epoch(settings: Settings, copy: sqlite3.Connection, path: Path) -> None:
+def _require_intact(connection: sqlite3.Connection, name: str) -> None:
+    damage = damage_of(connection)
+    if damage is not None:
+        raise DatabaseDamaged(
+            f"{name} is damaged, so that there is no new backup. Restore an earlier one."
+        )
+
+
+def _mark(copy: sqlite3.Connection) -> None:
+    """Mark the copy as a backup, with the end of the audit log when it was made."""
+    tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
+    if "facts" not in tables:
+        raise DataDirError("Start this version of the service once before you make a backup.")
+    last = copy.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
+    number, digest = last or (0, START)
+    mark = {"made_at": utc_now().isoformat(), "audit_number": number, "audit_hash": digest}
+    copy.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (BACKUP_FACT, json.dumps(mark)))
+    copy.commit()
+
+
+def _damaged_blobs(
+    live: sqlite3.Connection, copy: sqlite3.Connection, vault: Vault
+) -> Iterator[str]:
+    """Yield the names of copied blobs that are missing or do not decrypt.
+
+    Decrypting checks the authentication tag of every chunk. Plaintext is discarded.
+    """
+    case_keys = {
+        case_id: vault.case_key(Case(id=case_id, wrapped_key=wrapped))
+        for case_id, wrapped in copy.execute(
+            "SELECT id, wrapped_key FROM cases WHERE wrapped_key IS NOT NULL"
+        )
+    }
+    media = copy.execute(
+        "SELECT id, case_id, wrapped_key, blob FROM media WHERE blob IS NOT NULL"
+    ).fetchall()
+    for media_id, case_id, wrapped, blob in media:
+        if case_id not in case_keys:
+            continue  # the case is being shredded
+        key = unseal(case_keys[case_id], wrapped, context_of("media-key", media_id))
+        try:
+            with vault.open(blob, key) as file:
+                while file.read(_CHUNK_BYTES):
+                    pass
+        except (BlobMissing, DecryptionFailed):
+            still = "SELECT 1 FROM media WHERE id = ? AND blob IS NOT NULL"
+            if live.execute(still, (media_id,)).fetchone():  # it was not deleted meanwhile
+                yield blob
+    for name in vault.blobs.older_than("cases/", utc_now() + timedelta(days=1)):
+        case_key = case_keys.get(name.split("/")[1])
+        try:
+            if case_key is not None:
+                vault.read(name, case_key)
+        except (BlobMissing, DecryptionFailed):
+            yield name
+    editions = copy.execute("SELECT id, blob FROM editions WHERE blob IS NOT NULL").fetchall()
+    for edition_id, blob in editions:
+        try:
+            vault.blobs.open(blob)
+        except BlobMissing:
+            still = "SELECT 1 FROM editions WHERE id = ? AND blob IS NOT NULL"
+            if live.execute(still, (edition_id,)).fetchone():
+                yield blob
+
+
+def _wrap_by_own_epoch(settings: Settings, copy: sqlite3.Connection, path: Path) -> EpochKeys:
     """Wrap the keys of cases in ``copy`` with a new epoch key, stored at ``path``.
 
     Whoever finds the copy cannot open with it what was deleted from the disk of the service.
@@ -72,6 +170,7 @@ def _wrap_by_own_epoch(settings: Settings, copy: sqlite3.Connection, path: Path)
         again = own.wrap(current.unwrap(wrapped, context), context)
         copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
     copy.commit()
+    return own
 
 
 def _restart_pending_jobs(copy: sqlite3.Connection) -> None:

@@ -124,6 +124,8 @@ class Case(Authenticated):
     """When it was flagged that a person shown may be a minor."""
     minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
     """Id of the account that set the flag."""
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was marked to be deleted after a grace period, at the end of its retention."""
 
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
@@ -143,6 +145,8 @@ class Media(Authenticated):
     """Its name in the store; ``None`` after it was deleted."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was marked to be deleted after a grace period."""
 
 
 class Occurrence(Authenticated):
@@ -157,6 +161,8 @@ class Occurrence(Authenticated):
     """Blind-index digest of its content, so that one sent twice is recorded once."""
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    screenshot_expired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its screenshot was deleted, or found to be missing, at the end of its retention."""
 
     __table_args__ = (UniqueConstraint("media_id", "digest"),)
 
@@ -193,6 +199,8 @@ class Job(Authenticated):
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     evidence_expired_at: Mapped[datetime | None] = mapped_column(Moment)
     """When its evidence was deleted."""
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its evidence was marked to be deleted after a grace period."""
     shown: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether its evidence can show faces."""
 
@@ -369,6 +377,15 @@ class Secret(Base):
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Fact(Base):
+    """Something that an installation remembers about itself, as JSON."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
 
 
 class Lease(Base):

@@ -73,11 +73,13 @@ class AppState:
         """Check everything beyond the model that requests depend on.
 
         Raises:
-            NotReady: the app is starting or stopping, or the disk is nearly full.
+            NotReady: the app is starting or stopping, the clock cannot be trusted, or the disk is
+                nearly full.
             DatabaseUnavailable: the database does not answer.
         """
-        self.require_services()
+        services = self.require_services()
         self.database.check()
+        services.clock_guard.require()
         self.check_space()
 
     def check_space(self) -> None:

@@ -96,6 +96,21 @@ class Metrics:
             "Notices that were sent and whose deadline has passed without action.",
             registry=self.registry,
         )
+        self._marked = Gauge(
+            "deepfake_deletions_marked",
+            "Media, bundles of evidence and cases that will be deleted after a grace period.",
+            registry=self.registry,
+        )
+        self._clock_trusted = Gauge(
+            "deepfake_clock_trusted",
+            "1 if the clock can be trusted to say what expires, or 0.",
+            registry=self.registry,
+        )
+        self._intact = Gauge(
+            "deepfake_database_intact",
+            "0 once damage of the database was noticed, otherwise 1.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "deepfake_webhooks",
             "Webhook delivery attempts, by outcome.",
@@ -124,6 +139,17 @@ class Metrics:
     def watch_notices(self, overdue: Callable[[], float]) -> None:
         """Read the number of overdue notices from the database at every scrape."""
         self._overdue.set_function(overdue)
+
+    def watch_database(self, intact: Callable[[], bool]) -> None:
+        """Read at every scrape whether damage of the database was noticed."""
+        self._intact.set_function(lambda: float(intact()))
+
+    def watch_retention(
+        self, marked: Callable[[], float], clock_trusted: Callable[[], bool]
+    ) -> None:
+        """Read at every scrape how much will be deleted, and whether the clock can be trusted."""
+        self._marked.set_function(marked)
+        self._clock_trusted.set_function(lambda: float(clock_trusted()))
 
     def step(self, name: str, seconds: float) -> None:
         """Record the duration of one step of a job."""

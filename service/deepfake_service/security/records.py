@@ -20,6 +20,7 @@ from deepfake_service.db.tables import Authenticated
 from deepfake_service.errors import DatabaseError, RowUnknown
 from deepfake_service.files import create_private, private_folder
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.security.journal import require_newest
 from deepfake_service.settings import Settings
 from deepfake_service.storage import installation_secret, open_keys, secret_context
 from deepfake_service.storage.envelope import KeyWrapper, new_key
@@ -34,16 +35,22 @@ _NOTE = (
 )
 
 
-def open_database(settings: Settings, clock: Clock = utc_now) -> Database:
+def open_database(
+    settings: Settings, clock: Clock = utc_now, *, restoring: bool = False
+) -> Database:
     """Open the database that ``settings`` name, migrate its tables, and authenticate its rows.
+
+    A database that was restored from a backup is only opened with ``restoring``.
 
     Raises:
         DataDirError: the data directory cannot be created. DatabaseError, DatabaseUnavailable: see
-            ``Database``. DecryptionFailed: the master key is another one.
+            ``Database`` and ``require_newest``. DecryptionFailed: the master key is another one.
     """
     private_folder(settings.data_dir)
     database = Database(settings.records_url, clock=clock)
     try:
+        if not restoring:
+            require_newest(settings, database)
         authenticate_rows(database, open_keys(settings), settings.data_dir)
     except BaseException:
         database.close()

@@ -5,6 +5,7 @@ from deepfake_service.storage.epoch_keys import CASE_KEYS_LOCK, EpochKeys
 from deepfake_service.storage.installation_secrets import installation_secret
 from deepfake_service.storage.sealed_columns import open_json, seal_json
 from deepfake_service.storage.vault import (
+    MASTER_KEY_FILE,
     Stored,
     Vault,
     case_key_context,
@@ -18,6 +19,7 @@ from deepfake_service.storage.vault import (
 __all__ = [
     "BLOB_FOLDER",
     "CASE_KEYS_LOCK",
+    "MASTER_KEY_FILE",
     "BlobMissing",
     "Blobs",
     "EpochKeys",

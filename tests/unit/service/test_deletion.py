@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 import sqlite3
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Case, Database, Job
+from deepfake_service.casework.clock_guard import LONGEST_STANDSTILL, TOLERANCE
+from deepfake_service.casework.sweeps import GRACE, MIN_SHARE
+from deepfake_service.db import AuditEntry, Case, Database, Fact, Job, Media, Occurrence
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.db.write_ahead_log import overwrite_log
 from deepfake_service.errors import DataDirError, DecryptionFailed
@@ -247,3 +250,194 @@ def test_the_log_is_overwritten_before_it_is_truncated(tmp_path: Path) -> None:
         assert not log.stat().st_size
         assert connection.execute("SELECT content FROM scratch").fetchall() == [("after",)]
     database.close()
+
+
+def blobs(service: Service) -> list[Path]:
+    folder = service.app.state.shared.settings.data_dir / "blobs"
+    return [p for p in folder.rglob("*") if p.is_file()]
+
+
+def sweep(service: Service) -> None:
+    """Do what the worker's chores do once."""
+    services = service.app.state.shared.services
+    services.sweeps.sweep()
+    services.clock_guard.when_trusted(services.orphans.delete)()
+    services.clock_guard.when_trusted(services.hash_bank.forget_expired)()
+
+
+def examined(service: Service, job: dict[str, Any]) -> None:
+    """End a job as a worker would, with media that expire a week later."""
+    finish(service, job["id"])
+    with service.database.write() as session:
+        media = session.get_one(Media, job["media_id"])
+        media.expires_at = service.clock() + timedelta(days=7)
+
+
+@pytest.mark.parametrize("days", [8, 4 * 365, -3])
+async def test_a_clock_that_jumps_deletes_nothing(service: Service, days: int) -> None:
+    jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
+    for job in jobs[:2]:
+        examined(service, job)
+    sweep(service)
+    assert (await service.client.get("/readyz")).status_code == 200
+    service.clock.jump(timedelta(days=days))
+    for _ in range(2 * 24 * 60 // 120):  # two days of sweeps, here every second hour
+        sweep(service)
+        service.clock.advance(timedelta(hours=2))
+    assert len(blobs(service)) == 3
+    with service.database.read() as session:
+        assert {j.state for j in session.scalars(select(Job))} == {"succeeded", "queued"}
+    refused = await service.client.get("/readyz")
+    assert refused.status_code == 503
+    assert "deepfake clock accept" in refused.json()["detail"]
+    assert "deepfake_clock_trusted 0.0" in (await service.client.get("/metrics")).text
+    service.clock.jump(timedelta(days=-days))  # the operator corrects the clock
+    assert (await service.client.get("/readyz")).status_code == 200
+    for _ in range(3):
+        service.clock.advance(timedelta(days=4))
+        sweep(service)
+    assert not blobs(service)
+
+
+async def test_a_clock_that_an_operator_accepts_is_trusted_by_all_processes(
+    service: Service,
+) -> None:
+    job = await submit(service)
+    examined(service, job)
+    sweep(service)
+    service.clock.jump(timedelta(days=8))
+    sweep(service)
+    assert len(blobs(service)) == 1
+    from deepfake_service.casework.clock_guard import ClockGuard
+
+    ClockGuard(service.database).accept()  # as `deepfake clock accept`, in another process
+    assert (await service.client.get("/readyz")).status_code == 200
+    sweep(service)
+    assert len(blobs(service)) == 1  # it was only marked
+    assert "deepfake_deletions_marked 1.0" in (await service.client.get("/metrics")).text
+    service.clock.advance(GRACE)
+    sweep(service)
+    assert not blobs(service)
+    assert any(e.action == "clock.accepted" for e in all_entries(service))
+
+
+async def test_a_clock_that_was_wrong_at_the_start_deletes_nothing_either(start: Any) -> None:
+    async with start() as service:
+        job = await submit(service)
+        examined(service, job)
+        sweep(service)
+    for boot, days, problem in (
+        ("another", LONGEST_STANDSTILL.days + 1, True),  # a machine that was switched off
+        ("another", LONGEST_STANDSTILL.days - 1, False),
+        (None, 2, True),  # the same boot: its ticks say that two days have not passed
+    ):
+        async with start() as service:
+            with service.database.write() as session:
+                fact = session.get_one(Fact, "clock")
+                seen = json.loads(fact.value)
+                past = datetime.fromisoformat(seen["at"]) - timedelta(days=days)
+                change = {"boot": boot} if boot else {}
+                fact.value = json.dumps({**seen, "at": past.isoformat(), **change})
+            guard = service.app.state.shared.services.clock_guard
+            assert (guard.problem() is not None) is problem
+            sweep(service)
+            assert len(blobs(service)) == 1
+            with service.database.write() as session:
+                session.get_one(Fact, "clock").value = json.dumps(seen)
+
+
+async def test_small_errors_of_the_clock_and_sleep_are_no_jumps(service: Service) -> None:
+    guard = service.app.state.shared.services.clock_guard
+    for step in (timedelta(minutes=50), timedelta(minutes=-50), timedelta(minutes=50)):
+        assert guard.is_trusted()
+        service.clock.jump(step)
+    service.clock.advance(timedelta(days=30))  # a laptop that slept
+    assert guard.is_trusted()
+    service.clock.jump(-TOLERANCE - timedelta(minutes=1))
+    assert not guard.is_trusted()
+
+
+async def test_one_sweep_deletes_a_bounded_share(service: Service) -> None:
+    count = MIN_SHARE + 10
+    for n in range(count):
+        job = await submit(service, VIDEO + n.to_bytes(2, "big"), case_reference="R")
+        examined(service, job)
+    service.clock.advance(timedelta(days=6, hours=1))
+    sweep(service)
+    service.clock.advance(GRACE)
+    for left in (10, 0):
+        sweep(service)
+        assert len(blobs(service)) == left
+
+
+async def test_what_is_no_longer_due_loses_its_mark(service: Service) -> None:
+    job = await submit(service)
+    examined(service, job)
+    service.clock.advance(timedelta(days=6, hours=1))
+    sweep(service)
+    with service.database.write() as session:
+        media = session.get_one(Media, job["media_id"])
+        assert media.expiring_at is not None
+        media.expires_at = service.clock() + timedelta(days=30)
+    sweep(service)
+    with service.database.write() as session:
+        media = session.get_one(Media, job["media_id"])
+        assert media.expiring_at is None
+        media.expires_at = service.clock()  # a setting that was mistyped
+    sweep(service)
+    assert len(blobs(service)) == 1
+    service.clock.advance(GRACE)
+    sweep(service)
+    assert not blobs(service)
+
+
+async def test_screenshots_expire_with_the_media_and_cases_in_the_end(service: Service) -> None:
+    job = await submit(service, case_reference="R", note="her name")
+    examined(service, job)
+    shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    added = await service.client.post(path, data={"platform": "X"}, files=shot)
+    assert added.status_code == 201
+    held = await submit(service, VIDEO + b"held", case_reference="HELD")
+    examined(service, held)
+    analyst = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    hold = await service.client.put(f"/v1/cases/{held['case_id']}/hold", headers=analyst)
+    assert hold.status_code == 204
+
+    async def screenshots() -> list[bool]:
+        case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+        return [o["screenshot"] for o in case["occurrences"]]
+
+    assert sorted(await screenshots()) == [False, True]
+    assert len(blobs(service)) == 3
+    service.clock.advance(timedelta(days=6, hours=1))
+    sweep(service)
+    service.clock.advance(GRACE)
+    sweep(service)
+    assert await screenshots() == [False, False]
+    assert len(blobs(service)) == 1  # of the held case
+    with service.database.read() as session:
+        shown = session.scalars(select(Occurrence.id).where(Occurrence.case_id == job["case_id"]))
+        ids = shown.all()
+    for occurrence_id in ids:
+        answer = await service.client.get(f"{path}/{occurrence_id}/screenshot")
+        assert answer.status_code == 404
+    assert sum(e.action == "screenshot.expired" for e in all_entries(service)) == 1
+
+    # One that is added later is kept as long as media are.
+    again = await service.client.post(path, data={"platform": "Y"}, files=shot)
+    assert again.status_code == 201
+    for days, kept in ((0, 2), (6, 2), (2, 1)):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+        assert len(blobs(service)) == kept
+
+    for days, gone in ((1095 + 300, False), (64, False), (2, True)):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+        answer = await service.client.get(f"/v1/cases/{job['case_id']}")
+        assert (answer.status_code == 404) is gone
+    assert (await service.client.get(f"/v1/cases/{held['case_id']}")).status_code == 200
+    assert len(blobs(service)) == 1
+    (expired,) = [e for e in all_entries(service) if e.action == "case.expired"]
+    assert (expired.subject, expired.account_id) == (job["case_id"], None)

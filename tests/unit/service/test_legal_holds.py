@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.casework import retention as retention_module
 from deepfake_service.db import Case, Job, KnownHashes, Media, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import BeingDeleted, CaseHeld, NotFound
@@ -69,13 +70,13 @@ async def test_m5_a_hold_set_while_a_case_is_deleted_is_not_acknowledged(
     retention = service.app.state.shared.services.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     meanwhile = Meanwhile(service, job["case_id"])
-    real: Callable[..., None] = retention._delete_key
+    real: Callable[..., None] = retention_module.delete_case_key
 
     def slow(*args: Any) -> None:
         meanwhile.start()
         real(*args)
 
-    monkeypatch.setattr(retention, "_delete_key", slow)
+    monkeypatch.setattr(retention_module, "delete_case_key", slow)
     if path == "shred":
         retention.shred(job["case_id"], caller)
     else:
@@ -94,12 +95,12 @@ async def test_m5_a_hold_set_between_cancelling_and_deleting_is_refused(
     retention = service.app.state.shared.services.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     with monkeypatch.context() as killed:
-        killed.setattr(retention, "_delete_job", lambda _: None)  # the process stops here
+        killed.setattr(retention, "delete_job", lambda _: None)  # the process stops here
         retention.cancel(caller, job["id"])
     refused = await hold(service, job["case_id"])
     assert refused.status_code == 409
     assert refused.json()["type"].endswith(":being_deleted")
-    retention.sweep()
+    service.app.state.shared.services.sweeps.sweep()
     with service.database.read() as session:
         assert session.get(Job, job["id"]) is None
     assert (await hold(service, job["case_id"])).status_code == 204
@@ -132,13 +133,13 @@ async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) ->
     with service.database.write() as session:
         # An earlier version acknowledged holds on cases in which a job was being deleted.
         session.get_one(Job, late["id"]).state = JobState.CANCELLED
-    retention._delete_job(late["id"])
+    retention.delete_job(late["id"])
     with service.database.read() as session:
-        retention._delete_evidence(session.get_one(Job, job["id"]), expiring=True)
-    retention.sweep()
+        retention.delete_evidence(session.get_one(Job, job["id"]), expiring=True)
+    service.app.state.shared.services.sweeps.sweep()
     services.hash_bank.forget_expired()
     service.clock.advance(timedelta(days=9000))
-    retention.delete_orphans()
+    service.app.state.shared.services.orphans.delete()
     with service.database.read() as session:
         assert {j.id for j in session.scalars(select(Job))} == {job["id"], late["id"]}
         assert session.get_one(Job, job["id"]).evidence_expired_at is None

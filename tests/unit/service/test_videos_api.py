@@ -16,7 +16,8 @@ import pyrage
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.retention import ORPHANED_AFTER
+from deepfake_service.casework.orphans import ORPHANED_AFTER
+from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import (
     AuditEntry,
     Case,
@@ -59,8 +60,8 @@ def headers(service: Service, role: Role) -> dict[str, str]:
 
 
 def sweep(service: Service) -> None:
-    service.app.state.shared.services.retention.sweep()
-    service.app.state.shared.services.retention.delete_orphans()
+    service.app.state.shared.services.sweeps.sweep()
+    service.app.state.shared.services.orphans.delete()
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
@@ -327,7 +328,7 @@ async def test_media_go_some_time_after_the_review(service: Service) -> None:
     end(service, job["id"], now + timedelta(days=6))
     with service.database.write() as session:
         session.get_one(Case, job["case_id"]).reviewed_at = now
-    for hours, kept in ((23, 1), (2, 0)):
+    for hours, kept in ((0, 1), (23, 1), (2, 0)):
         service.clock.advance(timedelta(hours=hours))
         sweep(service)
         assert len(blobs(service)) == kept
@@ -366,6 +367,8 @@ async def test_an_original_is_exported_to_its_recipient_alone(service: Service) 
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["field"] == "recipient"
     end(service, job["id"], datetime.now(UTC) - timedelta(seconds=1))
+    sweep(service)
+    service.clock.advance(GRACE)
     sweep(service)
     gone = await service.client.post(path, json={"recipient": str(authority.to_public())})
     assert gone.status_code == 404
@@ -515,7 +518,7 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
     one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
     two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
     retention = service.app.state.shared.services.retention
-    for name, job in (("_delete_job", one), ("_finish_shredding", two)):
+    for name, job in (("delete_job", one), ("finish_shredding", two)):
         with monkeypatch.context() as killed:
             killed.setattr(
                 retention.__class__, name, lambda *_: (_ for _ in ()).throw(RuntimeError)
@@ -645,14 +648,14 @@ async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
     other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
     retention = service.app.state.shared.services.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    real = retention._delete_job
+    real = retention.delete_job
 
     def meanwhile(job_id: str) -> None:
-        monkeypatch.setattr(retention, "_delete_job", real)
+        monkeypatch.setattr(retention, "delete_job", real)
         retention.cancel(caller, other["id"])  # before this one's rows are gone
         real(job_id)
 
-    monkeypatch.setattr(retention, "_delete_job", meanwhile)
+    monkeypatch.setattr(retention, "delete_job", meanwhile)
     retention.cancel(caller, job["id"])
     with service.database.read() as session:
         assert session.get(Case, job["case_id"]) is None

@@ -243,7 +243,7 @@ class Cases:
         if case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)
-        if not open_json(key, occurrence)["screenshot"]:
+        if not open_occurrence(key, occurrence)["screenshot"]:
             raise NotFound
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
@@ -254,6 +254,14 @@ def media_key(media: Media, case_key: bytes) -> bytes:
     """Return the key of a medium that has not been deleted."""
     assert media.wrapped_key is not None
     return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
+
+
+def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
+    """Return the content of an occurrence. A screenshot that has expired is not in it any more."""
+    content = open_json(key, occurrence)
+    if occurrence.screenshot_expired_at is not None:
+        content["screenshot"] = False
+    return content
 
 
 def is_of_another_case(occurrence: Mapping[str, Any], reference: str | None) -> bool:

@@ -1,18 +1,22 @@
-"""Delete one medium, unless its case is under a legal hold."""
+"""Delete one medium with its screenshots, unless its case is under a legal hold."""
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from deepfake_service.casework.core.case_lock import lock_case
-from deepfake_service.db import Database, Media
+from deepfake_service.casework.core.cases import screenshot_of
+from deepfake_service.db import Database, Media, Occurrence
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import Vault
+from deepfake_service.storage import BlobMissing, Vault
 
 
 def expire(database: Database, vault: Vault, media_id: str) -> bool:
     """Delete a medium, and return whether it existed and was not under a hold.
 
     The key is deleted first, in the transaction that checks for a hold. If the process stops after
-    that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes.
+    that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes. The
+    screenshots of where it was seen show what it shows, and are deleted with it.
     """
     with database.write() as session:
         media = session.get(Media, media_id)
@@ -25,4 +29,34 @@ def expire(database: Database, vault: Vault, media_id: str) -> bool:
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
     vault.blobs.delete(blob)
+    with database.read() as session:
+        occurrences = session.scalars(
+            select(Occurrence.id).where(
+                Occurrence.media_id == media_id, Occurrence.screenshot_expired_at.is_(None)
+            )
+        ).all()
+    for occurrence_id in occurrences:
+        expire_screenshot(database, vault, occurrence_id)
+    return True
+
+
+def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> None:
+    """Delete the screenshot of an occurrence if there is one, unless its case is under a hold."""
+    with database.write() as session:
+        occurrence = session.get(Occurrence, occurrence_id)
+        case = lock_case(session, occurrence.case_id) if occurrence else None
+        if occurrence is None or case is None or case.held_at is not None:
+            return
+        name = screenshot_of(case.id, occurrence_id)
+        occurrence.screenshot_expired_at = database.clock()
+        if _exists(vault, name):
+            append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
+    vault.blobs.delete(name)
+
+
+def _exists(vault: Vault, name: str) -> bool:
+    try:
+        vault.blobs.open(name)
+    except BlobMissing:
+        return False
     return True

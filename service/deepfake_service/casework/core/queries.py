@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.cases import media_key
+from deepfake_service.casework.core.cases import media_key, open_occurrence
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
@@ -333,7 +333,7 @@ def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dic
             "media_id": o.media_id,
             "recorded_at": iso_time(o.created_at),
             "note": None,  # occurrences of early versions have no note
-            **open_json(key, o),
+            **open_occurrence(key, o),
         }
         for o in occurrences
     ]

@@ -1,0 +1,354 @@
+"""Sweeps: delete what has reached the end of its retention, a little at a time and in two stages.
+
+1. A grace period before something is due, it is marked.
+2. Once it is due, and was marked for that long, it is deleted: a twentieth of what there is at most
+   in one sweep.
+
+So a wrong clock or a mistyped setting deletes nothing before that can be noticed: the metric
+``deepfake_deletions_marked`` rises first. What is no longer due loses its mark. Nothing expires
+while the clock cannot be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+
+from deepfake_service.casework.clock_guard import ClockGuard
+from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.media_deletion import expire, expire_screenshot
+from deepfake_service.casework.retention import Retention, delete_case_key
+from deepfake_service.casework.webhook_deliveries import release_callbacks
+from deepfake_service.db import (
+    Case,
+    Database,
+    Idempotency,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    Review,
+)
+from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.jobs import JobQueue
+from deepfake_service.observability.logs import logger
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.storage import Vault
+
+GRACE = timedelta(days=1)
+"""How long before its deletion something is marked, unless it is not even kept for that long."""
+MIN_SHARE, MAX_SHARE, SHARE = 50, 200, 20
+"""One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
+IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
+
+_log = logger("deepfake_service.lifecycle")
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPeriods:
+    """For how long what is kept, at most."""
+
+    media_after_review: timedelta
+    media_after_verdict: timedelta
+    media_unexamined: timedelta
+    evidence: timedelta
+    """After the verdict, or the last notice of the case."""
+    case: timedelta
+    """After the evidence, or the last change of the case."""
+
+    @property
+    def grace(self) -> timedelta:
+        """The time between marking and deleting."""
+        shortest = (self.media_after_review, self.media_after_verdict, self.media_unexamined)
+        return min(GRACE, *shortest, self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleters:
+    """What deletes: at a caller's request, and from the queue and the vault."""
+
+    retention: Retention
+    queue: JobQueue
+    vault: Vault
+
+
+class Sweeps:
+    """Deletes what is due, and completes deletions that were interrupted."""
+
+    def __init__(
+        self,
+        database: Database,
+        deleters: Deleters,
+        clock_guard: ClockGuard,
+        periods: RetentionPeriods,
+    ) -> None:
+        self._database = database
+        self._retention = deleters.retention
+        self._queue = deleters.queue
+        self._vault = deleters.vault
+        self._guard = clock_guard
+        self._periods = periods
+
+    def sweep(self) -> None:
+        """Mark and delete what is due, and complete deletions that were interrupted.
+
+        The former only while the clock can be trusted.
+        """
+        if self._guard.is_trusted():
+            self._mark()
+            self._expire_jobs()
+            self._expire_media()
+            self._expire_screenshots()
+            self._expire_evidence()
+            self._expire_cases()
+            with self._database.write() as session:
+                old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
+                session.execute(delete(Idempotency).where(old))
+        self._complete_deletions()
+        # A concurrent reader may have prevented an earlier attempt.
+        self._database.purge_deleted()
+
+    def count_marked(self) -> int:
+        """Return how many media, bundles of evidence and cases are marked to be deleted."""
+        counts = (
+            select(func.count()).where(Media.expiring_at.is_not(None), Media.blob.is_not(None)),
+            select(func.count()).where(
+                Job.expiring_at.is_not(None), Job.evidence_expired_at.is_(None)
+            ),
+            select(func.count()).where(Case.expiring_at.is_not(None)),
+        )
+        with self._database.read() as session:
+            return sum(session.scalar(count) or 0 for count in counts)
+
+    def _complete_deletions(self) -> None:
+        with self._database.read() as session:
+            shredded = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+            cancelled = list(
+                session.scalars(
+                    select(Job.id)
+                    .join(Case, Job.case_id == Case.id)
+                    .where(
+                        Job.state == JobState.CANCELLED,
+                        Case.wrapped_key.is_not(None),
+                        Case.held_at.is_(None),
+                    )
+                )
+            )
+        for case_id in shredded:
+            self._retention.finish_shredding(case_id)
+        for job_id in cancelled:
+            self._retention.delete_job(job_id)
+
+    def _mark(self) -> None:
+        """Mark what will be due after the grace period, and unmark what will not."""
+        now = self._database.clock()
+        soon = now + self._periods.grace
+        held = select(Case.id).where(Case.held_at.is_not(None))
+        for model, case_id, due in (
+            (Media, Media.case_id, self._due_media(soon)),
+            (Job, Job.case_id, self._due_evidence(soon)),
+            (Case, Case.id, self._due_cases(soon)),
+        ):
+            with self._database.write() as session:
+                session.execute(
+                    update(model)
+                    .where(model.expiring_at.is_(None), model.id.in_(due))
+                    .values(expiring_at=now)
+                    .execution_options(synchronize_session=False)
+                )
+                session.execute(
+                    update(model)
+                    .where(
+                        model.expiring_at.is_not(None), model.id.not_in(due), case_id.not_in(held)
+                    )
+                    .values(expiring_at=None)
+                    .execution_options(synchronize_session=False)
+                )
+
+    def _due_media(self, at: datetime) -> Select[str]:
+        """Select the media that are due at ``at``, and deleted ones that left a screenshot."""
+        late = exists().where(
+            Job.media_id == Media.id,
+            Job.state.in_(UNFINISHED),
+            Job.created_at <= at - self._periods.media_unexamined,
+        )
+        reviewed = Case.reviewed_at <= at - self._periods.media_after_review
+        scored = Media.expires_at.is_not(None)
+        screenshots = exists().where(
+            Occurrence.media_id == Media.id,
+            Occurrence.screenshot_expired_at.is_(None),
+            Occurrence.created_at <= at - self._periods.media_after_verdict,
+        )
+        due = or_(Media.expires_at <= at, and_(scored, reviewed), late)
+        return (
+            select(Media.id)
+            .join(Case, Media.case_id == Case.id)
+            .where(
+                Case.held_at.is_(None),
+                or_(and_(Media.blob.is_not(None), due), and_(Media.blob.is_(None), screenshots)),
+            )
+        )
+
+    def _due_evidence(self, at: datetime) -> Select[str]:
+        """Select the jobs whose evidence is due at ``at``. A recent notice extends the period."""
+        before = at - self._periods.evidence
+        return (
+            select(Job.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Case.held_at.is_(None),
+                Job.state == JobState.SUCCEEDED,
+                Job.evidence_expired_at.is_(None),
+                Job.finished_at <= before,
+                Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
+            )
+        )
+
+    def _due_cases(self, at: datetime) -> Select[str]:
+        """Select the cases in which nothing has happened for as long as everything is kept."""
+        before = at - self._periods.evidence - self._periods.case
+        recent_review = (
+            select(Job.case_id)
+            .join(Review, Review.job_id == Job.id)
+            .where(Review.created_at > before)
+        )
+        active: tuple[ColumnElement[bool], ...] = (
+            Case.id.in_(
+                select(Job.case_id).where(
+                    or_(
+                        Job.state.in_(UNFINISHED),
+                        Job.created_at > before,
+                        Job.finished_at > before,
+                    )
+                )
+            ),
+            Case.id.in_(select(Notice.case_id).where(Notice.created_at > before)),
+            Case.id.in_(select(Occurrence.case_id).where(Occurrence.created_at > before)),
+            Case.id.in_(recent_review),
+        )
+        return select(Case.id).where(
+            Case.held_at.is_(None),
+            Case.wrapped_key.is_not(None),
+            Case.created_at <= before,
+            ~or_(*active),
+        )
+
+    def _share(self, model: type[Media] | type[Job] | type[Case] | type[Occurrence]) -> int:
+        """Return how many rows of ``model`` one sweep may delete."""
+        with self._database.read() as session:
+            total = session.scalar(select(func.count()).select_from(model)) or 0
+        return max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
+
+    def _marked_before(self) -> datetime:
+        return self._database.clock() - self._periods.grace
+
+    def _expire_jobs(self) -> None:
+        """End jobs that were not examined in time, so that their media expire."""
+        with self._database.read() as session:
+            late = session.scalars(
+                select(Job.id)
+                .join(Case, Job.case_id == Case.id)
+                .join(Media, Job.media_id == Media.id)
+                .where(
+                    Job.state.in_(UNFINISHED),
+                    Job.created_at <= self._database.clock() - self._periods.media_unexamined,
+                    Media.expiring_at <= self._marked_before(),
+                    Case.held_at.is_(None),
+                )
+                .limit(self._share(Job))
+            ).all()
+        for job_id in late:
+            with self._database.write() as session:
+                late_job = session.get(Job, job_id)
+                case = lock_case(session, late_job.case_id) if late_job else None
+                job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+                if job is None or job.state in ENDED or case is None or case.held_at is not None:
+                    continue
+                job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
+                media = session.get_one(Media, job.media_id)
+                media.expires_at = media.expires_at or self._database.clock()
+                release_callbacks(session, job_id)
+                append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
+            self._queue.cancel(job_id)
+            _log.warning("job_expired", job_id=job_id)
+
+    def _expire_media(self) -> None:
+        now = self._database.clock()
+        # Media that were not to be kept at all are left over from an interrupted job.
+        unwanted = exists().where(
+            Job.media_id == Media.id,
+            Job.retention == RetentionPolicy.ZERO,
+            Media.expires_at <= now,
+        )
+        marked = Media.expiring_at <= self._marked_before()
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Media.id)
+                .where(
+                    Media.id.in_(self._due_media(now)),
+                    Media.blob.is_not(None),
+                    Media.expires_at.is_not(None),
+                    or_(marked, unwanted),
+                )
+                .limit(self._share(Media))
+            ).all()
+        count = sum(expire(self._database, self._vault, media_id) for media_id in due)
+        if count:
+            _log.info("media_expired", count=count)
+
+    def _expire_screenshots(self) -> None:
+        """Delete screenshots that were added after their medium had been deleted.
+
+        They are kept as long as a medium is.
+        """
+        kept_until = self._database.clock() - self._periods.media_after_verdict
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Occurrence.id)
+                .join(Media, Occurrence.media_id == Media.id)
+                .join(Case, Occurrence.case_id == Case.id)
+                .where(
+                    Case.held_at.is_(None),
+                    Media.blob.is_(None),
+                    Media.expiring_at <= self._marked_before(),
+                    Occurrence.screenshot_expired_at.is_(None),
+                    Occurrence.created_at <= kept_until,
+                )
+                .limit(self._share(Occurrence))
+            ).all()
+        for occurrence_id in due:
+            expire_screenshot(self._database, self._vault, occurrence_id)
+
+    def _expire_evidence(self) -> None:
+        """Delete evidence at the end of its retention period."""
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Job)
+                .where(
+                    Job.id.in_(self._due_evidence(self._database.clock())),
+                    Job.expiring_at <= self._marked_before(),
+                )
+                .limit(self._share(Job))
+            ).all()
+        for job in due:
+            self._retention.delete_evidence(job, expiring=True)
+
+    def _expire_cases(self) -> None:
+        """Delete cases, with results, notes and notices, at the end of their retention period."""
+        due = self._due_cases(self._database.clock()).where(
+            Case.expiring_at <= self._marked_before()
+        )
+        with self._database.read() as session:
+            case_ids: Sequence[str] = session.scalars(due.limit(self._share(Case))).all()
+        for case_id in case_ids:
+            with self._database.write() as session:
+                case = lock_case(session, case_id)
+                is_due = session.scalars(due.where(Case.id == case_id)).first() is not None
+                if case is None or not is_due:
+                    continue
+                delete_case_key(session, SERVICE, Action.CASE_EXPIRED, case)
+            self._retention.finish_shredding(case_id)
+            _log.info("case_expired", case_id=case_id)

@@ -1,0 +1,119 @@
+"""``deepfake restore``: serve a backup, without undoing what protects people."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deepfake_service.casework.restoration import Restoration
+from deepfake_service.casework.retention import Retention
+from deepfake_service.db import Database
+from deepfake_service.db.integrity import damage_of
+from deepfake_service.errors import DatabaseDamaged, DataDirError, SettingsError
+from deepfake_service.files import private_folder
+from deepfake_service.jobs import JobQueue
+from deepfake_service.security.journal import open_journal, read_journal
+from deepfake_service.security.records import open_database
+from deepfake_service.security.signing_keys import open_signing_keys
+from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
+from deepfake_service.storage import (
+    BLOB_FOLDER,
+    MASTER_KEY_FILE,
+    Vault,
+    open_blobs,
+    open_case_keys,
+    open_keys,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restoration did."""
+
+    head: int
+    """The last entry of the backup's audit log."""
+    replayed: Counter[str]
+    keys_revoked: int
+    """How many keys were revoked because there was no journal."""
+
+
+def copy_backup(settings: Settings, backup: Path) -> None:
+    """Copy the content of a backup into the data directory, which must not have a database.
+
+    Raises:
+        SettingsError: the database or the blobs are outside the data directory.
+        DataDirError: the data directory has a database, or a file cannot be copied.
+        DatabaseDamaged: the database of the backup is damaged.
+    """
+    if settings.database_url or settings.blob_url:
+        raise SettingsError(
+            "A backup is restored into a data directory. Restore PostgreSQL and an object store by "
+            "their own means, and run `deepfake restore` without a folder."
+        )
+    target = settings.data_dir / RECORDS_FILE
+    if target.exists():
+        raise DataDirError(f"{target} already exists. Set DEEPFAKE_DATA_DIR to a new folder.")
+    if not (backup / RECORDS_FILE).is_file():
+        raise DataDirError(f"{backup} is not a backup: it has no {RECORDS_FILE}.")
+    has_key = settings.master_key or settings.key_wrapper
+    if not has_key and not (settings.data_dir / MASTER_KEY_FILE).exists():
+        raise DataDirError(
+            f"{settings.data_dir} has no {MASTER_KEY_FILE}. Put the installation's there first."
+        )
+    private_folder(settings.data_dir)
+    try:
+        with closing(sqlite3.connect(backup / RECORDS_FILE)) as records:
+            if damage_of(records) is not None:
+                raise DatabaseDamaged("The database of the backup is damaged. Use another backup.")
+        for name in (EPOCH_KEYS_FILE, RECORDS_FILE):
+            if (backup / name).exists():
+                shutil.copy2(backup / name, settings.data_dir / name)
+        if (backup / BLOB_FOLDER).exists():
+            shutil.copytree(
+                backup / BLOB_FOLDER, settings.data_dir / BLOB_FOLDER, dirs_exist_ok=True
+            )
+    except (OSError, sqlite3.Error) as error:
+        raise DataDirError(f"The backup cannot be copied: {error}.") from error
+
+
+def restore(settings: Settings, journal: Path | None) -> Restored:
+    """Replay ``journal`` on the restored database, and let it be served again.
+
+    Without a journal all keys are revoked, because it is unknown which ones were.
+
+    Raises:
+        DataDirError: the journal cannot be read, was altered, or does not belong to the backup.
+        DecryptionFailed: the master key is not the one of the backup.
+    """
+    with closing(open_database(settings, restoring=True)) as database:
+        database.check_integrity()
+        entries = read_journal(journal, settings, database) if journal else []
+        with closing(JobQueue(database)) as queue:
+            restoration = _restoration(settings, database, queue)
+            head = restoration.head()
+            replayed = restoration.replay(entries)
+            revoked = 0 if journal else restoration.distrust()
+            _set_aside(settings.journal_path)
+            restoration.finish(head)
+            open_journal(settings, database).catch_up()
+    return Restored(head, replayed, revoked)
+
+
+def _restoration(settings: Settings, database: Database, queue: JobQueue) -> Restoration:
+    keys = open_keys(settings)
+    case_keys = open_case_keys(settings, keys, database.clock)
+    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+    retention = Retention(database, vault, queue)
+    return Restoration(database, vault, retention, open_signing_keys(settings, database, keys))
+
+
+def _set_aside(path: Path) -> None:
+    """Rename the journal of the database that was replaced. A new one continues the backup."""
+    if path.exists():
+        now = datetime.now(UTC)
+        path.rename(path.with_name(f"{path.stem}-until-{now:%Y%m%dT%H%M%S}{path.suffix}"))

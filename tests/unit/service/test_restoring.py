@@ -1,0 +1,276 @@
+"""Backups that know that they are one, damage that is noticed, restoring that undoes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+from typer.testing import CliRunner, Result
+
+from deepfake_service.cli.app import app as command
+from deepfake_service.cli.backup import back_up
+from deepfake_service.cli.restore import copy_backup, restore
+from deepfake_service.db import AuditEntry, Case, Database, Job, SigningKey
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import (
+    DatabaseDamaged,
+    DatabaseError,
+    DataDirError,
+    NotAuthenticated,
+)
+from deepfake_service.security.audit_log import verify
+from deepfake_service.security.journal import read_journal
+from deepfake_service.security.records import open_database
+from deepfake_service.security.signing_keys import open_signing_keys
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_keys
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+VIDEO = b"still 1 120 " + bytes(range(256)) * 30
+
+
+async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> dict[str, Any]:
+    answer = await service.client.post("/v1/videos", files={"file": ("v.mp4", video)}, data=fields)
+    assert answer.is_success, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def as_role(service: Service, role: Role) -> dict[str, dict[str, str]]:
+    return {"headers": {"Authorization": f"Bearer {service.keys[role]}"}}
+
+
+def run(settings: Settings, *words: object) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
+        return CliRunner().invoke(command, [str(w) for w in words])
+
+
+async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Path) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        jobs = [
+            await submit(service, VIDEO + bytes([n]), case_reference=f"R-{n}") for n in range(5)
+        ]
+        beside = await submit(service, VIDEO + b"beside", case_reference="R-4")
+        flagged, held, shredded, kept, partly = (job["case_id"] for job in jobs)
+        owner = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
+        revoked = service.accounts.create_key(
+            next(a.name for a in service.accounts.all() if a.id == owner)
+        )
+        signing = open_signing_keys(old, service.database, open_keys(old))
+        first_signer = signing.current()
+        analyst = as_role(service, Role.ANALYST)
+
+        assert back_up(old, backup) == []
+
+        service.accounts.revoke(revoked.id)
+        disabled = service.accounts.authenticate(service.keys[Role.AUDITOR]).account_id
+        service.accounts.disable(next(a.name for a in service.accounts.all() if a.id == disabled))
+        assert (await service.client.put(f"/v1/cases/{flagged}/minor", **analyst)).is_success
+        assert (await service.client.put(f"/v1/cases/{held}/hold", **analyst)).is_success
+        assert (await service.client.delete(f"/v1/cases/{shredded}")).status_code == 204
+        assert (await service.client.delete(f"/v1/jobs/{beside['id']}")).status_code == 204
+        signing.rotate()
+        second_signer = signing.current()
+        later = await submit(service, VIDEO + b"later", case_reference="LATER")
+        keys = dict(service.keys)
+    restored = Settings(data_dir=tmp_path / "restored")
+    restored.data_dir.mkdir()
+    shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    async with start():
+        pass  # the journal is complete at a start, whatever happened before
+
+    # Copied by hand, as one did before, the backup is not served.
+    copied = tmp_path / "copied"
+    shutil.copytree(backup, copied)
+    shutil.copy(old.data_dir / "master-key", copied)
+    with pytest.raises(DatabaseError, match="is a backup of"):
+        open_database(Settings(data_dir=copied))
+
+    done = run(restored, "restore", backup, "--journal", old.data_dir / "journal.jsonl")
+    assert done.exit_code == 0, (done.output, done.exception)
+    for action in ("key.revoked", "account.disabled", "minor.flagged", "hold.set",
+                   "case.shredded", "job.deleted", "signing_keys.made"):  # fmt: skip
+        assert f"replayed: {action}, 1" in done.output, action
+
+    with contextlib.closing(open_database(restored)) as database:
+        from deepfake_service.security.accounts import Accounts
+
+        accounts = Accounts(database)
+        for text in (revoked.text, keys[Role.AUDITOR]):
+            with pytest.raises(NotAuthenticated):
+                accounts.authenticate(text)
+        assert accounts.authenticate(keys[Role.PIPELINE]).account_id == owner
+        with database.read() as session:
+            verify(session)
+            cases = {case.id: case for case in session.scalars(select(Case))}
+            assert set(cases) == {flagged, held, kept, partly}
+            assert cases[flagged].minor_at is not None
+            assert cases[flagged].minor_by is not None
+            assert cases[held].held_at is not None
+            assert cases[kept].minor_at is cases[kept].held_at is None
+            assert later["id"] not in set(session.scalars(select(Job.id)))
+            assert beside["id"] not in set(session.scalars(select(Job.id)))
+            actions = list(session.scalars(select(AuditEntry.action)))
+            signers = {key.id: key for key in session.scalars(select(SigningKey))}
+        assert "installation.restored" in actions
+        published = open_signing_keys(restored, database, open_keys(restored))
+        trusted = [key.public_bytes_raw() for key in published.published()]
+        for signer in (first_signer, second_signer):
+            assert signer.statement.public_key().public_bytes_raw() in trusted
+        active = published.current().statement.public_key().public_bytes_raw()
+        before = (first_signer, second_signer)
+        assert active not in [s.statement.public_key().public_bytes_raw() for s in before]
+        assert len(signers) == 6
+    # What it holds now is journaled again, so that an older copy of this one is noticed as well.
+    assert (restored.data_dir / "journal.jsonl").exists()
+
+
+async def test_an_older_database_is_refused_even_if_it_is_no_backup(
+    start: Any, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        job = await submit(service)
+    records = settings.data_dir / "records.sqlite"
+    shutil.copy(records, tmp_path / "snapshot")
+    async with start() as service:
+        headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
+        answer = await service.client.delete(f"/v1/cases/{job['case_id']}", headers=headers)
+        assert answer.status_code == 204
+    async with start():
+        pass
+    shutil.copy(tmp_path / "snapshot", records)
+    with pytest.raises(DatabaseError, match="older than its journal"):
+        open_database(settings)
+    done = run(settings, "restore")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "replayed: case.shredded, 1" in done.output
+    with contextlib.closing(open_database(settings)) as database, database.read() as session:
+        assert session.get(Case, job["case_id"]) is None
+
+
+async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
+    start: Any, tmp_path: Path
+) -> None:
+    settings, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        back_up(settings, backup)
+        analyst = as_role(service, Role.ANALYST)
+        for change in (service.client.put, service.client.delete):
+            answer = await change(f"/v1/cases/{job['case_id']}/hold", **analyst)
+            assert answer.status_code == 204
+        keys = dict(service.keys)
+    async with start():
+        pass
+    journal = tmp_path / "journal.jsonl"
+    lines = (settings.data_dir / "journal.jsonl").read_text().splitlines()
+    holds = [n for n, line in enumerate(lines) if '"hold.' in line]
+    assert len(holds) == 2
+    forged = json.loads(lines[holds[0]])
+    forged["action"] = "case.shredded"
+    for altered in (
+        lines[: holds[0]] + lines[holds[1] :],
+        [*lines[: holds[0]], json.dumps(forged), *lines[holds[1] :]],
+        [*lines[: holds[0]], lines[holds[1]], lines[holds[0]]],
+    ):
+        journal.write_text("".join(f"{line}\n" for line in altered))
+        with (
+            contextlib.closing(open_database(settings)) as database,
+            pytest.raises(DataDirError, match="altered"),
+        ):
+            read_journal(journal, settings, database)
+
+    restored = Settings(data_dir=tmp_path / "restored")
+    missing = run(restored, "restore", backup)
+    assert missing.exit_code == 2
+    assert "--without-journal" in missing.output
+    with pytest.raises(DataDirError, match="master-key"):
+        copy_backup(restored, backup)
+    restored.data_dir.mkdir()
+    shutil.copy(settings.data_dir / "master-key", restored.data_dir)
+    done = run(restored, "restore", backup, "--without-journal")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "keys revoked" in done.output
+    from deepfake_service.security.accounts import Accounts
+
+    with contextlib.closing(open_database(restored)) as database:
+        for text in keys.values():
+            with pytest.raises(NotAuthenticated):
+                Accounts(database).authenticate(text)
+    with pytest.raises(DataDirError, match="already exists"):
+        copy_backup(restored, backup)
+    other = Settings(data_dir=tmp_path / "other", master_key=SecretStr("A" * 43 + "="))
+    with pytest.raises(DataDirError, match="had a journal"):
+        restore(other, journal)
+
+
+def damage(records: Path, table: str) -> None:
+    """Overwrite a page of a table with random bytes, as a failing disk would."""
+    with contextlib.closing(sqlite3.connect(records)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(records.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    records.write_bytes(content)
+
+
+async def test_a_damaged_page_is_noticed_and_not_backed_up(start: Any, tmp_path: Path) -> None:
+    settings, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        await submit(service)
+    damage(settings.data_dir / "records.sqlite", "jobs")
+    with pytest.raises(DatabaseDamaged, match="no new backup"):
+        back_up(settings, backup)
+    assert not backup.exists()
+    with contextlib.closing(Database(settings.records_url)) as database:
+        database.check()  # a start without the check would not notice
+        with pytest.raises(DatabaseDamaged):
+            database.check_integrity()
+        with pytest.raises(DatabaseDamaged):
+            database.check()
+    with contextlib.closing(Database(settings.records_url)) as database:
+        with pytest.raises(DatabaseDamaged), database.read() as session:
+            session.scalars(select(Job)).all()
+        assert database.damage is not None
+
+
+async def test_a_service_on_a_damaged_database_is_not_ready(service: Service) -> None:
+    service.database.damage = "a page is damaged"
+    answer = await service.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":database_damaged")
+    assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
+
+
+async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        for n in range(3):
+            await submit(service, VIDEO + bytes([n]))
+        media = sorted((settings.data_dir / "blobs" / "media").iterdir())
+        content = bytearray(media[0].read_bytes())
+        content[200] ^= 1
+        media[0].write_bytes(content)
+        media[1].unlink()
+        damaged = back_up(settings, tmp_path / "backup")
+        assert sorted(damaged) == [f"media/{path.name}" for path in media[:2]]
+        done = run(settings, "backup", tmp_path / "again")
+        assert done.exit_code == 1
+        assert f"missing or damaged: media/{media[0].name}" in done.output
+        with service.database.read() as session:
+            assert {j.state for j in session.scalars(select(Job))} == {JobState.QUEUED}
