@@ -28,6 +28,7 @@ from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
+from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import open_signing_keys
@@ -58,6 +59,7 @@ class Services:
     exports: Exports
     evidence_store: EvidenceStore
     revocation_list: RevocationList
+    checkpoints: Checkpoints
     notice_desk: NoticeDesk
     hash_bank: HashBank
     reviews: Reviews
@@ -167,6 +169,7 @@ def open_container(
             exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
             evidence_store=evidence_store,
             revocation_list=revocation_list,
+            checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
             hash_bank=hash_bank,
             reviews=Reviews(

@@ -175,6 +175,18 @@ class Settings(ResourceLimits):
         description="PEM file of the root certificates trusted for time stamps when a bundle is "
         "verified.",
     )
+    audit_checkpoints: str | None = Field(
+        default=None,
+        description="Where signed checkpoints of the audit log are sent, separated by commas: "
+        "`s3://bucket/prefix`, `gs://`, `az://` (lock the objects of the bucket, for example by an "
+        "S3 Object Lock default retention), `syslog://host:514` (UDP), `syslog+tcp://host:601` or "
+        "`syslog:///dev/log`. With `DEEPFAKE_TIMESTAMP_URL` they are time-stamped as well. Unset: "
+        "none are sent.",
+    )
+    audit_checkpoint_minutes: Annotated[float, Field(gt=0.0, le=10080.0)] = Field(
+        default=60.0,
+        description="Minutes between two checkpoints of the audit log, if it has grown.",
+    )
     report_certificate: Path | None = Field(
         default=None,
         description="PEM file of the certificate chain that signs reports, the signer's "

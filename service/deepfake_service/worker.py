@@ -76,6 +76,7 @@ def worker_running(
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", container.database.check_integrity, INTEGRITY_EVERY_S),
         Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
+        Chore("checkpoints", services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
     try:

@@ -218,7 +218,7 @@ def verify_log(
     with _database() as (settings, database):
         point = None
         if since is not None:
-            signer = audit_key(settings.data_dir).public_key()
+            signer = audit_key(database, open_keys(settings), settings.data_dir).public_key()
             point = log.Checkpoint.opened(since.read_text(encoding="utf-8"), signer)
         with database.read() as session:
             now = log.verify(session, point)
@@ -245,7 +245,8 @@ def export_checkpoint(
     with _database() as (settings, database):
         with database.read() as session:
             point = log.verify(session)
-        replace_private(out, point.signed(audit_key(settings.data_dir)))
+        key = audit_key(database, open_keys(settings), settings.data_dir)
+        replace_private(out, point.signed(key))
     typer.echo(f"{out}: {point.number} entries, last hash {point.hash}")
 
 

@@ -14,7 +14,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -29,6 +29,8 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import AuditEntry, current_time
 from deepfake_service.db.row_authentication import authenticator_of
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.evidence import timestamps
+from deepfake_service.evidence.timestamps import InvalidTimestamp
 
 START = "0" * 64
 """The hash that the first entry covers in place of an earlier one."""
@@ -167,8 +169,11 @@ class Checkpoint:
     number: int
     hash: str
     at: str
+    time_stamp: bytes | None = None
+    """A reply of a time-stamp authority (RFC 3161) over ``payload()``."""
 
-    def _payload(self) -> bytes:
+    def payload(self) -> bytes:
+        """Return what is signed and stamped."""
         return rfc8785.dumps({"number": self.number, "hash": self.hash, "at": self.at})
 
     def signed(self, key: Ed25519PrivateKey) -> str:
@@ -179,8 +184,10 @@ class Checkpoint:
             "hash": self.hash,
             "at": self.at,
             "public_key": _public(key.public_key()),
-            "signature": base64.b64encode(key.sign(self._payload())).decode(),
+            "signature": base64.b64encode(key.sign(self.payload())).decode(),
         }
+        if self.time_stamp is not None:
+            document["time_stamp"] = base64.b64encode(self.time_stamp).decode()
         return json.dumps(document, indent=2) + "\n"
 
     @classmethod
@@ -188,21 +195,29 @@ class Checkpoint:
         """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
 
         Raises:
-            InvalidCheckpoint: it is malformed, or was not signed by ``key``.
+            InvalidCheckpoint: it is malformed, or was not signed by ``key``, or its time stamp does
+                not cover it.
         """
         try:
             content = json.loads(document)
             point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
             signature = base64.b64decode(content["signature"], validate=True)
+            if "time_stamp" in content:
+                token = base64.b64decode(content["time_stamp"], validate=True)
+                point = replace(point, time_stamp=token)
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
             raise InvalidCheckpoint("The file is not a checkpoint of an audit log.") from error
         try:
-            key.verify(signature, point._payload())
+            key.verify(signature, point.payload())
+            if point.time_stamp is not None:
+                timestamps.verify(point.time_stamp, point.payload(), [])
         except InvalidSignature as error:
             raise InvalidCheckpoint(
                 "The checkpoint was not signed by this service. It was altered, or it belongs to "
                 "another installation."
             ) from error
+        except InvalidTimestamp as error:
+            raise InvalidCheckpoint("The time stamp does not cover the checkpoint.") from error
         return point
 
 
@@ -246,6 +261,20 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
         )
     at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(number, previous, at)
+
+
+def head(session: Session) -> Checkpoint:
+    """Return a checkpoint of the log as it is now, after checking its last entry only.
+
+    Raises:
+        AuditBroken: the last entry was altered.
+    """
+    last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
+    authenticator = authenticator_of(session)
+    if last and authenticator is not None and not authenticator.is_authentic(last):
+        raise AuditBroken(f"Entry {last.number} of the audit log was altered.")
+    at = current_time(session).isoformat(timespec="milliseconds")
+    return Checkpoint(last.number if last else 0, last.hash if last else START, at)
 
 
 def _all(session: Session) -> Iterator[AuditEntry]:

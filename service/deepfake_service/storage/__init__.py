@@ -1,6 +1,12 @@
 """Encrypted storage: blobs, sealed columns, and the keys to both."""
 
-from deepfake_service.storage.blobs import BLOB_FOLDER, BlobMissing, Blobs, open_blobs
+from deepfake_service.storage.blobs import (
+    BLOB_FOLDER,
+    BlobMissing,
+    Blobs,
+    open_blobs,
+    open_checkpoint_store,
+)
 from deepfake_service.storage.epoch_keys import CASE_KEYS_LOCK, EpochKeys
 from deepfake_service.storage.installation_secrets import installation_secret
 from deepfake_service.storage.sealed_columns import open_json, seal_json
@@ -30,6 +36,7 @@ __all__ = [
     "installation_secret",
     "open_blobs",
     "open_case_keys",
+    "open_checkpoint_store",
     "open_json",
     "open_keys",
     "rewrapped",

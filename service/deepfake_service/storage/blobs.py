@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from deepfake_service.errors import StorageError, StorageUnavailable
 from deepfake_service.files import private_folder
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, RetryConfig, S3Config
 
 BLOB_FOLDER = "blobs"
 """The folder of the data directory that holds blobs unless a URL names another store."""
@@ -63,6 +63,14 @@ class Blobs:
         """Store ``content`` as ``name``, replacing a blob of that name."""
         with _translating():
             obstore.put(self._store, name, content)
+
+    def create_bytes(self, name: str, content: bytes) -> None:
+        """Store ``content`` as ``name``, unless there is a blob of that name."""
+        with _translating():
+            try:
+                obstore.put(self._store, name, content, mode="create")
+            except (AlreadyExistsError, FileExistsError):
+                return
 
     def open(self, name: str) -> Blob:
         """Return the blob ``name`` for reading at any position.
@@ -154,3 +162,24 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
         return Blobs(from_url(url, client_options=_client(), retry_config=_RETRY))
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store is invalid") from error
+
+
+def open_checkpoint_store(url: str) -> Blobs:
+    """Open the object store at ``url`` for checkpoints of the audit log.
+
+    S3 requires a checksum of objects that a lock protects, which is sent with each.
+
+    Raises:
+        StorageError: the URL is invalid.
+    """
+    config: S3Config = {"checksum_algorithm": "sha256"}
+    try:
+        if url.startswith("file:"):
+            return Blobs(from_url(url))
+        if url.startswith("s3:"):
+            return Blobs(
+                from_url(url, config=config, client_options=_client(), retry_config=_RETRY)
+            )
+        return Blobs(from_url(url, client_options=_client(), retry_config=_RETRY))
+    except (BaseError, ValueError, OSError) as error:
+        raise StorageError("a URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid") from error

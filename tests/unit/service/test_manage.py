@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.cli.app import app
-from deepfake_service.db import AuditEntry, Case
+from deepfake_service.db import AuditEntry, Case, Secret
 from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
@@ -89,7 +89,8 @@ def test_the_log_is_checked_against_a_checkpoint(settings: Settings, tmp_path: P
         session.execute(delete(AuditEntry).where(AuditEntry.number > 1))
     assert "intact: 1 entries" in output("audit", "verify")
     assert isinstance(run("audit", "verify", "--since", point).exception, AuditBroken)
-    (settings.data_dir / "audit-key.pem").unlink()
+    with open_database(settings).write() as session:
+        session.execute(delete(Secret).where(Secret.name == "audit-checkpoints"))
     assert isinstance(run("audit", "verify", "--since", point).exception, InvalidCheckpoint)
 
 

@@ -1,0 +1,195 @@
+"""Checkpoints of the audit log leave the machine, and reveal a log that was rewritten."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import delete
+from typer.testing import CliRunner
+
+from deepfake_service.cli.app import app
+from deepfake_service.db import AuditEntry, Database
+from deepfake_service.errors import AuditBroken, InvalidCheckpoint, SettingsError, StorageError
+from deepfake_service.evidence import timestamps
+from deepfake_service.security.audit_key import AUDIT_KEY_FILE, audit_key
+from deepfake_service.security.audit_log import (
+    SERVICE,
+    Action,
+    Checkpoint,
+    append_entry,
+    verify,
+)
+from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_keys
+from tests.support import evidencekit as kit
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "var", audit_checkpoints=f"file://{tmp_path}/elsewhere")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    (settings.data_dir.parent / "elsewhere").mkdir()
+    with contextlib.closing(open_database(settings)) as opened:
+        yield opened
+
+
+def append(database: Database, count: int = 1) -> None:
+    with database.write() as session:
+        for _ in range(count):
+            append_entry(session, SERVICE, Action.AUDIT_READ)
+
+
+def key_of(database: Database, settings: Settings) -> Ed25519PrivateKey:
+    return audit_key(database, open_keys(settings), settings.data_dir)
+
+
+def test_a_log_rewritten_with_every_key_contradicts_the_checkpoint_that_left(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M7: 56 entries were taken out and the rest chained anew, and "audit verify" said "holds"."""
+    checkpoints = open_checkpoints(settings, database, open_keys(settings))
+    append(database, 5)
+    checkpoints.send()
+    checkpoints.send()  # the log has not grown
+    (sent,) = (settings.data_dir.parent / "elsewhere").iterdir()
+    append(database)
+    checkpoints.send()
+    assert len(list((settings.data_dir.parent / "elsewhere").iterdir())) == 2
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
+    words = ["audit", "verify", "--since", str(sent)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    with database.write() as session:  # with the key of the codes, as a thief of the machine
+        session.execute(delete(AuditEntry).where(AuditEntry.number > 2))
+    append(database, 4)
+    with database.read() as session:
+        verify(session)
+    assert isinstance(CliRunner().invoke(app, words).exception, AuditBroken)
+
+
+def test_a_checkpoint_is_never_replaced(settings: Settings, database: Database) -> None:
+    append(database)
+    open_checkpoints(settings, database, open_keys(settings)).send()
+    (sent,) = (settings.data_dir.parent / "elsewhere").iterdir()
+    sent.write_text("locked")
+    open_checkpoints(settings, database, open_keys(settings)).send()  # by another process
+    assert sent.read_text() == "locked"
+
+
+def _received(kind: int) -> tuple[socket.socket, int]:
+    receiver = socket.socket(socket.AF_INET, kind)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(10)
+    return receiver, receiver.getsockname()[1]
+
+
+def _opened(message: bytes, database: Database, settings: Settings) -> Checkpoint:
+    head, _, content = message.decode().partition(" - {")
+    assert head.startswith("<109>1 ")
+    assert " deepfake-service " in head
+    return Checkpoint.opened("{" + content, key_of(database, settings).public_key())
+
+
+def test_checkpoints_go_to_syslog(settings: Settings, database: Database) -> None:
+    append(database, 3)
+    datagrams, udp = _received(socket.SOCK_DGRAM)
+    stream, tcp = _received(socket.SOCK_STREAM)
+    local_path = settings.data_dir / "log"
+    local = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    local.bind(str(local_path))
+    local.settimeout(10)
+    stream.listen()
+    where = f"syslog://127.0.0.1:{udp}, syslog+tcp://127.0.0.1:{tcp}, syslog://{local_path}"
+    several = settings.model_copy(update={"audit_checkpoints": where})
+    with datagrams, stream, local:
+        received: list[bytes] = []
+
+        def accept() -> None:
+            with stream.accept()[0] as connection:
+                while part := connection.recv(4096):
+                    received.append(part)
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        open_checkpoints(several, database, open_keys(settings)).send()
+        thread.join(10)
+        length, _, message = b"".join(received).partition(b" ")
+        assert int(length) == len(message)
+        for sent in (datagrams.recv(4096), local.recv(4096), message):
+            assert _opened(sent, database, settings).number == 3
+
+
+def test_a_destination_that_fails_gets_the_next_checkpoint(
+    settings: Settings, database: Database
+) -> None:
+    sent: list[int] = []
+
+    class Flaky:
+        def send(self, point: Checkpoint, _: str) -> None:
+            if not sent:
+                sent.append(0)
+                raise StorageError
+            sent.append(point.number)
+
+    append(database)
+    checkpoints = Checkpoints(database, lambda: key_of(database, settings), [Flaky()])
+    checkpoints.send()
+    checkpoints.send()
+    assert sent == [0, 1]
+
+
+def test_a_time_stamp_covers_the_checkpoint(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    append(database)
+    documents: list[str] = []
+
+    class Memory:
+        def send(self, _: Checkpoint, document: str) -> None:
+            documents.append(document)
+
+    with kit.time_stamp_authority(tmp_path) as (url, _):
+        Checkpoints(
+            database, lambda: key_of(database, settings), [Memory()],
+            stamp=lambda data: timestamps.request(url, data),
+        ).send()  # fmt: skip
+    public = key_of(database, settings).public_key()
+    opened = Checkpoint.opened(documents[0], public)
+    assert opened.time_stamp is not None
+    other: dict[str, Any] = json.loads(
+        Checkpoint(2, "0" * 64, opened.at).signed(key_of(database, settings))
+    )
+    other["time_stamp"] = json.loads(documents[0])["time_stamp"]
+    with pytest.raises(InvalidCheckpoint, match="time stamp"):
+        Checkpoint.opened(json.dumps(other), public)
+
+
+def test_a_key_in_a_file_is_moved_into_the_database(settings: Settings, database: Database) -> None:
+    """M7: the key that signs checkpoints was in the clear beside the log."""
+    earlier = Ed25519PrivateKey.generate()
+    path = settings.data_dir / AUDIT_KEY_FILE
+    path.write_bytes(earlier.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    document = Checkpoint(0, "0" * 64, "2026-01-02T03:04:05.678+00:00").signed(earlier)
+    for _ in range(2):
+        Checkpoint.opened(document, key_of(database, settings).public_key())
+        assert not path.exists()
+
+
+def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Database) -> None:
+    for url, error in (("syslog://", SettingsError), ("ftp://host", StorageError)):
+        wrong = settings.model_copy(update={"audit_checkpoints": url})
+        with pytest.raises(error, match="DEEPFAKE_AUDIT_CHECKPOINTS"):
+            open_checkpoints(wrong, database, open_keys(settings))
