@@ -20,7 +20,7 @@ from deepfake_eval.analysis.metrics import (
     worst_case_auc,
 )
 from deepfake_models.bundle import Bundle
-from deepfake_models.results import VerdictCode
+from deepfake_models.results import Leaning, VerdictCode
 
 LEVELS = ("item", "frame")
 VERSIONED = ("deepfake-service", "scikit-learn", "scipy", "numpy")
@@ -134,7 +134,10 @@ def _panel(part: pd.DataFrame, bundle: Bundle, draws: int) -> dict[str, Any]:
 
 
 def _operating_points(items: pd.DataFrame, min_groups: int) -> list[dict[str, Any]]:
-    """Return the rates at the bundle's own thresholds, overall and for each source."""
+    """Return the rates at the bundle's own thresholds, overall and for each source.
+
+    With a bundle that has edges of leaning, also the rates of what leans or is decided either way.
+    """
     flagged = (outcome(items) == "flagged").to_numpy()
     cleared = (outcome(items) == "cleared").to_numpy()
     scored = items["rank"].notna().to_numpy()
@@ -151,9 +154,24 @@ def _operating_points(items: pd.DataFrame, min_groups: int) -> list[dict[str, An
                 **source,
                 name: rate(flagged[counted], groups).to_json(min_groups=min_groups),
                 "cleared_rate": rate(cleared[counted], groups).to_json(min_groups=min_groups),
+                **_leaning_rates(items[counted], min_groups),
             }
         )
     return entries
+
+
+def _leaning_rates(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
+    """Return how many ``items`` lean each way, decided ones included; empty without leanings.
+
+    Only what was scored leans. A bundle without edges gives no item a leaning.
+    """
+    leaning = items["leaning"] if "leaning" in items.columns else pd.Series(None, items.index)
+    if leaning.isna().all():
+        return {}
+    return {
+        f"{way}_rate": rate(leaning == way, items["group"]).to_json(min_groups=min_groups)
+        for way in (Leaning.TOWARDS_MANIPULATED, Leaning.TOWARDS_UNTOUCHED)
+    }
 
 
 def _sources(items: pd.DataFrame) -> Iterator[tuple[dict[str, str], np.ndarray]]:

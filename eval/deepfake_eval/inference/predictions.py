@@ -79,6 +79,7 @@ def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
             "score": face.score,
             "log_likelihood_ratio": face.log_likelihood_ratio,
             "verdict": str(face.verdict),
+            "leaning": face.leaning and str(face.leaning),
             "reason": str(face.reasons[0].code) if face.reasons else None,
             **face.quality.to_json(),
         }
@@ -120,6 +121,7 @@ def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
     return {
         "kind": verdict.media.kind if verdict.media else "",
         "verdict": str(verdict.verdict),
+        "leaning": verdict.leaning and str(verdict.leaning),
         "score": verdict.score,
         "log_likelihood_ratio": verdict.log_likelihood_ratio,
         "rank": uncapped_item_ratio(verdict, spec),

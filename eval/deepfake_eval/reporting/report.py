@@ -38,6 +38,13 @@ COLUMNS = (
 )
 
 
+LEANINGS = {
+    "towards_manipulated_rate": "towards manipulated",
+    "towards_untouched_rate": "towards untouched",
+}
+"""Rates of leaning by their key in ``metrics.json``, and their headings."""
+
+
 def write_report(path: Path, metrics: Mapping[str, Any], plots: Mapping[str, str]) -> None:
     """Write the report of one run; ``plots`` are SVG texts by name."""
     atomic_write_text(path, render(metrics, plots))
@@ -126,14 +133,18 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
 
 def _operating_point(metrics: Mapping[str, Any]) -> str:
     thresholds = metrics["bundle"]["thresholds"]
+    entries = metrics["operating_point"]
+    header = ["", "TPR", "FPR", "no_manipulation_found"]
+    leanings = [k for k in LEANINGS if any(k in entry for entry in entries)]
     rows = [
         [
             cell(_source_name(entry), entry.get("dataset", "")),
             rate_cell(entry.get("true_positive_rate")),
             rate_cell(entry.get("false_positive_rate")),
             rate_cell(entry["cleared_rate"]),
+            *(rate_cell(entry.get(k)) for k in leanings),
         ]
-        for entry in metrics["operating_point"]
+        for entry in entries
     ]
     decisions = "; ".join(
         f"{kind}s are likely_manipulated from {thresholds[kind]['likely_manipulated']:+.2f} and "
@@ -144,7 +155,27 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         f"<h2>At the thresholds of the bundle</h2><p>By log10 likelihood ratio, "
         f"{escape(decisions)}. TPR counts every fake: those that are inconclusive, not judged or "
         "failed are missed. FPR counts scored reals only.</p>"
-        + table(("", "TPR", "FPR", "no_manipulation_found"), rows)
+        + _leaning_edges(thresholds)
+        + table([*header, *(LEANINGS[k] for k in leanings)], rows)
+    )
+
+
+def _leaning_edges(thresholds: Mapping[str, Any]) -> str:
+    """Return the edges of leaning, with the rates that the bundle gives; empty without any."""
+    lines = [
+        f"{kind}s lean towards manipulated from {edges['towards_manipulated']:+.2f} (bundle: "
+        f"{edges['false_positive_rate']:.1%} of held-out reals, at most "
+        f"{edges['false_positive_rate_upper']:.1%}; {edges['true_positive_rate']:.1%} of fakes) "
+        f"and towards untouched below {edges['towards_untouched']:+.2f} "
+        f"({edges['miss_rate']:.1%} of fakes, {edges['true_negative_rate']:.1%} of reals)"
+        for kind in ("video", "picture")
+        if (edges := thresholds[kind].get("leaning"))
+    ]
+    if not lines:
+        return ""
+    return (
+        f"<p>{escape('; '.join(lines))}. The columns on leaning include what is decided that way. "
+        "A leaning ranks what to review first and proves nothing.</p>"
     )
 
 

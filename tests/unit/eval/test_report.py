@@ -16,7 +16,7 @@ from deepfake_eval.analysis.plots import shorten, write_plots
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.reporting.report import render
 from deepfake_models.bundle import Bundle
-from tests.support import evalkit
+from tests.support import evalkit, judgingkit
 
 HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -89,6 +89,55 @@ def made(
     metrics = summarise(predictions, bundle, settings=settings())
     plots = write_plots(predictions, metrics, tmp_path_factory.mktemp("plots"))
     return render(metrics, plots), plots, metrics
+
+
+def leaning_bundle(directory: Path) -> Bundle:
+    """Return a bundle with edges of leaning."""
+    edges = {
+        "towards_manipulated": 0.5, "towards_untouched": 0.1, "false_positive_rate": 0.041,
+        "false_positive_rate_upper": 0.062, "true_positive_rate": 0.703, "miss_rate": 0.184,
+        "true_negative_rate": 0.655,
+    }  # fmt: skip
+    level = {**judgingkit.bundle_fields()["thresholds"]["item"], "leaning": edges}
+    levels = dict.fromkeys(("face", "track", "item"), level)
+    return evalkit.tiny_bundle(directory, thresholds=levels)
+
+
+def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
+    tmp_path: Path, made: tuple[str, dict[str, str], dict[str, Any]]
+) -> None:
+    predictions = table()
+    value = predictions["rank"]
+    predictions["leaning"] = np.select(
+        [value.isna(), value >= 0.5, value < 0.1],
+        [None, "towards_manipulated", "towards_untouched"],
+        "neither",
+    )
+    metrics = summarise(predictions, leaning_bundle(tmp_path / "bundle"), settings=settings())
+    items = predictions[predictions["level"] == "item"]
+    real, fake = (
+        metrics["operating_point"][0],
+        next(e for e in metrics["operating_point"] if e["label"] == "fake"),
+    )
+    scored = items[(items["label"] == "real") & items["rank"].notna()]
+    assert real["towards_manipulated_rate"]["value"] == pytest.approx(
+        (scored["rank"] >= 0.5).mean(), abs=1e-4
+    )
+    assert real["towards_untouched_rate"]["value"] == pytest.approx(
+        (scored["rank"] < 0.1).mean(), abs=1e-4
+    )
+    # A fake that was not scored does not lean.
+    fakes = items[items["label"] == "fake"]
+    assert fake["towards_manipulated_rate"]["samples"] == len(fakes)
+    assert fake["towards_manipulated_rate"]["value"] == pytest.approx(
+        (fakes["rank"] >= 0.5).mean(), abs=1e-4
+    )
+    page = render(metrics, {})
+    assert "towards manipulated from +0.50" in page
+    assert "4.1% of held-out reals, at most 6.2%" in page
+    assert '<th scope="col">towards untouched</th>' in page
+    assert "towards manipulated" not in made[0]
+    assert not any("towards_manipulated_rate" in e for e in made[2]["operating_point"])
 
 
 def settings() -> dict[str, Any]:
