@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -20,12 +21,18 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError
-from deepfake_models.results import unable
+from deepfake_models.results import Leaning, unable
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import EndedExamination, Material, gather
+from deepfake_service.evidence.artifacts import (
+    MODEL_MANIFEST,
+    EndedExamination,
+    Material,
+    gather,
+)
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.signers import Signers, self_made_certificate
 from tests.support import bundlekit, mediakit
@@ -62,6 +69,41 @@ def _material(media: bytes, frames: int | None) -> Material:
             return gather(source, opened, EndedExamination(verdict, seen, EXAMINED_AT), judge)
     except MediaError as error:
         return gather(source, None, EndedExamination(unable(error), [], EXAMINED_AT), judge)
+
+
+KINDS = ("swap", "reenactment", "synthesis", "retouching")
+
+
+def leaning_material(media: bytes, leans: Leaning = Leaning.TOWARDS_MANIPULATED) -> Material:
+    """Return ``material`` of a model with edges of leaning and with kinds.
+
+    Its thresholds lie so far apart that the item is inconclusive, and its edges so that the item
+    and its most suspect person lean the given way.
+    """
+    gathered = material(media)
+    value = gathered.examination["result"]["log_likelihood_ratio"]
+    offset = {Leaning.TOWARDS_MANIPULATED: -0.2, Leaning.NEITHER: 0.0}.get(leans, 0.2)
+    level = {
+        "likely_manipulated": value + 1, "no_manipulation_found": value - 1,
+        "false_positive_rate": 0.01, "false_positive_rate_upper": 0.02,
+        "true_positive_rate": 0.5, "miss_rate": 0.1,
+        "leaning": {
+            "towards_manipulated": value + offset + 0.1, "towards_untouched": value + offset - 0.1,
+            "false_positive_rate": 0.041, "false_positive_rate_upper": 0.062,
+            "true_positive_rate": 0.703, "miss_rate": 0.184, "true_negative_rate": 0.655,
+        },
+    }  # fmt: skip
+    manifest = json.loads(gathered.files[MODEL_MANIFEST])
+    manifest["thresholds"] = dict.fromkeys(("face", "track", "item", "picture"), level)
+    manifest["kinds"] = KINDS
+    gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
+    for face in gathered.examination["exact"]["faces"]:
+        if face["logit"] is not None:
+            face["kind_logits"] = [0.0, 2.0, -1.0, 0.5]
+    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert judged is not None
+    gathered.examination["result"] = judged.to_json()
+    return gathered
 
 
 @cache

@@ -20,7 +20,7 @@ from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import Reader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
-from deepfake_service.http.schemas import Published, ResultOut
+from deepfake_service.http.schemas import LeaningOut, Published, ResultOut
 from deepfake_service.security.accounts import Caller
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
@@ -55,6 +55,7 @@ class JobBase(Published):
     retention: RetentionPolicy
     progress: ProgressOut
     verdict: VerdictCode | None
+    leaning: LeaningOut
     finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")
     failure: str | None = Field(description="A code, if the service failed.")
     bundle_sha256: str = Field(description="Identifies the model bundle.")

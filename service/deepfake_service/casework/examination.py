@@ -238,7 +238,8 @@ class Examination:
                 raise JobOver
             job.state, job.result = JobState.SUCCEEDED, sealed
             job.bundle_sha256 = self._scorer.bundle.sha256
-            job.verdict, job.shown = result["verdict"], shown
+            job.verdict, job.leaning = result["verdict"], result.get("leaning")
+            job.shown = shown
             job.finished_at = self._database.clock()
             job.stage, job.done = None, job.total or 0
             self._let_expire(session.get_one(Media, job.media_id), job)

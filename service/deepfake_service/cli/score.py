@@ -28,6 +28,7 @@ from deepfake_models.bundle import Bundle, default_bundle_dir
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.results import (
+    Leaning,
     Track,
     Verdict,
     VerdictCode,
@@ -205,12 +206,24 @@ def _table(results: list[ScoredPath]) -> Table:
         verdict = result.verdict
         table.add_row(
             Text(clean(str(result.path))),
-            Text(str(verdict.verdict).replace("_", " "), style=_STYLES[verdict.verdict]),
+            _verdict_cell(verdict),
             "–" if verdict.score is None else f"{verdict.score:.3f}",
             "\n".join(_track_line(t) for t in suspects(verdict.tracks)) or "–",
             Text("; ".join(r.detail for r in verdict.reasons) or "–"),
         )
     return table
+
+
+def _verdict_cell(verdict: Verdict) -> Text:
+    """Return the verdict, below it which way it leans and which kinds it resembles most."""
+    lines = [str(verdict.verdict).replace("_", " ")]
+    leaning = verdict.leaning
+    if verdict.verdict is VerdictCode.INCONCLUSIVE and leaning and leaning is not Leaning.NEITHER:
+        lines.append(f"leans {leaning.replace('_', ' ')}")
+    if verdict.kinds:
+        kind, share = max(verdict.kinds.items(), key=lambda k: k[1])
+        lines.append(f"if so, {kind} ({share:.0%})")
+    return Text("\n".join(lines), style=_STYLES[verdict.verdict])
 
 
 def _track_line(track: Track) -> str:
@@ -230,7 +243,11 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
         f"Model {spec.name} {spec.version}, terms: {spec.terms}. A score is the probability "
         "of manipulation at even prior odds, not proof."
     ]
-    for kind, name in (("image", "single faces"), ("video", "videos")):
+    names = {
+        "image": "pictures" if spec.thresholds.picture else "single faces",
+        "video": "videos",
+    }
+    for kind, name in names.items():
         if kind in kinds:
             rates = levels[kind]
             lines.append(
@@ -239,6 +256,13 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
                 f"{rates.false_positive_rate_upper:.1%} with 95% confidence) and detected "
                 f"{rates.true_positive_rate:.1%} of manipulated ones."
             )
+            if rates.leaning:
+                lines.append(
+                    f"Of authentic ones, {rates.leaning.false_positive_rate:.1%} (at most "
+                    f"{rates.leaning.false_positive_rate_upper:.1%}) and of manipulated ones "
+                    f"{rates.leaning.true_positive_rate:.1%} lean towards manipulated or are "
+                    "called so: a leaning ranks what to review first and proves nothing."
+                )
     console.print(" ".join(lines), style="dim", highlight=False, markup=False)
 
 

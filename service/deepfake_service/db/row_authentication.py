@@ -53,7 +53,7 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     Media: ("id", "case_id", "sha256", "size", "created_at", "expires_at"),
     Occurrence: ("id", "case_id", "media_id", "digest", "sealed", "created_at"),
     Job: ("id", "case_id", "media_id", "account_id", "kind", "state", "frames", "bundle_sha256",
-          "retention", "failure", "verdict", "finding", "created_at", "finished_at",
+          "retention", "failure", "verdict", "leaning", "finding", "created_at", "finished_at",
           "evidence_expired_at"),
     Review: ("id", "job_id", "account_id", "decision", "sealed", "created_at"),
     Edition: ("id", "job_id", "number", "sha256", "blob", "imagery", "reviews",

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.results import Leaning, VerdictCode
 from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.enums import (
     Decision,
@@ -190,6 +190,8 @@ class Job(Authenticated):
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code."""
     verdict: Mapped[VerdictCode | None] = mapped_column(States(VerdictCode, 32))
+    leaning: Mapped[Leaning | None] = mapped_column(States(Leaning, 32))
+    """``None`` also for jobs of model bundles without edges of leaning."""
     finding: Mapped[Finding | None] = mapped_column(States(Finding, 32))
     """The outcome of reviews, which never changes the verdict."""
     result: Mapped[bytes | None] = mapped_column(LargeBinary)

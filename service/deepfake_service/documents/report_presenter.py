@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from deepfake_models.results import Leaning, VerdictCode
 from deepfake_service.documents.formatting import (
     interval,
     layered,
@@ -57,6 +58,15 @@ def listed_people(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
 
 
+def thresholds_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the thresholds that decided on the item of a ``verdict.json`` document."""
+    levels: dict[str, dict[str, Any]] = document["method"]["thresholds"]
+    media = document["result"]["media"]
+    if not media or media["kind"] != "image":
+        return levels["item"]
+    return levels.get("picture") or levels["face"]
+
+
 class SummaryPresenter:
     """What page one and the pictures show of a ``verdict.json`` document, in one language."""
 
@@ -89,6 +99,8 @@ class SummaryPresenter:
             "question": w("question_picture" if self._still else "question_video"),
             "answer": w.of("answers", verdict),
             "strength": self._strength(),
+            "leaning": self._leaning(),
+            "kinds": self._kinds(),
             "colour": COLOURS.get(verdict, NEUTRAL),
             "reasons": [w.of("reason_texts", code) for code in codes],
             "rates": self._rates(),
@@ -107,6 +119,44 @@ class SummaryPresenter:
             times=ratio_text(10 ** abs(ratio)),
             cap=ratio_text(10 ** self._d["method"]["calibration"][level]["limit"]),
         )
+
+    def _leaning(self) -> str | None:
+        """Return which way an inconclusive value leans, and how often such values are wrong."""
+        leaning, edges = self._result.get("leaning"), thresholds_of(self._d).get("leaning")
+        if not leaning or not edges or self._result["verdict"] != VerdictCode.INCONCLUSIVE:
+            return None
+        return self._w(
+            f"leaning_{leaning}",
+            fpr=percent(edges["false_positive_rate"]),
+            fpr_upper=percent(edges["false_positive_rate_upper"]),
+            tpr=percent(edges["true_positive_rate"]),
+            miss=percent(edges["miss_rate"]),
+            tnr=percent(edges["true_negative_rate"]),
+        )
+
+    def _kinds(self) -> str | None:
+        """Return which kinds of manipulation the most suspect person resembles."""
+        kinds = self._result.get("kinds")
+        if not kinds:
+            return None
+        ranked = sorted(kinds.items(), key=lambda kind: -kind[1])
+        return self._w("kinds_line", kinds=", ".join(self._share(*kind) for kind in ranked))
+
+    def _share(self, kind: str, share: float) -> str:
+        return f"{self._w.of('manipulations', kind)} {share:.0%}"
+
+    def _verdict_of(self, track: dict[str, Any]) -> str:
+        """Return a person's verdict, which way it leans, and the kind that it resembles most."""
+        w, verdict = self._w, track["verdict"]
+        details = []
+        leaning = track.get("leaning")
+        if verdict == VerdictCode.INCONCLUSIVE and leaning not in (None, Leaning.NEITHER):
+            details.append(w.of("leanings", leaning))
+        kinds = track.get("kinds")
+        if kinds:
+            details.append(self._share(*max(kinds.items(), key=lambda kind: kind[1])))
+        text = w.of("verdicts", verdict)
+        return f"{text} ({', '.join(details)})" if details else text
 
     def _rates(self) -> list[str]:
         w, decision = self._w, self._d["error_rates"]["decision"]
@@ -131,9 +181,9 @@ class SummaryPresenter:
 
     def _measured_on(self) -> str:
         """Return the key of the noun for what the error rates were measured on."""
+        whole = "of" in self._d["error_rates"]["decision"]
         if self._still:
-            return "items_picture"
-        whole = self._d["error_rates"]["decision"].get("of") == "item"
+            return "items_still" if whole else "items_picture"
         return "items_whole" if whole else "items_video"
 
     def _rates_of_condition(self) -> list[str]:
@@ -207,11 +257,10 @@ class SummaryPresenter:
 
     def people(self) -> list[dict[str, str]]:
         """Return a row for each person listed."""
-        w = self._w
         return [
             {
                 "number": str(t["track"] + 1),
-                "verdict": w.of("verdicts", t["verdict"]),
+                "verdict": self._verdict_of(t),
                 "llr": signed(t["log_likelihood_ratio"]),
                 "seen": f"{tenths(t['first_s'])}–{tenths(t['last_s'])} s",
                 "faces": f"{t['faces']} ({t['judged']})",

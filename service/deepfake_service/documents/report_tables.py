@@ -15,7 +15,11 @@ from deepfake_service.documents.formatting import (
     verbal,
 )
 from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.report_presenter import is_indicative, listed_people
+from deepfake_service.documents.report_presenter import (
+    is_indicative,
+    listed_people,
+    thresholds_of,
+)
 from deepfake_service.documents.typesetting import readable
 
 MAX_STATED_OCCURRENCES = 100
@@ -127,6 +131,11 @@ class TablePresenter:
                 [w("verbal"), w.of("scale", verbal(ratio))],
                 [w("score"), w("score_line", score=f"{result['score']:.4f}", prior=prior)],
             ]
+        if result.get("leaning"):
+            rows.append([w("leaning"), w.of("leanings", result["leaning"])])
+        if result.get("kinds"):
+            shares = [f"{w.of('manipulations', k)} {v:.1%}" for k, v in result["kinds"].items()]
+            rows.append([w("manipulation"), ", ".join(shares)])
         for reason in result["reasons"]:
             # The detail, with its figures, is in English alone.
             english = w.language == "en"
@@ -179,12 +188,11 @@ class TablePresenter:
 
     def rates_note(self) -> str:
         """Return at which thresholds the rates by condition were measured."""
-        thresholds = self._d["method"]["thresholds"]
-        level = "face" if self._still else "item"
+        faces = self._d["method"]["thresholds"]["face"]
         return self._w(
             "rates_note",
-            face=signed(thresholds["face"]["likely_manipulated"]),
-            item=signed(thresholds[level]["likely_manipulated"]),
+            face=signed(faces["likely_manipulated"]),
+            item=signed(thresholds_of(self._d)["likely_manipulated"]),
         )
 
     def method(self) -> Rows:
@@ -208,8 +216,26 @@ class TablePresenter:
                                 low=signed(rates["no_manipulation_found_below"]),
                                 samples=f"{calibration['samples']:,}",
                                 groups=f"{calibration['groups']:,}")],
+            *self._leaning_edges(),
             [w("versions"), ", ".join(f"{k} {v}" for k, v in sorted(m["software"].items()))],
         ]  # fmt: skip
+
+    def _leaning_edges(self) -> Rows:
+        """Return the edges of leaning with their rates; no row for a model without them."""
+        edges = thresholds_of(self._d).get("leaning")
+        if not edges:
+            return []
+        line = self._w(
+            "leaning_edges",
+            high=signed(edges["towards_manipulated"]),
+            low=signed(edges["towards_untouched"]),
+            fpr=percent(edges["false_positive_rate"]),
+            fpr_upper=percent(edges["false_positive_rate_upper"]),
+            tpr=percent(edges["true_positive_rate"]),
+            miss=percent(edges["miss_rate"]),
+            tnr=percent(edges["true_negative_rate"]),
+        )
+        return [[self._w("leaning"), line]]
 
     def custody(self, custody: dict[str, Any]) -> Rows:
         """Return the first and the last entries of the chain of custody."""

@@ -30,15 +30,16 @@ def error_rates(
     fewer than ``indicative_below`` groups of people is marked as indicative; by default that is the
     model bundle's ``min_groups``.
 
-    ``decision`` holds the rates measured on whole videos (``of``: ``item``), on tracks for bundles
-    without those, and on faces for a picture. ``people`` holds the rates measured on faces of the
-    width and sharpness of each track's median face. Rates are shares, 0 to 1, with a 95% interval
-    that is clustered by group, and the number of groups.
+    ``decision`` holds the rates measured on whole videos (``of``: ``item``) or pictures
+    (``picture``); for bundles without those, on tracks and on faces. ``people`` holds the rates
+    measured on faces of the width and sharpness of each track's median face. Rates are shares, 0 to
+    1, with a 95% interval that is clustered by group, and the number of groups.
     """
     still = record.media is not None and record.media.kind == "image"
     thresholds = spec.thresholds.still if still else spec.thresholds.item
     calibration = spec.calibration.face if still else spec.calibration.item
-    whole = None if still else reliability.get("level_item")
+    of = "picture" if still else "item"
+    whole = _complete(reliability.get(f"level_{of}"))
     by_part = reliability.get("level_face" if still else "level_track", {})
     measured = (whole or by_part).get("overall", {})
     rates = _ConditionRates(spec, reliability, indicative_below or spec.conditions.min_groups)
@@ -48,8 +49,8 @@ def error_rates(
         "no_manipulation_found_below": thresholds.no_manipulation_found,
         "calibration": {"samples": calibration.samples, "groups": calibration.groups},
         "decision": {
-            # Model bundles made before whole videos were measured have rates of tracks only.
-            **({"of": "item"} if whole else {}),
+            # Model bundles made before whole media were measured have rates of their parts only.
+            **({"of": of} if whole else {}),
             "false_positive_rate": measured.get("false_positive_rate"),
             "true_positive_rate": measured.get("true_positive_rate"),
             "stated_with_thresholds": {
@@ -66,6 +67,12 @@ def error_rates(
             for track in people
         ],
     }
+
+
+def _complete(level: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a level's rates if they rest on media of both classes."""
+    rates = (level or {}).get("overall", {}).values()
+    return level if rates and all(rate["value"] is not None for rate in rates) else None
 
 
 class _ConditionRates:

@@ -271,6 +271,7 @@ class _Run:
                 raise _Failed("the verdict has a decision, but no faces")
             return Outcome.PASS, "no face was scored, and nothing was decided"
         expected = as_json(judged.to_json())
+        self._same("parts of the result", sorted(expected), sorted(result))
         for name, value in expected.items():
             self._same(name, without_wording(result[name]), without_wording(value))
         detail = f"judging {len(record.faces)} faces again gives the same verdict"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.results import Face, ReasonCode, Verdict, VerdictCode, rounded
+from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
 
 NO_STORE = {"Cache-Control": "no-store"}
 """Header of answers with content that no cache may keep."""
@@ -27,6 +27,32 @@ Score = Annotated[
 LogLikelihoodRatio = Annotated[
     float | None,
     Field(description="Base 10, independent of the prior. Null if nothing was scored."),
+]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+LeaningOut = Annotated[
+    Leaning | None,
+    Field(
+        exclude_if=_is_none,
+        description="Which way the value leans, by edges whose error rates are in the model bundle "
+        "and in the evidence. It ranks a queue and never proves anything: more authentic media "
+        "lean towards manipulated than are called so. Left out if nothing was scored, or the "
+        "model bundle has no such edges.",
+    ),
+]
+Kinds = Annotated[
+    dict[str, float] | None,
+    Field(
+        exclude_if=_is_none,
+        description="Which kinds of manipulation the face resembles, as shares that sum to 1: "
+        "`swap`, `reenactment`, `synthesis`, `retouching`. It does not say whether the face is "
+        "manipulated. Given only where the verdict is `likely_manipulated` or the value leans "
+        "towards manipulated, by a model bundle that tells kinds apart.",
+    ),
 ]
 
 
@@ -72,6 +98,7 @@ class FaceOut(Stored):
     verdict: VerdictCode
     quality: QualityOut
     reasons: list[ReasonOut]
+    leaning: LeaningOut = None
 
 
 class FrameOut(Published):
@@ -84,6 +111,8 @@ class FrameOut(Published):
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: list[ReasonOut]
     faces: list[FaceOut]
+    leaning: LeaningOut = None
+    kinds: Kinds = None
     job_id: str | None = Field(
         default=None, description="The job of this picture, if the request named a case."
     )
@@ -122,6 +151,8 @@ class TrackOut(Stored):
     judged: int = Field(description="Faces scored.")
     moments: list[MomentOut]
     reasons: list[ReasonOut]
+    leaning: LeaningOut = None
+    kinds: Kinds = None
 
 
 class FrameCountsOut(Stored):
@@ -157,6 +188,8 @@ class ResultOut(Stored):
     tracks: list[TrackOut] = []
     frames: FrameCountsOut = FrameCountsOut()
     faces: list[TrackedFaceOut] = []
+    leaning: LeaningOut = None
+    kinds: Kinds = None
 
 
 class ModelOut(Published):
@@ -190,19 +223,16 @@ class ReadyOut(Published):
 
 def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
     """Return the published form of one picture's verdict."""
+    published = verdict.to_json()
+    result = {field: published.get(field) for field in _OF_RESULT}
     return FrameOut.model_validate(
-        {
-            "name": name,
-            "sha256": sha256,
-            "verdict": verdict.verdict,
-            "score": rounded(verdict.score),
-            "log_likelihood_ratio": rounded(verdict.log_likelihood_ratio),
-            "reasons": [r.to_json() for r in verdict.reasons],
-            "faces": [_face(f) for f in verdict.faces],
-        }
+        {"name": name, "sha256": sha256, **result, "faces": [_face(f) for f in verdict.faces]}
     )
+
+
+_OF_RESULT = ("verdict", "score", "log_likelihood_ratio", "reasons", "leaning", "kinds")
 
 
 def _face(face: Face) -> dict[str, Any]:
     published = face.to_json()
-    return {name: published[name] for name in FaceOut.model_fields}
+    return {name: published[name] for name in FaceOut.model_fields if name in published}

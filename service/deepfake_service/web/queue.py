@@ -27,7 +27,7 @@ PAGE = 50
 OVERDUE_SHOWN = 20
 COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
-    "finding", "sha256", "submitted_at", "finished_at",
+    "finding", "sha256", "submitted_at", "finished_at", "leaning",
 )  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from babel.messages.catalog import Message
 
+from deepfake_models.results import Leaning
 from deepfake_service.documents.i18n import load, words
 from deepfake_service.documents.report import report_texts
 from deepfake_service.evidence.artifacts import Material
@@ -102,6 +103,44 @@ def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
     assert korean_report(media, kit.material(media)) == set()
 
 
+@pytest.mark.parametrize("leans", Leaning)
+@pytest.mark.parametrize("still", [False, True])
+def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, still: bool) -> None:
+    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
+    material = kit.leaning_material(media, leans)
+    document = verdict_document(kit.dossier(media), material)
+    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    finding = dict(map(tuple, texts["facts"]["finding"]))
+    assert finding["Leaning"] == words("en").of("leanings", leans)
+    rates = {
+        Leaning.TOWARDS_MANIPULATED: ["4.1%", "6.2%", "70.3%", "proves nothing"],
+        Leaning.NEITHER: ["leans neither way"],
+        Leaning.TOWARDS_UNTOUCHED: ["18.4%", "65.5%", "proves nothing"],
+    }[leans]
+    assert all(part in texts["leaning"] for part in rates), texts["leaning"]
+    (edges,) = [value for label, value in texts["facts"]["method"] if label == "Leaning"]
+    assert "4.1%" in edges
+    person = texts["people"][0]["verdict"]
+    if leans is Leaning.TOWARDS_MANIPULATED:
+        shares = "reenactment of expressions or movements 71%, retouching 16%, face swap 10%"
+        assert shares in texts["kinds"]
+        assert person.startswith("inconclusive (leans towards manipulated, reenactment of")
+    else:
+        assert texts["kinds"] is None
+        assert ("leans towards untouched" in person) == (leans is Leaning.TOWARDS_UNTOUCHED)
+    assert korean_report(media, material) == set()
+    korean = report_texts(document, {}, {"accounts": {}, "entries": []}, words("ko"))
+    assert korean["leaning"].endswith("다.")
+
+
+def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
+    media = kit.video()
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    assert texts["leaning"] is texts["kinds"] is None
+    assert "Leaning" not in [label for rows in texts["facts"].values() for label, _ in rows]
+
+
 def test_stored_sentences_in_english_are_translated() -> None:
     media = kit.video()
     material = kit.material(media)
@@ -158,10 +197,13 @@ def test_the_console_is_in_the_polite_style() -> None:
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
-@pytest.mark.parametrize("group", ["answers", "verdicts", "findings", "scale", "reason_texts"])
+@pytest.mark.parametrize(
+    "group",
+    ["answers", "verdicts", "findings", "scale", "reason_texts", "leanings", "manipulations"],
+)
 def test_no_two_texts_of_a_group_are_the_same(group: str, language: str) -> None:
     texts = words(language).list(group)
-    assert len(texts) > 3
+    assert len(texts) >= 3
     assert len(set(texts)) == len(texts)
 
 

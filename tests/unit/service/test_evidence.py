@@ -26,6 +26,7 @@ from securesystemslib.signer import SSlibKey
 
 from deepfake_models.bundle import ConditionsSpec
 from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.results import Leaning
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
@@ -261,6 +262,30 @@ def test_a_verdict_that_does_not_follow_from_the_faces_is_caught() -> None:
     assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
 
 
+@pytest.mark.parametrize("leans", Leaning)
+def test_a_leaning_and_kinds_verify_and_cannot_be_replaced(leans: Leaning) -> None:
+    gathered = kit.leaning_material(kit.video(), leans)
+    result = gathered.examination["result"]
+    assert (result["verdict"], result["leaning"]) == ("inconclusive", leans)
+    assert ("kinds" in result) == (leans is Leaning.TOWARDS_MANIPULATED)
+    found = verify(build(kit.dossier(kit.video()), gathered, kit.signers()), OURS)
+    assert found.exit_code is ExitCode.VERIFIED, [s.to_json() for s in found.steps]
+    assert found.document is not None
+    assert found.document["method"]["kinds"] == list(kit.KINDS)
+    other = next(way for way in Leaning if way is not leans)
+    for change in ({"leaning": other}, {"kinds": {"swap": 1.0}}):
+        forged = Material({**gathered.examination, "result": {**result, **change}}, gathered.files)
+        assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+
+
+def test_a_leaning_of_a_model_without_edges_is_caught() -> None:
+    gathered = kit.material(kit.video())
+    assert "leaning" not in gathered.examination["result"]
+    result = {**gathered.examination["result"], "leaning": "towards_manipulated"}
+    forged = Material({**gathered.examination, "result": result}, gathered.files)
+    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+
+
 def test_error_rates_that_were_not_measured_are_caught() -> None:
     gathered = kit.material(kit.video())
     rates = gathered.files["model/reliability.json"].replace(b'"groups": 1', b'"groups": 9')
@@ -448,6 +473,24 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     # Bundles from before whole videos were measured have tracks alone.
     tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
     assert "single-person recordings" in said(tracks)
+
+
+def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
+    gathered = kit.material(mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90}
+    overall = {"false_positive_rate": rate, "true_positive_rate": rate}
+    nothing = {name: {**rate, "value": None} for name in overall}
+
+    def decision(**measured: Any) -> dict[str, Any]:
+        rates = {**gathered.reliability, **measured}
+        return error_rates(verdict, [0], gathered.spec, rates)["decision"]  # type: ignore[no-any-return]
+
+    whole = decision(level_picture={"overall": overall})
+    assert (whole["of"], whole["true_positive_rate"]) == ("picture", rate)
+    assert "of" not in decision()
+    assert decision(level_picture={"overall": nothing}) == decision()
 
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:

@@ -788,6 +788,18 @@ async def test_a_stored_result_without_newer_fields_is_published(service: Servic
     }
 
 
+async def test_a_leaning_and_kinds_are_published(service: Service) -> None:
+    leaning = copy.deepcopy(STORED_RESULT)
+    shown = {"leaning": "towards_manipulated", "kinds": {"swap": 0.7, "reenactment": 0.3}}
+    leaning |= shown
+    leaning["tracks"][0] |= shown
+    leaning["faces"][0]["leaning"] = "neither"
+    assert await _job_with_result(service, leaning) == leaning
+    schemas = service.app.openapi()["components"]["schemas"]
+    for name in ("ResultOut", "TrackOut", "FrameOut", "TrackedFaceOut", "JobBase"):
+        assert "never proves" in schemas[name]["properties"]["leaning"]["description"]
+
+
 async def test_a_result_of_a_newer_version_is_published(service: Service) -> None:
     newer = copy.deepcopy(STORED_RESULT)
     newer["faces"][0]["more"] = newer["faces"][0]["quality"]["more"] = newer["frames"]["more"] = 1

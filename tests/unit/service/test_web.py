@@ -163,6 +163,63 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         assert "USE TEMP B-TREE" not in plan, plan
 
 
+async def test_the_queue_says_which_way_inconclusive_items_lean(service: Service) -> None:
+    services = service.app.state.shared.services
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    case_id = new_id()
+    told: list[tuple[str, str | None]] = [
+        ("inconclusive", "towards_manipulated"),
+        ("inconclusive", "neither"),
+        ("inconclusive", "towards_untouched"),
+        ("inconclusive", None),
+        ("likely_manipulated", "towards_manipulated"),
+    ]
+    with service.database.write() as session:
+        key, wrapped = services.cases._vault.new_case_key(case_id)
+        now = datetime.now(UTC)
+        session.add(
+            Case(
+                id=case_id,
+                account_id=caller.account_id,
+                wrapped_key=wrapped,
+                sealed=_sealed(key, case_id),
+                created_at=now,
+            )
+        )
+        session.flush()
+        for n, (verdict, leaning) in enumerate(told):
+            medium = Media(id=new_id(), case_id=case_id, sha256=f"{n:064}", size=1, created_at=now)
+            session.add(medium)
+            session.flush()
+            changes = {"state": JobState.SUCCEEDED, "verdict": verdict, "leaning": leaning}
+            session.add(job_of(medium, caller.account_id, id=f"job{n}", **changes))
+    client = service.client
+    await service.sign_in(Role.ANALYST)
+    page = (await client.get("/")).text
+    rows = {re.search(r"/items/(job\d)", row)[1]: row  # type: ignore[index]
+            for row in page.split("<tr>") if "/items/job" in row}  # fmt: skip
+    tags = {job: re.findall(r'class="tag">([^<]*)<', row) for job, row in sorted(rows.items())}
+    manipulated, untouched = (
+        words(language_of_page(page), polite=True).of("leanings", way)
+        for way in ("towards_manipulated", "towards_untouched")
+    )
+    assert tags == {"job0": [manipulated], "job1": [], "job2": [untouched], "job3": [], "job4": []}
+    listed = (await client.get("/v1/jobs", headers=bearer(service, Role.ANALYST))).json()["jobs"]
+    assert {j["id"]: j.get("leaning") for j in listed} == {
+        f"job{n}": leaning for n, (_, leaning) in enumerate(told)
+    }
+
+
+def language_of_page(page: str) -> str:
+    found = re.search(r'<html lang="(\w+)"', page)
+    assert found
+    return found[1]
+
+
+def bearer(service: Service, role: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
 async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])

@@ -176,6 +176,7 @@ class Queries:
             "sha256": sha256,
             "submitted_at": iso_time(job.created_at),
             "finished_at": iso_time(job.finished_at),
+            "leaning": job.leaning,
         }
 
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
@@ -353,6 +354,7 @@ def _job_json(job: Job, media: Media) -> dict[str, Any]:
         "retention": job.retention,
         "progress": {"stage": job.stage, "done": job.done or 0, "total": job.total},
         "verdict": job.verdict,
+        "leaning": job.leaning,
         "finding": job.finding,
         "failure": job.failure,
         "bundle_sha256": job.bundle_sha256,
