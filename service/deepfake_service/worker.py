@@ -77,13 +77,14 @@ def worker_running(
         Chore("integrity", container.database.check_integrity, INTEGRITY_EVERY_S),
         Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
         Chore("checkpoints", services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
-        Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
+        Chore("webhooks", deliveries.start_due, SEND_EVERY_S),
     ]
     try:
         yield
     finally:
         for chore in chores:
             chore.stop()
+        deliveries.close()
         steps.stopping.set()
         runner.stop(drain_s=min(DRAIN_S, settings.shutdown_timeout_s))
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sqlalchemy import select, update
+import httpx
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.db.enums import DeliveryState
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
-from deepfake_service.observability.logs import logger
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.storage import Vault, context_of, installation_secret
 from deepfake_service.storage.envelope import KeyWrapper, unseal
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery belongs to one process. After that the process is taken for dead."""
-BATCH = 20
+SENDERS = 8
+"""Deliveries that one process sends at the same time."""
+SENDERS_PER_ACCOUNT = 3
+"""Of these, deliveries of one account, so that its receivers cannot hold up those of others."""
+CANDIDATES_PER_ACCOUNT = 50
+"""Due deliveries of one account among which one with an idle host is looked for."""
 
 _log = logger("deepfake_service.webhooks")
 
@@ -49,9 +57,19 @@ class _Due:
     job: Job
     url: str
 
+    @property
+    def host(self) -> str:
+        try:
+            return httpx.URL(self.url).host
+        except httpx.InvalidURL:
+            return ""
+
 
 class WebhookDeliveries:
-    """Sends webhooks. Several processes may do so at the same time."""
+    """Sends webhooks, at most one at a time to each host. Several processes may do so.
+
+    A receiver that does not answer holds up its own host only.
+    """
 
     def __init__(
         self,
@@ -67,41 +85,106 @@ class WebhookDeliveries:
         self._secrets = webhook_secrets
         self._metrics = metrics
         self._allow_private = allow_private
+        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
+        self._lock = threading.Lock()
+        self._sending: dict[str, _Due] = {}
+        self._known: dict[str, _Due] = {}
 
     def send_due(self) -> int:
-        """Send the webhooks that are due, and return how many were tried."""
-        for tried in range(BATCH):
-            due = self._claim()
-            if due is None:
-                return tried
-            self._finish(due, self._try(due))
-        return BATCH
+        """Send the webhooks that are due, wait for the outcome, and return how many were tried."""
+        tried = 0
+        while started := self.start_due():
+            wait(started)
+            for sent in started:
+                sent.result()
+            tried += len(started)
+        return tried
 
-    def _claim(self) -> _Due | None:
-        """Claim the delivery that has been due longest, for ``CLAIMED_FOR``."""
-        now = self._database.clock()
-        with self._database.write() as session:
-            row = session.execute(
+    def start_due(self) -> list[Future[None]]:
+        """Start to send the webhooks that are due and whose host is idle, and do not wait."""
+        started = []
+        for due in self._candidates():
+            if self._may_send(due) and self._claim(due):
+                with self._lock:
+                    self._sending[due.id] = due
+                started.append(self._senders.submit(self._send, due))
+        return started
+
+    def close(self) -> None:
+        """Let the deliveries that are being sent finish."""
+        self._senders.shutdown(cancel_futures=True)
+
+    def _may_send(self, due: _Due) -> bool:
+        with self._lock:
+            sending = list(self._sending.values())
+        return (
+            len(sending) < SENDERS
+            and sum(s.job.account_id == due.job.account_id for s in sending) < SENDERS_PER_ACCOUNT
+            and all(s.host != due.host for s in sending)
+        )
+
+    def _candidates(self) -> list[_Due]:
+        """Return due deliveries: the oldest of each account, then their second, and so on."""
+        turn = func.row_number().over(partition_by=Job.account_id, order_by=Delivery.due_at)
+        due = (
+            select(Delivery.id, turn.label("turn"))
+            .join(Job, Delivery.job_id == Job.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Delivery.state == DeliveryState.DUE,
+                Delivery.due_at <= self._database.clock(),
+                Case.wrapped_key.is_not(None),
+            )
+            .subquery()
+        )
+        with self._database.read() as session:
+            rows = session.execute(
                 select(Delivery, Job, Case)
+                .join(due, due.c.id == Delivery.id)
                 .join(Job, Delivery.job_id == Job.id)
                 .join(Case, Job.case_id == Case.id)
-                .where(
-                    Delivery.state == DeliveryState.DUE,
-                    Delivery.due_at <= now,
-                    Case.wrapped_key.is_not(None),
-                )
-                .order_by(Delivery.due_at)
-                .limit(1)
-                .with_for_update(skip_locked=True, of=Delivery)
-            ).first()
-            if row is None:
-                return None
-            delivery, job, case = row
-            delivery.due_at = now + CLAIMED_FOR
-            delivery.attempts += 1
+                .where(due.c.turn <= CANDIDATES_PER_ACCOUNT)
+                .order_by(due.c.turn, Delivery.due_at)
+            ).all()
+        # The URL is decrypted once, not at every look.
+        self._known = {
+            delivery.id: self._known.get(delivery.id) or self._opened(delivery, job, case)
+            for delivery, job, case in rows
+        }
+        return [
+            replace(self._known[delivery.id], attempts=delivery.attempts + 1, job=job)
+            for delivery, job, _ in rows
+        ]
+
+    def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
         key = self._vault.case_key(case)
         url = unseal(key, delivery.target, context_of("delivery", delivery.id)).decode()
         return _Due(delivery.id, delivery.attempts, job, url)
+
+    def _claim(self, due: _Due) -> bool:
+        """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
+        now = self._database.clock()
+        with self._database.write() as session:
+            claimed = session.execute(
+                update(Delivery)
+                .where(
+                    Delivery.id == due.id,
+                    Delivery.state == DeliveryState.DUE,
+                    Delivery.due_at <= now,
+                )
+                .values(due_at=now + CLAIMED_FOR, attempts=Delivery.attempts + 1)
+                .returning(Delivery.id)
+            ).first()
+        return claimed is not None
+
+    def _send(self, due: _Due) -> None:
+        try:
+            self._finish(due, self._try(due))
+        except Exception as error:
+            _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
+        finally:
+            with self._lock:
+                self._sending.pop(due.id, None)
 
     def _try(self, due: _Due) -> webhooks.Outcome:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -15,10 +16,13 @@ from deepfake_service.casework.webhook_deliveries import (
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.db import Delivery
+from deepfake_service.db import Case, Delivery, Job, new_id
 from deepfake_service.db.enums import DeliveryState, Role
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.metrics import Metrics
+from deepfake_service.storage import context_of
+from deepfake_service.storage.envelope import seal
+from tests.support.servekit import wait_until
 from tests.unit.service.conftest import Service
 
 
@@ -102,3 +106,43 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     assert deliveries.send_due() == 1
     assert state(service) is DeliveryState.DELIVERED
     assert '"state":"queued"' in receiver.bodies[-1]
+
+
+async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
+    service: Service, deliveries: WebhookDeliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, sent = threading.Event(), []
+
+    def send(target: str, *_: Any) -> webhooks.Outcome:
+        sent.append(target)
+        if "silent" in target:
+            assert answers.wait(60)
+            return webhooks.Outcome("timeout")
+        return webhooks.Outcome("http_200", delivered=True)
+
+    monkeypatch.setattr(webhooks, "send", send)
+    silent = [f"https://silent.example/{n}" for n in range(12)]
+    with service.database.write() as session:
+        (job,) = session.scalars(select(Job))
+        case = session.get_one(Case, job.case_id)
+        key = deliveries._vault.case_key(case)
+        for url in [*silent, "https://other.example/"]:
+            delivery_id = new_id()
+            target = seal(key, url.encode(), context_of("delivery", delivery_id))
+            session.add(
+                Delivery(
+                    id=delivery_id, job_id=job.id, target=target, state=DeliveryState.DUE,
+                    due_at=service.clock(), created_at=service.clock(),
+                )
+            )  # fmt: skip
+    deliveries.start_due()
+    wait_until(lambda: {"https://hooks.example/a", "https://other.example/"} <= set(sent))
+    assert len([url for url in sent if "silent" in url]) == 1
+    answers.set()
+    everything = {*silent, "https://hooks.example/a", "https://other.example/"}
+
+    def is_all_sent() -> bool:
+        deliveries.send_due()
+        return set(sent) == everything
+
+    wait_until(is_all_sent)
