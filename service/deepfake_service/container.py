@@ -19,10 +19,11 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
+from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.retention import Retention
-from deepfake_service.casework.reviews import Reviews
+from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.submissions import Submissions
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
@@ -62,6 +63,7 @@ class Services:
     checkpoints: Checkpoints
     notice_desk: NoticeDesk
     hash_bank: HashBank
+    minor_flags: MinorFlags
     reviews: Reviews
 
 
@@ -151,6 +153,13 @@ def open_container(
             enabled=settings.matching,
             kept_for=timedelta(days=settings.known_hash_days),
         )
+        minor_flags = MinorFlags(
+            database,
+            vault,
+            keys,
+            blind_index,
+            kept_for=timedelta(days=settings.flagged_hash_days),
+        )
         services = Services(
             submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
             cases=cases,
@@ -172,12 +181,11 @@ def open_container(
             checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
             hash_bank=hash_bank,
+            minor_flags=minor_flags,
             reviews=Reviews(
                 database,
                 vault,
-                evidence_store,
-                notice_desk,
-                hash_bank,
+                Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
                 two_people=settings.two_person_review,
             ),
         )

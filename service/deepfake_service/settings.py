@@ -257,6 +257,11 @@ class Settings(ResourceLimits):
         default=365.0,
         description="Days after which those hashes are deleted.",
     )
+    flagged_hash_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
+        default=1825.0,
+        description="Days for which perceptual hashes of a case that was flagged for a possible "
+        "minor are retained after its deletion, so that copies are flagged as well.",
+    )
     callbacks_to_private_addresses: bool = Field(
         default=False,
         description="Allow webhooks to loopback, private and link-local addresses. Enable this "

@@ -49,7 +49,7 @@ def worker_running(
         container.database,
         container.vault,
         ModelRuntime(scorer, decoder),
-        ResultSinks(services.evidence_store, services.hash_bank, metrics),
+        ResultSinks(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
         ExaminationRules(
             max_attempts=settings.max_attempts,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
@@ -75,6 +75,8 @@ def worker_running(
         Chore("known", when_trusted(services.hash_bank.forget_expired), SWEEP_EVERY_S),
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", container.database.check_integrity, INTEGRITY_EVERY_S),
+        Chore("flags", services.minor_flags.catch_up, SWEEP_EVERY_S),
+        Chore("flagged", when_trusted(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
         Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
         Chore("checkpoints", services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
         Chore("webhooks", deliveries.start_due, SEND_EVERY_S),

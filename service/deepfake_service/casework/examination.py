@@ -21,6 +21,7 @@ from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles
+from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
@@ -59,6 +60,7 @@ class ResultSinks:
 
     evidence: EvidenceStore
     hash_bank: HashBank
+    minor_flags: MinorFlags
     metrics: Metrics
 
 
@@ -178,6 +180,7 @@ class Examination:
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._sinks.evidence.store_material(opened.job, opened.case_key, material)
+        self._sinks.minor_flags.follow(opened.job, material.examination["hashes"])
         self._sinks.hash_bank.link_similar(opened.job, material.examination["hashes"])
         try:
             self._sinks.evidence.create_first(job_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.editions import outdated_jobs
@@ -12,23 +13,22 @@ from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Account,
     Case,
     Database,
     Job,
-    Media,
     Review,
     current_time,
     new_id,
 )
-from deepfake_service.db.enums import REUSED, Decision, Finding, JobState, Role
+from deepfake_service.db.enums import REUSED, Decision, Finding, JobState
 from deepfake_service.errors import (
     EvidenceBusy,
     EvidenceMissing,
     EvidenceTooLarge,
-    Forbidden,
     NotFound,
     NotReviewable,
     TooManyReviews,
@@ -46,6 +46,16 @@ of the evidence, which must not become too large to read."""
 _log = logger("deepfake_service.reviews")
 
 
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What changes with a decision or a flag."""
+
+    evidence: EvidenceStore
+    notices: NoticeDesk
+    hash_bank: HashBank
+    minor_flags: MinorFlags
+
+
 class Reviews:
     """Records decisions and their consequences.
 
@@ -57,17 +67,16 @@ class Reviews:
         self,
         database: Database,
         vault: Vault,
-        evidence: EvidenceStore,
-        notices: NoticeDesk,
-        hash_bank: HashBank,
+        consequences: Consequences,
         *,
         two_people: bool,
     ) -> None:
         self._database = database
         self._vault = vault
-        self._evidence = evidence
-        self._notices = notices
-        self._hash_bank = hash_bank
+        self._evidence = consequences.evidence
+        self._notices = consequences.notices
+        self._hash_bank = consequences.hash_bank
+        self._minor_flags = consequences.minor_flags
         self._two_people = two_people
         self._without_edition: set[str] = set()
         """Ids of jobs for which no further edition can be created."""
@@ -191,46 +200,16 @@ class Reviews:
 
         While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
         case. Every examination in the case gets a new edition of its evidence. Other cases with the
-        same bytes are flagged as well, because they show the same person.
+        same bytes or with pictures that look alike are flagged as well.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it. Forbidden: another
                 account set the flag, and the caller is not an administrator.
         """
-        with self._database.write() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
-            if case.wrapped_key is None:
-                raise NotFound
-            self._database.one_at_a_time(session, case.account_id)
-            session.refresh(case)
-            if not enabled and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
-                raise Forbidden(
-                    "Only the account that set this flag or an administrator can remove it."
-                )
-            digests = sorted(
-                set(session.scalars(select(Media.sha256).where(Media.case_id == case_id)))
-            )
-            for digest in digests:  # submissions of the same bytes wait for this transaction
-                self._database.one_at_a_time(session, digest)
-            same_bytes = select(Media.case_id).where(Media.sha256.in_(digests))
-            flagged_by = case.minor_by
-            for other in session.scalars(
-                select(Case).where(or_(Case.id == case_id, Case.id.in_(same_bytes)))
-            ).all():
-                if (other.minor_at is not None) == enabled or other.wrapped_key is None:
-                    continue
-                if not enabled and other.minor_by != flagged_by and caller.role is not Role.ADMIN:
-                    continue  # another account flagged this one
-                self._set_minor(session, caller, other, enabled=enabled)
+        self._minor_flags.set(caller, case_id, enabled=enabled)
+        # The chores of the worker compare what this leaves.
+        self._minor_flags.catch_up(newest_only=True)
         self.catch_up()
-
-    def _set_minor(self, session: Session, caller: Caller, case: Case, *, enabled: bool) -> None:
-        case.minor_at = current_time(session) if enabled else None
-        case.minor_by = caller.account_id if enabled else None
-        action = Action.MINOR_FLAGGED if enabled else Action.MINOR_UNFLAGGED
-        append_entry(session, caller.actor, action, case.id)
-        if enabled:
-            self._notices.mark_flagged(session, case)
 
     def catch_up(self) -> None:
         """Create the editions that reviews and flags require and that do not exist yet."""

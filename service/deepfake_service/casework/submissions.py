@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases, Sighting
+from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Case,
@@ -276,15 +277,10 @@ class Submissions:
             created_at=current_time(session),
         )
         self._database.one_at_a_time(session, sealed.stored.sha256)
-        flagged = session.scalars(
-            select(Case)
-            .join(Media, Media.case_id == Case.id)
-            .where(Media.sha256 == sealed.stored.sha256, Case.minor_at.is_not(None))
-        ).first()
-        if flagged is not None and case.minor_at is None:
+        flag = flag_of_bytes(session, self._blind_index, sealed.stored.sha256)
+        if flag is not None and case.minor_at is None:
             # The same bytes show the same person.
-            case.minor_at, case.minor_by = flagged.minor_at, flagged.minor_by
-            append_entry(session, SERVICE, Action.MINOR_FLAGGED, case.id)
+            set_flag(session, SERVICE, case, flag)
             NoticeDesk.mark_flagged(session, case)
         case.reviewed_at = None  # the case now contains something that nobody has reviewed
         session.add(media)

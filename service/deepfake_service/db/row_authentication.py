@@ -25,6 +25,7 @@ from deepfake_service.db.tables import (
     Authenticated,
     Case,
     Edition,
+    FlaggedHashes,
     Job,
     Key,
     Media,
@@ -49,7 +50,7 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     Key: ("id", "account_id", "sha256", "created_at", "expires_at", "revoked_at"),
     SignIn: ("id", "key_id", "created_at", "expires_at"),
     Case: ("id", "account_id", "reference", "created_at", "reviewed_at", "held_at", "minor_at",
-           "minor_by"),
+           "minor_by", "minor_from"),
     Media: ("id", "case_id", "sha256", "size", "created_at", "expires_at"),
     Occurrence: ("id", "case_id", "media_id", "digest", "sealed", "created_at"),
     Job: ("id", "case_id", "media_id", "account_id", "kind", "state", "frames", "bundle_sha256",
@@ -63,6 +64,7 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     Notice: ("id", "case_id", "account_id", "kind", "language", "state", "sealed", "created_at",
              "sent_at", "due_at", "answered_at", "withdraw_at"),
     RevokedEdition: ("sha256", "state", "at"),
+    FlaggedHashes: ("id", "case_id", "job_id", "digest", "flagged_by", "sealed", "created_at"),
     AuditEntry: ("number", "hash"),
 }  # fmt: skip
 """The authenticated columns of each table. The primary key is among them, so that codes cannot be

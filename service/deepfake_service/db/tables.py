@@ -124,6 +124,9 @@ class Case(Authenticated):
     """When it was flagged that a person shown may be a minor."""
     minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
     """Id of the account that set the flag."""
+    minor_from: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the case whose flag this one follows, or followed until a person removed it here;
+    ``None`` if a person flagged this case."""
     expiring_at: Mapped[datetime | None] = mapped_column(Moment)
     """When it was marked to be deleted after a grace period, at the end of its retention."""
 
@@ -306,6 +309,28 @@ class KnownHashes(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class FlaggedHashes(Authenticated):
+    """Perceptual hashes of a medium in a case flagged for a possible minor.
+
+    They are sealed under a key of the installation, and outlive the case.
+    """
+
+    __tablename__ = "flagged_hashes"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
+    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
+    """Blind-index digest of the medium's SHA-256."""
+    flagged_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the account that set the flag."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    compared_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When all earlier media had been compared with it."""
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 

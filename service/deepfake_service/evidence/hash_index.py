@@ -1,21 +1,32 @@
 """Matching of media by the perceptual hashes of their frames, with vPDQ's measures.
 
 Two PDQ hashes match up to a Hamming distance of 31 of 256 bits, the threshold that PDQ's authors
-recommend. Two media match if four fifths of the frames of good quality do.
+recommend. Two media match if four fifths of the frames of good quality do. ``resembles`` is a
+laxer comparison, for flags that withhold pictures until a person has looked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY, distances, packed
 
 MAX_DISTANCE = 31
 MIN_SHARE = 0.8
+ALIKE_SHARE, ALIKE_FRAMES = 0.5, 10
+"""Share of the distinct hashes of either medium, or number of those of both, from which the media
+resemble each other: an excerpt, or a longer video with an excerpt in it, resembles the original."""
 _AT_ONCE = 256
 """Hashes compared at once, to bound memory to some tens of megabytes."""
+_PAIRS_AT_ONCE = 500_000
+"""Pairs of hashes compared at once. Each takes some 70 bytes."""
+_SIDE = 16
+"""A PDQ hash has the signs, against their median, of 16 x 16 coefficients of a cosine transform."""
 
 
 def usable(hashes: Mapping[str, Any]) -> list[str]:
@@ -33,6 +44,51 @@ def share_alike(submitted: list[str], known: list[str]) -> float:
         near = distances(ours[start : start + _AT_ONCE], theirs).min(axis=1)
         alike += int((near <= MAX_DISTANCE).sum())
     return alike / len(ours)
+
+
+def resembles(submitted: Sequence[str], known: Sequence[str]) -> bool:
+    """Return whether two media have frames in common, even mirrored or turned by right angles.
+
+    Args:
+        submitted: PDQ hashes of one medium in hex.
+        known: PDQ hashes of the other.
+    """
+    if not submitted or not known:
+        return False
+    ours = packed(sorted(set(submitted)))
+    for theirs in orientations(packed(sorted(set(known)))):
+        our_hits, their_hits = _hits(ours, theirs)
+        share = max(our_hits / len(ours), their_hits / len(theirs))
+        if share >= ALIKE_SHARE or min(our_hits, their_hits) >= ALIKE_FRAMES:
+            return True
+    return False
+
+
+def orientations(hashes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Yield PDQ hashes (N, 32) uint8 as they are, and as those of the seven other orientations.
+
+    Mirroring a picture changes the sign of every second column or row of coefficients, and turning
+    it by 90 degrees exchanges rows and columns too. The signs are relative to a median close to
+    zero, so that the hash of the mirrored picture differs in up to some 20 of 256 bits.
+    """
+    bits = np.unpackbits(hashes, axis=1).reshape(-1, _SIDE, _SIDE)
+    odd = (np.arange(_SIDE) % 2).astype(np.uint8)
+    for turned in (bits, bits.transpose(0, 2, 1)):
+        for rows in (0, 1):
+            for columns in (0, 1):
+                flipped = turned ^ (odd[:, None] * rows) ^ (odd[None, :] * columns)
+                yield np.packbits(flipped.reshape(len(bits), -1), axis=1)
+
+
+def _hits(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> tuple[int, int]:
+    """Return how many of ``ours`` match one of ``theirs``, and the other way round."""
+    step = max(1, _PAIRS_AT_ONCE // len(theirs))
+    our_hits, their_hits = 0, np.zeros(len(theirs), bool)
+    for start in range(0, len(ours), step):
+        near = distances(ours[start : start + step], theirs) <= MAX_DISTANCE
+        our_hits += int(near.any(axis=1).sum())
+        their_hits |= near.any(axis=0)
+    return our_hits, int(their_hits.sum())
 
 
 def exchange_lines(entries: Iterable[tuple[list[str], list[str]]]) -> Iterable[str]:

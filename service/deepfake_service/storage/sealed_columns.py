@@ -6,7 +6,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from deepfake_service.db.tables import Base, Case, Job, KnownHashes, Notice, Occurrence, Review
+from deepfake_service.db.tables import (
+    Base,
+    Case,
+    FlaggedHashes,
+    Job,
+    KnownHashes,
+    Notice,
+    Occurrence,
+    Review,
+)
 from deepfake_service.storage.envelope import seal, unseal
 from deepfake_service.storage.vault import context_of
 
@@ -26,6 +35,7 @@ class _Sealed:
 # Kinds are part of the stored format: content that was sealed under another one does not open.
 _SEALED: dict[type[Base], _Sealed] = {
     Case: _Sealed("case"),
+    FlaggedHashes: _Sealed("flagged"),
     Job: _Sealed("result", column="result"),
     KnownHashes: _Sealed("known", row_id="job_id"),
     Notice: _Sealed("notice"),

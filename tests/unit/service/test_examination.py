@@ -114,7 +114,9 @@ def worker(scorer: Scorer, tmp_path: Path) -> Iterator[Worker]:
             database,
             container.vault,
             ModelRuntime(scorer, decoder),
-            ResultSinks(services.evidence_store, services.hash_bank, Metrics()),
+            ResultSinks(
+                services.evidence_store, services.hash_bank, services.minor_flags, Metrics()
+            ),
             ExaminationRules(max_attempts=3, keep_after_verdict=timedelta(days=1)),
         )
         yield Worker(container, steps, decoder, caller)

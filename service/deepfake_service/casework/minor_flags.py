@@ -1,0 +1,298 @@
+"""Flags that a person shown may be a minor, which follow the pictures and not the bytes alone.
+
+When a person flags a case, the perceptual hashes of its media are stored. Every examination
+compares its medium with them, and earlier media are compared when a flag is new. A case that
+resembles a flagged one is flagged as well: its pictures are withheld until a person has looked at
+it. This does not depend on whether the matching of confirmed cases is enabled. The hashes outlive
+the case, so that its deletion does not give pictures of copies back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.casework.core.blind_index import BlindIndex
+from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
+from deepfake_service.casework.core.visibility import find_visible
+from deepfake_service.casework.evidence_store import examination_of
+from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
+from deepfake_service.evidence.hash_index import resembles, usable
+from deepfake_service.observability.logs import describe, logger
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE
+from deepfake_service.storage import BlobMissing, Vault, installation_secret, open_json, seal_json
+from deepfake_service.storage.envelope import KeyWrapper
+
+_NAME = "minors"
+BATCH = 100
+"""Jobs that are read at once, and that a request compares before it answers."""
+RENEWED_WITHIN = timedelta(days=1)
+"""How exactly the retention period of hashes begins with the end of their flag."""
+
+_log = logger("deepfake_service.minors")
+
+
+class MinorFlags:
+    """Sets and removes flags, and lets them follow copies."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: KeyWrapper,
+        blind_index: BlindIndex,
+        *,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._key = installation_secret(database, keys, _NAME)
+        self._blind_index = blind_index
+        self._kept_for = kept_for
+
+    def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
+        """Set or remove the flag of a case, and of the cases that follow it.
+
+        Cases with the same bytes follow at once, those that look alike in ``catch_up``.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it. Forbidden: another
+                account set the flag, and the caller is not an administrator.
+        """
+        with self._database.write() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            if case.wrapped_key is None:
+                raise NotFound
+            self._database.one_at_a_time(session, case.account_id)
+            session.refresh(case)
+            if not enabled and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
+                raise Forbidden(
+                    "Only the account that set this flag or an administrator can remove it."
+                )
+            digests = sorted(
+                set(session.scalars(select(Media.sha256).where(Media.case_id == case_id)))
+            )
+            for digest in digests:  # submissions of the same bytes wait for this transaction
+                self._database.one_at_a_time(session, digest)
+            same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
+            followers = or_(same_bytes, Case.minor_from == case_id)
+            flagged_by = case.minor_by
+            # In the order of their ids, so that two such transactions do not wait for each other.
+            ids = sorted(session.scalars(select(Case.id).where(or_(Case.id == case_id, followers))))
+            locked = [case for case in (lock_case(session, i) for i in ids) if case is not None]
+            for other in locked:
+                if other.wrapped_key is None:
+                    continue
+                if enabled:
+                    origin = None if other.id == case_id else case_id
+                    self._flag(session, caller, other, MinorFlag(caller.account_id, origin))
+                elif other.minor_by == flagged_by or caller.role is Role.ADMIN:
+                    # Otherwise another account flagged this one.
+                    self._unflag(session, caller, other, cleared=other.id == case_id)
+
+    @staticmethod
+    def _flag(session: Session, caller: Caller, case: Case, flag: MinorFlag) -> None:
+        if case.minor_at is None:
+            set_flag(session, caller.actor, case, flag)
+            NoticeDesk.mark_flagged(session, case)
+        elif case.minor_from is not None and flag.origin is None:
+            # A person says so of this case, too: it no longer depends on the other one.
+            case.minor_from = None
+
+    @staticmethod
+    def _unflag(session: Session, caller: Caller, case: Case, *, cleared: bool) -> None:
+        """Remove a flag. If the case itself was ``cleared``, it never follows that flag again."""
+        origin = case.minor_from
+        if case.minor_at is not None:
+            set_flag(session, caller.actor, case, None)
+        if cleared:
+            case.minor_from = origin
+        session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == case.id))
+
+    def follow(self, job: Job, hashes: dict[str, Any]) -> None:
+        """Flag the case of a job if its medium resembles one of a flagged case.
+
+        Call it after the material of the job's evidence was stored and before an edition is made.
+        A flag that is set at the same time then either is found here or finds the material.
+        """
+        submitted = usable(hashes)
+        with self._database.read() as session:
+            own = session.execute(
+                select(Case.id, Media.sha256)
+                .join(Media, Media.case_id == Case.id)
+                .where(Media.id == job.media_id, _flagged_by_a_person())
+            ).first()
+            others = select(FlaggedHashes).where(FlaggedHashes.case_id != job.case_id)
+            entries = session.scalars(others).all() if submitted else ()
+        if own is not None:
+            self._store(job, submitted, own.sha256)
+        self._compare(job, submitted, [(e, self._pdq(e)) for e in entries])
+
+    def _pdq(self, entry: FlaggedHashes) -> list[str]:
+        pdq: list[str] = open_json(self._key, entry)["pdq"]
+        return pdq
+
+    def _compare(
+        self, job: Job, submitted: list[str], entries: Iterable[tuple[FlaggedHashes, list[str]]]
+    ) -> None:
+        for entry, known in entries:
+            if entry.case_id == job.case_id or not resembles(submitted, known):
+                continue
+            with self._database.write() as session:
+                case = lock_case(session, job.case_id)
+                # The flag may have been removed since the hashes were read.
+                still = session.get(FlaggedHashes, entry.id, populate_existing=True)
+                if still is None:
+                    continue
+                if case is None or case.wrapped_key is None or case.minor_at is not None:
+                    return
+                if case.minor_from != entry.case_id:  # no person has cleared it
+                    set_flag(session, SERVICE, case, MinorFlag(entry.flagged_by, entry.case_id))
+                    NoticeDesk.mark_flagged(session, case)
+                    return
+
+    def catch_up(self, *, newest_only: bool = False) -> None:
+        """Store the hashes of flagged cases, and flag earlier media that resemble new ones.
+
+        With ``newest_only``, as within a request, the newest media are compared, and another call
+        compares the rest.
+        """
+        self._remember(newest_only=newest_only)
+        with self._database.read() as session:
+            new = session.scalars(
+                select(FlaggedHashes).where(FlaggedHashes.compared_at.is_(None))
+            ).all()
+        if not new:
+            return
+        entries = [(entry, self._pdq(entry)) for entry in new]
+        before = None
+        while jobs := self._jobs_before(before):
+            for job, case in jobs:
+                submitted = usable(self._hashes(job, case))
+                if submitted:
+                    self._compare(job, submitted, entries)
+            if newest_only:
+                return
+            before = jobs[-1][0].id
+        now = self._database.clock()
+        for entry in new:
+            with self._database.write() as session:
+                compared = session.get(FlaggedHashes, entry.id)
+                if compared is not None:
+                    compared.compared_at = now
+
+    def _jobs_before(self, job_id: str | None) -> Sequence[tuple[Job, Case]]:
+        """Return the next older jobs whose cases are not flagged, from the newest to the oldest."""
+        statement = (
+            select(Job, Case)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                Case.minor_at.is_(None),
+                Job.evidence_expired_at.is_(None),
+                Job.state.in_([JobState.RUNNING, JobState.SUCCEEDED]),
+            )
+        )
+        if job_id is not None:
+            statement = statement.where(Job.id < job_id)
+        with self._database.read() as session:
+            rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH)).all()
+        return [(job, case) for job, case in rows]
+
+    def _hashes(self, job: Job, case: Case) -> dict[str, Any]:
+        """Return the hashes that an examination found; none if its material cannot be read."""
+        try:
+            hashes: dict[str, Any] = examination_of(self._vault, job, self._vault.case_key(case))[
+                "hashes"
+            ]
+        except (DatabaseUnavailable, StorageUnavailable):
+            raise
+        except BlobMissing:
+            return {}
+        except Exception as error:
+            _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
+            return {}
+        return hashes
+
+    def _remember(self, *, newest_only: bool) -> None:
+        """Store the hashes of cases that a person flagged, unless they are stored.
+
+        This includes cases that were flagged by a version which did not store any.
+        """
+        missing = (
+            select(Job, Case, Media.sha256)
+            .join(Case, Job.case_id == Case.id)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                _flagged_by_a_person(),
+                Job.state == JobState.SUCCEEDED,
+                Job.id.not_in(select(FlaggedHashes.job_id)),
+            )
+            .order_by(Job.id.desc())
+            .limit(BATCH)
+        )
+        while True:
+            with self._database.read() as session:
+                rows = session.execute(missing).all()
+            for job, case, sha256 in rows:
+                self._store(job, usable(self._hashes(job, case)), sha256)
+            if newest_only or len(rows) < BATCH:
+                return
+
+    def _store(self, job: Job, pdq: list[str], sha256: str) -> None:
+        now = self._database.clock()
+        with self._database.write() as session:
+            case = lock_case(session, job.case_id)
+            stored = select(FlaggedHashes.id).where(FlaggedHashes.job_id == job.id)
+            if case is None or case.minor_at is None or session.scalars(stored).first():
+                return
+            entry = FlaggedHashes(
+                id=new_id(),
+                case_id=case.id,
+                job_id=job.id,
+                digest=digest_of(self._blind_index, sha256),
+                flagged_by=case.minor_by,
+                created_at=now,
+                expires_at=now + self._kept_for,
+            )
+            seal_json(self._key, entry, {"pdq": pdq})
+            session.add(entry)
+
+    def forget_expired(self) -> None:
+        """Delete hashes whose retention period has passed since their case was last flagged."""
+        now = self._database.clock()
+        flagged = select(Case.id).where(Case.minor_at.is_not(None))
+        with self._database.read() as session:
+            renewable = session.scalars(
+                select(FlaggedHashes.id).where(
+                    FlaggedHashes.case_id.in_(flagged),
+                    FlaggedHashes.expires_at < now + self._kept_for - RENEWED_WITHIN,
+                )
+            ).all()
+        for entry_id in renewable:
+            self._renew(entry_id, now + self._kept_for)
+        with self._database.write() as session:
+            session.execute(
+                delete(FlaggedHashes).where(
+                    FlaggedHashes.expires_at <= now, FlaggedHashes.case_id.not_in(flagged)
+                )
+            )
+
+    def _renew(self, entry_id: str, expires_at: datetime) -> None:
+        with self._database.write() as session:
+            entry = session.get(FlaggedHashes, entry_id)
+            if entry is not None:
+                entry.expires_at = expires_at
+
+
+def _flagged_by_a_person() -> ColumnElement[bool]:
+    return Case.minor_at.is_not(None) & Case.minor_from.is_(None) & Case.wrapped_key.is_not(None)

@@ -1,0 +1,221 @@
+"""The flag of a possible minor follows the pictures, not the bytes alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import delete, select
+
+from deepfake_service.db import Case, FlaggedHashes, Job
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.evidence.hash_index import orientations, resembles
+from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+@cache
+def encoded(change: str) -> bytes:
+    """Return ``kit.video()`` with its pictures changed."""
+    frames = mediakit.panning(50, 320, 256)
+    if change == "dimmer":
+        frames = [(f * 0.95).astype("uint8") for f in frames]
+    elif change == "mirrored":
+        frames = [np.ascontiguousarray(f[:, ::-1]) for f in frames]
+    elif change == "other":
+        portrait = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
+        frames = [portrait.copy() for _ in frames]
+    return mediakit.encode(frames, options={"crf": "30"})
+
+
+def headers(service: Service, role: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+async def examined(
+    service: Service, video: bytes, pictures: bytes, role: Role = Role.PIPELINE, **fields: str
+) -> dict[str, Any]:
+    """Submit ``video``, and end its job as a worker does that sees the ``pictures`` in it."""
+    answer = await service.client.post(
+        "/v1/videos", files={"file": ("v", video)}, data=fields, headers=headers(service, role)
+    )
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    services = service.app.state.shared.services
+    material = kit.material(pictures)
+    with service.database.read() as session:
+        row = session.get_one(Job, job["id"])
+        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
+    services.evidence_store.store_material(row, key, material)
+    services.minor_flags.follow(row, material.examination["hashes"])
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        row.state, row.shown = JobState.SUCCEEDED, bool(material.pictures)
+        row.verdict = material.examination["result"]["verdict"]
+        row.finished_at = service.clock()
+    return job
+
+
+async def flag(service: Service, job: dict[str, Any], role: Role = Role.ANALYST) -> None:
+    path = f"/v1/cases/{job['case_id']}/minor"
+    answer = await service.client.put(path, headers=headers(service, role))
+    assert answer.status_code == 204
+
+
+async def unflag(service: Service, job: dict[str, Any]) -> None:
+    path = f"/v1/cases/{job['case_id']}/minor"
+    answer = await service.client.delete(path, headers=headers(service, Role.ANALYST))
+    assert answer.status_code == 204
+
+
+def is_flagged(service: Service, job: dict[str, Any]) -> bool:
+    with service.database.read() as session:
+        return session.get_one(Case, job["case_id"]).minor_at is not None
+
+
+async def test_h6_one_appended_byte_does_not_escape_the_flag(service: Service) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    copy = await examined(service, kit.video() + b"x", kit.video())
+    assert is_flagged(service, copy)
+    face = await service.client.get(f"/v1/jobs/{copy['id']}/faces/1.png")
+    assert face.status_code == 403
+    other = service.accounts.create("another analyst", "person", Role.ANALYST)
+    assert other
+    key = service.accounts.create_key("another analyst").text
+    evidence = await service.client.get(
+        f"/v1/jobs/{copy['id']}/evidence", headers={"Authorization": f"Bearer {key}"}
+    )
+    assert evidence.status_code == 404
+
+
+@pytest.mark.parametrize("change", ["dimmer", "mirrored"])
+async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, change: str) -> None:
+    assert not service.app.state.shared.settings.matching
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    copy = await examined(service, encoded(change), encoded(change))
+    assert is_flagged(service, copy)
+    other = await examined(service, encoded("other"), encoded("other"))
+    assert not is_flagged(service, other)
+
+
+async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Service) -> None:
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"), Role.ADMIN)
+    other = await examined(service, encoded("other"), encoded("other"), Role.ADMIN)
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    assert is_flagged(service, copy)
+    assert not is_flagged(service, other)
+    with service.database.read() as session:
+        (entry,) = session.scalars(select(FlaggedHashes))
+    assert entry.compared_at is None  # the worker compares the rest
+    service.app.state.shared.services.minor_flags.catch_up()
+    with service.database.read() as session:
+        (entry,) = session.scalars(select(FlaggedHashes))
+    assert entry.compared_at is not None
+
+
+async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
+    service: Service,
+) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    assert (await service.client.delete(f"/v1/cases/{first['case_id']}")).status_code == 204
+    flags = service.app.state.shared.services.minor_flags
+    # At once by its bytes, and by its pictures once it was examined.
+    same = await service.client.post(
+        "/v1/videos", files={"file": ("v", kit.video())}, headers=headers(service, Role.ADMIN)
+    )
+    assert is_flagged(service, same.json())
+    copy = await examined(service, kit.video() + b"x", kit.video())
+    assert is_flagged(service, copy)
+    days = service.app.state.shared.settings.flagged_hash_days
+    service.clock.advance(timedelta(days=days - 1))
+    flags.forget_expired()
+    with service.database.read() as session:
+        assert session.scalars(select(FlaggedHashes)).all()
+    service.clock.advance(timedelta(days=2))
+    flags.forget_expired()
+    with service.database.read() as session:
+        assert not session.scalars(select(FlaggedHashes)).all()
+
+
+async def test_hashes_of_a_flagged_case_do_not_expire_before_the_case(service: Service) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    flags = service.app.state.shared.services.minor_flags
+    service.clock.advance(timedelta(days=36500))
+    flags.forget_expired()
+    with service.database.read() as session:
+        (entry,) = session.scalars(select(FlaggedHashes))
+    assert entry.expires_at > service.clock() + timedelta(days=1000)
+
+
+async def test_removing_the_flag_removes_it_from_those_that_follow(service: Service) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
+    assert is_flagged(service, copy)
+    await unflag(service, first)
+    assert not is_flagged(service, first)
+    assert not is_flagged(service, copy)
+    later = await examined(service, kit.video() + b"x", kit.video())
+    assert not is_flagged(service, later)
+
+
+async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: Service) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    await flag(service, first)
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
+    await unflag(service, copy)
+    assert is_flagged(service, first)
+    assert not is_flagged(service, copy)
+    # The worker does not overrule the person.
+    service.app.state.shared.services.minor_flags.catch_up()
+    assert not is_flagged(service, copy)
+
+
+async def test_a_case_flagged_by_an_earlier_version_is_followed(service: Service) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
+    with service.database.write() as session:
+        case = session.get_one(Case, first["case_id"])
+        case.minor_at, case.minor_by = service.clock(), case.account_id
+        session.execute(delete(FlaggedHashes))
+    service.app.state.shared.services.minor_flags.catch_up()
+    assert is_flagged(service, copy)
+
+
+def test_excerpts_and_longer_videos_resemble_the_original() -> None:
+    draw = np.random.default_rng(1)
+
+    def hashes(count: int) -> list[str]:
+        return [draw.bytes(32).hex() for _ in range(count)]
+
+    known = hashes(40)
+    assert resembles(known[:3], known)
+    assert resembles(known + hashes(400), known)
+    assert resembles(known[:10] + hashes(400), known)
+    assert not resembles(known[:4] + hashes(400), known)
+    assert not resembles(hashes(50), known)
+    assert not resembles([], known)
+    assert not resembles(known, [])
+
+
+def test_the_hashes_of_other_orientations_are_close_to_those_computed() -> None:
+    picture = mediakit.astronaut()
+    theirs = list(orientations(packed([pdq(picture).pdq])))
+    assert len(theirs) == 8
+    for turns in range(4):
+        for mirrored in (False, True):
+            turned = np.rot90(picture[:, ::-1] if mirrored else picture, turns)
+            ours = packed([pdq(np.ascontiguousarray(turned)).pdq])
+            assert min(int(distances(ours, t)[0, 0]) for t in theirs) <= 31
