@@ -22,9 +22,10 @@ from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.orphans import Orphans
+from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.reviews import Consequences, Reviews
-from deepfake_service.casework.submissions import Submissions
+from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
@@ -160,8 +161,17 @@ def open_container(
             blind_index,
             kept_for=timedelta(days=settings.flagged_hash_days),
         )
+        copies = ResultCopies(
+            database,
+            vault,
+            hash_bank,
+            minor_flags,
+            keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
+        )
         services = Services(
-            submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
+            submissions=Submissions(
+                database, vault, queue, blind_index, cases, SubmittedTo(bundle_sha256, copies)
+            ),
             cases=cases,
             queries=Queries(database, vault),
             retention=retention,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.minor_flags import MinorFlags
+from deepfake_service.casework.result_copies import EndedJob, end_job, let_expire
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
@@ -31,8 +31,7 @@ from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import Vault, context_of
-from deepfake_service.storage.envelope import seal
+from deepfake_service.storage import Vault
 
 CHUNK_FRAMES = 16
 """Frames of one chunk. A worker that dies loses one chunk, a second or two of work; smaller chunks
@@ -227,41 +226,28 @@ class Examination:
                 return
             job.state, job.failure = JobState.FAILED, code[:64]
             job.finished_at = self._database.clock()
-            self._let_expire(session.get_one(Media, job.media_id), job)
+            media = session.get_one(Media, job.media_id)
+            let_expire(media, job, self._rules.keep_after_verdict)
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
         self._sinks.metrics.job_ended(JobState.FAILED, None)
 
     def _end(self, opened: _OpenedJob, result: dict[str, Any], *, shown: bool) -> None:
         job_id = opened.job.id
-        sealed = seal(opened.case_key, json.dumps(result).encode(), context_of("result", job_id))
+        ended = EndedJob(result, self._scorer.bundle.sha256, shown)
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:
                 raise JobOver
-            job.state, job.result = JobState.SUCCEEDED, sealed
-            job.bundle_sha256 = self._scorer.bundle.sha256
-            job.verdict, job.leaning = result["verdict"], result.get("leaning")
-            job.shown = shown
-            job.finished_at = self._database.clock()
-            job.stage, job.done = None, job.total or 0
-            self._let_expire(session.get_one(Media, job.media_id), job)
-            release_callbacks(session, job_id)
-            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.SUCCEEDED)
-            started = job.started_at or job.created_at
-            seconds = (job.finished_at - started).total_seconds()
+            end_job(session, job, opened.case_key, ended, self._rules.keep_after_verdict)
+            assert job.started_at is not None
+            assert job.finished_at is not None
+            seconds = (job.finished_at - job.started_at).total_seconds()
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)
         self._sinks.metrics.job_ended(JobState.SUCCEEDED, result["verdict"], seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
-
-    def _let_expire(self, media: Media, job: Job) -> None:
-        media.expires_at = (
-            self._database.clock()
-            if job.retention == RetentionPolicy.ZERO
-            else self._database.clock() + self._rules.keep_after_verdict
-        )
 
     def _open(self, job_id: str) -> _OpenedJob:
         with self._database.read() as session:

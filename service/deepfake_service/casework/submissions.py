@@ -13,6 +13,7 @@ from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases, Sighting
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.db import (
     Case,
     Database,
@@ -90,6 +91,14 @@ class Accepted:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SubmittedTo:
+    """The model that new jobs are examined with, and the results that it has given before."""
+
+    bundle_sha256: str
+    copies: ResultCopies
+
+
 def blob_of(media_id: str) -> str:
     """Return the name of a medium's blob."""
     return f"media/{media_id}"
@@ -105,14 +114,15 @@ class Submissions:
         queue: JobQueue,
         blind_index: BlindIndex,
         cases: Cases,
-        bundle_sha256: str,
+        model: SubmittedTo,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
         self._blind_index = blind_index
         self._cases = cases
-        self._bundle = bundle_sha256
+        self._bundle = model.bundle_sha256
+        self._copies = model.copies
 
     def reference_of(self, account_id: str, reference: str) -> str:
         """Return the digest by which an account's case with this reference is found."""
@@ -133,8 +143,8 @@ class Submissions:
 
         The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
         account requested the same for equal content in the same case. A new sighting is recorded in
-        either case. Equal content in another case is an item of its own. The medium is deleted if
-        no new job needs it.
+        either case. Equal content in another case is an item of its own, and its job ends at once
+        with a copy of the result. The medium is deleted if no new job needs it.
 
         Raises:
             IdempotencyConflict: the key was used for another request. TooManyOccurrences,
@@ -149,7 +159,9 @@ class Submissions:
         except ServiceError:
             await self.discard(sealed)
             raise
-        if not accepted.created:
+        if accepted.created:
+            await anyio.to_thread.run_sync(self._copies.end_early, accepted.job_id)
+        else:
             await self.discard(sealed)
         return accepted
 

@@ -52,6 +52,7 @@ class Action(StrEnum):
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
     RESULT_READ = "result.read"
+    RESULT_COPIED = "result.copied"
     CASE_CREATED = "case.created"
     CASE_READ = "case.read"
     SCREENSHOT_READ = "screenshot.read"

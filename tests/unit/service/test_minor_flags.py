@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
-from deepfake_service.db import Case, FlaggedHashes, Job
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db import Case, FlaggedHashes
+from deepfake_service.db.enums import Role
 from deepfake_service.evidence.hash_index import orientations, resembles
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
 from tests.support import evidencekit as kit
 from tests.support import mediakit
+from tests.support.jobkit import examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -33,34 +34,6 @@ def encoded(change: str) -> bytes:
         portrait = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
         frames = [portrait.copy() for _ in frames]
     return mediakit.encode(frames, options={"crf": "30"})
-
-
-def headers(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
-
-
-async def examined(
-    service: Service, video: bytes, pictures: bytes, role: Role = Role.PIPELINE, **fields: str
-) -> dict[str, Any]:
-    """Submit ``video``, and end its job as a worker does that sees the ``pictures`` in it."""
-    answer = await service.client.post(
-        "/v1/videos", files={"file": ("v", video)}, data=fields, headers=headers(service, role)
-    )
-    assert answer.status_code == 202, answer.text
-    job: dict[str, Any] = answer.json()
-    services = service.app.state.shared.services
-    material = kit.material(pictures)
-    with service.database.read() as session:
-        row = session.get_one(Job, job["id"])
-        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
-    services.evidence_store.store_material(row, key, material)
-    services.minor_flags.follow(row, material.examination["hashes"])
-    with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        row.state, row.shown = JobState.SUCCEEDED, bool(material.pictures)
-        row.verdict = material.examination["result"]["verdict"]
-        row.finished_at = service.clock()
-    return job
 
 
 async def flag(service: Service, job: dict[str, Any], role: Role = Role.ANALYST) -> None:

@@ -1,0 +1,58 @@
+"""Jobs of the unit tests' service, which has no worker, and the end of their examinations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from deepfake_service.casework.result_copies import EndedJob, end_job
+from deepfake_service.db import Case, Job
+from deepfake_service.db.enums import JobState, Role
+from tests.support import evidencekit as kit
+
+# ``conftest.Service`` of the unit tests; conftest modules cannot be imported.
+Service = Any
+
+
+def headers(service: Service, role: Role) -> dict[str, str]:
+    """Return the headers of a request by the account with this role."""
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+async def post_video(
+    service: Service, video: bytes, role: Role = Role.PIPELINE, **fields: str
+) -> httpx.Response:
+    """Submit a video and return the answer."""
+    answer: httpx.Response = await service.client.post(
+        "/v1/videos", files={"file": ("v", video)}, data=fields, headers=headers(service, role)
+    )
+    return answer
+
+
+async def examined(
+    service: Service,
+    video: bytes,
+    pictures: bytes | None = None,
+    role: Role = Role.PIPELINE,
+    **fields: str,
+) -> dict[str, Any]:
+    """Submit ``video``, and end its job as a worker does that sees the ``pictures`` in it."""
+    answer = await post_video(service, video, role, **fields)
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    services = service.app.state.shared.services
+    material = kit.material(pictures or video)
+    with service.database.read() as session:
+        row = session.get_one(Job, job["id"])
+        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
+    if row.state == JobState.SUCCEEDED:
+        return job  # with a copied result
+    services.evidence_store.store_material(row, key, material)
+    services.minor_flags.follow(row, material.examination["hashes"])
+    result = material.examination["result"]
+    ended = EndedJob(result, row.bundle_sha256, shown=bool(material.pictures))
+    with service.database.write() as session:
+        end_job(session, session.get_one(Job, job["id"]), key, ended, timedelta(days=7))
+    return job
