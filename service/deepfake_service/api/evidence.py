@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import anyio.to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding
@@ -321,14 +322,14 @@ def get_matches(job_id: Id, caller: Reader, services: ServicesDep) -> MatchesOut
 @router.get(
     "/v1/known-hashes",
     summary="Export the hashes of confirmed cases",
-    response_class=Response,
+    response_class=StreamingResponse,
     responses={**_file("application/x-ndjson"), **problems(401, 403, 503)},
 )
-def get_known_hashes(caller: Reviewer, services: ServicesDep) -> Response:
+def get_known_hashes(caller: Reviewer, services: ServicesDep) -> StreamingResponse:
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
-    content = services.hash_bank.export(caller)
-    return Response(content, media_type="application/x-ndjson", headers=NO_STORE)
+    lines = services.hash_bank.export(caller)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
 
 @router.put(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import rfc8785
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import (
@@ -24,10 +25,19 @@ CUSTODY_BATCH = 500
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 """Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
-READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
-MAX_READS_IN_CUSTODY = 5000
-"""Reads that the chain of custody lists, the newest ones. Whoever may read evidence could otherwise
-make the chain too large for a verifier."""
+BOUNDED = (
+    Action.MEDIA_SUBMITTED,
+    Action.OCCURRENCE_ADDED,
+    Action.CASE_REVIEWED,
+    Action.RESULT_COPIED,
+    Action.JOB_FINISHED,
+)
+"""Actions whose number other limits bound."""
+FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
+MAX_FLAGS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000
+"""Entries about flags and about other actions in the chain of custody, the newest ones. Accounts
+that may read evidence or set holds could otherwise make the chain too large for a verifier. Flags
+are counted apart, because the last one must be in the chain."""
 
 
 def occurrences_of(
@@ -101,28 +111,32 @@ def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
 def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
     """Return the entries of the audit log about a job, its medium and its case.
 
-    Of those about reading, only the newest ``MAX_READS_IN_CUSTODY`` are included.
-
-    Each has the hash of the entry before it in the log, so that its own hash can be recomputed.
+    Of those that are not ``BOUNDED``, only the newest are included. Occurrences of the case's other
+    media are left out. Each entry has the hash of the entry before it in the log, so that its own
+    hash can be recomputed.
 
     Raises:
         RecordAltered: an entry does not have its authentication code.
     """
-    concerning = AuditEntry.subject.in_([job.id, media.id, case.id])
-    is_read = AuditEntry.action.in_([str(a) for a in READS])
-    last_left_out = session.scalars(
-        select(AuditEntry.number)
-        .where(concerning, is_read)
-        .order_by(AuditEntry.number.desc())
-        .offset(MAX_READS_IN_CUSTODY)
-        .limit(1)
-    ).first()
+    seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
+    concerning = and_(
+        AuditEntry.subject.in_([job.id, media.id, case.id]),
+        AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
+        or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
+    )
+    is_flag, is_bounded = _is_one_of(FLAGS), _is_one_of(BOUNDED)
+    is_other = ~is_flag & ~is_bounded
+    last_flag = _last_beyond(session, concerning & is_flag, MAX_FLAGS_IN_CUSTODY)
+    last_other = _last_beyond(session, concerning & is_other, MAX_OTHERS_IN_CUSTODY)
     entries = session.scalars(
         select(AuditEntry)
         .where(
             concerning,
-            AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
-            or_(~is_read, AuditEntry.number > (last_left_out or 0)),
+            or_(
+                is_bounded,
+                is_flag & (AuditEntry.number > last_flag),
+                is_other & (AuditEntry.number > last_other),
+            ),
         )
         .order_by(AuditEntry.number)
     ).all()
@@ -144,3 +158,21 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
             for e in entries
         ],
     }
+
+
+def _is_one_of(actions: Sequence[Action]) -> ColumnElement[bool]:
+    return AuditEntry.action.in_([str(action) for action in actions])
+
+
+def _last_beyond(session: Session, condition: ColumnElement[bool], newest: int) -> int:
+    """Return the number of the last entry that is not one of the ``newest``; 0 if all are."""
+    return (
+        session.scalars(
+            select(AuditEntry.number)
+            .where(condition)
+            .order_by(AuditEntry.number.desc())
+            .offset(newest)
+            .limit(1)
+        ).first()
+        or 0
+    )

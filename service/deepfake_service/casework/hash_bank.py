@@ -5,10 +5,11 @@ A match links cases. It never changes a verdict.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
@@ -175,12 +176,29 @@ class HashBank:
             for m in matches
         ]
 
-    def export(self, caller: Caller) -> str:
-        """Return all hashes in the exchange format, without anything about the cases. Audited."""
+    def export(self, caller: Caller) -> Iterator[str]:
+        """Return the lines of all hashes in the exchange format, oldest first. Audited.
+
+        They have nothing about the cases. They are read while they are sent, some at a time.
+        """
         with self._database.write() as session:
-            entries = session.scalars(select(KnownHashes).order_by(KnownHashes.created_at)).all()
-            append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(len(entries)))
-        opened = [open_json(self._key, e) for e in entries] if self._enabled else []
-        return "".join(
-            f"{line}\n" for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened)
-        )
+            count = session.scalar(select(func.count(KnownHashes.id)))
+            append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
+        return self._lines()
+
+    def _lines(self) -> Iterator[str]:
+        last = ""
+        while self._enabled:
+            with self._database.read() as session:
+                entries = session.scalars(
+                    select(KnownHashes)
+                    .where(KnownHashes.id > last)
+                    .order_by(KnownHashes.id)
+                    .limit(CATCH_UP_BATCH)
+                ).all()
+            if not entries:
+                return
+            last = entries[-1].id
+            opened = [open_json(self._key, e) for e in entries]
+            for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened):
+                yield f"{line}\n"

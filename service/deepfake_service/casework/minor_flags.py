@@ -135,7 +135,7 @@ class MinorFlags:
             entries = session.scalars(others).all() if submitted else ()
         if own is not None:
             self._store(job, submitted, own.sha256)
-        self._compare(job, submitted, [(e, self._pdq(e)) for e in entries])
+        self._compare(job, submitted, ((e, self._pdq(e)) for e in entries))
 
     def _pdq(self, entry: FlaggedHashes) -> list[str]:
         pdq: list[str] = open_json(self._key, entry)["pdq"]

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
+from deepfake_service.casework.core.editions import is_outdated, newest_edition
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
     NoticeRequest,
@@ -27,7 +28,6 @@ from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.db import (
     Case,
     Database,
-    Edition,
     Job,
     Media,
     Notice,
@@ -272,18 +272,19 @@ class NoticeDesk:
                 .order_by(Job.created_at.desc())
             ).all()
             job = self._founding(jobs)
-            edition = session.scalars(
-                select(Edition.number)
-                .where(Edition.job_id == job.id)
-                .order_by(Edition.number.desc())
-            ).first()
+            if job.evidence_expired_at is None and is_outdated(session, job.id):
+                raise NoticeRefused(
+                    "The evidence does not contain the last decision yet. Request the evidence, "
+                    "and create the notice after that."
+                )
+            edition = newest_edition(session, job.id)
             basis.append(
                 Basis(
                     sha256=digest,
                     verdict=str(job.verdict),
                     finding=job.finding,
                     job=job.id,
-                    edition=edition or 1,
+                    edition=edition.number if edition else 1,
                     examined_at=self._examined_at(job, key),
                 )
             )

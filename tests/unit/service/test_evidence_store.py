@@ -11,24 +11,21 @@ import pytest
 
 from deepfake_service.casework import evidence_store as store_module
 from deepfake_service.casework.core.cases import MAX_OCCURRENCES
-from deepfake_service.casework.dossiers import MAX_READS_IN_CUSTODY, custody_of
+from deepfake_service.casework.dossiers import MAX_OTHERS_IN_CUSTODY, custody_of
 from deepfake_service.casework.reviews import MAX_REVIEWS
 from deepfake_service.casework.submissions import MAX_CALLBACKS
 from deepfake_service.db import Case, Edition, Job, Media, Occurrence, new_id
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence.builder import VERDICT, verdict_document
 from deepfake_service.evidence.zip_format import member
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
+from tests.support.jobkit import examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-
-
-def headers(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
 
 
 async def submit(service: Service, **fields: str) -> dict[str, Any]:
@@ -36,21 +33,6 @@ async def submit(service: Service, **fields: str) -> dict[str, Any]:
     answer = await service.client.post("/v1/videos", files=files, data=fields)
     assert answer.status_code in (200, 202), answer.text
     job: dict[str, Any] = answer.json()
-    return job
-
-
-async def examined(service: Service, **fields: str) -> dict[str, Any]:
-    """Submit a video, and end its job as a worker would, with material for evidence."""
-    job = await submit(service, **fields)
-    services = service.app.state.shared.services
-    material = kit.material(kit.video())
-    with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
-        row.state, row.shown = JobState.SUCCEEDED, bool(material.pictures)
-        row.verdict = material.examination["result"]["verdict"]
-        row.finished_at = service.clock()
-    services.evidence_store.store_material(row, key, material)
     return job
 
 
@@ -119,7 +101,7 @@ async def test_h9_occurrences_of_a_medium_are_limited(
 
 
 async def test_h9_flooded_occurrences_do_not_freeze_the_evidence(service: Service) -> None:
-    job = await examined(service)
+    job = await examined(service, kit.video())
     flood(service, job, MAX_OCCURRENCES + 40, note="x" * 2000)
     first = document(await evidence(service, job))
     assert len(first["occurrences"]) == MAX_OCCURRENCES
@@ -132,7 +114,7 @@ async def test_h9_flooded_occurrences_do_not_freeze_the_evidence(service: Servic
 async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service)
+    job = await examined(service, kit.video())
     assert (await decide(service, job, "confirmed")).status_code == 201
     assert document(await evidence(service, job))["finding"] == "confirmed"
     hold = f"/v1/cases/{job['case_id']}/hold"
@@ -167,7 +149,7 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
 async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_newest(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service)
+    job = await examined(service, kit.video())
     assert document(await evidence(service, job))["finding"] is None
     service.clock.jump(timedelta(days=-2))
     reviews = service.app.state.shared.services.reviews
@@ -179,7 +161,7 @@ async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_new
 async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service)
+    job = await examined(service, kit.video())
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     real = store_module.build
@@ -197,7 +179,7 @@ async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
 
 
 async def test_editions_of_earlier_versions_are_compared_by_time(service: Service) -> None:
-    job = await examined(service)
+    job = await examined(service, kit.video())
     await decide(service, job, "confirmed")
     with service.database.write() as session:
         (edition,) = session.query(Edition).filter_by(job_id=job["id"])
@@ -212,7 +194,7 @@ async def test_editions_of_earlier_versions_are_compared_by_time(service: Servic
 async def test_h2_what_an_earlier_version_mixed_up_is_not_given_to_others(
     service: Service,
 ) -> None:
-    job = await examined(service, case_reference="CASE-A", note="victim A")
+    job = await examined(service, kit.video(), case_reference="CASE-A", note="victim A")
     flood(service, job, 1, case_reference="CASE-B", note="victim B lives in Busan")
     answer = document(await evidence(service, job))
     assert [o["note"] for o in answer["occurrences"]] == ["victim A"]
@@ -232,7 +214,7 @@ async def test_h9_decisions_of_an_account_are_limited(
     monkeypatch.setattr("deepfake_service.casework.reviews.MAX_REVIEWS", 2)
     reviews = service.app.state.shared.services.reviews
     monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)
-    job = await examined(service)
+    job = await examined(service, kit.video())
     for _ in range(2):
         assert (await decide(service, job, "rejected")).status_code == 201
     refused = await decide(service, job, "rejected")
@@ -243,7 +225,7 @@ async def test_h9_decisions_of_an_account_are_limited(
 async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_OTHERS_IN_CUSTODY", 3)
     job = await submit(service)
     with service.database.write() as session:
         for number in range(9):
@@ -256,6 +238,27 @@ async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     assert actions == [
         ("media.submitted", None), *(("evidence.read", n) for n in "678"),
     ]  # fmt: skip
+
+
+async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: Service) -> None:
+    job = await submit(service, case_reference="R", note="1")
+    other = await service.client.post(
+        "/v1/videos",
+        files={"file": ("v", kit.video() + b"x")},
+        data={"case_reference": "R", "note": "2"},
+    )
+    assert other.json()["case_id"] == job["case_id"]
+    for media_id in (job["media_id"], other.json()["media_id"], other.json()["media_id"]):
+        fields = {"note": (None, new_id()), "media_id": (None, media_id)}
+        path = f"/v1/cases/{job['case_id']}/occurrences"
+        assert (await service.client.post(path, files=fields)).status_code == 201
+    with service.database.read() as session:
+        row = session.get_one(Job, job["id"])
+        custody = custody_of(
+            session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
+        )
+    actions = [e["action"] for e in custody["entries"]]
+    assert actions == ["media.submitted", "occurrence.added"]
 
 
 async def test_m4_callbacks_of_a_job_are_limited(
@@ -276,7 +279,7 @@ async def test_m4_callbacks_of_a_job_are_limited(
 def test_evidence_holds_as_much_as_the_limits_allow() -> None:
     """At every limit, the records take less than a quarter of what a verifier reads."""
     assert MAX_OCCURRENCES * 18_000 + 2 * MAX_REVIEWS * 12_000 < 16 * 1024 * 1024
-    assert MAX_READS_IN_CUSTODY * 400 < 16 * 1024 * 1024
+    assert MAX_OTHERS_IN_CUSTODY * 400 < 16 * 1024 * 1024
 
 
 def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
