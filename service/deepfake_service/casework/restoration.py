@@ -192,6 +192,7 @@ class Restoration:
             return False
         case.minor_at = datetime.fromisoformat(entry.at) if enabled else None
         case.minor_by = entry.account if enabled else None
+        case.minor_from = None
         return True
 
     def _delete_case(self, session: Session, entry: JournalEntry) -> bool:
