@@ -279,7 +279,7 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     assert server.written_elsewhere() == []
     written = {p.name for p in server.data_dir.iterdir()}
     assert written - {"records.sqlite-shm", "records.sqlite-wal"} == {
-        "admin-key", "blobs", "master-key", "records.sqlite",
+        "admin-key", "blobs", "journal.jsonl", "master-key", "records-sealed", "records.sqlite",
     }  # fmt: skip
     assert not list((server.data_dir / "blobs").iterdir())
     assert server.stop() == 0

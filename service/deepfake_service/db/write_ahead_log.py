@@ -28,7 +28,9 @@ def clear_log(path: Path, timeout_s: float) -> bool:
         Whether it was done. Readers and writers of other connections can prevent it.
     """
     try:
-        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+        # The address does not create a file where there is none.
+        address = f"{path.absolute().as_uri()}?mode=rw"
+        connection = sqlite3.connect(address, timeout=timeout_s, isolation_level=None, uri=True)
     except sqlite3.OperationalError:
         return False
     with closing(connection):
