@@ -85,8 +85,8 @@ class Settings(ResourceLimits):
     epoch_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = Field(
         default=1.0,
         description="Minimum age in hours of an epoch key before it is destroyed because a case "
-        "was deleted. The remaining cases are then wrapped again, which takes about a second for "
-        "10,000 of them.",
+        "was deleted. The remaining cases are then wrapped again, which takes one or two seconds "
+        "for 10,000 of them.",
     )
     host: str = Field(
         default="127.0.0.1",
