@@ -111,7 +111,7 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             session.add(case)
         monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
         monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
-        assert output("keys", "rewrap") == "3 keys rewrapped"
+        assert output("keys", "rewrap") == "4 keys rewrapped"
         assert output("keys", "rewrap") == "0 keys rewrapped"
         monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
         alone = open_keys(load_settings())
