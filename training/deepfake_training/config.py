@@ -53,6 +53,10 @@ class PrepareConfig(Spec):
     network's view, which leaves room for augmentation to shift, rotate and zoom."""
     min_face_px: PositiveInt = 40
     """Narrower faces, in pixels of the original picture, are not stored."""
+    lossless_quality: tuple[PositiveInt, PositiveInt] | None = None
+    """Pictures without loss, as PNG, are coded as JPEG of a quality in this range before anything
+    else, as most platforms do. Where only one class has such pictures, their lack of compression
+    would give them away. None: they are used as they are."""
 
 
 class MixConfig(Spec):
@@ -212,6 +216,8 @@ class Config(Spec):
     """Folds that the run never sees. The checkpoint is chosen by its metrics on them."""
     left_out_methods: tuple[str, ...] = ()
     left_out_datasets: tuple[str, ...] = ()
+    excluded_datasets: tuple[str, ...] = ()
+    """Data sets of the manifests that are not used at all."""
     augmentation: Literal["light", "default", "strong"] = "default"
     prepare: PrepareConfig = PrepareConfig()
     mix: MixConfig = MixConfig()

@@ -70,8 +70,10 @@ class Listing:
     """Name, SHA-256 and number of rows of each manifest, for the record in a bundle."""
 
 
-def read_manifests(manifests: Sequence[Manifest]) -> Listing:
+def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = ()) -> Listing:
     """Read and check ``manifests``. All text is kept as it is: group ``001`` is not group ``1``.
+
+    Rows of the data sets in ``excluded`` are checked like all others, and left out of the result.
 
     A medium that is listed more than once, by one or several manifests, is used once: the same
     file, or files with the same content, path and data set. Its first row counts.
@@ -94,7 +96,9 @@ def read_manifests(manifests: Sequence[Manifest]) -> Listing:
     listed = pd.concat(frames, ignore_index=True)
     _check_folds(listed)
     rows = _one_row_per_medium(listed)
-    return Listing(rows.drop(columns="where"), len(listed) - len(rows), sources)
+    repeated = len(listed) - len(rows)
+    rows = rows[~rows["dataset"].isin(excluded)].reset_index(drop=True)
+    return Listing(rows.drop(columns="where"), repeated, sources)
 
 
 def _read(manifest: Manifest, name: str) -> pd.DataFrame:

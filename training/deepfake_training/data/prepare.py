@@ -33,6 +33,7 @@ from deepfake_models.spec import CropSpec, DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.landmarks import DenseLandmarks
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
+from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
 
 INDEX = "index.parquet"
@@ -81,20 +82,25 @@ class _Cutter:
         """Cut the main face of every sampled frame of one medium into ``out``; return its record,
         which has ``absent`` or ``error`` if the file cannot be read or decoded."""
         path = Path(row["path"])
-        record: dict[str, Any] = {"media": row["media"], "failed_frames": 0, "crops": []}
+        record: dict[str, Any] = {
+            "media": row["media"], "failed_frames": 0, "frames": [], "crops": []
+        }  # fmt: skip
         try:
             record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
             return {**record, "absent": error.strerror or "cannot be read"}
         prep = self.config.prepare
         try:
-            with path.open("rb") as file, self.decoder.open(file) as media:
+            with open_source(path, self.decoder, prep.lossless_quality) as media:
                 indices = sample(media.times, self.config.bundle.sampling, prep.frames)
                 for frame in media.frames(indices):
                     if isinstance(frame, FailedFrame):
                         record["failed_frames"] += 1
                         continue
                     detected = self.detector.detect([frame.pixels])[0]
+                    record["frames"].append(
+                        {"time_s": frame.time_s, "faces": [_detection_json(d) for d in detected]}
+                    )
                     inside = usable(detected, frame.pixels, self.config.bundle.crop)
                     face = _main_face(inside, prep.min_face_px)
                     if face is None or face.turn is None:  # the service does not score it
@@ -135,6 +141,15 @@ class _Cutter:
             "points": points.astype(float).round(2).ravel().tolist(),
             "dense": None if dense is None else dense.astype(float).round(2).ravel().tolist(),
         }
+
+
+def _detection_json(face: Detection) -> dict[str, Any]:
+    return {
+        "box": list(face.box),
+        "confidence": face.confidence,
+        "landmarks": face.landmarks.astype(float).tolist(),
+        "turn": face.turn,
+    }
 
 
 def _turned(points: NDArray[Any], turn: int, size: int) -> NDArray[Any]:
@@ -195,7 +210,7 @@ def prepare(
         TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
             real and as fake, or ``out`` contains crops that were cut differently.
     """
-    listing = read_manifests(manifests)
+    listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
     _same_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
