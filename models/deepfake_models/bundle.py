@@ -31,7 +31,13 @@ from deepfake_models.spec import (
 )
 
 MANIFEST = "bundle.json"
-GRAPHS = ("classifier.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx")
+CLASSIFIER = "classifier.onnx"
+GRAPHS = (CLASSIFIER, "pnet.onnx", "rnet.onnx", "onet.onnx")
+MAP = "map.onnx"
+"""Optional: the graph of the activation map. Without it, the classifier has that output."""
+WEIGHTS = "weights.bin"
+"""Optional: the tensors that ``classifier.onnx`` and ``map.onnx`` share, as their external data."""
+_LOADED = frozenset({*GRAPHS, MAP, WEIGHTS})
 REQUIRED = (*GRAPHS, "reliability.json", "MODEL_CARD.md")
 # A ViT-L in fp32 has 1.2 GB and a manifest a few kB: a wrong path must not fill the memory.
 MAX_FILE_BYTES = 4 * 1024**3
@@ -90,7 +96,8 @@ class BundleSpec(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files."""
+    """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files
+    and the weights that they share."""
 
     directory: Path
     spec: BundleSpec
@@ -144,7 +151,7 @@ def load_bundle(directory: Path | None = None) -> Bundle:
     graphs = {}
     for name in spec.files:
         content = _verified(directory, name, spec)
-        if name in GRAPHS:
+        if name in _LOADED:
             graphs[name] = content
     if not spec.crop.size == spec.input.height == spec.input.width:
         raise BundleError(f"{MANIFEST}: crop.size differs from input.height and input.width")

@@ -1,61 +1,106 @@
-"""Compute logits and activation maps of face crops, in batches."""
+"""Score face crops in batches, and compute their activation maps."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.bundle import CLASSIFIER, BundleSpec
 from deepfake_models.errors import BundleError
 from deepfake_models.session import Session
-from deepfake_models.spec import InputSpec
 
 LOGIT = "logit"
+KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
 DEFAULT_BATCH = 8
-"""Crops of one batch. onnxruntime keeps the buffers of the largest batch that it ever ran, some
-500 MB for 32 crops of 224 px, and a CPU gains nothing from more than a few."""
+"""Squares of one batch. A CPU gains nothing from more than a few, and each needs some 10 MB of
+buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScore:
+    """What the classifier says of one face."""
+
+    logit: float
+    """Higher = more probably manipulated. Not calibrated."""
+    kind_logits: tuple[float, ...] | None = None
+    """One value for each of the bundle's ``kinds``, before softmax; ``None`` where it has none."""
 
 
 class Classifier:
-    """The classifier graph, which turns uint8 RGB crops into one logit and one map each."""
+    """The classifier's graphs, which turn uint8 RGB crops into scores and maps.
 
-    def __init__(self, session: Session, spec: InputSpec, *, batch: int = DEFAULT_BATCH) -> None:
+    ``open_map`` opens the graph of the activation map, which few faces need: its memory is
+    released after each call. Without it, the map is an output of the classifier's own graph.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        spec: BundleSpec,
+        *,
+        open_map: Callable[[], Session] | None = None,
+        batch: int = DEFAULT_BATCH,
+    ) -> None:
         self._session = session
-        self._spec = spec
-        self._batch = batch
+        self._kinds = bool(spec.kinds)
+        self._open_map = open_map
+        size, views = spec.input.height, spec.crop.views
+        self.shape: tuple[int, ...] = (size, size, 3) if views == 1 else (views, size, size, 3)
+        """Shape of the crop of one face; see ``faces.crops.cut_views``."""
+        self._batch = max(1, batch // views)
 
-    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N,)`` float32 logits, higher = more probably manipulated.
+    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``."""
+        scores: list[FaceScore] = []
+        for part in self._batches(crops):
+            if not self._kinds:
+                (logits,) = self._finite([LOGIT], part, self._session)
+                scores += [FaceScore(z) for z in logits.tolist()]
+                continue
+            logits, kinds = self._finite([LOGIT, KIND_LOGITS], part, self._session)
+            scores += [
+                FaceScore(z, tuple(row))
+                for z, row in zip(logits.tolist(), kinds.tolist(), strict=True)
+            ]
+        return scores
 
-        ``crops`` is ``(N, height, width, 3)`` uint8 RGB; N may be 0.
-        """
-        return self._run(crops, LOGIT, ()).reshape(len(crops))
+    def logits(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return (N,) float32 logits of ``crops``, as in ``scores``."""
+        return np.array([score.logit for score in self.scores(crops)], dtype=np.float32)
 
-    def activation_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return ``(N, h, w)`` float32 activation maps on the network's coarse grid.
+    def activation_maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return (N, h, w) float32 maps of ``crops`` on the network's grid over the first square.
 
         Higher means more towards manipulated. The bundle's ``training.map_method`` names what a
         cell holds: its share of the logit (Zhou et al. 2016, CVPR), its direct contribution to the
         logit, or the head's output for that cell.
         """
-        return self._run(crops, ACTIVATION_MAP, (0, 0))
+        batches = list(self._batches(crops))
+        if not batches:
+            return np.zeros((0, 0, 0), dtype=np.float32)
+        session = self._open_map() if self._open_map else self._session
+        return np.concatenate(
+            [self._finite([ACTIVATION_MAP], part, session)[0] for part in batches]
+        )
 
-    def _run(
-        self, crops: NDArray[np.uint8], output: str, empty: tuple[int, ...]
-    ) -> NDArray[np.float32]:
-        expected = (self._spec.height, self._spec.width, 3)
-        if crops.dtype != np.uint8 or crops.shape[1:] != expected:
-            raise ValueError(
-                f"crops must be uint8 (N, {expected[0]}, {expected[1]}, 3), "
-                f"not {crops.dtype} {crops.shape}"
-            )
-        if not len(crops):
-            return np.zeros((0, *empty), dtype=np.float32)
-        parts = [
-            self._session.run([output], {"crops": crops[start : start + self._batch]})[0]
-            for start in range(0, len(crops), self._batch)
-        ]
-        values: NDArray[np.float32] = np.concatenate(parts).astype(np.float32)
-        if not np.isfinite(values).all():
-            raise BundleError("classifier.onnx: the network returned a value that is not finite")
+    def _batches(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for crop in crops:
+            if crop.dtype != np.uint8 or crop.shape != self.shape:
+                raise ValueError(
+                    f"crops must be uint8 {self.shape}, not {crop.dtype} {crop.shape}"
+                )
+        for start in range(0, len(crops), self._batch):
+            yield np.stack(crops[start : start + self._batch])
+
+    @staticmethod
+    def _finite(
+        outputs: Sequence[str], crops: NDArray[np.uint8], session: Session
+    ) -> list[NDArray[np.float32]]:
+        values = [v.astype(np.float32) for v in session.run(outputs, {"crops": crops})]
+        if not all(np.isfinite(v).all() for v in values):
+            raise BundleError(f"{CLASSIFIER}: the network returned a value that is not finite")
         return values

@@ -14,8 +14,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.classifier import Classifier
+from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, BundleSpec, load_bundle
+from deepfake_models.classifier import Classifier, FaceScore
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
     ExaminedFrame,
@@ -27,7 +27,7 @@ from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia, Timeline
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces.crops import cut, measure, unfit, usable
+from deepfake_models.faces.crops import cut_views, first_view, measure, unfit, usable
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import FaceDetector, MtcnnDetector
 from deepfake_models.faces.tracks import signature
@@ -41,6 +41,7 @@ from deepfake_models.results import (
     unable,
 )
 from deepfake_models.session import Device, OnnxSession
+from deepfake_models.spec import CropSpec, DetectorSpec
 
 CHUNK_FRAMES = 8
 """Most frames that are examined together, which is enough to fill a batch."""
@@ -61,16 +62,76 @@ class Progress:
 class CroppedFace:
     """A face that is measured but not scored yet, and its crop.
 
-    ``crop`` is (S, S, 3) uint8 RGB, and ``None`` where ``face.reasons`` say why the face may not be
-    scored.
+    ``crop`` is a result of ``cut_views``, and ``None`` where ``face.reasons`` say why the face may
+    not be scored.
     """
 
     face: Face
     crop: NDArray[np.uint8] | None
 
-    def scored(self, logit: float | None) -> Face:
-        """Return the face with the classifier's ``logit``, which is ``None`` without a crop."""
-        return replace(self.face, logit=logit)
+    def scored(self, score: FaceScore | None) -> Face:
+        """Return the face with the classifier's ``score``, which is ``None`` without a crop."""
+        if score is None:
+            return self.face
+        return replace(self.face, logit=score.logit, kind_logits=score.kind_logits)
+
+
+def crop_faces(
+    picture: NDArray[np.uint8],
+    time_s: float,
+    detections: Sequence[Detection],
+    detector: DetectorSpec,
+    spec: CropSpec,
+) -> list[CroppedFace]:
+    """Crop and measure the ``detections`` of ``picture``, (H, W, 3) uint8 RGB at ``time_s``."""
+    faces = usable(detections, picture, spec)
+    widest = sorted(faces, key=lambda f: f.box[0] - f.box[2])
+    surplus = {id(f) for f in widest[detector.max_faces :]}
+    cropped = []
+    for face in faces:
+        turn = face.turn or 0
+        crop = cut_views(picture, face.box, spec, turn)
+        quality = measure(picture, face.box, first_view(crop))
+        reasons = unfit(quality, spec, rotated=face.turn is None)
+        if id(face) in surplus and not reasons:
+            detail = f"only the widest {detector.max_faces} faces of a frame are judged"
+            reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
+        measured = Face(
+            time_s=time_s,
+            box=face.box,
+            confidence=face.confidence,
+            quality=quality,
+            reasons=reasons,
+            turn=turn,
+        )
+        cropped.append(CroppedFace(measured, None if reasons else crop))
+    return cropped
+
+
+def conclude(
+    timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part], spec: BundleSpec
+) -> Verdict:
+    """Judge the examined ``parts`` of one item; ``sampled`` are all frames that were requested.
+
+    Raises:
+        UndecodableMedia: a still picture whose one frame failed.
+    """
+    examined = sorted((f for part in parts for f in part.examined), key=lambda f: f.time_s)
+    failed = sum(part.failed for part in parts)
+    if timeline.facts.kind == "image":
+        if failed:
+            raise UndecodableMedia
+        return judge_picture(timeline.facts, examined[0].faces, spec)
+    seen = {f.time_s for f in examined}
+    counts = FrameCounts(
+        sampled=len(sampled),
+        with_face=sum(bool(f.faces) for f in examined),
+        failed=failed,
+        longest_gap_s=longest_gap(
+            timeline.times, [i for i in sampled if float(timeline.times[i]) in seen]
+        ),
+    )
+    return judge_video(timeline.facts, examined, counts, spec)
 
 
 class Scorer:
@@ -105,13 +166,25 @@ class Scorer:
         """
         bundle = load_bundle(directory)
 
+        shared = {name: bundle.graphs[name] for name in (WEIGHTS,) if name in bundle.graphs}
+
         def session(name: str) -> OnnxSession:
-            return OnnxSession(bundle.graphs[name], name=name, device=device, threads=threads)
+            return OnnxSession(
+                bundle.graphs[name],
+                name=name,
+                device=device,
+                threads=threads,
+                external=shared if name in (CLASSIFIER, MAP) else None,
+            )
 
         detector = MtcnnDetector(
             session("pnet.onnx"), session("rnet.onnx"), session("onet.onnx"), bundle.spec.detector
         )
-        classifier = Classifier(session("classifier.onnx"), bundle.spec.input)
+        classifier = Classifier(
+            session(CLASSIFIER),
+            bundle.spec,
+            open_map=(lambda: session(MAP)) if MAP in bundle.graphs else None,
+        )
         return cls(bundle, detector, classifier, decoder or InProcessDecoder())
 
     def observe(
@@ -121,48 +194,23 @@ class Scorer:
 
         ``times`` are those of the pictures, in seconds.
         """
-        spec = self.bundle.spec
-        observed = []
         detected = self._detector.detect(pictures)
-        for picture, time_s, detections in zip(pictures, times, detected, strict=True):
-            faces = usable(detections, picture, spec.crop)
-            widest = sorted(faces, key=lambda f: f.box[0] - f.box[2])
-            surplus = {id(f) for f in widest[spec.detector.max_faces :]}
-            observed.append([self._observe(picture, time_s, f, id(f) in surplus) for f in faces])
-        return observed
-
-    def _observe(
-        self, picture: NDArray[np.uint8], time_s: float, face: Detection, surplus: bool
-    ) -> CroppedFace:
-        spec = self.bundle.spec
-        turn = face.turn or 0
-        crop = cut(picture, face.box, spec.crop, turn)
-        quality = measure(picture, face.box, crop)
-        reasons = unfit(quality, spec.crop, rotated=face.turn is None)
-        if surplus and not reasons:
-            detail = f"only the widest {spec.detector.max_faces} faces of a frame are judged"
-            reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
-        measured = Face(
-            time_s=time_s,
-            box=face.box,
-            confidence=face.confidence,
-            quality=quality,
-            reasons=reasons,
-            turn=turn,
-        )
-        return CroppedFace(measured, None if reasons else crop)
+        return [
+            crop_faces(picture, time_s, detections, self.bundle.spec.detector, self.bundle.spec.crop)
+            for picture, time_s, detections in zip(pictures, times, detected, strict=True)
+        ]
 
     def judge_picture(
         self,
         facts: MediaFacts,
         observations: Sequence[CroppedFace],
-        logits: Sequence[float | None],
+        scores: Sequence[FaceScore | None],
     ) -> Verdict:
-        """Judge a still picture from its faces and their logits.
+        """Judge a still picture from its faces and their scores.
 
-        A face without a crop has the logit ``None``.
+        A face without a crop has the score ``None``.
         """
-        faces = [o.scored(z) for o, z in zip(observations, logits, strict=True)]
+        faces = [o.scored(s) for o, s in zip(observations, scores, strict=True)]
         return judge_picture(facts, faces, self.bundle.spec)
 
     def score(
@@ -275,27 +323,8 @@ class Scorer:
     def conclude(
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> Verdict:
-        """Judge the examined ``parts``; ``sampled`` are all frames that were requested.
-
-        Raises:
-            UndecodableMedia: a still picture whose one frame failed.
-        """
-        examined = sorted((f for part in parts for f in part.examined), key=lambda f: f.time_s)
-        failed = sum(part.failed for part in parts)
-        if timeline.facts.kind == "image":
-            if failed:
-                raise UndecodableMedia
-            return judge_picture(timeline.facts, examined[0].faces, self.bundle.spec)
-        seen = {f.time_s for f in examined}
-        counts = FrameCounts(
-            sampled=len(sampled),
-            with_face=sum(bool(f.faces) for f in examined),
-            failed=failed,
-            longest_gap_s=longest_gap(
-                timeline.times, [i for i in sampled if float(timeline.times[i]) in seen]
-            ),
-        )
-        return judge_video(timeline.facts, examined, counts, self.bundle.spec)
+        """Judge the examined ``parts``; see the function ``conclude``."""
+        return conclude(timeline, sampled, parts, self.bundle.spec)
 
     def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
         """Return the times of faces that look manipulated, most suspect first."""
@@ -314,13 +343,11 @@ class Scorer:
     def _examine_chunk(self, chunk: Sequence[Frame]) -> list[ExaminedFrame]:
         observed = self.observe([f.pixels for f in chunk], [f.time_s for f in chunk])
         crops = [o.crop for faces in observed for o in faces if o.crop is not None]
-        size = self.bundle.spec.crop.size
-        stacked = np.stack(crops) if crops else np.zeros((0, size, size, 3), dtype=np.uint8)
-        logits = iter(self.classifier.logits(stacked).tolist())
+        scores = iter(self.classifier.scores(crops))
         return [
             ExaminedFrame(
                 frame.time_s,
-                tuple(o.scored(None if o.crop is None else next(logits)) for o in faces),
+                tuple(o.scored(None if o.crop is None else next(scores)) for o in faces),
                 signature(frame.pixels),
             )
             for frame, faces in zip(chunk, observed, strict=True)

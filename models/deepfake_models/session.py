@@ -36,6 +36,7 @@ class OnnxSession:
 
     ``device="auto"`` uses CUDA where this build of onnxruntime and the machine offer it, else the
     CPU. ``threads`` bounds the threads of one operator; 0 means one for each available core.
+    ``external`` holds the content of the files in which the graph keeps tensors, by name.
 
     Raises:
         EngineMissing: onnxruntime is not installed.
@@ -44,7 +45,13 @@ class OnnxSession:
     """
 
     def __init__(
-        self, model: bytes, *, name: str = "model", device: Device = "auto", threads: int = 0
+        self,
+        model: bytes,
+        *,
+        name: str = "model",
+        device: Device = "auto",
+        threads: int = 0,
+        external: Mapping[str, bytes] | None = None,
     ) -> None:
         try:
             import onnxruntime as ort
@@ -56,6 +63,13 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         # Spinning threads of one session would starve the decoder and the other graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # An arena keeps the buffers of the largest input that it ever saw, for every new shape.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        if external:
+            options.add_external_initializers_from_files_in_memory(
+                list(external), list(external.values()), [len(v) for v in external.values()]
+            )
         available = ort.get_available_providers()
         providers = ["CPUExecutionProvider"]
         if device == "cuda" and "CUDAExecutionProvider" not in available:

@@ -122,6 +122,21 @@ class CropSpec(Spec):
     min_sharpness: Annotated[float, Field(ge=0.0)] = 2.5
     """Crops less sharp than this (see ``crops.sharpness``) are not scored. They are under 1% of the
     held-out faces of the shipped model, so its errors on them are unknown."""
+    further_scales: tuple[Positive, ...] = ()
+    """Scales of further squares of the same face that the classifier sees beside the first."""
+
+    @property
+    def views(self) -> int:
+        """The number of squares of one face."""
+        return 1 + len(self.further_scales)
+
+    @model_serializer(mode="wrap")
+    def _without_further_scales(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit ``further_scales`` where there are none; see ``DetectorSpec``."""
+        content: dict[str, Any] = serialize(self)
+        if not self.further_scales:
+            content.pop("further_scales", None)
+        return content
 
 
 class InputSpec(Spec):

@@ -47,6 +47,29 @@ def usable(
     return [f for f in faces if visible_share(f.box, width, height) >= spec.min_visible]
 
 
+def cut_views(
+    picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0
+) -> NDArray[np.uint8]:
+    """Cut what the classifier sees of the face in ``box``: one square for each of its scales.
+
+    The result is (S, S, 3) uint8 RGB, or (V, S, S, 3) with ``spec.further_scales``, the square of
+    ``spec.scale`` first. Arguments and errors are those of ``cut``.
+    """
+    first = cut(picture, box, spec, turn)
+    if not spec.further_scales:
+        return first
+    further = [
+        cut(picture, box, spec.model_copy(update={"scale": scale}), turn)
+        for scale in spec.further_scales
+    ]
+    return np.stack([first, *further])
+
+
+def first_view(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the square of ``CropSpec.scale``, (S, S, 3), of a result of ``cut_views``."""
+    return crop[0] if crop.ndim == 4 else crop
+
+
 def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> NDArray[np.uint8]:
     """Cut the square around ``box`` and resample it to ``(spec.size, spec.size, 3)`` uint8 RGB.
 
