@@ -57,15 +57,11 @@ class Classifier:
         """Return the score of each of ``crops``, which are uint8 RGB of ``shape``."""
         scores: list[FaceScore] = []
         for part in self._batches(crops):
-            if not self._kinds:
-                (logits,) = self._finite([LOGIT], part, self._session)
-                scores += [FaceScore(z) for z in logits.tolist()]
-                continue
-            logits, kinds = self._finite([LOGIT, KIND_LOGITS], part, self._session)
-            scores += [
-                FaceScore(z, tuple(row))
-                for z, row in zip(logits.tolist(), kinds.tolist(), strict=True)
-            ]
+            outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
+            logits, *kinds = self._finite(outputs, part, self._session)
+            rows = [tuple(row) for row in kinds[0].tolist()] if kinds else [None] * len(part)
+            values = logits.reshape(len(part)).tolist()
+            scores += [FaceScore(z, row) for z, row in zip(values, rows, strict=True)]
         return scores
 
     def logits(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -90,9 +86,7 @@ class Classifier:
     def _batches(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         for crop in crops:
             if crop.dtype != np.uint8 or crop.shape != self.shape:
-                raise ValueError(
-                    f"crops must be uint8 {self.shape}, not {crop.dtype} {crop.shape}"
-                )
+                raise ValueError(f"crops must be uint8 {self.shape}, not {crop.dtype} {crop.shape}")
         for start in range(0, len(crops), self._batch):
             yield np.stack(crops[start : start + self._batch])
 

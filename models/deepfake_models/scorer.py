@@ -196,7 +196,9 @@ class Scorer:
         """
         detected = self._detector.detect(pictures)
         return [
-            crop_faces(picture, time_s, detections, self.bundle.spec.detector, self.bundle.spec.crop)
+            crop_faces(
+                picture, time_s, detections, self.bundle.spec.detector, self.bundle.spec.crop
+            )
             for picture, time_s, detections in zip(pictures, times, detected, strict=True)
         ]
 

@@ -146,7 +146,7 @@ async def _engine_running(
     """Score pictures in batches while the context lasts."""
     settings, metrics = state.settings, state.metrics
     batcher = Batcher(
-        scorer.classifier.logits,
+        scorer.classifier.scores,
         max_size=settings.batch_max_size,
         max_delay_s=settings.batch_max_delay_ms / 1000,
         max_queue=settings.batch_max_queue,

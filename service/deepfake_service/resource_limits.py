@@ -155,8 +155,8 @@ class ResourceLimits(BaseSettings):
     )
     batch_max_queue: Count = Field(
         default=1024,
-        description="Maximum number of crops waiting for the classifier (150 kB each). While the "
-        "queue is full, new requests get 503 with `Retry-After`.",
+        description="Maximum number of faces waiting for the classifier (150 kB for each square "
+        "that the model sees). While the queue is full, new requests get 503 with `Retry-After`.",
     )
     shutdown_timeout_s: Seconds = Field(
         default=30.0,

@@ -10,8 +10,10 @@ import atexit
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from deepfake_models.bundle import MANIFEST, Bundle, default_bundle_dir, load_bundle, seal
 from tests.support import graphkit
@@ -23,9 +25,19 @@ def small_bundle_dir() -> Path:
 
     Its content does not depend on the process, so neither does its digest.
     """
+    return _made(write_small_bundle)
+
+
+@cache
+def two_square_bundle_dir() -> Path:
+    """Return the folder of the bundle with two squares, as in ``small_bundle_dir``."""
+    return _made(write_two_square_bundle)
+
+
+def _made(write: Callable[[Path], Bundle]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="small-bundle-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_small_bundle(folder)
+    write(folder)
     return folder
 
 
@@ -40,10 +52,25 @@ def write_small_bundle(folder: Path) -> Bundle:
     The astronaut's portrait gets a value between the two thresholds, in a picture and in a clip;
     Grace Hopper's gets one below both.
     """
+    graphkit.save_color_classifier(folder / "classifier.onnx", gain=-0.15, offset=22.0, tilt=0.3)
+    return _sealed(folder, name="small")
+
+
+def write_two_square_bundle(folder: Path) -> Bundle:
+    """Write a bundle into ``folder``, which exists, and return it: its classifier sees two squares
+    of a face, tells two kinds apart and shares its weights with a graph of the map."""
+    graphkit.save_two_square_classifier(folder, gain=-0.15, offset=22.0)
+    return _sealed(
+        folder, name="squares", kinds=["swap", "synthesis"], crop={"further_scales": [0.8]}
+    )
+
+
+def _sealed(folder: Path, *, crop: dict[str, Any] | None = None, **fields: Any) -> Bundle:
+    """Add the shipped detector and tables to ``folder``, and seal it with changed ``fields``."""
     shipped = default_bundle_dir()
     for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", "reliability.json", "MODEL_CARD.md"):
         shutil.copy(shipped / name, folder)
-    graphkit.save_color_classifier(folder / "classifier.onnx", gain=-0.15, offset=22.0, tilt=0.3)
-    fields = json.loads((shipped / MANIFEST).read_text(encoding="utf-8"))
-    del fields["format_version"], fields["files"]
-    return seal(folder, {**fields, "name": "small", "version": "1"})
+    manifest = json.loads((shipped / MANIFEST).read_text(encoding="utf-8"))
+    del manifest["format_version"], manifest["files"]
+    manifest["crop"].update(crop or {})
+    return seal(folder, {**manifest, "version": "1", **fields})

@@ -50,16 +50,20 @@ def video() -> bytes:
     return mediakit.encode(mediakit.panning(50, 320, 256))
 
 
-def material(media: bytes, frames: int | None = None) -> Material:
+@cache
+def two_square_scorer() -> Scorer:
+    return Scorer.open(bundlekit.two_square_bundle_dir(), threads=1)
+
+
+def material(media: bytes, frames: int | None = None, judge: Scorer | None = None) -> Material:
     """Return a copy of what the worker gathers of a file; each file is examined once."""
-    gathered = _material(media, frames)
+    gathered = _material(media, frames, judge or scorer())
     return Material(copy.deepcopy(gathered.examination), dict(gathered.files))
 
 
 @cache
-def _material(media: bytes, frames: int | None) -> Material:
+def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
     source = io.BytesIO(media)
-    judge = scorer()
     try:
         with InProcessDecoder().open(io.BytesIO(media)) as opened:
             sampled = judge.plan(opened, frames)

@@ -65,9 +65,15 @@ def cut_views(
     return np.stack([first, *further])
 
 
+def squares(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return all squares of a result of ``cut_views``, (V, S, S, 3)."""
+    return crop if crop.ndim == 4 else crop[np.newaxis]
+
+
 def first_view(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the square of ``CropSpec.scale``, (S, S, 3), of a result of ``cut_views``."""
-    return crop[0] if crop.ndim == 4 else crop
+    view: NDArray[np.uint8] = squares(crop)[0]
+    return view
 
 
 def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> NDArray[np.uint8]:

@@ -201,13 +201,15 @@ class TablePresenter:
         scored = max(sum(t["log_likelihood_ratio"] is not None for t in self._result["tracks"]), 1)
         calibration = rates["calibration"]
         model = m["model"]
+        scales = [m["crop"]["scale"], *m["crop"].get("further_scales", ())]
         return [
             [w("model"), w("model_line", name=model["name"], version=model["version"])],
             [w("model_sha256"), model["sha256"]],
             [w("terms"), readable(model["terms"])],
             [w("detector"), w("detector_line", thresholds=" / ".join(
                 f"{t:g}" for t in m["detector"]["thresholds"]))],
-            [w("crop"), w("crop_line", **{k: m["crop"][k] for k in ("scale", "size", "resample")})],
+            [w("crop"), w("crop_line", scale=" / ".join(map(str, scales)), size=m["crop"]["size"],
+                          resample=m["crop"]["resample"])],
             [w("rule"), w("rule_picture", people=scored) if self._still else
                         w("rule_video", people=scored,
                           min_faces=m["aggregation"]["min_track_faces"])],

@@ -13,7 +13,7 @@ import io
 import json
 import platform
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +29,7 @@ from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.decode.image import HEAD_BYTES, picture_format
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.faces.crops import cut
+from deepfake_models.faces.crops import cut_views, squares
 from deepfake_models.results import Face, Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.content_credentials import read_credentials
@@ -57,7 +57,8 @@ class Material:
     """The content of ``examination.json``, and files by name.
 
     The files are ``crops/001.png``, ``heatmaps/001.png`` and so on, and the model's
-    ``model/bundle.json``, ``model/reliability.json`` and ``model/model-card.md``.
+    ``model/bundle.json``, ``model/reliability.json`` and ``model/model-card.md``. Where the model
+    sees several squares of a face, the further ones are ``crops/001-2.png`` and so on.
     """
 
     examination: dict[str, Any]
@@ -193,19 +194,29 @@ def _pictures(
         if not isinstance(frame, FailedFrame):
             for i in at[frame.index]:
                 face = faces[i]
-                crops[i] = cut(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
+                crops[i] = cut_views(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
     if not crops:
         return [], {}
     shown = sorted(crops)
-    maps = scorer.classifier.activation_maps(np.stack([crops[i] for i in shown]))
+    maps = scorer.classifier.activation_maps([crops[i] for i in shown])
     strongest = max(float(maps.max()), 1e-6)
-    pictures, files = [], {}
+    pictures: list[dict[str, Any]] = []
+    files: dict[str, bytes] = {}
     for number, (i, map_) in enumerate(zip(shown, maps, strict=True), start=1):
+        first, *others = squares(crops[i])
         crop, heatmap = f"crops/{number:03}.png", f"heatmaps/{number:03}.png"
-        files[crop] = png(crops[i])
-        files[heatmap] = png(heat(map_ / strongest, crops[i].shape[0]))
+        further = {f"crops/{number:03}-{k}.png": png(s) for k, s in enumerate(others, start=2)}
+        files |= {crop: png(first), **further, heatmap: png(heat(map_ / strongest, len(first)))}
         pictures.append({"number": number, "face": i, "crop": crop, "heatmap": heatmap})
+        if further:
+            pictures[-1]["further"] = list(further)
     return pictures, files
+
+
+def crops_of(picture: Mapping[str, Any]) -> list[str]:
+    """Return the names of the squares of a face in ``Material.examination["pictures"]``, in the
+    order in which the model sees them."""
+    return [picture["crop"], *picture.get("further", ())]
 
 
 def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@
 7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
 8. Each report is signed as a whole, with the certificate that the statement names.
 9. The time stamp, if the statement mentions one, covers this statement.
-10. With a scorer: every stored crop gets its recorded logit from the same model.
+10. With a scorer: every stored crop gets its recorded logits from the same model.
 11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
 12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
 
@@ -26,7 +26,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import numpy as np
 import rfc8785
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -44,7 +43,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.evidence import custody, pdf_signature, timestamps
 from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import pixels_of
+from deepfake_service.evidence.artifacts import crops_of
 from deepfake_service.evidence.builder import (
     CERTIFICATES,
     CUSTODY,
@@ -64,14 +63,13 @@ from deepfake_service.evidence.builder import (
 )
 from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
 from deepfake_service.evidence.json_data import as_json, without_wording
+from deepfake_service.evidence.rescoring import LOGIT_TOLERANCE, rescore
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
 
 MAX_DETAIL = 600
 _DECIDED = ("likely_manipulated", "no_manipulation_found")
-LOGIT_TOLERANCE = 1e-2
-"""Tolerance of a logit. Other processors and batch sizes change it by a hundredth of that."""
 _PREDICATE = {
     "job": re.compile(r"[0-9a-z]{1,26}"),
     "case": re.compile(r"[0-9a-z]{1,26}"),
@@ -234,7 +232,9 @@ class _Run:
         self._same("finding", p["finding"], document["finding"])
         if len(document["pictures"]) > MAX_LISTED_PICTURES:
             raise _Failed(f"{VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
-        listed = {f"data/{p[k]}" for p in document["pictures"] for k in ("crop", "heatmap")}
+        listed = {
+            f"data/{name}" for p in document["pictures"] for name in (*crops_of(p), p["heatmap"])
+        }
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         self._same("pictures", sorted(present), sorted(listed))
         self._custody(document)
@@ -348,20 +348,9 @@ class _Run:
         if not document["pictures"]:
             return Outcome.SKIPPED, "the bundle has no crops"
         self._same_model(document, self._scorer)
-        size = self._scorer.bundle.spec.crop.size
-        crops = []
-        for picture in document["pictures"]:
-            pixels = pixels_of(self._files[f"data/{picture['crop']}"], size)
-            self._same(f"size of {picture['crop']}", (size, size, 3), pixels.shape)
-            crops.append(pixels)
-        largest = 0.0
-        logits = self._scorer.classifier.logits(np.stack(crops)).tolist()
-        for picture, logit in zip(document["pictures"], logits, strict=True):
-            recorded = document["exact"]["faces"][picture["face"]]["logit"]
-            largest = max(largest, abs(logit - recorded))
-            if abs(logit - recorded) > LOGIT_TOLERANCE:
-                raise _Failed(f"{picture['crop']}: logit {logit:.4f}, recorded {recorded:.4f}")
-        return Outcome.PASS, f"{len(crops)} crops, largest difference of a logit {largest:.1e}"
+        largest = rescore(document, self._files, self._scorer)
+        count = len(document["pictures"])
+        return Outcome.PASS, f"{count} crops, largest difference of a logit {largest:.1e}"
 
     def _original_again(self) -> tuple[Outcome, str]:
         if self._original is None or self._scorer is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,17 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.classifier import FaceScore
 from deepfake_service.errors import ClassificationFailed, NotReady
 
-Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Maps (N, S, S, 3) uint8 RGB crops to (N,) float32 logits. Called by one thread at a time."""
+Classify = Callable[[Sequence[NDArray[np.uint8]]], Sequence[FaceScore]]
+"""Maps crops, as in ``Classifier.scores``, to one score each. Called by one thread at a time."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
     crop: NDArray[np.uint8]
     since: float
-    logit: asyncio.Future[float]
+    score: asyncio.Future[FaceScore]
 
 
 class Batcher:
@@ -87,8 +89,8 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
-    async def logits(self, crops: Sequence[NDArray[np.uint8]]) -> list[float]:
-        """Return the logits of ``crops``, each (S, S, 3) uint8 RGB, in order.
+    async def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+        """Return the scores of ``crops``, as in ``Classifier.scores``, in order.
 
         If the caller is cancelled, its crops leave the queue without affecting other callers.
 
@@ -100,16 +102,16 @@ class Batcher:
         try:
             for crop in crops:
                 queued.append(await self._enqueue(crop))
-            return [await item.logit for item in queued]
+            return [await item.score for item in queued]
         finally:
             for item in queued:
                 # Cancelling the caller has already cancelled the future that it was waiting for.
-                if item.logit.cancel() or item.logit.cancelled():
+                if item.score.cancel() or item.score.cancelled():
                     self._drop(item)
                 else:
                     # Retrieve the exception: asyncio logs failures that are never retrieved, such
                     # as that of a later crop when the first one failed.
-                    item.logit.exception()  # noqa: LOG004
+                    item.score.exception()
 
     async def _enqueue(self, crop: NDArray[np.uint8]) -> _Waiting:
         await self._room.acquire()
@@ -161,7 +163,7 @@ class Batcher:
     async def _answer(self, batch: list[_Waiting]) -> None:
         self._on_batch(len(batch))
         try:
-            logits = await self._in_thread(batch)
+            scores = await self._in_thread(batch)
         except Exception as error:
             self._on_failure()
             if len(batch) == 1:
@@ -169,43 +171,45 @@ class Batcher:
                 return
             await self._one_by_one(batch)
             return
-        for item, logit in zip(batch, logits, strict=True):
-            _resolve(item, logit)
+        for item, score in zip(batch, scores, strict=True):
+            _resolve(item, score)
 
     async def _one_by_one(self, batch: list[_Waiting]) -> None:
         """Classify the crops of a failed batch one at a time, so that only the bad one fails."""
         for item in batch:
-            if item.logit.done():
+            if item.score.done():
                 continue
             try:
-                (logit,) = await self._in_thread([item])
+                (score,) = await self._in_thread([item])
             except Exception as error:
                 _fail(item, error)
             else:
-                _resolve(item, logit)
+                _resolve(item, score)
 
-    async def _in_thread(self, batch: list[_Waiting]) -> list[float]:
+    async def _in_thread(self, batch: list[_Waiting]) -> Sequence[FaceScore]:
         crops = [item.crop for item in batch]
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, _classify_checked, self._classify, crops
         )
 
 
-def _classify_checked(classify: Classify, crops: list[NDArray[np.uint8]]) -> list[float]:
-    logits = classify(np.stack(crops))
-    if logits.shape != (len(crops),) or not np.isfinite(logits).all():
+def _classify_checked(
+    classify: Classify, crops: Sequence[NDArray[np.uint8]]
+) -> Sequence[FaceScore]:
+    scores = classify(crops)
+    values = [v for score in scores for v in (score.logit, *(score.kind_logits or ()))]
+    if len(scores) != len(crops) or not all(map(math.isfinite, values)):
         raise ClassificationFailed
-    values: list[float] = logits.tolist()
-    return values
+    return scores
 
 
-def _resolve(item: _Waiting, logit: float) -> None:
-    if not item.logit.done():
-        item.logit.set_result(logit)
+def _resolve(item: _Waiting, score: FaceScore) -> None:
+    if not item.score.done():
+        item.score.set_result(score)
 
 
 def _fail(item: _Waiting, error: Exception) -> None:
-    if not item.logit.done():
+    if not item.score.done():
         failure = ClassificationFailed()
         failure.__cause__ = error
-        item.logit.set_exception(failure)
+        item.score.set_exception(failure)

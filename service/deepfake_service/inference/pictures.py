@@ -55,9 +55,9 @@ class PictureScorer:
             return _not_a_picture()
         except MediaError as error:
             return unable(error)
-        logits = iter(await self._batcher.logits([f.crop for f in faces if f.crop is not None]))
+        scores = iter(await self._batcher.scores([f.crop for f in faces if f.crop is not None]))
         return self._scorer.judge_picture(
-            facts, faces, [None if f.crop is None else next(logits) for f in faces]
+            facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )
 
     def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:

@@ -29,7 +29,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def classifier(bundle: Bundle) -> Classifier:
     session = OnnxSession(bundle.graphs["classifier.onnx"], device="cpu", threads=1)
-    return Classifier(session, bundle.spec.input, batch=4)
+    return Classifier(session, bundle.spec, batch=4)
 
 
 def test_it_was_trained_with_the_committed_config(bundle: Bundle) -> None:

@@ -20,7 +20,7 @@ from deepfake_models.errors import DecoderFailed
 from deepfake_models.faces.detection import Detection
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
-from deepfake_models.spec import DetectorSpec, InputSpec
+from deepfake_models.spec import DetectorSpec
 from tests.support.judgingkit import spec
 
 
@@ -95,7 +95,7 @@ MIDDLE = (100.0, 80.0, 220.0, 220.0)
 
 def scorer(film: Film | None, finder: Boxes | None = None, **changes: object) -> Scorer:
     bundle = Bundle(Path(), spec(**changes), "0" * 64, {})
-    classifier = Classifier(Brightness(), InputSpec(), batch=4)  # type: ignore[arg-type]
+    classifier = Classifier(Brightness(), bundle.spec, batch=4)  # type: ignore[arg-type]
     return Scorer(bundle, finder or Boxes(MIDDLE), classifier, Player(film))
 
 

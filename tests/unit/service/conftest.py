@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from deepfake_models.bundle import Bundle
-from deepfake_models.classifier import Classifier
+from deepfake_models.classifier import Classifier, FaceScore
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import NotAPicture, UndecodableMedia
@@ -57,13 +57,12 @@ class SmallClassifier(Classifier):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def logits(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
         self.batches.append(len(crops))
-        values = crops[:, 0, 0, 0]
-        if (values == POISON).any():
+        values = [int(crop[0, 0, 0]) for crop in crops]
+        if POISON in values:
             raise RuntimeError("secret-name.jpg")
-        logits: NDArray[np.float32] = ((values.astype(np.float32) - 100) / 10).astype(np.float32)
-        return logits
+        return [FaceScore((value - 100) / 10) for value in values]
 
 
 class SmallScorer(Scorer):
@@ -104,8 +103,9 @@ class SmallScorer(Scorer):
         self,
         facts: MediaFacts,
         observations: Sequence[CroppedFace],
-        logits: Sequence[float | None],
+        scores: Sequence[FaceScore | None],
     ) -> Verdict:
+        logits = [None if s is None else s.logit for s in scores]
         faces = tuple(_judged(o.face, z) for o, z in zip(observations, logits, strict=True))
         known = [z for z in logits if z is not None]
         if not known:

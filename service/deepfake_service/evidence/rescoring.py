@@ -1,0 +1,62 @@
+"""Score the faces that evidence contains again, and compare the logits with the recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_models.errors import DeepfakeError
+from deepfake_models.scorer import Scorer
+from deepfake_models.spec import CropSpec
+from deepfake_service.evidence.artifacts import crops_of, pixels_of
+
+LOGIT_TOLERANCE = 1e-2
+"""Tolerance of a logit. Other processors and batch sizes change it by a hundredth of that."""
+
+
+class RescoringFailed(DeepfakeError):
+    """A stored face does not get its recorded logits."""
+
+
+def rescore(document: Mapping[str, Any], files: Mapping[str, bytes], scorer: Scorer) -> float:
+    """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
+
+    ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
+
+    Raises:
+        RescoringFailed: a difference is above ``LOGIT_TOLERANCE``, or the number of squares or of
+            logits is not that of the model.
+        PictureAltered: a square has another size.
+    """
+    pictures = document["pictures"]
+    crops = [_crop_of(picture, files, scorer.bundle.spec.crop) for picture in pictures]
+    largest = 0.0
+    for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
+        name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
+        recorded = (face["logit"], *(face.get("kind_logits") or ()))
+        computed = (score.logit, *(score.kind_logits or ()))
+        _same_number("logits", name, len(recorded), len(computed))
+        for theirs, ours in zip(recorded, computed, strict=True):
+            difference = abs(ours - theirs)
+            if not difference <= LOGIT_TOLERANCE:
+                raise RescoringFailed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
+            largest = max(largest, difference)
+    return largest
+
+
+def _crop_of(
+    picture: Mapping[str, Any], files: Mapping[str, bytes], spec: CropSpec
+) -> NDArray[np.uint8]:
+    """Return what the classifier saw of a face, as ``cut_views`` does."""
+    names = crops_of(picture)
+    _same_number("squares", picture["crop"], spec.views, len(names))
+    views = [pixels_of(files[f"data/{name}"], spec.size) for name in names]
+    return np.stack(views) if spec.further_scales else views[0]
+
+
+def _same_number(what: str, name: str, expected: int, found: int) -> None:
+    if found != expected:
+        raise RescoringFailed(f"number of {what} of {name}: expected {expected}, found {found}")

@@ -1,0 +1,137 @@
+"""A classifier that sees two squares of a face, tells kinds apart and has a graph of its maps."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepfake_models.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
+from deepfake_models.classifier import Classifier
+from deepfake_models.errors import BundleError
+from deepfake_models.faces.crops import cut, cut_views, first_view, squares
+from deepfake_models.scorer import Scorer
+from deepfake_models.session import OnnxSession
+from deepfake_models.spec import CropSpec
+from tests.support import bundlekit, graphkit, mediakit
+
+GAIN, OFFSET = -0.15, 22.0
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer.open(bundlekit.two_square_bundle_dir(), threads=1)
+
+
+@pytest.fixture
+def altered(tmp_path: Path) -> Path:
+    """A copy of the bundle, to be altered."""
+    return Path(shutil.copytree(bundlekit.two_square_bundle_dir(), tmp_path / "bundle"))
+
+
+def sealed_again(folder: Path) -> None:
+    spec = load_bundle(bundlekit.two_square_bundle_dir()).spec
+    seal(folder, spec.model_dump(exclude={"format_version", "files"}))
+
+
+def value(square: np.ndarray) -> float:
+    return GAIN * float(square[..., 0].mean() - square[..., 1].mean())
+
+
+def test_a_face_is_cut_once_for_each_scale() -> None:
+    spec = CropSpec(further_scales=(0.8, 2.0))
+    box = (190.0, 60.0, 290.0, 190.0)
+    crop = cut_views(mediakit.astronaut(), box, spec)
+    assert crop.shape == (spec.views, 224, 224, 3) == (3, 224, 224, 3)
+    for square, scale in zip(squares(crop), (1.3, 0.8, 2.0), strict=True):
+        assert np.array_equal(square, cut(mediakit.astronaut(), box, CropSpec(scale=scale)))
+    single = cut_views(mediakit.astronaut(), box, CropSpec())
+    assert single.shape == (224, 224, 3)
+    assert np.array_equal(first_view(crop), single)
+    assert squares(single).shape == (1, 224, 224, 3)
+
+
+def test_a_face_gets_the_logits_of_all_its_squares(scorer: Scorer) -> None:
+    picture = mediakit.astronaut()
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    (face,) = scorer.score(file).faces
+    seen = cut_views(picture, face.box, scorer.bundle.spec.crop, face.turn)
+    mean = sum(
+        share * value(square)
+        for share, square in zip(graphkit.SQUARE_SHARES, squares(seen), strict=True)
+    )
+    assert face.logit == pytest.approx(mean - GAIN * OFFSET, abs=1e-3)
+    assert face.kind_logits == pytest.approx([face.logit * f for f in graphkit.KIND_FACTORS])
+
+
+def test_maps_come_from_their_own_graph(scorer: Scorer) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 2, 224, 224, 3), dtype=np.uint8)
+    maps = scorer.classifier.activation_maps(list(noise))
+    assert maps.shape == (9, graphkit.CELLS, graphkit.CELLS)
+    assert maps.mean(axis=(1, 2)) == pytest.approx([value(crop[0]) for crop in noise], abs=1e-3)
+    assert scorer.classifier.activation_maps([]).shape[0] == 0
+
+
+def test_batches_count_squares(scorer: Scorer) -> None:
+    batches: list[int] = []
+
+    class Recorder:
+        def run(self, outputs: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            batches.append(len(feed["crops"]))
+            return [np.zeros((len(feed["crops"]), n), np.float32) for n in (1, 2)]
+
+    classifier = Classifier(Recorder(), scorer.bundle.spec, batch=8)
+    assert len(classifier.scores([np.zeros((2, 224, 224, 3), np.uint8)] * 9)) == 9
+    assert batches == [4, 4, 1]
+    with pytest.raises(ValueError, match="uint8"):
+        classifier.scores([np.zeros((224, 224, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("name", [MAP, WEIGHTS, CLASSIFIER])
+def test_an_altered_graph_or_weight_is_refused(altered: Path, name: str) -> None:
+    content = bytearray((altered / name).read_bytes())
+    content[-1] ^= 1
+    (altered / name).write_bytes(content)
+    with pytest.raises(BundleError, match=name):
+        load_bundle(altered)
+
+
+def test_weights_that_are_too_short_are_refused(altered: Path) -> None:
+    (altered / WEIGHTS).write_bytes((altered / WEIGHTS).read_bytes()[:4])
+    sealed_again(altered)
+    with pytest.raises(BundleError, match=CLASSIFIER):
+        Scorer.open(altered, threads=1)
+
+
+def test_weights_are_never_read_from_a_file_that_is_not_listed(
+    altered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(altered)
+    graph = load_bundle(altered).graphs[CLASSIFIER]
+    with pytest.raises(BundleError, match=CLASSIFIER):
+        OnnxSession(graph, name=CLASSIFIER, device="cpu", threads=1)
+
+
+def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None:
+    bundle = bundlekit.small_bundle()
+    assert not {MAP, WEIGHTS} & bundle.graphs.keys()
+    small = Scorer.open(bundlekit.small_bundle_dir(), threads=1)
+    crop = np.full((224, 224, 3), 100, np.uint8)
+    assert small.classifier.logits([crop]).shape == (1,)
+    assert small.classifier.scores([crop])[0].kind_logits is None
+    assert small.classifier.activation_maps([crop]).shape == (1, 14, 14)
+    manifest = (bundle.directory / MANIFEST).read_text()
+    assert "further_scales" not in manifest
+    assert "kinds" not in manifest
+
+
+def test_sessions_have_no_arena_that_grows_with_every_shape() -> None:
+    graph = bundlekit.small_bundle().graphs["pnet.onnx"]
+    options = OnnxSession(graph, device="cpu", threads=1)._session.get_session_options()
+    assert not options.enable_cpu_mem_arena
+    assert not options.enable_mem_pattern

@@ -1,0 +1,110 @@
+"""Evidence by a model that sees two squares of a face and tells kinds apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deepfake_service.documents.formatting import layered
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.builder import VERDICT, build
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import Outcome, Step, Trust
+from tests.support import evidencekit as kit
+
+OURS = Trust(keys=(kit.signers().statement.public_key(),))
+
+
+def gathered() -> Material:
+    return kit.material(kit.video(), judge=kit.two_square_scorer())
+
+
+def built(material: Material) -> bytes:
+    return build(kit.dossier(kit.video()), material, kit.signers())
+
+
+def rescored(content: bytes) -> Step:
+    """Return step 10 of the verification of ``content`` by the same model."""
+    return verify(content, OURS, scorer=kit.two_square_scorer()).steps[9]
+
+
+def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
+    material = gathered()
+    pictures = material.examination["pictures"]
+    assert pictures[0]["crop"] == "crops/001.png"
+    assert pictures[0]["further"] == ["crops/001-2.png"]
+    crops = [name for name in material.files if name.startswith("crops/")]
+    assert len(crops) == 2 * len(pictures)
+    content = built(material)
+    step = rescored(content)
+    assert step.outcome is Outcome.PASS, step
+    assert step.detail.startswith(f"{len(pictures)} crops")
+    assert all(s.outcome is not Outcome.FAIL for s in verify(content, OURS).steps)
+    document = json.loads(bag.unzipped(content)[VERDICT])
+    assert all(len(face["kind_logits"]) == 2 for face in document["exact"]["faces"])
+    (first, *_) = SummaryPresenter(document, words("en")).pictures(material.pictures)
+    assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
+    assert any("1.3 / 0.8 ×" in row[1] for row in TablePresenter(document, words("en")).method())
+
+
+def test_one_square_is_stored_as_before() -> None:
+    material = kit.material(kit.video())
+    assert {frozenset(p) for p in material.examination["pictures"]} == {
+        frozenset({"number", "face", "crop", "heatmap"})
+    }
+    names = {name for name in material.files if name.startswith("crops/")}
+    assert names == {p["crop"] for p in material.examination["pictures"]}
+
+
+def _swap(material: Material) -> None:
+    first, second = "crops/001.png", "crops/001-2.png"
+    files = material.files
+    files[first], files[second] = files[second], files[first]
+
+
+def _omit(material: Material) -> None:
+    del material.examination["pictures"][0]["further"], material.files["crops/001-2.png"]
+
+
+def _alter_kind(material: Material) -> None:
+    face = material.examination["exact"]["faces"][material.examination["pictures"][0]["face"]]
+    face["kind_logits"][1] += 0.5
+
+
+def _omit_kinds(material: Material) -> None:
+    face = material.examination["exact"]["faces"][material.examination["pictures"][0]["face"]]
+    del face["kind_logits"]
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (_swap, "crops/001.png: logit"),
+        (_omit, "number of squares of crops/001.png"),
+        (_alter_kind, "crops/001.png: logit"),
+        (_omit_kinds, "number of logits of crops/001.png"),
+    ],
+)
+def test_squares_and_kinds_that_do_not_give_the_recorded_values_are_caught(
+    change: Callable[[Material], Any], detail: str
+) -> None:
+    material = gathered()
+    change(material)
+    step = rescored(built(material))
+    assert step.outcome is Outcome.FAIL
+    assert step.detail.startswith(detail)
+
+
+def test_a_further_square_that_is_not_listed_is_caught() -> None:
+    material = gathered()
+    del material.examination["pictures"][0]["further"]
+    steps = verify(built(material), OURS).steps
+    assert steps[-1].number == 6
+    assert steps[-1].outcome is Outcome.FAIL
