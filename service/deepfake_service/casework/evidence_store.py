@@ -102,7 +102,12 @@ class EvidenceStore:
         self._issuer = issuer
         self._software = software
         self._read_audit = ReadAudit(database.clock)
-        self._stamp = timestamp_url and functools.partial(timestamps.request, timestamp_url)
+        self._stamps: dict[str, Any] = {}
+        if timestamp_url:
+            self._stamps = {
+                "stamp": functools.partial(timestamps.request, timestamp_url),
+                "post": functools.partial(timestamps.post, timestamp_url),
+            }
 
     def store_material(self, job: Job, key: bytes, material: Material) -> None:
         """Store what was gathered for a job's evidence, encrypted under its case's key."""
@@ -133,7 +138,7 @@ class EvidenceStore:
                 if attempt < NUMBERING_ATTEMPTS - 1:
                     continue
                 raise
-            content = build(dossier, material, self.keys.current(), stamp=self._stamp or None)
+            content = build(dossier, material, self.keys.current(), **self._stamps)
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
             edition.sha256 = bag.sha256(content)

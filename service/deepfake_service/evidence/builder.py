@@ -7,7 +7,7 @@ The same input gives the same bytes, except for signatures and time stamps.
 3. The bag's manifest covers the payload. The statement covers the manifest, the payload and the
    submitted media, and is signed.
 4. A time-stamp authority, if one is configured, stamps the signed statement. Its token is signed
-   too.
+   too. It also stamps the signatures of the reports.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.json_data import as_json
+from deepfake_service.evidence.pdf_signature import PostQuery
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.statement import sign, statement
@@ -88,9 +89,16 @@ def report_of(language: str) -> str:
 
 
 def build(
-    dossier: Dossier, material: Material, signers: Signers, *, stamp: Stamp | None = None
+    dossier: Dossier,
+    material: Material,
+    signers: Signers,
+    *,
+    stamp: Stamp | None = None,
+    post: PostQuery | None = None,
 ) -> bytes:
     """Return the evidence bundle, a ZIP.
+
+    ``stamp`` stamps the statement, and ``post`` sends the queries for the reports' time stamps.
 
     Raises:
         EvidenceTooLarge: ``verdict.json`` would be larger than a verifier reads.
@@ -116,7 +124,7 @@ def build(
     digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
     for language in LANGUAGES:
         pdf = report(document, pictures, dossier.custody, digests, words(language), certificate)
-        payload[report_of(language)] = pdf_signature.sign(pdf, signers, dossier.issuer)
+        payload[report_of(language)] = pdf_signature.sign(pdf, signers, dossier.issuer, post)
     files = bag.tagged(
         payload,
         {

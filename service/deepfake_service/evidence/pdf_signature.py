@@ -1,11 +1,19 @@
-"""Signatures of reports: PAdES baseline level B-B (ETSI EN 319 142-1), made with pyHanko."""
+"""Signatures of reports, made with pyHanko: PAdES baseline signatures (ETSI EN 319 142-1).
+
+The level is B-B, or B-T where a time-stamp authority is configured: the signature then contains a
+time stamp (RFC 3161) over itself, which shows that it was made before the certificate expired.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import io
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from asn1crypto import keys as asn1_keys
+from asn1crypto import tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -15,23 +23,63 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign import signers
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko.sign.general import SigningError
-from pyhanko.sign.validation import validate_pdf_signature
+from pyhanko.sign.timestamps import TimeStamper
+from pyhanko.sign.validation import EmbeddedPdfSignature, validate_pdf_signature
 from pyhanko.sign.validation.errors import SignatureValidationError
+from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.signers import Signers
+from deepfake_service.evidence.timestamps import TimestampFailed
 
 FIELD = "Report"
+STAMPED_BYTES = 32 * 1024
+"""Hexadecimal digits that are reserved for a signature with a time stamp: 16 KiB. Authorities'
+tokens with their certificates have up to 8 KiB."""
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""Errors of the ASN.1 library on malformed content, and of pyHanko on refusals (``OSError``)."""
+
+PostQuery = Callable[[bytes], bytes]
+"""Sends a ``TimeStampReq`` and returns the reply, or raises ``TimestampFailed``."""
 
 
 class InvalidReport(DeepfakeError):
     """The report's signature is not valid."""
 
 
-def sign(pdf: bytes, keys: Signers, reason: str) -> bytes:
-    """Return the PDF with a signature over the whole file, as an incremental update."""
+class _Stamper(TimeStamper):
+    """Requests the time stamp of a signature by a function that sends a query."""
+
+    def __init__(self, post: PostQuery) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._post = post
+
+    async def async_request_tsa_response(self, req: tsp.TimeStampReq) -> tsp.TimeStampResp:
+        reply = await asyncio.to_thread(self._post, req.dump())
+        return tsp.TimeStampResp.load(reply)
+
+
+def sign(pdf: bytes, keys: Signers, reason: str, post: PostQuery | None = None) -> bytes:
+    """Return the PDF with a signature over the whole file, as an incremental update.
+
+    With ``post``, which sends a query to a time-stamp authority and returns its reply, the
+    signature contains a time stamp (level B-T). If the authority fails, it does not (level B-B).
+    """
+    if post is None:
+        return _signed(pdf, keys, reason, None)
+    try:
+        signed = _signed(pdf, keys, reason, _Stamper(post))
+        # pyHanko does not check the signature of the token.
+        verify(signed, list(keys.report_certificates), datetime.now(UTC))
+        return signed
+    except (TimestampFailed, InvalidReport, SigningError, *_UNREADABLE):
+        return _signed(pdf, keys, reason, None)
+
+
+def _signed(pdf: bytes, keys: Signers, reason: str, stamper: TimeStamper | None) -> bytes:
     chain = [_asn1(c) for c in keys.report_certificates]
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple(chain[1:])
@@ -45,15 +93,28 @@ def sign(pdf: bytes, keys: Signers, reason: str) -> bytes:
     metadata = signers.PdfSignatureMetadata(
         field_name=FIELD, md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES, reason=reason
     )
-    out = signers.PdfSigner(metadata, signer=signer).sign_pdf(
-        IncrementalPdfFileWriter(io.BytesIO(pdf))
+    out = signers.PdfSigner(metadata, signer=signer, timestamper=stamper).sign_pdf(
+        IncrementalPdfFileWriter(io.BytesIO(pdf)),
+        # Without a number, pyHanko would ask the authority for a time stamp to measure.
+        bytes_reserved=STAMPED_BYTES if stamper else None,
     )
     signed: bytes = out.getvalue()
     return signed
 
 
-def verify(pdf: bytes, certificates: list[x509.Certificate], at: datetime) -> None:
+def verify(
+    pdf: bytes,
+    certificates: list[x509.Certificate],
+    at: datetime,
+    timestamp_roots: Sequence[x509.Certificate] = (),
+) -> datetime | None:
     """Check that the first of ``certificates`` signed the whole PDF, and was valid at ``at``.
+
+    A time stamp in the signature must cover it and be intact and, with ``timestamp_roots``, be
+    issued by an authority below one of them.
+
+    Returns:
+        The time of the time stamp, if there is one.
 
     Raises:
         InvalidReport: the message says what is wrong.
@@ -68,13 +129,38 @@ def verify(pdf: bytes, certificates: list[x509.Certificate], at: datetime) -> No
             trust_roots=[_asn1(c) for c in certificates], allow_fetching=False, moment=at,
             best_signature_time=at,
         )  # fmt: skip
-        status = validate_pdf_signature(signatures[0], signer_validation_context=context)
-    except (PdfError, SigningError, SignatureValidationError, ValueError, KeyError) as error:
+        status = validate_pdf_signature(
+            signatures[0],
+            signer_validation_context=context,
+            ts_validation_context=_stamp_context(signatures[0], timestamp_roots, at),
+        )
+    except (PdfError, SigningError, SignatureValidationError, *_UNREADABLE) as error:
         raise InvalidReport("the report is not an intact signed PDF") from error
-    if not status.bottom_line:
+    stamp = status.timestamp_validity
+    if not replace(status, timestamp_validity=None).bottom_line:
         raise InvalidReport("the report was altered, or its certificate is not valid")
     if status.coverage is None or status.coverage.name != "ENTIRE_FILE":
         raise InvalidReport("the signature does not cover the whole report")
+    if stamp is None:
+        return None
+    if not (stamp.intact and stamp.valid and stamp.trusted):
+        raise InvalidReport("the time stamp of the report's signature is not valid")
+    return stamp.timestamp
+
+
+def _stamp_context(
+    signature: EmbeddedPdfSignature, roots: Sequence[x509.Certificate], at: datetime
+) -> ValidationContext:
+    """Return what the time stamp of a signature is validated by, at the time that it states.
+
+    Without ``roots``, the certificates in it are trusted, which shows only that it is intact.
+    """
+    token = next(extract_tst_data_iter(signature.signer_info, signed=False), None)
+    trusted = [_asn1(c) for c in roots]
+    if token is not None:
+        at = token["encap_content_info"]["content"].parsed["gen_time"].native
+        trusted = trusted or [c.chosen for c in token["certificates"]]
+    return ValidationContext(trust_roots=trusted, allow_fetching=False, moment=at)
 
 
 def _asn1(certificate: x509.Certificate) -> asn1_x509.Certificate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import datetime
 
 import httpx
@@ -28,6 +29,9 @@ from deepfake_models.errors import DeepfakeError
 
 MAX_REPLY_BYTES = 256 * 1024
 TIMEOUT_S = 10.0
+"""Longest pause in an answer."""
+DEADLINE_S = 20.0
+"""Longest duration of a whole answer."""
 _QUERY = "application/timestamp-query"
 """Media type of a request over HTTP (RFC 3161, 3.4)."""
 
@@ -57,15 +61,7 @@ def request(url: str, data: bytes) -> bytes:
         .cert_request(cert_request=True)
         .build()
     )
-    try:
-        answer = httpx.post(
-            url, content=query.as_bytes(), headers={"Content-Type": _QUERY}, timeout=TIMEOUT_S
-        )
-    except httpx.HTTPError as error:
-        raise TimestampFailed("the time-stamp authority does not answer") from error
-    if answer.status_code != 200 or len(answer.content) > MAX_REPLY_BYTES:
-        raise TimestampFailed("the time-stamp authority refused the request")
-    reply = answer.content
+    reply = post(url, query.as_bytes())
     try:
         token = decode_timestamp_response(reply)
     except ValueError as error:
@@ -78,6 +74,31 @@ def request(url: str, data: bytes) -> bytes:
     except InvalidTimestamp as error:
         raise TimestampFailed("the time-stamp authority's token is not valid") from error
     return reply
+
+
+def post(url: str, query: bytes) -> bytes:
+    """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply.
+
+    Raises:
+        TimestampFailed: the authority cannot be reached, refuses, or its reply is too large or
+            takes longer than ``DEADLINE_S``.
+    """
+    reply, deadline = bytearray(), time.monotonic() + DEADLINE_S
+    try:
+        with httpx.stream(
+            "POST", url, content=query, headers={"Content-Type": _QUERY}, timeout=TIMEOUT_S
+        ) as answer:
+            if answer.status_code != 200:
+                raise TimestampFailed("the time-stamp authority refused the request")
+            for chunk in answer.iter_bytes():
+                reply += chunk
+                if len(reply) > MAX_REPLY_BYTES:
+                    raise TimestampFailed("the time-stamp authority's reply is too large")
+                if time.monotonic() > deadline:
+                    raise TimestampFailed("the time-stamp authority answers too slowly")
+    except httpx.HTTPError as error:
+        raise TimestampFailed("the time-stamp authority does not answer") from error
+    return bytes(reply)
 
 
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:

@@ -314,12 +314,13 @@ class _Run:
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
         self._trust.check_key(SSlibKey.from_crypto(certificates[0].public_key()).keyid)
+        roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
-            pdf_signature.verify(self._files[report_of(language)], certificates, at)
-        return (
-            Outcome.PASS,
-            f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}",
-        )
+            report = self._files[report_of(language)]
+            stamp = pdf_signature.verify(report, certificates, at, roots)
+            detail = f", time-stamped at {stamp.isoformat()}" if stamp else ""
+        named = f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}"
+        return Outcome.PASS, named + detail
 
     def _time_stamp(self) -> tuple[Outcome, str]:
         kind, token = self._predicate["timestamp"], self._files.get(STAMP)

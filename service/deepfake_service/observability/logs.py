@@ -31,6 +31,8 @@ LIBRARIES = {
     "python_multipart": "CRITICAL",  # logs parts of uploads
     "httpx": "WARNING",  # logs the URLs that it calls
     "httpcore": "WARNING",
+    "pyhanko": "ERROR",  # logs the certificates of files that are verified
+    "pyhanko_certvalidator": "ERROR",
     "alembic": "WARNING",  # logs the same lines at every start
 }
 """Loggers that would log content or noise, with the lowest level that they may log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -9,9 +10,11 @@ import random
 import shutil
 import struct
 import subprocess
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ import pytest
 import rfc8785
 from case_utils.case_validate import validate
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pyhanko.pdf_utils.reader import PdfFileReader
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
@@ -702,6 +706,72 @@ def test_the_statement_says_that_the_authority_failed() -> None:
     found = verify(content, OURS)
     assert found.exit_code is ExitCode.VERIFIED
     assert "the authority failed" in found.steps[8].detail
+
+
+@pytest.fixture(scope="module")
+def stamped_reports(authority: tuple[str, Path]) -> bytes:
+    return build(
+        kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(),
+        post=lambda query: timestamps.post(authority[0], query),
+    )  # fmt: skip
+
+
+def test_a_reports_signature_has_a_time_stamp(
+    stamped_reports: bytes, authority: tuple[str, Path], tmp_path: Path
+) -> None:
+    """PAdES B-T: the signature is valid after its certificate has expired, too."""
+    trusting = Trust(OURS.keys, certificates(authority[1]))
+    for trust in (OURS, trusting):
+        found = verify(stamped_reports, trust)
+        assert found.exit_code is ExitCode.VERIFIED, [s.to_json() for s in found.steps]
+        assert "time-stamped at" in found.steps[7].detail
+    (signature,) = PdfFileReader(
+        io.BytesIO(bag.unzipped(stamped_reports)[report_of("en")])
+    ).embedded_signatures
+    stamps = [a for a in signature.signer_info["unsigned_attrs"]
+              if a["type"].native == "signature_time_stamp_token"]  # fmt: skip
+    assert len(stamps) == 1
+    kit._make_authority(tmp_path)
+    assert failed_at(stamped_reports, Trust(OURS.keys, certificates(tmp_path / "ca.crt"))) == 8
+
+
+def test_a_report_is_signed_without_a_time_stamp_if_the_authority_fails() -> None:
+    def down(query: bytes) -> bytes:
+        return timestamps.post("http://127.0.0.1:1/", query)
+
+    for post in (down, lambda _: b"not a reply"):
+        content = build(
+            kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(), post=post
+        )
+        found = verify(content, OURS)
+        assert found.exit_code is ExitCode.VERIFIED
+        assert "time-stamped" not in found.steps[7].detail
+
+
+def test_an_authority_that_answers_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L8: the reply was read whole before its size was looked at, without a deadline."""
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(64 * 1024))
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with pytest.raises(TimestampFailed, match="too large"):
+            timestamps.request(url, b"x")
+        monkeypatch.setattr(timestamps, "DEADLINE_S", 0.0)
+        with pytest.raises(TimestampFailed, match="too slowly"):
+            timestamps.request(url, b"x")
+        server.shutdown()
 
 
 def test_one_file_of_a_bundle_is_read_alone() -> None:
