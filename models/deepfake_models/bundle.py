@@ -97,7 +97,7 @@ class BundleSpec(Spec):
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A verified bundle. ``sha256`` identifies it; ``graphs`` holds the verified ONNX files
-    and the weights that they share."""
+    and the weights that they share, and is empty once their sessions are open."""
 
     directory: Path
     spec: BundleSpec
@@ -113,15 +113,17 @@ class Bundle:
             "terms": self.spec.terms,
         }
 
-    def reliability(self) -> dict[str, Any]:
-        """Return the content of ``reliability.json``.
+    def read(self, name: str) -> bytes:
+        """Return the content of the listed file ``name``.
 
         Raises:
             BundleError: the file was altered or removed after the bundle was loaded.
         """
-        content: dict[str, Any] = json.loads(
-            _verified(self.directory, "reliability.json", self.spec)
-        )
+        return _verified(self.directory, name, self.spec)
+
+    def reliability(self) -> dict[str, Any]:
+        """Return the content of ``reliability.json``; raises what ``read`` raises."""
+        content: dict[str, Any] = json.loads(self.read("reliability.json"))
         return content
 
 

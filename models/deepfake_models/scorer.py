@@ -166,25 +166,30 @@ class Scorer:
         """
         bundle = load_bundle(directory)
 
-        shared = {name: bundle.graphs[name] for name in (WEIGHTS,) if name in bundle.graphs}
-
-        def session(name: str) -> OnnxSession:
+        def session(name: str, read: Callable[[str], bytes]) -> OnnxSession:
+            shares = name in (CLASSIFIER, MAP) and WEIGHTS in bundle.spec.files
             return OnnxSession(
-                bundle.graphs[name],
+                read(name),
                 name=name,
                 device=device,
                 threads=threads,
-                external=shared if name in (CLASSIFIER, MAP) else None,
+                external={WEIGHTS: read(WEIGHTS)} if shares else None,
             )
 
-        detector = MtcnnDetector(
-            session("pnet.onnx"), session("rnet.onnx"), session("onet.onnx"), bundle.spec.detector
+        graphs = bundle.graphs
+        pnet, rnet, onet, network = (
+            session(name, graphs.__getitem__)
+            for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER)
         )
+        # The sessions hold copies of the files, so these are released. Maps are drawn so rarely
+        # that their graph is read again each time.
+        bundle = replace(bundle, graphs={})
         classifier = Classifier(
-            session(CLASSIFIER),
+            network,
             bundle.spec,
-            open_map=(lambda: session(MAP)) if MAP in bundle.graphs else None,
+            open_map=(lambda: session(MAP, bundle.read)) if MAP in bundle.spec.files else None,
         )
+        detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)
         return cls(bundle, detector, classifier, decoder or InProcessDecoder())
 
     def observe(

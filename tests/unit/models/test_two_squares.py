@@ -101,6 +101,16 @@ def test_an_altered_graph_or_weight_is_refused(altered: Path, name: str) -> None
         load_bundle(altered)
 
 
+def test_an_open_scorer_holds_no_files_and_verifies_those_of_the_map_again(altered: Path) -> None:
+    scorer = Scorer.open(altered, threads=1)
+    assert scorer.bundle.graphs == {}
+    crop = np.full((2, 224, 224, 3), 100, np.uint8)
+    assert scorer.classifier.activation_maps([crop]).shape == (1, 14, 14)
+    (altered / WEIGHTS).write_bytes(bytes(12))
+    with pytest.raises(BundleError, match=WEIGHTS):
+        scorer.classifier.activation_maps([crop])
+
+
 def test_weights_that_are_too_short_are_refused(altered: Path) -> None:
     (altered / WEIGHTS).write_bytes((altered / WEIGHTS).read_bytes()[:4])
     sealed_again(altered)
