@@ -178,14 +178,11 @@ class Settings(ResourceLimits):
     audit_checkpoints: str | None = Field(
         default=None,
         description="Where signed checkpoints of the audit log are sent, separated by commas: "
-        "`s3://bucket/prefix`, `gs://`, `az://` (lock the objects of the bucket, for example by an "
-        "S3 Object Lock default retention), `syslog://host:514` (UDP), `syslog+tcp://host:601` or "
-        "`syslog:///dev/log`. With `DEEPFAKE_TIMESTAMP_URL` they are time-stamped as well. Unset: "
-        "none are sent.",
+        "`s3://bucket/prefix`, `gs://`, `az://`, `syslog://host:514` (UDP), "
+        "`syslog+tcp://host:601` or `syslog:///dev/log`. Unset: none are sent.",
     )
     audit_checkpoint_minutes: Annotated[float, Field(gt=0.0, le=10080.0)] = Field(
-        default=60.0,
-        description="Minutes between two checkpoints of the audit log, if it has grown.",
+        default=60.0, description="Minutes between two checkpoints, if the audit log has grown."
     )
     report_certificate: Path | None = Field(
         default=None,
