@@ -83,6 +83,8 @@ class Journal:
         self._path = path
         self._database = database
         self._key = key
+        self._searched = 0
+        """The last entry of the audit log up to which there is nothing to append."""
 
     def catch_up(self) -> None:
         """Append the entries that were committed since the last call, by any process.
@@ -93,11 +95,15 @@ class Journal:
         if not self._path.exists():
             with _locked(self._path):
                 pass  # a restoration tells an empty journal from a lost one
+        after = max(last_number(self._path), self._searched)
         with self._database.read() as session:
-            newest = session.scalar(
-                select(func.max(AuditEntry.number)).where(AuditEntry.action.in_(JOURNALED))
+            head = session.scalar(select(func.max(AuditEntry.number))) or 0
+            newer = select(AuditEntry.number).where(
+                AuditEntry.number > after, AuditEntry.action.in_(JOURNALED)
             )
-        if newest is None or newest <= last_number(self._path):
+            is_behind = session.scalars(newer.limit(1)).first() is not None
+        if not is_behind:
+            self._searched = head
             return
         with _locked(self._path) as file:
             last = _last_line(self._path)

@@ -441,3 +441,23 @@ async def test_screenshots_expire_with_the_media_and_cases_in_the_end(service: S
     assert len(blobs(service)) == 1
     (expired,) = [e for e in all_entries(service) if e.action == "case.expired"]
     assert (expired.subject, expired.account_id) == (job["case_id"], None)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_epoch_keys_can_be_used_with_postgresql(
+    start: Any, backend: dict[str, Any], tmp_path: Path
+) -> None:
+    async with start(epoch_keys=tmp_path / "epoch-keys", epoch_hours=0.0) as service:
+        kept, gone = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+        keys = EpochKeys(tmp_path / "epoch-keys", MasterKeys(new_key()))
+        first = keys.current()
+        assert (await delete_case(service, gone)).status_code == 204
+        for _ in range(2):
+            service.app.state.shared.services.key_epochs.advance()
+        assert first.wrapped not in keys.path.read_bytes()
+        path = f"/v1/cases/{kept['case_id']}/media/{kept['media_id']}/content"
+        content = await service.client.get(path, headers=admin(service))
+        assert content.content == VIDEO + bytes([0])
+    async with start(epoch_keys=tmp_path / "epoch-keys") as service:
+        assert service.app.state.shared.services.key_epochs.check() is None
