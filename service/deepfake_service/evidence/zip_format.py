@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 
@@ -18,6 +19,8 @@ from deepfake_models.errors import DeepfakeError
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_FILES = 200
+MAX_DIRECTORY_BYTES = 64 * 1024
+"""Size limit of the ZIP's directory, which has some 90 bytes for each file of a bundle."""
 MAX_TAG_BYTES = 256 * 1024
 """Size limit of tag files, which are read before any signature is checked. A manifest of 200 files
 takes 30 kB."""
@@ -29,6 +32,9 @@ MANIFEST, TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){0,3}")
 _DATE = (1980, 1, 1, 0, 0, 0)
+_END = struct.Struct("<4s4HLLH")
+_LOCATOR_BYTES = 20
+_MAX_COMMENT = 0xFFFF
 _LOCAL_HEADER_BYTES = 30
 """A local file header without its name and extra field (APPNOTE.TXT 4.3.7)."""
 
@@ -88,11 +94,10 @@ def unzipped(content: bytes) -> dict[str, bytes]:
     """
     if len(content) > MAX_BYTES:
         raise InvalidBag(f"larger than {MAX_BYTES} bytes, the limit of a bundle")
+    _check_end(content)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-            if len(entries) > MAX_FILES:
-                raise InvalidBag(f"more than {MAX_FILES} files")
             names = [e.filename for e in entries]
             for entry in entries:
                 if not _NAME.fullmatch(entry.filename):
@@ -126,6 +131,25 @@ def member(content: bytes, name: str) -> bytes:
             return archive.read(name)
     except zipfile.BadZipFile as error:
         raise InvalidBag("not an intact ZIP file") from error
+
+
+def _check_end(content: bytes) -> None:
+    """Check the end record, before anything that it announces is read into memory.
+
+    A canonical ZIP ends with an end of central directory record (APPNOTE.TXT 4.3.16) without a
+    comment, and has neither a ZIP64 locator (4.3.15) nor bytes between directory and record.
+    """
+    if len(content) < _END.size or b"PK\5\6" not in content[-_END.size - _MAX_COMMENT :]:
+        raise InvalidBag("not an intact ZIP file")
+    signature, *_, count, size, offset, comment = _END.unpack(content[-_END.size :])
+    start = len(content) - _END.size
+    is_zip64 = content[max(0, start - _LOCATOR_BYTES) : start].startswith(b"PK\6\7")
+    if signature != b"PK\5\6" or comment or is_zip64 or offset + size != start:
+        raise InvalidBag(
+            "bytes outside the entries, or headers that differ from the canonical form"
+        )
+    if count > MAX_FILES or size > MAX_DIRECTORY_BYTES:
+        raise InvalidBag(f"more than {MAX_FILES} files")
 
 
 def _check_apart(entries: list[zipfile.ZipInfo], size: int) -> None:

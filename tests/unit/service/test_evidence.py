@@ -170,6 +170,37 @@ def test_hostile_zips_are_refused(content: bytes) -> None:
     assert failed_at(content) <= 2
 
 
+@pytest.mark.parametrize("is_zip64", [False, True])
+def test_a_directory_of_a_million_entries_is_refused_before_it_is_read(
+    is_zip64: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 16) + b""
+    count = 1_000_000 if is_zip64 else 0xFFFF
+    directory = entry * count
+    if is_zip64:
+        end64 = struct.pack(
+            "<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory), 0
+        )
+        locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(directory), 1)
+        end = (
+            end64
+            + locator
+            + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+        )
+    else:
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), 0, 0)
+    content = directory + end
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert len(archive.infolist()) == count
+
+    def reads_the_directory(*_: Any) -> None:
+        pytest.fail("the directory was read")
+
+    monkeypatch.setattr(zipfile, "ZipFile", reads_the_directory)
+    with pytest.raises(bag.InvalidBag):
+        bag.unzipped(content)
+
+
 def _added(f: dict[str, bytes]) -> None:
     f["data/crops/099.png"] = f["data/crops/001.png"]
 
