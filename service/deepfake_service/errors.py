@@ -69,6 +69,22 @@ class NotAuthenticated(ServiceError):
     """A valid key is needed: send it as "Authorization: Bearer KEY"."""
 
 
+class SecondFactorRequired(ServiceError):
+    """Keys of an account with a second factor only sign in to the console. Use a system account."""
+
+
+class CodeRejected(ServiceError):
+    """The code is wrong or was already used. Enter the code that your authenticator shows now."""
+
+    def __init__(self, message: str | None = None, *, key_id: str = "") -> None:
+        super().__init__(message)
+        self.key_id = key_id
+
+
+class InvitationInvalid(ServiceError):
+    """This invitation expired, was used, or was replaced. Ask your administrator for a new one."""
+
+
 class Forbidden(ServiceError):
     """The role of this account does not permit this action."""
 

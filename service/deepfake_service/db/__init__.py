@@ -1,5 +1,6 @@
 """The database of the service: SQLite by default, or PostgreSQL."""
 
+from deepfake_service.db.access_tables import Invitation, PendingSignIn, SecondFactor
 from deepfake_service.db.database import Database, current_time, new_id
 from deepfake_service.db.tables import (
     Account,
@@ -37,6 +38,7 @@ __all__ = [
     "Fact",
     "FlaggedHashes",
     "Idempotency",
+    "Invitation",
     "Job",
     "Key",
     "KnownHashes",
@@ -45,8 +47,10 @@ __all__ = [
     "Media",
     "Notice",
     "Occurrence",
+    "PendingSignIn",
     "Review",
     "RevokedEdition",
+    "SecondFactor",
     "Secret",
     "SignIn",
     "SigningKey",

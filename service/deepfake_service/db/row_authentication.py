@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Table, event, inspect, select
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.context import QueryContext
 
+from deepfake_service.db.access_tables import Invitation, SecondFactor
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -66,6 +67,8 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     RevokedEdition: ("sha256", "state", "at"),
     FlaggedHashes: ("id", "case_id", "job_id", "digest", "flagged_by", "sealed", "created_at"),
     AuditEntry: ("number", "hash"),
+    Invitation: ("id", "account_id", "created_at", "expires_at"),
+    SecondFactor: ("id", "secret", "created_at", "confirmed_at", "last_step"),
 }  # fmt: skip
 """The authenticated columns of each table. The primary key is among them, so that codes cannot be
 moved to another row."""

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -78,6 +79,8 @@ class Account(Authenticated):
     role: Mapped[Role] = mapped_column(States(Role, 16))
     created_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    live: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether its jobs may have the priority ``live``."""
 
 
 class Key(Authenticated):
@@ -183,6 +186,8 @@ class Job(Authenticated):
     """``video`` or ``frame``."""
     state: Mapped[JobState] = mapped_column(States(JobState, 16), index=True)
     priority: Mapped[Priority] = mapped_column(States(Priority, 16))
+    turn: Mapped[int | None] = mapped_column(BigInteger)
+    """Its position among the waiting jobs of its priority; see ``jobs/turns.py``."""
     frames: Mapped[int | None] = mapped_column(Integer)
     bundle_sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
     retention: Mapped[RetentionPolicy] = mapped_column(States(RetentionPolicy, 16))

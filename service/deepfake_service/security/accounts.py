@@ -20,7 +20,15 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Account, Database, Key, SignIn, current_time, new_id
+from deepfake_service.db import (
+    Account,
+    Database,
+    Key,
+    SecondFactor,
+    SignIn,
+    current_time,
+    new_id,
+)
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AccountExists,
@@ -28,6 +36,7 @@ from deepfake_service.errors import (
     Forbidden,
     KeyUnknown,
     NotAuthenticated,
+    SecondFactorRequired,
 )
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 
@@ -74,15 +83,32 @@ class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, kind: Kind, role: Role, actor: Actor = SERVICE) -> Account:
+    def create(
+        self,
+        name: str,
+        kind: Kind,
+        role: Role,
+        actor: Actor = SERVICE,
+        *,
+        live: bool | None = None,
+    ) -> Account:
         """Create an account without a key.
+
+        Args:
+            name: how people call it; unique.
+            kind: a person or a system.
+            role: what it may do.
+            actor: who creates it.
+            live: whether its jobs may have the priority ``live``; by default those of people may.
 
         Raises:
             AccountExists: another account has this name.
         """
         try:
             with self._database.write() as session:
-                return create_account(session, name, kind, role, actor)
+                account = create_account(session, name, kind, role, actor)
+                account.live = kind == "person" if live is None else live
+                return account
         except IntegrityError as error:
             raise AccountExists(f"An account named {name!r} already exists.") from error
 
@@ -102,6 +128,15 @@ class Accounts:
         if account is None:
             raise AccountUnknown(f"There is no account named {name!r}.")
         return account
+
+    def allow_live(self, name: str, actor: Actor = SERVICE, *, allowed: bool) -> None:
+        """Allow or forbid jobs of an account to have the priority ``live``."""
+        account = self.named(name)
+        with self._database.write() as session:
+            session.get_one(Account, account.id).live = allowed
+            append_entry(
+                session, actor, Action.ACCOUNT_CHANGED, account.id, f"live={str(allowed).lower()}"
+            )
 
     def disable(self, name: str, actor: Actor = SERVICE) -> None:
         """Disable an account and its keys immediately. Its submissions remain."""
@@ -160,7 +195,7 @@ class Accounts:
             key.expires_at = min(now + grace, key.expires_at or now + grace)
         return new
 
-    def authenticate(self, text: str) -> Caller:
+    def authenticate(self, text: str, *, signs_in: bool = False) -> Caller:
         """Return the caller that a key belongs to.
 
         1. The id is read from the text. Text of another form can only be the key that
@@ -169,9 +204,12 @@ class Accounts:
         3. Hashes are compared in constant time, so that an unknown id cannot be told from a wrong
            secret.
         4. The key must not be expired or revoked, and its account must not be disabled.
+        5. A key of an account with a second factor is only accepted where a code is asked for
+           next: ``signs_in``.
 
         Raises:
             NotAuthenticated: with the same message for every reason.
+            SecondFactorRequired: the key is valid, and its account has a second factor.
         """
         if len(text) > MAX_KEY_CHARS:
             raise NotAuthenticated
@@ -180,6 +218,14 @@ class Accounts:
         with self._database.read() as session:
             statement = select(Key, Account).join(Account, Key.account_id == Account.id)
             rows = session.execute(statement.where(Key.id.in_(ids))).all()
+            confirmed = SecondFactor.confirmed_at.is_not(None)
+            protected = set(
+                session.scalars(
+                    select(SecondFactor.id).where(
+                        confirmed, SecondFactor.id.in_([account.id for _, account in rows])
+                    )
+                )
+            )
         by_id = {key.id: (key, account) for key, account in rows}
         key, account = next((by_id[i] for i in ids if i in by_id), (None, None))
         if not hmac.compare_digest(key_hash(text), key.sha256 if key else _NO_HASH):
@@ -191,29 +237,19 @@ class Accounts:
             or not is_valid(key, self._database.clock())
         ):
             raise NotAuthenticated
+        if not signs_in and account.id in protected:
+            raise SecondFactorRequired
         return Caller(account.id, account.role, key.id)
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
         """Sign a browser in with a key, and return the caller and the value of its cookie.
 
         Raises:
-            NotAuthenticated: see ``authenticate``.
+            NotAuthenticated, SecondFactorRequired: see ``authenticate``.
         """
         caller = self.authenticate(text)
-        token = secrets.token_urlsafe(SECRET_BYTES)
-        now = self._database.clock()
         with self._database.write() as session:
-            session.execute(delete(SignIn).where(SignIn.expires_at <= now))
-            session.add(
-                SignIn(
-                    id=key_hash(token),
-                    key_id=caller.key_id,
-                    created_at=now,
-                    expires_at=now + timedelta(hours=hours),
-                )
-            )
-            append_entry(session, caller.actor, Action.SIGNED_IN, caller.account_id)
-        return caller, token
+            return caller, start_session(session, caller, hours=hours)
 
     def signed_in(self, token: str) -> Caller:
         """Return the caller that a browser's cookie belongs to.
@@ -248,6 +284,23 @@ class Accounts:
                 session.delete(sign_in)
 
 
+def start_session(session: Session, caller: Caller, *, hours: float) -> str:
+    """Store a session for a browser, and return the value of its cookie."""
+    token = secrets.token_urlsafe(SECRET_BYTES)
+    now = current_time(session)
+    session.execute(delete(SignIn).where(SignIn.expires_at <= now))
+    session.add(
+        SignIn(
+            id=key_hash(token),
+            key_id=caller.key_id,
+            created_at=now,
+            expires_at=now + timedelta(hours=hours),
+        )
+    )
+    append_entry(session, caller.actor, Action.SIGNED_IN, caller.account_id)
+    return token
+
+
 def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
     """Raise ``Forbidden`` unless the caller's role is one of ``allowed``."""
     if caller.role not in allowed:
@@ -257,7 +310,12 @@ def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
 def create_account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) -> Account:
     """Create an account in the transaction of ``session``."""
     account = Account(
-        id=new_id(), name=name, kind=kind, role=role, created_at=current_time(session)
+        id=new_id(),
+        name=name,
+        kind=kind,
+        role=role,
+        created_at=current_time(session),
+        live=kind == "person",
     )
     session.add(account)
     session.flush()
