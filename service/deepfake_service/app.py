@@ -77,9 +77,12 @@ def create_app(
         Metrics(),
         Accounts(database),
         Admission(
-            max_requests=settings.max_pending_requests, max_bytes=settings.max_buffered_bytes
+            max_requests=settings.max_pending_requests,
+            max_bytes=settings.max_buffered_bytes,
+            max_requests_per_account=settings.max_pending_requests_per_account,
         ),
         RateLimit(settings.submissions_per_account),
+        RateLimit(settings.reads_per_account),
         FailedSignIns(database, settings),
         database,
     )

@@ -50,6 +50,11 @@ class ResourceLimits(BaseSettings):
         "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
         "the service counts separately.",
     )
+    reads_per_account: str = Field(
+        default="3000/minute",
+        description="Rate limit of requests that read jobs, cases and evidence, per account. Each "
+        "process of the service counts separately.",
+    )
     failed_sign_ins_per_address: str = Field(
         default="10/minute",
         description="Rate limit of failed sign-ins, per client address (IPv6: per /64 network). "
@@ -121,6 +126,11 @@ class ResourceLimits(BaseSettings):
         "request above it gets 503 with `Retry-After` at once instead of waiting longer than its "
         "client does.",
     )
+    max_pending_requests_per_account: Count = Field(
+        default=8,
+        description="Of these, requests of one account; further ones get 429. So no account can "
+        "occupy the service alone.",
+    )
     upload_timeout_s: Seconds = Field(
         default=120.0,
         description="Seconds within which a request body must arrive; slower requests get 408. "
@@ -163,7 +173,7 @@ class ResourceLimits(BaseSettings):
         description="Seconds that running requests get to finish when the service stops.",
     )
 
-    @field_validator("submissions_per_account", "failed_sign_ins_per_address")
+    @field_validator("submissions_per_account", "reads_per_account", "failed_sign_ins_per_address")
     @classmethod
     def _check_rate(cls, value: str) -> str:
         try:

@@ -187,7 +187,7 @@ async def post_occurrence(
     medium."""
     boundary = boundary_of(request.headers.get("content-type"))
     state.check_space()
-    with state.admission.enter() as ticket:
+    with state.admission.enter(caller.account_id) as ticket:
         upload = _OccurrenceUpload(ticket)
         body = receive_body(
             request, max_bytes=MAX_OCCURRENCE_BYTES, timeout_s=state.settings.upload_timeout_s

@@ -181,12 +181,12 @@ class VerificationOut(Published):
 )
 @streams_body
 async def post_verify(
-    request: Request, _: Verifier, state: AppStateDep, services: ServicesDep
+    request: Request, caller: Verifier, state: AppStateDep, services: ServicesDep
 ) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
     this service, retired ones included, and the pinned keys of others."""
     content = io.BytesIO()
-    with state.admission.enter() as ticket:
+    with state.admission.enter(caller.account_id) as ticket:
         async for chunk in receive_body(
             request,
             max_bytes=MAX_BUNDLE_BYTES,

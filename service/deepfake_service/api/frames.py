@@ -69,14 +69,14 @@ async def post_frames(
     engine = state.require_engine()
     if engine.batcher.full:
         raise Overloaded
-    with state.admission.enter() as ticket:
+    with state.admission.enter(caller.account_id) as ticket:
         uploads, form = await read_pictures(request, state.settings, ticket)
         try:
             if form.case_reference is None and form.model_fields_set:
                 raise invalid_field(
                     "case_reference", "required when any other metadata field is given"
                 )
-            frames = await _score_all(engine.pictures, uploads, request.receive)
+            frames = await _score_all(engine.pictures, uploads, request.receive, caller.account_id)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):
                     frame.job_id = await _submit(services, caller, form, upload)
@@ -101,7 +101,7 @@ async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
 
 
 async def _score_all(
-    pictures: PictureScorer, uploads: list[Upload], receive: Receive
+    pictures: PictureScorer, uploads: list[Upload], receive: Receive, account_id: str
 ) -> list[tuple[FrameOut, Verdict]]:
     """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
 
@@ -114,7 +114,7 @@ async def _score_all(
     async def work(todo: Iterator[tuple[int, Upload]]) -> None:
         try:
             for index, upload in todo:
-                answers[index] = await _score_one(pictures, upload)
+                answers[index] = await _score_one(pictures, upload, account_id)
         except Exception as error:
             failures.append(error)
             group.cancel_scope.cancel()
@@ -137,8 +137,10 @@ async def _score_all(
     return [answers[index] for index in range(len(uploads))]
 
 
-async def _score_one(pictures: PictureScorer, upload: Upload) -> tuple[FrameOut, Verdict]:
+async def _score_one(
+    pictures: PictureScorer, upload: Upload, account_id: str
+) -> tuple[FrameOut, Verdict]:
     digest = await anyio.to_thread.run_sync(upload.sha256)
     upload.content.seek(0)
-    verdict = await pictures.score(upload.content)
+    verdict = await pictures.score(upload.content, account_id)
     return frame_out(upload.name, digest, verdict), verdict

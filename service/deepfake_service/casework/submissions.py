@@ -15,6 +15,7 @@ from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.db import (
+    Account,
     Case,
     Database,
     Delivery,
@@ -39,6 +40,7 @@ from deepfake_service.errors import (
     TooManyCallbacks,
 )
 from deepfake_service.jobs import JobQueue
+from deepfake_service.jobs.turns import next_turn
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
@@ -275,6 +277,9 @@ class Submissions:
             blob=sealed.blob,
             created_at=current_time(session),
         )
+        priority = submission.priority
+        if priority is Priority.LIVE and not session.get_one(Account, caller.account_id).live:
+            priority = Priority.BATCH
         job = Job(
             id=new_id(),
             case_id=case.id,
@@ -282,7 +287,8 @@ class Submissions:
             account_id=caller.account_id,
             kind=submission.kind,
             state=JobState.QUEUED,
-            priority=submission.priority,
+            priority=priority,
+            turn=next_turn(session, caller.account_id, priority),
             frames=submission.frames,
             bundle_sha256=self._bundle,
             retention=submission.retention,
@@ -299,7 +305,7 @@ class Submissions:
         session.flush()
         session.add(job)
         session.flush()
-        self._queue.put(session, job.id, submission.priority)
+        self._queue.put(session, job)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import limits
@@ -12,6 +13,9 @@ import limits.storage
 import limits.strategies
 
 from deepfake_service.errors import Overloaded, TooManyRequests
+
+BUSY_RETRY_S = 5
+"""Seconds after which an account with as many pending requests as allowed should try again."""
 
 
 class RateLimit:
@@ -55,13 +59,16 @@ class Ticket:
 
 
 class Admission:
-    """Admits requests up to a number of requests and of bytes. Use it in the event loop only."""
+    """Admits requests up to a number of requests and of bytes, and up to a share of both for each
+    account. Use it in the event loop only."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int) -> None:
+    def __init__(self, *, max_requests: int, max_bytes: int, max_requests_per_account: int) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._max_requests_per_account = max_requests_per_account
         self._requests = 0
         self._bytes = 0
+        self._by_account: Counter[str] = Counter()
 
     @property
     def bytes_held(self) -> int:
@@ -72,21 +79,28 @@ class Admission:
         return self._requests
 
     @contextlib.contextmanager
-    def enter(self) -> Iterator[Ticket]:
-        """Admit a request while the context lasts.
+    def enter(self, account_id: str) -> Iterator[Ticket]:
+        """Admit a request of an account while the context lasts.
 
         Raises:
             Overloaded: the maximum number of requests is being processed.
+            TooManyRequests: as many of them as one account may have are of this account.
         """
         if self._requests >= self._max_requests:
             raise Overloaded
+        if self._by_account[account_id] >= self._max_requests_per_account:
+            raise TooManyRequests(BUSY_RETRY_S)
         self._requests += 1
+        self._by_account[account_id] += 1
         ticket = Ticket(self)
         try:
             yield ticket
         finally:
             ticket.give_back()
             self._requests -= 1
+            self._by_account[account_id] -= 1
+            if not self._by_account[account_id]:
+                del self._by_account[account_id]
 
     def reserve(self, count: int) -> None:
         if self._bytes + count > self._max_bytes:

@@ -193,16 +193,22 @@ def requires(
     return permitted
 
 
-Reader = Annotated[Caller, Depends(requires(MAY_SUBMIT))]
-"""Reads jobs and cases; auditors see neither media nor scores."""
+async def _reader(
+    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT))], state: AppStateDep
+) -> Caller:
+    state.read_rate.hit(caller.account_id)
+    return caller
+
+
+Reader = Annotated[Caller, Depends(_reader)]
+"""Reads jobs and cases, within the rate limit of the account (else ``TooManyRequests``). Auditors
+see neither media nor scores."""
 Keeper = Annotated[Caller, Depends(requires(MAY_HOLD))]
 """Sets legal holds and exports originals."""
 Reviewer = Annotated[Caller, Depends(requires(MAY_REVIEW))]
 """Reviews examinations and flags possible minors."""
 Auditor = Annotated[Caller, Depends(requires(MAY_AUDIT))]
 """Reads the audit log."""
-Verifier = Annotated[Caller, Depends(requires(MAY_SUBMIT | MAY_AUDIT))]
-"""Verifies evidence."""
 SignedIn = Annotated[Caller, Depends(signed_in_caller)]
 """Has signed in to the console, in any role."""
 PageReader = Annotated[Caller, Depends(requires(MAY_SUBMIT, signed_in_caller))]
@@ -217,10 +223,23 @@ PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_i
 """Administers accounts and keys in the console."""
 
 
-async def _submitter(caller: Reader, state: AppStateDep) -> Caller:
+async def _submitter(
+    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT))], state: AppStateDep
+) -> Caller:
     state.submission_rate.hit(caller.account_id)
     return caller
 
 
 Submitter = Annotated[Caller, Depends(_submitter)]
 """Submits media, within the rate limit of the account (else ``TooManyRequests``)."""
+
+
+async def _verifier(
+    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT | MAY_AUDIT))], state: AppStateDep
+) -> Caller:
+    state.submission_rate.hit(caller.account_id)
+    return caller
+
+
+Verifier = Annotated[Caller, Depends(_verifier)]
+"""Verifies evidence, within the rate limit of the account (else ``TooManyRequests``)."""

@@ -44,6 +44,7 @@ class AppState:
     accounts: Accounts
     admission: Admission
     submission_rate: RateLimit
+    read_rate: RateLimit
     failed_sign_ins: FailedSignIns
     database: Database
     engine: Engine | None = None

@@ -13,13 +13,14 @@ from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia
 from deepfake_models.results import MediaFacts, Reason, ReasonCode, Verdict, VerdictCode, unable
 from deepfake_models.scorer import CroppedFace, Scorer
 from deepfake_service.inference.batching import Batcher
+from deepfake_service.inference.fair_slots import FairSlots
 
 
 class PictureScorer:
     """Scores single pictures with a shared batcher.
 
     At most ``slots`` pictures are decoded and searched for faces at a time; each slot holds one
-    decoded picture in memory.
+    decoded picture in memory. Accounts share the slots by the seconds that their pictures take.
     """
 
     def __init__(self, scorer: Scorer, decoder: Decoder, batcher: Batcher, *, slots: int) -> None:
@@ -28,6 +29,7 @@ class PictureScorer:
         self._batcher = batcher
         self._slots = slots
         self._limiter = anyio.CapacityLimiter(slots)
+        self._fair_slots = FairSlots(slots)
 
     @property
     def concurrency(self) -> int:
@@ -38,8 +40,10 @@ class PictureScorer:
         """
         return 2 * self._slots
 
-    async def score(self, source: BinaryIO) -> Verdict:
+    async def score(self, source: BinaryIO, account_id: str = "") -> Verdict:
         """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
+
+        The time that decoding and detection take is charged to the account ``account_id``.
 
         When cancelled, it stops before the next stage; a decode that has started runs to its end.
 
@@ -48,14 +52,16 @@ class PictureScorer:
             NotReady: the batcher is not running.
         """
         try:
-            facts, faces = await anyio.to_thread.run_sync(
-                self._observe, source, limiter=self._limiter
-            )
+            async with self._fair_slots.slot(account_id):
+                facts, faces = await anyio.to_thread.run_sync(
+                    self._observe, source, limiter=self._limiter
+                )
         except NotAPicture:
             return _not_a_picture()
         except MediaError as error:
             return unable(error)
-        scores = iter(await self._batcher.scores([f.crop for f in faces if f.crop is not None]))
+        crops = [f.crop for f in faces if f.crop is not None]
+        scores = iter(await self._batcher.scores(crops, account_id))
         return self._scorer.judge_picture(
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )

@@ -9,8 +9,8 @@ from typing import Any
 from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Database
-from deepfake_service.db.enums import Priority
+from deepfake_service.db import Database, Job
+from deepfake_service.jobs.turns import queue_rank
 
 APPLICATION = "deepfake-service"
 WORKFLOW_VERSION = "1"
@@ -66,15 +66,16 @@ class JobQueue:
         """Close the connections."""
         self._client.destroy()
 
-    def put(self, session: Session, job_id: str, priority: Priority) -> None:
+    def put(self, session: Session, job: Job) -> None:
         """Queue a job in the transaction of ``session``, which either accepts and queues it or
         does neither."""
+        job_id = job.id
         options: EnqueueOptions = {
             "workflow_name": EXAMINE,
             "queue_name": QUEUE,
             "workflow_id": job_id,
             "app_version": WORKFLOW_VERSION,
-            "priority": priority.rank,
+            "priority": queue_rank(job.priority, job.turn or 0),
         }
         self._client.enqueue_in_transaction(session, options, job_id)
 

@@ -46,7 +46,9 @@ class Queries:
         self._read_audit = ReadAudit(database.clock)
 
     def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
-        """Return a job with its result, or ``None`` as result. Reading a result is audited.
+        """Return a job with its result, or ``None`` as result.
+
+        Reading a result is audited once in ten minutes for each key.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it.
@@ -54,7 +56,7 @@ class Queries:
         with self._database.read() as session:
             job, media, case = find_job(session, caller, job_id)
         result = self._result(job, case) if job.result is not None else None
-        if result is not None and audited:
+        if result is not None and audited and self._read_audit.is_first_read(caller, job_id):
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.RESULT_READ, job_id)
         return {**_job_json(job, media), "result": result}

@@ -1,0 +1,62 @@
+"""Turns: the order of waiting jobs, in which the accounts alternate.
+
+This is start-time fair queueing (Goyal, Vin and Cheng 1996, SIGCOMM). The first waiting job of an
+account has the turn that is being served; each further one has a later turn, by the seconds that
+jobs of this account took lately. So an account with many jobs, or with long ones, does not delay
+the jobs of others by more than the ones that have begun.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Job
+from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, Priority
+
+RECENT_JOBS = 10
+DEFAULT_COST_S = 10
+"""What a job of an account is charged before any of its jobs has ended."""
+MAX_COST_S = 3600
+_BAND = 2**31 // len(Priority) - 1
+"""How many turns each priority has: DBOS takes priorities from 1 to 2^31 - 1."""
+
+
+def next_turn(session: Session, account_id: str, priority: Priority) -> int:
+    """Return the turn of a new job of an account. Call it for one job of the account at a time."""
+    queued = Job.state == JobState.QUEUED
+    served = select(func.min(Job.turn)).where(queued, Job.priority == priority)
+    own = select(func.max(Job.turn)).where(
+        Job.account_id == account_id, Job.state.in_(UNFINISHED), Job.priority == priority
+    )
+    last = session.scalar(own)
+    earliest = session.scalar(served) or 0
+    return earliest if last is None else max(earliest, last + _cost_s(session, account_id))
+
+
+def queue_rank(priority: Priority, turn: int) -> int:
+    """Return the rank of a job in the queue: lower ones are served first."""
+    return (priority.rank - 1) * _BAND + 1 + min(turn, _BAND - 1)
+
+
+def _cost_s(session: Session, account_id: str) -> int:
+    """Return how many seconds the account's latest jobs took, on average."""
+    rows = session.execute(
+        select(Job.started_at, Job.finished_at)
+        .where(
+            Job.account_id == account_id,
+            Job.state.in_(ENDED),
+            Job.started_at.is_not(None),
+            Job.finished_at.is_not(None),
+        )
+        .order_by(Job.created_at.desc())
+        .limit(RECENT_JOBS)
+    ).all()
+    if not rows:
+        return DEFAULT_COST_S
+    seconds = [
+        (finished - started).total_seconds()
+        for started, finished in rows
+        if started is not None and finished is not None
+    ]
+    return min(max(1, round(sum(seconds) / len(seconds))), MAX_COST_S)
