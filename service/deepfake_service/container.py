@@ -24,6 +24,7 @@ from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
+from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
@@ -196,7 +197,7 @@ def open_container(
                 database,
                 vault,
                 Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
-                two_people=settings.two_person_review,
+                rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
             ),
         )
         yield Container(settings, database, vault, journal, services)

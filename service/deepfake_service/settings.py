@@ -245,6 +245,12 @@ class Settings(ResourceLimits):
         default=False,
         description="Require confirmation by two people before a finding counts as confirmed.",
     )
+    submitter_confirms: Literal["if_alone", "always", "never"] = Field(
+        default="if_alone",
+        description="Whether the account that submitted an item can confirm its finding without a "
+        "second person. `if_alone`: only while no other person could review, so that a centre of "
+        "one person can work.",
+    )
     matching: bool = Field(
         default=False,
         description="Keep perceptual hashes of confirmed cases and link new submissions to the "

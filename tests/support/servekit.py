@@ -126,6 +126,8 @@ class Site:
             "DEEPFAKE_BUNDLE_DIR": str(small_bundle_dir()),
             "DEEPFAKE_DECODE_WORKERS": "1",
             "DEEPFAKE_THREADS": "1",
+            # Most tests submit and review with the administrator's key.
+            "DEEPFAKE_SUBMITTER_CONFIRMS": "always",
             **self.settings,
         }
 

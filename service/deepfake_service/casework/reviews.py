@@ -15,6 +15,7 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.review_rules import ReviewRules, check_same_person
 from deepfake_service.db import (
     Account,
     Case,
@@ -69,7 +70,7 @@ class Reviews:
         vault: Vault,
         consequences: Consequences,
         *,
-        two_people: bool,
+        rules: ReviewRules,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -77,7 +78,7 @@ class Reviews:
         self._notices = consequences.notices
         self._hash_bank = consequences.hash_bank
         self._minor_flags = consequences.minor_flags
-        self._two_people = two_people
+        self._rules = rules
         self._without_edition: set[str] = set()
         """Ids of jobs for which no further edition can be created."""
 
@@ -102,6 +103,7 @@ class Reviews:
                 raise NotReviewable("There is no verdict to review.")
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Only people can review; this is a system account.")
+            check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(
                 Review.job_id == job_id, Review.account_id == caller.account_id
             )
@@ -157,7 +159,8 @@ class Reviews:
         confirmed = decisions.count(Decision.CONFIRMED)
         if not confirmed:
             return Finding.UNDECIDED
-        is_enough = confirmed >= (2 if self._two_people else 1)
+        people = [account for account, d in latest.items() if d == Decision.CONFIRMED]
+        is_enough = self._rules.is_enough(session, job_id, people)
         return Finding.CONFIRMED if is_enough else Finding.AWAITING_SECOND
 
     @staticmethod

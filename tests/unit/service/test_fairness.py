@@ -1,0 +1,239 @@
+"""Attacks of one account on the others: floods of jobs, of large pictures, and of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from dbos import DBOSClient
+from sqlalchemy import func, select
+
+from deepfake_service.casework.reviews import Reviews
+from deepfake_service.casework.submissions import Submission
+from deepfake_service.db import AuditEntry, Job
+from deepfake_service.db.enums import Decision, JobState, Priority, Role
+from deepfake_service.errors import NotReviewable
+from deepfake_service.inference.fair_slots import FairSlots
+from deepfake_service.jobs.queue import PlainJson
+from deepfake_service.jobs.turns import queue_rank
+from deepfake_service.security.audit_log import Action
+from tests.unit.service.conftest import Service, Starter
+
+
+async def submit(service: Service, role: Role, name: str, **options: Any) -> str:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield f"{role} {name}".encode()
+
+    submissions = service.app.state.shared.services.submissions
+    caller = service.accounts.authenticate(service.keys[role])
+    sealed = await submissions.seal(chunks())
+    accepted = await submissions.accept(caller, Submission(**options), sealed)
+    job_id: str = accepted.job_id
+    return job_id
+
+
+def served_in_order(service: Service, jobs: list[str]) -> list[str]:
+    """Return the jobs in the order in which the queue hands them out."""
+    client = DBOSClient(system_database_url=service.database.url, serializer=PlainJson())
+    try:
+        queued = {w.workflow_id: w for w in client.list_queued_workflows()}
+    finally:
+        client.destroy()
+    return sorted(jobs, key=lambda j: (queued[j].priority, queued[j].created_at))
+
+
+async def test_a_flood_of_jobs_does_not_delay_the_first_job_of_another_account(
+    service: Service,
+) -> None:
+    flood = [await submit(service, Role.PIPELINE, str(n)) for n in range(12)]
+    first = await submit(service, Role.ANALYST, "urgent")
+    second = await submit(service, Role.ANALYST, "second")
+    order = served_in_order(service, [*flood, first, second])
+    assert order.index(first) <= 1
+    assert order.index(second) <= 3
+    assert [job for job in order if job in flood] == flood
+
+
+async def test_a_newcomer_takes_turns_and_does_not_overtake_a_whole_queue(
+    service: Service,
+) -> None:
+    earlier = [await submit(service, Role.PIPELINE, str(n)) for n in range(8)]
+    with service.database.write() as session:
+        for job_id in earlier[:4]:
+            session.get_one(Job, job_id).state = JobState.RUNNING
+    later = [await submit(service, Role.ANALYST, str(n)) for n in range(4)]
+    order = served_in_order(service, [*earlier[4:], *later])
+    owners = ["earlier" if job in earlier else "later" for job in order]
+    assert owners == ["earlier", "later"] * 4
+
+
+async def test_an_account_whose_jobs_take_long_is_served_less_often(service: Service) -> None:
+    for role, seconds in ((Role.PIPELINE, 100), (Role.ANALYST, 10)):
+        job_id = await submit(service, role, "done")
+        with service.database.write() as session:
+            job = session.get_one(Job, job_id)
+            job.started_at = service.clock()
+            service.clock.advance(timedelta(seconds=seconds))
+            job.finished_at, job.state = service.clock(), JobState.FAILED
+    slow = [await submit(service, Role.PIPELINE, str(n)) for n in range(4)]
+    fast = [await submit(service, Role.ANALYST, str(n)) for n in range(12)]
+    order = served_in_order(service, slow + fast)
+    assert sum(job in slow for job in order[:12]) == 2
+
+
+async def test_live_is_a_right_of_an_account_and_not_a_field(service: Service) -> None:
+    service.accounts.create("system", "system", Role.PIPELINE)
+    key = {"Authorization": f"Bearer {service.accounts.create_key('system').text}"}
+
+    async def priority(content: bytes) -> str:
+        files = {"file": ("v.mp4", content)}
+        answer = await service.client.post(
+            "/v1/videos", files=files, data={"priority": "live"}, headers=key
+        )
+        assert answer.status_code == 202
+        return str(answer.json()["priority"])
+
+    assert await priority(b"first") == "batch"
+    service.accounts.allow_live("system", allowed=True)
+    assert await priority(b"second") == "live"
+    service.accounts.allow_live("system", allowed=False)
+    assert await priority(b"third") == "batch"
+    with service.database.read() as session:
+        changed = AuditEntry.action == Action.ACCOUNT_CHANGED
+        assert session.scalar(select(func.count()).where(changed)) == 2
+
+
+def test_priorities_do_not_overlap() -> None:
+    ranks = [queue_rank(p, turn) for p in Priority for turn in (0, 1, 10**12)]
+    assert ranks == sorted(set(ranks))
+    assert 1 <= ranks[0] <= ranks[-1] < 2**31
+
+
+async def test_large_pictures_of_one_account_do_not_hold_up_a_small_one_of_another() -> None:
+    now, order = 0.0, []
+    slots = FairSlots(1, clock=lambda: now)
+
+    async def work(account: str, seconds: float) -> None:
+        nonlocal now
+        async with slots.slot(account):
+            order.append(account)
+            await asyncio.sleep(0)
+            now += seconds
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(work("large", 2.0))
+        await asyncio.sleep(0)
+        for _ in range(20):
+            group.create_task(work("small", 0.1))
+    assert order.index("small") <= 2
+    # By their cost, twenty small pictures are one large one.
+    assert order[:24].count("small") >= 19
+
+
+async def test_a_slot_is_given_back_if_its_work_is_cancelled() -> None:
+    slots = FairSlots(1)
+    held = asyncio.Event()
+
+    async def hold() -> None:
+        async with slots.slot("a"):
+            held.set()
+            await asyncio.sleep(60)
+
+    first = asyncio.create_task(hold())
+    await held.wait()
+    waiting = [asyncio.create_task(hold()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in [*waiting[:2], first, waiting[2]]:
+        task.cancel()
+    await asyncio.gather(first, *waiting, return_exceptions=True)
+    async with asyncio.timeout(5), slots.slot("b"):
+        assert slots._free == 0
+    assert slots._free == 1
+    assert not slots._charged
+    assert not slots._waiting
+
+
+async def test_one_account_cannot_take_every_pending_request(start: Starter) -> None:
+    async with start(max_pending_requests_per_account=2) as service:
+        flood = [asyncio.create_task(service.post(b"slow still 1 120")) for _ in range(2)]
+        for _ in flood:
+            await asyncio.to_thread(service.decoder.entered.acquire)
+        refused = await service.post(b"still 1 120")
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"]
+        other = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        admitted = asyncio.create_task(service.post(b"still 1 120", headers=other))
+        await asyncio.sleep(0)
+        service.decoder.gate.set()
+        assert (await admitted).status_code == 200
+        assert [(await task).status_code for task in flood] == [200, 200]
+        assert (await service.post(b"still 1 120")).status_code == 200
+
+
+async def test_reads_are_limited_and_repeated_ones_audited_once(start: Starter) -> None:
+    async with start(reads_per_account="20/minute") as service:
+        statuses = [(await service.client.get("/v1/jobs")).status_code for _ in range(25)]
+        assert statuses == [200] * 20 + [429] * 5
+        other = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        assert (await service.client.get("/v1/jobs", headers=other)).status_code == 200
+
+
+async def test_verification_is_limited(start: Starter) -> None:
+    async with start(submissions_per_account="3/minute") as service:
+        key = {"Authorization": f"Bearer {service.keys[Role.AUDITOR]}"}
+        statuses = [
+            (await service.client.post("/v1/verify", content=b"x", headers=key)).status_code
+            for _ in range(5)
+        ]
+        assert statuses[3:] == [429, 429]
+
+
+@pytest.mark.parametrize("rule", ["if_alone", "always", "never"])
+async def test_who_submitted_cannot_alone_confirm(
+    start: Starter, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reviews, "_create_edition", lambda *_: None)  # the jobs have no evidence
+    async with start(submitter_confirms=rule) as service:
+        reviews = service.app.state.shared.services.reviews
+        analyst = service.accounts.authenticate(service.keys[Role.ANALYST])
+        admin = service.accounts.authenticate(service.keys[Role.ADMIN])
+
+        async def examined(role: Role, name: str) -> str:
+            job_id = await submit(service, role, name)
+            with service.database.write() as session:
+                session.get_one(Job, job_id).state = JobState.SUCCEEDED
+            return job_id
+
+        job_id = await examined(Role.ANALYST, "own")
+        alone = reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        assert alone == ("confirmed" if rule == "always" else "awaiting_second")
+        assert reviews.decide(admin, job_id, Decision.CONFIRMED, "seen") == "confirmed"
+        of_another = await examined(Role.PIPELINE, "another's")
+        assert reviews.decide(analyst, of_another, Decision.CONFIRMED, "seen") == "confirmed"
+        names = [a.name for a in service.accounts.all() if a.id != analyst.account_id]
+        for name in names:
+            service.accounts.disable(name)
+        job_id = await examined(Role.ANALYST, "alone in the centre")
+        alone = reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        assert alone == ("awaiting_second" if rule == "never" else "confirmed")
+
+
+async def test_the_two_accounts_of_the_installer_are_one_person(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reviews, "_create_edition", lambda *_: None)  # the job has no evidence
+    reviews = service.app.state.shared.services.reviews
+    callers = []
+    for name in ("administrator", "environment"):
+        service.accounts.create(name, "person", Role.ADMIN)
+        callers.append(service.accounts.authenticate(service.accounts.create_key(name).text))
+    job_id = await submit(service, Role.PIPELINE, "x")
+    with service.database.write() as session:
+        session.get_one(Job, job_id).state = JobState.SUCCEEDED
+    reviews.decide(callers[0], job_id, Decision.CONFIRMED, "seen")
+    with pytest.raises(NotReviewable, match="another account of yours"):
+        reviews.decide(callers[1], job_id, Decision.CONFIRMED, "seen")
