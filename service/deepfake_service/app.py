@@ -38,6 +38,7 @@ from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
+from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import help as web_help
 from deepfake_service.web import items, queue, signing_in
@@ -135,7 +136,7 @@ def create_app(
         min_upload_rate=settings.min_upload_rate,
     )
     problems.install(app)
-    pages = (signing_in, queue, items, web_notices, web_help, web_admin)
+    pages = (signing_in, queue, items, web_notices, web_help, web_admin, web_account)
     resources = (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs)
     for module in (*pages, *resources):
         app.include_router(module.router)

@@ -34,6 +34,7 @@ from deepfake_service.jobs import JobQueue
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
+from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import (
@@ -67,6 +68,7 @@ class Services:
     hash_bank: HashBank
     minor_flags: MinorFlags
     reviews: Reviews
+    second_factors: SecondFactors
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def open_container(
                 Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
                 rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
             ),
+            second_factors=SecondFactors(database, keys, settings.issuer),
         )
         yield Container(settings, database, vault, journal, services)
 

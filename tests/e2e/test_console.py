@@ -448,7 +448,12 @@ def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
         assert token
         form = {"csrf": token[1], "name": "new", "role": "pipeline", "kind": "system"}
         page = client.post("/admin/accounts", data=form).text
-        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", page)
+        link = re.search(r"/invitation/[\w-]{43}", page)
+        assert link
+        with site.browser() as invited:
+            assert "dfk_" not in invited.get(link[0]).text
+            created = invited.post(link[0]).text
+        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", created)
         assert new
         headers = {"Authorization": f"Bearer {new[0]}"}
         assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200

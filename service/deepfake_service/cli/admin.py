@@ -22,8 +22,10 @@ from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import accept_row, altered_rows, open_database
+from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
@@ -75,12 +77,27 @@ def create_account(
     kind: Annotated[
         Literal["person", "system"], typer.Option(help="Human user or service account.")
     ] = "person",
+    live: Annotated[
+        bool | None,
+        typer.Option(help="Whether its jobs may have the priority `live`. Default: people only."),
+    ] = None,
 ) -> None:
     """Create an account and its first key."""
     with _database() as (_, database):
         book = Accounts(database)
-        book.create(name, kind, role)
+        book.create(name, kind, role, live=live)
         _show_once(book.create_key(name))
+
+
+@accounts.command("priority")
+def change_priority(
+    name: Name,
+    live: Annotated[bool, typer.Option(help="Allow or forbid the priority `live`.")],
+) -> None:
+    """Change whether jobs of an account may have the priority `live`."""
+    with _database() as (_, database):
+        Accounts(database).allow_live(name, allowed=live)
+    typer.echo("changed")
 
 
 @accounts.command("list")
@@ -92,6 +109,24 @@ def list_accounts() -> None:
             state = "disabled" if account.disabled_at else "active"
             table.add_row(account.name, account.kind, account.role, _day(account.created_at), state)
     Console().print(table)
+
+
+@accounts.command("invite")
+def invite(name: Name) -> None:
+    """Print a one-time link by which the owner of an account creates a key."""
+    with _database() as (settings, database):
+        token = Invitations(database).create(name)
+    base = settings.public_url or f"http://{settings.host}:{settings.port}"
+    typer.echo(f"{base.rstrip('/')}/invitation/{token}")
+
+
+@accounts.command("remove-second-factor")
+def remove_second_factor(name: Name) -> None:
+    """Remove the second factor of an account, for example because its device was lost."""
+    with _database() as (settings, database):
+        account = Accounts(database).named(name)
+        SecondFactors(database, open_keys(settings), settings.issuer).remove(account.id)
+    typer.echo("removed")
 
 
 @accounts.command("disable")

@@ -16,6 +16,7 @@ from deepfake_service.http.auth import PageAdmin, PageAuditor
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security import audit_log
 from deepfake_service.security.accounts import Caller
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page, safe
 from deepfake_service.web.plots import rates_by_width
@@ -24,8 +25,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 SETTINGS_SHOWN = (
     "issuer", "media_days_after_verdict", "media_hours_after_review", "media_days_unexamined",
-    "evidence_days", "two_person_review", "matching", "known_hash_days", "timestamp_url",
-    "jobs_at_once", "submissions_per_account", "session_hours",
+    "evidence_days", "two_person_review", "submitter_confirms", "matching", "known_hash_days",
+    "timestamp_url", "jobs_at_once", "submissions_per_account", "session_hours",
 )  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
 AUDIT_PAGE = 200
@@ -39,7 +40,7 @@ def get_admin(request: Request, caller: PageAdmin, state: AppStateDep) -> Respon
 
 @router.post("/admin/accounts")
 def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
-    """Create an account and its first key, which is shown once."""
+    """Create an account, and a one-time link by which its owner creates the first key."""
     name, role, kind = (fields.get(k, "") for k in ("name", "role", "kind"))
     checks = (
         ("name", "1 to 100 printable characters", 1 <= len(name) <= 100 and name.isprintable()),
@@ -50,29 +51,51 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
     if invalid:
         raise InvalidRequest(errors=invalid)
     accounts = state.accounts
-    accounts.create(name, "person" if kind == "person" else "system", Role(role), caller.actor)
-    new_key = accounts.create_key(name, actor=caller.actor).text
-    return _admin_page(request, caller, state, new_key=new_key)
+    accounts.create(
+        name,
+        "person" if kind == "person" else "system",
+        Role(role),
+        caller.actor,
+        live=kind == "person" or fields.get("live") == "yes",
+    )
+    return _admin_page(request, caller, state, invitation=_invitation(request, caller, state, name))
 
 
 @router.post("/admin/keys")
 def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
-    """Create another key for an account, or revoke a key."""
+    """Create another key for the administrator's own account, an invitation for that of another, or
+    revoke a key."""
     if fields.get("revoke"):
         state.accounts.revoke(fields["revoke"], caller.actor)
         return _admin_page(request, caller, state)
-    key = state.accounts.create_key(fields.get("account", ""), actor=caller.actor)
-    return _admin_page(request, caller, state, new_key=key.text)
+    name = fields.get("account", "")
+    if state.accounts.named(name).id == caller.account_id:
+        key = state.accounts.create_key(name, actor=caller.actor)
+        return _admin_page(request, caller, state, new_key=key.text)
+    return _admin_page(request, caller, state, invitation=_invitation(request, caller, state, name))
+
+
+def _invitation(request: Request, caller: Caller, state: AppState, name: str) -> str:
+    """Return a one-time link for the owner of an account."""
+    token = Invitations(state.database).create(name, caller.actor)
+    base = state.settings.public_url or str(request.base_url)
+    return f"{base.rstrip('/')}/invitation/{token}"
 
 
 def _admin_page(
-    request: Request, caller: Caller, state: AppState, *, new_key: str | None = None
+    request: Request,
+    caller: Caller,
+    state: AppState,
+    *,
+    new_key: str | None = None,
+    invitation: str | None = None,
 ) -> Response:
     return page(
         request,
         "admin.html",
         caller,
         new_key=new_key,
+        invitation=invitation,
         roles=[str(r) for r in Role],
         now=state.database.clock(),
         accounts=state.accounts.all(),

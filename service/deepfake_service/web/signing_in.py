@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.resources import files
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from deepfake_service.documents.i18n import LANGUAGES
-from deepfake_service.errors import NotAuthenticated, NotFound
+from deepfake_service.errors import (
+    CodeRejected,
+    NotAuthenticated,
+    NotFound,
+    SecondFactorRequired,
+)
 from deepfake_service.http.auth import SignedIn, session_cookie, session_token, uses_tls
-from deepfake_service.http.dependencies import AppStateDep
+from deepfake_service.http.dependencies import AppState, AppStateDep
+from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_SUBMIT
+from deepfake_service.security.second_factors import PENDING_FOR
 from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect
 
@@ -50,24 +58,72 @@ def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Re
     target = local_path(fields.get("next", "/"))
     hours = state.settings.session_hours
     state.failed_sign_ins.check(request)
+    key = fields.get("key", "")
     try:
-        caller, token = state.accounts.sign_in(fields.get("key", ""), hours=hours)
+        caller, token = state.accounts.sign_in(key, hours=hours)
+    except SecondFactorRequired:
+        return _ask_for_code(request, state, key, target)
     except NotAuthenticated:
-        state.failed_sign_ins.record(request, fields.get("key", ""))
+        state.failed_sign_ins.record(request, key)
         return page(request, "sign_in.html", status=401, next=target, failed=True)
+    return _signed_in(request, state, caller, token, target)
+
+
+def _ask_for_code(request: Request, state: AppState, key: str, target: str) -> Response:
+    caller = state.accounts.authenticate(key, signs_in=True)
+    token = state.require_services().second_factors.begin_sign_in(caller)
+    response = page(request, "sign_in_code.html", next=target, failed=False)
+    _set_cookie(request, response, _pending_cookie(request), token, PENDING_FOR)
+    return response
+
+
+@router.post("/sign-in/code")
+def post_code(request: Request, state: AppStateDep, fields: PublicForm) -> Response:
+    """Exchange the code of a second factor for a session cookie. The key was accepted before."""
+    target = local_path(fields.get("next", "/"))
+    state.failed_sign_ins.check(request)
+    token = request.cookies.get(_pending_cookie(request), "")
+    factors, hours = state.require_services().second_factors, state.settings.session_hours
+    try:
+        caller, session = factors.finish_sign_in(token, fields.get("code", ""), hours=hours)
+    except CodeRejected as error:
+        state.failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
+        return page(request, "sign_in_code.html", status=401, next=target, failed=True)
+    response = _signed_in(request, state, caller, session, target)
+    response.delete_cookie(
+        _pending_cookie(request), httponly=True, samesite="strict", secure=uses_tls(request)
+    )
+    return response
+
+
+def _pending_cookie(request: Request) -> str:
+    return f"{session_cookie(request)}-code"
+
+
+def _set_cookie(
+    request: Request, response: Response, name: str, value: str, valid_for: timedelta
+) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(valid_for.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=uses_tls(request),
+    )
+
+
+def _signed_in(
+    request: Request, state: AppState, caller: Caller, token: str, target: str
+) -> Response:
+    """Redirect to ``target`` with the cookie of a new session, and end the earlier one."""
     if target == "/" and caller.role not in MAY_SUBMIT:
         target = "/audit"
     if earlier := session_token(request):
         state.accounts.sign_out(earlier)
     response = redirect(target)
-    response.set_cookie(
-        session_cookie(request),
-        token,
-        max_age=int(hours * 3600),
-        httponly=True,
-        samesite="strict",
-        secure=uses_tls(request),
-    )
+    valid_for = timedelta(hours=state.settings.session_hours)
+    _set_cookie(request, response, session_cookie(request), token, valid_for)
     return response
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
+import httpx
+import pyotp
 import pytest
 from starlette.requests import HTTPConnection
 
 from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import Forbidden, InvitationInvalid, RecordAltered
 from deepfake_service.http.failed_sign_ins import client_network
 from deepfake_service.security import audit_log
 from deepfake_service.security.audit_log import Action
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.settings import Settings, networks_of
 from tests.unit.service.conftest import Service, Starter
 
@@ -167,3 +172,160 @@ async def test_an_event_stream_ends_with_its_key_or_session(
         events = (await stream).text
     assert "succeeded" not in events
     assert events.endswith("event: signed_out\ndata: {}\n\n")
+
+
+def csrf_of(page: str) -> str:
+    token = re.search(r'name="csrf" content="(\w+)"', page)
+    assert token
+    return token[1]
+
+
+async def test_an_administrator_gets_no_key_of_another_account(service: Service) -> None:
+    await service.sign_in(Role.ADMIN)
+    token = csrf_of((await service.client.get("/admin")).text)
+    form = {"csrf": token, "name": "kim", "role": "analyst", "kind": "person"}
+    pages = [await service.client.post("/admin/accounts", data=form, headers=ORIGIN)]
+    for name in ("kim", *(a.name for a in service.accounts.all() if a.role is Role.PIPELINE)):
+        form = {"csrf": token, "account": name}
+        pages.append(await service.client.post("/admin/keys", data=form, headers=ORIGIN))
+    for page in pages:
+        assert page.status_code == 200
+        assert re.search(r"http://service/invitation/[\w-]{43}<", page.text)
+        assert not re.search(r"dfk_[0-9a-f]{12}_", page.text)
+    own = service.accounts.authenticate(service.keys[Role.ADMIN]).account_id
+    (name,) = (a.name for a in service.accounts.all() if a.id == own)
+    form = {"csrf": token, "account": name}
+    page = await service.client.post("/admin/keys", data=form, headers=ORIGIN)
+    assert re.search(r"dfk_[0-9a-f]{12}_", page.text)
+
+
+async def test_an_invitation_works_once_and_not_by_being_opened(service: Service) -> None:
+    service.accounts.create("kim", "person", Role.ANALYST)
+    invitations = Invitations(service.database)
+    replaced, token = invitations.create("kim"), invitations.create("kim")
+    path = f"/invitation/{token}"
+    for _ in range(2):  # a program that previews links opens it first
+        opened = await service.client.get(path)
+        assert (opened.status_code, "dfk_" in opened.text) == (200, False)
+    assert (await service.client.post(path)).status_code == 403  # caused by another site
+    created = await service.client.post(path, headers=ORIGIN)
+    key = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", created.text)
+    assert key
+    assert service.accounts.authenticate(key[0]).role is Role.ANALYST
+    for dead in (path, f"/invitation/{replaced}", f"/invitation/{'x' * 43}"):
+        assert (await service.client.get(dead)).status_code == 410
+        assert (await service.client.post(dead, headers=ORIGIN)).status_code == 410
+
+
+async def test_an_invitation_expires_and_ends_with_its_account(service: Service) -> None:
+    invitations = Invitations(service.database)
+    for name, end in (
+        ("kim", lambda: service.clock.advance(timedelta(hours=73))),
+        ("lee", lambda: service.accounts.disable("lee")),
+    ):
+        service.accounts.create(name, "person", Role.ANALYST)
+        token = invitations.create(name)
+        invitations.account_of(token)
+        end()
+        with pytest.raises(InvitationInvalid):
+            invitations.redeem(token)
+
+
+async def test_an_invitation_forged_in_the_database_is_refused(service: Service) -> None:
+    (name,) = (a.name for a in service.accounts.all() if a.role is Role.PIPELINE)
+    invitations = Invitations(service.database)
+    token = invitations.create(name)
+    admin = service.accounts.authenticate(service.keys[Role.ADMIN]).account_id
+    with service.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE invitations SET account_id = ?", (admin,))
+    with pytest.raises(RecordAltered):
+        invitations.redeem(token)
+
+
+class Authenticator:
+    """Switches the second factor of an analyst on, and knows the codes."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.factors = service.app.state.shared.services.second_factors
+        self.caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+        self.totp = pyotp.TOTP(self.factors.enrol(self.caller).secret)
+        self.factors.confirm(self.caller, self.code())
+        service.clock.advance(timedelta(seconds=30))
+
+    def code(self) -> str:
+        return str(self.totp.at(self.service.clock()))
+
+    async def send(self, code: str) -> int:
+        answer = await self.service.client.post(
+            "/sign-in/code", data={"code": code}, headers=ORIGIN
+        )
+        return answer.status_code
+
+
+async def test_a_stolen_key_does_not_sign_in_without_the_second_factor(service: Service) -> None:
+    authenticator = Authenticator(service)
+    key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    answer = await service.client.get("/v1/jobs", headers=key)
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
+        403,
+        "second_factor_required",
+    )
+    asked = await service.sign_in(Role.ANALYST)
+    assert asked.status_code == 200
+    assert 'name="code"' in asked.text
+    assert "session" not in service.client.cookies
+    service.client.cookies["session"] = service.client.cookies["session-code"]
+    assert (await service.client.get("/")).status_code == 303
+    service.client.cookies.delete("session")
+    assert await authenticator.send("000000") == 401
+    code = authenticator.code()
+    assert await authenticator.send(code) == 303
+    assert (await service.client.get("/")).status_code == 200
+    await service.sign_in(Role.ANALYST)
+    assert await authenticator.send(code) == 401  # a code that somebody watched
+    service.clock.advance(timedelta(seconds=30))
+    assert await authenticator.send(authenticator.code()) == 303
+    assert [e.detail for e in failures(service)] == ["code", "code"]
+
+
+async def test_codes_cannot_be_guessed(start: Starter) -> None:
+    async with start(failed_sign_ins_per_address="1000/minute") as service:
+        authenticator = Authenticator(service)
+        await service.sign_in(Role.ANALYST)
+        statuses = [await authenticator.send(f"{n:06}") for n in range(8)]
+        assert statuses == [401] * 5 + [303] * 3  # back to the page that asks for the key
+        assert await authenticator.send(authenticator.code()) == 303
+        assert (await service.client.get("/")).status_code == 303  # not signed in
+
+
+async def test_a_second_factor_is_set_up_and_removed_in_the_console(service: Service) -> None:
+    await service.sign_in(Role.ANALYST)
+    client = service.client
+    token = csrf_of((await client.get("/account")).text)
+
+    async def send(**fields: str) -> httpx.Response:
+        form = {"csrf": token, **fields}
+        return await client.post("/account/second-factor", data=form, headers=ORIGIN)
+
+    await send(do="begin")
+    page = (await client.get("/account")).text
+    secret = re.search(r'<code class="free">([A-Z2-7]{32})</code>', page)
+    assert secret
+    assert "<svg" in page
+    totp = pyotp.TOTP(secret[1])
+    assert (await send(do="confirm", code="000000")).status_code == 403
+    assert (await send(do="confirm", code=totp.at(service.clock()))).status_code == 303
+    assert secret[1] not in (await client.get("/account")).text
+    assert (await send(do="begin")).status_code == 403
+    assert (await send(do="remove", code="000000")).status_code == 403
+    service.clock.advance(timedelta(seconds=30))
+    assert (await send(do="remove", code=totp.at(service.clock()))).status_code == 303
+    assert service.accounts.authenticate(service.keys[Role.ANALYST])
+
+
+async def test_a_system_has_no_second_factor(service: Service) -> None:
+    service.accounts.create("system", "system", Role.PIPELINE)
+    caller = service.accounts.authenticate(service.accounts.create_key("system").text)
+    with pytest.raises(Forbidden):
+        service.app.state.shared.services.second_factors.enrol(caller)

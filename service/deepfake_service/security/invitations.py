@@ -1,0 +1,93 @@
+"""One-time invitations: the owner of an account creates its key, and nobody else sees it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Account, Database, Invitation, current_time
+from deepfake_service.errors import InvitationInvalid
+from deepfake_service.security.accounts import (
+    MAX_KEY_CHARS,
+    SECRET_BYTES,
+    Accounts,
+    NewKey,
+    generate_key,
+    key_hash,
+    store_key,
+)
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
+
+VALID_FOR = timedelta(hours=72)
+
+
+class Invitations:
+    """Creates invitations, and exchanges each of them once for a key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str, actor: Actor = SERVICE) -> str:
+        """Return the token of a new invitation for the account ``name``.
+
+        It replaces the account's earlier invitation. Only its hash is stored.
+
+        Raises:
+            AccountUnknown: there is no such account.
+        """
+        account = Accounts(self._database).named(name)
+        token = secrets.token_urlsafe(SECRET_BYTES)
+        with self._database.write() as session:
+            now = current_time(session)
+            session.execute(delete(Invitation).where(Invitation.account_id == account.id))
+            session.add(
+                Invitation(
+                    id=key_hash(token),
+                    account_id=account.id,
+                    created_at=now,
+                    expires_at=now + VALID_FOR,
+                )
+            )
+            append_entry(session, actor, Action.INVITATION_CREATED, account.id)
+        return token
+
+    def account_of(self, token: str) -> Account:
+        """Return the account that an invitation is for.
+
+        Raises:
+            InvitationInvalid: it has expired, was used or replaced, or its account is disabled.
+        """
+        with self._database.read() as session:
+            return _valid(session, token)[1]
+
+    def redeem(self, token: str) -> NewKey:
+        """Create a key for the account of an invitation, which is then used up.
+
+        Raises:
+            InvitationInvalid: see ``account_of``.
+        """
+        with self._database.write() as session:
+            invitation, account = _valid(session, token, for_update=True)
+            session.delete(invitation)
+            new = generate_key(account.id, None)
+            store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
+        return new
+
+
+def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[Invitation, Account]:
+    if len(token) > MAX_KEY_CHARS:
+        raise InvitationInvalid
+    invitation = session.scalars(
+        select(Invitation)
+        .where(Invitation.id == key_hash(token), Invitation.expires_at > current_time(session))
+        .with_for_update(read=not for_update)
+    ).first()
+    if invitation is None:
+        raise InvitationInvalid
+    account = session.get_one(Account, invitation.account_id)
+    if account.disabled_at is not None:
+        raise InvitationInvalid
+    return invitation, account

@@ -1,0 +1,210 @@
+"""Second factors: one-time codes of an authenticator app, for people who sign in (RFC 6238)."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyotp
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import (
+    Account,
+    Database,
+    Key,
+    PendingSignIn,
+    SecondFactor,
+    current_time,
+)
+from deepfake_service.errors import CodeRejected, Forbidden, NotAuthenticated
+from deepfake_service.security.accounts import (
+    SECRET_BYTES,
+    Caller,
+    is_valid,
+    key_hash,
+    start_session,
+)
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
+from deepfake_service.storage import context_of, installation_secret
+from deepfake_service.storage.envelope import KeyWrapper, seal, unseal
+
+STEP_S = 30
+"""The time step that every authenticator app supports (RFC 6238, section 5.2)."""
+PENDING_FOR = timedelta(minutes=5)
+ATTEMPTS = 5
+"""Codes that may be tried for one sign-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The secret of a new authenticator, which is shown once, and its ``otpauth:`` URI."""
+
+    secret: str
+    uri: str
+
+    def __repr__(self) -> str:
+        return "Enrolment()"
+
+
+class SecondFactors:
+    """The second factors of accounts. Each account has at most one."""
+
+    def __init__(self, database: Database, keys: KeyWrapper, issuer: str) -> None:
+        self._database = database
+        self._keys = keys
+        self._issuer = issuer
+
+    def is_on(self, account_id: str) -> bool:
+        """Return whether an account asks for a code."""
+        with self._database.read() as session:
+            factor = session.get(SecondFactor, account_id)
+        return factor is not None and factor.confirmed_at is not None
+
+    def enrol(self, caller: Caller) -> Enrolment:
+        """Store a new secret for the caller. It counts once ``confirm`` was called with a code.
+
+        Raises:
+            Forbidden: the account belongs to a system, or has a second factor already.
+        """
+        secret = pyotp.random_base32()
+        key = self._key()
+        with self._database.write() as session:
+            account = session.get_one(Account, caller.account_id)
+            factor = session.get(SecondFactor, account.id)
+            if account.kind != "person" or (factor is not None and factor.confirmed_at):
+                raise Forbidden
+            if factor is not None:
+                session.delete(factor)
+                session.flush()
+            session.add(
+                SecondFactor(
+                    id=account.id,
+                    secret=seal(key, secret.encode(), context_of("second-factor", account.id)),
+                    created_at=current_time(session),
+                )
+            )
+        return self._enrolment(secret, account)
+
+    def unconfirmed(self, caller: Caller) -> Enrolment | None:
+        """Return the secret that awaits its first code, if there is one."""
+        key = self._key()
+        with self._database.read() as session:
+            factor = session.get(SecondFactor, caller.account_id)
+            account = session.get_one(Account, caller.account_id)
+        if factor is None or factor.confirmed_at is not None:
+            return None
+        return self._enrolment(_secret(key, factor), account)
+
+    def confirm(self, caller: Caller, code: str) -> None:
+        """Switch the caller's second factor on.
+
+        Raises:
+            CodeRejected: the code is not the one that the authenticator shows now.
+        """
+        key = self._key()
+        with self._database.write() as session:
+            factor = session.get(SecondFactor, caller.account_id)
+            if factor is None or not _accepts(session, key, factor, code):
+                raise CodeRejected
+            factor.confirmed_at = current_time(session)
+            append_entry(session, caller.actor, Action.SECOND_FACTOR_ADDED, caller.account_id)
+
+    def remove(self, account_id: str, actor: Actor = SERVICE) -> None:
+        """Switch the second factor of an account off."""
+        with self._database.write() as session:
+            factor = session.get(SecondFactor, account_id)
+            if factor is not None:
+                session.delete(factor)
+                append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
+
+    def check(self, caller: Caller, code: str) -> None:
+        """Raise ``CodeRejected`` unless ``code`` is the caller's current one. It is used up."""
+        key = self._key()
+        with self._database.write() as session:
+            factor = session.get(SecondFactor, caller.account_id)
+            if factor is None or not _accepts(session, key, factor, code):
+                raise CodeRejected
+
+    def begin_sign_in(self, caller: Caller) -> str:
+        """Return the value of the cookie of a browser whose code is still missing."""
+        token = secrets.token_urlsafe(SECRET_BYTES)
+        with self._database.write() as session:
+            now = current_time(session)
+            session.execute(delete(PendingSignIn).where(PendingSignIn.expires_at <= now))
+            session.add(
+                PendingSignIn(
+                    id=key_hash(token),
+                    key_id=caller.key_id,
+                    attempts=0,
+                    expires_at=now + PENDING_FOR,
+                )
+            )
+        return token
+
+    def finish_sign_in(self, token: str, code: str, *, hours: float) -> tuple[Caller, str]:
+        """Sign a browser in, and return the caller and the value of its cookie.
+
+        Raises:
+            NotAuthenticated: the sign-in has expired, or too many codes were tried.
+            CodeRejected: the code is wrong or was used before; ``key_id`` is that of the key.
+        """
+        secret = self._key()
+        with self._database.write() as session:
+            pending = session.get(PendingSignIn, key_hash(token), with_for_update=True)
+            if pending is None or pending.expires_at <= current_time(session):
+                raise NotAuthenticated
+            key = session.get_one(Key, pending.key_id)
+            account = session.get_one(Account, key.account_id)
+            factor = session.get(SecondFactor, account.id)
+            now = current_time(session)
+            if (
+                pending.attempts >= ATTEMPTS
+                or account.disabled_at
+                or not is_valid(key, now)
+                or factor is None
+            ):
+                raise NotAuthenticated
+            pending.attempts += 1
+            accepted = _accepts(session, secret, factor, code)
+            if accepted:
+                caller = Caller(account.id, account.role, key.id)
+                session.delete(pending)
+                new_token = start_session(session, caller, hours=hours)
+        if not accepted:  # raised here, or the attempt would not be counted
+            raise CodeRejected(key_id=key.id)
+        return caller, new_token
+
+    def _key(self) -> bytes:
+        return installation_secret(self._database, self._keys, "second-factors")
+
+    def _enrolment(self, secret: str, account: Account) -> Enrolment:
+        totp = pyotp.TOTP(secret, name=account.name, issuer=self._issuer, interval=STEP_S)
+        return Enrolment(secret, totp.provisioning_uri())
+
+
+def _secret(key: bytes, factor: SecondFactor) -> str:
+    return unseal(key, factor.secret, context_of("second-factor", factor.id)).decode()
+
+
+def _accepts(session: Session, key: bytes, factor: SecondFactor, code: str) -> bool:
+    """Return whether a code is right, and record its time step, so that it works only once.
+
+    The steps before and after the present one are accepted as well, for clocks that differ (RFC
+    6238, section 5.2).
+    """
+    totp = pyotp.TOTP(_secret(key, factor), interval=STEP_S)
+    sent = "".join(code.split()).encode()
+    present = _step(current_time(session))
+    for step in (present - 1, present, present + 1):
+        is_new = factor.last_step is None or step > factor.last_step
+        if hmac.compare_digest(totp.generate_otp(step).encode(), sent) and is_new:
+            factor.last_step = step
+            return True
+    return False
+
+
+def _step(at: datetime) -> int:
+    return int(at.timestamp()) // STEP_S
