@@ -52,3 +52,11 @@ class DecoderFailed(MediaError):
 
 class SpecError(DeepfakeError):
     """The specification has an invalid value."""
+
+
+class SandboxIncomplete(DeepfakeError):
+    """The kernel does not grant every layer of the sandbox, and all of them are required."""
+
+
+class SandboxBusy(DeepfakeError):
+    """Every process that reads untrusted files is in use. Try again later."""

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.errors import SandboxIncomplete
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.blind_index import BlindIndex
@@ -31,6 +32,8 @@ from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
+from deepfake_service.observability.logs import logger
+from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
@@ -45,6 +48,8 @@ from deepfake_service.storage import (
     open_case_keys,
     open_keys,
 )
+
+_log = logger("deepfake_service.container")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,34 @@ def open_scorer(settings: Settings) -> Scorer:
 
 
 def open_decoder(settings: Settings) -> ProcessDecoder:
-    """Start the decoder processes. Close it with ``close()``."""
+    """Return the decoder, whose processes start when they are needed. Close it with ``close()``."""
     limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
-    return ProcessDecoder(limits, settings.decode_workers)
+    required = settings.sandbox == "require"
+    return ProcessDecoder(limits, settings.decode_workers, require=required)
+
+
+@contextlib.contextmanager
+def decoder_running(settings: Settings) -> Iterator[ProcessDecoder]:
+    """Open the decoder, start its first process, and log which layers its sandbox lacks.
+
+    Raises:
+        SandboxIncomplete: there are such layers, and the settings require all of them.
+        DecoderFailed: the process does not start.
+    """
+    with contextlib.closing(open_decoder(settings)) as decoder:
+        try:
+            confinement = decoder.confinement()
+        except SandboxIncomplete as error:
+            raise SandboxIncomplete(
+                f'{error.message} {PREFIX}SANDBOX=require needs all of them: see "The sandbox" in '
+                "the operations guide."
+            ) from error
+        if confinement.complete:
+            _log.info("sandbox_complete")
+        else:
+            missing = [str(layer) for layer in confinement.missing]
+            _log.warning("sandbox_incomplete", missing=missing)
+        yield decoder
 
 
 def program_version() -> str:

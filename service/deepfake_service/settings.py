@@ -123,6 +123,12 @@ class Settings(ResourceLimits):
         description="Threads for one model operation; 0 uses one per core. Fewer threads leave "
         "cores to the decoders.",
     )
+    sandbox: Literal["available", "require"] = Field(
+        default="available",
+        description="Layers of the sandbox in which untrusted files are parsed. `available` uses "
+        "those that the kernel and the container grant, and reports the others as missing at the "
+        "start, in `/readyz` and in evidence; `require` refuses to start unless all are granted.",
+    )
     worker_metrics_port: int = Field(
         default=0,
         ge=0,

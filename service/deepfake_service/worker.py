@@ -20,11 +20,14 @@ from deepfake_service.casework.examination import (
     ResultSinks,
 )
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Container, open_container, open_decoder, open_scorer
+from deepfake_service.container import Container, decoder_running, open_container, open_scorer
 from deepfake_service.db import Database
+from deepfake_service.errors import SettingsError
 from deepfake_service.jobs import Runner
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
+from deepfake_service.resource_limits import PREFIX
+from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
@@ -53,7 +56,7 @@ def worker_running(
         ExaminationRules(
             max_attempts=settings.max_attempts,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
-            anchors=settings.content_credential_anchors,
+            anchors=_trust_anchors(settings),
         ),
     )
     deliveries = WebhookDeliveries(
@@ -91,6 +94,23 @@ def worker_running(
         runner.stop(drain_s=min(DRAIN_S, settings.shutdown_timeout_s))
 
 
+def _trust_anchors(settings: Settings) -> str | None:
+    """Return the certificates that make Content Credentials trusted, in PEM.
+
+    Raises:
+        SettingsError: their file cannot be read.
+    """
+    if settings.content_credential_anchors is None:
+        return None
+    try:
+        return settings.content_credential_anchors.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The file of {PREFIX}CONTENT_CREDENTIAL_ANCHORS cannot be read. It must contain "
+            "certificates in PEM."
+        ) from error
+
+
 class Chore:
     """A task that a thread of its own repeats every ``every_s`` seconds. A failure is logged, and
     the task is tried again at its next time."""
@@ -122,6 +142,7 @@ def _open_intact(settings: Settings) -> Database:
 
 def run_worker(settings: Settings) -> None:
     """Examine jobs until SIGTERM or SIGINT."""
+    protect_process()
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -133,7 +154,7 @@ def run_worker(settings: Settings) -> None:
     scorer = open_scorer(settings)
     with (
         contextlib.closing(_open_intact(settings)) as database,
-        contextlib.closing(open_decoder(settings)) as decoder,
+        decoder_running(settings) as decoder,
         open_container(settings, database, scorer.bundle.sha256) as container,
         worker_running(container, scorer, decoder, metrics),
     ):

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.image import HEAD_BYTES
 from deepfake_models.errors import MediaError
 from deepfake_models.results import Leaning, unable
 from deepfake_models.scorer import Scorer
@@ -31,7 +32,9 @@ from deepfake_service.evidence.artifacts import (
     MODEL_MANIFEST,
     EndedExamination,
     Material,
+    Reading,
     gather,
+    mime_of,
 )
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.signers import Signers, self_made_certificate
@@ -63,16 +66,19 @@ def material(media: bytes, frames: int | None = None, judge: Scorer | None = Non
 
 @cache
 def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
-    source = io.BytesIO(media)
+    decoder = InProcessDecoder()
+    mime = mime_of(media[:HEAD_BYTES])
+    reading = Reading(mime, decoder.read_credentials(io.BytesIO(media), mime))
     try:
-        with InProcessDecoder().open(io.BytesIO(media)) as opened:
+        with decoder.open(io.BytesIO(media)) as opened:
             sampled = judge.plan(opened, frames)
             parts = [judge.examine(opened, sampled)]
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
-            return gather(source, opened, EndedExamination(verdict, seen, EXAMINED_AT), judge)
+            examination = EndedExamination(verdict, seen, EXAMINED_AT, reading)
+            return gather(opened, examination, judge)
     except MediaError as error:
-        return gather(source, None, EndedExamination(unable(error), [], EXAMINED_AT), judge)
+        return gather(None, EndedExamination(unable(error), [], EXAMINED_AT, reading), judge)
 
 
 KINDS = ("swap", "reenactment", "synthesis", "retouching")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
+from deepfake_models.decode import credentials
 from deepfake_models.decode.base import GuardedSource, OpenMedia
+from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.image import HEAD_BYTES, PictureMedia, picture_format
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.video import VideoMedia
@@ -35,6 +37,24 @@ class Decoder(Protocol):
             NoVisualStream: there is no picture and no video stream.
             MediaTooLarge: a limit is exceeded.
             DecoderFailed: the decoder process crashed or stalled.
+        """
+        ...
+
+    def read_credentials(
+        self, source: BinaryIO, mime: str | None, anchors: str | None = None
+    ) -> dict[str, Any]:
+        """Return what the Content Credentials of ``source`` claim: see ``credentials``.
+
+        Raises:
+            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
+            DecoderFailed: the process that reads them crashed, or exceeded its memory or time.
+        """
+        ...
+
+    def confinement(self) -> Confinement | None:
+        """Return the layers that the processes that decode lack.
+
+        ``None`` means that the calling process decodes.
         """
         ...
 
@@ -65,6 +85,18 @@ class InProcessDecoder:
             raise explained from error
         with media:
             yield media
+
+    def read_credentials(
+        self, source: BinaryIO, mime: str | None, anchors: str | None = None
+    ) -> dict[str, Any]:
+        """See ``Decoder.read_credentials``."""
+        guard = GuardedSource(source)
+        result = credentials.read_credentials(cast("BinaryIO", guard), mime, anchors)
+        guard.check()
+        return result
+
+    def confinement(self) -> None:
+        """See ``Decoder.confinement``."""
 
     def close(self) -> None:
         """Nothing is held."""

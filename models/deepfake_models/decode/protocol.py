@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from deepfake_models.decode.confinement import Layer
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import MediaFacts
@@ -25,6 +26,12 @@ MAX_JSON_BYTES = 16 << 10
 
 MAX_READ_BYTES = 1 << 20
 """Most that a child may ask for at once, and the size of the blocks that it caches."""
+
+MAX_ARGUMENT_BYTES = 4 << 20
+"""Longest argument of a task, such as a file of trusted certificates."""
+
+MAX_RESULT_BYTES = 256 << 20
+"""Longest result of a task."""
 
 MAX_TEXT = 300
 """Characters of a text from the child that are passed on."""
@@ -50,6 +57,19 @@ class Message(BaseModel):
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True
     )
+
+
+class Options(Message):
+    """How a process is started, as its argument on the command line."""
+
+    tasks: tuple[str, ...] = ()
+    """What it may be asked to run besides decoding, each as ``package.module:function``."""
+    memory_bytes: Size = 6 << 30
+    """Address space. A 10-bit 8K stream with 16 reference frames takes 2 GiB, interpreter and
+    libraries 1 GiB, a 50-megapixel frame with its copies 1 GiB. A decompression bomb must fail well
+    before the machine does."""
+    cpu_s: Size = 24 * 3600
+    """Processor seconds of all its items together."""
 
 
 # Sent by the parent.
@@ -82,6 +102,19 @@ class Close(Message):
     op: Literal["close"] = "close"
 
 
+class Run(Message):
+    """Run a task on a source of ``size`` bytes. Data follow: its argument. The child answers
+    ``Finished``."""
+
+    op: Literal["run"] = "run"
+    task: str
+    size: Count
+    memory_bytes: Size
+    """Address space while it runs."""
+    cpu_s: Annotated[float, Field(gt=0.0)]
+    """Processor time."""
+
+
 class Unreadable(Message):
     """The bytes that a ``Read`` asks for cannot be read; else the answer is data: the bytes."""
 
@@ -92,9 +125,26 @@ class Unreadable(Message):
 
 
 class Ready(Message):
-    """The child has started and waits for media."""
+    """The child has started and waits for media, as parents of earlier versions expect it."""
 
     op: Literal["ready"] = "ready"
+
+
+class Confined(Message):
+    """The child has started, has confined itself, and waits for items."""
+
+    op: Literal["confined"] = "confined"
+    pid: Size
+    """Its number outside its process namespace."""
+    missing: Annotated[tuple[Layer, ...], Field(strict=False)]
+    """The layers of its confinement that the kernel did not grant."""
+
+
+class Finished(Message):
+    """A task has ended. Data follow: its result, of ``size`` bytes."""
+
+    op: Literal["finished"] = "finished"
+    size: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)]
 
 
 class Read(Message):
@@ -180,8 +230,8 @@ class Closed(Message):
     op: Literal["closed"] = "closed"
 
 
-Request = Open | Frames | Next | Close
-Answer = Ready | Read | Opened | FrameHeader | Failed | Error | Closed
+Request = Open | Run | Frames | Next | Close
+Answer = Confined | Read | Opened | FrameHeader | Failed | Finished | Error | Closed
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])

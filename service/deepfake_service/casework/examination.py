@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from io import BufferedReader
 from typing import Any, TypeVar
 
 from deepfake_models.decision.decide import Part
 from deepfake_models.decode.base import OpenMedia, SavedTimeline, Timeline
+from deepfake_models.decode.credentials import not_read
 from deepfake_models.decode.decoder import Decoder
+from deepfake_models.decode.image import HEAD_BYTES
 from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Progress, Scorer
@@ -26,7 +28,7 @@ from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.evidence.artifacts import EndedExamination, Material, gather
+from deepfake_service.evidence.artifacts import EndedExamination, Material, Reading, gather, mime_of
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -71,8 +73,8 @@ class ExaminationRules:
     """How often a job may be taken up within one step before it fails."""
     keep_after_verdict: timedelta
     """How long media are retained after the verdict."""
-    anchors: Path | None = None
-    """A PEM file of certificates by which Content Credentials are trusted."""
+    anchors: str | None = None
+    """The certificates by which Content Credentials are trusted, in PEM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,23 +202,51 @@ class Examination:
 
     def _gather(self, opened: _OpenedJob, verdict: Verdict, parts: Sequence[Part]) -> Material:
         """Gather the material of evidence; less of it where the media cannot be decoded."""
+        examination = EndedExamination(
+            verdict,
+            sorted(frame.time_s for part in parts for frame in part.examined),
+            self._database.clock(),
+            self._read(opened),
+        )
+        if verdict.media is None:
+            return gather(None, examination, self._scorer)
+        try:
+            return self._with_media(opened, lambda media: gather(media, examination, self._scorer))
+        except MediaError:
+            # The verdict is valid even if its pictures cannot be decoded a second time.
+            return gather(None, examination, self._scorer)
+
+    def _read(self, opened: _OpenedJob) -> Reading:
+        """Return the type of the file, what its Content Credentials claim, and how it is read.
+
+        Credentials that crash their reader are not read again: the verdict does not depend on them.
+
+        Raises:
+            Stopping: the worker stops.
+            StorageUnavailable: the media could not be read.
+        """
         assert opened.media.blob is not None
-        examined_s = sorted(frame.time_s for part in parts for frame in part.examined)
-        now = self._database.clock()
-        with self._vault.open(opened.media.blob, opened.media_key) as source:
-
-            def gather_from(media: OpenMedia | None) -> Material:
-                examination = EndedExamination(verdict, examined_s, now)
-                anchors = self._rules.anchors
-                return gather(source, media, examination, self._scorer, anchors=anchors)
-
-            if verdict.media is None:
-                return gather_from(None)
+        with self._vault.open(opened.media.blob, opened.media_key) as file:
+            mime = mime_of(file.read(HEAD_BYTES))
             try:
-                return self._with_media(opened, gather_from)
-            except MediaError:
-                # The verdict is valid even if its pictures cannot be decoded a second time.
-                return gather_from(None)
+                credentials = self._decoder.read_credentials(file, mime, self._rules.anchors)
+            except MediaError as error:
+                self._raise_unrelated(file, error)
+                credentials = not_read("reading the credentials took too much time or memory")
+        return Reading(mime, credentials, self._decoder.confinement())
+
+    def _raise_unrelated(self, file: BufferedReader, error: MediaError) -> None:
+        """Raise the cause of ``error`` if that is not in the media of ``file``.
+
+        Raises:
+            Stopping: the worker stops.
+            StorageUnavailable: the media could not be read.
+        """
+        storage_failure = getattr(file.raw, "failure", None)
+        if storage_failure is not None:
+            raise storage_failure from error
+        if self.stopping.is_set():
+            raise Stopping from error
 
     def fail(self, job_id: str, code: str) -> None:
         """See ``ExaminationSteps``."""
@@ -278,11 +308,7 @@ class Examination:
                     with self._decoder.open(file) as media:
                         return use(media)
                 except MediaError as error:
-                    storage_failure = getattr(file.raw, "failure", None)
-                    if storage_failure is not None:
-                        raise storage_failure from error
-                    if self.stopping.is_set():
-                        raise Stopping from error
+                    self._raise_unrelated(file, error)
                     if not isinstance(error, DecoderFailed) or not attempts_left:
                         raise
             self.stopping.wait(DECODER_PAUSE_S)

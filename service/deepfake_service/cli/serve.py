@@ -11,15 +11,18 @@ from types import FrameType
 
 import uvicorn
 
+from deepfake_models.decode.confinement import Confinement
+from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
-from deepfake_service.container import open_scorer
+from deepfake_service.container import decoder_running, open_scorer
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.http.connections import ConnectionLimits, connection_class
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, unknown_variables
 
@@ -41,6 +44,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         DeepfakeError: the bundle, the database or the address cannot be used. The message is meant
             for the operator.
     """
+    protect_process()
     logs.configure(settings.log_level, settings.log_format)
     log = logs.logger("deepfake_service.serve")
     for name in unknown_variables():
@@ -50,16 +54,18 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         database.check_integrity()
     with naming_bundle(settings.bundle_dir):
         scorer = open_scorer(settings)
-    with contextlib.ExitStack() as open_listeners:
-        listener = open_listeners.enter_context(_listen(settings.host, settings.port))
+    with contextlib.ExitStack() as stack:
+        decoder = stack.enter_context(decoder_running(settings))
+        listener = stack.enter_context(_listen(settings.host, settings.port))
         listeners = [listener]
         if settings.operations_port:
             host, port = settings.operations_host, settings.operations_port
-            listeners.append(open_listeners.enter_context(_listen(host, port, "OPERATIONS_")))
+            listeners.append(stack.enter_context(_listen(host, port, "OPERATIONS_")))
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
-        app = create_app(settings, scorer=scorer, database=database, worker=worker)
+        app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
         _greet(settings, listener, first, scorer.bundle.model_json())
+        _greet_sandbox(decoder.confinement())
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -130,6 +136,12 @@ def _listen(host: str, port: int, prefix: str = "") -> socket.socket:
             f"Set {PREFIX}{prefix}HOST or {PREFIX}{prefix}PORT to another address."
         ) from error
     return listener
+
+
+def _greet_sandbox(confinement: Confinement) -> None:
+    if not confinement.complete:
+        sys.stderr.write(f"{missing_layers(confinement)} The operations guide says what helps.\n")
+        sys.stderr.flush()
 
 
 def _greet(

@@ -69,6 +69,8 @@ class TablePresenter:
             [w("submitted"), to_the_second(d["job"]["submitted_at"])],
             [w("finished"), to_the_second(d["job"]["examined_at"])],
         ]
+        if "sandbox" in d:  # documents of earlier versions do not have it
+            rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
         if d["predecessor"]:
             rows.append([w("predecessor"), d["predecessor"]])
         return rows
@@ -81,6 +83,11 @@ class TablePresenter:
         claims = [credentials.get("issuer"), credentials.get("generator")]
         claims += [a["source_type"] or a["action"] for a in credentials.get("actions") or []]
         return " · ".join([*parts, *(readable(claim) for claim in claims if claim)])
+
+    def _sandbox(self, missing: list[str]) -> str:
+        if not missing:
+            return self._w("sandbox_complete")
+        return self._w("sandbox_incomplete", layers=", ".join(map(readable, missing)))
 
     def _perceptual(self) -> str:
         w, hashes = self._w, self._d["item"]["perceptual"]

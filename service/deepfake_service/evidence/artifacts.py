@@ -17,8 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +26,12 @@ from PIL import Image
 from deepfake_models.bundle import MANIFEST, BundleSpec
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.decode.base import FailedFrame, OpenMedia
-from deepfake_models.decode.image import HEAD_BYTES, picture_format
+from deepfake_models.decode.confinement import Confinement
+from deepfake_models.decode.image import picture_format
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.faces.crops import cut_views, squares
 from deepfake_models.results import Face, Verdict
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.content_credentials import read_credentials
 from deepfake_service.evidence.perceptual_hashes import hash_media
 
 FORMAT = "deepfake-service/examination/1"
@@ -110,6 +109,18 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file was read, and what it says about itself."""
+
+    mime: str | None
+    """Type of the file, by its first bytes."""
+    content_credentials: dict[str, Any]
+    """What ``Decoder.read_credentials`` returned."""
+    confinement: Confinement | None = None
+    """What ``Decoder.confinement`` returned."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndedExamination:
     """An examination that has ended."""
 
@@ -117,24 +128,19 @@ class EndedExamination:
     examined_s: Sequence[float]
     """Times in seconds of the frames that the verdict is based on."""
     examined_at: datetime
+    reading: Reading
 
 
 def gather(
-    source: BinaryIO,
     media: OpenMedia | None,
     examination: EndedExamination,
     scorer: Scorer,
-    *,
-    anchors: Path | None = None,
 ) -> Material:
-    """Gather the material for evidence of ``source``.
+    """Gather the material for evidence of an examined file.
 
-    ``media`` is ``source`` opened by a decoder, or ``None`` if it cannot be decoded. ``anchors`` is
-    a PEM file of the certificates that Content Credentials are trusted by.
+    ``media`` is the file opened by a decoder, or ``None`` if it cannot be decoded.
     """
-    verdict = examination.verdict
-    source.seek(0)
-    mime = mime_of(source.read(HEAD_BYTES))
+    verdict, reading = examination.verdict, examination.reading
     pictures: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     hashes: dict[str, Any] = {"pdq": None, "reason": "the media could not be decoded"}
@@ -150,10 +156,13 @@ def gather(
         "examined_s": [float(t) for t in examination.examined_s],
         "pictures": pictures,
         "hashes": hashes,
-        "mime": mime,
-        "content_credentials": read_credentials(source, mime, anchors),
+        "mime": reading.mime,
+        "content_credentials": reading.content_credentials,
         "software": software(),
     }
+    if reading.confinement is not None:
+        # Material of versions that confined nothing does not have it.
+        content["sandbox"] = {"missing": [str(layer) for layer in reading.confinement.missing]}
     files[MODEL_MANIFEST] = (scorer.bundle.directory / MANIFEST).read_bytes()
     files[MODEL_RATES] = (scorer.bundle.directory / "reliability.json").read_bytes()
     files[MODEL_CARD] = (scorer.bundle.directory / "MODEL_CARD.md").read_bytes()

@@ -262,6 +262,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                 for p in shown
             ],
             "method": method_of(spec, material.model_sha256, examination["software"]),
+            **({"sandbox": examination["sandbox"]} if "sandbox" in examination else {}),
             "error_rates": error_rates(record, people, spec, material.reliability),
             "reviews": dossier.reviews,
             "finding": dossier.finding,

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier, FaceScore
 from deepfake_models.decode.base import FailedFrame, Frame
+from deepfake_models.decode.credentials import not_read
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.results import (
@@ -183,6 +184,14 @@ class SmallDecoder(Decoder):
                 raise RuntimeError("secret-name.jpg")
             case _:
                 raise UndecodableMedia
+
+    def read_credentials(
+        self, source: BinaryIO, mime: str | None, anchors: str | None = None
+    ) -> dict[str, Any]:
+        return not_read("test media have none")
+
+    def confinement(self) -> None:
+        return None
 
     def close(self) -> None:
         return None

@@ -13,9 +13,9 @@ import c2pa
 import numpy as np
 import pytest
 
+from deepfake_models.decode.credentials import read_credentials
 from deepfake_service.evidence import perceptual_hashes as perceptual
 from deepfake_service.evidence.artifacts import mime_of
-from deepfake_service.evidence.content_credentials import read_credentials
 from deepfake_service.evidence.hash_index import exchange_lines, share_alike, usable
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
 from tests.support import mediakit
@@ -79,7 +79,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def state_of(content: bytes, anchors: Path | None = None) -> dict[str, Any]:
-    return read_credentials(io.BytesIO(content), mime_of(content[:64]), anchors)
+    trusted = anchors.read_text() if anchors else None
+    return read_credentials(io.BytesIO(content), mime_of(content[:64]), trusted)
 
 
 def test_the_four_states(folder: Path) -> None:

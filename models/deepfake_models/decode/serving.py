@@ -1,0 +1,236 @@
+"""The work of a decoder process: open media and run tasks for the parent, one item at a time.
+
+It opens no files but asks the parent for byte ranges, so that encrypted and in-memory sources need
+no plaintext on disk. ``worker`` starts it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import importlib
+import io
+import os
+import pkgutil
+import resource
+import signal
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import BinaryIO, cast
+
+import av
+import numpy as np
+import pillow_heif
+from PIL import AvifImagePlugin, Image
+
+from deepfake_models.decode import protocol as wire
+from deepfake_models.decode.base import FailedFrame, OpenMedia
+from deepfake_models.decode.confinement import Beginning, ResourceBounds, confine
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.errors import DecoderFailed, MediaError, MediaTooLarge
+
+Task = Callable[[BinaryIO, bytes], bytes]
+"""Parses a source with an argument, and returns a result."""
+
+ENCODINGS = (
+    "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
+    "cp437", "cp1252", "mac-roman", "idna", "hex",
+)  # fmt: skip
+"""Encodings of texts in media, ZIP and PDF files. Python loads each when it is first used."""
+
+CACHED_BLOCKS = 16
+"""Blocks of ``wire.MAX_READ_BYTES``. Indexes and interleaved tracks are read alternately."""
+
+
+class RemoteFile(io.RawIOBase):
+    """The media, read in blocks from the parent; ``OSError`` if the parent cannot read a block."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        super().__init__()
+        self._connection = connection
+        self._size = size
+        self._position = 0
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError("seek before the start")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._position + size, self._size)
+        parts = []
+        while self._position < end:
+            number, start = divmod(self._position, wire.MAX_READ_BYTES)
+            part = self._block(number)[start : start + end - self._position]
+            if not part:
+                break
+            parts.append(part)
+            self._position += len(part)
+        return b"".join(parts)
+
+    def _block(self, number: int) -> bytes:
+        if number in self._blocks:
+            self._blocks.move_to_end(number)
+            return self._blocks[number]
+        offset = number * wire.MAX_READ_BYTES
+        length = min(wire.MAX_READ_BYTES, self._size - offset)
+        wire.send(self._connection, wire.Read(offset=offset, length=length))
+        answer = self._connection.recv_bytes(wire.MAX_READ_BYTES + 1)
+        if answer[:1] != wire.DATA:
+            raise OSError("the source failed")
+        self._blocks[number] = answer[1:]
+        if len(self._blocks) > CACHED_BLOCKS:
+            self._blocks.popitem(last=False)
+        return self._blocks[number]
+
+
+def run(descriptor: int, options: str | None, beginning: Beginning, pid: int) -> None:
+    """Import everything that parsing needs, confine this process, and serve the parent.
+
+    Args:
+        descriptor: the socket that the parent holds the other end of.
+        options: a ``protocol.Options`` in JSON; ``None`` from a parent of an earlier version.
+        beginning: what ``confinement.enter_namespaces`` returned.
+        pid: the number of this process outside its namespace.
+    """
+    chosen = wire.Options() if options is None else wire.Options.model_validate_json(options)
+    import_lazy_modules()
+    tasks = {name: load_task(name) for name in chosen.tasks}
+    bounds = ResourceBounds(chosen.memory_bytes, chosen.cpu_s)
+    confinement = confine(beginning, bounds)
+    ready = wire.Confined(pid=pid, missing=confinement.missing)
+    try:
+        connection = Connection(descriptor)
+        wire.send(connection, wire.Ready() if options is None else ready)
+        serve(connection, tasks)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def import_lazy_modules() -> None:
+    """Import what the decoders would import only when they first need it.
+
+    They also get one thread each: decoder processes run in parallel instead.
+    """
+    for encoding in ENCODINGS:
+        codecs.lookup(encoding)
+    Image.init()
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if not module.name.startswith("av.__"):
+            importlib.import_module(module.name)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+
+
+def load_task(name: str) -> Task:
+    """Return the function that ``name``, ``package.module:function``, names.
+
+    If its module has a function ``prepare``, that is called now, before this process is confined.
+    """
+    module_name, _, function = name.partition(":")
+    module = importlib.import_module(module_name)
+    if prepare := getattr(module, "prepare", None):
+        prepare()
+    return cast("Task", getattr(module, function))
+
+
+def serve(connection: Connection, tasks: dict[str, Task]) -> None:
+    """Serve items until the parent closes the connection.
+
+    Raises:
+        EOFError, BrokenPipeError: the parent has closed it.
+        WireError: the parent violated the protocol.
+    """
+    while True:
+        request = wire.receive_request(connection)
+        try:
+            if isinstance(request, wire.Open):
+                _open(connection, request)
+            elif isinstance(request, wire.Run) and request.task in tasks:
+                _run_task(connection, request, tasks[request.task])
+            else:
+                raise wire.WireError
+        except (EOFError, BrokenPipeError, wire.WireError):
+            raise
+        except Exception as error:
+            _report(connection, error)
+
+
+def _open(connection: Connection, request: wire.Open) -> None:
+    source = cast("BinaryIO", RemoteFile(connection, request.size))
+    decoder = InProcessDecoder(request.limits)
+    with decoder.open(source, stills_only=request.stills_only) as media:
+        _announce(connection, media)
+        _serve_item(connection, media)
+    wire.send(connection, wire.Closed())
+
+
+def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
+    argument = bytes(wire.receive_data(connection, wire.MAX_ARGUMENT_BYTES))
+    source = cast("BinaryIO", RemoteFile(connection, request.size))
+    with _bounded(request):
+        result = task(source, argument)
+    wire.send(connection, wire.Finished(size=len(result)))
+    wire.send_data(connection, result)
+
+
+@contextmanager
+def _bounded(request: wire.Run) -> Iterator[None]:
+    """Bound address space and processor time while the context lasts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (min(request.memory_bytes, hard), hard))
+    # The default action of the signal would not end the first process of a namespace.
+    signal.signal(signal.SIGPROF, lambda _number, _frame: os._exit(1))
+    signal.setitimer(signal.ITIMER_PROF, request.cpu_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _announce(connection: Connection, media: OpenMedia) -> None:
+    times = np.ascontiguousarray(media.times, dtype="<f8")
+    facts = wire.Facts.model_validate(asdict(media.facts))
+    wire.send(connection, wire.Opened(facts=facts, frames=len(times)))
+    wire.send_data(connection, times.tobytes())
+
+
+def _serve_item(connection: Connection, media: OpenMedia) -> None:
+    """Answer requests for frames until the item is closed."""
+    results = iter(media.frames([]))
+    while not isinstance(request := wire.receive_request(connection), wire.Close):
+        if isinstance(request, wire.Frames):
+            data = wire.receive_data(connection, 8 * len(media.times))
+            results = media.frames(np.frombuffer(data, dtype="<i8").tolist())
+            continue
+        result = next(results)
+        if isinstance(result, FailedFrame):
+            wire.send(connection, wire.Failed(index=result.index, detail=result.detail))
+            continue
+        height, width, _ = result.pixels.shape
+        wire.send(connection, wire.FrameHeader(index=result.index, height=height, width=width))
+        wire.send_data(connection, result.pixels.data.cast("B"))
+
+
+def _report(connection: Connection, error: Exception) -> None:
+    """Report a domain error by class and message, and any other without details."""
+    if isinstance(error, MemoryError):
+        error = MediaTooLarge("decoding needs more memory than is allowed")
+    if not isinstance(error, MediaError):
+        error = DecoderFailed()
+    wire.send(connection, wire.Error(name=type(error).__name__, message=error.message))

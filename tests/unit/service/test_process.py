@@ -1,0 +1,48 @@
+"""Attacks on the memory and the environment of the service by another process of its user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECRETS = {
+    "DEEPFAKE_MASTER_KEY": "master-secret",
+    "DEEPFAKE_ADMIN_KEY": "admin-secret",
+    "DEEPFAKE_DATABASE_URL": "postgresql://user:password-secret@host/name",
+    "AWS_SECRET_ACCESS_KEY": "store-secret",
+}
+PROTECTED = """
+import os
+from deepfake_service.security.process import protect_process
+protect_process()
+print(sorted(name for name in os.environ if name.startswith("DEEPFAKE")))
+print(os.environ["AWS_SECRET_ACCESS_KEY"], flush=True)
+input()
+"""
+
+
+@pytest.mark.slow
+def test_a_protected_process_shows_no_secret_in_its_environment() -> None:
+    environment = {**SECRETS, "DEEPFAKE_PORT": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROTECTED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "['DEEPFAKE_PORT']\n"
+        # Object stores read their credentials when they need them.
+        assert process.stdout.readline() == "store-secret\n"
+        shown = Path(f"/proc/{process.pid}/environ")
+        assert shown.stat().st_uid == 0  # as of a process that may not be traced
+        if os.geteuid() == 0:
+            content = shown.read_bytes()
+            assert b"DEEPFAKE_PORT=1" in content
+            assert b"secret" not in content
+        process.communicate("\n")
