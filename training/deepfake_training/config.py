@@ -134,6 +134,12 @@ class ProbeConfig(Spec):
     """Weight of unaugmented crops, cut as the service cuts them, relative to the augmented pairs.
     Material from a platform has been encoded once or twice, not five times, and carries traces that
     heavier augmentation removes."""
+    method_weights: dict[str, Weight] = Field(default_factory=dict)
+    """Weight of each manipulation method among the plain faces; 1 for methods not listed."""
+    kinds: tuple[str, ...] = ()
+    """Families of ``cross_validation.families`` that the bundle tells apart."""
+    kind_regularisation: Positive = 0.003
+    """``C`` of the regression that tells kinds apart."""
 
 
 class LeaveOut(Spec):
@@ -201,6 +207,9 @@ class BundleConfig(Spec):
     stored: Literal["float32", "int8"] = "float32"
     """Storage format of the network's large matrices. Arithmetic is in float32 either way (see
     ``weight_quantization``)."""
+    arithmetic: Literal["float32", "int8"] = "float32"
+    """Arithmetic of the network's large matrix products (see ``int8_arithmetic``). ``int8`` needs
+    ``backbone.tune = "head"``, because the head is fitted on what the exported graph computes."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()
     crop: CropSpec = CropSpec()

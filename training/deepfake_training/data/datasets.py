@@ -188,7 +188,8 @@ class Origin:
 
 
 class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """``length`` pairs. Item ``i`` is ``(real, fake)``, each (S, S, 3) uint8 RGB.
+    """``length`` pairs. Item ``i`` is ``(real, fake)``, each (S, S, 3) uint8 RGB, or (V, S, S, 3)
+    where the classifier sees further squares of a face.
 
     Raises:
         TrainingError: if no crop of a class that ``config.mix`` needs is left to train on.
@@ -234,7 +235,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             strength.model_copy(update={"store_scale": config.prepare.store_scale})
         )
         self._out_size = config.bundle.input.height
-        self._scale = config.bundle.crop.scale
+        self._scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
 
     def _weights_by_kind(self, real: pd.DataFrame) -> dict[bool, NDArray[np.float64]]:
         """Return the weights of the real sources that a still (True) and a video (False) may be
@@ -329,8 +330,14 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def _augmented(
         self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: int
     ) -> torch.Tensor:
-        rng = np.random.default_rng(chain)
-        crop = self._augment(pixels, points, rng, self._out_size, self._scale)
+        # The same chain for every square of a face: the number of draws does not depend on them.
+        squares = [
+            self._augment(
+                pixels, points, np.random.default_rng(chain), self._out_size, scale
+            )
+            for scale in self._scales
+        ]
+        crop = np.stack(squares) if len(squares) > 1 else squares[0]
         return torch.from_numpy(np.ascontiguousarray(crop))
 
 

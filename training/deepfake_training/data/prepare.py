@@ -285,6 +285,34 @@ def check_cut(out: Path, prepare: PrepareConfig) -> None:
         raise TrainingError(f"{out}: contains crops that were cut with another [prepare] section")
 
 
+def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
+    """Return the faces that ``prepare`` detected in each sampled frame of ``media``, by its time.
+
+    Raises:
+        TrainingError: if the medium was not prepared, or by an earlier version.
+    """
+    path = out / "records" / f"{_key({'media': media})}.json"
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(
+            f"{media}: its faces are not recorded in {out}; run deepfake-train prepare with an "
+            "empty folder"
+        ) from error
+    return {
+        frame["time_s"]: [
+            Detection(
+                tuple(face["box"]),
+                np.array(face["landmarks"], np.float32),
+                face["confidence"],
+                face["turn"],
+            )
+            for face in frame["faces"]
+        ]
+        for frame in frames
+    }
+
+
 def stored_manifests(out: Path) -> list[dict[str, Any]]:
     """Return name, SHA-256 and number of rows of the manifests whose media are in ``out``.
 
@@ -323,7 +351,9 @@ def _write_index(
         failed_frames += record["failed_frames"]
         without += not record["crops"] and "error" not in record
         media += bool(record["crops"])
-        lines += [{**{c: row[c] for c in (*COLUMNS, TERMS)}, **crop} for crop in record["crops"]]
+        lines += [
+            {**{c: row[c] for c in (*COLUMNS, TERMS, "path")}, **crop} for crop in record["crops"]
+        ]
     pd.DataFrame(lines).to_parquet(out / INDEX)
     atomic_write_text(out / DUPLICATES, "".join(f"{name}\n" for name in duplicates))
     left_out = len(duplicates) + repeated

@@ -47,10 +47,10 @@ class ClassTokens(nn.Module):
             )
         if not all(_plain(block) for block in own):
             raise ConfigError(f"backbone.blocks: the attention of {name} is not supported")
-        self._take = [block - 1 for block in blocks]
+        self.taken = [block - 1 for block in blocks]
         self.vit: Any = vit
         network: Any = vit
-        network.prune_intermediate_layers(self._take, prune_norm=True, prune_head=True)
+        network.prune_intermediate_layers(self.taken, prune_norm=True, prune_head=True)
         self.num_prefix_tokens: int = network.num_prefix_tokens
         self.num_features: int = network.num_features * len(blocks)
         self.head = nn.Linear(self.num_features, 1)
@@ -68,7 +68,7 @@ class ClassTokens(nn.Module):
         """Return tokens (N, prefix + patches, len(blocks) * C) of normalised crops (N, 3, S, S)."""
         blocks = self.vit.forward_intermediates(
             x,
-            indices=self._take,
+            indices=self.taken,
             return_prefix_tokens=True,
             output_fmt="NLC",
             intermediates_only=True,
@@ -81,6 +81,21 @@ class ClassTokens(nn.Module):
         token = features[:, 0]
         return token if pre_logits else self.head(token)
 
+    def class_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the head reads, (N, len(blocks) * C), of normalised crops (N, 3, S, S)."""
+        x = self._embedded(x)
+        tokens = []
+        for number, block in enumerate(self.vit.blocks):
+            x = block(x)
+            if number in self.taken:
+                tokens.append(x[:, 0])
+        return torch.cat(tokens, dim=1)
+
+    def _embedded(self, x: torch.Tensor) -> torch.Tensor:
+        vit = self.vit
+        embedded: torch.Tensor = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
+        return embedded
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 1) of normalised crops (N, 3, S, S)."""
         return self.forward_head(self.forward_features(x))
@@ -92,16 +107,15 @@ class ClassTokens(nn.Module):
         The rest of the logit comes from the head's bias, the initial class token, the blocks' MLPs
         and the biases of their attention.
         """
-        vit = self.vit
-        x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
-        parts = self.head.weight.reshape(len(self._take), -1)
+        x = self._embedded(x)
+        parts = self.head.weight.reshape(len(self.taken), -1)
         tokens, effects = [], torch.zeros(())
-        for number, block in enumerate(vit.blocks):
+        for number, block in enumerate(self.vit.blocks):
             # A block's output remains in the residual stream, so every later selected block has it.
-            reads = parts[[i for i, taken in enumerate(self._take) if taken >= number]].sum(dim=0)
+            reads = parts[[i for i, taken in enumerate(self.taken) if taken >= number]].sum(dim=0)
             effects = effects + _attention_effects(block, x, reads)
             x = block(x)
-            if number in self._take:
+            if number in self.taken:
                 tokens.append(x[:, 0])
         return self.head(torch.cat(tokens, dim=1)), effects
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from deepfake_models.files import atomic_write
 from deepfake_training.config import CardConfig, Config, stored_config
@@ -86,10 +85,13 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def save_result(
-    out: Path, model: nn.Module, metrics: dict[str, float], scores: pd.DataFrame | None
+    out: Path,
+    weights: dict[str, torch.Tensor],
+    metrics: dict[str, float],
+    scores: pd.DataFrame | None,
 ) -> None:
     """Write the chosen weights of a run, its figures and its held-out scores into ``out``."""
-    save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": model.state_dict()})
+    save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": weights})
     figures = json.dumps(metrics, indent=2, sort_keys=True)
     (out / METRICS).write_text(figures + "\n", encoding="utf-8")
     if scores is not None:

@@ -1,0 +1,243 @@
+"""The classifier and the map of a bundle whose head was fitted on a frozen network's features.
+
+Both graphs are the features' graph with a few more nodes: one with the head, run for every face,
+and one with the map of direct effects (Gandelsman et al. 2024, arXiv:2310.05916), run for the few
+faces that a report shows. They keep their tensors in one file, each tensor once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
+
+from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS
+from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT
+from deepfake_models.files import atomic_write
+from deepfake_models.spec import CropSpec
+from deepfake_training.config import Config
+from deepfake_training.errors import ConfigError
+from deepfake_training.networks.backbone import create_backbone
+from deepfake_training.networks.class_token_head import ClassTokens
+from deepfake_training.networks.feature_graph import CROPS, FEATURES
+from deepfake_training.train.head import Head
+
+_SHARED_BYTES: Final = 1024
+"""Smallest tensor that is stored in the shared file."""
+_ALIGNMENT: Final = 64
+_SQUARES: Final = "squares"
+
+
+def write_graphs(
+    directory: Path, features: onnx.ModelProto, head: Head, config: Config
+) -> None:
+    """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` into ``directory``.
+
+    Raises:
+        ConfigError: if the config's network has no map of direct effects.
+    """
+    spec = config.bundle.crop
+    save_sharing(
+        directory,
+        {
+            CLASSIFIER: classifier_graph(features, head, spec),
+            MAP: map_graph(features, head, config),
+        },
+    )
+
+
+def classifier_graph(features: onnx.ModelProto, head: Head, spec: CropSpec) -> onnx.ModelProto:
+    """Return the graph from crops to ``logit`` (N,), and ``kind_logits`` (N, K) if it has kinds.
+
+    Crops are (N, S, S, 3) uint8 RGB, or (N, V, S, S, 3) where ``spec`` has further squares.
+    """
+    model = _from_squares(features, spec)
+    tensors = [
+        numpy_helper.from_array(head.weight.astype(np.float32)[:, None], "head.weight"),
+        numpy_helper.from_array(np.array([head.bias], np.float32), "head.bias"),
+        numpy_helper.from_array(np.array([-1, len(head.weight)]), "head.shape"),
+        numpy_helper.from_array(np.array([-1]), "head.flat"),
+    ]
+    nodes = [
+        helper.make_node("Reshape", [FEATURES, "head.shape"], ["head.features"]),
+        helper.make_node("MatMul", ["head.features", "head.weight"], ["head.product"]),
+        helper.make_node("Add", ["head.product", "head.bias"], ["head.column"]),
+        helper.make_node("Reshape", ["head.column", "head.flat"], [LOGIT]),
+    ]
+    outputs = [helper.make_tensor_value_info(LOGIT, TensorProto.FLOAT, ["batch"])]
+    if head.kinds:
+        tensors += [
+            numpy_helper.from_array(head.kind_weight.T.astype(np.float32), "kinds.weight"),
+            numpy_helper.from_array(head.kind_bias.astype(np.float32), "kinds.bias"),
+        ]
+        nodes += [
+            helper.make_node("MatMul", ["head.features", "kinds.weight"], ["kinds.product"]),
+            helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
+        ]
+        shape = ["batch", head.kinds]
+        outputs.append(helper.make_tensor_value_info(KIND_LOGITS, TensorProto.FLOAT, shape))
+    return _extended(model, nodes, tensors, outputs)
+
+
+def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.ModelProto:
+    """Return the graph from crops to ``activation_map`` (N, h, w): the direct contribution of each
+    patch of the first square to the logit, through attention.
+
+    Raises:
+        ConfigError: if the config's network has no such map.
+    """
+    network = create_backbone(config.backbone, config.bundle.input)
+    if not isinstance(network, ClassTokens):
+        raise ConfigError(
+            'backbone.blocks: a head that is fitted on its own (tune = "head") needs the class '
+            "tokens of a transformer's blocks"
+        )
+    model = _from_squares(features, config.bundle.crop, first_only=True)
+    nodes: list[NodeProto] = []
+    tensors: list[TensorProto] = [
+        numpy_helper.from_array(np.array(0), "map.class_token"),
+        numpy_helper.from_array(np.array([-1]), "map.channels"),
+        numpy_helper.from_array(np.array([1]), "map.heads"),
+    ]
+    effects = []
+    named = {node.name: node for node in model.graph.node}
+    for number, back in enumerate(_directions(network, head)):
+        attention = named[f"/blocks.{number}/attn/MatMul_1"]
+        weights, values = attention.input
+        at = f"map.{number}"
+        tensors.append(numpy_helper.from_array(back, f"{at}.direction"))
+        nodes += [
+            helper.make_node("Gather", [weights, "map.class_token"], [f"{at}.attended"], axis=2),
+            helper.make_node("Mul", [values, f"{at}.direction"], [f"{at}.parts"]),
+            helper.make_node(
+                "ReduceSum", [f"{at}.parts", "map.channels"], [f"{at}.along"], keepdims=0
+            ),
+            helper.make_node("Mul", [f"{at}.attended", f"{at}.along"], [f"{at}.moved"]),
+            helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
+        ]
+        effects.append(f"{at}.sum")
+    rows, columns = network.patch_embed.grid_size
+    prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
+    tensors += [
+        numpy_helper.from_array(np.array(value), f"map.{name}")
+        for name, value in (
+            ("start", [prefix]), ("end", [tokens]), ("axis", [1]), ("grid", [-1, rows, columns])
+        )
+    ]  # fmt: skip
+    nodes += [
+        helper.make_node("Sum", effects, ["map.tokens"]),
+        helper.make_node(
+            "Slice", ["map.tokens", "map.start", "map.end", "map.axis"], ["map.patches"]
+        ),
+        helper.make_node("Reshape", ["map.patches", "map.grid"], [ACTIVATION_MAP]),
+    ]
+    shape = ["batch", rows, columns]
+    output = helper.make_tensor_value_info(ACTIVATION_MAP, TensorProto.FLOAT, shape)
+    return _extended(model, nodes, tensors, [output])
+
+
+def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
+    """Return for each block the direction (1, heads, 1, channels) along which its attention's
+    values move the logit."""
+    vit: Any = network.vit
+    taken = network.taken
+    # The first square's features come first.
+    parts = head.weight[: network.num_features].reshape(len(taken), -1)
+    directions = []
+    for number, block in enumerate(vit.blocks):
+        # A block's output remains in the residual stream, so every later selected block has it.
+        reads = parts[[i for i, block_taken in enumerate(taken) if block_taken >= number]].sum(0)
+        projection = block.attn.proj.weight.detach().numpy().astype(np.float64)
+        back = (reads @ projection).reshape(1, block.attn.num_heads, 1, -1)
+        directions.append(back.astype(np.float32))
+    return directions
+
+
+def _from_squares(
+    features: onnx.ModelProto, spec: CropSpec, *, first_only: bool = False
+) -> onnx.ModelProto:
+    """Return ``features`` with the input of a face's squares in place of single squares."""
+    model = onnx.ModelProto()
+    model.CopyFrom(features)
+    del model.graph.output[:]
+    if spec.views == 1:
+        return model
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == CROPS:
+                node.input[i] = _SQUARES
+    size = spec.size
+    if first_only:
+        tensor = numpy_helper.from_array(np.array(0), "squares.first")
+        node = helper.make_node("Gather", [CROPS, tensor.name], [_SQUARES], axis=1)
+    else:
+        tensor = numpy_helper.from_array(np.array([-1, size, size, 3]), "squares.shape")
+        node = helper.make_node("Reshape", [CROPS, tensor.name], [_SQUARES])
+    model.graph.initializer.append(tensor)
+    model.graph.node.insert(0, node)
+    del model.graph.input[:]
+    model.graph.input.append(
+        helper.make_tensor_value_info(
+            CROPS, TensorProto.UINT8, ["batch", spec.views, size, size, 3]
+        )
+    )
+    return model
+
+
+def _extended(
+    model: onnx.ModelProto,
+    nodes: Sequence[NodeProto],
+    tensors: Sequence[TensorProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    """Add nodes and outputs to ``model``, and drop what no output needs."""
+    graph = model.graph
+    graph.node.extend(nodes)
+    graph.initializer.extend(tensors)
+    graph.output.extend(outputs)
+    needed = {output.name for output in outputs}
+    used: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            used.append(node)
+    kept = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(reversed(used))
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(model)
+    return model
+
+
+def save_sharing(directory: Path, models: Mapping[str, onnx.ModelProto]) -> None:
+    """Write ``models`` by file name into ``directory``, with their tensors in ``weights.bin``.
+
+    Equal tensors of all models are stored once.
+    """
+    places: dict[tuple[str, int], int] = {}
+    with atomic_write(directory / WEIGHTS) as file:
+        for name, model in models.items():
+            saved = onnx.ModelProto()
+            saved.CopyFrom(model)
+            for tensor in saved.graph.initializer:
+                content = numpy_helper.to_array(tensor).tobytes()
+                if len(content) < _SHARED_BYTES:
+                    continue
+                key = hashlib.sha256(content).hexdigest(), len(content)
+                if key not in places:
+                    file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+                    places[key] = file.tell()
+                    file.write(content)
+                for values in ("float_data", "int32_data", "int64_data"):
+                    tensor.ClearField(values)  # type: ignore[arg-type]
+                tensor.raw_data = content  # onnx marks only raw data as external
+                set_external_data(tensor, WEIGHTS, places[key], len(content))
+                tensor.ClearField("raw_data")
+            (directory / name).write_bytes(saved.SerializeToString(deterministic=True))

@@ -1,0 +1,153 @@
+"""Compute the large matrix products of a graph in 8-bit integers.
+
+Activations are rounded by fixed ranges, measured once on real crops, so a crop's result depends
+neither on the other crops of its batch nor on the order of requests. A transformer has a few input
+channels with values many times larger than all others, which would take up the whole range
+(Dettmers et al. 2022, arXiv:2208.07339): the products of these channels remain in floating point.
+
+Weights have seven bits. Processors without VNNI add two products of an unsigned and a signed byte
+in 16 bits with saturation; with seven bits the sum fits, so every processor gives the same integer.
+
+The graph has the standard operators QuantizeLinear and DequantizeLinear around each product.
+onnxruntime replaces them by integer kernels on a CPU, and computes the same in floating point
+elsewhere. The head, calibration and thresholds of a bundle are fitted on what this graph computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from deepfake_models.session import OnnxSession
+
+OUTLIERS: Final = 16
+"""Input channels of each product, with the largest values, that remain in floating point."""
+_WEIGHT_LIMIT: Final = 63
+_LEVELS: Final = 255
+_BATCH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The smallest and the largest value of each channel of one activation: (C,) float64 each."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def products(model: onnx.ModelProto) -> list[NodeProto]:
+    """Return the ``MatMul`` nodes of ``model`` that multiply by a constant matrix."""
+    matrices = {t.name for t in model.graph.initializer if len(t.dims) == 2}
+    return [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in matrices]
+
+
+def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[str, Ranges]:
+    """Measure the inputs of all ``products`` of ``model`` on ``crops``, (N, ...) uint8; by name of
+    the product's node."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    names = sorted({node.input[0] for node in products(model)})
+    observed.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    )
+    session = OnnxSession(observed.SerializeToString(), device="cpu")
+    low: dict[str, NDArray[np.float64]] = {}
+    high: dict[str, NDArray[np.float64]] = {}
+    for start in range(0, len(crops), _BATCH):
+        values = session.run(names, {"crops": crops[start : start + _BATCH]})
+        for name, value in zip(names, values, strict=True):
+            rows = value.reshape(-1, value.shape[-1])
+            low[name] = np.minimum(low.get(name, np.inf), rows.min(axis=0))
+            high[name] = np.maximum(high.get(name, -np.inf), rows.max(axis=0))
+    return {n.name: Ranges(low[n.input[0]], high[n.input[0]]) for n in products(model)}
+
+
+def in_int8(model: onnx.ModelProto, ranges: Mapping[str, Ranges]) -> onnx.ModelProto:
+    """Return ``model`` with the products that ``ranges`` names in 8-bit arithmetic.
+
+    The same weights and ranges always give the same tensors, whatever else the graph computes.
+    """
+    tensors = {t.name: t for t in model.graph.initializer}
+    nodes: list[NodeProto] = []
+    created: list[TensorProto] = []
+    replaced: set[str] = set()
+    for node in model.graph.node:
+        if node.name not in ranges or node.op_type != "MatMul":
+            nodes.append(node)
+            continue
+        matrix = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
+        replaced.add(node.input[1])
+        new_nodes, new_tensors = _product(node, matrix, ranges[node.name])
+        nodes += new_nodes
+        created += new_tensors
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    kept = [t for t in model.graph.initializer if t.name not in replaced]
+    del result.graph.initializer[:], result.graph.node[:]
+    result.graph.initializer.extend([*kept, *created])
+    result.graph.node.extend(nodes)
+    onnx.checker.check_model(result)
+    return result
+
+
+def _product(
+    node: NodeProto, matrix: NDArray[np.float64], ranges: Ranges
+) -> tuple[list[NodeProto], list[TensorProto]]:
+    largest = np.maximum(np.abs(ranges.low), np.abs(ranges.high))
+    outliers = np.sort(np.argsort(-largest, kind="stable")[:OUTLIERS])
+    ordinary = np.setdiff1d(np.arange(len(largest)), outliers)
+    low, high = min(ranges.low[ordinary].min(), 0.0), max(ranges.high[ordinary].max(), 0.0)
+    scale = np.float32(max((high - low) / _LEVELS, 1e-9))
+    zero = np.uint8(np.clip(round(-low / scale), 0, _LEVELS))
+    rounded, scales = _seven_bits(matrix, outliers)
+    at = node.name.strip("/").replace("/", ".")
+    name = {
+        part: f"{at}.{part}"
+        for part in (
+            "input_scale", "input_zero", "weight", "weight_scale", "weight_zero",
+            "outliers", "outlier_weight",
+        )
+    }  # fmt: skip
+    tensors = [
+        numpy_helper.from_array(np.asarray(value), name[part])
+        for part, value in (
+            ("input_scale", scale),
+            ("input_zero", zero),
+            ("weight", rounded),
+            ("weight_scale", scales),
+            ("weight_zero", np.zeros(len(scales), np.int8)),
+            ("outliers", outliers.astype(np.int64)),
+            ("outlier_weight", matrix[outliers].astype(np.float32)),
+        )
+    ]
+    source, target = node.input[0], node.output[0]
+    quantisation = [name["input_scale"], name["input_zero"]]
+    weights = [name["weight"], name["weight_scale"], name["weight_zero"]]
+    nodes = [
+        helper.make_node("QuantizeLinear", [source, *quantisation], [f"{at}.q"]),
+        helper.make_node("DequantizeLinear", [f"{at}.q", *quantisation], [f"{at}.x"]),
+        helper.make_node("DequantizeLinear", weights, [f"{at}.w"], axis=1),
+        helper.make_node("MatMul", [f"{at}.x", f"{at}.w"], [f"{at}.ordinary"]),
+        helper.make_node("Gather", [source, name["outliers"]], [f"{at}.picked"], axis=-1),
+        helper.make_node("MatMul", [f"{at}.picked", name["outlier_weight"]], [f"{at}.outlying"]),
+        helper.make_node("Add", [f"{at}.ordinary", f"{at}.outlying"], [target]),
+    ]
+    return nodes, tensors
+
+
+def _seven_bits(
+    matrix: NDArray[np.float64], outliers: Sequence[int] | NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Round ``matrix`` (K, N), with zeros in the rows ``outliers``, to [-63, 63] and scales (N,)."""
+    ordinary = matrix.copy()
+    ordinary[outliers] = 0.0
+    scales = (np.abs(ordinary).max(axis=0) / _WEIGHT_LIMIT).astype(np.float32)
+    scales[scales == 0.0] = 1.0
+    rounded = np.rint(ordinary / scales).clip(-_WEIGHT_LIMIT, _WEIGHT_LIMIT)
+    return rounded.astype(np.int8), scales

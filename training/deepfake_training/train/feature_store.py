@@ -1,0 +1,405 @@
+"""Features of a frozen network, computed once by the graph that is exported, and stored.
+
+Two kinds of material have features:
+
+- **pairs**: augmented crops, drawn as for any other training;
+- **examined media**: every face of every sampled frame, decoded, cropped and measured as the service
+  does it. A head turns them into the verdicts that the service would give, so calibration,
+  thresholds and figures need no other pass over the media.
+
+They do not depend on what a run holds out: a run uses those that it may see. Work is done by
+processes with one thread each, in shards; an interrupted run loses at most one shard a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepfake_models.decision.decide import ExaminedFrame, Part
+from deepfake_models.decision.serialization import (
+    dump_part,
+    dump_timeline,
+    load_part,
+    load_timeline,
+)
+from deepfake_models.decode.base import FailedFrame, SavedTimeline
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.sampling import sample
+from deepfake_models.errors import MediaError
+from deepfake_models.faces.tracks import signature
+from deepfake_models.files import atomic_write, atomic_write_text
+from deepfake_models.scorer import crop_faces
+from deepfake_models.session import OnnxSession
+from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore, PairDataset, evenly, numbered
+from deepfake_training.data.prepare import recorded_detections
+from deepfake_training.data.sources import open_source
+from deepfake_training.errors import TrainingError
+from deepfake_training.networks.feature_graph import CROPS, FEATURES, feature_graph
+
+FOLDER = "features"
+"""Folder of the features, in the folder of the crops."""
+_GRAPH = "features.onnx"
+_PAIRS_PER_SHARD = 64
+_MEDIA_PER_SHARD = 32
+_BATCH = 8
+_SAMPLES = 96
+"""Crops on which the ranges of 8-bit arithmetic are measured."""
+_VIEW = 3
+"""Version of cropping and augmentation. Stored features of another version are not used."""
+
+Array = NDArray[Any]
+Report = Callable[[int, int], None]
+"""Called with the number of finished parts and of all parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFeatures:
+    """Features (N, V, F) float16 of both halves of N pairs with V squares each, and ``rows``
+    (N, 3): the positions in the index of the real half, of the manipulated half, and of the donor
+    of a swap."""
+
+    real: Array
+    fake: Array
+    rows: Array
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedMedium:
+    """One medium after the service's examination, without scores.
+
+    ``features`` is (faces, V, F) float16, a row for each face that may be scored, in the order of
+    ``part``.
+    """
+
+    media: str
+    timeline: SavedTimeline
+    sampled: tuple[int, ...]
+    part: Part
+    features: Array
+
+
+class FeatureStore:
+    """The features of a config's frozen network for the crops in a ``CropStore``."""
+
+    def __init__(self, store: CropStore, config: Config) -> None:
+        self._store, self._config = store, config
+        everything = {"validation_folds": (), "left_out_methods": (), "left_out_datasets": ()}
+        self._neutral = config.model_copy(update=everything)
+        self._root = store.root / FOLDER
+        self._network = self._root / _digest(_network_parts(store, config))
+
+    def graph(self) -> Path:
+        """Return the file of the features' graph, which is written on first use."""
+        path = self._network / _GRAPH
+        if not path.exists():
+            self._network.mkdir(parents=True, exist_ok=True)
+            model = feature_graph(self._config, _samples(self._store, self._config))
+            with atomic_write(path) as file:
+                file.write(model.SerializeToString())
+        return path
+
+    def pairs(self, count: int, report: Report | None = None) -> PairFeatures:
+        """Return the first ``count`` pairs drawn from all crops, including those a run holds out.
+
+        ``report`` receives numbers of pairs.
+        """
+        folder = self._network / f"pairs-{_digest(_pair_parts(self._store, self._config))}"
+        shards = [
+            (start, min(start + _PAIRS_PER_SHARD, count))
+            for start in range(0, count, _PAIRS_PER_SHARD)
+        ]
+        paths = [folder / f"{start:06d}-{end - start}.npz" for start, end in shards]
+        jobs = [
+            partial(_write_pairs, path, range(*shard))
+            for path, shard in zip(paths, shards, strict=True)
+            if not path.exists()
+        ]
+        self._work(folder, jobs, lambda done, _: report and report(done * _PAIRS_PER_SHARD, count))
+        parts = [_load(path) for path in paths]
+        real, fake, rows = (
+            np.concatenate([part[name] for part in parts]) for name in ("real", "fake", "rows")
+        )
+        return PairFeatures(real, fake, rows)
+
+    def examine(self, listing: pd.DataFrame, report: Report | None = None) -> None:
+        """Examine the media of ``listing``, which has the columns media and path, that are not
+        stored yet. ``report`` receives numbers of media."""
+        folder = self._examined_folder()
+        done = set(self._stored_media(folder))
+        rows = cast("list[dict[str, str]]", listing[["media", "path"]].to_dict("records"))
+        todo = [row for row in rows if row["media"] not in done]
+        shards = [todo[i : i + _MEDIA_PER_SHARD] for i in range(0, len(todo), _MEDIA_PER_SHARD)]
+        jobs = [
+            partial(_write_examined, folder / f"{_digest([r['media'] for r in shard])}.npz", shard)
+            for shard in shards
+        ]
+        total, before = len(rows), len(rows) - len(todo)
+        self._work(
+            folder,
+            jobs,
+            lambda n, _: report and report(min(before + n * _MEDIA_PER_SHARD, total), total),
+        )
+
+    def examined(self, media: Sequence[str]) -> Iterator[ExaminedMedium]:
+        """Yield the stored examination of each of ``media`` that could be decoded.
+
+        Raises:
+            TrainingError: if one of them has not been examined.
+        """
+        wanted = set(media)
+        seen: set[str] = set()
+        for path in sorted(self._examined_folder().glob("*.npz")):
+            part = _load(path)
+            start = 0
+            for text in part["media"]:
+                record = json.loads(str(text))
+                end = start + record["faces"]
+                if record["media"] in wanted and record["media"] not in seen:
+                    seen.add(record["media"])
+                    if "error" not in record:
+                        yield _examined(record, part["features"][start:end])
+                start = end
+        if missing := wanted - seen:
+            raise TrainingError(f"{min(missing)}: not examined yet; run deepfake-train fit first")
+
+    def _examined_folder(self) -> Path:
+        return self._network / f"examined-{_digest(_examination_parts(self._config))}"
+
+    @staticmethod
+    def _stored_media(folder: Path) -> Iterator[str]:
+        for path in folder.glob("*.npz"):
+            with np.load(path) as part:
+                for text in part["media"]:
+                    yield json.loads(str(text))["media"]
+
+    def _work(self, folder: Path, jobs: Sequence[Callable[[], None]], report: Report) -> None:
+        if not jobs:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        graph = self.graph()
+        workers = max(1, self._config.fit.workers)
+        arguments = (self._store.root, self._neutral.model_dump_json(), graph)
+        with ProcessPoolExecutor(workers, initializer=_start, initargs=arguments) as pool:
+            for done, _ in enumerate(pool.map(_call, jobs), start=1):
+                report(done, len(jobs))
+
+
+def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
+    return ExaminedMedium(
+        record["media"],
+        load_timeline(bytes.fromhex(record["timeline"])),
+        tuple(record["sampled"]),
+        load_part(record["part"].encode()),
+        features,
+    )
+
+
+def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
+    """Return crops of all squares, one each of media that are evenly spread over the index."""
+    one_each = evenly(numbered(store), 1)
+    spec = config.bundle.crop
+    scales = (spec.scale, *spec.further_scales)
+    picks = np.linspace(0, len(one_each) - 1, min(len(one_each), _SAMPLES)).astype(int)
+    return np.stack(
+        [
+            store.centred(
+                one_each[pick],
+                spec.model_copy(update={"scale": scales[i % len(scales)], "further_scales": ()}),
+            )
+            for i, pick in enumerate(np.unique(picks))
+        ]
+    )
+
+
+def _digest(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
+    """Return everything that the graph depends on."""
+    backbone = {"name", "weights", "blocks"}
+    parts: dict[str, Any] = {
+        "input": config.bundle.input.model_dump(mode="json"),
+        "backbone": config.backbone.model_dump(mode="json", include=backbone),
+        "arithmetic": config.bundle.arithmetic,
+    }
+    if config.bundle.arithmetic == "int8":
+        parts["samples"] = _index_digest(store)
+    return parts
+
+
+def _index_digest(store: CropStore) -> str:
+    return hashlib.sha256("\n".join(store.index["crop"]).encode()).hexdigest()
+
+
+def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
+    """Return everything that the crops of a pair depend on, except its number."""
+    return {
+        "index": _index_digest(store),
+        "view": _VIEW,
+        "augmentation": config.augmentation,
+        "mix": config.mix.model_dump(mode="json"),
+        "prepare": config.prepare.model_dump(mode="json"),
+        "crop": config.bundle.crop.model_dump(mode="json"),
+        "seed": config.fit.seed,
+    }
+
+
+def _examination_parts(config: Config) -> dict[str, Any]:
+    """Return everything that the examination of a medium depends on."""
+    return {
+        "view": _VIEW,
+        "prepare": config.prepare.model_dump(mode="json"),
+        "crop": config.bundle.crop.model_dump(mode="json"),
+        "detector": config.bundle.detector.model_dump(mode="json"),
+    }
+
+
+class _Worker:
+    """The session and the data of one process."""
+
+    def __init__(self, root: Path, config: Config, graph: Path) -> None:
+        cv2.setNumThreads(0)
+        self.config = config
+        self.store = CropStore(root)
+        self.session = OnnxSession(graph.read_bytes(), name=graph.name, threads=1)
+        self.decoder = InProcessDecoder()
+        self._dataset: PairDataset | None = None
+
+    def dataset(self) -> PairDataset:
+        if self._dataset is None:
+            self._dataset = PairDataset(self.store, self.config, 1 << 31)
+        return self._dataset
+
+    def features(self, crops: Sequence[Array]) -> Array:
+        """Return features (N, V, F) float16 of crops, each (S, S, 3) or (V, S, S, 3) uint8."""
+        spec = self.config.bundle
+        size, views = spec.input.height, spec.crop.views
+        if not crops:
+            return np.zeros((0, views, 0), np.float16)
+        squares = np.stack(crops).reshape(-1, size, size, 3)
+        parts = [
+            self.session.run([FEATURES], {CROPS: squares[i : i + _BATCH]})[0]
+            for i in range(0, len(squares), _BATCH)
+        ]
+        features = np.concatenate(parts).astype(np.float16).reshape(len(crops), views, -1)
+        if not np.isfinite(features).all():
+            raise TrainingError(
+                f"{self.config.backbone.name}: a feature exceeds the range of float16"
+            )
+        return features
+
+
+_worker: _Worker | None = None
+
+
+def _start(root: Path, config_json: str, graph: Path) -> None:
+    global _worker  # each process loads the graph once
+    _worker = _Worker(root, Config.model_validate_json(config_json), graph)
+
+
+def _call(job: Callable[[], None]) -> None:
+    job()
+
+
+def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
+    assert _worker is not None
+    dataset = _worker.dataset()
+    real, fake, rows = [], [], []
+    for number in numbers:
+        origin, first, second = dataset.pair(number)
+        real.append(first.numpy())
+        fake.append(second.numpy())
+        rows.append([origin.real, origin.fake, origin.donor])
+    features = _worker.features([*real, *fake])
+    _save(
+        path,
+        real=features[: len(real)],
+        fake=features[len(real) :],
+        rows=np.array(rows, np.int64),
+    )
+
+
+def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
+    assert _worker is not None
+    records, parts = [], []
+    for row in media:
+        record: dict[str, Any] = {"media": row["media"], "faces": 0}
+        try:
+            timeline, sampled, part, crops = _examine(Path(row["path"]), row["media"], _worker)
+        except MediaError as error:
+            record["error"] = error.message
+        else:
+            features = _worker.features(crops)
+            record |= {"faces": len(crops), "timeline": timeline.hex(), "sampled": sampled}
+            record["part"] = dump_part(part).decode()
+            if len(crops):
+                parts.append(features)
+        records.append(json.dumps(record))
+    features = np.concatenate(parts) if parts else np.zeros((0, 1, 0), np.float16)
+    _save(path, media=np.array(records), features=features)
+
+
+def _examine(
+    path: Path, media: str, worker: _Worker
+) -> tuple[bytes, list[int], Part, list[Array]]:
+    """Return the timeline, the sampled frames, the unscored part and the crops of one medium.
+
+    Faces are those that ``prepare`` detected in the same frames.
+
+    Raises:
+        MediaError: the medium cannot be decoded.
+    """
+    config = worker.config
+    detections = recorded_detections(worker.store.root, media)
+    frames: list[ExaminedFrame] = []
+    crops: list[Array] = []
+    failed = 0
+    with open_source(path, worker.decoder, config.prepare.lossless_quality) as opened:
+        sampled = (
+            [0]
+            if opened.facts.kind == "image"
+            else sample(opened.times, config.bundle.sampling, config.prepare.frames)
+        )
+        for frame in opened.frames(sampled):
+            if isinstance(frame, FailedFrame):
+                failed += 1
+                continue
+            faces = crop_faces(
+                frame.pixels,
+                frame.time_s,
+                detections.get(frame.time_s, []),
+                config.bundle.detector,
+                config.bundle.crop,
+            )
+            crops += [face.crop for face in faces if face.crop is not None]
+            frames.append(
+                ExaminedFrame(
+                    frame.time_s, tuple(face.face for face in faces), signature(frame.pixels)
+                )
+            )
+        timeline = dump_timeline(opened)
+    return timeline, sampled, Part(tuple(frames), failed), crops
+
+
+def _save(path: Path, **arrays: Array) -> None:
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _load(path: Path) -> dict[str, Array]:
+    with np.load(path) as stored:
+        return dict(stored)

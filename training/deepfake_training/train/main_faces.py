@@ -1,0 +1,98 @@
+"""The faces of examined media that a label describes, for learning and for figures by crop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepfake_models.faces.tracks import FrameFaces, link
+from deepfake_models.results import Face
+from deepfake_models.spec import TrackSpec
+from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.splits import thinned
+from deepfake_training.errors import TrainingError
+from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class MainFaces:
+    """Features (N, V, F) float16 of faces of main persons, and their ``labels`` with ``COLUMNS``,
+    in the same order."""
+
+    features: NDArray[Any]
+    labels: pd.DataFrame
+
+    def of(self, rows: pd.DataFrame) -> MainFaces:
+        """Return the faces in ``rows``, which are some of ``labels``."""
+        return MainFaces(self.features[rows.index.to_numpy()], rows.reset_index(drop=True))
+
+
+def main_faces(
+    features: FeatureStore,
+    store: CropStore,
+    config: Config,
+    report: Callable[[int, int], None] | None = None,
+) -> MainFaces:
+    """Examine all media with crops and return at most ``crops_per_medium`` faces of each, evenly
+    spread over the time of its main person.
+
+    Raises:
+        TrainingError: if no face may be scored.
+    """
+    index = store.index.drop_duplicates("media")
+    index.index = pd.Index(index["media"].to_list())
+    media = thin_media(index, config)
+    features.examine(index.loc[media, ["media", "path"]], report)
+    parts, names = [], []
+    for medium in features.examined(media):
+        rows = main_rows(medium, config.bundle.tracks)
+        count = min(len(rows), config.cross_validation.crops_per_medium)
+        if not count:
+            continue
+        picks = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+        parts.append(medium.features[[rows[i] for i in picks]])
+        names += [medium.media] * len(picks)
+    if not parts:
+        raise TrainingError(f"{store.root}: no face of the prepared media may be scored")
+    labels = index.loc[names, list(COLUMNS)].reset_index(drop=True)
+    return MainFaces(np.concatenate(parts), labels)
+
+
+def thin_media(index: pd.DataFrame, config: Config) -> list[str]:
+    """Return the media that any run of ``config`` learns from or is measured on."""
+    rows = thinned(index, config.cross_validation.media_per_group)
+    return sorted(rows["media"].unique())
+
+
+def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
+    """Return the rows of ``medium.features`` that show its main person: the track with the most
+    face area over all frames."""
+    frames = medium.part.examined
+    labels = link(
+        [FrameFaces(f.time_s, tuple(face.box for face in f.faces), f.signature) for f in frames],
+        tracks,
+    )
+    area: dict[int, float] = {}
+    rows: list[tuple[int, int]] = []
+    row = 0
+    for frame, numbers in zip(frames, labels, strict=True):
+        for face, number in zip(frame.faces, numbers, strict=True):
+            x0, y0, x1, y1 = face.box
+            area[number] = area.get(number, 0.0) + (x1 - x0) * (y1 - y0)
+            if scored(face):
+                rows.append((number, row))
+                row += 1
+    main = max(area, key=lambda t: (area[t], -t), default=None)
+    return [position for number, position in rows if number == main]
+
+
+def scored(face: Face) -> bool:
+    """Return whether a face of an examined medium has features."""
+    return not face.reasons
