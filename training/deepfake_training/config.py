@@ -167,6 +167,9 @@ class CrossValidationConfig(Spec):
     leave_out: tuple[LeaveOut, ...] = ()
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Methods grouped by the kind of manipulation, for means over related methods."""
+    apart: tuple[str, ...] = ()
+    """Methods that are measured, and have no influence on calibration, thresholds and overall
+    figures: whether a retouched face counts as manipulated depends on who asks."""
 
 
 class CardSource(Spec):
@@ -236,6 +239,20 @@ class Config(Spec):
     cross_validation: CrossValidationConfig = CrossValidationConfig()
     bundle: BundleConfig
     card: CardConfig = CardConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        head = self.backbone.tune == "head" and bool(self.backbone.blocks)
+        for field, used in (
+            ("bundle.arithmetic", self.bundle.arithmetic != "float32"),
+            ("bundle.crop.further_scales", bool(self.bundle.crop.further_scales)),
+            ("probe.kinds", bool(self.probe.kinds)),
+        ):
+            if used and not head:
+                raise ValueError(f'{field} needs backbone.tune = "head" and backbone.blocks')
+        if unknown := set(self.probe.kinds) - set(self.cross_validation.families):
+            raise ValueError(f"probe.kinds: {min(unknown)!r} is not one of the families")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from deepfake_models.faces.crops import cut
+from deepfake_models.faces.crops import cut_views
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
@@ -102,7 +102,7 @@ class CropStore:
         side = len(pixels)
         face = side / self._store_scale
         edge = (side - face) / 2.0
-        return cut(pixels, (edge, edge, edge + face, edge + face), spec)
+        return cut_views(pixels, (edge, edge, edge + face, edge + face), spec)
 
 
 class _Tree:
@@ -332,9 +332,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     ) -> torch.Tensor:
         # The same chain for every square of a face: the number of draws does not depend on them.
         squares = [
-            self._augment(
-                pixels, points, np.random.default_rng(chain), self._out_size, scale
-            )
+            self._augment(pixels, points, np.random.default_rng(chain), self._out_size, scale)
             for scale in self._scales
         ]
         crop = np.stack(squares) if len(squares) > 1 else squares[0]

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 
 from deepfake_eval.analysis.plots import write_plots
@@ -32,15 +33,12 @@ from deepfake_eval.inference.predictions import (
     face_records,
     item_record,
     tables,
-    verdicts,
 )
 from deepfake_eval.reporting.report import write_report
-from deepfake_models.bundle import Bundle, load_bundle, seal
+from deepfake_models.bundle import CLASSIFIER, Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.files import atomic_write_text
-from deepfake_models.results import Verdict
-from deepfake_models.scorer import Scorer
 from deepfake_models.spec import (
     Calibration,
     ConditionsSpec,
@@ -48,28 +46,29 @@ from deepfake_models.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_training.config import BundleConfig, Config
+from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.manifests import TERMS, Manifest, read_manifests
-from deepfake_training.data.prepare import stored_duplicates, stored_manifests
-from deepfake_training.data.splits import held_out, measured_on, trained_on
+from deepfake_training.data.manifests import TERMS, Manifest
+from deepfake_training.data.prepare import stored_manifests
+from deepfake_training.data.splits import held_out, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
+from deepfake_training.export.head_graphs import head_parity, write_graphs
+from deepfake_training.export.held_out import HeldOut, Judged, Measured, score_heads, score_networks
 from deepfake_training.export.model_card import model_card
-from deepfake_training.export.onnx_export import CLASSIFIER, parity, write_classifier
+from deepfake_training.export.onnx_export import parity, write_classifier
+from deepfake_training.export.outcomes import Outcomes
 from deepfake_training.networks.backbone import MapMethod
 from deepfake_training.train.checkpoints import BEST, config_of, read_checkpoint
 from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
+from deepfake_training.train.feature_store import FeatureStore
+from deepfake_training.train.head import Head
 
 PARITY_CROPS = 64
 HELD_OUT_REPORT = "held_out"
 """Folder beside the checkpoint with the evaluation from which the card takes its figures."""
-
-_Measured = tuple[Config, dict[str, Any]]
-"""A config and the weights of a run that held something out."""
-_Judged = tuple[dict[str, Any], Verdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,8 @@ class ExportInputs:
     """Folder of the fold runs from which calibration and figures come. None: the exported run is
     measured on its own held-out folds."""
     frames: int = 32
-    """Frames a video that are scored."""
+    """Frames a video that are scored. For a head on a frozen network they are those of
+    ``prepare.frames``."""
 
 
 def export(
@@ -116,7 +116,7 @@ def export(
     weights = read_checkpoint(inputs.run / BEST)["ema"]
     run_config = config_of(inputs.run)
     _check_run(inputs.run, run_config, config)
-    measured: Iterable[_Measured] = ((config, weights),)
+    measured: Iterable[Measured] = ((config, weights),)
     if inputs.cross_validation:
         if recipe_of(run_config) != recipe_of(config):
             raise TrainingError(f"{inputs.run}: a run of another recipe than the folds' runs")
@@ -125,6 +125,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
         difference, method = _export_graphs(directory, weights, config, store)
+        held_out_media = HeldOut.of(measured, inputs.manifests, inputs.crops)
         training = {
             **_provenance(config, store),
             "config_sha256": config_sha256,
@@ -132,21 +133,34 @@ def export(
             "parity_max_abs_difference": round(difference, 8),
             "map_method": str(method),
         }
-        neutral = _seal_neutral(directory, config.bundle, training)
-        judged = _score_held_out(directory, measured, inputs, progress)
+        neutral = _seal_neutral(directory, config, training)
+        if config.backbone.tune == "head":
+            frames = config.prepare.frames
+            judged = score_heads(held_out_media, store, neutral.spec, progress)
+        else:
+            frames = inputs.frames
+            judged = score_networks(held_out_media, directory, frames, progress)
+        judged, apart = _without(judged, config.cross_validation.apart)
         faces, _ = tables(judged, neutral.spec)
         fitted = fit_levels(faces, neutral.spec, ErrorLimits.of(config.bundle))
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
-        fields = _fields(config.bundle, fitted.calibration, fitted.thresholds, training)
+        fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
         bundle = seal(directory, fields)
-        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, inputs.frames)
+        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, frames)
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
         table["level_picture"] = item_table(items, bundle.spec.conditions.min_groups, "image")
         _write_json(directory / "reliability.json", table)
         methods = inputs.cross_validation and inputs.cross_validation / METHODS
-        card = model_card(config, fields, table, measures, methods=methods)
+        card = model_card(
+            config,
+            fields,
+            table,
+            measures,
+            methods=methods,
+            outcomes=Outcomes.of(judged, apart, bundle.spec, config),
+        )
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
         if out.exists():
@@ -181,63 +195,26 @@ def _export_graphs(
     """Write all graphs of a bundle into ``directory``; return the largest difference of logits, and
     the meaning of the map."""
     directory.mkdir()
-    graph = write_classifier(directory, weights, config.backbone, config.bundle)
     export_detector(directory)
     rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
     samples = np.stack([store.centred(int(r), config.bundle.crop) for r in np.unique(rows)])
-    return parity(graph, directory / CLASSIFIER, samples), graph.map_method
+    if config.backbone.tune == "head":
+        head = Head.of(weights)
+        graph = FeatureStore(store, config).graph()
+        write_graphs(directory, onnx.load(str(graph)), head, config)
+        return head_parity(directory, graph, head, samples), MapMethod.DIRECT_EFFECT
+    network = write_classifier(directory, weights, config.backbone, config.bundle)
+    return parity(network, directory / CLASSIFIER, samples), network.map_method
 
 
-def _score_held_out(
-    directory: Path,
-    measured: Iterable[_Measured],
-    inputs: ExportInputs,
-    progress: Callable[[int, int], None] | None,
-) -> list[_Judged]:
-    """Score each run's held-out media by its own weights in a copy of the sealed ``directory``."""
-    rows = listed_once(inputs)
-    parts = [(c, w, measured_on(rows, c)) for c, w in measured]
-    total = sum(len(part) for _, _, part in parts)
-    if not total:
-        raise TrainingError(
-            "nothing is held out: pass --cross-validation, or set validation_folds in the config"
-        )
-    judged: list[_Judged] = []
-    for config, weights, part in parts:
-        with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
-            shutil.copytree(directory, copy, dirs_exist_ok=True)
-            write_classifier(Path(copy), weights, config.backbone, config.bundle)
-            seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
-            done = len(judged)
-
-            def report(scored: int, _: int, done: int = done) -> None:
-                if progress:
-                    progress(done + scored, total)
-
-            judged += verdicts(
-                Scorer.open(Path(copy), device="cpu"),
-                [(Path(row["path"]), row) for row in _records(part)],
-                frames=inputs.frames,
-                progress=report,
-            )
-    return judged
-
-
-def listed_once(inputs: ExportInputs) -> pd.DataFrame:
-    """Return the rows of the manifests without media that have the same bytes as an earlier one.
-
-    A copy may be in another fold than the medium that was learnt from.
-    """
-    rows = read_manifests(inputs.manifests).rows
-    return rows[~rows["media"].isin(stored_duplicates(inputs.crops))]
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", rows.to_dict("records"))
+def _without(judged: Sequence[Judged], methods: Sequence[str]) -> tuple[list[Judged], list[Judged]]:
+    """Return the media of all other methods, and those of ``methods``."""
+    rest = [(row, verdict) for row, verdict in judged if row["method"] not in methods]
+    return rest, [(row, verdict) for row, verdict in judged if row["method"] in methods]
 
 
 def _measure(
-    judged: Sequence[_Judged], bundle: Bundle, out: Path, frames: int
+    judged: Sequence[Judged], bundle: Bundle, out: Path, frames: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Judge the held-out media under the fitted calibration and report them as an evaluation;
     return its figures, and a table with a row an item.
@@ -290,7 +267,7 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
     return table, conditions(faces, threshold, min_groups)
 
 
-def _seal_neutral(directory: Path, config: BundleConfig, training: dict[str, Any]) -> Bundle:
+def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
     """Seal a bundle that scores but does not decide, for the held-out predictions."""
     one = Calibration(slope=1.0, intercept=0.0, limit=6.0, samples=0, groups=0)
     never = LevelThresholds(
@@ -309,12 +286,13 @@ def _seal_neutral(directory: Path, config: BundleConfig, training: dict[str, Any
 
 
 def _fields(
-    bundle: BundleConfig,
+    config: Config,
     calibration: LevelCalibrations,
     thresholds: Thresholds,
     training: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the fields of ``bundle.json``."""
+    bundle = config.bundle
     return {
         "name": bundle.name,
         "version": bundle.version,
@@ -327,6 +305,7 @@ def _fields(
         "input": bundle.input.model_dump(),
         "tracks": bundle.tracks.model_dump(),
         "aggregation": bundle.aggregation.model_dump(),
+        "kinds": config.probe.kinds if config.backbone.tune == "head" else (),
         "calibration": calibration.model_dump(),
         "thresholds": thresholds.model_dump(),
         "training": training,

@@ -21,9 +21,11 @@ from onnx.external_data_helper import set_external_data
 from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS
 from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT
 from deepfake_models.files import atomic_write
+from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
-from deepfake_training.errors import ConfigError
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.export.onnx_export import PARITY_TOLERANCE
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_token_head import ClassTokens
 from deepfake_training.networks.feature_graph import CROPS, FEATURES
@@ -35,9 +37,7 @@ _ALIGNMENT: Final = 64
 _SQUARES: Final = "squares"
 
 
-def write_graphs(
-    directory: Path, features: onnx.ModelProto, head: Head, config: Config
-) -> None:
+def write_graphs(directory: Path, features: onnx.ModelProto, head: Head, config: Config) -> None:
     """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` into ``directory``.
 
     Raises:
@@ -241,3 +241,28 @@ def save_sharing(directory: Path, models: Mapping[str, onnx.ModelProto]) -> None
                 set_external_data(tensor, WEIGHTS, places[key], len(content))
                 tensor.ClearField("raw_data")
             (directory / name).write_bytes(saved.SerializeToString(deterministic=True))
+
+
+def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.uint8]) -> float:
+    """Return the largest absolute difference between the logits of ``classifier.onnx`` in
+    ``directory`` and those of ``head`` on what the graph in the file ``features`` computes.
+
+    ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB.
+
+    Raises:
+        TrainingError: if it exceeds ``PARITY_TOLERANCE``.
+    """
+    external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
+    classifier = OnnxSession(
+        (directory / CLASSIFIER).read_bytes(), name=CLASSIFIER, device="cpu", external=external
+    )
+    network = OnnxSession(features.read_bytes(), name=features.name, device="cpu")
+    worst = 0.0
+    for crop in crops:
+        squares = crop.reshape(-1, *crop.shape[-3:])
+        expected = head.logits(network.run([FEATURES], {CROPS: squares})[0][None])
+        got = classifier.run([LOGIT], {CROPS: crop[None]})[0]
+        worst = max(worst, float(np.abs(got - expected).max()))
+    if not worst <= PARITY_TOLERANCE:
+        raise TrainingError(f"{CLASSIFIER}: logits differ from the head's by {worst:.2e}")
+    return worst

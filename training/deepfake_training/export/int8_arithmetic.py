@@ -144,7 +144,7 @@ def _product(
 def _seven_bits(
     matrix: NDArray[np.float64], outliers: Sequence[int] | NDArray[np.int64]
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Round ``matrix`` (K, N), with zeros in the rows ``outliers``, to [-63, 63] and scales (N,)."""
+    """Round ``matrix`` (K, N), without the rows ``outliers``, to [-63, 63] and scales (N,)."""
     ordinary = matrix.copy()
     ordinary[outliers] = 0.0
     scales = (np.abs(ordinary).max(axis=0) / _WEIGHT_LIMIT).astype(np.float32)

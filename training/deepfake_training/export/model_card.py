@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deepfake_training.config import CardConfig, Config
+from deepfake_training.export.outcomes import Outcomes
 
 
 def model_card(
@@ -15,12 +17,14 @@ def model_card(
     metrics: dict[str, Any],
     *,
     methods: Path | None = None,
+    outcomes: Outcomes | None = None,
 ) -> str:
     """Return the text of the card of a bundle with the manifest ``fields``.
 
     ``metrics`` are the figures of ``deepfake_eval.analysis.summary.summarise`` on the held-out
     media. ``methods`` is the table of the cross-validation that scored them (which need not exist),
-    or None if the exported run scored its own held-out folds.
+    or None if the exported run scored its own held-out folds. ``outcomes`` are the named kinds
+    and the methods apart, if any.
     """
     training = fields["training"]
     lines = [
@@ -30,8 +34,7 @@ def model_card(
         "",
         "## What it does",
         "",
-        f"{_network(config)} on a {config.bundle.input.width} px square crop, "
-        f"{config.bundle.crop.scale} times the face box, gives one logit per face: higher means "
+        f"{_network(config)} on {_squares(config)}, gives one logit per face: higher means "
         "more probably manipulated (swapped, reenacted or synthesised). It says nothing about "
         "consent, about the author, or about anything outside the face. A score is not proof.",
         "",
@@ -62,7 +65,8 @@ def model_card(
         "no_manipulation_found below | manipulated below it |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for level, t in fields["thresholds"].items():
+    thresholds = {level: t for level, t in fields["thresholds"].items() if t}
+    for level, t in thresholds.items():
         lines.append(
             f"| {level} | {t['likely_manipulated']:+.2f} | {t['false_positive_rate']:.1%} "
             f"({t['false_positive_rate_upper']:.1%}) | {t['true_positive_rate']:.1%} "
@@ -73,6 +77,8 @@ def model_card(
         "The thresholds were chosen on the same held-out material on which they are measured here. "
         "The false positive rate is therefore the requested one; rely on the bound in brackets.",
         "",
+        *_leaning(thresholds),
+        *_kinds(fields.get("kinds", ()), outcomes),
         "## Pictures and videos, by manipulation method",
         "",
         "Measured through the serving path, with the thresholds above. AUC is against the "
@@ -84,6 +90,16 @@ def model_card(
         "",
         *_real_table(metrics),
     ]
+    if outcomes and (apart := outcomes.apart_lines()):
+        lines += [
+            "",
+            "## Retouching, apart",
+            "",
+            "Faces that were retouched, restored or made up. They have a small weight in the fit "
+            "and no influence on thresholds or on the figures above.",
+            "",
+            *apart,
+        ]
     if methods and methods.exists():
         lines += [
             "",
@@ -116,6 +132,55 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _squares(config: Config) -> str:
+    size, scales = (
+        config.bundle.input.width,
+        [config.bundle.crop.scale, *config.bundle.crop.further_scales],
+    )
+    if len(scales) == 1:
+        return f"a {size} px square crop, {scales[0]} times the face box"
+    sides = " and ".join(str(scale) for scale in scales)
+    return f"{size} px square crops, {sides} times the face box"
+
+
+def _leaning(thresholds: dict[str, Any]) -> list[str]:
+    """Return the table of the edges by which an inconclusive value leans; empty without edges."""
+    rows = [
+        f"| {level} | {edges['towards_manipulated']:+.2f} "
+        f"| {edges['false_positive_rate']:.1%} ({edges['false_positive_rate_upper']:.1%}) "
+        f"| {edges['true_positive_rate']:.1%} | {edges['towards_untouched']:+.2f} "
+        f"| {edges['miss_rate']:.1%} | {edges['true_negative_rate']:.1%} |"
+        for level, t in thresholds.items()
+        if (edges := t.get("leaning"))
+    ]
+    if not rows:
+        return []
+    return [
+        "An inconclusive value leans one way where it is beyond an edge. This ranks what to look "
+        "at first, and proves nothing.",
+        "",
+        "| level | leans towards manipulated from log10 LR | real media there or above (95% up "
+        "to) | manipulated there or above | towards untouched below | manipulated below it | real "
+        "media below it |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *rows,
+        "",
+    ]
+
+
+def _kinds(kinds: Sequence[str], outcomes: Outcomes | None) -> list[str]:
+    if not outcomes or not (table := outcomes.kind_lines(list(kinds))):
+        return []
+    return [
+        "## Kinds of manipulation",
+        "",
+        "Held-out manipulated media that are called manipulated or lean towards it, by the kind "
+        "with the largest share. The kind has no influence on the verdict.",
+        "",
+        *table,
+    ]
 
 
 def _shorter(config: Config) -> str:

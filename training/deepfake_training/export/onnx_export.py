@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from deepfake_models.bundle import CLASSIFIER
 from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.session import OnnxSession
 from deepfake_training.config import BackboneConfig, BundleConfig
@@ -22,7 +23,6 @@ from deepfake_training.networks.backbone import ExportGraph, create_backbone
 OPSET = 17
 PARITY_TOLERANCE = 1e-3
 """Largest absolute difference of logits between torch and onnxruntime on real crops."""
-CLASSIFIER = "classifier.onnx"
 
 
 def export_graph(model: nn.Module, size: int, path: Path) -> None:

@@ -3,8 +3,8 @@
 Two kinds of material have features:
 
 - **pairs**: augmented crops, drawn as for any other training;
-- **examined media**: every face of every sampled frame, decoded, cropped and measured as the service
-  does it. A head turns them into the verdicts that the service would give, so calibration,
+- **examined media**: every face of every sampled frame, decoded, cropped and measured as the
+  service does it. A head turns them into the verdicts that the service would give, so calibration,
   thresholds and figures need no other pass over the media.
 
 They do not depend on what a run holds out: a run uses those that it may see. Work is done by
@@ -39,7 +39,7 @@ from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.tracks import signature
-from deepfake_models.files import atomic_write, atomic_write_text
+from deepfake_models.files import atomic_write
 from deepfake_models.scorer import crop_faces
 from deepfake_models.session import OnnxSession
 from deepfake_training.config import Config
@@ -100,6 +100,15 @@ class FeatureStore:
         self._neutral = config.model_copy(update=everything)
         self._root = store.root / FOLDER
         self._network = self._root / _digest(_network_parts(store, config))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeatureStore) and self._folders() == other._folders()
+
+    def __hash__(self) -> int:
+        return hash(self._folders())
+
+    def _folders(self) -> tuple[Path, Path]:
+        return self._network, self._examined_folder()
 
     def graph(self) -> Path:
         """Return the file of the features' graph, which is written on first use."""
@@ -216,7 +225,7 @@ def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
     return np.stack(
         [
             store.centred(
-                one_each[pick],
+                one_each[int(pick)],
                 spec.model_copy(update={"scale": scales[i % len(scales)], "further_scales": ()}),
             )
             for i, pick in enumerate(np.unique(picks))
@@ -353,9 +362,7 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
     _save(path, media=np.array(records), features=features)
 
 
-def _examine(
-    path: Path, media: str, worker: _Worker
-) -> tuple[bytes, list[int], Part, list[Array]]:
+def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int], Part, list[Array]]:
     """Return the timeline, the sampled frames, the unscored part and the crops of one medium.
 
     Faces are those that ``prepare`` detected in the same frames.

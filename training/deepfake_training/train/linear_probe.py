@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -108,9 +107,7 @@ def _completed(out: Path, config: Config) -> dict[str, float] | None:
     return figures
 
 
-def fitted_head(
-    pairs: PairFeatures, faces: MainFaces, store: CropStore, config: Config
-) -> Head:
+def fitted_head(pairs: PairFeatures, faces: MainFaces, store: CropStore, config: Config) -> Head:
     """Fit the head of a run of ``config`` on what it may see.
 
     Raises:
@@ -257,5 +254,3 @@ def _kind_regression(
     else:
         bias = cast("NDArray[np.float64]", model.intercept_)
     return weight, bias - weight @ scaler.mean_
-
-

@@ -263,7 +263,7 @@ class _Run:
                 log.add_scalar(name, value, self._step)
             if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
                 self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
-                save_result(self._out, self._ema.module, self.best, scores)
+                save_result(self._out, self._ema.module.state_dict(), self.best, scores)
         self._unimproved = round(self._workers.sum(self._unimproved if self._workers.leads else 0))
         return metrics
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,19 +51,30 @@ def main_faces(
     index.index = pd.Index(index["media"].to_list())
     media = thin_media(index, config)
     features.examine(index.loc[media, ["media", "path"]], report)
-    parts, names = [], []
-    for medium in features.examined(media):
-        rows = main_rows(medium, config.bundle.tracks)
-        count = min(len(rows), config.cross_validation.crops_per_medium)
-        if not count:
-            continue
-        picks = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
-        parts.append(medium.features[[rows[i] for i in picks]])
-        names += [medium.media] * len(picks)
-    if not parts:
+    per_medium = config.cross_validation.crops_per_medium
+    values, names = _read(features, tuple(media), config.bundle.tracks, per_medium)
+    if not len(names):
         raise TrainingError(f"{store.root}: no face of the prepared media may be scored")
-    labels = index.loc[names, list(COLUMNS)].reset_index(drop=True)
-    return MainFaces(np.concatenate(parts), labels)
+    labels = index.loc[list(names), list(COLUMNS)].reset_index(drop=True)
+    return MainFaces(values, labels)
+
+
+@lru_cache(maxsize=1)
+def _read(
+    features: FeatureStore, media: tuple[str, ...], tracks: TrackSpec, per_medium: int
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the features of the faces, and the medium of each. All runs of a cross-validation read
+    the same."""
+    parts: list[NDArray[Any]] = []
+    names: list[str] = []
+    for medium in features.examined(media):
+        rows = main_rows(medium, tracks)
+        count = min(len(rows), per_medium)
+        if count:
+            picks = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+            parts.append(medium.features[[rows[i] for i in picks]])
+            names += [medium.media] * len(picks)
+    return np.concatenate(parts) if parts else np.zeros((0, 1, 0), np.float16), tuple(names)
 
 
 def thin_media(index: pd.DataFrame, config: Config) -> list[str]:

@@ -1,0 +1,156 @@
+"""Verdicts on held-out media by runs that did not see them, through the path of the service."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from deepfake_eval.inference.predictions import verdicts
+from deepfake_models.bundle import BundleSpec, load_bundle, seal
+from deepfake_models.classifier import FaceScore
+from deepfake_models.decision.decide import Part
+from deepfake_models.errors import MediaError
+from deepfake_models.results import Verdict, unable
+from deepfake_models.scorer import Scorer, conclude
+from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import Manifest, read_manifests
+from deepfake_training.data.prepare import stored_duplicates
+from deepfake_training.data.splits import measured_on
+from deepfake_training.errors import TrainingError
+from deepfake_training.export.onnx_export import write_classifier
+from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore
+from deepfake_training.train.head import Head
+from deepfake_training.train.main_faces import scored
+
+Measured = tuple[Config, dict[str, Any]]
+"""A config and the weights of a run that held something out."""
+Judged = tuple[dict[str, Any], Verdict]
+"""The row of a medium in the manifests, and its verdict."""
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The media that runs held out: the manifests' rows, and for each run its part of them."""
+
+    parts: Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
+
+    @classmethod
+    def of(
+        cls, measured: Iterable[Measured], manifests: Sequence[Manifest], crops: Path
+    ) -> HeldOut:
+        """Return what the runs ``measured`` held out of ``manifests``.
+
+        Raises:
+            TrainingError: if that is nothing.
+        """
+        parts = []
+        for config, weights in measured:
+            rows = listed_once(manifests, crops, config)
+            parts.append((config, weights, measured_on(rows, config)))
+        if not sum(len(part) for _, _, part in parts):
+            raise TrainingError(
+                "nothing is held out: pass --cross-validation, or set validation_folds in the "
+                "config"
+            )
+        return cls(parts)
+
+    @property
+    def total(self) -> int:
+        """The number of media."""
+        return sum(len(part) for _, _, part in self.parts)
+
+
+def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> pd.DataFrame:
+    """Return the rows of the manifests without media that have the same bytes as an earlier one.
+
+    A copy may be in another fold than the medium that was learnt from.
+    """
+    rows = read_manifests(manifests, excluded=config.excluded_datasets).rows
+    return rows[~rows["media"].isin(stored_duplicates(crops))]
+
+
+def score_networks(
+    held_out: HeldOut, directory: Path, frames: int, report: Report | None = None
+) -> list[Judged]:
+    """Score each run's media by its own network in a copy of the sealed bundle ``directory``."""
+    judged: list[Judged] = []
+    for config, weights, part in held_out.parts:
+        with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
+            shutil.copytree(directory, copy, dirs_exist_ok=True)
+            write_classifier(Path(copy), weights, config.backbone, config.bundle)
+            seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
+            done = len(judged)
+
+            def progress(scored: int, _: int, done: int = done) -> None:
+                if report:
+                    report(done + scored, held_out.total)
+
+            judged += verdicts(
+                Scorer.open(Path(copy), device="cpu"),
+                [(Path(row["path"]), row) for row in _records(part)],
+                frames=frames,
+                progress=progress,
+            )
+    return judged
+
+
+def score_heads(
+    held_out: HeldOut, store: CropStore, spec: BundleSpec, report: Report | None = None
+) -> list[Judged]:
+    """Score each run's media by its own head on stored features; judge them by ``spec``.
+
+    Frames, crops and features are those of the service, so the media need not be decoded again for
+    every run.
+    """
+    judged: list[Judged] = []
+    for config, weights, part in held_out.parts:
+        features, head = FeatureStore(store, config), Head.of(weights)
+        features.examine(part, report)
+        rows = {row["media"]: row for row in _records(part)}
+        verdict_of = {
+            medium.media: _verdict(medium, head, spec) for medium in features.examined(list(rows))
+        }
+        judged += [
+            (row, verdict_of.get(media) or unable(MediaError("the medium cannot be decoded")))
+            for media, row in rows.items()
+        ]
+        if report:
+            report(len(judged), held_out.total)
+    return judged
+
+
+def _verdict(medium: ExaminedMedium, head: Head, spec: BundleSpec) -> Verdict:
+    scores = iter(
+        FaceScore(logit, tuple(kinds) or None)
+        for logit, kinds in zip(
+            head.logits(medium.features).tolist(),
+            head.kind_logits(medium.features).tolist(),
+            strict=True,
+        )
+    )
+    frames = []
+    for frame in medium.part.examined:
+        faces = []
+        for face in frame.faces:
+            if scored(face):
+                score = next(scores)
+                face = replace(face, logit=score.logit, kind_logits=score.kind_logits)
+            faces.append(face)
+        frames.append(replace(frame, faces=tuple(faces)))
+    part = Part(tuple(frames), medium.part.failed)
+    try:
+        return conclude(medium.timeline, medium.sampled, [part], spec)
+    except MediaError as error:
+        return unable(error)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", rows.to_dict("records"))
