@@ -81,7 +81,7 @@ def classifier_graph(features: onnx.ModelProto, head: Head, spec: CropSpec) -> o
             helper.make_node("MatMul", ["head.features", "kinds.weight"], ["kinds.product"]),
             helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
         ]
-        shape = ["batch", head.kinds]
+        shape: list[str | int | None] = ["batch", head.kinds]
         outputs.append(helper.make_tensor_value_info(KIND_LOGITS, TensorProto.FLOAT, shape))
     return _extended(model, nodes, tensors, outputs)
 
@@ -236,7 +236,7 @@ def save_sharing(directory: Path, models: Mapping[str, onnx.ModelProto]) -> None
                     places[key] = file.tell()
                     file.write(content)
                 for values in ("float_data", "int32_data", "int64_data"):
-                    tensor.ClearField(values)  # type: ignore[arg-type]
+                    tensor.ClearField(values)
                 tensor.raw_data = content  # onnx marks only raw data as external
                 set_external_data(tensor, WEIGHTS, places[key], len(content))
                 tensor.ClearField("raw_data")

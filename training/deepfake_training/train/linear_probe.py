@@ -153,10 +153,12 @@ def plain_faces(faces: MainFaces, config: Config) -> LabelledFaces:
     chosen = faces.of(thinned(seen, config.cross_validation.media_per_group))
     labels = chosen.labels
     truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
-    # As for pairs, a source of one clip does not weigh as much as one of hundreds.
+    # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a person
+    # of one picture as much as one of dozens.
     sources = labels.groupby(["dataset", "method", "label"])["media"].transform("size")
-    named = labels["method"].map(config.probe.method_weights).fillna(1.0)
-    weights = sources.to_numpy(np.float64) ** -0.5 * named.to_numpy(np.float64)
+    groups = labels.groupby(["group", "label"])["media"].transform("size")
+    named = labels["method"].map(config.probe.method_weights).fillna(1.0).to_numpy(np.float64)
+    weights = (sources * groups).to_numpy(np.float64) ** -0.5 * named
     return LabelledFaces(chosen.features, labels, truth, balanced(weights, truth))
 
 
