@@ -153,8 +153,8 @@ def plain_faces(faces: MainFaces, config: Config) -> LabelledFaces:
     chosen = faces.of(thinned(seen, config.cross_validation.media_per_group))
     labels = chosen.labels
     truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
-    # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a person
-    # of one picture as much as one of dozens.
+    # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a
+    # person of one picture as much as one of dozens.
     sources = labels.groupby(["dataset", "method", "label"])["media"].transform("size")
     groups = labels.groupby(["group", "label"])["media"].transform("size")
     named = labels["method"].map(config.probe.method_weights).fillna(1.0).to_numpy(np.float64)
