@@ -67,6 +67,8 @@ from deepfake_training.train.feature_store import FeatureStore
 from deepfake_training.train.head import Head
 
 PARITY_CROPS = 64
+BOOTSTRAP_DRAWS = 300
+"""Draws for the intervals of the held-out figures, of which there are hundreds."""
 HELD_OUT_REPORT = "held_out"
 """Folder beside the checkpoint with the evaluation from which the card takes its figures."""
 
@@ -235,7 +237,7 @@ def _measure(
     predictions.to_parquet(out / PREDICTIONS)
     rows = tuple(r for r, _ in labelled)
     source = LoadedDataset("manifest", {}, Rows(Path(), rows))
-    settings = {"frames": frames, "split": "held out", "draws": 1000, "datasets": [source.facts()]}
+    settings = {"frames": frames, "split": "held out", "draws": BOOTSTRAP_DRAWS, "datasets": [source.facts()]}
     metrics = summarise(predictions, bundle, settings=settings)
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))

@@ -37,14 +37,14 @@ class Head:
 
     def logits(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """Return (N,) logits of features (N, V, F)."""
-        flat = features.reshape(len(features), -1).astype(np.float32)
+        flat = features.reshape(-1, len(self.weight)).astype(np.float32)
         return (flat @ self.weight.astype(np.float32)).astype(np.float64) + self.bias
 
     def kind_logits(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """Return (N, K) logits of the kinds for features (N, V, F)."""
         if not self.kinds:
             return np.zeros((len(features), 0))
-        flat = features.reshape(len(features), -1).astype(np.float32)
+        flat = features.reshape(-1, len(self.weight)).astype(np.float32)
         return (flat @ self.kind_weight.T.astype(np.float32)).astype(np.float64) + self.kind_bias
 
     def state(self) -> dict[str, torch.Tensor]:
