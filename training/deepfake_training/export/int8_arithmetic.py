@@ -53,6 +53,8 @@ def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     names = sorted({node.input[0] for node in products(model)})
+    if not names:
+        return {}
     observed.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
