@@ -256,7 +256,8 @@ def _same_cut(out: Path, config: Config) -> None:
     stored = json.loads(path.read_text(encoding="utf-8"))
     # Earlier versions did not save fields whose default is what those versions did.
     detector = DetectorSpec().model_dump(mode="json") | stored.get("detector", {})
-    if {**stored, "detector": detector} != cut_by:
+    prepare = PrepareConfig().model_dump(mode="json") | stored["prepare"]
+    if {**stored, "prepare": prepare, "detector": detector} != cut_by:
         raise TrainingError(
             f"{out}: contains crops that were cut differently; choose another folder"
         )
