@@ -30,15 +30,16 @@ def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
     return ~(
         index["fold"].isin(config.validation_folds)
         | index["method"].isin(config.left_out_methods)
-        | index["dataset"].isin(config.left_out_datasets)
+        | index["dataset"].isin((*config.left_out_datasets, *config.excluded_datasets))
     )
 
 
 def held_out(index: pd.DataFrame, config: Config) -> pd.Series:
     """Return a mask (N,) bool of the rows that a run is measured on."""
-    return index["fold"].isin(config.validation_folds) | index["dataset"].isin(
+    chosen = index["fold"].isin(config.validation_folds) | index["dataset"].isin(
         config.left_out_datasets
     )
+    return chosen & ~index["dataset"].isin(config.excluded_datasets)
 
 
 def measured_on(rows: pd.DataFrame, config: Config) -> pd.DataFrame:
