@@ -106,4 +106,7 @@ def recipe_of(config: Config) -> dict[str, Any]:
         include={"validation_folds", "left_out_methods", "left_out_datasets", "augmentation",
                  "prepare", "mix", "backbone", "fit", "probe"}
     )  # fmt: skip
-    return {**content, "crop": config.bundle.crop, "input": config.bundle.input}
+    bundle = config.bundle
+    return {
+        **content, "crop": bundle.crop, "input": bundle.input, "arithmetic": bundle.arithmetic
+    }  # fmt: skip

@@ -184,6 +184,8 @@ def _check_run(run: Path, run_config: Config, config: Config) -> None:
         ("left_out_datasets", run_config.left_out_datasets, config.left_out_datasets),
         ("prepare", run_config.prepare, config.prepare),
         ("backbone.name", run_config.backbone.name, config.backbone.name),
+        ("probe.kinds", run_config.probe.kinds, config.probe.kinds),
+        ("bundle.arithmetic", run_config.bundle.arithmetic, config.bundle.arithmetic),
         ("bundle.crop", run_config.bundle.crop, config.bundle.crop),
         ("bundle.input", run_config.bundle.input, config.bundle.input),
     ):
