@@ -250,6 +250,8 @@ class Config(Spec):
         ):
             if used and not head:
                 raise ValueError(f'{field} needs backbone.tune = "head" and backbone.blocks')
+        if len(self.probe.kinds) == 1:
+            raise ValueError("probe.kinds: name at least two families, or none")
         if unknown := set(self.probe.kinds) - set(self.cross_validation.families):
             raise ValueError(f"probe.kinds: {min(unknown)!r} is not one of the families")
         return self
