@@ -329,6 +329,12 @@ def stored_duplicates(out: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
+def stored_absent(out: Path) -> list[str]:
+    """Return the media of the manifests whose file was missing when ``prepare`` ran."""
+    path = out / ABSENT
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def _write_index(
     rows: Iterable[dict[str, Any]], out: Path, *, absent: int, repeated: int
 ) -> Summary:

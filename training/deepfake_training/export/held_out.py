@@ -21,7 +21,7 @@ from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest, read_manifests
-from deepfake_training.data.prepare import stored_duplicates
+from deepfake_training.data.prepare import stored_absent, stored_duplicates
 from deepfake_training.data.splits import measured_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.onnx_export import write_classifier
@@ -111,12 +111,15 @@ def score_heads(
     every run.
     """
     judged: list[Judged] = []
+    absent = set(stored_absent(store.root))
     for config, weights, part in held_out.parts:
         features, head = FeatureStore(store, config), Head.of(weights)
-        features.examine(part, report)
+        present = part[~part["media"].isin(absent)]
+        features.examine(present, report)
         rows = {row["media"]: row for row in _records(part)}
         verdict_of = {
-            medium.media: _verdict(medium, head, spec) for medium in features.examined(list(rows))
+            medium.media: _verdict(medium, head, spec)
+            for medium in features.examined(present["media"].to_list())
         }
         judged += [
             (row, verdict_of.get(media) or unable(MediaError("the medium cannot be decoded")))
