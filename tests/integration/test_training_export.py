@@ -30,7 +30,8 @@ from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 from deepfake_training.export import bundle as bundle_module
-from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export, listed_once
+from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
+from deepfake_training.export.held_out import listed_once
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
@@ -90,10 +91,10 @@ def test_crops_of_an_earlier_version_are_read(
     training = bundle_module._provenance(smoke, CropStore(old))
     assert [m["rows"] for m in new["manifests"]] == [12]
     assert training == {**new, "manifests": []}
-    inputs = ExportInputs([Manifest(manifest)], old, tmp_path)
-    assert len(listed_once(inputs)) == 12
+    listed = [Manifest(manifest)]
+    assert len(listed_once(listed, old, smoke)) == 12
     (old / DUPLICATES).write_text("03.mp4\n")
-    assert "03.mp4" not in set(listed_once(inputs)["media"])
+    assert "03.mp4" not in set(listed_once(listed, old, smoke)["media"])
 
 
 @pytest.mark.parametrize(
