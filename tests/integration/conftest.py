@@ -89,3 +89,24 @@ def exported_bundle(
 
     inputs = ExportInputs([Manifest(manifest)], crops, fitted_run, frames=4)
     return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke, "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def head_manifest(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clips of ``manifest`` with four methods, a picture without a face and a missing file."""
+    from tests.support.trainkit import write_head_manifest
+
+    return write_head_manifest(tmp_path_factory.mktemp("head-media"), manifest.parent)
+
+
+@pytest.fixture(scope="session")
+def head_crops(head_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared crops of ``head_manifest``; features are stored in it, nothing else changes."""
+    from deepfake_training.data.manifests import Manifest
+    from deepfake_training.data.prepare import prepare
+    from tests.support.trainkit import head_config
+
+    out = tmp_path_factory.mktemp("head-crops")
+    summary = prepare([Manifest(head_manifest)], out, head_config(), workers=1)
+    assert (summary.media, summary.without_face, summary.absent) == (12, 1, 1)
+    return out

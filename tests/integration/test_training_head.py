@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
-from deepfake_models.spec import CropSpec, InputSpec
-from deepfake_training.config import (
-    REMOVED,
-    BackboneConfig,
-    BundleConfig,
-    Config,
-    CrossValidationConfig,
-    FitConfig,
-    LeaveOut,
-    MixConfig,
-    PrepareConfig,
-    ProbeConfig,
-)
-from deepfake_training.data.datasets import CropStore, numbered
-from deepfake_training.data.splits import fold_splits, leave_out_splits, trained_on
+from deepfake_training.config import REMOVED, Config, ProbeConfig
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import Manifest
+from deepfake_training.data.prepare import prepare, recorded_detections
+from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
-from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.train import feature_store
 from deepfake_training.train import linear_probe as probe
-from deepfake_training.train import loop as fitting
 from deepfake_training.train.checkpoints import (
     BEST,
     CHECKPOINT,
@@ -38,250 +29,265 @@ from deepfake_training.train.checkpoints import (
     StepReport,
     read_checkpoint,
 )
-from deepfake_training.train.linear_probe import FeatureStore
+from deepfake_training.train.feature_store import FeatureStore, PairFeatures
+from deepfake_training.train.head import Head
+from deepfake_training.train.linear_probe import LabelledFaces, plain_faces
 from deepfake_training.train.loop import fit
+from deepfake_training.train.main_faces import MainFaces, main_faces
+from tests.support.trainkit import head_config, in_arithmetic, seed_networks
 
-pytestmark = pytest.mark.torch
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
-SIDE = 96
-
-
-def config(**changes: object) -> Config:
-    base = Config(
-        augmentation="light",
-        prepare=PrepareConfig(store_size=SIDE),
-        mix=MixConfig(real_fakes=1.0, self_blended=0.0, swapped=0.0, regenerated=0.0),
-        backbone=BackboneConfig(
-            name="vit_tiny_patch16_224",
-            weights="none",
-            blocks=(1, 2),
-            tune="head",
-            drop_rate=0.0,
-            drop_path_rate=0.0,
-        ),
-        fit=FitConfig(steps=6, pairs=8, workers=0, bf16=False),
-        probe=ProbeConfig(inverse_regularisation=0.1),
-        cross_validation=CrossValidationConfig(
-            folds=((0,), (1,)),
-            leave_out_steps=6,
-            leave_out=(LeaveOut(name="a", folds=(0,), methods=("green",)),),
-        ),
-        bundle=BundleConfig(
-            name="probe",
-            version="0",
-            terms="for tests",
-            crop=CropSpec(size=64),
-            input=InputSpec(height=64, width=64),
-        ),
-    )
-    return base.model_copy(update=changes)
+ALL_METHODS = ("reswap", "puppet", "talker", "retouch")
 
 
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in warm colours, green or blue if manipulated; one group per medium, two folds."""
-    root = tmp_path_factory.mktemp("crops")
-    (root / "crops").mkdir()
-    rng = np.random.default_rng(0)
-    tints = {"original": (0.9, 0.8, 0.6), "green": (0.5, 0.9, 0.5), "blue": (0.5, 0.6, 0.9)}
-    rows = []
-    for number in range(24):
-        method = ("original", "green", "original", "blue")[number % 4]
-        for moment in range(2):
-            name = f"{number:02d}-{moment}.png"
-            pixels = rng.uniform(60, 255, (SIDE, SIDE, 1)) * tints[method]
-            cv2.imwrite(str(root / "crops" / name), pixels[..., ::-1].astype(np.uint8))
-            rows.append(
-                {
-                    "media": f"{number:02d}.mp4",
-                    "label": "real" if method == "original" else "fake",
-                    "method": method,
-                    "dataset": "made",
-                    "group": f"g{number}",
-                    "fold": number // 4 % 2,
-                    "crop": name,
-                    "time_s": float(moment),
-                    "face_px": 60.0,
-                    "inside": [0, 0, SIDE, SIDE],
-                    "points": [30.0, 40.0, 60.0, 40.0, 48.0, 52.0, 36.0, 64.0, 60.0, 64.0],
-                    "dense": None,
-                }
-            )
-    pd.DataFrame(rows).to_parquet(root / "index.parquet")
-    cut = {"prepare": config().prepare.model_dump(mode="json")}
-    (root / "cut.json").write_text(json.dumps(cut), encoding="utf-8")
-    return root
+@pytest.fixture(scope="module", autouse=True)
+def one_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        seed_networks(patch)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def one_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seed the random initial weights, which would otherwise differ in every run."""
-    made = create_backbone
+@pytest.fixture
+def store(head_crops: Path) -> CropStore:
+    return CropStore(head_crops)
 
-    def seeded(*args: object, **options: object) -> torch.nn.Module:
-        torch.manual_seed(0)
-        return made(*args, **options)
 
-    for module in (probe, fitting):
-        monkeypatch.setattr(module, "create_backbone", seeded)
+def faces_of(store: CropStore, config: Config) -> MainFaces:
+    return main_faces(FeatureStore(store, config), store, config)
 
 
 def test_folds_are_told_apart_from_features_that_are_computed_once(
-    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head_crops: Path, store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports: list[StepReport] = []
+    splits = fold_splits(head_config(), short=False)
     scores = run_splits(
-        crops,
-        tmp_path,
-        fold_splits(config(), short=False),
-        progress=lambda _, report: reports.append(report),
+        head_crops, tmp_path, splits, progress=lambda _, report: reports.append(report)
     )
-    assert sorted(scores["media"].unique()) == sorted(CropStore(crops).index["media"].unique())
-    held = scores[scores["split"] == "fold-0"]
-    assert set(held["fold"]) == {0}
-    real, fake = (held[held["label"] == label]["logit"] for label in ("real", "fake"))
-    assert real.max() < fake.min(), "the tint is plain to see"
-    assert reports[-1].validation
-    assert reports[-1].validation["auc_all"] == 1.0
+    assert set(scores["media"]) == set(store.index["media"])
+    assert set(scores[scores["split"] == "fold-0"]["fold"]) == {0}
+    for _, held in scores.groupby("split"):
+        assert roc_auc_score(held["label"] == "fake", held["logit"]) > 0.9, "the tint is plain"
     assert reports[0].loss is None
+    assert reports[-1].validation
 
-    def never(*_: object) -> None:
-        raise AssertionError("features are computed again")
+    class Never:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise AssertionError("features are computed again")
 
-    monkeypatch.setattr(FeatureStore, "_forward", never)
-    again = run_splits(crops, tmp_path / "again", fold_splits(config(), short=False))
+    monkeypatch.setattr(feature_store, "ProcessPoolExecutor", Never)
+    again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
-    other = config(fit=config().fit.model_copy(update={"seed": 1}))
+    other = head_config(fit=head_config().fit.model_copy(update={"seed": 1}))
     with pytest.raises(AssertionError, match="computed again"):
-        fit(crops, tmp_path / "other", other)
+        fit(head_crops, tmp_path / "other", other)
 
 
-def test_what_is_kept_is_the_network_with_the_head_that_was_fitted(
-    crops: Path, tmp_path: Path
+def test_the_saved_head_is_the_one_that_was_measured(
+    head_crops: Path, store: CropStore, tmp_path: Path
 ) -> None:
-    mine = config(validation_folds=(0,))
-    fit(crops, tmp_path, mine)
-    model = create_backbone(mine.backbone, mine.bundle.input, initial=False)
-    model.load_state_dict(read_checkpoint(tmp_path / BEST)["ema"])
-    graph = ExportGraph(model.eval(), mine.bundle.input).eval()
-    store = CropStore(crops)
+    mine = head_config(validation_folds=(0,))
+    fit(head_crops, tmp_path, mine)
+    head = Head.of(read_checkpoint(tmp_path / BEST)["ema"])
     scores = pd.read_parquet(tmp_path / HELD_OUT)
-    seen = np.stack([store.centred(int(row), mine.bundle.crop) for row in scores.index])
-    with torch.inference_mode():
-        logits = graph(torch.from_numpy(seen))[0].numpy()
-    # Features are stored in half precision.
-    assert np.abs(logits - scores["logit"]).max() < 0.02
+    faces = faces_of(store, mine)
+    held = faces.of(faces.labels[faces.labels["fold"] == 0])
+    assert scores["media"].tolist() == held.labels["media"].tolist()
+    assert np.allclose(head.logits(held.features), scores["logit"])
+    assert head.kinds == 2
+    assert head.kind_logits(held.features).shape == (len(scores), 2)
 
 
-def test_pairs_and_crops_that_a_run_may_not_see_do_not_move_its_head(
-    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_pairs_and_faces_that_a_run_may_not_see_do_not_move_its_head(
+    head_crops: Path, store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (split,) = leave_out_splits(config())
-    fit(crops, tmp_path / "first", split.config)
-    index = CropStore(crops).index
-    hidden = ((index["fold"] == 0) | (index["method"] == "green")).to_numpy()
-    pairs, plain = FeatureStore.pairs, FeatureStore.crops
+    mine = head_config(validation_folds=(0,), left_out_methods=("talker",))
+    fit(head_crops, tmp_path / "first", mine)
 
-    def spoilt_pairs(self: FeatureStore, *args: object) -> probe.PairFeatures:
-        found = pairs(self, *args)
-        found.real[hidden[found.rows[:, 0]]] = 1000.0
-        found.fake[hidden[found.rows[:, 1]] | hidden[found.rows[:, 2]]] = -1000.0
-        return found
+    def unseen(rows: pd.DataFrame) -> np.ndarray:
+        return ((rows["fold"] == 0) | (rows["method"] == "talker")).to_numpy()
 
-    def spoilt_crops(self: FeatureStore, rows: list[int]) -> np.ndarray:
-        found = plain(self, rows)
-        found[hidden[rows]] = -1000.0
-        return found
+    hidden = unseen(store.index)
+    pairs = FeatureStore.pairs
+    spoilt: list[int] = []
+
+    def spoilt_pairs(self: FeatureStore, *args: object) -> PairFeatures:
+        drawn = pairs(self, *args)  # type: ignore[arg-type]
+        real, fake = hidden[drawn.rows[:, 0]], hidden[drawn.rows[:, 1]] | hidden[drawn.rows[:, 2]]
+        drawn.real[real] = 1000.0
+        drawn.fake[fake] = -1000.0
+        spoilt.append(int(real.sum() + fake.sum()))
+        return drawn
+
+    def spoilt_faces(*args: object) -> MainFaces:
+        faces = main_faces(*args)  # type: ignore[arg-type]
+        values = faces.features.copy()
+        values[unseen(faces.labels)] = -1000.0
+        spoilt.append(int(unseen(faces.labels).sum()))
+        return MainFaces(values, faces.labels)
 
     monkeypatch.setattr(FeatureStore, "pairs", spoilt_pairs)
-    monkeypatch.setattr(FeatureStore, "crops", spoilt_crops)
-    fit(crops, tmp_path / "second", split.config)
-    first, second = (
-        read_checkpoint(tmp_path / name / BEST)["ema"]["head.weight"]
-        for name in ("first", "second")
-    )
-    assert torch.equal(first, second)
+    monkeypatch.setattr(probe, "main_faces", spoilt_faces)
+    fit(head_crops, tmp_path / "second", mine)
+    assert all(spoilt), "nothing was spoilt: the test shows nothing"
+    first, second = (read_checkpoint(tmp_path / n / BEST)["ema"] for n in ("first", "second"))
+    for name, values in first.items():
+        assert torch.equal(values, second[name]), name
 
 
-def test_a_swap_counts_only_where_its_donor_does(crops: Path) -> None:
-    mine = config(validation_folds=(0,))
-    store = CropStore(crops)
+def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
+    mine = head_config(validation_folds=(0,))
     fold = store.index["fold"].to_numpy()
     inside, outside = int((fold == 1).argmax()), int((fold == 0).argmax())
     size = 4
-    pairs = probe.PairFeatures(
-        real=np.zeros((2, size), np.float16),
-        fake=np.array([[1.0] * size, [2.0] * size], np.float16),
+    pairs = PairFeatures(
+        real=np.zeros((2, 1, size), np.float16),
+        fake=np.array([[[1.0] * size], [[2.0] * size]], np.float16),
         rows=np.array([[inside, inside, inside], [inside, inside, outside]]),
     )
-
-    class Plain(FeatureStore):
-        def crops(self, rows: object) -> np.ndarray:
-            return np.zeros((len(list(rows)), size), np.float16)
-
-    examples = probe._examples(pairs, Plain(store, mine), store, mine)
-    varied = examples.features[:3]
-    assert varied[:, 0].tolist() == [0.0, 0.0, 1.0], "both real halves, and the first swap alone"
-
-
-def test_both_classes_weigh_the_same_and_plain_crops_what_is_asked(
-    crops: Path,
-) -> None:
-    mine = config(
-        validation_folds=(0,), probe=config().probe.model_copy(update={"plain_share": 0.25})
+    plain = LabelledFaces(
+        np.zeros((2, 1, size), np.float16), pd.DataFrame(), np.array([0, 1]), np.full(2, 0.5)
     )
-    store = CropStore(crops)
-    features = FeatureStore(store, mine)
-    pairs = features.pairs(16)
-    examples = probe._examples(pairs, features, store, mine)
+    examples = probe._examples(pairs, plain, store, mine)
+    varied = examples.features[:3, 0, 0]
+    assert varied.tolist() == [0.0, 0.0, 1.0], "both real halves, and the first swap alone"
+    assert len(examples.truth) == 5
+
+
+def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStore) -> None:
+    share = head_config().probe.model_copy(update={"plain_share": 0.25})
+    mine = head_config(validation_folds=(0,), probe=share)
+    plain = plain_faces(faces_of(store, mine), mine)
+    examples = probe._examples(FeatureStore(store, mine).pairs(32), plain, store, mine)
     assert examples.weights.sum() == pytest.approx(1.0)
     assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
-    plain = (store.index["fold"] == 1).sum()
-    assert examples.weights[-plain:].sum() == pytest.approx(0.25)
+    assert examples.weights[-len(plain.truth) :].sum() == pytest.approx(0.25)
 
 
-def test_what_cannot_be_fitted_is_said(crops: Path, tmp_path: Path) -> None:
-    nothing = config(left_out_methods=("green", "blue"), mix=config().mix)
-    with pytest.raises(TrainingError, match="no fake crop is left"):
-        fit(crops, tmp_path / "nothing", nothing)
-    fit(crops, tmp_path / "run", config())
-    with pytest.raises(TrainingError, match="another config"):
-        fit(crops, tmp_path / "run", config(validation_folds=(1,)))
-    with pytest.raises(ConfigError, match="one linear layer"):
-        probe._set_head(create_backbone(config().backbone, config().bundle.input), np.zeros(3), 0.0)
-
-
-def test_plain_crops_are_those_that_the_run_may_see(crops: Path) -> None:
-    store, mine = CropStore(crops), config(validation_folds=(0,))
-    allowed = numbered(store)
-    allowed = allowed[trained_on(allowed, mine)]
-    plain = probe.plain_crops(store, mine)
-    assert set(plain.rows) == set(allowed["row"])
+def test_plain_faces_are_those_that_the_run_may_see(store: CropStore) -> None:
+    mine = head_config(validation_folds=(0,))
+    plain = plain_faces(faces_of(store, mine), mine)
+    seen = store.index[store.index["fold"] == 1]
+    assert set(plain.labels["media"]) == set(seen["media"])
     assert plain.weights[plain.truth == 1].sum() == pytest.approx(0.5)
+    by_method = pd.Series(plain.weights).groupby(plain.labels["method"]).mean()
+    # One clip each; probe.method_weights gives one of them a quarter of the weight.
+    assert by_method["retouch"] == pytest.approx(by_method["talker"] / 4)
+    nothing = head_config(left_out_methods=ALL_METHODS)
     with pytest.raises(TrainingError, match="no fake crop is left"):
-        probe.plain_crops(store, config(left_out_methods=("green", "blue")))
+        plain_faces(faces_of(store, nothing), nothing)
 
 
-def test_a_regression_is_not_for_several_processes(crops: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no fake crop is left"):
+        fit(head_crops, tmp_path / "nothing", head_config(left_out_methods=ALL_METHODS))
+    one_kind = head_config(left_out_methods=("puppet", "talker"))
+    with pytest.raises(TrainingError, match="no fake of the kind reenactment is left"):
+        fit(head_crops, tmp_path / "one-kind", one_kind)
+    fit(head_crops, tmp_path / "run", head_config())
+    with pytest.raises(TrainingError, match="another config"):
+        fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
+
+
+def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: Path) -> None:
     several = probe.Workers(0, 2, torch.device("cpu"))
     with pytest.raises(TrainingError, match="one process"):
-        probe.fit_head(CropStore(crops), tmp_path, config(), several)
+        probe.fit_head(store, tmp_path, head_config(), several)
 
 
 def test_a_checkpoint_from_before_fields_were_added_or_removed_is_read(
-    crops: Path, tmp_path: Path
+    head_crops: Path, tmp_path: Path
 ) -> None:
-    mine = config(validation_folds=(0,))
-    figures = fit(crops, tmp_path, mine)
+    plain = ProbeConfig(inverse_regularisation=0.1)
+    crossed = head_config().cross_validation.model_copy(update={"apart": ()})
+    mine = in_arithmetic(
+        head_config(validation_folds=(0,), probe=plain, cross_validation=crossed), "float32"
+    )
+    figures = fit(head_crops, tmp_path, mine)
     state = read_checkpoint(tmp_path / CHECKPOINT)
     older = json.loads(state["config"])
-    del older["probe"]["plain_share"], older["card"]
+    for name in ("plain_share", "method_weights", "kinds", "kind_regularisation"):
+        del older["probe"][name]
+    del older["card"], older["excluded_datasets"], older["cross_validation"]["apart"]
+    del older["bundle"]["arithmetic"]
     for field, neutral in REMOVED.items():
         section, name = field.split(".")
         older[section][name] = neutral
     torch.save({**state, "config": json.dumps(older)}, tmp_path / CHECKPOINT)
-    assert fit(crops, tmp_path, mine) == figures
+    assert fit(head_crops, tmp_path, mine) == figures
     older["fit"]["pair_loss"] = 0.25
     torch.save({**state, "config": json.dumps(older)}, tmp_path / CHECKPOINT)
     with pytest.raises(ConfigError, match=r"fit\.pair_loss is no longer supported"):
-        fit(crops, tmp_path, mine)
+        fit(head_crops, tmp_path, mine)
+
+
+def test_an_interrupted_computation_resumes_with_what_is_missing(
+    head_crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "_PAIRS_PER_SHARD", 8)
+    monkeypatch.setattr(feature_store, "_MEDIA_PER_SHARD", 4)
+    crops = tmp_path / "crops"
+    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    store = CropStore(crops)
+    features = FeatureStore(store, head_config())
+    listing = store.index.drop_duplicates("media")
+    reports: list[tuple[int, int]] = []
+    features.pairs(16, lambda *done: reports.append(done))
+    features.examine(listing, lambda *done: reports.append(done))
+    assert [done for done, _ in reports] == [8, 16, 4, 8, 12]
+    graph = features.graph().read_bytes()
+    shards = sorted(crops.rglob("features/**/*.npz"))
+    assert len(shards) == 5
+    lost = [next(s for s in shards if part in str(s)) for part in ("pairs-", "examined-")]
+    contents = [_arrays(path) for path in lost]
+    for path in lost:
+        path.unlink()
+    before = {p: p.stat().st_mtime_ns for p in shards if p not in lost}
+    again = FeatureStore(store, head_config())
+    again.pairs(16)
+    with pytest.raises(TrainingError, match="not examined yet"):
+        list(again.examined(listing["media"].to_list()))
+    again.examine(listing)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    for path, content in zip(lost, contents, strict=True):
+        for name, values in _arrays(path).items():
+            assert np.array_equal(values, content[name]), name
+    assert again.graph().read_bytes() == graph
+    assert len(list(again.examined(listing["media"].to_list()))) == 12
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def test_detections_of_an_earlier_version_are_missing(head_crops: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    faces = recorded_detections(crops, "00.mp4")
+    assert len(faces) == 3
+    assert all(len(found) == 1 for found in faces.values())
+    assert recorded_detections(crops, "empty.png") == {0.0: []}
+    for path in (crops / "records").iterdir():
+        record = json.loads(path.read_text())
+        del record["frames"]
+        path.write_text(json.dumps(record))
+    for media in ("00.mp4", "gone.mp4"):
+        with pytest.raises(TrainingError, match=f"{media}: its faces are not recorded"):
+            recorded_detections(crops, media)
+
+
+def test_excluded_data_sets_are_not_read(head_manifest: Path, tmp_path: Path) -> None:
+    shutil.copy(head_manifest.parent / "00.mp4", tmp_path / "00.mp4")
+    (tmp_path / "m.csv").write_text(
+        "media,label,method,dataset,group,fold\n"
+        "00.mp4,real,original,made,a,0\nmissing.mp4,real,original,other,b,0\n"
+    )
+    mine = head_config(excluded_datasets=("other",))
+    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", mine, workers=1)
+    assert (summary.media, summary.absent) == (1, 0)
+    assert set(CropStore(tmp_path / "crops").index["dataset"]) == {"made"}

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tomllib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
+from deepfake_models.bundle import default_bundle_dir
 from deepfake_training.config import Config, load_config
+from deepfake_training.networks import feature_graph
+from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.conversion import convert_weights
 from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
 from tests.support import mediakit
@@ -22,6 +28,117 @@ from tests.support import mediakit
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 SMOKE = CONFIGS / "smoke.toml"
 LITE = "tf_efficientnet_lite0"
+
+
+HEAD = """
+augmentation = "light"
+
+[prepare]
+frames = 3
+store_size = 128
+lossless_quality = [70, 90]
+
+[mix]
+real_fakes = 1.0
+self_blended = 0.0
+swapped = 0.0
+regenerated = 0.0
+
+[backbone]
+name = "vit_tiny_patch16_224"
+weights = "none"
+blocks = [1, 2]
+tune = "head"
+drop_rate = 0.0
+drop_path_rate = 0.0
+
+[fit]
+steps = 4
+pairs = 8
+workers = 1
+bf16 = false
+
+[probe]
+inverse_regularisation = 0.1
+method_weights = { retouch = 0.25 }
+kinds = ["swap", "reenactment"]
+
+[cross_validation]
+folds = [[0], [1]]
+leave_out_steps = 4
+apart = ["retouch"]
+families = { swap = ["reswap"], reenactment = ["puppet", "talker"] }
+
+[[cross_validation.leave_out]]
+name = "a"
+folds = [1]
+methods = ["talker"]
+
+[bundle]
+name = "head"
+version = "0"
+terms = "for tests"
+arithmetic = "int8"
+
+[bundle.crop]
+size = 64
+further_scales = [0.8]
+
+[bundle.input]
+height = 64
+width = 64
+"""
+"""A config with a head on two blocks of a small transformer that reads two squares of a face."""
+
+_METHODS = {2: "reswap", 3: "puppet", 6: "reswap", 7: "puppet", 10: "retouch", 11: "talker"}
+
+
+def head_config(**changes: object) -> Config:
+    """Return the config ``HEAD`` with other values in ``changes``."""
+    return Config.model_validate(tomllib.loads(HEAD)).model_copy(update=changes)
+
+
+def in_arithmetic(config: Config, arithmetic: str) -> Config:
+    """Return ``config`` with another ``bundle.arithmetic``."""
+    bundle = config.bundle.model_copy(update={"arithmetic": arithmetic})
+    return config.model_copy(update={"bundle": bundle})
+
+
+def seed_networks(patch: pytest.MonkeyPatch) -> None:
+    """Seed the random initial weights of the networks that a head is fitted on."""
+    from deepfake_training.export import head_graphs
+
+    for module in (feature_graph, head_graphs):
+        patch.setattr(module, "create_backbone", seeded_backbone)
+
+
+def seeded_backbone(*args: object, **options: object) -> torch.nn.Module:
+    """Return what ``create_backbone`` returns, always with the same initial weights."""
+    torch.manual_seed(0)
+    return create_backbone(*args, **options)  # type: ignore[arg-type]
+
+
+def write_head_manifest(root: Path, clips: Path) -> Path:
+    """List the clips of ``write_manifest`` in the folder ``clips`` with four methods, beside a
+    picture without a face and a file that is missing."""
+    lines = ["media,label,method,dataset,group,fold"]
+    for number in range(12):
+        name, method = f"{number:02d}.mp4", _METHODS.get(number, "original")
+        shutil.copy(clips / name, root / name)
+        label = "real" if method == "original" else "fake"
+        lines.append(f"{name},{label},{method},made,g{number},{int(number >= 4)}")
+    Image.new("RGB", (96, 96), (90, 120, 60)).save(root / "empty.png")
+    lines += ["empty.png,real,original,made,empty,1", "gone.mp4,real,original,made,gone,0"]
+    path = root / "head.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def shipped_detector(folder: Path) -> Path:
+    """Copy the shipped bundle's face detector into ``folder``."""
+    for name in ("pnet.onnx", "rnet.onnx", "onet.onnx"):
+        shutil.copy(default_bundle_dir() / name, folder / name)
+    return folder
 
 
 def convert_lite(folder: Path) -> None:
