@@ -1,0 +1,281 @@
+"""The bundle of a head on a frozen network: its graphs, its calibration and its card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from typer.testing import CliRunner
+
+from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, load_bundle, seal
+from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT
+from deepfake_models.errors import BundleError
+from deepfake_models.results import VerdictCode
+from deepfake_models.scorer import Scorer
+from deepfake_models.session import OnnxSession
+from deepfake_training.cli import app
+from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import Manifest
+from deepfake_training.errors import TrainingError
+from deepfake_training.export import bundle as bundle_module
+from deepfake_training.export import detector as detector_module
+from deepfake_training.export.bundle import ExportInputs, export
+from deepfake_training.export.head_graphs import (
+    classifier_graph,
+    head_parity,
+    map_graph,
+    write_graphs,
+)
+from deepfake_training.export.held_out import HeldOut, listed_once, score_heads
+from deepfake_training.networks.backbone import ExportGraph
+from deepfake_training.networks.feature_graph import CROPS, FEATURES
+from deepfake_training.train.feature_store import FeatureStore
+from deepfake_training.train.head import Head
+from tests.support.trainkit import (
+    HEAD,
+    copy_detector,
+    head_config,
+    in_arithmetic,
+    seed_networks,
+    seeded_backbone,
+    shipped_detector,
+)
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+ARITHMETIC = pytest.mark.parametrize("arithmetic", ["float32", "int8"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Seed the network, and copy the detector's graphs in place of exporting them."""
+    copy = copy_detector(shipped_detector(tmp_path_factory.mktemp("detector")))
+    with pytest.MonkeyPatch.context() as patch:
+        seed_networks(patch)
+        for module in (bundle_module, detector_module):
+            patch.setattr(module, "export_detector", copy)
+        yield
+
+
+@pytest.fixture(scope="module")
+def work(
+    head_manifest: Path,
+    head_crops: Path,
+    one_network: None,  # noqa: ARG001
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder in which ``deepfake-train run`` has made a bundle, with all that it left."""
+    work = tmp_path_factory.mktemp("work")
+    (work / "head.toml").write_text(HEAD)
+    shutil.copytree(head_crops, work / "crops")
+    command = ["run", "--config", work / "head.toml", "--manifest", head_manifest]
+    command += ["--out", work / "bundle", "--work", work, "--workers", 1]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "12 media" in done.output
+    assert load_bundle(work / "bundle").sha256 in done.output
+    return work
+
+
+@pytest.fixture(scope="module")
+def bundle(work: Path) -> Bundle:
+    return load_bundle(work / "bundle")
+
+
+def small_head(features: NDArray[np.float16]) -> Head:
+    """Return a random head with logits of about a half on ``features``, (N, V, F).
+
+    Features are stored in half precision, so larger logits would differ by more.
+    """
+    rng = np.random.default_rng(0)
+    flat = features.reshape(len(features), -1).astype(np.float64)
+    rows = rng.normal(size=(3, flat.shape[1]))
+    rows *= 0.5 / np.sqrt(((rows[:, None] * flat) ** 2).sum(axis=2)).mean(axis=1, keepdims=True)
+    return Head(rows[0], 0.1, rows[1:], np.array([0.2, -0.2]))
+
+
+def squares(count: int, config: Config) -> NDArray[np.uint8]:
+    """Return noise of several contrasts, (count, V, S, S, 3)."""
+    rng = np.random.default_rng(1)
+    size, views = config.bundle.input.height, config.bundle.crop.views
+    noise = rng.integers(0, 256, (count, views, size, size, 3))
+    contrast = rng.uniform(0.1, 1.0, (count, views, 1, 1, 3))
+    return (noise * contrast).astype(np.uint8)
+
+
+def test_run_gives_a_bundle_with_kinds_and_two_squares(
+    work: Path, bundle: Bundle, head_manifest: Path
+) -> None:
+    spec = bundle.spec
+    assert spec.kinds == ("swap", "reenactment")
+    assert spec.crop.further_scales == (0.8,)
+    assert {CLASSIFIER, MAP, WEIGHTS} <= set(bundle.graphs)
+    assert spec.training["map_method"] == "direct_effect"
+    assert spec.training["parity_max_abs_difference"] <= 1e-3
+    # Each class without the missing file, the picture without a face, and the method apart.
+    assert spec.calibration.item.groups == 11
+    assert (work / "cross-validation" / "without-a" / "best.pt").exists()
+    scorer = Scorer.open(bundle.directory, device="cpu")
+    with (head_manifest.parent / "02.mp4").open("rb") as file:
+        verdict = scorer.score(file, frames=2)
+    assert verdict.verdict in set(VerdictCode)
+    assert verdict.score is not None
+    assert all(len(face.kind_logits or ()) == 2 for face in verdict.faces)
+    crops = list(squares(3, head_config()))
+    assert scorer.classifier.activation_maps(crops).shape == (3, 4, 4)
+    assert scorer.classifier.activation_maps([]).size == 0
+
+
+def test_the_card_has_leaning_and_the_methods_apart(bundle: Bundle) -> None:
+    card = (bundle.directory / "MODEL_CARD.md").read_text()
+    assert "64 px square crops, 1.3 and 0.8 times the face box" in card
+    assert "| level | leans towards manipulated from log10 LR |" in card
+    assert "## Retouching, apart" in card
+    assert "| retouch | 1 | 1 | " in card
+    figures = card.split("## Retouching, apart")[0]
+    assert "| reswap | 2 | 2 |" in figures
+    assert "| retouch |" not in figures
+
+
+def test_altered_weights_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle.directory, copy)
+    content = bytearray((copy / WEIGHTS).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / WEIGHTS).write_bytes(content)
+    with pytest.raises(BundleError, match=r"weights\.bin: the SHA-256 is"):
+        load_bundle(copy)
+
+
+@ARITHMETIC
+def test_both_graphs_compute_what_the_head_and_the_network_do(
+    head_crops: Path, tmp_path: Path, arithmetic: str
+) -> None:
+    config = in_arithmetic(head_config(), arithmetic)
+    path = FeatureStore(CropStore(head_crops), config).graph()
+    crops = squares(3, config)
+    count, views = crops.shape[:2]
+    session = OnnxSession(path.read_bytes(), device="cpu")
+    flat = session.run([FEATURES], {CROPS: crops.reshape(-1, *crops.shape[2:])})[0]
+    features = flat.reshape(count, views, -1)
+    head = small_head(features)
+    write_graphs(tmp_path, onnx.load(str(path)), head, config)
+    external = {WEIGHTS: (tmp_path / WEIGHTS).read_bytes()}
+    classifier, mapping = (
+        OnnxSession((tmp_path / name).read_bytes(), name=name, device="cpu", external=external)
+        for name in (CLASSIFIER, MAP)
+    )
+    logits, kinds = classifier.run([LOGIT, KIND_LOGITS], {CROPS: crops})
+    assert np.abs(logits - head.logits(features)).max() < 1e-3
+    assert np.abs(kinds - head.kind_logits(features)).max() < 1e-3
+    assert head_parity(tmp_path, path, head, crops) < 1e-3
+    drawn = mapping.run([ACTIVATION_MAP], {CROPS: crops})[0]
+    assert mapping.output_names == (ACTIVATION_MAP,)
+    expected = direct_effects(head, crops[:, 0], config)
+    assert drawn.shape == expected.shape == (3, 4, 4)
+    assert np.ptp(expected) > 1e-3, "the map is flat: the test shows nothing"
+    if arithmetic == "float32":
+        assert np.abs(drawn - expected).max() < 1e-4
+    else:
+        assert np.corrcoef(drawn.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def direct_effects(head: Head, crops: NDArray[np.uint8], config: Config) -> NDArray[np.float32]:
+    """Return what torch computes for the first squares ``crops`` with the first half of ``head``,
+    whose other half reads the second square."""
+    network = seeded_backbone(config.backbone, config.bundle.input).eval()
+    graph = ExportGraph(network, config.bundle.input)
+    weight = torch.from_numpy(head.weight[: network.num_features]).float()
+    with torch.no_grad():
+        network.head.weight.copy_(weight[None])  # type: ignore[union-attr, operator, arg-type]
+        effects = network.with_effects(graph.normalise(torch.from_numpy(crops)))[1]  # type: ignore[operator]
+    values: NDArray[np.float32] = effects[:, 1:].reshape(-1, 4, 4).numpy()
+    return values
+
+
+@ARITHMETIC
+def test_tensors_of_both_graphs_are_stored_once(
+    head_crops: Path, tmp_path: Path, arithmetic: str
+) -> None:
+    config = in_arithmetic(head_config(), arithmetic)
+    features = onnx.load(str(FeatureStore(CropStore(head_crops), config).graph()))
+    head = Head(np.full(768, 0.01), 0.0)
+    write_graphs(tmp_path, features, head, config)
+    tensors = [
+        numpy_helper.to_array(tensor).tobytes()
+        for model in (
+            classifier_graph(features, head, config.bundle.crop),
+            map_graph(features, head, config),
+        )
+        for tensor in model.graph.initializer
+    ]
+    large = [content for content in tensors if len(content) >= 1024]
+    once = sum(map(len, set(large)))
+    size = (tmp_path / WEIGHTS).stat().st_size
+    assert once <= size < once + 64 * len(set(large))
+    assert size < 0.7 * sum(map(len, large))
+    for name in (CLASSIFIER, MAP):
+        assert (tmp_path / name).stat().st_size < 0.1 * size
+
+
+@ARITHMETIC
+def test_verdicts_from_stored_features_are_those_of_the_service(
+    bundle: Bundle, head_crops: Path, head_manifest: Path, tmp_path: Path, arithmetic: str
+) -> None:
+    config = in_arithmetic(head_config(validation_folds=(0, 1)), arithmetic)
+    store = CropStore(head_crops)
+    features = FeatureStore(store, config)
+    rows = listed_once([Manifest(head_manifest)], head_crops, config)
+    present = rows[rows["media"] != "gone.mp4"]
+    features.examine(present)
+    examined = features.examined(present["media"].to_list())
+    head = small_head(np.concatenate([m.features for m in examined if len(m.features)]))
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle.directory, copy)
+    write_graphs(copy, onnx.load(str(features.graph())), head, config)
+    seal(copy, bundle.spec.model_dump(exclude={"files"}))
+    scorer = Scorer.open(copy, device="cpu")
+    held_out = HeldOut([(config, head.state(), rows)])
+    logits: list[float] = []
+    judged = score_heads(held_out, store, scorer.bundle.spec)
+    assert [row["media"] for row, _ in judged] == rows["media"].to_list()
+    for row, verdict in judged:
+        if row["media"] == "gone.mp4":
+            assert verdict.verdict is VerdictCode.UNABLE_TO_EVALUATE
+            continue
+        with Path(row["path"]).open("rb") as file:
+            served = scorer.score(file, frames=config.prepare.frames)
+        assert len(verdict.faces) == len(served.faces) == (0 if row["media"] == "empty.png" else 3)
+        assert verdict.frames == served.frames
+        assert verdict.verdict is served.verdict
+        for stored, seen in zip(verdict.faces, served.faces, strict=True):
+            assert stored.box == pytest.approx(seen.box, abs=0.01)
+            assert stored.track == seen.track
+            assert stored.logit == pytest.approx(seen.logit, abs=1e-3)
+            assert stored.kind_logits == pytest.approx(seen.kind_logits, abs=1e-3)
+            logits.append(stored.logit or 0.0)
+    assert np.ptp(logits) > 0.02, "all faces score alike: the test shows nothing"
+
+
+def test_a_head_that_was_fitted_for_another_graph_is_refused(
+    work: Path, head_manifest: Path, tmp_path: Path
+) -> None:
+    inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
+    other = in_arithmetic(head_config(), "float32")
+    with pytest.raises(TrainingError, match=r"its bundle\.arithmetic differs"):
+        export(inputs, tmp_path / "bundle", other, "0" * 64)
+    kinds = head_config().probe.model_copy(update={"kinds": ()})
+    with pytest.raises(TrainingError, match=r"its probe\.kinds differs"):
+        export(inputs, tmp_path / "bundle", head_config(probe=kinds), "0" * 64)

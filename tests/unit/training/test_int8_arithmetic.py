@@ -1,0 +1,102 @@
+"""Products in 8-bit integers: close to float, the same in every batch, and free of saturation."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from deepfake_models.session import OnnxSession
+from deepfake_training.export.int8_arithmetic import (
+    OUTLIERS,
+    activation_ranges,
+    in_int8,
+    products,
+)
+from deepfake_training.networks.feature_graph import CROPS, FEATURES, feature_graph
+from tests.support.trainkit import head_config, in_arithmetic, seed_networks
+
+pytestmark = pytest.mark.torch
+
+Crops = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def crops() -> Crops:
+    """Gradients and noise of several colours, (12, 64, 64, 3)."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0.2, 1.0, 64)[:, None, None]
+    tint = rng.uniform(0.2, 1.0, (12, 1, 1, 3))
+    noise = rng.uniform(0.5, 1.0, (12, 64, 64, 1))
+    return (255 * ramp * tint * noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def graphs(crops: Crops) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The features' graph in both arithmetics."""
+    with pytest.MonkeyPatch.context() as patch:
+        seed_networks(patch)
+        exact = feature_graph(in_arithmetic(head_config(), "float32"), crops)
+        return exact, feature_graph(head_config(), crops)
+
+
+def features(model: onnx.ModelProto, crops: Crops) -> NDArray[np.float32]:
+    session = OnnxSession(model.SerializeToString(), device="cpu", threads=1)
+    values: NDArray[np.float32] = session.run([FEATURES], {CROPS: crops})[0]
+    return values
+
+
+def test_features_are_close_to_those_in_floating_point(
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto], crops: Crops
+) -> None:
+    exact, rounded = (features(model, crops) for model in graphs)
+    assert exact.shape == rounded.shape == (12, 2 * 192)
+    assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.99
+    assert not np.array_equal(exact, rounded), "nothing was rounded"
+
+
+def test_a_crop_has_the_same_features_alone_and_in_a_batch(
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto], crops: Crops
+) -> None:
+    together = features(graphs[1], crops)
+    for number in (0, 5, 11):
+        assert np.array_equal(features(graphs[1], crops[[number]])[0], together[number])
+    assert np.array_equal(features(graphs[1], crops[::-1])[::-1], together)
+
+
+def test_all_products_with_constants_have_weights_of_seven_bits(
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto],
+) -> None:
+    exact, rounded = graphs
+    # Two blocks, each with its query, key and value, its projection, and two layers of its MLP.
+    assert len(products(exact)) == 8
+    stored = [
+        numpy_helper.to_array(t)
+        for t in rounded.graph.initializer
+        if t.data_type == TensorProto.INT8 and len(t.dims) == 2
+    ]
+    assert len(stored) == 8
+    assert all(np.abs(matrix.astype(int)).max() == 63 for matrix in stored)
+    remaining = products(rounded)
+    assert len(remaining) == 8
+    shapes = {t.name: t.dims[0] for t in rounded.graph.initializer if t.dims}
+    assert all(shapes[node.input[1]] == OUTLIERS for node in remaining)
+
+
+def test_a_graph_without_products_is_unchanged() -> None:
+    nodes = [
+        helper.make_node("Cast", [CROPS], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], [FEATURES], axes=[1, 2], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [helper.make_tensor_value_info(CROPS, TensorProto.UINT8, ["n", 8, 8, 3])],
+        [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["n", 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    ranges = activation_ranges(model, np.zeros((2, 8, 8, 3), np.uint8))
+    assert ranges == {}
+    assert in_int8(model, ranges).SerializeToString() == model.SerializeToString()
