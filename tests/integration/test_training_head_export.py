@@ -73,7 +73,7 @@ def one_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def work(
     head_manifest: Path,
     head_crops: Path,
-    one_network: None,  # noqa: ARG001
+    one_network: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder in which ``deepfake-train run`` has made a bundle, with all that it left."""

@@ -138,3 +138,13 @@ def test_the_root_follows_a_colon(tmp_path: Path) -> None:
     ):
         with pytest.raises(TrainingError, match=named):
             Manifest.parse(text)
+
+
+def test_excluded_data_sets_are_checked_and_left_out(tmp_path: Path) -> None:
+    listed = manifest(tmp_path, "a.mp4,real,o,film,g,0", "b.mp4,real,o,films,h,1")
+    listing = read_manifests([listed], excluded=("film",))
+    assert listing.rows["media"].tolist() == ["b.mp4"]
+    assert (listing.repeated, listing.sources[0]["rows"]) == (0, 2)
+    wrong = manifest(tmp_path, "a.mp4,real,o,film,g,0", "b.mp4,real,o,films,g,1", name="w.csv")
+    with pytest.raises(TrainingError, match="group g is in more than one fold"):
+        read_manifests([wrong], excluded=("film",))

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from deepfake_training.config import BundleConfig, CardConfig, CardSource, Config
 from deepfake_training.export.model_card import model_card
+from deepfake_training.export.outcomes import Outcomes
 
 DIGEST = "ab" * 32
 
 
-def card(train: dict[str, Any], *sources: CardSource, **training: Any) -> str:
+def card(
+    train: dict[str, Any],
+    *sources: CardSource,
+    outcomes: Outcomes | None = None,
+    fields: dict[str, Any] | None = None,
+    **training: Any,
+) -> str:
     config = Config(
         bundle=BundleConfig(name="n", version="1", terms="for tests"),
         card=CardConfig(sources=sources),
     )
-    fields = {
+    content = {
         "name": "n",
         "version": "1",
         "terms": "for tests",
         "thresholds": {},
         "training": {"train": train, "held_out": {}, **training},
+        **(fields or {}),
     }
     reliability = {"level_face": {"by_source": [], "by_face_width": []}, "level_track": {}}
     reliability["level_track"] = {"by_source": []}
     metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
-    return model_card(config, fields, reliability, metrics)
+    return model_card(config, content, reliability, metrics, outcomes=outcomes)
 
 
 def counts(**terms: int) -> dict[str, Any]:
@@ -61,3 +71,56 @@ def test_crops_of_an_earlier_version_have_neither_manifests_nor_terms() -> None:
     text = card({"film (real)": counts()})
     assert "| manifest |" not in text
     assert "terms in the manifest |" not in text
+
+
+LEANING = {
+    "towards_manipulated": 0.21,
+    "towards_untouched": -0.33,
+    "false_positive_rate": 0.05,
+    "false_positive_rate_upper": 0.081,
+    "true_positive_rate": 0.94,
+    "miss_rate": 0.2,
+    "true_negative_rate": 0.87,
+}
+LEVEL = {
+    "likely_manipulated": 1.1,
+    "no_manipulation_found": -0.5,
+    "false_positive_rate": 0.01,
+    "false_positive_rate_upper": 0.02,
+    "true_positive_rate": 0.9,
+    "miss_rate": 0.1,
+    "leaning": LEANING,
+}
+
+
+def test_the_card_has_a_table_of_the_edges_of_leaning() -> None:
+    without = {k: v for k, v in LEVEL.items() if k != "leaning"}
+    text = card({}, fields={"thresholds": {"item": LEVEL, "face": without, "picture": None}})
+    assert "| item | +0.21 | 5.0% (8.1%) | 94.0% | -0.33 | 20.0% | 87.0% |" in text
+    assert "| face | +1.10 |" in text
+    assert text.count("| face |") == 1
+    assert "leans towards" not in card({}, fields={"thresholds": {"face": without}})
+
+
+def test_the_card_has_the_named_kinds_and_the_methods_apart() -> None:
+    kinds = pd.DataFrame(
+        [("swap", "swap", 0.8), ("swap", "synthesis", 0.5), ("synthesis", "synthesis", 0.9)] * 2,
+        columns=["actual", "named", "share"],
+    )
+    apart = pd.DataFrame(
+        [("retouch", "a", True), ("retouch", "b", False), ("make-up", "a", False)],
+        columns=["method", "group", "called"],
+    )
+    fields = {"kinds": ("swap", "reenactment", "synthesis")}
+    text = card({}, fields=fields, outcomes=Outcomes(kinds, apart))
+    assert "| actual kind | named swap | named reenactment | named synthesis |" in text
+    assert "| swap | 2 | 0 | 2 |" in text
+    assert "| synthesis | 0 | 0 | 2 |" in text
+    assert "| reenactment |" not in text
+    assert "Right for 67% of 6 media." in text
+    section = text.split("## Retouching, apart")[1]
+    assert "| retouch | 2 | 2 | 0.50 |" in section
+    assert "| make-up | 1 | 1 | 0.00 |" in section
+    empty = card({}, fields=fields, outcomes=Outcomes(kinds[:0], apart[:0]))
+    assert "Kinds of manipulation" not in empty
+    assert "Retouching, apart" not in empty

@@ -55,6 +55,15 @@ def test_a_left_out_method_is_not_trained_on_and_measured_on_unseen_people_alone
     assert list(held[held].index) == [0, 3, 5, 6]
 
 
+def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:
+    chosen = config().model_copy(
+        update={"validation_folds": (0, 2), "excluded_datasets": ("pairs/talker",)}
+    )
+    trained, held = trained_on(INDEX, chosen), held_out(INDEX, chosen)
+    assert list(trained[trained].index) == [1, 2, 4]
+    assert list(held[held].index) == [0, 3]
+
+
 def test_a_short_schedule_has_its_steps_and_validates_after_the_last() -> None:
     chosen = config(short_steps=7, leave_out_steps=9, leave_out=(LeaveOut(name="a"),))
     assert leave_out_splits(chosen)[0].config.fit.steps == 9

@@ -16,6 +16,7 @@ from deepfake_training.errors import ConfigError
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 SHIPPED = sorted([*CONFIGS.glob("*.toml"), *CONFIGS.glob("releases/*.toml")])
 MINIMAL = '[bundle]\nname = "n"\nversion = "1"\nterms = "t"\n'
+HEAD = MINIMAL + '[backbone]\ntune = "head"\nblocks = [1]\n'
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -37,6 +38,18 @@ def test_shipped_configs_are_valid(path: Path) -> None:
             "mix: .*nothing to learn from",
         ),
         ("steps = = 5", "not valid TOML"),
+        (MINIMAL + 'arithmetic = "int8"\n', "bundle.arithmetic needs backbone.tune"),
+        (
+            MINIMAL + '[backbone]\ntune = "head"\n[bundle.crop]\nfurther_scales = [0.8]\n',
+            r"bundle\.crop\.further_scales needs .* backbone\.blocks",
+        ),
+        (MINIMAL + '[probe]\nkinds = ["swap", "other"]\n', r"probe\.kinds needs backbone\.tune"),
+        (HEAD + '[probe]\nkinds = ["swap"]\n', r"probe\.kinds: name at least two"),
+        (
+            HEAD
+            + '[probe]\nkinds = ["swap", "x"]\n[cross_validation]\nfamilies = {swap = ["a"]}\n',
+            r"probe\.kinds: 'x' is not one of the families",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:
