@@ -113,3 +113,26 @@ def test_small_and_blurred_faces_have_a_reason() -> None:
     assert "30 px" in crops.unfit(poor, spec)[0].detail
     fine = Quality(face_px=48.0, sharpness=2.0, blockiness=1.0, exposure=0.5)
     assert crops.unfit(fine, spec) == ()
+
+
+def test_further_squares_follow_the_first() -> None:
+    picture = ramp(200, 200)
+    box = (80.0, 70.0, 120.0, 120.0)
+    one = CropSpec(size=32)
+    three = CropSpec(size=32, further_scales=(0.8, 2.0))
+    assert (one.views, three.views) == (1, 3)
+    assert np.array_equal(crops.cut_views(picture, box, one), crops.cut(picture, box, one))
+    for turn in (0, 90):
+        views = crops.cut_views(picture, box, three, turn)
+        assert views.shape == (3, 32, 32, 3)
+        for view, scale in zip(views, (1.3, 0.8, 2.0), strict=True):
+            own = CropSpec(size=32, scale=scale)
+            assert np.array_equal(view, crops.cut(picture, box, own, turn))
+        assert np.array_equal(crops.first_view(views), views[0])
+    assert np.array_equal(crops.first_view(views[0]), views[0])
+
+
+def test_a_crop_without_further_squares_is_stored_as_before() -> None:
+    assert "further_scales" not in CropSpec().model_dump()
+    stored = CropSpec(further_scales=(0.8,)).model_dump_json()
+    assert CropSpec.model_validate_json(stored).further_scales == (0.8,)

@@ -1,0 +1,106 @@
+"""Batches, kinds and maps of the classifier, on a session that stands in for its graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT, Classifier
+from deepfake_models.errors import BundleError
+from deepfake_models.spec import CropSpec, InputSpec
+from tests.support import judgingkit
+
+SIZE = 8
+
+
+class Mean:
+    """The logit is the mean of a crop, kinds are its half and its double, maps its first square."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, ...], int]] = []
+
+    def run(
+        self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        crops = feed["crops"].astype(np.float64)
+        assert outputs is not None
+        self.asked.append((tuple(outputs), len(crops)))
+        logit = crops.reshape(len(crops), -1).mean(axis=1)
+        first = crops[:, 0] if crops.ndim == 5 else crops
+        values = {
+            LOGIT: logit,
+            KIND_LOGITS: np.stack([logit / 2, logit * 2], axis=1),
+            ACTIVATION_MAP: first[..., 0],
+        }
+        return [values[name] for name in outputs]
+
+
+def spec(*, further: tuple[float, ...] = (), kinds: tuple[str, ...] = ()) -> BundleSpec:
+    return judgingkit.spec(
+        crop=CropSpec(size=SIZE, further_scales=further).model_dump(),
+        input=InputSpec(height=SIZE, width=SIZE).model_dump(),
+        kinds=kinds,
+    )
+
+
+def crops(*shape: int, count: int = 5) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    return list(rng.integers(0, 256, (count, *shape), dtype=np.uint8))
+
+
+def test_a_bundle_without_kinds_has_logits_alone() -> None:
+    session = Mean()
+    given = crops(SIZE, SIZE, 3)
+    scores = Classifier(session, spec(), batch=4).scores(given)
+    assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
+    assert {s.kind_logits for s in scores} == {None}
+    assert session.asked == [((LOGIT,), 4), ((LOGIT,), 1)]
+
+
+def test_several_squares_of_a_face_count_in_a_batch_and_have_one_score() -> None:
+    session = Mean()
+    classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")), batch=4)
+    assert classifier.shape == (2, SIZE, SIZE, 3)
+    given = crops(2, SIZE, SIZE, 3)
+    scores = classifier.scores(given)
+    assert [count for _, count in session.asked] == [2, 2, 1]
+    for score, crop in zip(scores, given, strict=True):
+        assert score.logit == pytest.approx(crop.mean())
+        assert score.kind_logits == pytest.approx((crop.mean() / 2, crop.mean() * 2))
+    assert classifier.logits(given).tolist() == [s.logit for s in scores]
+    with pytest.raises(ValueError, match="crops must be uint8"):
+        classifier.scores(crops(SIZE, SIZE, 3))
+
+
+def test_the_graph_of_the_map_is_opened_for_a_map_alone() -> None:
+    session, opened = Mean(), [Mean()]
+    classifier = Classifier(session, spec(further=(0.8,)), open_map=opened.pop)
+    given = crops(2, SIZE, SIZE, 3)
+    classifier.scores(given)
+    assert classifier.activation_maps([]).size == 0
+    assert opened, "opened without need"
+    maps = classifier.activation_maps(given)
+    assert not opened
+    assert np.array_equal(maps, np.stack([c[0, ..., 0] for c in given]).astype(np.float32))
+    assert all(names == (LOGIT,) for names, _ in session.asked)
+
+
+def test_an_older_graph_has_the_map_itself() -> None:
+    session = Mean()
+    classifier = Classifier(session, spec())
+    assert classifier.activation_maps(crops(SIZE, SIZE, 3)).shape == (5, SIZE, SIZE)
+    assert session.asked == [((ACTIVATION_MAP,), 5)]
+
+
+def test_a_value_that_is_not_finite_is_refused() -> None:
+    class Broken(Mean):
+        def run(self, *arguments: Any) -> list[NDArray[Any]]:
+            return [np.full_like(values, np.nan) for values in super().run(*arguments)]
+
+    with pytest.raises(BundleError, match="not finite"):
+        Classifier(Broken(), spec()).scores(crops(SIZE, SIZE, 3))
