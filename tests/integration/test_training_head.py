@@ -236,8 +236,8 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
     features = FeatureStore(store, head_config())
     listing = store.index.drop_duplicates("media")
     reports: list[tuple[int, int]] = []
-    features.pairs(16, lambda *done: reports.append(done))
-    features.examine(listing, lambda *done: reports.append(done))
+    features.pairs(16, lambda done, total: reports.append((done, total)))
+    features.examine(listing, lambda done, total: reports.append((done, total)))
     assert [done for done, _ in reports] == [8, 16, 4, 8, 12]
     graph = features.graph().read_bytes()
     shards = sorted(crops.rglob("features/**/*.npz"))
