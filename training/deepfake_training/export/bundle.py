@@ -239,7 +239,12 @@ def _measure(
     predictions.to_parquet(out / PREDICTIONS)
     rows = tuple(r for r, _ in labelled)
     source = LoadedDataset("manifest", {}, Rows(Path(), rows))
-    settings = {"frames": frames, "split": "held out", "draws": BOOTSTRAP_DRAWS, "datasets": [source.facts()]}
+    settings = {
+        "frames": frames,
+        "split": "held out",
+        "draws": BOOTSTRAP_DRAWS,
+        "datasets": [source.facts()],
+    }
     metrics = summarise(predictions, bundle, settings=settings)
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
