@@ -174,6 +174,7 @@ class Scorer:
                 device=device,
                 threads=threads,
                 external={WEIGHTS: read(WEIGHTS)} if shares else None,
+                arena=name in (CLASSIFIER, MAP),
             )
 
         graphs = bundle.graphs

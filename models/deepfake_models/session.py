@@ -38,6 +38,10 @@ class OnnxSession:
     CPU. ``threads`` bounds the threads of one operator; 0 means one for each available core.
     ``external`` holds the content of the files in which the graph keeps tensors, by name.
 
+    ``arena`` is for graphs with large buffers of few shapes: within a run they are taken from an
+    arena, which halves the classifier's time, and returned to the system afterwards. An arena of a
+    graph with many shapes keeps the buffers of all of them.
+
     Raises:
         EngineMissing: onnxruntime is not installed.
         BundleError: ``model`` is not a graph that onnxruntime can load.
@@ -52,6 +56,7 @@ class OnnxSession:
         device: Device = "auto",
         threads: int = 0,
         external: Mapping[str, bytes] | None = None,
+        arena: bool = False,
     ) -> None:
         try:
             import onnxruntime as ort
@@ -63,8 +68,7 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         # Spinning threads of one session would starve the decoder and the other graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # An arena keeps the buffers of the largest input that it ever saw, for every new shape.
-        options.enable_cpu_mem_arena = False
+        options.enable_cpu_mem_arena = arena
         options.enable_mem_pattern = False
         if external:
             options.add_external_initializers_from_files_in_memory(
@@ -80,6 +84,9 @@ class OnnxSession:
             self._session = ort.InferenceSession(model, options, providers=providers)
         except Exception as error:  # onnxruntime's errors share no base class but Exception
             raise BundleError(f"{name}: not a graph that onnxruntime can load") from error
+        self._run_options = ort.RunOptions()
+        if arena and providers == ["CPUExecutionProvider"]:
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.name = name
         self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
@@ -89,6 +96,6 @@ class OnnxSession:
         self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[Any]]:
         result: list[NDArray[Any]] = self._session.run(
-            list(outputs) if outputs is not None else None, dict(feed)
+            list(outputs) if outputs is not None else None, dict(feed), self._run_options
         )
         return result
