@@ -1,8 +1,8 @@
 """A small model bundle for tests whose subject is not the model.
 
-The detector's graphs are those of the shipped bundle; the preprocessing, the decision rules and the
-published error rates are those of release 0.2.0. The classifier is a mean of colours that costs next
-to nothing.
+The detector's graphs are those of the shipped bundle; the preprocessing, the decision rules and
+the published error rates are those of release 0.2.0. The classifier is a mean of colours that costs
+next to nothing.
 """
 
 from __future__ import annotations

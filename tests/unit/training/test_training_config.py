@@ -81,9 +81,9 @@ def test_saved_configs_keep_removed_fields_only_where_they_had_no_effect() -> No
 
 
 def test_the_shipped_bundle_states_a_config_that_can_be_read() -> None:
-    training = load_bundle().spec.training
-    released, _ = load_config(CONFIGS / "releases" / "0.2.0.toml")
-    assert stored_config(json.dumps(training["config"])) == released
+    spec = load_bundle().spec
+    released, _ = load_config(CONFIGS / "releases" / f"{spec.version}.toml")
+    assert stored_config(json.dumps(spec.training["config"])) == released
 
 
 def test_an_absent_config_is_named(tmp_path: Path) -> None:
