@@ -27,6 +27,7 @@ from deepfake_service.api import (
 from deepfake_service.api import docs_page as docs
 from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
 from deepfake_service.db import Database
+from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import problems
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
@@ -162,7 +163,13 @@ async def _engine_running(
             queue_depth=lambda: batcher.depth, buffered=lambda: state.admission.bytes_held
         )
         pictures = PictureScorer(scorer, decoder, batcher, slots=settings.decode_workers)
-        yield Engine(pictures, batcher, scorer.bundle.model_json())
+        confinement = await anyio.to_thread.run_sync(decoder.confinement)
+        required = settings.sandbox == "require"
+        # They start when a bundle is sent: most services verify few.
+        with contextlib.closing(
+            ConfinedReaders(settings.decode_workers, require=required)
+        ) as readers:
+            yield Engine(pictures, batcher, scorer.bundle.model_json(), confinement, readers)
 
 
 @contextlib.asynccontextmanager

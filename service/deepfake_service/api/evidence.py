@@ -12,8 +12,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from deepfake_models.errors import SandboxBusy
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding
+from deepfake_service.errors import Overloaded
 from deepfake_service.evidence.builder import TIMELINE, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
@@ -204,7 +206,11 @@ def _verify(content: bytes, state: AppState, services: Services) -> Verification
     trust = trust_of(store.keys.published(), settings.pinned_keys, settings.timestamp_roots)
     if services.revocation_list.is_withdrawn(hashlib.sha256(content).hexdigest()):
         trust = replace(trust, revocations=services.revocation_list.current())
-    verification = verify(content, trust)
+    assert state.engine is not None  # as the services are
+    try:
+        verification = verify(content, trust, readers=state.engine.bundle_readers)
+    except SandboxBusy as error:
+        raise Overloaded from error
     own = store.newest_of(verification.sha256)
     newer = own[1] if own and own[1] > own[0] else None
     return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})

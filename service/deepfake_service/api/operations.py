@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from deepfake_service.errors import NotFound
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
-from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut
+from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
 
 router = APIRouter(tags=["operations"])
 
@@ -28,7 +28,11 @@ def readyz(state: AppStateDep) -> ReadyOut:
     date, unless the disk is nearly full."""
     engine = state.require_engine()
     state.check()
-    return ReadyOut(model=ModelOut.model_validate(engine.model))
+    confinement = engine.confinement
+    return ReadyOut(
+        model=ModelOut.model_validate(engine.model),
+        sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
+    )
 
 
 @router.get(

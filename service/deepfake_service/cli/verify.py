@@ -20,6 +20,7 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.clock import utc_now
 from deepfake_service.errors import SettingsError
+from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.evidence.revocations import open_revocations, read_list
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
 from deepfake_service.evidence.verification import verify
@@ -151,7 +152,8 @@ def verify_bundle(
         raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
     with rescoring.opened() as (scorer, original):
         trust = trust_options.load()
-        result = verify(content, trust, scorer=scorer, original=original)
+        with contextlib.closing(ConfinedReaders()) as readers:
+            result = verify(content, trust, scorer=scorer, original=original, readers=readers)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:

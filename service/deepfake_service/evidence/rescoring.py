@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import CropSpec
-from deepfake_service.evidence.artifacts import crops_of, pixels_of
+from deepfake_service.evidence.artifacts import crops_of
 
 LOGIT_TOLERANCE = 1e-2
 """Tolerance of a logit. Other processors and batch sizes change it by a hundredth of that."""
@@ -21,7 +21,16 @@ class RescoringFailed(DeepfakeError):
     """A stored face does not get its recorded logits."""
 
 
-def rescore(document: Mapping[str, Any], files: Mapping[str, bytes], scorer: Scorer) -> float:
+ReadPicture = Callable[[bytes, int], NDArray[np.uint8]]
+"""Decodes a stored square of a size: see ``artifacts.pixels_of``."""
+
+
+def rescore(
+    document: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    scorer: Scorer,
+    read_picture: ReadPicture,
+) -> float:
     """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
 
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
@@ -32,7 +41,8 @@ def rescore(document: Mapping[str, Any], files: Mapping[str, bytes], scorer: Sco
         PictureAltered: a square has another size.
     """
     pictures = document["pictures"]
-    crops = [_crop_of(picture, files, scorer.bundle.spec.crop) for picture in pictures]
+    spec = scorer.bundle.spec.crop
+    crops = [_crop_of(picture, files, spec, read_picture) for picture in pictures]
     largest = 0.0
     for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
         name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
@@ -48,12 +58,15 @@ def rescore(document: Mapping[str, Any], files: Mapping[str, bytes], scorer: Sco
 
 
 def _crop_of(
-    picture: Mapping[str, Any], files: Mapping[str, bytes], spec: CropSpec
+    picture: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    spec: CropSpec,
+    read_picture: ReadPicture,
 ) -> NDArray[np.uint8]:
     """Return what the classifier saw of a face, as ``cut_views`` does."""
     names = crops_of(picture)
     _same_number("squares", picture["crop"], spec.views, len(names))
-    views = [pixels_of(files[f"data/{name}"], spec.size) for name in names]
+    views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
     return np.stack(views) if spec.further_scales else views[0]
 
 

@@ -23,6 +23,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -37,11 +38,11 @@ from securesystemslib.signer import SSlibKey
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_models.errors import DeepfakeError
+from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.documents.i18n import LANGUAGES
-from deepfake_service.evidence import custody, pdf_signature, timestamps
+from deepfake_service.evidence import custody, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import crops_of
 from deepfake_service.evidence.builder import (
@@ -63,6 +64,7 @@ from deepfake_service.evidence.builder import (
 )
 from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
 from deepfake_service.evidence.json_data import as_json, without_wording
+from deepfake_service.evidence.readers import BundleReaders, DirectReaders
 from deepfake_service.evidence.rescoring import LOGIT_TOLERANCE, rescore
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
@@ -91,27 +93,33 @@ def verify(
     *,
     scorer: Scorer | None = None,
     original: BinaryIO | None = None,
+    readers: BundleReaders | None = None,
 ) -> Verification:
     """Verify a bundle; a fault in it is reported as an outcome and never raised.
 
-    ``scorer`` enables step 10, and together with ``original``, the submitted file, step 11.
+    ``scorer`` enables step 10, and together with ``original``, the submitted file, step 11. Without
+    ``readers``, the calling process parses the bundle.
+
+    Raises:
+        SandboxBusy, SandboxIncomplete: there is no process to parse the bundle in.
     """
-    return _Run(content, trust, scorer, original).run()
+    return _Run(content, trust, scorer, original, readers or DirectReaders()).run()
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self, content: bytes, trust: Trust, scorer: Scorer | None, original: BinaryIO | None
-    ) -> None:
-        self._content = content
-        self._trust = trust
-        self._scorer = scorer
-        self._original = original
-        self._files: dict[str, bytes] = {}
-        self._envelope: dict[str, Any] = {}
-        self._predicate: dict[str, Any] = {}
-        self._signer: Ed25519PublicKey | None = None
-        self._done = Verification(hashlib.sha256(content).hexdigest())
+    _content: bytes
+    _trust: Trust
+    _scorer: Scorer | None
+    _original: BinaryIO | None
+    _readers: BundleReaders
+    _files: dict[str, bytes] = field(default_factory=dict)
+    _envelope: dict[str, Any] = field(default_factory=dict)
+    _predicate: dict[str, Any] = field(default_factory=dict)
+    _signer: Ed25519PublicKey | None = None
+
+    def __post_init__(self) -> None:
+        self._done = Verification(hashlib.sha256(self._content).hexdigest())
 
     def run(self) -> Verification:
         """Take all steps, up to the first failure among the first six."""
@@ -133,6 +141,8 @@ class _Run:
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
+            except (SandboxBusy, SandboxIncomplete):
+                raise
             except (_Failed, DeepfakeError) as error:
                 outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
             except Exception as error:  # content that breaks a parser is not intact
@@ -145,7 +155,7 @@ class _Run:
         return self._done
 
     def _zip(self) -> tuple[Outcome, str]:
-        self._files = bag.unzipped(self._content)
+        self._files = self._readers.files(self._content)
         return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes"
 
     def _bag(self) -> tuple[Outcome, str]:
@@ -317,7 +327,7 @@ class _Run:
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
             report = self._files[report_of(language)]
-            stamp = pdf_signature.verify(report, certificates, at, roots)
+            stamp = self._readers.check_report(report, certificates, at, roots)
             detail = f", time-stamped at {stamp.isoformat()}" if stamp else ""
         named = f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}"
         return Outcome.PASS, named + detail
@@ -348,8 +358,8 @@ class _Run:
         document = self._document
         if not document["pictures"]:
             return Outcome.SKIPPED, "the bundle has no crops"
-        self._same_model(document, self._scorer)
-        largest = rescore(document, self._files, self._scorer)
+        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        largest = rescore(document, self._files, self._scorer, self._readers.picture)
         count = len(document["pictures"])
         return Outcome.PASS, f"{count} crops, largest difference of a logit {largest:.1e}"
 
@@ -359,14 +369,13 @@ class _Run:
         document = self._document
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
         self._same("SHA-256 of the file", document["item"]["sha256"], digest)
-        self._same_model(document, self._scorer)
+        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
         self._original.seek(0)
         verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
         self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
         recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
-        if (recorded is None) != (ratio is None) or (
-            recorded is not None and ratio is not None and abs(recorded - ratio) > LOGIT_TOLERANCE
-        ):
+        unequal = recorded is None or ratio is None or abs(recorded - ratio) > LOGIT_TOLERANCE
+        if recorded != ratio and unequal:
             raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
 
@@ -379,9 +388,6 @@ class _Run:
     def _document(self) -> dict[str, Any]:
         assert self._done.document is not None
         return self._done.document
-
-    def _same_model(self, document: dict[str, Any], scorer: Scorer) -> None:
-        self._same("model", document["method"]["model"]["sha256"], scorer.bundle.sha256)
 
     @staticmethod
     def _same(what: str, expected: object, found: object) -> None:

@@ -9,10 +9,12 @@ from typing import Annotated, cast
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
+from deepfake_models.decode.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
+from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.inference.batching import Batcher
@@ -30,6 +32,10 @@ class Engine:
     batcher: Batcher
     model: dict[str, str]
     """Identity and terms of the bundle, as in every result."""
+    confinement: Confinement | None
+    """What the sandbox of the decoder lacks; ``None`` if it has none."""
+    bundle_readers: BundleReaders
+    """Read bundles that clients send."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from deepfake_models.decode.confinement import Layer
 from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -214,11 +215,22 @@ class HealthOut(Published):
     status: Literal["ok"] = "ok"
 
 
+class SandboxOut(Published):
+    """The sandbox in which untrusted files are parsed."""
+
+    missing: list[Layer] = Field(
+        description="Layers that the kernel or the container does not grant; empty if complete."
+    )
+
+
 class ReadyOut(Published):
     """The model is loaded, and requests are accepted."""
 
     status: Literal["ready"] = "ready"
     model: ModelOut
+    sandbox: SandboxOut | None = Field(
+        description="`null` if files are parsed in the process of the service itself."
+    )
 
 
 def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:

@@ -524,7 +524,10 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     health = await stranger.get("/healthz")
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     ready = await stranger.get("/readyz")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "model": MODEL})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ready", "model": MODEL, "sandbox": None},
+    )
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

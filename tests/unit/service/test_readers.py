@@ -1,0 +1,177 @@
+"""Attacks by the ZIP, the reports and the pictures of a bundle of evidence."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.protocol import Options
+from deepfake_models.errors import DecoderFailed, SandboxBusy
+from deepfake_service.evidence import readers
+from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.artifacts import PictureAltered, png
+from deepfake_service.evidence.builder import build
+from deepfake_service.evidence.pdf_signature import InvalidReport
+from deepfake_service.evidence.readers import ConfinedReaders, DirectReaders, UnreadableFile
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from tests.support import attacks, mediakit
+from tests.support import evidencekit as kit
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[ConfinedReaders]:
+    confined = ConfinedReaders()
+    yield confined
+    confined.close()
+
+
+@pytest.fixture(scope="module")
+def bundle() -> bytes:
+    picture = mediakit.picture(mediakit.astronaut(), "PNG")
+    return build(kit.dossier(picture), kit.material(picture), kit.signers())
+
+
+def test_a_bundle_verifies_as_without_confinement(confined: ConfinedReaders, bundle: bytes) -> None:
+    for trust in (Trust(), Trust(keys=(kit.signers().statement.public_key(),))):
+        direct = verify(bundle, trust, scorer=kit.scorer())
+        twice = [verify(bundle, trust, scorer=kit.scorer(), readers=confined) for _ in range(2)]
+        assert direct.exit_code is not ExitCode.FAILED
+        assert [v.to_json() for v in twice] == [direct.to_json()] * 2
+
+
+def test_a_damaged_bundle_fails_as_without_confinement(
+    confined: ConfinedReaders, bundle: bytes
+) -> None:
+    for damaged in (b"", b"PK", bundle[:-1], bundle + b"x", bundle[:5000] + b"y" + bundle[5001:]):
+        direct, there = (
+            verify(damaged, Trust(), readers=reader) for reader in (DirectReaders(), confined)
+        )
+        assert there.to_json() == direct.to_json()
+        assert there.exit_code is ExitCode.FAILED
+
+
+def slow_pdf(megabytes: int) -> bytes:
+    """Return a PDF with a cross-reference stream (ISO 32000-2, 7.5.8) of so many megabytes."""
+    rows = megabytes * (1 << 20) // 4
+    table = zlib.compress(bytes(4 * rows), 9)
+    head = b"%PDF-1.7\n"
+    stream = (
+        b"1 0 obj\n<</Type/XRef/W[1 2 1]/Size %d/Root 2 0 R/Filter/FlateDecode"
+        b"/Length %d>>\nstream\n" % (rows, len(table))
+    )
+    tail = b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % len(head)
+    return head + stream + table + tail
+
+
+@pytest.mark.slow
+def test_a_report_that_takes_forever_to_read_is_given_up(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "CPU_S", 1.0)
+    confined = ConfinedReaders()
+    files = bag.unzipped(bundle)
+    pdf = slow_pdf(64)
+    assert len(pdf) < 1 << 20
+    started = time.monotonic()
+    try:
+        with pytest.raises(UnreadableFile):
+            confined.check_report(pdf, kit.signers().report_certificates, kit.EXAMINED_AT)
+        assert time.monotonic() - started < 60
+        # The next bundle is verified by another process.
+        assert confined.files(bundle) == files
+    finally:
+        confined.close()
+
+
+def test_a_report_that_swells_in_memory_is_given_up(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "MEMORY_BYTES", 700 << 20)
+    confined = ConfinedReaders()
+    try:
+        with pytest.raises((InvalidReport, UnreadableFile)):
+            confined.check_report(slow_pdf(512), kit.signers().report_certificates, kit.EXAMINED_AT)
+    finally:
+        confined.close()
+
+
+def test_a_picture_that_is_a_bomb_is_not_decoded(confined: ConfinedReaders) -> None:
+    small = png(np.zeros((8, 8, 3), np.uint8))
+    assert confined.picture(small, 8).shape == (8, 8, 3)
+    header = struct.pack(">II", 50_000, 50_000)
+    bomb = small[:16] + header + small[24:29] + struct.pack(">I", 0) + small[33:]
+    with pytest.raises((PictureAltered, UnreadableFile)):
+        confined.picture(bomb, 8)
+
+
+class Liar:
+    """A pool whose processes were taken over: they answer whatever they want."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+
+    def run(self, *_: Any) -> bytes:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"data/verdict.json": 3}\nxyz',
+        b'{"a": 1' + b', "a": 1' * 100_000 + b"}\n",
+        json.dumps({f"f{i}": 0 for i in range(1000)}).encode() + b"\n",
+    ],
+)
+def test_files_that_are_not_in_the_bundle_are_not_believed(
+    confined: ConfinedReaders, bundle: bytes, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confined, "_pool", Liar(answer))
+    with pytest.raises(UnreadableFile):
+        confined.files(bundle)
+
+
+def test_verification_that_finds_no_process_is_no_failure_of_the_bundle(
+    confined: ConfinedReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "WAIT_S", 0.05)
+    with confined._pool.process(), pytest.raises(SandboxBusy):
+        verify(bundle, Trust(), readers=confined)
+
+
+def test_nothing_is_imported_while_a_bundle_is_read(bundle: bytes) -> None:
+    confined = ConfinedReaders()
+    tasks = (*confined._pool._options.tasks, attacks.MODULES)
+    confined._pool = ProcessPool(Options(tasks=tasks), 1)
+    bounds = readers.TaskBounds(60.0, 3 << 30)
+    try:
+        before = confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds)
+        result = verify(bundle, Trust(), scorer=kit.scorer(), readers=confined)
+        assert Outcome.FAIL not in {step.outcome for step in result.steps}
+        assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
+    finally:
+        confined.close()
+
+
+def test_a_crash_is_a_file_that_cannot_be_read(
+    confined: ConfinedReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: Any) -> bytes:
+        raise DecoderFailed
+
+    monkeypatch.setattr(confined._pool, "run", crash)
+    result = verify(bundle, Trust(), readers=confined)
+    assert [step.outcome for step in result.steps] == [Outcome.FAIL]
+    assert "crashed" in result.steps[0].detail
