@@ -140,7 +140,7 @@ def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None
     assert "kinds" not in manifest
 
 
-def test_sessions_have_no_arena_that_grows_with_every_shape() -> None:
+def test_detector_sessions_have_no_arena_that_grows_with_every_shape() -> None:
     graph = bundlekit.small_bundle().graphs["pnet.onnx"]
     options = OnnxSession(graph, device="cpu", threads=1)._session.get_session_options()
     assert not options.enable_cpu_mem_arena
