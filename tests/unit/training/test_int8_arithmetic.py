@@ -35,7 +35,7 @@ def crops() -> Crops:
 
 @pytest.fixture(scope="module")
 def graphs(crops: Crops) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The features' graph in both arithmetics."""
+    """The features' graph in float32 and in int8 arithmetic."""
     with pytest.MonkeyPatch.context() as patch:
         seed_networks(patch)
         exact = feature_graph(in_arithmetic(head_config(), "float32"), crops)
