@@ -47,6 +47,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def _is_zero(value: float) -> bool:
+    return value == 0.0
+
+
 def _is_empty(names: tuple[str, ...]) -> bool:
     return not names
 
@@ -75,6 +79,10 @@ class BundleSpec(Spec):
     kinds: Annotated[tuple[str, ...], Field(exclude_if=_is_empty)] = ()
     """Names of the kinds of manipulation that the classifier tells apart, in the order of
     ``Face.kind_logits``; left out where it tells none apart."""
+    logit_noise: Annotated[float, Field(ge=0.0, exclude_if=_is_zero)] = 0.0
+    """Standard deviation of a face's logit under a change of one bit of one pixel. 8-bit arithmetic
+    rounds such a change up or down, as it does with the last digits in which processors differ, so
+    another machine may differ by as much. 0, which is left out: by no more than a hundredth."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]

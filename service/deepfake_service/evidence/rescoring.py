@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.bundle import BundleSpec
+from deepfake_models.decision.calibration import LN10
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_models.spec import CropSpec
 from deepfake_service.evidence.artifacts import crops_of
 
 LOGIT_TOLERANCE = 1e-2
-"""Tolerance of a logit. Other processors and batch sizes change it by a hundredth of that."""
+"""Tolerance of a logit in floating point. Other processors and batch sizes change it by a hundredth
+of that."""
+_NOISE_OF_ONE, _NOISE_OF_ALL = 4.0, 2.0
+"""Tolerances of one logit, and of the root mean square over all, in multiples of
+``BundleSpec.logit_noise``."""
 
 
 class RescoringFailed(DeepfakeError):
@@ -36,14 +42,15 @@ def rescore(
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
 
     Raises:
-        RescoringFailed: a difference is above ``LOGIT_TOLERANCE``, or the number of squares or of
-            logits is not that of the model.
+        RescoringFailed: a difference, or their root mean square, is above its tolerance, or the
+            number of squares or of logits is not that of the model.
         PictureAltered: a square has another size.
     """
     pictures = document["pictures"]
     spec = scorer.bundle.spec.crop
     crops = [_crop_of(picture, files, spec, read_picture) for picture in pictures]
-    largest = 0.0
+    noise = scorer.bundle.spec.logit_noise
+    differences: list[float] = []
     for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
         name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
         recorded = (face["logit"], *(face.get("kind_logits") or ()))
@@ -51,10 +58,20 @@ def rescore(
         _same_number("logits", name, len(recorded), len(computed))
         for theirs, ours in zip(recorded, computed, strict=True):
             difference = abs(ours - theirs)
-            if not difference <= LOGIT_TOLERANCE:
+            if not difference <= max(LOGIT_TOLERANCE, _NOISE_OF_ONE * noise):
                 raise RescoringFailed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
-            largest = max(largest, difference)
-    return largest
+            differences.append(difference)
+    mean = float(np.sqrt(np.mean(np.square(differences)))) if differences else 0.0
+    if not mean <= max(LOGIT_TOLERANCE, _NOISE_OF_ALL * noise):
+        raise RescoringFailed(f"root mean square of the differences of all logits: {mean:.4f}")
+    return max(differences, default=0.0)
+
+
+def ratio_tolerance(spec: BundleSpec) -> float:
+    """Return the tolerance of an item's log10 likelihood ratio."""
+    return max(
+        LOGIT_TOLERANCE, _NOISE_OF_ONE * spec.logit_noise * spec.calibration.face.slope / LN10
+    )
 
 
 def _crop_of(

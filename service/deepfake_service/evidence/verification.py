@@ -65,7 +65,7 @@ from deepfake_service.evidence.builder import (
 from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
 from deepfake_service.evidence.json_data import as_json, without_wording
 from deepfake_service.evidence.readers import BundleReaders, DirectReaders
-from deepfake_service.evidence.rescoring import LOGIT_TOLERANCE, rescore
+from deepfake_service.evidence.rescoring import ratio_tolerance, rescore
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
@@ -374,7 +374,8 @@ class _Run:
         verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
         self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
         recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
-        unequal = recorded is None or ratio is None or abs(recorded - ratio) > LOGIT_TOLERANCE
+        tolerance = ratio_tolerance(self._scorer.bundle.spec)
+        unequal = recorded is None or ratio is None or abs(recorded - ratio) > tolerance
         if recorded != ratio and unequal:
             raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"

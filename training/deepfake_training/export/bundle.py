@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+from numpy.typing import NDArray
 
 from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.reliability import (
@@ -55,7 +56,7 @@ from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
-from deepfake_training.export.head_graphs import head_parity, write_graphs
+from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
 from deepfake_training.export.held_out import HeldOut, Judged, Measured, score_heads, score_networks
 from deepfake_training.export.model_card import model_card
 from deepfake_training.export.onnx_export import parity, write_classifier
@@ -149,6 +150,8 @@ def export(
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
+        if config.backbone.tune == "head":
+            fields["logit_noise"] = logit_noise(directory, _samples(store, config))
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, frames)
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
@@ -200,8 +203,7 @@ def _export_graphs(
     the meaning of the map."""
     directory.mkdir()
     export_detector(directory)
-    rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
-    samples = np.stack([store.centred(int(r), config.bundle.crop) for r in np.unique(rows)])
+    samples = _samples(store, config)
     if config.backbone.tune == "head":
         head = Head.of(weights)
         graph = FeatureStore(store, config).graph()
@@ -215,6 +217,12 @@ def _without(judged: Sequence[Judged], methods: Sequence[str]) -> tuple[list[Jud
     """Return the media of all other methods, and those of ``methods``."""
     rest = [(row, verdict) for row, verdict in judged if row["method"] not in methods]
     return rest, [(row, verdict) for row, verdict in judged if row["method"] in methods]
+
+
+def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
+    """Return some crops of the store, as the classifier sees them."""
+    rows = np.linspace(0, len(store.index) - 1, min(PARITY_CROPS, len(store.index))).astype(int)
+    return np.stack([store.centred(int(r), config.bundle.crop) for r in np.unique(rows)])
 
 
 def _measure(

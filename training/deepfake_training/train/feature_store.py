@@ -22,39 +22,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_models.decision.decide import ExaminedFrame, Part
+from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
-    dump_part,
-    dump_timeline,
     load_part,
     load_timeline,
 )
-from deepfake_models.decode.base import FailedFrame, SavedTimeline
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.sampling import sample
-from deepfake_models.errors import MediaError
-from deepfake_models.faces.tracks import signature
+from deepfake_models.decode.base import SavedTimeline
 from deepfake_models.files import atomic_write
-from deepfake_models.scorer import crop_faces
-from deepfake_models.session import OnnxSession
 from deepfake_training.config import Config
-from deepfake_training.data.datasets import CropStore, PairDataset, evenly, numbered
-from deepfake_training.data.prepare import recorded_detections
-from deepfake_training.data.sources import open_source
+from deepfake_training.data.datasets import CropStore, evenly, numbered
 from deepfake_training.errors import TrainingError
-from deepfake_training.networks.feature_graph import CROPS, FEATURES, feature_graph
+from deepfake_training.networks.feature_graph import feature_graph
+from deepfake_training.train.feature_workers import call, start_worker, write_examined, write_pairs
 
 FOLDER = "features"
 """Folder of the features, in the folder of the crops."""
 _GRAPH = "features.onnx"
 _PAIRS_PER_SHARD = 64
 _MEDIA_PER_SHARD = 32
-_BATCH = 8
 _SAMPLES = 96
 """Crops on which the ranges of 8-bit arithmetic are measured."""
 _VIEW = 3
@@ -132,7 +121,7 @@ class FeatureStore:
         ]
         paths = [folder / f"{start:06d}-{end - start}.npz" for start, end in shards]
         jobs = [
-            partial(_write_pairs, path, range(*shard))
+            partial(write_pairs, path, range(*shard))
             for path, shard in zip(paths, shards, strict=True)
             if not path.exists()
         ]
@@ -152,7 +141,7 @@ class FeatureStore:
         todo = [row for row in rows if row["media"] not in done]
         shards = [todo[i : i + _MEDIA_PER_SHARD] for i in range(0, len(todo), _MEDIA_PER_SHARD)]
         jobs = [
-            partial(_write_examined, folder / f"{_digest([r['media'] for r in shard])}.npz", shard)
+            partial(write_examined, folder / f"{_digest([r['media'] for r in shard])}.npz", shard)
             for shard in shards
         ]
         total, before = len(rows), len(rows) - len(todo)
@@ -201,8 +190,8 @@ class FeatureStore:
         graph = self.graph()
         workers = max(1, self._config.fit.workers)
         arguments = (self._store.root, self._neutral.model_dump_json(), graph)
-        with ProcessPoolExecutor(workers, initializer=_start, initargs=arguments) as pool:
-            for done, _ in enumerate(pool.map(_call, jobs), start=1):
+        with ProcessPoolExecutor(workers, initializer=start_worker, initargs=arguments) as pool:
+            for done, _ in enumerate(pool.map(call, jobs), start=1):
                 report(done, len(jobs))
 
 
@@ -275,136 +264,6 @@ def _examination_parts(config: Config) -> dict[str, Any]:
         "crop": config.bundle.crop.model_dump(mode="json"),
         "detector": config.bundle.detector.model_dump(mode="json"),
     }
-
-
-class _Worker:
-    """The session and the data of one process."""
-
-    def __init__(self, root: Path, config: Config, graph: Path) -> None:
-        cv2.setNumThreads(0)
-        self.config = config
-        self.store = CropStore(root)
-        self.session = OnnxSession(graph.read_bytes(), name=graph.name, threads=1)
-        self.decoder = InProcessDecoder()
-        self._dataset: PairDataset | None = None
-
-    def dataset(self) -> PairDataset:
-        if self._dataset is None:
-            self._dataset = PairDataset(self.store, self.config, 1 << 31)
-        return self._dataset
-
-    def features(self, crops: Sequence[Array]) -> Array:
-        """Return features (N, V, F) float16 of crops, each (S, S, 3) or (V, S, S, 3) uint8."""
-        spec = self.config.bundle
-        size, views = spec.input.height, spec.crop.views
-        if not crops:
-            return np.zeros((0, views, 0), np.float16)
-        squares = np.stack(crops).reshape(-1, size, size, 3)
-        parts = [
-            self.session.run([FEATURES], {CROPS: squares[i : i + _BATCH]})[0]
-            for i in range(0, len(squares), _BATCH)
-        ]
-        features = np.concatenate(parts).astype(np.float16).reshape(len(crops), views, -1)
-        if not np.isfinite(features).all():
-            raise TrainingError(
-                f"{self.config.backbone.name}: a feature exceeds the range of float16"
-            )
-        return features
-
-
-_worker: _Worker | None = None
-
-
-def _start(root: Path, config_json: str, graph: Path) -> None:
-    global _worker  # each process loads the graph once
-    _worker = _Worker(root, Config.model_validate_json(config_json), graph)
-
-
-def _call(job: Callable[[], None]) -> None:
-    job()
-
-
-def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
-    assert _worker is not None
-    dataset = _worker.dataset()
-    real, fake, rows = [], [], []
-    for number in numbers:
-        origin, first, second = dataset.pair(number)
-        real.append(first.numpy())
-        fake.append(second.numpy())
-        rows.append([origin.real, origin.fake, origin.donor])
-    features = _worker.features([*real, *fake])
-    _save(
-        path,
-        real=features[: len(real)],
-        fake=features[len(real) :],
-        rows=np.array(rows, np.int64),
-    )
-
-
-def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
-    assert _worker is not None
-    records, parts = [], []
-    for row in media:
-        record: dict[str, Any] = {"media": row["media"], "faces": 0}
-        try:
-            timeline, sampled, part, crops = _examine(Path(row["path"]), row["media"], _worker)
-        except MediaError as error:
-            record["error"] = error.message
-        else:
-            features = _worker.features(crops)
-            record |= {"faces": len(crops), "timeline": timeline.hex(), "sampled": sampled}
-            record["part"] = dump_part(part).decode()
-            if len(crops):
-                parts.append(features)
-        records.append(json.dumps(record))
-    features = np.concatenate(parts) if parts else np.zeros((0, 1, 0), np.float16)
-    _save(path, media=np.array(records), features=features)
-
-
-def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int], Part, list[Array]]:
-    """Return the timeline, the sampled frames, the unscored part and the crops of one medium.
-
-    Faces are those that ``prepare`` detected in the same frames.
-
-    Raises:
-        MediaError: the medium cannot be decoded.
-    """
-    config = worker.config
-    detections = recorded_detections(worker.store.root, media)
-    frames: list[ExaminedFrame] = []
-    crops: list[Array] = []
-    failed = 0
-    with open_source(path, worker.decoder, config.prepare.lossless_quality) as opened:
-        sampled = (
-            [0]
-            if opened.facts.kind == "image"
-            else sample(opened.times, config.bundle.sampling, config.prepare.frames)
-        )
-        for frame in opened.frames(sampled):
-            if isinstance(frame, FailedFrame):
-                failed += 1
-                continue
-            faces = crop_faces(
-                frame.pixels,
-                frame.time_s,
-                detections.get(frame.time_s, []),
-                config.bundle.detector,
-                config.bundle.crop,
-            )
-            crops += [face.crop for face in faces if face.crop is not None]
-            frames.append(
-                ExaminedFrame(
-                    frame.time_s, tuple(face.face for face in faces), signature(frame.pixels)
-                )
-            )
-        timeline = dump_timeline(opened)
-    return timeline, sampled, Part(tuple(frames), failed), crops
-
-
-def _save(path: Path, **arrays: Array) -> None:
-    with atomic_write(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def _load(path: Path) -> dict[str, Array]:
