@@ -38,7 +38,11 @@ EXCLUDED = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     opened = Site(
-        tmp_path_factory.mktemp("fuzz"), {"DEEPFAKE_SUBMISSIONS_PER_ACCOUNT": "9999/second"}
+        tmp_path_factory.mktemp("fuzz"),
+        {
+            "DEEPFAKE_SUBMISSIONS_PER_ACCOUNT": "9999/second",
+            "DEEPFAKE_FAILED_SIGN_INS_PER_ADDRESS": "9999/second",
+        },
     )
     opened.serve()
     yield opened

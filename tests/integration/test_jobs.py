@@ -57,7 +57,7 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     assert done["state"] == "succeeded"
     assert done["verdict"] == done["result"]["verdict"]
     assert done["progress"]["done"] == done["progress"]["total"]
-    again = site.submit(video, source_url="https://example.org/2")
+    again = site.submit(video, case_reference="R-1", source_url="https://example.org/2")
     assert again["id"] == job["id"]
     brief = site.submit(video, retention="zero")
     assert brief["id"] != job["id"]

@@ -71,7 +71,7 @@ def test_evidence_reviews_and_pages_on_postgresql(site: Site) -> None:
         assert client.delete(f"/v1/cases/{job['case_id']}/minor").status_code == 204
         editions = client.get(f"/v1/jobs/{job['id']}/evidence/editions").json()["editions"]
         assert [e["edition"] for e in editions] == [4, 3, 2, 1]
-        assert client.get("/v1/notices/overdue").json() == {"notices": []}
+        assert client.get("/v1/notices/overdue").json()["notices"] == []
     with site.browser() as pages:
         assert pages.post("/sign-in", data={"key": ADMIN_KEY}).status_code == 303
         query = {"reference": "R-9", "finding": "confirmed", "days": "1", "reviewer": "me"}

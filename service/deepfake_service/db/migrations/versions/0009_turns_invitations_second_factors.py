@@ -13,9 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     with op.batch_alter_table("accounts", schema=None) as batch_op:
-        batch_op.add_column(
-            sa.Column("live", sa.Boolean(), server_default=sa.false(), nullable=False)
-        )
+        # A default that is an expression would make SQLite copy the table, whose rows others refer
+        # to, and refuse to drop the old one.
+        batch_op.add_column(sa.Column("live", sa.Boolean(), server_default="0", nullable=False))
     op.execute(
         sa.text("UPDATE accounts SET live = :yes WHERE kind = 'person'").bindparams(yes=True)
     )
