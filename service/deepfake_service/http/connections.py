@@ -25,7 +25,8 @@ OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 RESERVED = 8
 """Connections above the maximum, which only serve ``OPERATIONS``."""
 NEW_S = 0.1
-"""The only idle connection is not replaced when it is younger than this."""
+"""An idle connection without any request yet is not replaced when it is younger than this and the
+only idle one."""
 FLUSH_S = 5.0
 """How long a closed connection may take to send the rest of its response."""
 
@@ -81,8 +82,9 @@ class BoundedConnection(H11Protocol):
 
     @property
     def is_new(self) -> bool:
-        """Whether it was opened so recently that its request may still be on its way."""
-        return self.loop.time() - self._opened_at < NEW_S
+        """Whether it was opened so recently that its first request may still be on its way."""
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return cycle is None and self.loop.time() - self._opened_at < NEW_S
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes. Those that do not complete a head do not extend its time limit."""

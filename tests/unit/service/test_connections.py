@@ -177,3 +177,12 @@ def test_clients_cannot_block_the_listener_of_operators(serving: Callable[..., S
     for _ in range(3 * RESERVED):
         server.open(port=1)
     assert server.get("/readyz", port=1) == 200
+
+
+def test_a_connection_that_was_answered_gives_way_at_once(serving: Callable[..., Server]) -> None:
+    server = serving(max_connections=1)
+    for _ in range(20):
+        answered = server.open(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in answered.recv(1000)  # it stays open for a further request
+        following = server.open(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in following.recv(1000)
