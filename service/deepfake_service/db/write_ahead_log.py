@@ -8,10 +8,11 @@ enough to run over the whole log and is then rolled back.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+from deepfake_models.files import sync
 
 _PAGE_BYTES = 4096
 _CACHE_PAGES = 10
@@ -68,14 +69,6 @@ def overwrite_log(connection: sqlite3.Connection, path: Path) -> None:
             part = min(left, _ROW_BYTES)
             connection.execute("INSERT INTO overwriting VALUES (zeroblob(?))", (part,))
             left -= part
-        _sync(log)
+        sync(log)
     finally:
         connection.execute("ROLLBACK")
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from deepfake_models.files import sync
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import DataDirError, DecryptionFailed
 from deepfake_service.files import private_folder
@@ -220,7 +221,7 @@ class EpochKeys:
                 os.link(partial, self.path)
             except FileExistsError:
                 return
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
         except OSError as error:
             raise self._unusable("written", error) from error
         finally:
@@ -298,11 +299,3 @@ def parse_slots(content: bytes) -> list[Epoch]:
         wrapped = part[_HEAD.size : end]
         by_id[epoch_id] = Epoch(epoch_id, sequence, begun_at, number, wrapped, slot)
     return sorted(by_id.values(), key=lambda epoch: epoch.sequence)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
