@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from importlib.resources import files as package_files
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,14 +48,6 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def _is_zero(value: float) -> bool:
-    return value == 0.0
-
-
-def _is_empty(names: tuple[str, ...]) -> bool:
-    return not names
-
-
 class BundleSpec(Spec):
     """The content of ``bundle.json``."""
 
@@ -76,10 +69,10 @@ class BundleSpec(Spec):
     thresholds: Thresholds
     conditions: ConditionsSpec = ConditionsSpec()
     """Where error rates are known well enough to decide; by default, everywhere."""
-    kinds: Annotated[tuple[str, ...], Field(exclude_if=_is_empty)] = ()
+    kinds: Annotated[tuple[str, ...], Field(exclude_if=not_)] = ()
     """Names of the kinds of manipulation that the classifier tells apart, in the order of
     ``Face.kind_logits``; left out where it tells none apart."""
-    logit_noise: Annotated[float, Field(ge=0.0, exclude_if=_is_zero)] = 0.0
+    logit_noise: Annotated[float, Field(ge=0.0, exclude_if=not_)] = 0.0
     """Standard deviation of a face's logit under a change of one bit of one pixel. 8-bit arithmetic
     rounds such a change up or down, as it does with the last digits in which processors differ, so
     another machine may differ by as much. 0, which is left out: by no more than a hundredth."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import not_
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,6 +24,7 @@ from deepfake_models.errors import (
     UndecodableMedia,
     UnreadableMedia,
 )
+from deepfake_models.spec import is_none
 
 
 class VerdictCode(StrEnum):
@@ -129,23 +131,14 @@ class Quality:
 
 Box = tuple[float, float, float, float]
 
-
-def _is_zero(turn: int) -> bool:
-    return turn == 0
-
-
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-OptionalLeaning = Annotated[Leaning | None, Field(exclude_if=_is_none)]
+OptionalLeaning = Annotated[Leaning | None, Field(exclude_if=is_none)]
 """Left out of what is stored where the bundle has no edges, or nothing was judged."""
-KindLogits = Annotated[tuple[float, ...] | None, Field(exclude_if=_is_none)]
-KindShares = Annotated[dict[str, float] | None, Field(exclude_if=_is_none)]
+KindLogits = Annotated[tuple[float, ...] | None, Field(exclude_if=is_none)]
+KindShares = Annotated[dict[str, float] | None, Field(exclude_if=is_none)]
 """The share of each kind of manipulation, 0 to 1, which sum to 1: a softmax, not a probability that
 the medium was manipulated."""
 
-Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=_is_zero)]
+Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=not_)]
 """A clockwise turn in degrees. A turn of 0 is left out of what is stored, which therefore remains
 readable by versions that do not know turns."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from operator import not_
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,15 +26,12 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 
 
-def _is_zero(value: float) -> bool:
-    return value == 0.0
-
-
-def _is_none(value: object) -> bool:
+def is_none(value: object) -> bool:
+    """Return whether an option is absent, and therefore left out of what is written."""
     return value is None
 
 
-NewShare = Annotated[float, Field(ge=0.0, le=1.0, exclude_if=_is_zero)]
+NewShare = Annotated[float, Field(ge=0.0, le=1.0, exclude_if=not_)]
 """A share whose default of 0 is left out of what is written: bundles and evidence from before the
 option existed then keep their bytes."""
 
@@ -122,21 +120,13 @@ class CropSpec(Spec):
     min_sharpness: Annotated[float, Field(ge=0.0)] = 2.5
     """Crops less sharp than this (see ``crops.sharpness``) are not scored. They are under 1% of the
     held-out faces of the shipped model, so its errors on them are unknown."""
-    further_scales: tuple[Positive, ...] = ()
+    further_scales: Annotated[tuple[Positive, ...], Field(exclude_if=not_)] = ()
     """Scales of further squares of the same face that the classifier sees beside the first."""
 
     @property
     def views(self) -> int:
         """The number of squares of one face."""
         return 1 + len(self.further_scales)
-
-    @model_serializer(mode="wrap")
-    def _without_further_scales(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit ``further_scales`` where there are none; see ``DetectorSpec``."""
-        content: dict[str, Any] = serialize(self)
-        if not self.further_scales:
-            content.pop("further_scales", None)
-        return content
 
 
 class InputSpec(Spec):
@@ -256,7 +246,7 @@ class LevelThresholds(Spec):
     """Share of held-out manipulated material at or above ``likely_manipulated``."""
     miss_rate: Probability
     """Share of held-out manipulated material below ``no_manipulation_found``."""
-    leaning: Annotated[LeaningEdges | None, Field(exclude_if=_is_none)] = None
+    leaning: Annotated[LeaningEdges | None, Field(exclude_if=is_none)] = None
     """Edges by which an inconclusive value leans one way; ``None`` if none were measured."""
 
     @model_validator(mode="after")
@@ -280,7 +270,7 @@ class Thresholds(Spec):
     track: LevelThresholds
     item: LevelThresholds
     """For whole videos."""
-    picture: Annotated[LevelThresholds | None, Field(exclude_if=_is_none)] = None
+    picture: Annotated[LevelThresholds | None, Field(exclude_if=is_none)] = None
     """For whole stills and the faces in them, on values of the face calibration. ``None``: those of
     ``face`` apply."""
 

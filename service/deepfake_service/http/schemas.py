@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_models.decode.confinement import Layer
 from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
+from deepfake_models.spec import is_none
 
 NO_STORE = {"Cache-Control": "no-store"}
 """Header of answers with content that no cache may keep."""
@@ -31,14 +32,10 @@ LogLikelihoodRatio = Annotated[
 ]
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 LeaningOut = Annotated[
     Leaning | None,
     Field(
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="Which way the value leans, by edges whose error rates are in the model bundle "
         "and in the evidence. It ranks a queue and never proves anything: more authentic media "
         "lean towards manipulated than are called so. Left out if nothing was scored, or the "
@@ -48,7 +45,7 @@ LeaningOut = Annotated[
 Kinds = Annotated[
     dict[str, float] | None,
     Field(
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="Which kinds of manipulation the face resembles, as shares that sum to 1: "
         "`swap`, `reenactment`, `synthesis`, `retouching`. It does not say whether the face is "
         "manipulated. Given only where the verdict is `likely_manipulated` or the value leans "
