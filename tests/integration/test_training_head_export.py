@@ -35,8 +35,9 @@ from deepfake_training.export.head_graphs import (
     write_graphs,
 )
 from deepfake_training.export.held_out import HeldOut, listed_once, score_heads
+from deepfake_training.export.onnx_export import CROPS
 from deepfake_training.networks.backbone import ExportGraph
-from deepfake_training.networks.feature_graph import CROPS, FEATURES
+from deepfake_training.networks.feature_graph import FEATURES
 from deepfake_training.train.feature_store import FeatureStore
 from deepfake_training.train.head import Head
 from tests.support.trainkit import (

@@ -15,7 +15,8 @@ from deepfake_training.export.int8_arithmetic import (
     in_int8,
     products,
 )
-from deepfake_training.networks.feature_graph import CROPS, FEATURES, feature_graph
+from deepfake_training.export.onnx_export import CROPS
+from deepfake_training.networks.feature_graph import FEATURES, feature_graph
 from tests.support.trainkit import head_config, in_arithmetic, seed_networks
 
 pytestmark = pytest.mark.torch

@@ -25,10 +25,10 @@ from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export.onnx_export import PARITY_TOLERANCE
+from deepfake_training.export.onnx_export import CROPS, PARITY_TOLERANCE
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_token_head import ClassTokens
-from deepfake_training.networks.feature_graph import CROPS, FEATURES
+from deepfake_training.networks.feature_graph import FEATURES
 from deepfake_training.train.head import Head
 
 _SHARED_BYTES: Final = 1024

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +23,43 @@ from deepfake_training.export.weight_quantization import store_int8
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 
 OPSET = 17
+CROPS = "crops"
+"""Name of a graph's input."""
 PARITY_TOLERANCE = 1e-3
 """Largest absolute difference of logits between torch and onnxruntime on real crops."""
+
+
+def traced(module: nn.Module, size: int, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the graph of ``module``, which maps ``crops`` (N, size, size, 3) uint8 RGB to
+    ``outputs``."""
+    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
+        # The tracing exporter is deprecated, but the new one needs another package.
+        warnings.simplefilter("ignore")
+        path = Path(scratch) / "graph.onnx"
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[CROPS],
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "batch"} for name in (CROPS, *outputs)},
+        )
+        model = onnx.load(str(path))
+    onnx.checker.check_model(model)
+    return model
 
 
 def export_graph(model: nn.Module, size: int, path: Path) -> None:
     """Write an ONNX file to ``path`` that maps ``crops`` (N, size, size, 3) uint8 RGB to ``logit``
     (N,) and ``activation_map`` (N, h, w), float32."""
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        # The tracing exporter is deprecated, but the new one needs another package.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (example,),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["crops"],
-            output_names=[LOGIT, ACTIVATION_MAP],
-            dynamic_axes={"crops": {0: "batch"}, LOGIT: {0: "batch"}, ACTIVATION_MAP: {0: "batch"}},
-        )
-    onnx.checker.check_model(str(path))
+    onnx.save(traced(model, size, [LOGIT, ACTIVATION_MAP]), str(path))
 
 
 def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
@@ -53,7 +70,7 @@ def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
         TrainingError: if it exceeds ``PARITY_TOLERANCE``.
     """
     session = OnnxSession(path.read_bytes(), name=path.name, device="cpu")
-    got = session.run([LOGIT], {"crops": crops})[0]
+    got = session.run([LOGIT], {CROPS: crops})[0]
     with torch.inference_mode():
         # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.
         want = model.reference(torch.from_numpy(crops)).numpy()

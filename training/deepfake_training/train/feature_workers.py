@@ -26,7 +26,8 @@ from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections
 from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
-from deepfake_training.networks.feature_graph import CROPS, FEATURES
+from deepfake_training.export.onnx_export import CROPS
+from deepfake_training.networks.feature_graph import FEATURES
 
 _BATCH = 8
 
