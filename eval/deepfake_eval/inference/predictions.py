@@ -24,19 +24,20 @@ from deepfake_models.decision.calibration import (
 from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.errors import MediaError
-from deepfake_models.results import Verdict, unable
+from deepfake_models.results import Face, Verdict, unable
 from deepfake_models.scorer import Scorer
 
 LABELS = ("media", "label", "method", "dataset", "group")
 
 
-def main_track(verdict: Verdict) -> int | None:
-    """Return the track of the main person: the one with the most face area over all frames.
+def main_track(faces: Iterable[Face]) -> int | None:
+    """Return the track of the main person of one medium's ``faces``: the one with the most face
+    area over all frames.
 
     The label of a medium describes its main person; a bystander in a fake is real.
     """
     area: dict[int, float] = {}
-    for face in verdict.faces:
+    for face in faces:
         x0, y0, x1, y1 = face.box
         area[face.track] = area.get(face.track, 0.0) + (x1 - x0) * (y1 - y0)
     return max(area, key=lambda t: (area[t], -t), default=None)
@@ -65,7 +66,7 @@ def examine(
 
 def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
     """Return a record for each face: its place, quality and values, ``None`` if not judged."""
-    main = main_track(verdict)
+    main = main_track(verdict.faces)
     calibration = spec.calibration.face
     return [
         {

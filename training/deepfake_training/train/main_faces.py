@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.inference.predictions import main_track
 from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_models.results import Face
 from deepfake_models.spec import TrackSpec
@@ -84,25 +85,19 @@ def thin_media(index: pd.DataFrame, config: Config) -> list[str]:
 
 
 def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
-    """Return the rows of ``medium.features`` that show its main person: the track with the most
-    face area over all frames."""
+    """Return the rows of ``medium.features`` that show its main person; see ``main_track``."""
     frames = medium.part.examined
     labels = link(
         [FrameFaces(f.time_s, tuple(face.box for face in f.faces), f.signature) for f in frames],
         tracks,
     )
-    area: dict[int, float] = {}
-    rows: list[tuple[int, int]] = []
-    row = 0
-    for frame, numbers in zip(frames, labels, strict=True):
-        for face, number in zip(frame.faces, numbers, strict=True):
-            x0, y0, x1, y1 = face.box
-            area[number] = area.get(number, 0.0) + (x1 - x0) * (y1 - y0)
-            if scored(face):
-                rows.append((number, row))
-                row += 1
-    main = max(area, key=lambda t: (area[t], -t), default=None)
-    return [position for number, position in rows if number == main]
+    faces = [
+        replace(face, track=number)
+        for frame, numbers in zip(frames, labels, strict=True)
+        for face, number in zip(frame.faces, numbers, strict=True)
+    ]
+    main = main_track(faces)
+    return [row for row, face in enumerate(filter(scored, faces)) if face.track == main]
 
 
 def scored(face: Face) -> bool:
