@@ -17,7 +17,7 @@ from deepfake_models.classifier import FaceScore
 from deepfake_models.decision.decide import Part
 from deepfake_models.errors import MediaError
 from deepfake_models.results import Verdict, unable
-from deepfake_models.scorer import Scorer, conclude
+from deepfake_models.scorer import CroppedFace, Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest, read_manifests
@@ -110,46 +110,50 @@ def score_heads(
     Frames, crops and features are those of the service, so the media need not be decoded again for
     every run.
     """
-    judged: list[Judged] = []
+    runs = [
+        ({row["media"]: row for row in _records(part)}, Head.of(weights))
+        for _, weights, part in held_out.parts
+    ]
     absent = set(stored_absent(store.root))
-    for config, weights, part in held_out.parts:
-        features, head = FeatureStore(store, config), Head.of(weights)
-        present = part[~part["media"].isin(absent)]
-        features.examine(present, report)
-        rows = {row["media"]: row for row in _records(part)}
-        verdict_of = {
-            medium.media: _verdict(medium, head, spec)
-            for medium in features.examined(present["media"].to_list())
-        }
-        judged += [
-            (row, verdict_of.get(media) or unable(MediaError("the medium cannot be decoded")))
-            for media, row in rows.items()
-        ]
-        if report:
-            report(len(judged), held_out.total)
-    return judged
+    listed = pd.concat([part for _, _, part in held_out.parts]).drop_duplicates("media")
+    present = listed[~listed["media"].isin(absent)]
+    # Stored features do not depend on what a run held out.
+    features = FeatureStore(store, held_out.parts[0][0])
+    features.examine(present, report)
+    verdict_of = {
+        (number, medium.media): _verdict(medium, head, spec)
+        for medium in features.examined(present["media"].to_list())
+        for number, (rows, head) in enumerate(runs)
+        if medium.media in rows
+    }
+    if report:
+        report(held_out.total, held_out.total)
+    unreadable = unable(MediaError("the medium cannot be decoded"))
+    return [
+        (row, verdict_of.get((number, media), unreadable))
+        for number, (rows, _) in enumerate(runs)
+        for media, row in rows.items()
+    ]
 
 
 def _verdict(medium: ExaminedMedium, head: Head, spec: BundleSpec) -> Verdict:
+    logits, kinds = head.logits(medium.features), head.kind_logits(medium.features)
     scores = iter(
-        FaceScore(logit, tuple(kinds) or None)
-        for logit, kinds in zip(
-            head.logits(medium.features).tolist(),
-            head.kind_logits(medium.features).tolist(),
-            strict=True,
-        )
+        FaceScore(logit, tuple(row) or None)
+        for logit, row in zip(logits.tolist(), kinds.tolist(), strict=True)
     )
-    frames = []
-    for frame in medium.part.examined:
-        faces = []
-        for face in frame.faces:
-            if scored(face):
-                score = next(scores)
-                face = replace(face, logit=score.logit, kind_logits=score.kind_logits)
-            faces.append(face)
-        frames.append(replace(frame, faces=tuple(faces)))
-    part = Part(tuple(frames), medium.part.failed)
+    frames = [
+        replace(
+            frame,
+            faces=tuple(
+                CroppedFace(face, None).scored(next(scores) if scored(face) else None)
+                for face in frame.faces
+            ),
+        )
+        for frame in medium.part.examined
+    ]
     try:
+        part = Part(tuple(frames), medium.part.failed)
         return conclude(medium.timeline, medium.sampled, [part], spec)
     except MediaError as error:
         return unable(error)
