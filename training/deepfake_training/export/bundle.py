@@ -57,7 +57,14 @@ from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
 from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
-from deepfake_training.export.held_out import HeldOut, Judged, Measured, score_heads, score_networks
+from deepfake_training.export.held_out import (
+    HeldOut,
+    Judged,
+    Measured,
+    listed_once,
+    score_heads,
+    score_networks,
+)
 from deepfake_training.export.model_card import model_card
 from deepfake_training.export.onnx_export import parity, write_classifier
 from deepfake_training.export.outcomes import Outcomes
@@ -128,7 +135,8 @@ def export(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
         difference, method = _export_graphs(directory, weights, config, store)
-        held_out_media = HeldOut.of(measured, inputs.manifests, inputs.crops)
+        rows = listed_once(inputs.manifests, inputs.crops, config)
+        held_out_media = HeldOut.of(measured, rows)
         training = {
             **_provenance(config, store),
             "config_sha256": config_sha256,

@@ -43,18 +43,13 @@ class HeldOut:
     parts: Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
 
     @classmethod
-    def of(
-        cls, measured: Iterable[Measured], manifests: Sequence[Manifest], crops: Path
-    ) -> HeldOut:
-        """Return what the runs ``measured`` held out of ``manifests``.
+    def of(cls, measured: Iterable[Measured], rows: pd.DataFrame) -> HeldOut:
+        """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``.
 
         Raises:
             TrainingError: if that is nothing.
         """
-        parts = []
-        for config, weights in measured:
-            rows = listed_once(manifests, crops, config)
-            parts.append((config, weights, measured_on(rows, config)))
+        parts = [(config, weights, measured_on(rows, config)) for config, weights in measured]
         if not sum(len(part) for _, _, part in parts):
             raise TrainingError(
                 "nothing is held out: pass --cross-validation, or set validation_folds in the "
