@@ -252,10 +252,7 @@ def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.u
     Raises:
         TrainingError: if it exceeds ``PARITY_TOLERANCE``.
     """
-    external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
-    classifier = OnnxSession(
-        (directory / CLASSIFIER).read_bytes(), name=CLASSIFIER, device="cpu", external=external
-    )
+    classifier = _classifier(directory)
     network = OnnxSession(features.read_bytes(), name=features.name, device="cpu")
     worst = 0.0
     for crop in crops:
@@ -274,10 +271,7 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
 
     ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB.
     """
-    external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
-    session = OnnxSession(
-        (directory / CLASSIFIER).read_bytes(), name=CLASSIFIER, device="cpu", external=external
-    )
+    session = _classifier(directory)
     changed = crops.copy()
     middle = crops.shape[-2] // 2
     changed[..., middle, middle, 1] ^= 1
@@ -287,3 +281,10 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
     )
     noise = float(np.std(after - before))
     return round(noise, 3) if noise >= 1e-3 else 0.0
+
+
+def _classifier(directory: Path) -> OnnxSession:
+    """Open the classifier of the bundle in ``directory``."""
+    external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
+    content = (directory / CLASSIFIER).read_bytes()
+    return OnnxSession(content, name=CLASSIFIER, device="cpu", external=external)
