@@ -28,7 +28,7 @@ from deepfake_training.config import Config, ProbeConfig
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
-from deepfake_training.data.splits import measured_on, thinned, trained_on
+from deepfake_training.data.splits import measured_on, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.train.checkpoints import (
     BEST,
@@ -149,8 +149,7 @@ def plain_faces(faces: MainFaces, config: Config) -> LabelledFaces:
     Raises:
         TrainingError: if no face of a class is left to learn from.
     """
-    seen = faces.labels[trained_on(faces.labels, config)]
-    chosen = faces.of(thinned(seen, config.cross_validation.media_per_group))
+    chosen = faces.of(faces.labels[trained_on(faces.labels, config)])
     labels = chosen.labels
     truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
     # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a
