@@ -9,16 +9,16 @@ from deepfake_service.settings import (
     PREFIX,
     Settings,
     load_settings,
-    settings_markdown,
     unknown_variables,
 )
+from deepfake_service.settings_table import settings_markdown
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 STRONG = "0123456789abcdefghij"
 
 
 def test_the_page_on_settings_is_the_one_that_the_settings_write() -> None:
-    assert DOCS.read_text(encoding="utf-8") == settings_markdown()
+    assert DOCS.read_text(encoding="utf-8") == settings_markdown(Settings)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
