@@ -2,6 +2,7 @@
 
 from deepfake_service.db.access_tables import Invitation, PendingSignIn, SecondFactor
 from deepfake_service.db.database import Database, current_time, new_id
+from deepfake_service.db.hash_tables import FlaggedHashes, KnownHashes, Match
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -10,13 +11,10 @@ from deepfake_service.db.tables import (
     Delivery,
     Edition,
     Fact,
-    FlaggedHashes,
     Idempotency,
     Job,
     Key,
-    KnownHashes,
     Lease,
-    Match,
     Media,
     Notice,
     Occurrence,

@@ -20,13 +20,13 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.context import QueryContext
 
 from deepfake_service.db.access_tables import Invitation, SecondFactor
+from deepfake_service.db.hash_tables import FlaggedHashes
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
     Authenticated,
     Case,
     Edition,
-    FlaggedHashes,
     Job,
     Key,
     Media,

@@ -305,56 +305,6 @@ class Notice(Authenticated):
     """When it was marked for withdrawal, because its finding was reversed."""
 
 
-class KnownHashes(Base):
-    """Perceptual hashes of a confirmed medium, sealed under a key of the installation."""
-
-    __tablename__ = "known_hashes"
-
-    id: Mapped[str] = _id()
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
-    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
-
-
-class FlaggedHashes(Authenticated):
-    """Perceptual hashes of a medium in a case flagged for a possible minor.
-
-    They are sealed under a key of the installation, and outlive the case.
-    """
-
-    __tablename__ = "flagged_hashes"
-
-    id: Mapped[str] = _id()
-    case_id: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
-    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
-    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
-    """Blind-index digest of the medium's SHA-256."""
-    flagged_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
-    """Id of the account that set the flag."""
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    compared_at: Mapped[datetime | None] = mapped_column(Moment)
-    """When all earlier media had been compared with it."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
-
-
-class Match(Base):
-    """A submission that resembles the medium of an earlier case."""
-
-    __tablename__ = "matches"
-
-    id: Mapped[str] = _id()
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
-    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
-    percent: Mapped[int] = mapped_column(Integer)
-    """Percentage of its frames of good quality that are alike."""
-    created_at: Mapped[datetime] = mapped_column(Moment)
-
-    __table_args__ = (UniqueConstraint("job_id", "case_id"),)
-
-
 class Idempotency(Base):
     """The job that an account's ``Idempotency-Key`` led to, and the request it was used for."""
 

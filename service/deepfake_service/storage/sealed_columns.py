@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake_service.db.hash_tables import FlaggedHashes, KnownHashes
 from deepfake_service.db.tables import (
     Base,
     Case,
-    FlaggedHashes,
     Job,
-    KnownHashes,
     Notice,
     Occurrence,
     Review,
