@@ -19,7 +19,8 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
-from deepfake_service.http.dependencies import AppStateDep, app_state
+from deepfake_service.http.admission import RateLimit
+from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
 
@@ -193,14 +194,21 @@ def requires(
     return permitted
 
 
-async def _reader(
-    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT))], state: AppStateDep
-) -> Caller:
-    state.read_rate.hit(caller.account_id)
-    return caller
+def limited(
+    roles: frozenset[Role], rate_of: Callable[[AppState], RateLimit]
+) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that gives the caller if it has one of ``roles``, and counts the request
+    against the rate that ``rate_of`` gives (else ``TooManyRequests``)."""
+    permitted = Depends(requires(roles))
+
+    async def counted(state: AppStateDep, caller: Caller = permitted) -> Caller:
+        rate_of(state).hit(caller.account_id)
+        return caller
+
+    return counted
 
 
-Reader = Annotated[Caller, Depends(_reader)]
+Reader = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.read_rate))]
 """Reads jobs and cases, within the rate limit of the account (else ``TooManyRequests``). Auditors
 see neither media nor scores."""
 Keeper = Annotated[Caller, Depends(requires(MAY_HOLD))]
@@ -223,23 +231,11 @@ PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_i
 """Administers accounts and keys in the console."""
 
 
-async def _submitter(
-    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT))], state: AppStateDep
-) -> Caller:
-    state.submission_rate.hit(caller.account_id)
-    return caller
-
-
-Submitter = Annotated[Caller, Depends(_submitter)]
+Submitter = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.submission_rate))]
 """Submits media, within the rate limit of the account (else ``TooManyRequests``)."""
 
 
-async def _verifier(
-    caller: Annotated[Caller, Depends(requires(MAY_SUBMIT | MAY_AUDIT))], state: AppStateDep
-) -> Caller:
-    state.submission_rate.hit(caller.account_id)
-    return caller
-
-
-Verifier = Annotated[Caller, Depends(_verifier)]
+Verifier = Annotated[
+    Caller, Depends(limited(MAY_SUBMIT | MAY_AUDIT, lambda state: state.submission_rate))
+]
 """Verifies evidence, within the rate limit of the account (else ``TooManyRequests``)."""
