@@ -158,7 +158,7 @@ def _damaged_blobs(
 def _wrap_by_own_epoch(settings: Settings, copy: sqlite3.Connection, path: Path) -> EpochKeys:
     """Wrap the keys of cases in ``copy`` with a new epoch key, stored at ``path``.
 
-    Whoever finds the copy cannot open with it what was deleted from the disk of the service.
+    The copy therefore does not open what is deleted from the service's disk later.
     """
     master = open_keys(settings)
     current, own = open_case_keys(settings, master, utc_now), EpochKeys(path, master)

@@ -114,7 +114,7 @@ class EpochKeys:
         return wrapped.startswith(self.current().prefix)
 
     def all(self) -> list[Epoch]:
-        """Return the epochs whose keys exist, oldest first; none if there is no file.
+        """Return the epochs whose keys exist, oldest first; an empty list if there is no file.
 
         Raises:
             DataDirError: the file cannot be read.

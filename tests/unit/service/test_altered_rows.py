@@ -77,7 +77,7 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 def altered(database: Database, statement: str, **values: Any) -> None:
-    """Write to the database as somebody with a database client."""
+    """Write to the database as a person with a database client would."""
     with database.engine.begin() as connection:
         connection.execute(text(statement), values)
 

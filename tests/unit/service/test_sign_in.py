@@ -283,7 +283,7 @@ async def test_a_stolen_key_does_not_sign_in_without_the_second_factor(service: 
     assert await authenticator.send(code) == 303
     assert (await service.client.get("/")).status_code == 200
     await service.sign_in(Role.ANALYST)
-    assert await authenticator.send(code) == 401  # a code that somebody watched
+    assert await authenticator.send(code) == 401  # a code that another person has seen
     service.clock.advance(timedelta(seconds=30))
     assert await authenticator.send(authenticator.code()) == 303
     assert [e.detail for e in failures(service)] == ["code", "code"]
