@@ -26,19 +26,10 @@ from deepfake_service.storage import EpochKeys
 from deepfake_service.storage.envelope import MasterKeys, new_key
 from deepfake_service.storage.epoch_keys import SLOTS
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
+from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-
-VIDEO = b"still 1 120 " + bytes(range(256)) * 30
-
-
-async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> dict[str, Any]:
-    """Submit a video and return its job."""
-    answer = await service.client.post("/v1/videos", files={"file": ("v.mp4", video)}, data=fields)
-    assert answer.is_success, answer.text
-    job: dict[str, Any] = answer.json()
-    return job
 
 
 def finish(service: Service, job_id: str) -> None:

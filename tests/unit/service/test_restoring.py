@@ -31,18 +31,10 @@ from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import open_keys
+from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-
-VIDEO = b"still 1 120 " + bytes(range(256)) * 30
-
-
-async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> dict[str, Any]:
-    answer = await service.client.post("/v1/videos", files={"file": ("v.mp4", video)}, data=fields)
-    assert answer.is_success, answer.text
-    job: dict[str, Any] = answer.json()
-    return job
 
 
 def as_role(service: Service, role: Role) -> dict[str, dict[str, str]]:
