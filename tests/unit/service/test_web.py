@@ -11,6 +11,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.db import Account, Case, Job, Media, Notice, Occurrence, new_id
@@ -163,6 +164,24 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         assert "USE TEMP B-TREE" not in plan, plan
 
 
+def _stored_case(
+    session: Session, services: Any, account_id: str, case_id: str, at: datetime
+) -> bytes:
+    """Store a case without content, and return its key."""
+    key, wrapped = services.cases._vault.new_case_key(case_id)
+    session.add(
+        Case(
+            id=case_id,
+            account_id=account_id,
+            wrapped_key=wrapped,
+            sealed=_sealed(key, case_id),
+            created_at=at,
+        )
+    )
+    session.flush()
+    return key
+
+
 async def test_the_queue_says_which_way_inconclusive_items_lean(service: Service) -> None:
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
@@ -175,18 +194,8 @@ async def test_the_queue_says_which_way_inconclusive_items_lean(service: Service
         ("likely_manipulated", "towards_manipulated"),
     ]
     with service.database.write() as session:
-        key, wrapped = services.cases._vault.new_case_key(case_id)
         now = datetime.now(UTC)
-        session.add(
-            Case(
-                id=case_id,
-                account_id=caller.account_id,
-                wrapped_key=wrapped,
-                sealed=_sealed(key, case_id),
-                created_at=now,
-            )
-        )
-        session.flush()
+        _stored_case(session, services, caller.account_id, case_id, now)
         for n, (verdict, leaning) in enumerate(told):
             medium = Media(id=new_id(), case_id=case_id, sha256=f"{n:064}", size=1, created_at=now)
             session.add(medium)
@@ -225,18 +234,8 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     case_id = new_id()
     with service.database.write() as session:
-        key, wrapped = services.cases._vault.new_case_key(case_id)
         now = datetime.now(UTC)
-        session.add(
-            Case(
-                id=case_id,
-                account_id=caller.account_id,
-                wrapped_key=wrapped,
-                sealed=_sealed(key, case_id),
-                created_at=now,
-            )
-        )
-        session.flush()
+        key = _stored_case(session, services, caller.account_id, case_id, now)
         for n in range(COUNT):
             at = now + timedelta(minutes=n)
             media_id, seen_id = new_id(), new_id()
