@@ -7,10 +7,11 @@ exits with 1 if there is one.
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
@@ -67,17 +68,25 @@ def error_messages() -> set[str]:
 
 def raised_messages() -> set[str]:
     """Return the literal messages of errors, and of errors about fields, raised for a page."""
-    keywords = {kind.__name__: (1,) for kind in STATUS_AND_CODE}
-    keywords |= {"FieldError": (2,), "field_error": (2,)}
+    position = {kind.__name__: 0 for kind in STATUS_AND_CODE} | {"FieldError": 1, "field_error": 1}
     root = Path(str(files("deepfake_service")))
-    extracted = [
-        message[2]
+    return {
+        message
         for package in FORM_PACKAGES
-        for message in extract_from_dir(
-            str(root / package), [("**.py", "python")], {}, keywords=keywords
-        )
-    ]
-    return {message for message in extracted if isinstance(message, str) and message}
+        for module in sorted((root / package).rglob("*.py"))
+        for message in _literals(ast.parse(module.read_text(encoding="utf-8")), position)
+    }
+
+
+def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
+    """Yield the literal arguments at the given positions of all calls of the named functions."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        match call.args[position[name] :] if name in position else []:
+            case [ast.Constant(value=str(message)), *_] if message:
+                yield message
 
 
 def problems() -> list[str]:
