@@ -18,7 +18,7 @@ from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import decoder_running, open_scorer
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
-from deepfake_service.http.connections import ConnectionLimits, connection_class
+from deepfake_service.http.connections import MAX_HEAD_BYTES, ConnectionLimits, connection_class
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
@@ -26,8 +26,6 @@ from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, unknown_variables
 
-MAX_HEADER_BYTES = 32 * 1024
-"""Maximum size of the request line and headers. Real requests have less than 1 kB."""
 KEEP_ALIVE_S = 15
 BACKLOG = 128
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -84,7 +82,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
                         operations_port=settings.operations_port,
                     )
                 ),
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
                 backlog=BACKLOG,

@@ -20,8 +20,12 @@ from typing import Any, ClassVar, cast
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from deepfake_service.http.request_heads import StrictBuffer
+
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that answer while the service is full, and the only ones of the operators' listener."""
+MAX_HEAD_BYTES = 32 * 1024
+"""Maximum size of the request line and headers. Real requests have less than 1 kB."""
 RESERVED = 8
 """Connections above the maximum, which only serve ``OPERATIONS``."""
 NEW_S = 0.1
@@ -53,6 +57,7 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit a connection, replace an idle one by it, or close it."""
         super().connection_made(transport)
+        self.conn._receive_buffer = StrictBuffer(MAX_HEAD_BYTES)
         self._opened_at = self.loop.time()
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None

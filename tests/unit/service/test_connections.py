@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -74,6 +75,15 @@ def serving() -> Iterator[Callable[..., Server]]:
             opened.close()
         server.server.should_exit = server.server.force_exit = True
         server.thread.join(20)
+
+
+def answers(opened: socket.socket) -> list[int]:
+    """Return the status codes of everything that the server sends before it closes."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := opened.recv(65536):
+            received += data
+    return [int(status) for status in re.findall(rb"HTTP/1.1 (\d{3}) ", received)]
 
 
 def is_closed_within(opened: socket.socket, seconds: float) -> bool:
@@ -186,3 +196,82 @@ def test_a_connection_that_was_answered_gives_way_at_once(serving: Callable[...,
         assert b" 200 " in answered.recv(1000)  # it stays open for a further request
         following = server.open(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 200 " in following.recv(1000)
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="content_length_beside_transfer_encoding",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\ntransfer-encoding: chunked\r\n"
+            b"CONTENT-LENGTH: 5\r\n\r\n0\r\n\r\n",
+            id="transfer_encoding_beside_content_length",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="transfer_encoding_in_http_1_0",
+        ),
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", id="bare_line_feeds"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\nA: b\n\r\n", id="bare_line_feed_at_the_end"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", id="one_bare_line_feed"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+            id="folded_transfer_encoding",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+            id="space_before_the_colon",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 9\r\n\r\n",
+            id="two_content_lengths",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\n",
+            id="bare_line_feeds_in_trailers",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n",
+            id="bare_line_feeds_between_chunks",
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
+            id="large_head_in_one_segment",
+        ),
+    ],
+)
+def test_a_smuggled_request_is_refused_and_its_connection_closed(
+    serving: Callable[..., Server], head: bytes
+) -> None:
+    server = serving(head_timeout_s=5.0)
+    assert answers(server.open(head + SMUGGLED)) == [400]
+    in_pieces = server.open()
+    with contextlib.suppress(OSError):  # it may be closed before the last piece
+        for n in range(0, min(len(head), 200)):
+            in_pieces.sendall(head[n : n + 1])
+        in_pieces.sendall(head[200:] + SMUGGLED)
+    assert answers(in_pieces) in ([400], [])
+
+
+def test_honest_heads_and_bodies_that_contain_line_feeds_are_read(
+    serving: Callable[..., Server],
+) -> None:
+    server = serving()
+    plain = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\na\nb\n\nc\r\n\r\n"
+    chunked = (
+        b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"4\r\n\n\n\n\n\r\n0\r\nTrailer: x\r\n\r\n"
+    )
+    assert answers(server.open(plain + chunked + SMUGGLED)) == [200, 200, 200]
+    one_byte_at_a_time = server.open()
+    for byte in plain + chunked + SMUGGLED:
+        one_byte_at_a_time.sendall(bytes([byte]))
+    assert answers(one_byte_at_a_time) == [200, 200, 200]
