@@ -109,6 +109,10 @@ class KeyUnknown(ServiceError):
     """There is no key with this id."""
 
 
+class LastAdministrator(ServiceError):
+    """No other administrator has a valid key. Create one first, so that somebody can get in."""
+
+
 # -- load and availability ------------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.EvidenceMissing: (409, "evidence_missing"),
     errors.EvidenceTooLarge: (409, "evidence_too_large"),
     errors.IdempotencyConflict: (409, "idempotency_conflict"),
+    errors.LastAdministrator: (409, "last_administrator"),
     errors.NoticeRefused: (409, "notice_refused"),
     errors.NotReviewable: (409, "not_reviewable"),
     errors.TooManyCallbacks: (409, "too_many_callbacks"),

@@ -38,6 +38,7 @@ from deepfake_service.errors import (
     NotAuthenticated,
     SecondFactorRequired,
 )
+from deepfake_service.security.administrators import require_administrator
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 
 ENVIRONMENT_ID = "environment"
@@ -139,10 +140,15 @@ class Accounts:
             )
 
     def disable(self, name: str, actor: Actor = SERVICE) -> None:
-        """Disable an account and its keys immediately. Its submissions remain."""
+        """Disable an account and its keys immediately. Its submissions remain.
+
+        Raises:
+            LastAdministrator: no other account has an administrator's key.
+        """
         account = self.named(name)
         with self._database.write() as session:
             session.get_one(Account, account.id).disabled_at = current_time(session)
+            require_administrator(session, account)
             append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
 
     def create_key(
@@ -172,10 +178,12 @@ class Accounts:
 
         Raises:
             KeyUnknown: there is no valid key with this id.
+            LastAdministrator: it is the only key by which an administrator can get in.
         """
         with self._database.write() as session:
             key = _valid_key(session, key_id)
             key.revoked_at = current_time(session)
+            require_administrator(session, session.get_one(Account, key.account_id))
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def rotate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Account, Database, Key, current_time
@@ -17,6 +17,7 @@ from deepfake_service.security.accounts import (
     key_hash,
     store_key,
 )
+from deepfake_service.security.administrators import has_administrator
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.settings import Settings
 
@@ -49,7 +50,7 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
         _set_environment_key(session, text)
-        if _has_administrator(session):
+        if has_administrator(session):
             return None
         account = session.scalars(
             select(Account).where(Account.name == FIRST_ACCOUNT)
@@ -89,19 +90,3 @@ def _set_environment_key(session: Session, text: str | None) -> None:
         )
     )
     append_entry(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)
-
-
-def _has_administrator(session: Session) -> bool:
-    """Return whether an administrator has a valid key."""
-    valid = (
-        select(Key.id)
-        .join(Account, Key.account_id == Account.id)
-        .where(
-            Account.role == Role.ADMIN,
-            Account.disabled_at.is_(None),
-            Key.revoked_at.is_(None),
-            or_(Key.expires_at.is_(None), Key.expires_at > current_time(session)),
-        )
-        .limit(1)
-    )
-    return session.scalar(valid) is not None

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
-from deepfake_service.db import Database
+from deepfake_service.db import AuditEntry, Database
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AccountExists,
@@ -24,6 +25,7 @@ from deepfake_service.errors import (
     DataDirError,
     Forbidden,
     KeyUnknown,
+    LastAdministrator,
     NotAuthenticated,
 )
 from deepfake_service.security.accounts import (
@@ -33,7 +35,12 @@ from deepfake_service.security.accounts import (
     NewKey,
     authorize,
 )
-from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.security.admin_key import (
+    ADMIN_KEY_FILE,
+    FIRST_ACCOUNT,
+    FirstKey,
+    ensure_admin_key,
+)
 from deepfake_service.security.records import open_database
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.settings import RECORDS_FILE, Settings
@@ -183,6 +190,7 @@ _CREATE_TEN = """
 import sys
 from pathlib import Path
 from pydantic import SecretStr
+from sqlalchemy import select
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
@@ -253,16 +261,39 @@ def test_the_first_start_without_a_terminal_writes_a_key_file(
 
 
 def test_without_a_working_administrators_key_another_is_made(
-    accounts: Accounts, database: Database, settings: Settings
+    accounts: Accounts, database: Database, settings: Settings, clock: AdjustableClock
 ) -> None:
-    first = ensure_admin_key(database, settings, terminal=True)
-    assert first is not None
-    assert first.text is not None
-    accounts.revoke(accounts.authenticate(first.text).key_id)
+    accounts.create(FIRST_ACCOUNT, "person", Role.ADMIN)
+    accounts.create_key(FIRST_ACCOUNT, expires_in=timedelta(hours=1))
+    assert ensure_admin_key(database, settings, terminal=True) is None
+    clock.advance(timedelta(hours=2))
     again = ensure_admin_key(database, settings, terminal=True)
     assert again is not None
     assert again.text is not None
     assert len(accounts.all()) == 1
+
+
+def test_the_last_administrator_keeps_a_key_and_an_account(
+    accounts: Accounts, database: Database
+) -> None:
+    accounts.create("first", "person", Role.ADMIN)
+    only = accounts.create_key("first")
+    with pytest.raises(LastAdministrator):
+        accounts.revoke(only.id)
+    with pytest.raises(LastAdministrator):
+        accounts.disable("first")
+    assert accounts.authenticate(only.text)
+    other = accounts.create_key("first")
+    accounts.revoke(only.id)
+    accounts.create("second", "person", Role.ADMIN)
+    with pytest.raises(LastAdministrator):
+        accounts.disable("first")  # the second one has no key
+    accounts.create_key("second")
+    accounts.disable("first")
+    refused(accounts, other.text)
+    with database.read() as session:
+        refusals = session.scalars(select(AuditEntry).where(AuditEntry.action == "key.revoked"))
+        assert [entry.subject for entry in refusals] == [only.id]
 
 
 def test_the_environment_sets_replaces_and_withdraws_its_key(
