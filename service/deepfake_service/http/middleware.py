@@ -102,10 +102,15 @@ class RequestMiddleware:
             too_slow=lambda: HTTPException(408),
         )
         bounded = bounded_receive(receive, limits)
+        declared = Headers(scope=scope).get("content-length", "")
 
         async def receive_some() -> Message:
             # The route is known once something reads the body.
-            return await (receive() if is_streamed(scope) else bounded())
+            if is_streamed(scope):
+                return await receive()
+            if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+                raise HTTPException(413)  # before the client is asked to send it
+            return await bounded()
 
         return receive_some
 

@@ -563,6 +563,32 @@ async def test_a_body_is_bounded_before_anybody_asks_who_it_is_from(service: Ser
         assert sent <= 2 * 1024 * 1024
 
 
+async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
+    service: Service,
+) -> None:
+    asked = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal asked
+        asked += 1
+        yield b" "
+
+    for method, path, kind in (
+        ("POST", "/v1/videos", "video/mp4"),
+        ("POST", "/v1/videos", "multipart/form-data; boundary=b"),
+        ("POST", "/v1/frames", "multipart/form-data; boundary=b"),
+        ("POST", "/v1/verify", "application/zip"),
+        ("POST", "/v1/cases", "application/json"),
+        ("PATCH", "/v1/notices/x", "application/json"),
+        ("POST", "/sign-in", "application/x-www-form-urlencoded"),
+    ):
+        headers = {"Content-Type": kind, "Content-Length": str(5 * 1024**3)}
+        answer = await service.client.request(method, path, content=body(), headers=headers)
+        assert (path, answer.status_code) == (path, 413)
+        assert asked == 0, path
+    assert not blobs(service)
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for(start: Starter) -> None:
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
