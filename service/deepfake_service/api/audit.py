@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from deepfake_service.http.auth import Auditor
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Published
 from deepfake_service.security import audit_log
 
-router = APIRouter(prefix="/v1", tags=["audit"])
+router = api_router("audit")
 
 
 class AuditEntryOut(Published):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
@@ -19,6 +19,7 @@ from deepfake_service.http.auth import Keeper, Reader, Submitter
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Id, Published
 from deepfake_service.http.submission_form import (
     Line,
@@ -30,7 +31,7 @@ from deepfake_service.http.submission_form import (
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.security.accounts import Caller
 
-router = APIRouter(prefix="/v1", tags=["cases"])
+router = api_router("cases")
 
 SCREENSHOT = "screenshot"
 SCREENSHOT_FORMATS = frozenset({"PNG", "JPEG", "WEBP"})

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
@@ -23,11 +23,12 @@ from deepfake_service.evidence.verification_result import Step
 from deepfake_service.http.auth import Reader, Reviewer, Verifier
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import NO_STORE, Id, Language, Published
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.security.accounts import Caller
 
-router = APIRouter(tags=["evidence"])
+router = api_router("evidence", prefix="")
 
 MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 """A bundle of sixteen faces has some three mebibytes. Held in memory while it is verified."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.types import Receive
 
 from deepfake_models.results import Verdict
@@ -16,13 +16,14 @@ from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
 from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.security.accounts import Caller
 
-router = APIRouter(prefix="/v1", tags=["frames"])
+router = api_router("frames")
 
 _FILES = {
     "type": "array",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
@@ -20,10 +20,11 @@ from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import Reader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import LeaningOut, Published, ResultOut
 from deepfake_service.security.accounts import Caller
 
-router = APIRouter(prefix="/v1", tags=["jobs"])
+router = api_router("jobs")
 
 EVENTS_EVERY_S = 0.5
 KEEP_ALIVE_EVERY_S = 15.0

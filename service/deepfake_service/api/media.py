@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import NO_STORE, Id
 
-router = APIRouter(prefix="/v1", tags=["cases"])
+router = api_router("cases")
 
 PIECE_BYTES = 256 * 1024
 MAX_RANGE_BYTES = 8 * 1024 * 1024

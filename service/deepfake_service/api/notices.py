@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field
 
 from deepfake_service.casework.core.notice_states import NoticeRequest, NoticeUpdate
@@ -12,11 +12,12 @@ from deepfake_service.db.enums import NoticeState
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import NO_STORE, Id, Published
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.render import Basis, Composed
 
-router = APIRouter(prefix="/v1", tags=["notices"])
+router = api_router("notices")
 
 
 class KindOut(Published):

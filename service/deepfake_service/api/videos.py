@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 import anyio.to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.casework.submissions import Sealed, Submission
@@ -17,17 +17,19 @@ from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, MultipartReader, Part, Sink, boundary_of
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     IdempotencyKey,
     TextFields,
     VideoForm,
     form_schema,
     invalid_field,
+    query_parameters,
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.jobs import webhooks
 
-router = APIRouter(prefix="/v1", tags=["videos"])
+router = api_router("videos")
 
 FILE = "file"
 SPACE_CHECKED_EVERY = 8 * 1024 * 1024
@@ -43,6 +45,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
         **problems(400, 401, 403, 408, 409, 413, 415, 422, 500, 503),
     },
     openapi_extra={
+        "parameters": query_parameters(VideoForm),
         "requestBody": {
             "required": True,
             "content": {
@@ -62,7 +65,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
                 },
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
-        }
+        },
     },
 )
 @streams_body
@@ -75,24 +78,25 @@ async def post_video(
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Queue a video (or a picture) for examination. Send it as multipart in the field `file`, or
-    as the raw body with a content type and the other fields as query parameters.
+    as the raw body with a content type. The other fields may be sent in the multipart body or as
+    query parameters, each of them once.
 
     If you send the same content again for the same case with the same options, the answer is 200
     with the existing job; a new URL is added to it.
     """
     state.check_space()
     refuse_encoding(request)
+    fields = TextFields(VideoForm, files=(FILE,))
+    for name, value in request.query_params.multi_items():
+        fields.add(name, value)
     if _is_raw(request):
-        fields = TextFields(VideoForm)
-        for name, value in request.query_params.multi_items():
-            fields.add(name, value)
         form = fields.parse()
         sealed = await services.submissions.seal(_video(request, state))
     else:
-        upload = _MultipartVideo(request.headers.get("content-type"))
+        upload = _MultipartVideo(request.headers.get("content-type"), fields)
         sealed = await services.submissions.seal(upload.content(_video(request, state)))
         try:
-            form = upload.fields.parse()
+            form = fields.parse()
         except InvalidRequest:
             await services.submissions.discard(sealed)
             raise
@@ -125,17 +129,17 @@ async def _check_callback(
 
 
 class _MultipartVideo:
-    """The file and the text fields of a multipart body."""
+    """The file of a multipart body, whose text fields are added to ``fields``."""
 
-    def __init__(self, content_type: str | None) -> None:
-        self.fields = TextFields(VideoForm, files=(FILE,))
+    def __init__(self, content_type: str | None, fields: TextFields[VideoForm]) -> None:
+        self._fields = fields
         self._pieces: deque[bytes] = deque()
         self._files = 0
         self._reader = MultipartReader(boundary_of(content_type), self._open_part)
 
     def _open_part(self, part: Part) -> Sink:
         if part.field != FILE:
-            return self.fields.open(part.field)
+            return self._fields.open(part.field)
         if part.filename is None:
             raise invalid_field(FILE, "must be a file, not text (curl: -F file=@video.mp4)")
         self._files += 1

@@ -226,3 +226,17 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
             kind = {k: kind[k] for k in ("type", "enum")}
         properties[name] = {**kind, "description": field["description"]}
     return properties
+
+
+def query_parameters(form: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return the OpenAPI parameters of a form whose fields may also be sent in the query."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema["description"],
+            "schema": {k: v for k, v in schema.items() if k != "description"},
+        }
+        for name, schema in form_schema(form).items()
+    ]
