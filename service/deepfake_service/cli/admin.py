@@ -24,7 +24,7 @@ from deepfake_service.security.accounts import Accounts, NewKey
 from deepfake_service.security.audit_key import audit_key
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.journal import open_journal
-from deepfake_service.security.records import accept_row, altered_rows, open_database
+from deepfake_service.security.records import accept_row, altered_rows, open_existing_database
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import (
@@ -53,7 +53,7 @@ Name = Annotated[str, typer.Argument(help="Name of the account.")]
 @contextmanager
 def _database() -> Iterator[tuple[Settings, Database]]:
     settings = load_settings()
-    database = open_database(settings)
+    database = open_existing_database(settings)
     try:
         yield settings, database
         open_journal(settings, database).catch_up()

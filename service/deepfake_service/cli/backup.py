@@ -24,6 +24,7 @@ from deepfake_service.errors import (
 from deepfake_service.files import private_folder
 from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT
+from deepfake_service.security.records import require_records
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
@@ -54,7 +55,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
         The names of blobs that the database needs and that are missing or do not decrypt.
 
     Raises:
-        SettingsError: the database or the blobs are outside the data directory.
+        SettingsError: the database or the blobs are outside the data directory, or it has none.
         DatabaseDamaged: the database or its copy is damaged. Nothing is left in ``out``.
         DataDirError: ``out`` already exists or cannot be written.
         DecryptionFailed: the master key is not the one of the database.
@@ -64,6 +65,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
             "Only the data directory can be backed up. Use pg_dump for PostgreSQL, and versioning "
             "for an object store."
         )
+    require_records(settings)
     if out.exists():
         raise DataDirError(f"{out} already exists. Choose a new folder.")
     private_folder(out)

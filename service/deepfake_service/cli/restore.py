@@ -18,7 +18,7 @@ from deepfake_service.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.files import private_folder
 from deepfake_service.jobs import JobQueue
 from deepfake_service.security.journal import open_journal, read_journal
-from deepfake_service.security.records import open_database
+from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
@@ -90,7 +90,7 @@ def restore(settings: Settings, journal: Path | None) -> Restored:
         DataDirError: the journal cannot be read, was altered, or does not belong to the backup.
         DecryptionFailed: the master key is not the one of the backup.
     """
-    with closing(open_database(settings, restoring=True)) as database:
+    with closing(open_existing_database(settings, restoring=True)) as database:
         database.check_integrity()
         entries = read_journal(journal, settings, database) if journal else []
         with closing(JobQueue(database)) as queue:

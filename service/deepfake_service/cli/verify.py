@@ -19,17 +19,16 @@ from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.clock import utc_now
-from deepfake_service.errors import SettingsError
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.evidence.revocations import open_revocations, read_list
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
-from deepfake_service.security.records import open_database
+from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
-from deepfake_service.settings import RECORDS_FILE, load_settings
+from deepfake_service.settings import load_settings
 from deepfake_service.storage import open_keys
 
 evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True)
@@ -185,13 +184,8 @@ def _signing_keys() -> Iterator[SigningKeys]:
 @contextlib.contextmanager
 def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
     settings = load_settings()
-    if settings.database_url is None and not (settings.data_dir / RECORDS_FILE).exists():
-        # Keys generated here by mistake would be published as if they were the service's.
-        raise SettingsError(
-            f"{settings.data_dir.absolute()} is not the data directory of a service. Set "
-            "DEEPFAKE_DATA_DIR to the service's value, or start the service once."
-        )
-    with contextlib.closing(open_database(settings)) as database:
+    # Keys generated elsewhere by mistake would be published as if they were the service's.
+    with contextlib.closing(open_existing_database(settings)) as database:
         keys = open_signing_keys(settings, database, open_keys(settings))
         yield keys, RevocationList(database, keys, issuer=settings.issuer)
 

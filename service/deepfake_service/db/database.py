@@ -12,7 +12,7 @@ from typing import Any
 
 import alembic.command
 import alembic.config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -184,6 +184,27 @@ class Database:
                 raise DatabaseError(
                     "The database was made by a newer version of this program. Upgrade the program."
                 ) from error
+
+
+def has_tables(url: str) -> bool:
+    """Return whether there is a database at ``url`` and it has tables. Nothing is created.
+
+    Raises:
+        DatabaseError: the URL is invalid. DatabaseUnavailable: the database cannot be reached.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError("The database URL is invalid.") from error
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or "")
+        return path.is_file() and path.stat().st_size > 0
+    engine = _engine(url)
+    try:
+        with translating(), engine.connect() as connection:
+            return bool(inspect(connection).get_table_names())
+    finally:
+        engine.dispose()
 
 
 def current_time(session: Session) -> datetime:

@@ -11,17 +11,18 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.db import Account, Database, Secret
+from deepfake_service.db.database import has_tables
 from deepfake_service.db.row_authentication import (
     AUTHENTICATOR,
     COLUMNS,
     RowAuthenticator,
 )
 from deepfake_service.db.tables import Authenticated
-from deepfake_service.errors import DatabaseError, RowUnknown
+from deepfake_service.errors import DatabaseError, RowUnknown, SettingsError
 from deepfake_service.files import create_private, private_folder
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.security.journal import require_newest
-from deepfake_service.settings import Settings
+from deepfake_service.settings import RECORDS_FILE, Settings
 from deepfake_service.storage import installation_secret, open_keys, secret_context
 from deepfake_service.storage.envelope import KeyWrapper, new_key
 
@@ -56,6 +57,40 @@ def open_database(
         database.close()
         raise
     return database
+
+
+def open_existing_database(settings: Settings, *, restoring: bool = False) -> Database:
+    """Open the database of a service that was started before; otherwise see ``open_database``.
+
+    A command that created an empty database at a wrong place would report that all is well there,
+    or create keys that the service does not know.
+
+    Raises:
+        SettingsError: there is no database, or it has no tables.
+    """
+    require_records(settings)
+    return open_database(settings, restoring=restoring)
+
+
+def require_records(settings: Settings) -> None:
+    """Refuse a data directory or a database in which no service has stored anything.
+
+    Raises:
+        SettingsError: naming the setting that is probably wrong. DatabaseUnavailable: the database
+            cannot be reached.
+    """
+    if has_tables(settings.records_url):
+        return
+    if settings.database_url is not None:
+        raise SettingsError(
+            "The database of DEEPFAKE_DATABASE_URL has no records. Set DEEPFAKE_DATABASE_URL to "
+            "the service's value, or start the service (`deepfake serve`) once."
+        )
+    raise SettingsError(
+        f"{settings.data_dir.absolute()} is not the data directory of a service: it has no "
+        f"{RECORDS_FILE}. Set DEEPFAKE_DATA_DIR to the service's value, or start the service "
+        "(`deepfake serve`) once."
+    )
 
 
 def authenticate_rows(database: Database, keys: KeyWrapper, data_dir: Path) -> None:

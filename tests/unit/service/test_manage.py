@@ -22,18 +22,23 @@ from deepfake_service.errors import (
     InvalidCheckpoint,
     KeyUnknown,
     NotAuthenticated,
+    SettingsError,
 )
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_case_keys, open_keys
 from deepfake_service.storage.envelope import new_key
+from tests.support import pgkit
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An installation that was started once."""
     monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
-    return Settings(data_dir=tmp_path / "var")
+    settings = load_settings()
+    open_database(settings).close()
+    return settings
 
 
 def run(*words: object) -> Result:
@@ -98,7 +103,9 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir / "another"))
     monkeypatch.setenv("DEEPFAKE_MASTER_KEY", old)
+    open_database(load_settings()).close()
     output("accounts", "create", "uploader", "--role", "pipeline")
     with contextlib.closing(open_database(load_settings())) as database:
         wrapper = open_keys(load_settings())
@@ -127,3 +134,46 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
         )
         with pytest.raises(DecryptionFailed):
             wrapper.unwrap(wrapped or b"", b"case-key/c")
+
+
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("accounts", "create", "uploader", "--role", "pipeline"),
+    ("accounts", "list"),
+    ("keys", "create", "--account", "administrator"),
+    ("keys", "rewrap"),
+    ("keys", "renew-epoch"),
+    ("keys", "signing", "list"),
+    ("audit", "verify"),
+    ("audit", "checkpoint", "--out", "checkpoint.json"),
+    ("audit", "accept", "cases", "id"),
+    ("clock", "check"),
+    ("clock", "accept"),
+    ("evidence", "withdraw", "0" * 64),
+    ("backup", "backup"),
+    ("restore", "--without-journal"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_on_a_wrong_data_directory_is_refused_and_creates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "nowhere"))
+    done = run(*command)
+    assert isinstance(done.exception, SettingsError)
+    assert "has no records.sqlite. Set DEEPFAKE_DATA_DIR" in done.exception.message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.postgres
+def test_a_command_on_a_wrong_database_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: pgkit.Server
+) -> None:
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("DEEPFAKE_DATABASE_URL", postgres.empty_database())
+    done = run("audit", "verify")
+    assert isinstance(done.exception, SettingsError)
+    assert "DEEPFAKE_DATABASE_URL has no records" in done.exception.message
+    open_database(load_settings()).close()
+    assert "intact: 0 entries" in output("audit", "verify")
