@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.errors import SandboxIncomplete
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.blind_index import BlindIndex
@@ -33,7 +32,7 @@ from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
-from deepfake_service.resource_limits import PREFIX
+from deepfake_service.sandbox_setting import naming_the_setting
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
@@ -113,13 +112,8 @@ def decoder_running(settings: Settings) -> Iterator[ProcessDecoder]:
         DecoderFailed: the process does not start.
     """
     with contextlib.closing(open_decoder(settings)) as decoder:
-        try:
+        with naming_the_setting():
             confinement = decoder.confinement()
-        except SandboxIncomplete as error:
-            raise SandboxIncomplete(
-                f'{error.message} {PREFIX}SANDBOX=require needs all of them: see "The sandbox" in '
-                "the operations guide."
-            ) from error
         if confinement.complete:
             _log.info("sandbox_complete")
         else:

@@ -37,6 +37,7 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.session import Device
+from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
 
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",
@@ -85,9 +86,17 @@ def naming_bundle(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
-    """Open a scorer that decodes its inputs in a child process."""
-    decoder = ProcessDecoder(workers=1)
+    """Open a scorer that decodes its inputs in a confined process.
+
+    Raises:
+        SandboxIncomplete: the process lacks a layer, and DEEPFAKE_SANDBOX requires all of them.
+    """
+    required = sandbox_required()
+    decoder = ProcessDecoder(workers=1, require=required)
     try:
+        if required:  # before any file: each would fail by itself
+            with naming_the_setting():
+                decoder.confinement()
         with naming_bundle(bundle):
             scorer = Scorer.open(bundle, decoder=decoder, device=device)
         yield scorer

@@ -25,6 +25,7 @@ from deepfake_service.evidence.trust_store import certificates, pinned_keys, pub
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
+from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
 from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
@@ -117,7 +118,9 @@ class _RescoreOptions:
                 yield Scorer.open(self.model) if self.rescore else None, None
                 return
             # The file is untrusted, whatever the bundle says about it.
-            decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
+            decoder = stack.enter_context(
+                contextlib.closing(ProcessDecoder(workers=1, require=sandbox_required()))
+            )
             scorer = Scorer.open(self.model, decoder=decoder)
             try:
                 original = stack.enter_context(self.media.open("rb"))
@@ -151,7 +154,8 @@ def verify_bundle(
         raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
     with rescoring.opened() as (scorer, original):
         trust = trust_options.load()
-        with contextlib.closing(ConfinedReaders()) as readers:
+        readers = ConfinedReaders(require=sandbox_required())
+        with contextlib.closing(readers), naming_the_setting():
             result = verify(content, trust, scorer=scorer, original=original, readers=readers)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))

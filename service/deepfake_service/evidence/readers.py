@@ -1,8 +1,8 @@
 """Readers of the formats in a bundle of evidence, in this process or in a confined one.
 
 A bundle comes from a stranger until its signature has been checked, and its maker may be hostile
-even then. Its ZIP directory, its PDF reports and its pictures are therefore read in a process that
-has no rights and bounded time and memory (``deepfake_models.decode.pool``).
+even then. Its ZIP directory, its PDF reports, its time stamps and its pictures are therefore read
+in a process that has no rights and bounded time and memory (``deepfake_models.decode.pool``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from deepfake_models.decode.pool import ProcessPool, TaskBounds
 from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, DeepfakeError
-from deepfake_service.evidence import pdf_signature
+from deepfake_service.evidence import pdf_signature, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import PictureAltered, pixels_of
 
@@ -49,7 +49,7 @@ LAZY_MODULES = (
 
 
 class BundleReaders(Protocol):
-    """Readers of a bundle's ZIP directory, reports and pictures."""
+    """Readers of a bundle's ZIP directory, reports, time stamps and pictures."""
 
     def files(self, content: bytes) -> dict[str, bytes]:
         """Return the files of a bundle.
@@ -70,6 +70,14 @@ class BundleReaders(Protocol):
 
         Raises:
             InvalidReport: it is not valid.
+        """
+        ...
+
+    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
+        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``.
+
+        Raises:
+            InvalidTimestamp: it is not valid.
         """
         ...
 
@@ -99,6 +107,10 @@ class DirectReaders:
         """See ``BundleReaders``."""
         return pdf_signature.verify(pdf, list(certificates), at, timestamp_roots)
 
+    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
+        """See ``BundleReaders``."""
+        return timestamps.verify(token, data, list(roots))
+
     def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
         """See ``BundleReaders``."""
         return pixels_of(content, size)
@@ -118,7 +130,7 @@ class ConfinedReaders:
     """
 
     def __init__(self, processes: int = 1, *, require: bool = False) -> None:
-        tasks = tuple(f"{__name__}:{task.__name__}" for task in (unzip, check_pdf, decode_picture))
+        tasks = tuple(f"{__name__}:{task.__name__}" for task in _TASKS)
         options = Options(tasks=tasks, memory_bytes=MEMORY_BYTES)
         self._pool = ProcessPool(options, processes, require=require)
 
@@ -164,6 +176,19 @@ class ConfinedReaders:
         stamp = answer.get("stamp")
         try:
             return None if stamp is None else datetime.fromisoformat(str(stamp))
+        except ValueError as error:
+            raise UnreadableFile from error
+
+    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
+        """See ``BundleReaders``."""
+        if len(token) > timestamps.MAX_REPLY_BYTES:
+            raise timestamps.InvalidTimestamp("the time stamp is too large")
+        argument = {"roots": _pems(roots), "size": len(token)}
+        answer = _object(self._run("check_stamp", token + data, argument))
+        if answer.get("error"):
+            raise timestamps.InvalidTimestamp(str(answer["error"]))
+        try:
+            return datetime.fromisoformat(str(answer.get("at")))
         except ValueError as error:
             raise UnreadableFile from error
 
@@ -240,6 +265,21 @@ def check_pdf(source: BinaryIO, argument: bytes) -> bytes:
     return json.dumps({"stamp": stamp and stamp.isoformat()}).encode()
 
 
+def check_stamp(source: BinaryIO, argument: bytes) -> bytes:
+    """Check a time stamp, which what it covers follows; the argument has roots and its size."""
+    given = json.loads(argument)
+    roots = [x509.load_pem_x509_certificate(text.encode()) for text in given["roots"]]
+    content = source.read()
+    token, data = content[: given["size"]], content[given["size"] :]
+    try:
+        at = timestamps.verify(token, data, roots)
+    except timestamps.InvalidTimestamp as error:
+        return json.dumps({"error": error.message}).encode()
+    except Exception as error:
+        return json.dumps({"error": f"cannot be read ({type(error).__name__})"}).encode()
+    return json.dumps({"at": at.isoformat()}).encode()
+
+
 def decode_picture(source: BinaryIO, argument: bytes) -> bytes:
     """Decode a crop of the ``size`` in the argument to base64 of its pixels, RGB by rows."""
     try:
@@ -247,3 +287,6 @@ def decode_picture(source: BinaryIO, argument: bytes) -> bytes:
     except PictureAltered as error:
         return json.dumps({"error": error.message}).encode()
     return base64.b64encode(np.ascontiguousarray(pixels).tobytes())
+
+
+_TASKS = (unzip, check_pdf, check_stamp, decode_picture)

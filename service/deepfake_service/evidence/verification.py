@@ -42,9 +42,10 @@ from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.documents.i18n import LANGUAGES
-from deepfake_service.evidence import custody, timestamps
+from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import crops_of
+from deepfake_service.evidence.bounded_files import json_file, pem_file
 from deepfake_service.evidence.builder import (
     CERTIFICATES,
     CUSTODY,
@@ -60,7 +61,6 @@ from deepfake_service.evidence.builder import (
     method_of,
     report_of,
     stamp_message,
-    too_large,
 )
 from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
 from deepfake_service.evidence.json_data import as_json, without_wording
@@ -165,7 +165,7 @@ class _Run:
     def _statement(self) -> tuple[Outcome, str]:
         if STATEMENT not in self._files:
             raise _Failed(f"{STATEMENT}: missing")
-        self._envelope, content = opened(self._files[STATEMENT])
+        self._envelope, content = opened(json_file(self._files, STATEMENT))
         p = content["predicate"]
         for name, form in _PREDICATE.items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
@@ -177,7 +177,7 @@ class _Run:
         return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
 
     def _signature(self) -> tuple[Outcome, str]:
-        inside = load_pem_public_key(self._files[PUBLIC_KEY])
+        inside = load_pem_public_key(pem_file(self._files, PUBLIC_KEY))
         if (
             not isinstance(inside, Ed25519PublicKey)
             or public_pem(inside) != self._files[PUBLIC_KEY]
@@ -221,9 +221,7 @@ class _Run:
 
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
-        raw = self._files[VERDICT]
-        if too_large(raw):
-            raise _Failed(f"{VERDICT}: larger than a verifier parses")
+        raw = json_file(self._files, VERDICT)
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
             raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
@@ -253,22 +251,19 @@ class _Run:
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
     def _custody(self, document: dict[str, Any]) -> None:
-        raw = self._files[CUSTODY]
-        if too_large(raw):
-            raise _Failed(f"{CUSTODY}: larger than a verifier parses")
-        content = json.loads(raw)
+        content = json.loads(json_file(self._files, CUSTODY))
         custody.check_chain(content["entries"])
         custody.compare(document, content)
 
     def _judging(self) -> tuple[Outcome, str]:
         document = self._document
-        raw = self._files[MODEL]
+        raw = json_file(self._files, MODEL)
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
         self._method(document, spec)
         card = self._files[MODEL_CARD_FILE]
         self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
-        rates = self._files[MODEL_RATES]
+        rates = json_file(self._files, MODEL_RATES)
         self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
         record = load_exact(document["exact"])
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
@@ -319,7 +314,7 @@ class _Run:
             )
 
     def _reports(self) -> tuple[Outcome, str]:
-        certificates = x509.load_pem_x509_certificates(self._files[CERTIFICATES])
+        certificates = x509.load_pem_x509_certificates(pem_file(self._files, CERTIFICATES))
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
@@ -347,7 +342,7 @@ class _Run:
         except (KeyError, InvalidSignature) as error:
             raise _Failed(f"{STAMP}: altered, or not signed with the statement's key") from error
         roots = list(self._trust.timestamp_roots)
-        at = timestamps.verify(token, self._files[STATEMENT], roots).isoformat()
+        at = self._readers.stamp_time(token, self._files[STATEMENT], roots).isoformat()
         if roots:
             return Outcome.PASS, f"{at}, by a trusted authority"
         return Outcome.PASS, f"{at}; intact, but its issuer was not checked (--timestamp-root)"

@@ -8,20 +8,26 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.confinement import Confinement, Layer
+from deepfake_models.decode.pool import ConfinedProcess, ProcessPool
 from deepfake_models.decode.protocol import Options
-from deepfake_models.errors import DecoderFailed, SandboxBusy
-from deepfake_service.evidence import readers
+from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
+from deepfake_service.cli.app import app
+from deepfake_service.errors import SettingsError
+from deepfake_service.evidence import bounded_files, readers, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import PictureAltered, png
-from deepfake_service.evidence.builder import build
+from deepfake_service.evidence.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
 from deepfake_service.evidence.pdf_signature import InvalidReport
 from deepfake_service.evidence.readers import ConfinedReaders, DirectReaders, UnreadableFile
+from deepfake_service.evidence.trust_store import certificates
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
 from tests.support import attacks, mediakit
@@ -175,3 +181,54 @@ def test_a_crash_is_a_file_that_cannot_be_read(
     result = verify(bundle, Trust(), readers=confined)
     assert [step.outcome for step in result.steps] == [Outcome.FAIL]
     assert "crashed" in result.steps[0].detail
+
+
+def test_a_time_stamp_is_parsed_in_a_confined_process(
+    confined: ConfinedReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time, or the same error, comes from the process; this one parses no token."""
+    data = b"a statement"
+    with kit.time_stamp_authority(tmp_path) as (url, root):
+        token = timestamps.request(url, data)
+    roots = certificates(root)
+    at = timestamps.verify(token, data, list(roots))
+
+    def parse(*_: object) -> None:
+        raise AssertionError("parsed in the process that has the keys")
+
+    monkeypatch.setattr(timestamps, "decode_timestamp_response", parse)
+    assert confined.stamp_time(token, data, roots) == at
+    assert confined.stamp_time(token, data, ()) == at
+    for hostile, covered in ((token, b"another"), (token[:-1], data), (b"\x30\x84" * 50, data)):
+        with pytest.raises(timestamps.InvalidTimestamp):
+            confined.stamp_time(hostile, covered, roots)
+    with pytest.raises(timestamps.InvalidTimestamp, match="too large"):
+        confined.stamp_time(bytes(timestamps.MAX_REPLY_BYTES + 1), data, roots)
+
+
+@pytest.mark.parametrize("name", [PUBLIC_KEY, CERTIFICATES, MODEL_RATES])
+def test_a_file_larger_than_a_verifier_parses_is_refused(bundle: bytes, name: str) -> None:
+    swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bounded_files.MAX_PEM_BYTES + 1)
+    result = verify(kit.reworked(bundle, lambda f: f.update({name: swollen})), Trust())
+    failed = [step.detail for step in result.steps if step.outcome is Outcome.FAIL]
+    assert any(d.startswith(name) for d in failed), failed
+
+
+def test_commands_refuse_an_incomplete_sandbox_where_all_layers_are_required(
+    bundle: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(mediakit.picture(mediakit.astronaut(), "PNG"))
+    evidence = tmp_path / "bundle.zip"
+    evidence.write_bytes(bundle)
+    commands = (["score", str(picture)], ["verify", str(evidence)])
+    monkeypatch.setattr(ConfinedProcess, "await_ready", lambda _: Confinement((Layer.LANDLOCK,)))
+    monkeypatch.setenv("DEEPFAKE_SANDBOX", "require")
+    for words in commands:
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, SandboxIncomplete)
+        assert "landlock" in done.exception.message
+        assert "DEEPFAKE_SANDBOX=require" in done.exception.message
+    monkeypatch.setenv("DEEPFAKE_SANDBOX", "required")
+    for words in commands:
+        assert isinstance(CliRunner().invoke(app, words).exception, SettingsError)
