@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,6 +222,48 @@ def reliability(
     bins = table["by_condition"]["bins"]
     typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions have enough groups")
     typer.echo(out)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")],
+    bundle: BundleOption = None,
+    quick: Annotated[
+        bool,
+        typer.Option(help="Only show that everything runs: tiny media, figures without meaning."),
+    ] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Sections to measure, separated by commas: videos, pictures, jobs, memory, start. "
+            "The default is all of them."
+        ),
+    ] = "",
+    baseline_python: Annotated[
+        Path | None,
+        typer.Option(
+            help="Interpreter for eval/baselines/naive_loop.py, with facenet-pytorch, timm, torch "
+            "and opencv-python-headless. The default is this one."
+        ),
+    ] = None,
+) -> None:
+    """Measure speed and memory against yardsticks in the same run; takes about ten minutes."""
+    from deepfake_eval.bench.report import tables
+    from deepfake_eval.bench.run import SECTIONS, BenchOptions
+    from deepfake_eval.bench.run import bench as measure_all
+
+    sections = tuple(name.strip() for name in only.split(",") if name.strip())
+    options = BenchOptions(
+        quick=quick,
+        sections=sections or SECTIONS,
+        baseline_python=baseline_python or Path(sys.executable),
+    )
+
+    def report(doing: str) -> None:
+        _console.print(doing, style="dim", highlight=False, markup=False)
+
+    results = measure_all(bundle or default_bundle_dir(), out, options, report)
+    typer.echo(tables(results), nl=False)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, BundleSpec, load_bundle
+from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
 from deepfake_models.classifier import Classifier, FaceScore
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
@@ -29,8 +29,9 @@ from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import cut_views, first_view, measure, unfit, usable
 from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.mtcnn import FaceDetector, MtcnnDetector
+from deepfake_models.faces.mtcnn import FaceDetector
 from deepfake_models.faces.tracks import signature
+from deepfake_models.networks import open_networks
 from deepfake_models.results import (
     Face,
     FrameCounts,
@@ -40,7 +41,7 @@ from deepfake_models.results import (
     Verdict,
     unable,
 )
-from deepfake_models.session import Device, OnnxSession
+from deepfake_models.session import Device
 from deepfake_models.spec import CropSpec, DetectorSpec
 
 CHUNK_FRAMES = 8
@@ -165,33 +166,14 @@ class Scorer:
             EngineMissing: onnxruntime is not installed.
         """
         bundle = load_bundle(directory)
-
-        def session(name: str, read: Callable[[str], bytes]) -> OnnxSession:
-            shares = name in (CLASSIFIER, MAP) and WEIGHTS in bundle.spec.files
-            return OnnxSession(
-                read(name),
-                name=name,
-                device=device,
-                threads=threads,
-                external={WEIGHTS: read(WEIGHTS)} if shares else None,
-                arena=name in (CLASSIFIER, MAP),
-            )
-
-        graphs = bundle.graphs
-        pnet, rnet, onet, network = (
-            session(name, graphs.__getitem__)
-            for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER)
+        networks = open_networks(bundle, device=device, threads=threads)
+        # The sessions hold copies of the graphs, so these are released.
+        return cls(
+            replace(bundle, graphs={}),
+            networks.detector,
+            networks.classifier,
+            decoder or InProcessDecoder(),
         )
-        # The sessions hold copies of the files, so these are released. Maps are drawn so rarely
-        # that their graph is read again each time.
-        bundle = replace(bundle, graphs={})
-        classifier = Classifier(
-            network,
-            bundle.spec,
-            open_map=(lambda: session(MAP, bundle.read)) if MAP in bundle.spec.files else None,
-        )
-        detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)
-        return cls(bundle, detector, classifier, decoder or InProcessDecoder())
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]

@@ -71,25 +71,25 @@ def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Fig
     }
     drawn: dict[str, Figure] = {}
     if levels:
-        drawn["roc"] = _draw(lambda axes: _roc(axes, levels))
+        drawn["roc"] = draw_panels(lambda axes: _roc(axes, levels))
         prior = metrics["bundle"]["prior"]
-        drawn["reliability"] = _draw(lambda axes: _reliability(axes, levels, prior))
+        drawn["reliability"] = draw_panels(lambda axes: _reliability(axes, levels, prior))
     items = scored[scored["level"] == "item"]
     if len(items):
-        drawn["scores"] = _draw(lambda axes: _scores(axes, items, metrics))
+        drawn["scores"] = draw_panels(lambda axes: _scores(axes, items, metrics))
     bars = [e for e in metrics["levels"]["item"] if e["scope"] == "method"]
     bars = [e for e in bars if e["auc"]["value"] is not None]
     if bars:
         min_groups = metrics["bundle"]["min_groups"]
         height = 1.2 + 0.32 * min(len(bars), MAX_BARS)
-        drawn["methods"] = _draw(lambda axes: _methods(axes, bars, min_groups), height)
+        drawn["methods"] = draw_panels(lambda axes: _methods(axes, bars, min_groups), height)
     return drawn
 
 
 def robustness_figures(result: dict[str, Any]) -> dict[str, Figure]:
     """Return a plot for each degradation: AUC, and below it the rates at the bundle's threshold."""
     return {
-        curve["name"]: _draw(
+        curve["name"]: draw_panels(
             lambda above, below, curve=curve: _curves(above, below, curve, result["baseline"]),
             height=5.4,
             panels_down=2,
@@ -110,7 +110,9 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
-def _draw(plot: Callable[..., None], height: float = 4.2, panels_down: int = 1) -> Figure:
+def draw_panels(
+    plot: Callable[..., None], height: float = 4.2, panels_down: int = 1, *, shared_x: bool = True
+) -> Figure:
     """Return a figure with ``panels_down`` axes below each other, drawn by ``plot(*axes)``."""
     installed = set(font_manager.get_font_names())
     fonts = ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)]
@@ -129,7 +131,7 @@ def _draw(plot: Callable[..., None], height: float = 4.2, panels_down: int = 1) 
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=(6.4, height), layout="constrained")
-        panels = figure.subplots(panels_down, 1, sharex=True, squeeze=False)[:, 0].tolist()
+        panels = figure.subplots(panels_down, 1, sharex=shared_x, squeeze=False)[:, 0].tolist()
         for axes in panels:
             axes.grid(visible=True, color=THIRD, alpha=0.3, linewidth=0.6)
             axes.set_axisbelow(True)

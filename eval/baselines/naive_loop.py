@@ -1,0 +1,123 @@
+"""The loop that most people write first: the yardstick of ``deepfake-eval bench``.
+
+OpenCV reads every frame. Of the frames that are to be examined, facenet-pytorch's MTCNN searches
+each at full size, and a timm network scores the faces in eager torch, one frame at a time.
+
+It runs in a process and, if wanted, in an environment of its own, which needs: facenet-pytorch,
+timm, torch, opencv-python-headless. It imports nothing of this repository. It reads one JSON object
+a line, ``{"video": PATH, "frames": N}``, and answers each with the seconds it took. Weights of the
+classifier are random, since they do not change the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+
+import cv2
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from PIL import Image
+from timm import create_model
+from torch import nn
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+class FirstBlocks(nn.Module):
+    """The first ``blocks`` blocks of a vision transformer, and a linear layer on its token."""
+
+    def __init__(self, name: str, blocks: int) -> None:
+        super().__init__()
+        self.vit = create_model(name, pretrained=False)
+        self.vit.prune_intermediate_layers([blocks - 1], prune_norm=True, prune_head=True)
+        self.head = nn.Linear(self.vit.num_features, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, 1) logits of (N, 3, S, S) pictures."""
+        [(_, prefix)] = self.vit.forward_intermediates(
+            x, indices=1, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
+        )
+        return self.head(prefix[:, 0])
+
+
+def crops(picture, box, scales, size):
+    """Return a (V, 3, size, size) tensor: the square around ``box`` at each of ``scales``."""
+    x0, y0, x1, y1 = box
+    cut = []
+    for scale in scales:
+        half = max(x1 - x0, y1 - y0) * scale / 2
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        square = picture.crop((int(x - half), int(y - half), int(x + half), int(y + half)))
+        cut.append(np.asarray(square.resize((size, size))))
+    pixels = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 255
+    return (pixels - MEAN) / STD
+
+
+@torch.no_grad()
+def score(path, frames, detector, network, options):
+    """Score ``frames`` evenly spread frames of the video; return what the stages took."""
+    seconds = {"decode": 0.0, "detect": 0.0, "classify": 0.0}
+    logits, number, began = [], 0, time.perf_counter()
+    capture = cv2.VideoCapture(path)
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    wanted = {round(k * (total - 1) / max(frames - 1, 1)) for k in range(frames)}
+    while True:
+        start = time.perf_counter()
+        ok, frame = capture.read()
+        seconds["decode"] += time.perf_counter() - start
+        if not ok:
+            break
+        if number in wanted:
+            start = time.perf_counter()
+            picture = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            boxes, _ = detector.detect(picture)
+            seconds["detect"] += time.perf_counter() - start
+            start = time.perf_counter()
+            for box in boxes if boxes is not None else []:
+                pixels = crops(picture, box, options.scales, options.size)
+                logits.append(float(network(pixels).mean()))
+            seconds["classify"] += time.perf_counter() - start
+        number += 1
+    capture.release()
+    return {
+        "seconds": time.perf_counter() - began,
+        "stages": seconds,
+        "faces": len(logits),
+        "frames_read": number,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def answer(facts):
+    """Write a line of JSON to standard output."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--network", required=True, help="name in timm")
+    parser.add_argument("--blocks", type=int, default=0, help="use only the first blocks; 0: all")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.3])
+    options = parser.parse_args()
+    if options.blocks:
+        network = FirstBlocks(options.network, options.blocks).eval()
+    else:
+        network = create_model(options.network, pretrained=False, num_classes=1).eval()
+    detector = MTCNN(keep_all=True, device="cpu")
+    answer({"torch": torch.__version__, "threads": torch.get_num_threads()})
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer(score(request["video"], request["frames"], detector, network, options))
+
+
+if __name__ == "__main__":
+    main()

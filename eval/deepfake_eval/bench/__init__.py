@@ -1,0 +1,1 @@
+"""Measure how fast the scorer and the service are, against yardsticks in the same run."""

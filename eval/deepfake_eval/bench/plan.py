@@ -1,0 +1,116 @@
+"""What a bench measures: the default plan, and a tiny one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepfake_eval.bench.media import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCase:
+    """A video and how many of its frames are examined.
+
+    ``naive`` says whether the naive loop is measured as well.
+    """
+
+    clip: Clip
+    frames: int
+    naive: bool = False
+
+    @property
+    def name(self) -> str:
+        """A short description."""
+        faces = "1 face" if self.clip.faces == 1 else f"{self.clip.faces} faces"
+        return (
+            f"{self.clip.height}p {self.clip.codec}, {self.clip.seconds:g} s, {faces}, "
+            f"{self.frames} frames"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PictureCase:
+    """A picture that is sent to ``/v1/frames`` by one client."""
+
+    width: int
+    height: int
+    faces: int
+
+    @property
+    def name(self) -> str:
+        """A short description."""
+        faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
+        return f"{self.width}x{self.height}, {faces}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All cases of a bench."""
+
+    rounds: int
+    videos: tuple[VideoCase, ...]
+    """The first is also measured by stages and without the sandbox."""
+    pictures: tuple[PictureCase, ...]
+    """The first is the one that many clients send."""
+    clients: tuple[int, ...]
+    least_requests: int
+    """Requests of each number of clients; more, if there are more clients."""
+    half_load_requests: int
+    workers: tuple[int, ...]
+    jobs: int
+    job_clip: Clip
+    memory: tuple[Clip, ...]
+    """Clips whose peak memory is compared: the first is the reference."""
+    memory_frames: int
+
+
+def _clip(height: int = 720, codec: str = "H.264", seconds: float = 30.0, faces: int = 1) -> Clip:
+    return Clip(codec, height * 16 // 9, height, seconds, faces)
+
+
+DEFAULT = Plan(
+    rounds=3,
+    videos=(
+        VideoCase(_clip(), 16, naive=True),
+        VideoCase(_clip(1080), 16, naive=True),
+        VideoCase(_clip(360), 16),
+        VideoCase(_clip(2160, seconds=10), 16),
+        VideoCase(_clip(seconds=10), 16),
+        VideoCase(_clip(seconds=120), 16),
+        VideoCase(_clip(codec="HEVC"), 16),
+        VideoCase(_clip(codec="VP9"), 16),
+        VideoCase(_clip(codec="AV1"), 16),
+        VideoCase(_clip(faces=4), 4),
+        VideoCase(_clip(faces=16), 4),
+    ),
+    pictures=(
+        PictureCase(1280, 720, 1),
+        PictureCase(4000, 3000, 1),
+        PictureCase(2560, 1440, 40),
+    ),
+    clients=(1, 4, 16, 64),
+    least_requests=24,
+    half_load_requests=60,
+    workers=(1, 2),
+    jobs=6,
+    job_clip=_clip(seconds=10),
+    memory=(_clip(1080), _clip(1080, seconds=7200)),
+    memory_frames=64,
+)
+QUICK = Plan(
+    rounds=1,
+    videos=(
+        VideoCase(_clip(360, seconds=2), 2, naive=True),
+        VideoCase(_clip(360, codec="VP9", seconds=2), 2),
+    ),
+    pictures=(PictureCase(640, 480, 1), PictureCase(640, 480, 4)),
+    clients=(1, 2),
+    least_requests=4,
+    half_load_requests=2,
+    workers=(1,),
+    jobs=1,
+    job_clip=_clip(360, seconds=2),
+    memory=(_clip(360, seconds=2), _clip(360, seconds=60)),
+    memory_frames=2,
+)
+"""Takes seconds with a small bundle and shows that everything runs; its figures mean nothing."""

@@ -1,0 +1,46 @@
+"""Test ``deepfake-eval bench`` as a whole: a quick run against the real service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deepfake_eval import cli
+from deepfake_eval.bench.run import SECTIONS
+from tests.support.bundlekit import small_bundle_dir
+
+pytestmark = pytest.mark.server
+
+
+def test_a_quick_bench_measures_every_section_and_writes_tables_and_a_plot(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli.app,
+        ["bench", "--quick", "--out", str(tmp_path), "--bundle", str(small_bundle_dir()),
+         "--baseline-python", str(tmp_path / "absent")],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    results = json.loads((tmp_path / "bench.json").read_text())
+    assert set(SECTIONS) <= set(results)
+    assert all(row["seconds"]["floor"]["median"] > 0 for row in results["videos"]["cases"])
+    assert "without the sandbox" in results["videos"]["cases"][0]["seconds"]
+    assert len(results["videos"]["not_measured"]) == 2
+    assert [row["faces_found"] for row in results["pictures"]["single"]] == [1, 4]
+    assert [row["clients"] for row in results["pictures"]["levels"]] == [1, 2]
+    assert results["jobs"][0]["jobs_per_minute"] > 0
+    assert [row["faces_found"] for row in results["memory"]] == [2, 2]
+    assert results["machine"]["cores"] >= 1
+    text = (tmp_path / "bench.md").read_text()
+    assert "its figures mean nothing" in text
+    assert text in done.output
+    assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
+
+
+def test_an_unknown_section_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["bench", "--out", str(tmp_path), "--only", "speed"])
+    assert done.exit_code == 1
+    assert "no section is named speed" in str(done.exception)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,158 @@
+"""Test what a bench is made of: generated media, rounds and ratios, the floor, the naive loop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
+from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
+from deepfake_eval.bench.plan import DEFAULT, VideoCase
+from deepfake_eval.bench.report import tables
+from deepfake_eval.bench.rounds import Samples, alternate, percentile, ratio
+from deepfake_eval.bench.scoring import Replay, StageClock, decode_sampled, run_floor
+from deepfake_models.bundle import load_bundle
+from deepfake_models.decode.base import Frame
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.scorer import Scorer
+from tests.support.bundlekit import small_bundle, small_bundle_dir
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "v.mp4"
+    Clip("H.264", 320, 240, 4.0).write(path)
+    return path
+
+
+@pytest.mark.parametrize("codec", list(CODECS))
+def test_a_generated_video_repeats_its_frames_at_a_constant_rate(
+    codec: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"v.{CODECS[codec][1]}"
+    Clip(codec, 160, 128, 6.0).write(path)
+    with path.open("rb") as file, InProcessDecoder().open(file) as media:
+        assert len(media.times) == 6 * RATE
+        assert media.times[-1] == pytest.approx(6 - 1 / RATE, abs=0.01)
+        first, again = media.frames([10, 110])
+        assert isinstance(first, Frame)
+        assert isinstance(again, Frame)
+        assert (first.pixels == again.pixels).all()
+
+
+def test_a_generated_picture_shows_as_many_faces_as_were_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "p.jpg"
+    path.write_bytes(jpeg(900, 700, 6))
+    with path.open("rb") as file:
+        assert len(Scorer.open(small_bundle_dir()).score(file).faces) == 6
+
+
+def test_padding_makes_another_file_of_the_same_video(video: Path, tmp_path: Path) -> None:
+    padded = tmp_path / "v.mp4"
+    padded.write_bytes(with_padding(video.read_bytes(), 7))
+    with padded.open("rb") as file, InProcessDecoder().open(file) as media:
+        assert len(media.times) == 4 * RATE
+    assert padded.read_bytes() != with_padding(video.read_bytes(), 8)
+
+
+def test_contenders_take_turns_in_alternating_order() -> None:
+    order: list[str] = []
+
+    def contender(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    taken = alternate({"a": lambda: contender("a"), "b": lambda: contender("b")}, rounds=3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert taken["a"].values == (1.0, 4.0, 5.0)
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # One slow moment, which hit both: the ratio of the medians would be 1.5.
+    compared = ratio(Samples((2.0, 20.0, 3.0)), Samples((1.0, 10.0, 2.0)))
+    assert compared.values == (2.0, 2.0, 1.5)
+    assert compared.median == 2.0
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert percentile(values, 0.99) == 99.0
+    assert percentile(values[:10], 0.99) == 10.0
+    assert percentile([3.0], 0.9) == 3.0
+
+
+def test_the_floor_repeats_the_runs_of_the_networks(video: Path) -> None:
+    runs = Replay(small_bundle()).record(video, 4)
+    networks = {session.name for session, _, _ in runs}  # type: ignore[attr-defined]
+    assert networks == {"pnet.onnx", "rnet.onnx", "onet.onnx", "classifier.onnx"}
+    run_floor(lambda: decode_sampled(video, 4), runs)
+
+
+def test_an_error_in_the_floor_is_raised() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_floor(fail, [])
+
+
+def test_stages_sum_up_to_the_processor_time(video: Path) -> None:
+    stages = StageClock(small_bundle()).stages(video, 4)
+    assert list(stages)[-1] == "rest"
+    assert all(seconds >= 0 for seconds in stages.values()), stages
+    assert stages["decode"] > 0
+    assert stages["detector networks"] > 0
+
+
+def test_the_naive_loop_gets_the_network_of_the_shipped_bundle() -> None:
+    spec = load_bundle(None).spec
+    arguments = same_network(spec)
+    assert arguments[:2] == ["--network", "vit_base_patch16_clip_quickgelu_224"]
+    assert arguments[-3:] == ["--scales", "1.3", "0.8"]
+
+
+def test_a_bundle_without_a_named_network_has_no_naive_loop() -> None:
+    with pytest.raises(BaselineMissing, match="does not name its network"):
+        same_network(small_bundle().spec.model_copy(update={"training": {}}))
+
+
+def test_an_interpreter_without_the_packages_is_named_as_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(BaselineMissing, match="No such file"):
+        NaiveLoop(tmp_path / "python", [])
+
+
+@pytest.mark.torch
+def test_the_naive_loop_reads_every_frame_and_scores_the_wanted_ones(video: Path) -> None:
+    network = ["--network", "vit_tiny_patch16_224", "--blocks", "2", "--scales", "1.3", "0.8"]
+    with NaiveLoop(Path(sys.executable), network) as loop:
+        answer = loop.score(video, 3)
+    assert answer["frames_read"] == 4 * RATE
+    assert answer["faces"] == 3
+    assert answer["seconds"] >= sum(answer["stages"].values())
+
+
+def test_what_was_not_measured_is_named_with_its_reason() -> None:
+    case = VideoCase(DEFAULT.videos[0].clip, 16)
+    one = {"unit": "s", "median": 1.0, "min": 0.5, "max": 2.0}
+    results = {
+        "machine": {
+            "date": "d", "processor": "p", "cores": 2, "memory_mb": 9, "system": "s",
+            "python": "3", "packages": {},
+        },
+        "model": {"bundle": "b", "version": "1", "sha256": "0" * 64},
+        "load_before": 0.0, "load_after": 0.0, "rounds": 3, "seconds": 1.0, "quick": False,
+        "videos": {
+            "cases": [
+                {"name": case.name, "seconds": {"floor": one}, "ratios": {}},
+                {"name": "av1", "not_measured": "cannot be encoded"},
+            ],
+            "not_measured": {"naive loop, same network": "no torch"},
+            "stages": {"name": case.name, "cpu_seconds": {"decode": one}},
+        },
+    }  # fmt: skip
+    text = tables(results)
+    assert "- av1: not measured, cannot be encoded" in text
+    assert "- naive loop, same network: not measured, no torch" in text
+    assert "| 720p H.264, 30 s, 1 face, 16 frames | 1.00 (0.50–2.00) |" in text
