@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling test-offline screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom test-offline screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -17,8 +17,11 @@ help:
 	@echo "make test             check the code and run every test"
 	@echo "make test-unit        run the unit tests that need neither torch nor a server"
 	@echo "make test-offline     run the tests without a network, in a network namespace"
-	@echo "make lint             check the code: ruff, format, spelling, types, import contracts"
+	@echo "make lint             check the code: ruff, format, spelling, types, imports, bandit"
 	@echo "make format           rewrite the code in the project's style"
+	@echo "make constraints      resolve the versions of the image again (deploy/constraints)"
+	@echo "make audit            compare them with known vulnerabilities, which needs a network"
+	@echo "make sbom             write sbom-cpu.json and sbom-cuda.json (CycloneDX) from them"
 	@echo "make soak             long campaigns: killed processes, large uploads"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
@@ -54,7 +57,7 @@ serve: $(SERVE)/.$(ENGINE)
 # The checks run side by side, and each prints its own findings whole.
 lint: $(DEV)/.dev
 	@$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) -j2 \
-		lint-types lint-ruff lint-format lint-imports lint-spelling
+		lint-types lint-ruff lint-format lint-imports lint-spelling lint-bandit
 
 lint-types: $(DEV)/.dev
 	$(DEV)/bin/mypy
@@ -70,6 +73,24 @@ lint-imports: $(DEV)/.dev
 
 lint-spelling: $(DEV)/.dev
 	$(DEV)/bin/codespell
+
+lint-bandit: $(DEV)/.dev
+	$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive models eval training service
+
+constraints: $(DEV)/.dev
+	PATH=$(abspath $(DEV)/bin):$$PATH deploy/constraints/update.sh
+
+# In an environment of its own, since pip-audit pins what it needs.
+audit: | check-python
+	$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/pip install --quiet 'pip-audit>=2.9'
+	for engine in cpu cuda; do .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes \
+		--requirement deploy/constraints/$$engine.txt || exit 1; done
+
+sbom: $(DEV)/.dev
+	for engine in cpu cuda; do $(DEV)/bin/cyclonedx-py requirements deploy/constraints/$$engine.txt \
+		--pyproject pyproject.toml --mc-type application --output-reproducible \
+		--output-file sbom-$$engine.json || exit 1; done
 
 # A module runs on one worker, the longest first (see tests/conftest.py).
 WORKERS ?= auto
@@ -125,4 +146,4 @@ format: $(DEV)/.dev
 	$(DEV)/bin/ruff format .
 
 clean:
-	rm -rf $(SERVE) $(DEV) build dist
+	rm -rf $(SERVE) $(DEV) .venv-audit build dist sbom-cpu.json sbom-cuda.json
