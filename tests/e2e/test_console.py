@@ -461,3 +461,19 @@ def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
         assert client.post("/admin/keys", data=revoke).status_code == 200
         assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 401
         assert client.post("/admin/accounts", data={**form, "role": "king"}).status_code == 422
+
+
+def test_the_page_about_the_api_runs_under_its_policy(site: Site, browser: Browser) -> None:
+    page = browser.new_page()
+    complaints: list[str] = []
+    loaded: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto(f"{site.url}/docs")
+    page.locator("#operations-videos-submit_video").click()
+    page.get_by_role("button", name="Try it out").click()
+    expect(page.get_by_role("button", name="Execute")).to_be_visible()
+    assert complaints == []
+    own = (f"{site.url}/", "data:")
+    assert [url for url in loaded if not url.startswith(own)] == []
+    page.close()
