@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -23,12 +24,13 @@ from deepfake_service.api import (
     notices,
     operations,
     videos,
+    webhook_events,
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
 from deepfake_service.db import Database
 from deepfake_service.evidence.readers import ConfinedReaders
-from deepfake_service.http import problems
+from deepfake_service.http import description, problems
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
@@ -50,6 +52,17 @@ DESCRIPTION = (
     "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
     "measurement with published error rates; it is not proof."
 )
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+TAGS = {
+    "frames": "Pictures that are scored while you wait.",
+    "videos": "Videos and pictures that are examined as jobs.",
+    "jobs": "Progress and results of jobs.",
+    "cases": "Cases, where their media were seen, and the media themselves.",
+    "evidence": "Signed evidence, its verification, and reviews.",
+    "notices": "Notices to platforms and authorities.",
+    "audit": "Who did what.",
+    "operations": "The state of the service, for operators.",
+}
 
 
 def create_app(
@@ -118,17 +131,7 @@ def create_app(
             finally:
                 state.engine = state.services = None
 
-    app = FastAPI(
-        title="Deepfake detection service",
-        description=DESCRIPTION,
-        version=program_version(),
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        # FastAPI would report requests to a collector that the environment names.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-    )
+    app = _described(lifespan, settings.public_url)
     app.state.shared = state
     app.add_middleware(
         RequestMiddleware,
@@ -137,9 +140,35 @@ def create_app(
         min_upload_rate=settings.min_upload_rate,
     )
     problems.install(app)
-    pages = (signing_in, queue, items, web_notices, web_help, web_admin, web_account)
-    resources = (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs)
-    for module in (*pages, *resources):
+    for module in (signing_in, queue, items, web_notices, web_help, web_admin, web_account):
+        app.include_router(module.router)
+    return app
+
+
+def api_description() -> dict[str, Any]:
+    """Return the OpenAPI description of the API, for generators of clients."""
+    return _described().openapi()
+
+
+def _described(lifespan: Lifespan | None = None, public_url: str | None = None) -> FastAPI:
+    """Return an application with the routes of the API and their description."""
+    app = FastAPI(
+        title="Deepfake detection service",
+        description=DESCRIPTION,
+        version=program_version(),
+        servers=[{"url": public_url or "/"}],
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+        webhooks=webhook_events.router,
+        generate_unique_id_function=description.operation_id,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # FastAPI would report requests to a collector that the environment names.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    description.install(app)
+    for module in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
         app.include_router(module.router)
     return app
 

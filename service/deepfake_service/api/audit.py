@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import Field
 
 from deepfake_service.http.auth import Auditor
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import Published
+from deepfake_service.http.schemas import EXAMPLE_ID, ItemId, Published, Time
 from deepfake_service.security import audit_log
 
 router = api_router("audit")
@@ -19,29 +20,32 @@ router = api_router("audit")
 class AuditEntryOut(Published):
     """Who did what, when, to which item, and with which key."""
 
-    number: int
-    at: str
-    account: str | None
-    key: str | None
-    action: str
-    subject: str | None
-    detail: str | None
+    number: int = Field(description="Number of the entry, from 1 without gaps.")
+    at: Time = Field(description="When it was written.")
+    account: ItemId | None = Field(
+        description="Id of the account that acted; null if the service did."
+    )
+    key: str | None = Field(description="Id of the key that was used; null if the service acted.")
+    action: Annotated[str, Field(examples=["result.read"])] = Field(description="What was done.")
+    subject: ItemId | None = Field(description="Id of what it was done to.")
+    detail: str | None = Field(description="A code or an id that belongs to the action.")
 
 
 class AuditOut(Published):
     """Entries in the order in which they were written."""
 
-    entries: list[AuditEntryOut]
+    entries: list[AuditEntryOut] = Field(description="The entries, oldest first.")
 
 
 @router.get("/audit", summary="Read the audit log", responses=problems(401, 403, 422, 503))
-def get_audit(
+def read_audit_log(
     caller: Auditor,
     state: AppStateDep,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="Entries after this number.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Entries in the answer.")] = 100,
     subject: Annotated[
-        str | None, Query(max_length=26, description="Only entries about this id.")
+        str | None,
+        Query(max_length=26, description="Only entries about this id.", examples=[EXAMPLE_ID]),
     ] = None,
 ) -> AuditOut:
     """Return entries in order. They have neither content nor file names. Each read adds an entry

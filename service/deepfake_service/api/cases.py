@@ -16,11 +16,12 @@ from deepfake_service.api.jobs import JobBase
 from deepfake_service.container import Services
 from deepfake_service.http.admission import Ticket
 from deepfake_service.http.auth import Keeper, Reader, Submitter
+from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import Id, Published
+from deepfake_service.http.schemas import CaseId, ItemId, MediaId, OccurrenceId, Published, Time
 from deepfake_service.http.submission_form import (
     Line,
     OccurrenceForm,
@@ -44,29 +45,35 @@ MAX_OCCURRENCE_BYTES = MAX_SCREENSHOT_BYTES + 1024 * 1024
 class OccurrenceOut(Published):
     """Where and when a medium was seen."""
 
-    id: str
-    media_id: str
-    recorded_at: str
-    source_url: str | None
-    platform: str | None
-    account: str | None
-    captured_at: str | None
+    id: ItemId = Field(description="Id of the occurrence.")
+    media_id: ItemId = Field(description="Id of the medium that was seen.")
+    recorded_at: Time = Field(description="When this service recorded it.")
+    source_url: str | None = Field(description="Address at which the medium was seen.")
+    platform: str | None = Field(description="Name of the platform.")
+    account: str | None = Field(description="The account that published it.")
+    captured_at: Time | None = Field(description="When it was seen, according to the collector.")
     note: str | None = Field(description="The collector's note about it.")
-    case_reference: str | None
-    collector: str
-    tool: str | None
+    case_reference: str | None = Field(
+        description="The reference of the case that its submitter gave."
+    )
+    collector: ItemId = Field(description="Id of the account that recorded it.")
+    tool: str | None = Field(description="The program that captured it.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
 
 class CaseBase(Published):
     """A case without its content."""
 
-    id: str
-    case_reference: str | None
-    created_at: str
-    legal_hold: bool
+    id: ItemId = Field(description="Id of the case.")
+    case_reference: str | None = Field(
+        description="Your reference of the case; null if none was given."
+    )
+    created_at: Time = Field(description="When the case was opened.")
+    legal_hold: bool = Field(description="Whether its media are retained until the hold is lifted.")
     minor: bool = Field(description="Whether a person shown may be a minor.")
-    reviewed_at: str | None
+    reviewed_at: Time | None = Field(
+        description="When its last item was reviewed; null if an item has not been."
+    )
 
 
 class CaseOut(CaseBase):
@@ -86,14 +93,14 @@ class CaseOut(CaseBase):
 class OccurrencesOut(Published):
     """A page of occurrences, newest first."""
 
-    occurrences: list[OccurrenceOut]
+    occurrences: list[OccurrenceOut] = Field(description="The occurrences of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
 class CasesOut(Published):
     """A page of cases, newest first."""
 
-    cases: list[CaseBase]
+    cases: list[CaseBase] = Field(description="The cases of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
@@ -102,11 +109,15 @@ class CaseIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    case_reference: Line | None = None
+    case_reference: Line | None = Field(
+        default=None,
+        description="Your reference of the case, at most 200 characters. Null opens a case "
+        "without one.",
+    )
 
 
-@router.get("/cases", summary="List cases", responses=problems(401, 403, 422, 503))
-def get_cases(caller: Reader, services: ServicesDep, page: PageDep) -> CasesOut:
+@router.get("/cases", summary="List cases", responses=problems(401, 403, 422, 429, 503))
+def list_cases(caller: Reader, services: ServicesDep, page: PageDep) -> CasesOut:
     """List the cases of this account, newest first; analysts and administrators see the cases of
     all accounts."""
     cases = services.queries.cases(caller, limit=page.limit, cursor=page.cursor)
@@ -119,10 +130,10 @@ def get_cases(caller: Reader, services: ServicesDep, page: PageDep) -> CasesOut:
     status_code=201,
     responses={
         200: {"model": CaseOut, "description": "The case that already existed."},
-        **problems(400, 401, 403, 422, 503),
+        **problems(400, 401, 403, 422, 429, 503),
     },
 )
-def post_case(response: Response, case: CaseIn, caller: Reader, services: ServicesDep) -> CaseOut:
+def open_case(response: Response, case: CaseIn, caller: Reader, services: ServicesDep) -> CaseOut:
     """Open a case to which media can be submitted. If this account already has a case with the
     reference, return that case."""
     case_id, created = services.cases.open(caller, case.case_reference or None)
@@ -135,10 +146,10 @@ def post_case(response: Response, case: CaseIn, caller: Reader, services: Servic
 @router.get(
     "/cases/{case_id}/occurrences",
     summary="List occurrences",
-    responses=problems(401, 403, 404, 410, 422, 503),
+    responses=problems(401, 403, 404, 410, 422, 429, 503),
 )
-def get_occurrences(
-    case_id: Id, caller: Reader, services: ServicesDep, page: PageDep
+def list_occurrences(
+    case_id: CaseId, caller: Reader, services: ServicesDep, page: PageDep
 ) -> OccurrencesOut:
     """List where the media of the case were seen, newest first."""
     listed = services.queries.occurrences(caller, case_id, limit=page.limit, cursor=page.cursor)
@@ -159,6 +170,7 @@ def get_occurrences(
             "content": {
                 MULTIPART: {
                     "schema": {
+                        "title": "OccurrenceUpload",
                         "type": "object",
                         "properties": {
                             **form_schema(OccurrenceForm),
@@ -175,10 +187,10 @@ def get_occurrences(
     },
 )
 @streams_body
-async def post_occurrence(
+async def add_occurrence(
     request: Request,
     response: Response,
-    case_id: str,
+    case_id: CaseId,
     caller: Submitter,
     state: AppStateDep,
     services: ServicesDep,
@@ -255,25 +267,33 @@ def _add_occurrence(
     summary="Read a screenshot",
     response_class=Response,
     responses={
-        200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
-        **problems(401, 403, 404, 410, 503),
+        **binary("image/*"),
+        **problems(401, 403, 404, 410, 429, 503),
     },
 )
 def get_screenshot(
-    case_id: str, occurrence_id: str, caller: Reader, services: ServicesDep
+    request: Request,
+    case_id: CaseId,
+    occurrence_id: OccurrenceId,
+    caller: Reader,
+    services: ServicesDep,
 ) -> Response:
     """Return the screenshot of an occurrence. Audited."""
     content = services.cases.screenshot(caller, case_id, occurrence_id)
     kind = (picture_format(content[:64]) or "octet-stream").lower()
     return Response(
         content,
-        media_type=f"image/{kind}",
+        media_type=media_type_for(request, f"image/{kind}"),
         headers={"Content-Disposition": f'attachment; filename="{occurrence_id}.{kind}"'},
     )
 
 
-@router.get("/cases/{case_id}", summary="Read a case", responses=problems(401, 403, 404, 410, 503))
-def get_case(case_id: str, caller: Reader, services: ServicesDep) -> CaseOut:
+@router.get(
+    "/cases/{case_id}",
+    summary="Read a case",
+    responses=problems(401, 403, 404, 410, 429, 503),
+)
+def get_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> CaseOut:
     """Return a case with its newest jobs and occurrences, in the order in which they were added.
     Audited."""
     return CaseOut.model_validate(services.queries.case(caller, case_id))
@@ -283,9 +303,9 @@ def get_case(case_id: str, caller: Reader, services: ServicesDep) -> CaseOut:
     "/cases/{case_id}",
     summary="Delete a case",
     status_code=204,
-    responses=problems(401, 403, 404, 409, 503),
+    responses=problems(401, 403, 404, 409, 429, 503),
 )
-def delete_case(case_id: str, caller: Reader, services: ServicesDep) -> Response:
+def delete_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> Response:
     """Destroy the key of the case, and delete everything that was encrypted with it."""
     services.retention.shred(case_id, caller)
     return Response(status_code=204)
@@ -304,12 +324,17 @@ class ExportIn(BaseModel):
     summary="Export a medium, encrypted",
     response_class=FileResponse,
     responses={
-        200: {"content": {"application/age": {"schema": {"type": "string", "format": "binary"}}}},
+        **binary("application/age"),
         **problems(400, 401, 403, 404, 410, 422, 503),
     },
 )
 def export_medium(
-    case_id: str, media_id: str, export: ExportIn, caller: Keeper, services: ServicesDep
+    request: Request,
+    case_id: CaseId,
+    media_id: MediaId,
+    export: ExportIn,
+    caller: Keeper,
+    services: ServicesDep,
 ) -> FileResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
@@ -317,7 +342,7 @@ def export_medium(
     path = services.exports.sealed(blob, key, export.recipient)
     return FileResponse(
         path,
-        media_type="application/age",
+        media_type=media_type_for(request, "application/age"),
         filename=f"{media_id}.age",
         background=BackgroundTask(path.unlink, missing_ok=True),
     )
@@ -329,7 +354,7 @@ def export_medium(
     status_code=204,
     responses=problems(401, 403, 404, 409, 503),
 )
-def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
+def set_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> Response:
     """Retain the media of the case, whatever their retention period, until the hold is lifted."""
     services.retention.hold(caller, case_id, enabled=True)
     return Response(status_code=204)
@@ -341,7 +366,7 @@ def put_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-def delete_hold(case_id: str, caller: Keeper, services: ServicesDep) -> Response:
+def lift_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> Response:
     """Let the media of the case expire again."""
     services.retention.hold(caller, case_id, enabled=False)
     return Response(status_code=204)

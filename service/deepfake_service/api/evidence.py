@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import Path, Query, Request, Response
@@ -13,18 +13,30 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.errors import SandboxBusy
+from deepfake_models.results import VerdictCode
+from deepfake_models.spec import is_none
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Decision, Finding
+from deepfake_service.db.enums import Decision, Finding, Role
 from deepfake_service.errors import Overloaded
 from deepfake_service.evidence.builder import TIMELINE, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
 from deepfake_service.http.auth import Reader, Reviewer, Verifier
+from deepfake_service.http.binary import OCTETS, binary, media_type_for
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, Id, Language, Published
+from deepfake_service.http.schemas import (
+    NO_STORE,
+    CaseId,
+    ItemId,
+    JobId,
+    Language,
+    Published,
+    Sha256,
+    Time,
+)
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.security.accounts import Caller
 
@@ -34,22 +46,19 @@ MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 """A bundle of sixteen faces has some three mebibytes. Held in memory while it is verified."""
 
 Edition = Annotated[
-    int | None, Query(ge=1, description="Number of the edition; the newest if unset.")
+    int | None, Query(ge=1, description="Number of the edition; the newest if unset.", examples=[1])
 ]
-Number = Annotated[int, Path(ge=1, le=999)]
-
-
-def _file(media_type: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"type": "string", "format": "binary"}
-    return {200: {"content": {media_type: {"schema": schema}}}}
+Number = Annotated[
+    int, Path(ge=1, le=999, description="Number of the face in the evidence, from 1.", examples=[1])
+]
 
 
 class EditionOut(Published):
     """One edition of a job's evidence."""
 
-    edition: int
-    sha256: str
-    created_at: str
+    edition: int = Field(description="Number of the edition, from 1.")
+    sha256: Sha256 = Field(description="SHA-256 of the bundle.")
+    created_at: Time = Field(description="When it was created.")
     kept: bool = Field(description="Whether the edition is still stored.")
     withheld: bool = Field(
         description="Whether it is withheld: it shows faces, and a person may be a minor."
@@ -59,17 +68,17 @@ class EditionOut(Published):
 class EditionsOut(Published):
     """The editions of a job's evidence, newest first."""
 
-    editions: list[EditionOut]
+    editions: list[EditionOut] = Field(description="The editions.")
 
 
 @router.get(
     "/v1/jobs/{job_id}/evidence",
     summary="Get the evidence bundle",
     response_class=Response,
-    responses={**_file("application/zip"), **problems(401, 403, 404, 409, 410, 422, 503)},
+    responses={**binary("application/zip"), **problems(401, 403, 404, 409, 410, 422, 429, 503)},
 )
 def get_evidence(
-    job_id: Id, caller: Reader, services: ServicesDep, edition: Edition = None
+    request: Request, job_id: JobId, caller: Reader, services: ServicesDep, edition: Edition = None
 ) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
@@ -77,7 +86,7 @@ def get_evidence(
     name = f"evidence-{job_id}-{bundle.number}.zip"
     return Response(
         bundle.content,
-        media_type="application/zip",
+        media_type=media_type_for(request, "application/zip"),
         headers={**NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'},
     )
 
@@ -85,9 +94,9 @@ def get_evidence(
 @router.get(
     "/v1/jobs/{job_id}/evidence/editions",
     summary="List editions",
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, 429, 503),
 )
-def get_editions(job_id: Id, caller: Reader, services: ServicesDep) -> EditionsOut:
+def list_editions(job_id: JobId, caller: Reader, services: ServicesDep) -> EditionsOut:
     """List the editions of a job's evidence. An edition never changes; each review adds one."""
     editions = services.evidence_store.editions(caller, job_id)
     return EditionsOut.model_validate({"editions": editions})
@@ -97,13 +106,14 @@ def get_editions(job_id: Id, caller: Reader, services: ServicesDep) -> EditionsO
     "/v1/jobs/{job_id}/report.pdf",
     summary="Get the report",
     response_class=Response,
-    responses={**_file("application/pdf"), **problems(401, 403, 404, 409, 410, 422, 503)},
+    responses={**binary("application/pdf"), **problems(401, 403, 404, 409, 410, 422, 429, 503)},
 )
 def get_report(
-    job_id: Id,
+    request: Request,
+    job_id: JobId,
     caller: Reader,
     services: ServicesDep,
-    lang: Language = "ko",
+    lang: Annotated[Language, Query(description="Language of the report.")] = "ko",
     edition: Edition = None,
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited."""
@@ -111,7 +121,7 @@ def get_report(
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
         content,
-        media_type="application/pdf",
+        media_type=media_type_for(request, "application/pdf"),
         headers={**NO_STORE, "Content-Disposition": f'inline; filename="{name}"'},
     )
 
@@ -120,51 +130,60 @@ def get_report(
     "/v1/jobs/{job_id}/timeline.svg",
     summary="Get the timeline",
     response_class=Response,
-    responses={**_file("image/svg+xml"), **problems(401, 403, 404, 409, 410, 503)},
+    responses={**binary("image/svg+xml"), **problems(401, 403, 404, 409, 410, 429, 503)},
 )
-def get_timeline(job_id: Id, caller: Reader, services: ServicesDep) -> Response:
+def get_timeline(
+    request: Request, job_id: JobId, caller: Reader, services: ServicesDep
+) -> Response:
     """Draw when each person is visible, the suspect moments, and what was not examined."""
     content = services.evidence_store.member(caller, job_id, TIMELINE)
-    return Response(content, media_type="image/svg+xml", headers=NO_STORE)
+    return Response(content, media_type=media_type_for(request, "image/svg+xml"), headers=NO_STORE)
 
 
 @router.get(
     "/v1/jobs/{job_id}/faces/{number}.png",
     summary="Get a face",
     response_class=Response,
-    responses={**_file("image/png"), **problems(401, 403, 404, 409, 410, 422, 503)},
+    responses={**binary("image/png"), **problems(401, 403, 404, 409, 410, 422, 429, 503)},
 )
-def get_face(job_id: Id, number: Number, caller: Reader, services: ServicesDep) -> Response:
+def get_face(
+    request: Request, job_id: JobId, number: Number, caller: Reader, services: ServicesDep
+) -> Response:
     """Return a face of the evidence as the model received it. Audited."""
     content = services.evidence_store.picture(caller, job_id, "crops", number)
-    return Response(content, media_type="image/png", headers=NO_STORE)
+    return Response(content, media_type=media_type_for(request, "image/png"), headers=NO_STORE)
 
 
 @router.get(
     "/v1/jobs/{job_id}/heatmaps/{number}.png",
     summary="Get a heat map",
     response_class=Response,
-    responses={**_file("image/png"), **problems(401, 403, 404, 409, 410, 422, 503)},
+    responses={**binary("image/png"), **problems(401, 403, 404, 409, 410, 422, 429, 503)},
 )
-def get_heatmap(job_id: Id, number: Number, caller: Reader, services: ServicesDep) -> Response:
+def get_heatmap(
+    request: Request, job_id: JobId, number: Number, caller: Reader, services: ServicesDep
+) -> Response:
     """Return a transparent overlay of the face's size that marks the regions that raised its score.
     Audited."""
     content = services.evidence_store.picture(caller, job_id, "heatmaps", number)
-    return Response(content, media_type="image/png", headers=NO_STORE)
+    return Response(content, media_type=media_type_for(request, "image/png"), headers=NO_STORE)
 
 
 class VerificationOut(Published):
     """The result of a verification. `result` is `verified`, `signer_unknown` or `failed`."""
 
-    result: Literal["verified", "signer_unknown", "failed"]
-    sha256: str
-    signer: str | None
-    case: str | None
-    job: str | None
-    edition: int | None
-    verdict: str | None
-    finding: str | None
-    steps: list[Step]
+    result: Literal["verified", "signer_unknown", "failed"] = Field(
+        description="`verified`; `signer_unknown` if everything agrees, but no trusted key "
+        "signed it; or `failed`."
+    )
+    sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
+    signer: str | None = Field(description="Who signed it, if the key is trusted.")
+    case: ItemId | None = Field(description="Id of the case.")
+    job: ItemId | None = Field(description="Id of the job.")
+    edition: int | None = Field(description="Number of the edition.")
+    verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
+    finding: Finding | str | None = Field(description="The finding of the reviewers in the bundle.")
+    steps: list[Step] = Field(description="The steps of the verification, in order.")
     superseded_by: int | None = Field(
         description="The newest edition of the job, if this service issued this bundle and has "
         "issued a newer edition since."
@@ -174,16 +193,25 @@ class VerificationOut(Published):
 @router.post(
     "/v1/verify",
     summary="Verify a bundle",
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(400, 401, 403, 413, 422, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                OCTETS: {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "contentMediaType": "application/zip",
+                        "description": "The ZIP of an evidence bundle, of any content type.",
+                    }
+                }
+            },
         }
     },
 )
 @streams_body
-async def post_verify(
+async def verify_evidence(
     request: Request, caller: Verifier, state: AppStateDep, services: ServicesDep
 ) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
@@ -217,16 +245,56 @@ def _verify(content: bytes, state: AppState, services: Services) -> Verification
     return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})
 
 
+class PublicKeyOut(Published):
+    """A public key as a JWK (RFC 7517)."""
+
+    kty: Literal["OKP", "EC"] = Field(description="Type of the key (RFC 7518, RFC 8037).")
+    crv: str = Field(description="Its curve.", examples=["Ed25519"])
+    x: str = Field(description="The public key, or its x coordinate, in base64url.")
+    y: str | None = Field(
+        default=None, exclude_if=is_none, description="Its y coordinate, of a key of type EC."
+    )
+    kid: Sha256 = Field(description="Id of the key, which signatures name.")
+    use: Literal["sig"] = Field(description="It signs.")
+    alg: str = Field(description="The algorithm of its signatures.", examples=["EdDSA"])
+    x5c: list[str] | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Its certificate in base64 (DER), of a key that signs reports.",
+    )
+
+
+class PublicKeysOut(Published):
+    """Public keys as a JWK Set (RFC 7517)."""
+
+    keys: list[PublicKeyOut] = Field(description="The keys.")
+
+
 @router.get(
     "/.well-known/jwks.json",
     summary="Get the public keys that sign evidence",
     responses=problems(503),
 )
-def get_jwks(services: ServicesDep) -> dict[str, Any]:
+def get_public_keys(services: ServicesDep) -> PublicKeysOut:
     """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
     To verify evidence, obtain the keys from a source other than the evidence itself."""
     services.evidence_store.keys.current()
-    return services.evidence_store.keys.jwks()
+    return PublicKeysOut.model_validate(services.evidence_store.keys.jwks())
+
+
+class SignatureOut(Published):
+    """A signature of a DSSE envelope."""
+
+    keyid: str = Field(description="Id of the key that signed, as `kid` in the JWK Set.")
+    sig: str = Field(description="The signature in base64.")
+
+
+class SignedListOut(Published):
+    """A DSSE envelope (github.com/secure-systems-lab/dsse)."""
+
+    payload: str = Field(description="The list as canonical JSON (RFC 8785), in base64.")
+    payloadType: str = Field(description="Its media type.")  # noqa: N815
+    signatures: list[SignatureOut] = Field(description="The signatures of payload and type.")
 
 
 @router.get(
@@ -234,7 +302,7 @@ def get_jwks(services: ServicesDep) -> dict[str, Any]:
     summary="Get the editions and keys that must not be relied on",
     response_class=Response,
     responses={
-        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        200: {"model": SignedListOut},
         **problems(503),
     },
 )
@@ -252,25 +320,27 @@ class ReviewIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decision: Decision
-    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+    decision: Decision = Field(description="What you decide.")
+    reason: Annotated[str, Field(min_length=1, max_length=4000)] = Field(
+        description="Why. It becomes part of the evidence."
+    )
 
 
 class ReviewOut(Published):
     """One decision."""
 
-    at: str
-    name: str
-    role: str
-    decision: Decision
-    reason: str
+    at: Time = Field(description="When it was decided.")
+    name: str = Field(description="Name of the reviewer.")
+    role: Role = Field(description="Role of the reviewer.")
+    decision: Decision = Field(description="What was decided.")
+    reason: str = Field(description="Why.")
 
 
 class ReviewsOut(Published):
     """All decisions, and the finding that results from them."""
 
-    finding: Finding | None
-    reviews: list[ReviewOut]
+    finding: Finding | None = Field(description="The finding; null if nobody has decided.")
+    reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
 
 
 @router.post(
@@ -279,8 +349,8 @@ class ReviewsOut(Published):
     status_code=201,
     responses=problems(400, 401, 403, 404, 409, 410, 422, 503),
 )
-def post_review(
-    job_id: Id, review: ReviewIn, caller: Reviewer, services: ServicesDep
+def review_job(
+    job_id: JobId, review: ReviewIn, caller: Reviewer, services: ServicesDep
 ) -> ReviewsOut:
     """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
     verdict does not change; the evidence gets a new edition."""
@@ -291,9 +361,9 @@ def post_review(
 @router.get(
     "/v1/jobs/{job_id}/reviews",
     summary="Read the reviews",
-    responses=problems(401, 403, 404, 410, 503),
+    responses=problems(401, 403, 404, 410, 429, 503),
 )
-def get_reviews(job_id: Id, caller: Reader, services: ServicesDep) -> ReviewsOut:
+def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> ReviewsOut:
     """Return every decision about an examination, oldest first."""
     return _reviews(services, caller, job_id)
 
@@ -307,23 +377,23 @@ def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
 class MatchOut(Published):
     """An earlier case that looks like a submission."""
 
-    case_id: str
+    case_id: ItemId = Field(description="Id of the earlier case.")
     percent: int = Field(description="Share of its good-quality frames that look alike.")
-    found_at: str
+    found_at: Time = Field(description="When it was found.")
 
 
 class MatchesOut(Published):
     """Earlier cases, most similar first."""
 
-    matches: list[MatchOut]
+    matches: list[MatchOut] = Field(description="The earlier cases.")
 
 
 @router.get(
     "/v1/jobs/{job_id}/matches",
     summary="List similar earlier cases",
-    responses=problems(401, 403, 404, 503),
+    responses=problems(401, 403, 404, 429, 503),
 )
-def get_matches(job_id: Id, caller: Reader, services: ServicesDep) -> MatchesOut:
+def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> MatchesOut:
     """List the similar cases that are visible to this account. A match never changes a verdict."""
     matches = services.hash_bank.matches(caller, job_id)
     return MatchesOut.model_validate({"matches": matches})
@@ -333,13 +403,17 @@ def get_matches(job_id: Id, caller: Reader, services: ServicesDep) -> MatchesOut
     "/v1/known-hashes",
     summary="Export the hashes of confirmed cases",
     response_class=StreamingResponse,
-    responses={**_file("application/x-ndjson"), **problems(401, 403, 503)},
+    responses={**binary("application/x-ndjson"), **problems(401, 403, 503)},
 )
-def get_known_hashes(caller: Reviewer, services: ServicesDep) -> StreamingResponse:
+def export_known_hashes(
+    request: Request, caller: Reviewer, services: ServicesDep
+) -> StreamingResponse:
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
     lines = services.hash_bank.export(caller)
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
+    return StreamingResponse(
+        lines, media_type=media_type_for(request, "application/x-ndjson"), headers=NO_STORE
+    )
 
 
 @router.put(
@@ -348,7 +422,7 @@ def get_known_hashes(caller: Reviewer, services: ServicesDep) -> StreamingRespon
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-def put_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
+def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
     and notices name the reporting route for child sexual abuse material."""
     services.reviews.flag_minor(caller, case_id, enabled=True)
@@ -361,7 +435,7 @@ def put_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
     status_code=204,
     responses=problems(401, 403, 404, 503),
 )
-def delete_minor(case_id: Id, caller: Reviewer, services: ServicesDep) -> Response:
+def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that no person shown is a minor."""
     services.reviews.flag_minor(caller, case_id, enabled=False)
     return Response(status_code=204)

@@ -40,13 +40,14 @@ _FILES = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    responses=problems(400, 401, 403, 408, 413, 415, 422, 500, 503),
+    responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 500, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
             "content": {
                 MULTIPART: {
                     "schema": {
+                        "title": "PictureUpload",
                         "type": "object",
                         "required": [FIELD],
                         "properties": {FIELD: _FILES, **form_schema(PictureForm)},
@@ -57,7 +58,7 @@ _FILES = {
     },
 )
 @streams_body
-async def post_frames(
+async def score_pictures(
     request: Request, caller: Submitter, state: AppStateDep, services: ServicesDep
 ) -> FramesOut:
     """Score 1 to 64 pictures and answer for each, in order.

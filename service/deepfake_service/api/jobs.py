@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import Query, Request, Response
@@ -15,13 +15,22 @@ from starlette.responses import StreamingResponse
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.container import Services
-from deepfake_service.db.enums import ENDED, Finding, JobState, RetentionPolicy
+from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import Reader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import LeaningOut, Published, ResultOut
+from deepfake_service.http.schemas import (
+    EXAMPLE_ID,
+    ItemId,
+    JobId,
+    LeaningOut,
+    Published,
+    ResultOut,
+    Sha256,
+    Time,
+)
 from deepfake_service.security.accounts import Caller
 
 router = api_router("jobs")
@@ -37,46 +46,60 @@ class ProgressOut(Published):
     stage: str | None = Field(
         description="`overview`, `dense` (around suspect moments), then `evidence`."
     )
-    done: int
-    total: int | None
+    done: int = Field(description="Frames of this stage that have been examined.")
+    total: int | None = Field(description="Frames of this stage; null until that is known.")
 
 
 class JobBase(Published):
     """A job without its result."""
 
-    id: str
-    kind: str
-    state: JobState
-    sha256: str = Field(description="SHA-256 of the submitted bytes.")
+    id: ItemId = Field(description="Id of the job.")
+    kind: Literal["video", "frame"] = Field(
+        description="The address that it was submitted to: `video` for `POST /v1/videos`, "
+        "`frame` for `POST /v1/frames`."
+    )
+    state: JobState = Field(
+        description="What has become of the job. `failed` means that the service failed; "
+        "media that cannot be examined succeed with the verdict "
+        "`unable_to_evaluate`."
+    )
+    sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
     size: int = Field(description="Number of submitted bytes.")
-    case_id: str
-    media_id: str
-    priority: str
+    case_id: ItemId = Field(description="Id of the case that it belongs to.")
+    media_id: ItemId = Field(description="Id of the submitted file within the case.")
+    priority: Priority = Field(description="Its priority in the queue.")
     frames: int | None = Field(description="How many frames were asked for; null: as needed.")
-    retention: RetentionPolicy
-    progress: ProgressOut
-    verdict: VerdictCode | None
+    retention: RetentionPolicy = Field(
+        description="How long the media are retained after the verdict."
+    )
+    progress: ProgressOut = Field(description="How far the examination has come.")
+    verdict: VerdictCode | None = Field(
+        description="The conclusion of the model; null until the job has succeeded."
+    )
     leaning: LeaningOut
     finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")
     failure: str | None = Field(description="A code, if the service failed.")
     bundle_sha256: str = Field(description="Identifies the model bundle.")
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    media_expires_at: str | None
+    created_at: Time = Field(description="When it was submitted.")
+    started_at: Time | None = Field(description="When its examination began; null while it waits.")
+    finished_at: Time | None = Field(description="When it ended; null until then.")
+    media_expires_at: Time | None = Field(
+        description="When its media are deleted; null if that is not known yet, or they are "
+        "already deleted."
+    )
     media_kept: bool = Field(description="Whether the media are still stored.")
 
 
 class JobOut(JobBase):
     """A job, with its result once there is one."""
 
-    result: ResultOut | None
+    result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
 
 
 class JobsOut(Published):
     """A page of jobs, newest first."""
 
-    jobs: list[JobBase]
+    jobs: list[JobBase] = Field(description="The jobs of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
@@ -85,14 +108,19 @@ def job_out(services: Services, caller: Caller, job_id: str) -> JobOut:
     return JobOut.model_validate(services.queries.job(caller, job_id))
 
 
-@router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 503))
-def get_jobs(
+@router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 429, 503))
+def list_jobs(
     caller: Reader,
     services: ServicesDep,
     page: PageDep,
-    state: JobState | None = None,
-    verdict: VerdictCode | None = None,
-    case_id: Annotated[str | None, Query(max_length=26)] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    verdict: Annotated[
+        VerdictCode | None, Query(description="Only jobs with this verdict.")
+    ] = None,
+    case_id: Annotated[
+        str | None,
+        Query(max_length=26, description="Only jobs of this case.", examples=[EXAMPLE_ID]),
+    ] = None,
 ) -> JobsOut:
     """List the jobs of this account, newest first; analysts and administrators see the jobs of all
     accounts."""
@@ -101,8 +129,12 @@ def get_jobs(
     return JobsOut.model_validate({"jobs": listed.jobs, "next": listed.next})
 
 
-@router.get("/jobs/{job_id}", summary="Read a job", responses=problems(401, 403, 404, 410, 503))
-def get_job(job_id: str, caller: Reader, services: ServicesDep) -> JobOut:
+@router.get(
+    "/jobs/{job_id}",
+    summary="Read a job",
+    responses=problems(401, 403, 404, 410, 429, 503),
+)
+def get_job(job_id: JobId, caller: Reader, services: ServicesDep) -> JobOut:
     """Return a job, with its result once there is one. Reading a result is audited."""
     return job_out(services, caller, job_id)
 
@@ -111,9 +143,9 @@ def get_job(job_id: str, caller: Reader, services: ServicesDep) -> JobOut:
     "/jobs/{job_id}",
     summary="Cancel and delete a job",
     status_code=204,
-    responses=problems(401, 403, 404, 409, 503),
+    responses=problems(401, 403, 404, 409, 429, 503),
 )
-def delete_job(job_id: str, caller: Reader, services: ServicesDep) -> Response:
+def delete_job(job_id: JobId, caller: Reader, services: ServicesDep) -> Response:
     """Stop the job and delete its media and result, and its case if nothing else is in it."""
     services.retention.cancel(caller, job_id)
     return Response(status_code=204)
@@ -125,11 +157,11 @@ def delete_job(job_id: str, caller: Reader, services: ServicesDep) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        **problems(401, 403, 404, 503),
+        **problems(401, 403, 404, 429, 503),
     },
 )
-def get_events(
-    request: Request, job_id: str, caller: Reader, services: ServicesDep
+def follow_job(
+    request: Request, job_id: JobId, caller: Reader, services: ServicesDep
 ) -> StreamingResponse:
     """Send the server-sent event `job` whenever the job changes, until it has ended. The stream
     also ends when the key or session becomes invalid, with the event `signed_out`."""
@@ -170,7 +202,11 @@ class WebhookSecretOut(Published):
     secret: str = Field(description="For any library of the Standard Webhooks specification.")
 
 
-@router.get("/webhook-secret", summary="Read the webhook secret", responses=problems(401, 403, 503))
+@router.get(
+    "/webhook-secret",
+    summary="Read the webhook secret",
+    responses=problems(401, 403, 429, 503),
+)
 def get_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
     """Return the secret with which a receiver verifies this account's webhooks."""
     return WebhookSecretOut(secret=services.webhook_secrets.of(caller.account_id))

@@ -12,10 +12,11 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader
+from deepfake_service.http.binary import OCTETS, binary
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, Id
+from deepfake_service.http.schemas import NO_STORE, CaseId, MediaId
 
 router = api_router("cases")
 
@@ -49,18 +50,25 @@ def _span(range_header: str | None, size: int) -> _Span:
     summary="Play a medium",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}},
-        206: {"description": "The requested part."},
+        **binary(OCTETS, 200, 206),
         416: {"description": "The medium has no such part."},
-        **problems(401, 403, 404, 410, 503),
+        **problems(401, 403, 404, 410, 429, 503),
     },
 )
-def get_content(
-    case_id: Id,
-    media_id: Id,
+def get_medium(
+    case_id: CaseId,
+    media_id: MediaId,
     caller: Reader,
     services: ServicesDep,
-    range_: Annotated[str | None, Header(alias="range", max_length=100)] = None,
+    range_: Annotated[
+        str | None,
+        Header(
+            alias="range",
+            max_length=100,
+            description="The part to return (RFC 9110, section 14.2).",
+            examples=["bytes=0-65535"],
+        ),
+    ] = None,
 ) -> Response:
     """Return the original while it is retained. Media of a case in which a person may be a minor
     are withheld. Audited."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import Field
 
-from deepfake_service.casework.core.notice_states import NoticeRequest, NoticeUpdate
+from deepfake_service.casework.core.notice_states import Kind, Language, NoticeRequest, NoticeUpdate
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.http.auth import Reader
+from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, Id, Published
+from deepfake_service.http.schemas import NO_STORE, CaseId, ItemId, NoticeId, Published, Time
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.render import Basis, Composed
 
@@ -23,12 +24,12 @@ router = api_router("notices")
 class KindOut(Published):
     """A kind of notice."""
 
-    kind: str
+    kind: Kind = Field(description="The kind.")
     provision: str = Field(description="The legal provision that it rests on.")
     clock_hours: float | None = Field(description="Hours from sending to the expected action.")
     clock_basis: str = Field(description="Where the deadline comes from.")
-    needs_url: bool
-    needs_screenshot: bool
+    needs_url: bool = Field(description="Whether each occurrence needs a URL.")
+    needs_screenshot: bool = Field(description="Whether each occurrence needs a screenshot.")
     waived_for_minors: list[str] = Field(
         description="Fields that may be left out if a person shown may be a minor."
     )
@@ -40,22 +41,22 @@ class KindOut(Published):
 class KindsOut(Published):
     """All kinds of notices."""
 
-    kinds: list[KindOut]
+    kinds: list[KindOut] = Field(description="The kinds.")
 
 
 class NoticeBase(Published):
     """A notice without its content."""
 
-    id: str
-    case_id: str
-    kind: str
-    language: str
-    state: NoticeState
-    created_at: str
-    sent_at: str | None
-    due_at: str | None
-    overdue: bool
-    answered_at: str | None
+    id: ItemId = Field(description="Id of the notice.")
+    case_id: ItemId = Field(description="Id of its case.")
+    kind: Kind = Field(description="Its kind.")
+    language: Language = Field(description="Its language.")
+    state: NoticeState = Field(description="What has become of it.")
+    created_at: Time = Field(description="When it was created.")
+    sent_at: Time | None = Field(description="When it was sent; null until then.")
+    due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
+    overdue: bool = Field(description="Whether the deadline has passed without an answer.")
+    answered_at: Time | None = Field(description="When it was answered; null until then.")
     withdraw: bool = Field(
         description="Whether it should be withdrawn: the finding was reversed, or a person was "
         "flagged as a possible minor."
@@ -65,26 +66,26 @@ class NoticeBase(Published):
 class NoticeOut(NoticeBase):
     """A notice."""
 
-    recipient: str | None
-    receipt: str | None
-    fields: dict[str, Any]
-    occurrence_ids: list[str]
-    basis: list[Basis]
+    recipient: str | None = Field(description="Who it is addressed to.")
+    receipt: str | None = Field(description="Text or number of the recipient's receipt.")
+    fields: dict[str, Any] = Field(description="The fields of its kind, as they were given.")
+    occurrence_ids: list[ItemId] = Field(description="Ids of the occurrences that it is about.")
+    basis: list[Basis] = Field(description="The examinations that it relies on.")
     text: str = Field(description="Plain text, for pasting into a form.")
-    words: Composed
+    words: Composed = Field(description="Its text in parts.")
 
 
 class NoticesOut(Published):
     """A list of notices."""
 
-    notices: list[NoticeBase]
+    notices: list[NoticeBase] = Field(description="The notices.")
     next: str | None = Field(
         default=None, description="Cursor of the next page; null on the last one."
     )
 
 
 @router.get("/notices", summary="List kinds of notices")
-def get_kinds() -> KindsOut:
+def list_notice_kinds() -> KindsOut:
     """List the kinds of notices, their legal provisions, and the fields that each needs."""
     return KindsOut.model_validate({"kinds": [kind.to_json() for kind in KINDS.values()]})
 
@@ -93,10 +94,14 @@ def get_kinds() -> KindsOut:
     "/cases/{case_id}/notices",
     summary="Create a notice",
     status_code=201,
-    responses=problems(400, 401, 403, 404, 409, 410, 422, 503),
+    responses=problems(400, 401, 403, 404, 409, 410, 422, 429, 503),
 )
-def post_notice(
-    response: Response, case_id: Id, notice: NoticeRequest, caller: Reader, services: ServicesDep
+def create_notice(
+    response: Response,
+    case_id: CaseId,
+    notice: NoticeRequest,
+    caller: Reader,
+    services: ServicesDep,
 ) -> NoticeOut:
     """Create a notice about occurrences of a case. If fields are missing or invalid, the answer
     lists them. The service signs for no one: a person supplies statements and signatures."""
@@ -108,27 +113,33 @@ def post_notice(
 @router.get(
     "/cases/{case_id}/notices",
     summary="List a case's notices",
-    responses=problems(401, 403, 404, 410, 422, 503),
+    responses=problems(401, 403, 404, 410, 422, 429, 503),
 )
-def get_case_notices(
-    case_id: Id, caller: Reader, services: ServicesDep, page: PageDep
+def list_notices(
+    case_id: CaseId, caller: Reader, services: ServicesDep, page: PageDep
 ) -> NoticesOut:
     """List the notices of a case, newest first."""
     listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
     return NoticesOut.model_validate({"notices": listed.notices, "next": listed.next})
 
 
-@router.get("/notices/overdue", summary="List overdue notices", responses=problems(401, 403, 503))
-def get_overdue(caller: Reader, services: ServicesDep) -> NoticesOut:
+@router.get(
+    "/notices/overdue",
+    summary="List overdue notices",
+    responses=problems(401, 403, 429, 503),
+)
+def list_overdue_notices(caller: Reader, services: ServicesDep) -> NoticesOut:
     """List the notices whose deadline has passed without an answer, longest overdue first, at most
     200."""
     return NoticesOut.model_validate({"notices": services.notice_desk.overdue(caller)})
 
 
 @router.get(
-    "/notices/{notice_id}", summary="Read a notice", responses=problems(401, 403, 404, 410, 503)
+    "/notices/{notice_id}",
+    summary="Read a notice",
+    responses=problems(401, 403, 404, 410, 429, 503),
 )
-def get_notice(notice_id: Id, caller: Reader, services: ServicesDep) -> NoticeOut:
+def get_notice(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> NoticeOut:
     """Return a notice with its fields, its text and its outcome. Audited."""
     return NoticeOut.model_validate(services.notice_desk.read(caller, notice_id))
 
@@ -139,10 +150,10 @@ def get_notice(notice_id: Id, caller: Reader, services: ServicesDep) -> NoticeOu
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems(401, 403, 404, 410, 503),
+        **problems(401, 403, 404, 410, 429, 503),
     },
 )
-def get_text(notice_id: Id, caller: Reader, services: ServicesDep) -> Response:
+def get_notice_text(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> Response:
     """Return the text of a notice, for pasting into a form. Audited."""
     text = services.notice_desk.read(caller, notice_id)["text"]
     return Response(text, media_type="text/plain; charset=utf-8", headers=NO_STORE)
@@ -153,16 +164,18 @@ def get_text(notice_id: Id, caller: Reader, services: ServicesDep) -> Response:
     summary="Read a notice as a PDF",
     response_class=Response,
     responses={
-        200: {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}},
-        **problems(401, 403, 404, 410, 503),
+        **binary("application/pdf"),
+        **problems(401, 403, 404, 410, 429, 503),
     },
 )
-def get_pdf(notice_id: Id, caller: Reader, services: ServicesDep) -> Response:
+def get_notice_pdf(
+    request: Request, notice_id: NoticeId, caller: Reader, services: ServicesDep
+) -> Response:
     """Return a notice as a PDF/A for a person to send. Audited."""
     content = services.notice_desk.pdf(caller, notice_id)
     return Response(
         content,
-        media_type="application/pdf",
+        media_type=media_type_for(request, "application/pdf"),
         headers={**NO_STORE, "Content-Disposition": f'inline; filename="notice-{notice_id}.pdf"'},
     )
 
@@ -170,10 +183,10 @@ def get_pdf(notice_id: Id, caller: Reader, services: ServicesDep) -> Response:
 @router.patch(
     "/notices/{notice_id}",
     summary="Update the state of a notice",
-    responses=problems(400, 401, 403, 404, 410, 422, 503),
+    responses=problems(400, 401, 403, 404, 410, 422, 429, 503),
 )
-def patch_notice(
-    notice_id: Id, update: NoticeUpdate, caller: Reader, services: ServicesDep
+def update_notice(
+    notice_id: NoticeId, update: NoticeUpdate, caller: Reader, services: ServicesDep
 ) -> NoticeOut:
     """Record that a notice was sent (this starts its deadline), acknowledged (the text or number of
     a receipt) or answered."""

@@ -16,14 +16,14 @@ router = APIRouter(tags=["operations"])
 # A coroutine: it must answer even while every thread is busy.
 @router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Check that the process is alive")
-async def healthz() -> HealthOut:
+async def check_health() -> HealthOut:
     """Answer while the process is alive."""
     return HealthOut()
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Check that requests are accepted", responses=problems(503))
-def readyz(state: AppStateDep) -> ReadyOut:
+def check_readiness(state: AppStateDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
     date, unless the disk is nearly full."""
     engine = state.require_engine()
@@ -44,7 +44,7 @@ def readyz(state: AppStateDep) -> ReadyOut:
         **problems(404),
     },
 )
-def metrics(request: Request, state: AppStateDep) -> Response:
+def get_metrics(request: Request, state: AppStateDep) -> Response:
     """Return counts and durations. They include neither scores nor names. If operators have a
     listener of their own, only that one serves them."""
     own_port = state.settings.operations_port

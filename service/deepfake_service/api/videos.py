@@ -42,7 +42,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(400, 401, 403, 408, 409, 413, 415, 422, 500, 503),
+        **problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra={
         "parameters": query_parameters(VideoForm),
@@ -51,6 +51,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
             "content": {
                 MULTIPART: {
                     "schema": {
+                        "title": "VideoUpload",
                         "type": "object",
                         "required": [FILE],
                         "properties": {
@@ -69,7 +70,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
     },
 )
 @streams_body
-async def post_video(
+async def submit_video(
     request: Request,
     response: Response,
     caller: Submitter,

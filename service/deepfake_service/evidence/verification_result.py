@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import Field
 
 from deepfake_service.evidence.revocations import Revocations
 
@@ -38,10 +39,10 @@ class ExitCode(IntEnum):
 class Step:
     """One step: its number, title, outcome and an explanation."""
 
-    number: int
-    title: str
-    outcome: Outcome
-    detail: str
+    number: Annotated[int, Field(description="Number of the step, from 1.")]
+    title: Annotated[str, Field(description="What is checked.")]
+    outcome: Annotated[Outcome, Field(description="What came out.")]
+    detail: Annotated[str, Field(description="An explanation.")]
 
     def to_json(self) -> dict[str, Any]:
         """Return the step as JSON data."""

@@ -122,8 +122,15 @@ ServicesDep = Annotated[Services, Depends(_services)]
 class Page:
     """Which page of a list a request asks for."""
 
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50
-    cursor: Annotated[str | None, Query(max_length=200)] = None
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items on the page.")] = 50
+    cursor: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="`next` of the page before; unset: first.",
+            examples=["MjAyNi0wMS0zMXww"],
+        ),
+    ] = None
 
 
 PageDep = Annotated[Page, Depends()]

@@ -121,8 +121,8 @@ class FieldErrorOut(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    field: str
-    detail: str
+    field: str = Field(description="Name of the field, as it was sent.")
+    detail: str = Field(description="What is wrong with it.")
 
 
 class ProblemOut(BaseModel):
@@ -131,9 +131,9 @@ class ProblemOut(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(description="Identifies the kind of error; stable.")
-    title: str
-    status: int
-    detail: str
+    title: str = Field(description="The kind of error in a few words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong, and what to do.")
     instance: str = Field(description="The id of the request, as in X-Request-ID and in the log.")
     errors: list[FieldErrorOut] | None = Field(
         default=None, description="Present where fields of the request are invalid."
@@ -203,19 +203,10 @@ def request_id(request: Request) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app``, the framework's own included, with a problem, and add the
-    schema of problems to its OpenAPI description."""
+    """Answer every error of ``app``, the framework's own included, with a problem."""
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        api = generate()
-        api["components"]["schemas"].update(_schemas())
-        return api
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _status_and_code(kind: type[Exception]) -> tuple[int, str]:
@@ -227,7 +218,7 @@ def _title(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def _schemas() -> dict[str, Any]:
+def problem_schemas() -> dict[str, Any]:
     """Return the OpenAPI components that ``problems`` refers to."""
     schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
     nested: dict[str, Any] = schema.pop("$defs")

@@ -13,9 +13,33 @@ from deepfake_models.spec import is_none
 
 NO_STORE = {"Cache-Control": "no-store"}
 """Header of answers with content that no cache may keep."""
+EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
 
-Id = Annotated[str, Path(max_length=26)]
+
+def _id_of(item: str) -> Any:
+    return Path(
+        max_length=26, description=f"Id of the {item}.", examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"]
+    )
+
+
+JobId = Annotated[str, _id_of("job")]
+CaseId = Annotated[str, _id_of("case")]
+MediaId = Annotated[str, _id_of("medium, as `media_id` of its job")]
+NoticeId = Annotated[str, _id_of("notice")]
+OccurrenceId = Annotated[str, _id_of("occurrence")]
 Language = Literal["ko", "en"]
+
+ItemId = Annotated[str, Field(examples=[EXAMPLE_ID])]
+"""An id of this service: a ULID."""
+Sha256 = Annotated[
+    str, Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+]
+"""A SHA-256 in 64 hexadecimal digits."""
+Time = Annotated[
+    str,
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000+00:00"]),
+]
+"""A time in ISO 8601, in UTC."""
 
 Score = Annotated[
     float | None,
@@ -70,7 +94,7 @@ class ReasonOut(Stored):
     """Why a verdict is not a decision, or what limits it."""
 
     code: ReasonCode | str = Field(description="A newer version may give further codes.")
-    detail: str
+    detail: str = Field(description="The reason in English.")
 
 
 class QualityOut(Stored):
@@ -93,9 +117,11 @@ class FaceOut(Stored):
     confidence: float = Field(description="The face detector's confidence, 0 to 1.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    verdict: VerdictCode
-    quality: QualityOut
-    reasons: list[ReasonOut]
+    verdict: VerdictCode = Field(description="The conclusion on this face.")
+    quality: QualityOut = Field(description="Measurements of the face.")
+    reasons: list[ReasonOut] = Field(
+        description="Why the verdict is not a decision, or what limits it."
+    )
     leaning: LeaningOut = None
 
 
@@ -103,15 +129,17 @@ class FrameOut(Published):
     """The result of one picture."""
 
     name: str = Field(description="Base name of the uploaded file, printable characters only.")
-    sha256: str = Field(description="SHA-256 of the uploaded bytes.")
-    verdict: VerdictCode
+    sha256: Sha256 = Field(description="SHA-256 of the uploaded bytes.")
+    verdict: VerdictCode = Field(description="The conclusion on the picture.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    reasons: list[ReasonOut]
-    faces: list[FaceOut]
+    reasons: list[ReasonOut] = Field(
+        description="Why the verdict is not a decision, or what limits it."
+    )
+    faces: list[FaceOut] = Field(description="The faces that were found.")
     leaning: LeaningOut = None
     kinds: Kinds = None
-    job_id: str | None = Field(
+    job_id: ItemId | None = Field(
         default=None, description="The job of this picture, if the request named a case."
     )
 
@@ -122,33 +150,43 @@ class MediaOut(Stored):
     kind: str = Field(description="`image` or `video`.")
     width: int = Field(description="Displayed width in pixels.")
     height: int = Field(description="Displayed height in pixels.")
-    duration_s: float | None
-    frames: int | None
+    duration_s: float | None = Field(
+        description="Duration in seconds; null if it is not known, or the medium is a picture."
+    )
+    frames: int | None = Field(description="Number of frames; null if it is not known.")
     rotation: int = Field(description="Degrees by which players rotate it.")
 
 
 class MomentOut(Stored):
     """A span of time in which the faces of a track look manipulated. It decides nothing."""
 
-    start_s: float
-    end_s: float
-    peak_s: float
-    peak_score: float
+    start_s: float = Field(description="Start, in seconds from the first frame.")
+    end_s: float = Field(description="End, in seconds from the first frame.")
+    peak_s: float = Field(
+        description="Time of the highest score in it, in seconds from the first frame."
+    )
+    peak_score: float = Field(description="The highest score in it, 0 to 1.")
 
 
 class TrackOut(Stored):
     """One person's face over time."""
 
-    track: int
-    verdict: VerdictCode
+    track: int = Field(description="Number of the track within the medium, from 0.")
+    verdict: VerdictCode = Field(description="The conclusion on this person.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    first_s: float
-    last_s: float
+    first_s: float = Field(
+        description="When the face is first seen, in seconds from the first frame."
+    )
+    last_s: float = Field(
+        description="When the face is last seen, in seconds from the first frame."
+    )
     faces: int = Field(description="Faces found.")
     judged: int = Field(description="Faces scored.")
-    moments: list[MomentOut]
-    reasons: list[ReasonOut]
+    moments: list[MomentOut] = Field(description="Spans in which the face looks manipulated.")
+    reasons: list[ReasonOut] = Field(
+        description="Why the verdict is not a decision, or what limits it."
+    )
     leaning: LeaningOut = None
     kinds: Kinds = None
 
@@ -158,17 +196,19 @@ class FrameCountsOut(Stored):
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    sampled: int = 0
-    with_face: int = 0
-    failed: int = 0
-    longest_gap_s: float = 0.0
+    sampled: int = Field(default=0, description="Frames that were examined.")
+    with_face: int = Field(default=0, description="Of these, frames with a face.")
+    failed: int = Field(default=0, description="Frames that could not be decoded.")
+    longest_gap_s: float = Field(
+        default=0.0, description="Longest time between two examined frames, in seconds."
+    )
 
 
 class TrackedFaceOut(FaceOut):
     """One face in one frame of a video or picture."""
 
-    time_s: float
-    track: int
+    time_s: float = Field(description="Time of the frame, in seconds from the first one.")
+    track: int = Field(description="Number of the track that the face belongs to.")
 
 
 class ResultOut(Stored):
@@ -178,14 +218,22 @@ class ResultOut(Stored):
     # Fields that a result of an older version lacks have defaults.
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    media: MediaOut | None = None
-    verdict: VerdictCode
+    media: MediaOut | None = Field(
+        default=None, description="What the container says; null if the medium could not be opened."
+    )
+    verdict: VerdictCode = Field(description="The conclusion on the whole medium.")
     score: Score = None
     log_likelihood_ratio: LogLikelihoodRatio = None
-    reasons: list[ReasonOut] = []
-    tracks: list[TrackOut] = []
-    frames: FrameCountsOut = FrameCountsOut()
-    faces: list[TrackedFaceOut] = []
+    reasons: list[ReasonOut] = Field(
+        default=[], description="Why the verdict is not a decision, or what limits it."
+    )
+    tracks: list[TrackOut] = Field(default=[], description="The people whose faces were found.")
+    frames: FrameCountsOut = Field(
+        default=FrameCountsOut(), description="How many frames were examined."
+    )
+    faces: list[TrackedFaceOut] = Field(
+        default=[], description="The faces that were found, frame by frame."
+    )
     leaning: LeaningOut = None
     kinds: Kinds = None
 
@@ -193,23 +241,23 @@ class ResultOut(Stored):
 class ModelOut(Published):
     """The model that scored, and the terms of its use."""
 
-    bundle: str
-    version: str
-    sha256: str = Field(description="SHA-256 of bundle.json, which identifies the bundle.")
-    terms: str
+    bundle: str = Field(description="Name of the model bundle.")
+    version: str = Field(description="Version of the bundle.")
+    sha256: Sha256 = Field(description="SHA-256 of bundle.json, which identifies the bundle.")
+    terms: str = Field(description="The terms under which it may be used.")
 
 
 class FramesOut(Published):
     """The results of all pictures of a request, in the order in which they were sent."""
 
-    frames: list[FrameOut]
-    model: ModelOut
+    frames: list[FrameOut] = Field(description="The results.")
+    model: ModelOut = Field(description="The model that scored.")
 
 
 class HealthOut(Published):
     """The process is alive."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field(default="ok", description="Always `ok`.")
 
 
 class SandboxOut(Published):
@@ -223,8 +271,8 @@ class SandboxOut(Published):
 class ReadyOut(Published):
     """The model is loaded, and requests are accepted."""
 
-    status: Literal["ready"] = "ready"
-    model: ModelOut
+    status: Literal["ready"] = Field(default="ready", description="Always `ready`.")
+    model: ModelOut = Field(description="The model that scores.")
     sandbox: SandboxOut | None = Field(
         description="`null` if files are parsed in the process of the service itself."
     )

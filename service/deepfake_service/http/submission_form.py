@@ -62,7 +62,11 @@ WebAddress = Annotated[
 ]
 IdempotencyKey = Annotated[
     Annotated[str, Field(max_length=255), AfterValidator(_printable)] | None,
-    Header(alias="Idempotency-Key", description="Makes a retry of the same request safe."),
+    Header(
+        alias="Idempotency-Key",
+        description="Makes a retry of the same request safe.",
+        examples=["upload-0001"],
+    ),
 ]
 
 
@@ -71,16 +75,27 @@ class SightingForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source_url: Annotated[WebAddress | None, Field(description="Where it was seen.")] = None
-    platform: Annotated[Line | None, Field(description="Name of the platform.")] = None
-    account: Annotated[Line | None, Field(description="The account that published it.")] = None
+    source_url: Annotated[
+        WebAddress | None,
+        Field(description="Where it was seen.", examples=["https://example.org/v/1"]),
+    ] = None
+    platform: Annotated[
+        Line | None, Field(description="Name of the platform.", examples=["Example"])
+    ] = None
+    account: Annotated[
+        Line | None, Field(description="The account that published it.", examples=["@someone"])
+    ] = None
     captured_at: Annotated[
-        Annotated[str, AfterValidator(_moment)] | None,
-        Field(description="When it was seen: ISO 8601 with a time zone."),
+        Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
+        | None,
+        Field(
+            description="When it was seen: ISO 8601 with a time zone.",
+            examples=["2026-01-31T12:00:00Z"],
+        ),
     ] = None
     note: Annotated[
         Annotated[str, Field(max_length=2000), AfterValidator(_printable)] | None,
-        Field(description="What the collector notes about it."),
+        Field(description="What the collector notes about it.", examples=["found by search"]),
     ] = None
 
     def sighting(self) -> Sighting:
@@ -95,7 +110,10 @@ class PictureForm(SightingForm):
     """The text fields of ``POST /v1/frames``."""
 
     case_reference: Annotated[
-        Line | None, Field(description="Your reference of the case to which this belongs.")
+        Line | None,
+        Field(
+            description="Your reference of the case to which this belongs.", examples=["2026-0117"]
+        ),
     ] = None
 
     def submission(self) -> Submission:
@@ -109,12 +127,13 @@ class VideoForm(PictureForm):
     """The text fields of ``POST /v1/videos``."""
 
     callback_url: Annotated[
-        WebAddress | None, Field(description="Called with a signed webhook when the job ends.")
+        WebAddress | None,
+        Field(description="Called with a signed webhook when the job ends."),
     ] = None
     priority: Annotated[Priority, Field(description="Queue priority.")] = Priority.BATCH
     frames: Annotated[
         Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)] | None,
-        Field(description=f"How many frames to examine, 1 to {MAX_FRAMES}."),
+        Field(description=f"How many frames to examine, 1 to {MAX_FRAMES}.", examples=[32]),
     ] = None
     retention: Annotated[
         RetentionPolicy, Field(description="How long the media are retained after the verdict.")
@@ -138,9 +157,14 @@ class OccurrenceForm(SightingForm):
 
     media_id: Annotated[
         Annotated[str, Field(max_length=26), AfterValidator(_printable)] | None,
-        Field(description="The medium; may be left out if the case has only one."),
+        Field(
+            description="The medium; may be left out if the case has only one.",
+            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
+        ),
     ] = None
-    tool: Annotated[Line | None, Field(description="The program that captured it.")] = None
+    tool: Annotated[
+        Line | None, Field(description="The program that captured it.", examples=["crawler 1.2"])
+    ] = None
 
 
 F = TypeVar("F", bound=BaseModel)
@@ -222,9 +246,13 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
         kinds = [k for k in field.pop("anyOf", [field]) if k.get("type") != "null"]
         kind = {k: v for k, v in kinds[0].items() if k not in ("default", "title")}
         if "$ref" in kind:
-            kind = schema["$defs"][kind["$ref"].rpartition("/")[2]]
-            kind = {k: kind[k] for k in ("type", "enum")}
-        properties[name] = {**kind, "description": field["description"]}
+            kind = {"$ref": f"#/components/schemas/{kind['$ref'].rpartition('/')[2]}"}
+        examples = field.get("examples")
+        properties[name] = {
+            **kind,
+            **({"examples": examples} if examples else {}),
+            "description": field["description"],
+        }
     return properties
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import Words, words
@@ -23,12 +25,16 @@ _SECTION = re.compile(r"s\. (?P<section>\d+)")
 class Basis:
     """The examination of one file that a notice relies on."""
 
-    sha256: str
-    verdict: str
-    finding: str | None
-    job: str
-    edition: int
-    examined_at: str
+    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
+    verdict: Annotated[str, Field(description="The conclusion of the model.")]
+    finding: Annotated[str | None, Field(description="The finding of the reviewers.")]
+    job: Annotated[str, Field(description="Id of the job.")]
+    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
+    examined_at: Annotated[
+        str,
+        Field(json_schema_extra={"format": "date-time"}),
+        Field(description="When the examination ended."),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +54,17 @@ class NoticeSubject:
 class Section:
     """A heading and lines of text."""
 
-    heading: str
-    lines: list[str]
+    heading: Annotated[str, Field(description="Its heading.")]
+    lines: Annotated[list[str], Field(description="Its lines.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
     """The text of a notice."""
 
-    title: str
-    opening: str
-    sections: list[Section]
+    title: Annotated[str, Field(description="The title.")]
+    opening: Annotated[str, Field(description="The first paragraph.")]
+    sections: Annotated[list[Section], Field(description="What follows.")]
 
     def text(self) -> str:
         """Return the notice as plain text."""

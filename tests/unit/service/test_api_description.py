@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from deepfake_service.app import api_description
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -36,3 +39,77 @@ async def test_an_unknown_parameter_deletes_nothing(service: Service) -> None:
     assert (await service.client.delete(f"{address}?dry_run=1")).status_code == 422
     assert (await service.client.get(address)).status_code == 200
     assert (await service.client.delete(address)).status_code == 204
+
+
+@pytest.fixture(scope="module")
+def api() -> dict[str, Any]:
+    return api_description()
+
+
+def _operations(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for section in ("paths", "webhooks"):
+        for path, methods in api[section].items():
+            for method, operation in methods.items():
+                yield f"{method} {path}", operation
+
+
+def test_everything_in_the_description_is_described(api: dict[str, Any]) -> None:
+    silent = []
+    for name, schema in api["components"]["schemas"].items():
+        if not schema.get("description") and schema.get("title") not in UPLOADS:
+            silent.append(name)
+        for field, described in schema.get("properties", {}).items():
+            if not described.get("description"):
+                silent.append(f"{name}.{field}")
+    for name, operation in _operations(api):
+        parameters = operation.get("parameters", [])
+        silent += [f"{name} {p['name']}" for p in parameters if not p.get("description")]
+        if not (operation.get("summary") and operation.get("description")):
+            silent.append(name)
+    assert silent == []
+
+
+UPLOADS = ("PictureUpload", "VideoUpload", "OccurrenceUpload")
+
+
+def test_times_are_marked_as_times_and_parameters_have_examples(api: dict[str, Any]) -> None:
+    unmarked, without = [], []
+    for name, schema in api["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            forms = described.get("anyOf", [described])
+            is_time = any(form.get("format") == "date-time" for form in forms)
+            if field.endswith("_at") != is_time and field not in ("at", "timestamp"):
+                unmarked.append(f"{name}.{field}")
+    for name, operation in _operations(api):
+        if name.endswith(("succeeded", "failed", "cancelled", "expired")):
+            continue
+        for parameter in operation.get("parameters", []):
+            if parameter["name"] == "callback_url":
+                continue  # who tries the page out would have it called
+            schema = parameter["schema"]
+            forms = schema.get("anyOf", [schema])
+            told = any(f.get("enum") or "$ref" in f or "maximum" in f for f in forms)
+            if not (told or "examples" in schema or "default" in schema):
+                without.append(f"{name} {parameter['name']}")
+    assert unmarked == []
+    assert without == []
+
+
+def test_operations_have_short_and_unique_names(api: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in _operations(api)]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() and len(name) <= 24 for name in names)
+    assert {"submit_video", "list_jobs", "get_job", "get_evidence"} <= set(names)
+
+
+def test_limited_addresses_say_so_and_webhooks_are_described(api: dict[str, Any]) -> None:
+    for path, method in (
+        ("/v1/videos", "post"),
+        ("/v1/jobs/{job_id}", "get"),
+        ("/v1/verify", "post"),
+    ):
+        assert "429" in api["paths"][path][method]["responses"]
+    assert set(api["webhooks"]) == {
+        f"job.{s}" for s in ("succeeded", "failed", "cancelled", "expired")
+    }
+    assert api["servers"] == [{"url": "/"}]

@@ -57,11 +57,18 @@ class NoticeRequest:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    kind: Kind
-    language: Language = "ko"
-    occurrence_ids: Annotated[Sequence[str], Field(max_length=200)]
-    fields: Mapping[str, Any]
-    recipient: Annotated[str | None, Field(max_length=200)] = None
+    kind: Annotated[Kind, Field(description="Its kind; `GET /v1/notices` lists them.")]
+    language: Annotated[Language, Field(description="Its language.")] = "ko"
+    occurrence_ids: Annotated[
+        Sequence[str], Field(max_length=200, description="Ids of the occurrences that it is about.")
+    ]
+    fields: Annotated[
+        Mapping[str, Any],
+        Field(description="The fields of its kind, as `GET /v1/notices` describes them."),
+    ]
+    recipient: Annotated[
+        str | None, Field(max_length=200, description="Who it is addressed to.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +77,16 @@ class NoticeUpdate:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    sent_at: Moment | None = None
-    receipt: Annotated[str | None, Field(max_length=2000)] = None
-    outcome: NoticeState | None = None
-    answered_at: Moment | None = None
+    sent_at: Annotated[
+        Moment | None, Field(description="When it was sent. This starts the deadline.")
+    ] = None
+    receipt: Annotated[
+        str | None, Field(max_length=2000, description="Text or number of the receipt.")
+    ] = None
+    outcome: Annotated[NoticeState | None, Field(description="What came of it.")] = None
+    answered_at: Annotated[
+        Moment | None, Field(description="When it was answered; now if unset.")
+    ] = None
 
 
 def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:

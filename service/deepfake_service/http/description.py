@@ -1,0 +1,48 @@
+"""The OpenAPI description of the API: what FastAPI generates, with what it does not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from deepfake_service.http.multipart import MULTIPART
+from deepfake_service.http.problems import problem_schemas
+
+REFERENCE = "#/components/schemas/"
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of the function that answers, after which generators name their own."""
+    return route.name
+
+
+def install(app: FastAPI) -> None:
+    """Complete the description of ``app``: problems, and names for the bodies of uploads."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        api = generate()
+        schemas = api["components"]["schemas"]
+        schemas.update(problem_schemas())
+        # FastAPI's own form of invalid requests, which this service does not send.
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        for methods in api["webhooks"].values():
+            methods["post"]["responses"].pop("422", None)  # likewise
+        for methods in api["paths"].values():
+            for operation in methods.values():
+                _name_upload(operation, schemas)
+        return api
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _name_upload(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Move the schema of a multipart body to ``schemas``, under its title."""
+    upload = operation.get("requestBody", {}).get("content", {}).get(MULTIPART)
+    if upload is not None and "title" in upload["schema"]:
+        schema = upload["schema"]
+        schemas[schema["title"]] = schema
+        upload["schema"] = {"$ref": REFERENCE + schema["title"]}
