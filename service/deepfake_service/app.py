@@ -121,7 +121,9 @@ def create_app(
             services = container.services
             state.metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
             state.metrics.watch_notices(services.notice_desk.count_overdue)
-            state.metrics.watch_database(lambda: state.database.damage is None)
+            state.metrics.watch_database(
+                lambda: state.database.damage is None, state.database.count_altered
+            )
             state.metrics.watch_retention(
                 services.sweeps.count_marked, lambda: services.clock_guard.problem() is None
             )

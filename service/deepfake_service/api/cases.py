@@ -88,6 +88,10 @@ class CaseOut(CaseBase):
     jobs_next: str | None = Field(
         description="Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."
     )
+    altered: list[str] = Field(
+        description="Ids of occurrences and jobs that are left out, because a record was "
+        "altered outside the service and is refused."
+    )
 
 
 class OccurrencesOut(Published):
@@ -95,6 +99,10 @@ class OccurrencesOut(Published):
 
     occurrences: list[OccurrenceOut] = Field(description="The occurrences of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
+    altered: list[str] = Field(
+        description="Ids of occurrences that are left out, because a record was "
+        "altered outside the service and is refused."
+    )
 
 
 class CasesOut(Published):
@@ -102,6 +110,10 @@ class CasesOut(Published):
 
     cases: list[CaseBase] = Field(description="The cases of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
+    altered: list[str] = Field(
+        description="Ids of cases that are left out, because a record was "
+        "altered outside the service and is refused."
+    )
 
 
 class CaseIn(BaseModel):

@@ -101,6 +101,10 @@ class JobsOut(Published):
 
     jobs: list[JobBase] = Field(description="The jobs of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
+    altered: list[str] = Field(
+        description="Ids of jobs that are left out, because a record was altered outside the "
+        "service and is refused."
+    )
 
 
 def job_out(services: Services, caller: Caller, job_id: str) -> JobOut:
@@ -126,7 +130,9 @@ def list_jobs(
     accounts."""
     filters = Filters(state, verdict, case_id)
     listed = services.queries.jobs(caller, filters, limit=page.limit, cursor=page.cursor)
-    return JobsOut.model_validate({"jobs": listed.jobs, "next": listed.next})
+    return JobsOut.model_validate(
+        {"jobs": listed.jobs, "next": listed.next, "altered": listed.altered}
+    )
 
 
 @router.get(

@@ -148,7 +148,7 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     authenticator = authenticator_of(session)
     for entry in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
-            raise refuse("audit", entry.number)
+            raise refuse(authenticator, "audit", entry.number)
     ids = {e.account_id for e in entries if e.account_id}
     accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
     return {

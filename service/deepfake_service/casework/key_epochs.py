@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, LargeBinary, func, literal, select
+from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
 
 from deepfake_service.db import AuditEntry, Case, Database
 from deepfake_service.errors import DataDirError
@@ -111,11 +111,18 @@ class KeyEpochs:
             with self._database.write() as session:
                 self._database.one_at_a_time(session, CASE_KEYS_LOCK)
                 is_current = _prefix() == literal(keys.current().prefix, LargeBinary)
-                query = select(Case).where(Case.wrapped_key.is_not(None), ~is_current).limit(BATCH)
-                cases = session.scalars(query.with_for_update()).all()
-                for case in cases:
-                    wrapped = case.wrapped_key or b""
-                    case.wrapped_key = self._vault.rewrapped(case.id, wrapped) or wrapped
+                # By columns: a case whose record was altered must not keep old keys alive.
+                query = (
+                    select(Case.id, Case.wrapped_key)
+                    .where(Case.wrapped_key.is_not(None), ~is_current)
+                    .limit(BATCH)
+                )
+                cases = session.execute(query.with_for_update()).all()
+                for case_id, wrapped in cases:
+                    again = self._vault.rewrapped(case_id, wrapped or b"") or wrapped
+                    session.execute(
+                        update(Case).where(Case.id == case_id).values(wrapped_key=again)
+                    )
             if len(cases) < BATCH:
                 return
 

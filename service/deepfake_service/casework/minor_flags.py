@@ -24,6 +24,7 @@ from deepfake_service.casework.evidence_store import examination_of
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
 from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
 from deepfake_service.evidence.hash_index import resembles, usable
 from deepfake_service.observability.logs import describe, logger
@@ -132,10 +133,10 @@ class MinorFlags:
                 .where(Media.id == job.media_id, _flagged_by_a_person())
             ).first()
             others = select(FlaggedHashes).where(FlaggedHashes.case_id != job.case_id)
-            entries = session.scalars(others).all() if submitted else ()
+            entries = load_list(session, others).rows if submitted else []
         if own is not None:
             self._store(job, submitted, own.sha256)
-        self._compare(job, submitted, ((e, self._pdq(e)) for e in entries))
+        self._compare(job, submitted, ((e, self._pdq(e)) for (e,) in entries))
 
     def _pdq(self, entry: FlaggedHashes) -> list[str]:
         pdq: list[str] = open_json(self._key, entry)["pdq"]
@@ -168,21 +169,20 @@ class MinorFlags:
         """
         self._remember(newest_only=newest_only)
         with self._database.read() as session:
-            new = session.scalars(
-                select(FlaggedHashes).where(FlaggedHashes.compared_at.is_(None))
-            ).all()
+            added = select(FlaggedHashes).where(FlaggedHashes.compared_at.is_(None))
+            new = [entry for (entry,) in load_list(session, added).rows]
         if not new:
             return
         entries = [(entry, self._pdq(entry)) for entry in new]
         before = None
         while jobs := self._jobs_before(before):
-            for job, case in jobs:
+            for job, case in self._intact(jobs):
                 submitted = usable(self._hashes(job, case))
                 if submitted:
                     self._compare(job, submitted, entries)
             if newest_only:
                 return
-            before = jobs[-1][0].id
+            before = jobs[-1]
         now = self._database.clock()
         for entry in new:
             with self._database.write() as session:
@@ -190,10 +190,16 @@ class MinorFlags:
                 if compared is not None:
                     compared.compared_at = now
 
-    def _jobs_before(self, job_id: str | None) -> Sequence[tuple[Job, Case]]:
-        """Return the next older jobs whose cases are not flagged, from the newest to the oldest."""
+    def _intact(self, job_ids: Sequence[str]) -> list[tuple[Job, Case]]:
+        """Return jobs and their cases, apart from those whose records were altered."""
+        statement = select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(job_ids))
+        with self._database.read() as session:
+            return [(job, case) for job, case in load_list(session, statement).rows]
+
+    def _jobs_before(self, job_id: str | None) -> Sequence[str]:
+        """Return the ids of the next older jobs in cases without a flag, the newest first."""
         statement = (
-            select(Job, Case)
+            select(Job.id)
             .join(Case, Job.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
@@ -205,8 +211,7 @@ class MinorFlags:
         if job_id is not None:
             statement = statement.where(Job.id < job_id)
         with self._database.read() as session:
-            rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH)).all()
-        return [(job, case) for job, case in rows]
+            return session.scalars(statement.order_by(Job.id.desc()).limit(BATCH)).all()
 
     def _hashes(self, job: Job, case: Case) -> dict[str, Any]:
         """Return the hashes that an examination found; none if its material cannot be read."""
@@ -242,10 +247,10 @@ class MinorFlags:
         )
         while True:
             with self._database.read() as session:
-                rows = session.execute(missing).all()
+                rows = load_list(session, missing).rows
             for job, case, sha256 in rows:
                 self._store(job, usable(self._hashes(job, case)), sha256)
-            if newest_only or len(rows) < BATCH:
+            if newest_only or len(rows) < BATCH:  # altered ones are not stored, and come again
                 return
 
     def _store(self, job: Job, pdq: list[str], sha256: str) -> None:

@@ -21,7 +21,7 @@ from deepfake_service.casework.core.notice_states import (
     apply_update,
     field_error,
 )
-from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, encoded, older
+from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, next_cursor, older
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_store import examination_of
@@ -36,6 +36,7 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Finding, JobState, NoticeState
+from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     DatabaseUnavailable,
     NotFound,
@@ -151,11 +152,9 @@ class NoticeDesk:
         statement = statement.order_by(Notice.created_at.desc(), Notice.id.desc())
         with self._database.read() as session:
             self._case(session, caller, case_id)
-            notices = list(session.scalars(statement.limit(limit + 1)))
-        more, notices = len(notices) > limit, notices[:limit]
-        return NoticePage(
-            [self._listed(n) for n in notices], encoded(notices[-1]) if more else None
-        )
+            listed = load_list(session, statement.limit(limit))
+            cursor = next_cursor(session, statement, Notice, limit)
+        return NoticePage([self._listed(n) for (n,) in listed.rows], cursor, listed.altered)
 
     def overdue(self, caller: Caller, limit: int = MAX_PAGE) -> list[dict[str, Any]]:
         """List the notices whose deadline has passed, the longest overdue first."""
@@ -167,7 +166,7 @@ class NoticeDesk:
             .limit(limit)
         )
         with self._database.read() as session:
-            return [self._listed(n) for n in session.scalars(statement)]
+            return [self._listed(n) for (n,) in load_list(session, statement).rows]
 
     def count_overdue(self) -> float:
         """Count the notices whose deadline has passed. NaN while the database does not answer."""

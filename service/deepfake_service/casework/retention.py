@@ -94,10 +94,11 @@ class Retention:
         self._database.purge_deleted()
         with self._database.read() as session:
             jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
-            media = list(session.scalars(select(Media).where(Media.case_id == case_id)))
-        for medium in media:
-            if medium.blob:
-                self._vault.blobs.delete(medium.blob)
+            in_case = select(Media.blob).where(Media.case_id == case_id, Media.blob.is_not(None))
+            blobs = list(session.scalars(in_case))
+        for blob in blobs:
+            if blob:
+                self._vault.blobs.delete(blob)
         self._delete_below(folder_of(case_id))
         for job_id in jobs:
             self._queue.cancel(job_id)

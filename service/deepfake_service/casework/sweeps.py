@@ -11,9 +11,11 @@ while the clock cannot be trusted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 
@@ -33,6 +35,7 @@ from deepfake_service.db import (
     Review,
 )
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.errors import RecordAltered
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -43,6 +46,8 @@ GRACE = timedelta(days=1)
 MIN_SHARE, MAX_SHARE, SHARE = 50, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
 IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
+
+T = TypeVar("T")
 
 _log = logger("deepfake_service.lifecycle")
 
@@ -137,10 +142,8 @@ class Sweeps:
                     )
                 )
             )
-        for case_id in shredded:
-            self._retention.finish_shredding(case_id)
-        for job_id in cancelled:
-            self._retention.delete_job(job_id)
+        _each(shredded, self._retention.finish_shredding)
+        _each(cancelled, self._retention.delete_job)
 
     def _mark(self) -> None:
         """Mark what will be due after the grace period, and unmark what will not."""
@@ -260,20 +263,22 @@ class Sweeps:
                 )
                 .limit(self._share(Job))
             ).all()
-        for job_id in late:
-            with self._database.write() as session:
-                late_job = session.get(Job, job_id)
-                case = lock_case(session, late_job.case_id) if late_job else None
-                job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-                if job is None or job.state in ENDED or case is None or case.held_at is not None:
-                    continue
-                job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
-                media = session.get_one(Media, job.media_id)
-                media.expires_at = media.expires_at or self._database.clock()
-                release_callbacks(session, job_id)
-                append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
-            self._queue.cancel(job_id)
-            _log.warning("job_expired", job_id=job_id)
+        _each(late, self._expire_job)
+
+    def _expire_job(self, job_id: str) -> None:
+        with self._database.write() as session:
+            late_job = session.get(Job, job_id)
+            case = lock_case(session, late_job.case_id) if late_job else None
+            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+            if job is None or job.state in ENDED or case is None or case.held_at is not None:
+                return
+            job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
+            media = session.get_one(Media, job.media_id)
+            media.expires_at = media.expires_at or self._database.clock()
+            release_callbacks(session, job_id)
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
+        self._queue.cancel(job_id)
+        _log.warning("job_expired", job_id=job_id)
 
     def _expire_media(self) -> None:
         now = self._database.clock()
@@ -295,7 +300,7 @@ class Sweeps:
                 )
                 .limit(self._share(Media))
             ).all()
-        count = sum(expire(self._database, self._vault, media_id) for media_id in due)
+        count = sum(_each(due, lambda media_id: expire(self._database, self._vault, media_id)))
         if count:
             _log.info("media_expired", count=count)
 
@@ -319,21 +324,25 @@ class Sweeps:
                 )
                 .limit(self._share(Occurrence))
             ).all()
-        for occurrence_id in due:
-            expire_screenshot(self._database, self._vault, occurrence_id)
+        _each(due, lambda row: expire_screenshot(self._database, self._vault, row))
 
     def _expire_evidence(self) -> None:
         """Delete evidence at the end of its retention period."""
         with self._database.read() as session:
             due = session.scalars(
-                select(Job)
+                select(Job.id)
                 .where(
                     Job.id.in_(self._due_evidence(self._database.clock())),
                     Job.expiring_at <= self._marked_before(),
                 )
                 .limit(self._share(Job))
             ).all()
-        for job in due:
+        _each(due, self._expire_evidence_of)
+
+    def _expire_evidence_of(self, job_id: str) -> None:
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+        if job is not None:
             self._retention.delete_evidence(job, expiring=True)
 
     def _expire_cases(self) -> None:
@@ -343,12 +352,27 @@ class Sweeps:
         )
         with self._database.read() as session:
             case_ids: Sequence[str] = session.scalars(due.limit(self._share(Case))).all()
-        for case_id in case_ids:
+
+        def expire_case(case_id: str) -> None:
             with self._database.write() as session:
                 case = lock_case(session, case_id)
                 is_due = session.scalars(due.where(Case.id == case_id)).first() is not None
                 if case is None or not is_due:
-                    continue
+                    return
                 delete_case_key(session, SERVICE, Action.CASE_EXPIRED, case)
             self._retention.finish_shredding(case_id)
             _log.info("case_expired", case_id=case_id)
+
+        _each(case_ids, expire_case)
+
+
+def _each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
+    """Call ``task`` with each id, and return the results.
+
+    What belongs to an altered record is left as it is. Its refusal was logged and counted.
+    """
+    results = []
+    for row_id in ids:
+        with contextlib.suppress(RecordAltered):
+            results.append(task(row_id))
+    return results

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.db import Case, Database, Key, Secret
@@ -211,11 +211,13 @@ def rewrap() -> None:
             with database.write() as session:
                 database.one_at_a_time(session, CASE_KEYS_LOCK)
                 # Locked and read again, so that a case deleted meanwhile does not get its key back.
-                query = select(Case).where(Case.id.in_(batch), keyed).with_for_update()
-                for case in session.scalars(query):
-                    again = vault.rewrapped(case.id, case.wrapped_key or b"")
+                query = select(Case.id, Case.wrapped_key).where(Case.id.in_(batch), keyed)
+                for case_id, wrapped in session.execute(query.with_for_update()).all():
+                    again = vault.rewrapped(case_id, wrapped or b"")
                     if again is not None:
-                        case.wrapped_key, changed = again, changed + 1
+                        row = update(Case).where(Case.id == case_id)
+                        session.execute(row.values(wrapped_key=again))
+                        changed += 1
         with database.write() as session:
             for secret in session.scalars(select(Secret)):
                 again = rewrapped(master, secret.wrapped, secret_context(secret.name))

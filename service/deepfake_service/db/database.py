@@ -145,6 +145,10 @@ class Database:
         if self._file is not None:
             clear_log(self._file, CHECKPOINT_TIMEOUT_S)
 
+    def count_altered(self) -> int:
+        """Return how many altered rows this process has refused."""
+        return len(self.authenticator.refused) if self.authenticator else 0
+
     def check(self) -> None:
         """Check that the database answers.
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, event, inspect, select
+from sqlalchemy import Connection, Select, Table, event, inspect, select
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.context import QueryContext
 
@@ -42,6 +43,8 @@ from deepfake_service.observability.logs import logger
 
 AUTHENTICATOR = "authenticator"
 """Key of the authenticator in the ``info`` of a session."""
+_CHECKED_LATER = "checked_later"
+"""Execution option of queries whose rows ``load_list`` checks after they were loaded."""
 _VERSION = 1
 """The first byte of every code. It changes with the columns below or with their encoding."""
 
@@ -81,6 +84,8 @@ class RowAuthenticator:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.refused: set[tuple[str, str]] = set()
+        """Tables and ids of the rows that were refused since this was created."""
 
     def code(self, table: str, values: Mapping[str, Any]) -> bytes:
         """Return the code of a row with these values of its authenticated columns."""
@@ -113,13 +118,22 @@ def authenticator_of(session: Session) -> RowAuthenticator | None:
     return found
 
 
-def refuse(table: str, row_id: object) -> RecordAltered:
-    """Log that a row was altered, and return the error to raise."""
+def refuse(authenticator: RowAuthenticator, table: str, row_id: object) -> RecordAltered:
+    """Record and log that a row was altered, and return the error to raise."""
+    authenticator.refused.add((table, str(row_id)))
     _log.error("record_altered", table=table, row=str(row_id))
     return RecordAltered(
         f"The row {row_id} of the table {table} was altered outside this program. `deepfake audit "
         "verify` lists such rows."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Rows of a list, and the ids of records that were altered and are left out."""
+
+    rows: list[Any]
+    altered: list[str]
 
 
 def _id_of(row: Authenticated) -> object:
@@ -132,8 +146,33 @@ def _check_loaded(row: Authenticated, context: QueryContext, *_: object) -> None
     # The audit log is verified as a whole, so that the first entry that was altered is named.
     if authenticator is None or isinstance(row, AuditEntry):
         return
-    if not authenticator.is_authentic(row):
-        raise refuse(row.__tablename__, _id_of(row))
+    if context.execution_options.get(_CHECKED_LATER) or authenticator.is_authentic(row):
+        return
+    raise refuse(authenticator, row.__tablename__, _id_of(row))
+
+
+def load_list(session: Session, statement: Select[*tuple[Any, ...]]) -> Listed:
+    """Return the rows of a query for a list, apart from those in which a record was altered.
+
+    The first column of ``statement`` must be a model. An altered record must not prevent others
+    from being listed.
+    """
+    authenticator = authenticator_of(session)
+    listed = Listed([], [])
+    refused: dict[int, Authenticated] = {}
+    for row in session.execute(statement, execution_options={_CHECKED_LATER: True}):
+        records = [r for r in row if isinstance(r, Authenticated)]
+        altered = [r for r in records if authenticator and not authenticator.is_authentic(r)]
+        if authenticator and altered:
+            for record in altered:
+                refuse(authenticator, record.__tablename__, _id_of(record))
+                refused[id(record)] = record
+            listed.altered.append(str(_id_of(row[0])))
+        else:
+            listed.rows.append(row)
+    for record in refused.values():
+        session.expunge(record)  # or this session would return it without a check
+    return listed
 
 
 def _seal_new(_: Mapper[Any], __: Connection, row: Authenticated) -> None:
@@ -167,7 +206,7 @@ def _seal_changed(mapper: Mapper[Any], connection: Connection, row: Authenticate
         return  # the row was deleted, which the update itself reports
     current = {name: stored[name] for name in columns}
     if not hmac.compare_digest(stored["mac"] or b"", authenticator.code(table.name, current)):
-        raise refuse(table.name, key[0])
+        raise refuse(authenticator, table.name, key[0])
     row.mac = authenticator.code(
         table.name, {**current, **{name: getattr(row, name) for name in changed}}
     )

@@ -111,6 +111,11 @@ class Metrics:
             "0 once damage of the database was noticed, otherwise 1.",
             registry=self.registry,
         )
+        self._altered = Gauge(
+            "deepfake_records_altered",
+            "Records that this process has refused since it started, because they were altered.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "deepfake_webhooks",
             "Webhook delivery attempts, by outcome.",
@@ -140,9 +145,10 @@ class Metrics:
         """Read the number of overdue notices from the database at every scrape."""
         self._overdue.set_function(overdue)
 
-    def watch_database(self, intact: Callable[[], bool]) -> None:
-        """Read at every scrape whether damage of the database was noticed."""
+    def watch_database(self, intact: Callable[[], bool], altered: Callable[[], int]) -> None:
+        """Read at every scrape whether damage was noticed, and how many records were refused."""
         self._intact.set_function(lambda: float(intact()))
+        self._altered.set_function(altered)
 
     def watch_retention(
         self, marked: Callable[[], float], clock_trusted: Callable[[], bool]

@@ -263,7 +263,11 @@ def _occurrences(
     if not older:
         return newest
     more = services.queries.occurrences(caller, case_id, ids=older)
-    return OccurrencePage([*newest.occurrences, *more.occurrences], newest.next)
+    return OccurrencePage(
+        [*newest.occurrences, *more.occurrences],
+        newest.next,
+        [*newest.altered, *more.altered],
+    )
 
 
 def _jobs_by_media(

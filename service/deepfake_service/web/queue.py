@@ -109,6 +109,7 @@ def get_queue(
         "queue.html",
         caller,
         jobs=jobs.jobs,
+        altered=jobs.altered,
         next=jobs.next,
         query=query,
         overdue=services.notice_desk.overdue(caller, OVERDUE_SHOWN),

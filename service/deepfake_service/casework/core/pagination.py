@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_service.db import Case, Job, Notice, Occurrence, Review
 from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
 
 MAX_PAGE = 200
+OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class JobPage:
 
     jobs: list[dict[str, Any]]
     next: str | None
+    altered: list[str]
+    """Ids of jobs that are left out, because a record was altered outside this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class OccurrencePage:
 
     occurrences: list[dict[str, Any]]
     next: str | None
+    altered: list[str]
+    """Ids of occurrences that are left out, because they were altered outside this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class NoticePage:
 
     notices: list[dict[str, Any]]
     next: str | None
+    altered: list[str]
+    """Ids of notices that are left out, because they were altered outside this program."""
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -91,7 +98,22 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return clauses
 
 
-def encoded(row: Job | Case | Notice | Occurrence) -> str:
+def next_cursor(
+    session: Session, statement: Select[*tuple[Any, ...]], model: OfPage, limit: int
+) -> str | None:
+    """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more.
+
+    It is read apart from the rows, of which the last one may have been altered.
+    """
+    ends = session.execute(
+        statement.with_only_columns(model.created_at, model.id, maintain_column_froms=True)
+        .offset(limit - 1)
+        .limit(2)
+    ).all()
+    return encoded(ends[0]) if len(ends) == 2 else None
+
+
+def encoded(row: Job | Case | Notice | Occurrence | Row[datetime, str]) -> str:
     """Return the cursor of the rows after ``row``."""
     return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
 

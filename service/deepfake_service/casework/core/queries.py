@@ -17,13 +17,14 @@ from deepfake_service.casework.core.pagination import (
     JobPage,
     OccurrencePage,
     conditions,
-    encoded,
+    next_cursor,
     older,
 )
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
 from deepfake_service.db.enums import UNFINISHED, JobState, Role
+from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     DatabaseUnavailable,
     ImageryWithheld,
@@ -141,7 +142,7 @@ class Queries:
             cases = session.scalars(select(Case).where(Case.id.in_(case_ids))).all()
         by_id = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
         jobs = [{**j, "case": by_id[j["case_id"]]} for j in page.jobs if j["case_id"] in by_id]
-        return JobPage(jobs, page.next)
+        return JobPage(jobs, page.next, page.altered)
 
     def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
         """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
@@ -191,19 +192,20 @@ class Queries:
             InvalidRequest: the cursor is invalid.
         """
         statement = (
-            select(Job, Media)
+            select(Job, Media, Case)
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .where(visible_to(caller), *conditions(filters))
         )
         if cursor is not None:
             statement = statement.where(older(Job.created_at, Job.id, cursor))
-        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        statement = statement.order_by(Job.created_at.desc(), Job.id.desc())
         with self._database.read() as session:
-            rows = [(job, media) for job, media in session.execute(statement)]
-        more, rows = len(rows) > limit, rows[:limit]
-        jobs = [_job_json(job, media) for job, media in rows]
-        return JobPage(jobs, encoded(rows[-1][0]) if more else None)
+            # The case is loaded to be checked: whether the caller may see it follows from it.
+            listed = load_list(session, statement.limit(limit))
+            cursor = next_cursor(session, statement, Job, limit)
+        jobs = [_job_json(job, media) for job, media, _ in listed.rows]
+        return JobPage(jobs, cursor, listed.altered)
 
     def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
         """Return a page of the cases that the caller may see, newest first.
@@ -214,13 +216,14 @@ class Queries:
         statement = select(Case).where(Case.wrapped_key.is_not(None), visible_to(caller))
         if cursor is not None:
             statement = statement.where(older(Case.created_at, Case.id, cursor))
-        statement = statement.order_by(Case.created_at.desc(), Case.id.desc()).limit(limit + 1)
+        statement = statement.order_by(Case.created_at.desc(), Case.id.desc())
         with self._database.read() as session:
-            cases = list(session.scalars(statement))
-        more, cases = len(cases) > limit, cases[:limit]
+            listed = load_list(session, statement.limit(limit))
+            cursor = next_cursor(session, statement, Case, limit)
         return {
-            "cases": [self._case_json(case) for case in cases],
-            "next": encoded(cases[-1]) if more else None,
+            "cases": [self._case_json(case) for (case,) in listed.rows],
+            "next": cursor,
+            "altered": listed.altered,
         }
 
     def _case_json(self, case: Case) -> dict[str, Any]:
@@ -275,10 +278,11 @@ class Queries:
         statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
         with self._database.read() as session:
             case = _find_case(session, caller, case_id)
-            rows = list(session.scalars(statement.limit(limit + 1)))
-        more, rows = len(rows) > limit, rows[:limit]
+            listed = load_list(session, statement.limit(limit))
+            cursor = next_cursor(session, statement, Occurrence, limit)
         key = self._vault.case_key(case)
-        return OccurrencePage(_occurrences_json(rows, key), encoded(rows[-1]) if more else None)
+        occurrences = _occurrences_json([row for (row,) in listed.rows], key)
+        return OccurrencePage(occurrences, cursor, listed.altered)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
         """Return one occurrence of a case.
@@ -309,6 +313,7 @@ class Queries:
             "occurrences_next": seen.next,
             "jobs": jobs.jobs[::-1],
             "jobs_next": jobs.next,
+            "altered": [*seen.altered, *jobs.altered],
         }
 
 

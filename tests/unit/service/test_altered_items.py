@@ -1,0 +1,134 @@
+"""One record that an attacker alters in the database must not stop what concerns others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from deepfake_service.casework.sweeps import GRACE
+from deepfake_service.db import Job, Media
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.security.records import altered_rows
+from tests.support.submitting import VIDEO, submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def submit_three(service: Service) -> list[dict[str, Any]]:
+    return [
+        await submit(service, VIDEO + bytes([n]), case_reference=f"R-{n}", note=f"note {n}")
+        for n in range(3)
+    ]
+
+
+def alter(service: Service, statement: str, **values: Any) -> None:
+    with service.database.engine.begin() as connection:
+        connection.execute(text(statement), values)
+
+
+ALTERATIONS = {
+    "job": "UPDATE jobs SET bundle_sha256 = 'x' WHERE id = :job",
+    "medium": "UPDATE media SET size = 7 WHERE id = :media",
+    "case": "UPDATE cases SET held_at = created_at WHERE id = :case",
+}
+
+
+def alter_one(service: Service, job: dict[str, Any], what: str) -> None:
+    ids = {"job": job["id"], "media": job["media_id"], "case": job["case_id"]}
+    statement = ALTERATIONS[what]
+    alter(service, statement, **{k: v for k, v in ids.items() if f":{k}" in statement})
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+async def test_one_altered_record_does_not_stop_a_list(service: Service, what: str) -> None:
+    jobs = await submit_three(service)
+    alter_one(service, jobs[1], what)
+    listed = (await service.client.get("/v1/jobs")).json()
+    assert [j["id"] for j in listed["jobs"]] == [jobs[2]["id"], jobs[0]["id"]]
+    assert (listed["altered"], listed["next"]) == ([jobs[1]["id"]], None)
+    pages, cursor = [], ""
+    for _ in jobs:
+        page = (await service.client.get(f"/v1/jobs?limit=1{cursor}")).json()
+        pages.append(([j["id"] for j in page["jobs"]], page["altered"]))
+        cursor = f"&cursor={page['next']}"
+    assert page["next"] is None
+    assert pages == [([jobs[2]["id"]], []), ([], [jobs[1]["id"]]), ([jobs[0]["id"]], [])]
+    cases = (await service.client.get("/v1/cases")).json()
+    assert cases["altered"] == ([jobs[1]["case_id"]] if what == "case" else [])
+    assert len(cases["cases"]) == (2 if what == "case" else 3)
+    assert (await service.client.get(f"/v1/jobs/{jobs[1]['id']}")).status_code == 500
+    assert (await service.client.get("/readyz")).status_code == 200
+    assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
+
+
+async def test_an_altered_item_is_named_in_the_queue_without_its_content(service: Service) -> None:
+    jobs = await submit_three(service)
+    alter_one(service, jobs[1], "case")
+    alter(service, "UPDATE accounts SET role = 'admin' WHERE name LIKE 'auditor%'")
+    await service.sign_in(Role.ADMIN)
+    del service.client.headers["Authorization"]
+    page = (await service.client.get("/")).text
+    assert "deepfake audit verify" in page
+    assert f"<code>{jobs[1]['id']}</code>" in page
+    assert f"/items/{jobs[1]['id']}" not in page
+    assert "R-1" not in page
+    assert all(f"/items/{job['id']}" in page for job in (jobs[0], jobs[2]))
+    rows = (await service.client.get("/results.csv")).text
+    assert "R-0" in rows
+    assert "R-1" not in rows
+
+
+async def test_an_altered_occurrence_does_not_hide_the_others(service: Service) -> None:
+    job = await submit(service, note="first")
+    path = f"/v1/cases/{job['case_id']}"
+    added = await service.client.post(f"{path}/occurrences", files={"note": (None, "second")})
+    assert added.status_code == 201
+    alter(
+        service,
+        "UPDATE occurrences SET created_at = '2020-01-01 00:00:00' WHERE id = :id",
+        id=added.json()["id"],
+    )
+    case = (await service.client.get(path)).json()
+    assert [o["note"] for o in case["occurrences"]] == ["first"]
+    assert case["altered"] == [added.json()["id"]]
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+async def test_one_altered_record_does_not_stop_a_sweep(service: Service, what: str) -> None:
+    jobs = await submit_three(service)
+    for job in jobs:
+        with service.database.write() as session:
+            session.get_one(Job, job["id"]).state = JobState.SUCCEEDED
+            expires_at = service.clock() + timedelta(days=7)
+            session.get_one(Media, job["media_id"]).expires_at = expires_at
+    alter_one(service, jobs[0], what)
+    services = service.app.state.shared.services
+    for step in (timedelta(0), timedelta(days=8), GRACE + timedelta(hours=1)):
+        service.clock.advance(step)
+        services.sweeps.sweep()
+    with service.database.engine.connect() as connection:
+        kept = set(
+            connection.execute(text("SELECT id FROM media WHERE blob IS NOT NULL")).scalars()
+        )
+    # The medium of an altered job has not been altered itself.
+    assert kept == (set() if what == "job" else {jobs[0]["media_id"]})
+    assert {table for table, _ in altered_rows(service.database)} == {
+        {"job": "jobs", "medium": "media", "case": "cases"}[what]
+    }
+
+
+async def test_an_altered_case_does_not_keep_the_keys_of_deleted_ones(service: Service) -> None:
+    jobs = await submit_three(service)
+    alter_one(service, jobs[0], "case")
+    assert (await service.client.delete(f"/v1/cases/{jobs[1]['case_id']}")).status_code == 204
+    epochs = service.app.state.shared.services.key_epochs
+    service.clock.advance(timedelta(hours=2))
+    before = {epoch.id for epoch in epochs._keys.all()}
+    for _ in range(2):
+        epochs.advance()
+    assert not before & {epoch.id for epoch in epochs._keys.all()}
+    assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
