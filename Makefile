@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom test-offline screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom test-offline client screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,7 @@ help:
 	@echo "make soak             long campaigns: killed processes, large uploads"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
+	@echo "make client           generate the Python client of the API again (service/deepfake_client)"
 	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
@@ -127,6 +128,9 @@ test-unit: $(DEV)/.dev
 # installed. Needs the right to create namespaces (root, or unprivileged user namespaces).
 test-offline: $(DEV)/.dev
 	unshare --net $(if $(filter 0,$(shell id -u)),,--map-root-user) sh -c 'ip link set lo up && exec $(DEV)/bin/pytest $(PARALLEL) -m "not install"'
+
+client: $(DEV)/.dev
+	PATH=$(abspath $(DEV)/bin):$$PATH $(DEV)/bin/python service/generate_client.py service/deepfake_client
 
 screenshots: $(DEV)/.dev
 	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py

@@ -34,14 +34,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_wheel_contains_the_four_packages_and_the_bundle(wheel: Path) -> None:
+def test_the_wheel_contains_the_packages_and_the_bundle(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     listed = json.loads((default_bundle_dir() / MANIFEST).read_text())["files"]
     for name in (MANIFEST, *listed):
         assert f"deepfake_models/bundles/default/{name}" in names
     tops = {n.split("/")[0] for n in names if not n.split("/")[0].endswith(".dist-info")}
-    assert tops == {"deepfake_models", "deepfake_eval", "deepfake_training", "deepfake_service"}
+    assert tops == {
+        "deepfake_models", "deepfake_eval", "deepfake_training", "deepfake_service",
+        "deepfake_client",
+    }  # fmt: skip
     for package in tops:
         assert f"{package}/py.typed" in names
     assert wheel.stat().st_size < MAX_WHEEL_BYTES

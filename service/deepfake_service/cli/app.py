@@ -22,7 +22,6 @@ from deepfake_models.session import Device
 from deepfake_service.cli.admin import accounts, audit, keys
 from deepfake_service.cli.clock import clock
 from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
-from deepfake_service.cli.submit import Client, submission_bars, summary
 from deepfake_service.cli.verify import evidence, signing, verify_bundle
 
 app = typer.Typer(
@@ -170,17 +169,18 @@ def submit(
 
     The exit code is 0, or 1 if the service cannot be reached, rejects the file or fails.
     """
-    options = dataclasses.asdict(submission)
-    fields = {name: str(value) for name, value in options.items() if value is not None}
-    with Client(service.url, service.key) as client, submission_bars() as bars:
-        job = client.submit(path, fields, bars.uploaded)
+    from deepfake_service.cli.submit import Submitter, submission_bars, summary
+
+    fields = dataclasses.asdict(submission)
+    with Submitter(service.url, service.key) as submitter, submission_bars() as bars:
+        job = submitter.submit(path, fields, bars.uploaded)
         if wait:
-            job = client.wait(job["id"], bars.examined)
+            job = submitter.wait(job.content.id, bars.examined)
     if as_json:
-        typer.echo(json.dumps(job, ensure_ascii=not _writes_utf8()))
+        typer.echo(json.dumps(job.sent, ensure_ascii=not _writes_utf8()))
     else:
-        typer.echo(summary(job))
-    raise typer.Exit(EXIT_UNREADABLE if job["state"] == "failed" else EXIT_OK)
+        typer.echo(summary(job.content))
+    raise typer.Exit(EXIT_UNREADABLE if job.content.state == "failed" else EXIT_OK)
 
 
 @app.command()

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from deepfake_client import AuthenticatedClient
+from deepfake_client.api.jobs import get_job
+from deepfake_client.api.videos import submit_video
+from deepfake_client.models import JobOut, JobState, Priority, ProblemOut
+from deepfake_client.types import UNSET, File, Response
 from deepfake_models.errors import DeepfakeError
 
-PIECE_BYTES = 256 * 1024
 POLL_S = 0.5
-FINAL_STATES = frozenset({"succeeded", "failed", "cancelled", "expired"})
+FINAL_STATES = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+)
 
 
 class ServiceRefused(DeepfakeError):
@@ -27,78 +37,92 @@ class ServiceUnreachable(DeepfakeError):
     """The service cannot be reached."""
 
 
-class Client:
-    """HTTP client of one service and key; a context manager."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the client reads it, and the JSON that the service sent."""
+
+    content: JobOut
+    sent: dict[str, Any]
+
+
+class Submitter:
+    """Submits files to one service with one key; a context manager."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(60.0, connect=10.0),
-        )
+        self._url = url
+        timeout = httpx.Timeout(60.0, connect=10.0)
+        self._client = AuthenticatedClient(base_url=url, token=key, timeout=timeout)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Submitter:
+        self._client.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
+    def __exit__(self, *details: object) -> None:
+        self._client.__exit__(*details)
 
     def submit(
-        self, path: Path, fields: dict[str, str], progress: Callable[[int, int], None]
-    ) -> dict[str, Any]:
+        self, path: Path, fields: dict[str, Any], progress: Callable[[int, int], None]
+    ) -> Job:
         """Stream a file to the service and return its job.
+
+        Args:
+            path: the file.
+            fields: arguments of ``deepfake_client.api.videos.submit_video``; ``priority`` as text.
+            progress: called with the bytes sent so far, and all bytes of the file.
 
         Raises:
             ServiceRefused: the service rejected the file.
             ServiceUnreachable: the service does not respond.
             OSError: the file cannot be read.
         """
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            return self._request(
-                "POST",
-                "/v1/videos",
-                params=fields,
-                content=_pieces(file, size, progress),
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Length": str(size),
-                },
+        given = {name: UNSET if value is None else value for name, value in fields.items()}
+        given["priority"] = Priority(fields["priority"])
+        with _Reported(path, progress) as file:
+            return self._job(
+                lambda: submit_video.sync_detailed(
+                    client=self._client, body=File(payload=file), **given
+                )
             )
 
-    def wait(self, job_id: str, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    def wait(self, job_id: str, progress: Callable[[JobOut], None]) -> Job:
         """Poll a job until it ends and return it with its result."""
         while True:
-            job = self._request("GET", f"/v1/jobs/{job_id}")
-            progress(job)
-            if job["state"] in FINAL_STATES:
+            job = self._job(lambda: get_job.sync_detailed(job_id, client=self._client))
+            progress(job.content)
+            if job.content.state in FINAL_STATES:
                 return job
             time.sleep(POLL_S)
 
-    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def _job(self, call: Callable[[], Response[JobOut | ProblemOut]]) -> Job:
         try:
-            response = self._http.request(method, path, **options)
+            response = call()
         except httpx.HTTPError as error:
             raise ServiceUnreachable(
-                f"The service at {self._http.base_url} cannot be reached. Check that it is running "
+                f"The service at {self._url} cannot be reached. Check that it is running "
                 "or give its address with --url or DEEPFAKE_URL."
             ) from error
-        if response.is_success:
-            content: dict[str, Any] = response.json()
-            return content
-        try:
-            detail = str(response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = f"HTTP status {response.status_code}"
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServiceRefused("The answer of the service cannot be read.") from error
+        if isinstance(response.parsed, JobOut):
+            return Job(response.parsed, json.loads(response.content))
+        detail = f"HTTP status {HTTPStatus(response.status_code).value}"
+        if isinstance(response.parsed, ProblemOut):
+            detail = response.parsed.detail
         raise ServiceRefused(f"The service rejected the request: {detail}")
 
 
-def _pieces(file: BinaryIO, size: int, progress: Callable[[int, int], None]) -> Iterator[bytes]:
-    sent = 0
-    while piece := file.read(PIECE_BYTES):
-        yield piece
-        sent += len(piece)
-        progress(sent, size)
+class _Reported(io.FileIO):
+    """A file that reports how much of it was read."""
+
+    def __init__(self, path: Path, progress: Callable[[int, int], None]) -> None:
+        super().__init__(path)
+        self._size = path.stat().st_size
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._progress(self.tell(), self._size)
+        return data
 
 
 class Bars:
@@ -115,13 +139,15 @@ class Bars:
             self._upload = self._progress.add_task("uploading", total=size)
         self._progress.update(self._upload, completed=sent)
 
-    def examined(self, job: dict[str, Any]) -> None:
+    def examined(self, job: JobOut) -> None:
         """Update the examination bar."""
         if self._work is None:
             self._work = self._progress.add_task("queued", total=None)
-        done, total = job["progress"]["done"], job["progress"]["total"]
         self._progress.update(
-            self._work, description=job["state"], completed=done, total=total or None
+            self._work,
+            description=str(job.state),
+            completed=job.progress.done,
+            total=job.progress.total or None,
         )
 
 
@@ -133,14 +159,14 @@ def submission_bars() -> Iterator[Bars]:
         yield Bars(progress)
 
 
-def summary(job: dict[str, Any]) -> str:
+def summary(job: JobOut) -> str:
     """Return a job as a few lines of text."""
-    lines = [f"job {job['id']}: {job['state']}"]
-    result = job.get("result")
-    if job["state"] == "failed":
-        lines.append(f"The service failed: {job['failure']}")
-    if result:
-        score = "" if result["score"] is None else f" (score {result['score']:.2f})"
-        lines.append(result["verdict"].replace("_", " ") + score)
-        lines += [f"  {reason['detail']}" for reason in result["reasons"]]
+    lines = [f"job {job.id}: {job.state}"]
+    if job.state is JobState.FAILED:
+        lines.append(f"The service failed: {job.failure}")
+    if job.result is not None:
+        score = job.result.score
+        verdict = str(job.result.verdict).replace("_", " ")
+        lines.append(verdict + (f" (score {score:.2f})" if isinstance(score, float) else ""))
+        lines += [f"  {reason.detail}" for reason in job.result.reasons]
     return "\n".join(lines)

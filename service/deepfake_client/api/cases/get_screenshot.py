@@ -1,0 +1,213 @@
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.problem_out import ProblemOut
+from ...types import File, Response
+
+
+def _get_kwargs(
+    case_id: str,
+    occurrence_id: str,
+) -> dict[str, Any]:
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/cases/{case_id}/occurrences/{occurrence_id}/screenshot".format(
+            case_id=quote(str(case_id), safe=""),
+            occurrence_id=quote(str(occurrence_id), safe=""),
+        ),
+    }
+
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> File | ProblemOut | None:
+    if response.status_code == 200:
+        response_200 = File(payload=BytesIO(response.content))
+
+        return response_200
+
+    if response.status_code == 401:
+        response_401 = ProblemOut.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = ProblemOut.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = ProblemOut.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 410:
+        response_410 = ProblemOut.from_dict(response.json())
+
+        return response_410
+
+    if response.status_code == 422:
+        response_422 = ProblemOut.from_dict(response.json())
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ProblemOut.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 503:
+        response_503 = ProblemOut.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[File | ProblemOut]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    case_id: str,
+    occurrence_id: str,
+    *,
+    client: AuthenticatedClient,
+) -> Response[File | ProblemOut]:
+    """Read a screenshot
+
+     Return the screenshot of an occurrence. Audited.
+
+    Args:
+        case_id (str): Id of the case.
+        occurrence_id (str): Id of the occurrence.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[File | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        case_id=case_id,
+        occurrence_id=occurrence_id,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    case_id: str,
+    occurrence_id: str,
+    *,
+    client: AuthenticatedClient,
+) -> File | ProblemOut | None:
+    """Read a screenshot
+
+     Return the screenshot of an occurrence. Audited.
+
+    Args:
+        case_id (str): Id of the case.
+        occurrence_id (str): Id of the occurrence.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        File | ProblemOut
+    """
+
+    return sync_detailed(
+        case_id=case_id,
+        occurrence_id=occurrence_id,
+        client=client,
+    ).parsed
+
+
+async def asyncio_detailed(
+    case_id: str,
+    occurrence_id: str,
+    *,
+    client: AuthenticatedClient,
+) -> Response[File | ProblemOut]:
+    """Read a screenshot
+
+     Return the screenshot of an occurrence. Audited.
+
+    Args:
+        case_id (str): Id of the case.
+        occurrence_id (str): Id of the occurrence.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[File | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        case_id=case_id,
+        occurrence_id=occurrence_id,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    case_id: str,
+    occurrence_id: str,
+    *,
+    client: AuthenticatedClient,
+) -> File | ProblemOut | None:
+    """Read a screenshot
+
+     Return the screenshot of an occurrence. Audited.
+
+    Args:
+        case_id (str): Id of the case.
+        occurrence_id (str): Id of the occurrence.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        File | ProblemOut
+    """
+
+    return (
+        await asyncio_detailed(
+            case_id=case_id,
+            occurrence_id=occurrence_id,
+            client=client,
+        )
+    ).parsed

@@ -1,0 +1,234 @@
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.problem_out import ProblemOut
+from ...types import UNSET, File, Response, Unset
+
+
+def _get_kwargs(
+    job_id: str,
+    *,
+    edition: int | None | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    json_edition: int | None | Unset
+    if isinstance(edition, Unset):
+        json_edition = UNSET
+    else:
+        json_edition = edition
+    params["edition"] = json_edition
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
+
+    _kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/v1/jobs/{job_id}/evidence".format(
+            job_id=quote(str(job_id), safe=""),
+        ),
+        "params": params,
+    }
+
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> File | ProblemOut | None:
+    if response.status_code == 200:
+        response_200 = File(payload=BytesIO(response.content))
+
+        return response_200
+
+    if response.status_code == 401:
+        response_401 = ProblemOut.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = ProblemOut.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = ProblemOut.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 409:
+        response_409 = ProblemOut.from_dict(response.json())
+
+        return response_409
+
+    if response.status_code == 410:
+        response_410 = ProblemOut.from_dict(response.json())
+
+        return response_410
+
+    if response.status_code == 422:
+        response_422 = ProblemOut.from_dict(response.json())
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ProblemOut.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 503:
+        response_503 = ProblemOut.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[File | ProblemOut]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    edition: int | None | Unset = UNSET,
+) -> Response[File | ProblemOut]:
+    """Get the evidence bundle
+
+     Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
+    everything that is needed to verify it offline. Audited.
+
+    Args:
+        job_id (str): Id of the job.
+        edition (int | None | Unset): Number of the edition; the newest if unset.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[File | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+        edition=edition,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    edition: int | None | Unset = UNSET,
+) -> File | ProblemOut | None:
+    """Get the evidence bundle
+
+     Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
+    everything that is needed to verify it offline. Audited.
+
+    Args:
+        job_id (str): Id of the job.
+        edition (int | None | Unset): Number of the edition; the newest if unset.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        File | ProblemOut
+    """
+
+    return sync_detailed(
+        job_id=job_id,
+        client=client,
+        edition=edition,
+    ).parsed
+
+
+async def asyncio_detailed(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    edition: int | None | Unset = UNSET,
+) -> Response[File | ProblemOut]:
+    """Get the evidence bundle
+
+     Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
+    everything that is needed to verify it offline. Audited.
+
+    Args:
+        job_id (str): Id of the job.
+        edition (int | None | Unset): Number of the edition; the newest if unset.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[File | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        job_id=job_id,
+        edition=edition,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    job_id: str,
+    *,
+    client: AuthenticatedClient,
+    edition: int | None | Unset = UNSET,
+) -> File | ProblemOut | None:
+    """Get the evidence bundle
+
+     Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
+    everything that is needed to verify it offline. Audited.
+
+    Args:
+        job_id (str): Id of the job.
+        edition (int | None | Unset): Number of the edition; the newest if unset.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        File | ProblemOut
+    """
+
+    return (
+        await asyncio_detailed(
+            job_id=job_id,
+            client=client,
+            edition=edition,
+        )
+    ).parsed

@@ -1,0 +1,239 @@
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.frames_out import FramesOut
+from ...models.picture_upload import PictureUpload
+from ...models.problem_out import ProblemOut
+from ...types import Response
+
+
+def _get_kwargs(
+    *,
+    body: PictureUpload,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/frames",
+    }
+
+    _kwargs["files"] = body.to_multipart()
+
+    headers["Content-Type"] = "multipart/form-data; boundary=+++"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> FramesOut | ProblemOut | None:
+    if response.status_code == 200:
+        response_200 = FramesOut.from_dict(response.json())
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = ProblemOut.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = ProblemOut.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = ProblemOut.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 408:
+        response_408 = ProblemOut.from_dict(response.json())
+
+        return response_408
+
+    if response.status_code == 413:
+        response_413 = ProblemOut.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = ProblemOut.from_dict(response.json())
+
+        return response_415
+
+    if response.status_code == 422:
+        response_422 = ProblemOut.from_dict(response.json())
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = ProblemOut.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = ProblemOut.from_dict(response.json())
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = ProblemOut.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[FramesOut | ProblemOut]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient,
+    body: PictureUpload,
+) -> Response[FramesOut | ProblemOut]:
+    """Score pictures
+
+     Score 1 to 64 pictures and answer for each, in order.
+
+    A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
+    and the reason; the others are scored all the same. Nothing of the request is stored unless it
+    names a `case_reference`: then each picture also becomes a job of that case, named by its
+    `job_id`.
+
+    Args:
+        body (PictureUpload):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[FramesOut | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    *,
+    client: AuthenticatedClient,
+    body: PictureUpload,
+) -> FramesOut | ProblemOut | None:
+    """Score pictures
+
+     Score 1 to 64 pictures and answer for each, in order.
+
+    A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
+    and the reason; the others are scored all the same. Nothing of the request is stored unless it
+    names a `case_reference`: then each picture also becomes a job of that case, named by its
+    `job_id`.
+
+    Args:
+        body (PictureUpload):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        FramesOut | ProblemOut
+    """
+
+    return sync_detailed(
+        client=client,
+        body=body,
+    ).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient,
+    body: PictureUpload,
+) -> Response[FramesOut | ProblemOut]:
+    """Score pictures
+
+     Score 1 to 64 pictures and answer for each, in order.
+
+    A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
+    and the reason; the others are scored all the same. Nothing of the request is stored unless it
+    names a `case_reference`: then each picture also becomes a job of that case, named by its
+    `job_id`.
+
+    Args:
+        body (PictureUpload):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[FramesOut | ProblemOut]
+    """
+
+    kwargs = _get_kwargs(
+        body=body,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient,
+    body: PictureUpload,
+) -> FramesOut | ProblemOut | None:
+    """Score pictures
+
+     Score 1 to 64 pictures and answer for each, in order.
+
+    A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
+    and the reason; the others are scored all the same. Nothing of the request is stored unless it
+    names a `case_reference`: then each picture also becomes a job of that case, named by its
+    `job_id`.
+
+    Args:
+        body (PictureUpload):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        FramesOut | ProblemOut
+    """
+
+    return (
+        await asyncio_detailed(
+            client=client,
+            body=body,
+        )
+    ).parsed

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+if TYPE_CHECKING:
+    from ..models.job_base import JobBase
+
+
+T = TypeVar("T", bound="JobsOut")
+
+
+@_attrs_define
+class JobsOut:
+    """A page of jobs, newest first."""
+
+    jobs: list[JobBase]
+    """ The jobs of this page. """
+    next_: None | str
+    """ Cursor of the next page; null on the last one. """
+
+    def to_dict(self) -> dict[str, Any]:
+        jobs = []
+        for jobs_item_data in self.jobs:
+            jobs_item = jobs_item_data.to_dict()
+            jobs.append(jobs_item)
+
+        next_: None | str
+        next_ = self.next_
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "jobs": jobs,
+                "next": next_,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.job_base import JobBase  # noqa: PLC0415
+
+        d = dict(src_dict)
+        jobs = []
+        _jobs = d.pop("jobs")
+        for jobs_item_data in _jobs:
+            jobs_item = JobBase.from_dict(jobs_item_data)
+
+            jobs.append(jobs_item)
+
+        def _parse_next_(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        next_ = _parse_next_(d.pop("next"))
+
+        jobs_out = cls(
+            jobs=jobs,
+            next_=next_,
+        )
+
+        return jobs_out

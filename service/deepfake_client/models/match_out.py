@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import define as _attrs_define
+
+T = TypeVar("T", bound="MatchOut")
+
+
+@_attrs_define
+class MatchOut:
+    """An earlier case that looks like a submission."""
+
+    case_id: str
+    """ Id of the earlier case. """
+    percent: int
+    """ Share of its good-quality frames that look alike. """
+    found_at: datetime.datetime
+    """ When it was found. """
+
+    def to_dict(self) -> dict[str, Any]:
+        case_id = self.case_id
+
+        percent = self.percent
+
+        found_at = self.found_at.isoformat()
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "case_id": case_id,
+                "percent": percent,
+                "found_at": found_at,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        case_id = d.pop("case_id")
+
+        percent = d.pop("percent")
+
+        found_at = datetime.datetime.fromisoformat(d.pop("found_at"))
+
+        match_out = cls(
+            case_id=case_id,
+            percent=percent,
+            found_at=found_at,
+        )
+
+        return match_out

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    cast,
+)
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.model_out import ModelOut
+    from ..models.sandbox_out import SandboxOut
+
+
+T = TypeVar("T", bound="ReadyOut")
+
+
+@_attrs_define
+class ReadyOut:
+    """The model is loaded, and requests are accepted."""
+
+    model: ModelOut
+    """ The model that scored, and the terms of its use. """
+    sandbox: None | SandboxOut
+    """ `null` if files are parsed in the process of the service itself. """
+    status: Literal["ready"] | Unset = "ready"
+    """ Always `ready`. """
+
+    def to_dict(self) -> dict[str, Any]:
+        from ..models.sandbox_out import SandboxOut  # noqa: PLC0415
+
+        model = self.model.to_dict()
+
+        sandbox: dict[str, Any] | None
+        if isinstance(self.sandbox, SandboxOut):
+            sandbox = self.sandbox.to_dict()
+        else:
+            sandbox = self.sandbox
+
+        status = self.status
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "model": model,
+                "sandbox": sandbox,
+            }
+        )
+        if status is not UNSET:
+            field_dict["status"] = status
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        from ..models.model_out import ModelOut  # noqa: PLC0415
+        from ..models.sandbox_out import SandboxOut  # noqa: PLC0415
+
+        d = dict(src_dict)
+        model = ModelOut.from_dict(d.pop("model"))
+
+        def _parse_sandbox(data: object) -> None | SandboxOut:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                sandbox_type_0 = SandboxOut.from_dict(data)
+
+                return sandbox_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | SandboxOut, data)
+
+        sandbox = _parse_sandbox(d.pop("sandbox"))
+
+        status = cast(Literal["ready"] | Unset, d.pop("status", UNSET))
+        if status != "ready" and not isinstance(status, Unset):
+            raise ValueError(f"status must match const 'ready', got '{status}'")
+
+        ready_out = cls(
+            model=model,
+            sandbox=sandbox,
+            status=status,
+        )
+
+        return ready_out

@@ -1,0 +1,47 @@
+"""Generate ``deepfake_client`` from the description of the API: ``make client``.
+
+``python service/generate_client.py FOLDER`` replaces FOLDER. Needs openapi-python-client, and fails
+if that warns, because then some part of the API is missing in its client.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from deepfake_service.app import api_description
+
+CONFIG = {
+    "docstrings_on_attributes": True,
+    # The same wherever the folder is: ruff's own settings would be those of the nearest project.
+    "post_hooks": [
+        "ruff check . --isolated --fix-only --quiet --select=I,F401 --unfixable=F811",
+        "ruff format . --isolated --quiet --line-length=100",
+    ],
+}
+
+
+def generate(folder: Path) -> None:
+    """Replace ``folder`` with the client.
+
+    Raises:
+        subprocess.CalledProcessError: the generator failed or warned.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        description, config = Path(name, "openapi.json"), Path(name, "config.json")
+        description.write_text(json.dumps(api_description()), encoding="utf-8")
+        config.write_text(json.dumps(CONFIG), encoding="utf-8")
+        command = ["generate", "--path", str(description), "--config", str(config)]
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "openapi_python_client", *command, "--meta", "none",
+             "--output-path", str(folder), "--overwrite", "--fail-on-warning"],
+            check=True,
+        )  # fmt: skip
+    (folder / "py.typed").touch()
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]))
