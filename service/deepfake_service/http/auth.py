@@ -184,6 +184,8 @@ def requires(
     Args:
         roles: who is admitted; others get ``Forbidden``.
         authenticate: the dependency that gives the caller.
+
+    The dependency has the attribute ``roles``, so that the roles of a route can be listed.
     """
     authenticated = Depends(authenticate)
 
@@ -191,6 +193,7 @@ def requires(
         authorize(caller, roles)
         return caller
 
+    permitted.roles = roles  # type: ignore[attr-defined]
     return permitted
 
 

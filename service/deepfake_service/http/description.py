@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from deepfake_service.http.multipart import MULTIPART
-from deepfake_service.http.problems import problem_schemas
+from deepfake_service.http.problems import problem_schemas, problems
 
 REFERENCE = "#/components/schemas/"
 
@@ -33,10 +33,21 @@ def install(app: FastAPI) -> None:
             methods["post"]["responses"].pop("422", None)  # likewise
         for methods in api["paths"].values():
             for operation in methods.values():
+                operation["responses"] = {**_shared(operation), **operation["responses"]}
                 _name_upload(operation, schemas)
         return api
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _shared(operation: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``responses`` that an operation has because of what it shares with others."""
+    statuses = set()
+    if "security" in operation:
+        statuses.add(429)  # too many requests of the account, or failed sign-ins of the address
+    if "requestBody" in operation:
+        statuses |= {408, 413}  # the body comes too slowly, or is too large
+    return {str(status): response for status, response in problems(*sorted(statuses)).items()}
 
 
 def _name_upload(operation: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -1,0 +1,38 @@
+"""The routes of an app, and whom they admit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+
+from deepfake_service.db.enums import Role
+from deepfake_service.http.auth import browser_caller, current_caller, signed_in_caller
+
+
+def roles_of(dependant: Dependant) -> Iterator[frozenset[Role]]:
+    """Yield the roles that each dependency of a route admits."""
+    roles = getattr(dependant.call, "roles", None)
+    if roles is not None:
+        yield roles
+    for dependency in dependant.dependencies:
+        yield from roles_of(dependency)
+
+
+def authenticates(dependant: Dependant) -> bool:
+    """Return whether a route asks who calls."""
+    asks = dependant.call in (current_caller, signed_in_caller, browser_caller)
+    return asks or any(map(authenticates, dependant.dependencies))
+
+
+def routes_of(app: FastAPI) -> Iterator[tuple[str, Dependant]]:
+    """Yield each method and path of an app, and what its route depends on.
+
+    What is mounted as an app of its own has no method, and depends on nothing.
+    """
+    for route in iter_route_contexts(app.routes):
+        dependant = getattr(route, "dependant", Dependant())
+        for method in sorted(getattr(route, "methods", None) or {"ANY"}):
+            yield f"{method} {route.path}", dependant

@@ -1,0 +1,85 @@
+"""Each route has an access rule: it is public, or it depends on a role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import Depends, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from deepfake_service.app import create_app
+from deepfake_service.http.auth import Auditor, current_caller
+from deepfake_service.settings import Settings
+from tests.support.routekit import authenticates, roles_of, routes_of
+
+PUBLIC = {
+    "GET /.well-known/jwks.json", "GET /v1/revocations", "GET /v1/notices",
+    "GET /healthz", "HEAD /healthz", "GET /readyz", "HEAD /readyz", "GET /metrics",
+    "GET /docs", "GET /docs/start.js", "GET /docs/swagger-ui.css", "GET /docs/swagger-ui-bundle.js",
+    "GET /help", "GET /openapi.json", "HEAD /openapi.json",
+    "GET /sign-in", "POST /sign-in", "POST /sign-in/code",
+    "GET /invitation/{token}", "POST /invitation/{token}",
+    "GET /language/{language}", "GET /static/{name}",
+}  # fmt: skip
+"""Routes that answer anybody. None of them shows anything of a case."""
+ANY_ROLE = {"GET /account", "POST /account/second-factor", "POST /sign-out"}
+"""Routes about the account that has signed in, whatever its role."""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    return create_app(Settings(data_dir=tmp_path_factory.mktemp("routes") / "var"))
+
+
+def without_rule(app: FastAPI) -> set[str]:
+    """Return the routes that are neither public, nor for signed-in people, nor bound to a role."""
+    return {
+        name
+        for name, dependant in routes_of(app)
+        if name not in PUBLIC
+        and not (authenticates(dependant) and (any(roles_of(dependant)) or name in ANY_ROLE))
+    }
+
+
+def test_every_route_has_an_access_rule(app: FastAPI) -> None:
+    """A new route needs a role (``requires`` in ``http/auth.py``) or a place in ``PUBLIC``."""
+    assert without_rule(app) == set()
+
+
+def test_a_route_without_an_access_rule_is_found(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path / "var"))
+
+    @app.get("/v1/everything")
+    def everything() -> None: ...
+
+    @app.post("/console/{case_id}")
+    def change(case_id: str) -> None: ...
+
+    @app.get("/v1/signed-in", dependencies=[Depends(current_caller)])
+    def signed_in() -> None: ...
+
+    @app.get("/v1/audited")
+    def audited(_: Auditor) -> None: ...
+
+    app.mount("/files", StaticFiles(directory=tmp_path))
+    assert without_rule(app) == {
+        "GET /v1/everything", "POST /console/{case_id}", "GET /v1/signed-in", "ANY /files",
+    }  # fmt: skip
+
+
+def test_lists_of_routes_name_only_routes_that_exist(app: FastAPI) -> None:
+    names = {name for name, _ in routes_of(app)}
+    assert len(names) > 70
+    assert names >= PUBLIC | ANY_ROLE
+    assert not PUBLIC & ANY_ROLE
+
+
+def test_statuses_that_routes_share_are_declared(app: FastAPI) -> None:
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            expected = {"429"} if "security" in operation else set()
+            expected |= {"408", "413"} if "requestBody" in operation else set()
+            assert expected <= set(operation["responses"]), f"{method} {path}"
+            refused = {"401", "403"} & set(operation["responses"])
+            assert bool(refused) == ("security" in operation), f"{method} {path}"
