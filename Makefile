@@ -22,7 +22,7 @@ help:
 	@echo "make constraints      resolve the versions of the image again (deploy/constraints)"
 	@echo "make audit            compare them with known vulnerabilities, which needs a network"
 	@echo "make sbom             write sbom-cpu.json and sbom-cuda.json (CycloneDX) from them"
-	@echo "make soak             long campaigns: killed processes, large uploads"
+	@echo "make soak             long campaigns: killed processes, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
 	@echo "make client           generate the Python client of the API again (service/deepfake_client)"
@@ -140,7 +140,7 @@ soak: $(DEV)/.dev
 
 # FUZZ_SEED=... chooses other seeds than those of the suite.
 fuzz: $(DEV)/.dev
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-120} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-500} \
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-40} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} \
 		FUZZ_SEED=$${FUZZ_SEED:-1000} $(DEV)/bin/pytest tests/fuzz -s
 	$(DEV)/bin/pytest --hypothesis-profile fuzz \
 		tests/unit/service/test_multipart.py tests/unit/service/test_crypto.py
