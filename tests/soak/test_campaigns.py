@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
+from tests.support.watching import Watch
 
 GIB = 1024**3
 
@@ -34,22 +34,11 @@ def test_fifty_kills_while_twenty_jobs_run(site: Site) -> None:
 
 def test_two_gibibytes_arrive_in_little_memory(site: Site) -> None:
     service = site.serve("--no-worker")
-    peak, stop = [0], threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.1):
-            peak[0] = max(peak[0], resident(service.popen.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with Watch(service.popen.pid) as watch:
         status = upload(site.url, 2 * GIB)
-    finally:
-        stop.set()
-        watcher.join()
-    sys.stderr.write(f"\n2 GiB: peak of {peak[0] / 1024**2:.0f} MiB\n")
+    sys.stderr.write(f"\n2 GiB: peak of {watch.peak / 1024**2:.0f} MiB\n")
     assert status == 202
-    assert peak[0] < 400 * 1024**2
+    assert watch.peak < 400 * 1024**2
 
 
 def upload(url: str, size: int) -> int:
@@ -72,13 +61,6 @@ def upload(url: str, size: int) -> int:
         answer = connection.getresponse()
         answer.read()
         return answer.status
-
-
-def resident(pid: int) -> int:
-    """Return the resident memory of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return int(fields["VmRSS"].split()[0]) * 1024
 
 
 def test_the_queue_keeps_its_order_under_load(site: Site) -> None:
