@@ -38,6 +38,9 @@ class CaseOut:
     """ The newest ones, at most 100. """
     jobs_next: None | str
     """ Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none. """
+    altered: list[str]
+    """ Ids of occurrences and jobs that are left out, because a record was altered outside the service and is
+    refused. """
 
     def to_dict(self) -> dict[str, Any]:
         id = self.id
@@ -73,6 +76,8 @@ class CaseOut:
         jobs_next: None | str
         jobs_next = self.jobs_next
 
+        altered = self.altered
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -87,6 +92,7 @@ class CaseOut:
                 "occurrences_next": occurrences_next,
                 "jobs": jobs,
                 "jobs_next": jobs_next,
+                "altered": altered,
             }
         )
 
@@ -156,6 +162,8 @@ class CaseOut:
 
         jobs_next = _parse_jobs_next(d.pop("jobs_next"))
 
+        altered = cast(list[str], d.pop("altered"))
+
         case_out = cls(
             id=id,
             case_reference=case_reference,
@@ -167,6 +175,7 @@ class CaseOut:
             occurrences_next=occurrences_next,
             jobs=jobs,
             jobs_next=jobs_next,
+            altered=altered,
         )
 
         return case_out

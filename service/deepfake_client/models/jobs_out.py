@@ -20,6 +20,8 @@ class JobsOut:
     """ The jobs of this page. """
     next_: None | str
     """ Cursor of the next page; null on the last one. """
+    altered: list[str]
+    """ Ids of jobs that are left out, because a record was altered outside the service and is refused. """
 
     def to_dict(self) -> dict[str, Any]:
         jobs = []
@@ -30,12 +32,15 @@ class JobsOut:
         next_: None | str
         next_ = self.next_
 
+        altered = self.altered
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
             {
                 "jobs": jobs,
                 "next": next_,
+                "altered": altered,
             }
         )
 
@@ -60,9 +65,12 @@ class JobsOut:
 
         next_ = _parse_next_(d.pop("next"))
 
+        altered = cast(list[str], d.pop("altered"))
+
         jobs_out = cls(
             jobs=jobs,
             next_=next_,
+            altered=altered,
         )
 
         return jobs_out

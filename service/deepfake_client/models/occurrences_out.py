@@ -20,6 +20,8 @@ class OccurrencesOut:
     """ The occurrences of this page. """
     next_: None | str
     """ Cursor of the next page; null on the last one. """
+    altered: list[str]
+    """ Ids of occurrences that are left out, because a record was altered outside the service and is refused. """
 
     def to_dict(self) -> dict[str, Any]:
         occurrences = []
@@ -30,12 +32,15 @@ class OccurrencesOut:
         next_: None | str
         next_ = self.next_
 
+        altered = self.altered
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
             {
                 "occurrences": occurrences,
                 "next": next_,
+                "altered": altered,
             }
         )
 
@@ -60,9 +65,12 @@ class OccurrencesOut:
 
         next_ = _parse_next_(d.pop("next"))
 
+        altered = cast(list[str], d.pop("altered"))
+
         occurrences_out = cls(
             occurrences=occurrences,
             next_=next_,
+            altered=altered,
         )
 
         return occurrences_out

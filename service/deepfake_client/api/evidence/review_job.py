@@ -62,6 +62,11 @@ def _parse_response(
 
         return response_404
 
+    if response.status_code == 408:
+        response_408 = ProblemOut.from_dict(response.json())
+
+        return response_408
+
     if response.status_code == 409:
         response_409 = ProblemOut.from_dict(response.json())
 
@@ -72,10 +77,20 @@ def _parse_response(
 
         return response_410
 
+    if response.status_code == 413:
+        response_413 = ProblemOut.from_dict(response.json())
+
+        return response_413
+
     if response.status_code == 422:
         response_422 = ProblemOut.from_dict(response.json())
 
         return response_422
+
+    if response.status_code == 429:
+        response_429 = ProblemOut.from_dict(response.json())
+
+        return response_429
 
     if response.status_code == 503:
         response_503 = ProblemOut.from_dict(response.json())
