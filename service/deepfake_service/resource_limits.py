@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Self
 
 import limits
@@ -196,3 +197,13 @@ class ResourceLimits(BaseSettings):
                     f"{PREFIX}{upper.upper()} ({getattr(self, upper)})"
                 )
         return self
+
+
+def networks_of(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Return the networks in a list that is separated by commas.
+
+    Raises:
+        ValueError: one of them is not an address or a network.
+    """
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(ipaddress.ip_network(part, strict=False) for part in parts if part)

@@ -1,12 +1,12 @@
 """All settings in one class, built once in the entry point and passed down.
 
-Each setting is read from the environment variable ``DEEPFAKE_`` plus its name in capitals, has a
-default and describes itself; ``settings_table`` renders ``docs/settings.md`` from that.
+Each setting is read from the environment variable ``DEEPFAKE_`` plus its name in capitals, or from
+a file of that name in ``$CREDENTIALS_DIRECTORY``, has a default and describes itself;
+``settings_table`` renders ``docs/settings.md`` from that.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,15 +15,16 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from deepfake_service.errors import SettingsError
-from deepfake_service.resource_limits import PREFIX, ResourceLimits
+from deepfake_service.resource_limits import PREFIX, ResourceLimits, networks_of
 
 RECORDS_FILE = "records.sqlite"
 EPOCH_KEYS_FILE = "epoch-keys"
 JOURNAL_FILE = "journal.jsonl"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Variable with the folder of secrets, which systemd sets (``LoadCredential=``)."""
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
-
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
@@ -344,24 +345,22 @@ class Settings(ResourceLimits):
         return self
 
 
-def networks_of(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    """Return the networks in a list that is separated by commas.
-
-    Raises:
-        ValueError: one of them is not an address or a network.
-    """
-    parts = [part.strip() for part in (text or "").split(",")]
-    return tuple(ipaddress.ip_network(part, strict=False) for part in parts if part)
-
-
 def load_settings() -> Settings:
-    """Return the settings from the environment.
+    """Return the settings from the environment and from the files of ``CREDENTIALS``.
+
+    A variable that is set comes before the file of its name.
 
     Raises:
-        SettingsError: a variable is invalid. The message names each one, without its value.
+        SettingsError: a variable or a file is invalid. The message names each one, without its
+            value.
     """
+    folder = os.environ.get(CREDENTIALS) or None
     try:
-        return Settings()
+        if folder:
+            next(Path(folder).iterdir(), None)
+        return Settings(_secrets_dir=folder)
+    except OSError as error:
+        raise SettingsError(f"{CREDENTIALS}: {error.filename}: {error.strerror}") from None
     except ValidationError as error:
         problems = [
             ": ".join(
@@ -377,10 +376,12 @@ def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
     """Return the names in the environment that look like settings but are not.
 
     A misspelt limit would otherwise silently keep its default. ``environment`` defaults to that of
-    this process.
+    this process, and the names of its files in ``CREDENTIALS``.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    names = os.environ if environment is None else environment
+    folder = os.environ.get(CREDENTIALS)
+    files = [path.name for path in Path(folder).iterdir()] if folder else []
+    names = [*os.environ, *files] if environment is None else environment
     return sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -83,6 +84,7 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     log = "".join(process.log for process in site.processes)
     for secret in ("example.org", "R-1", "v.mp4", ADMIN_KEY):
         assert secret not in log
+    assert ("running_as_root" in log) == ("The service runs as root" in log) == (os.geteuid() == 0)
 
 
 def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
+from structlog.stdlib import BoundLogger
 
 from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.pool import missing_layers
@@ -64,6 +66,8 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
         _greet(settings, listener, first, scorer.bundle.model_json())
         _greet_sandbox(decoder.confinement())
+        if os.geteuid() == 0:
+            _warn_of_root(log)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -140,6 +144,15 @@ def _greet_sandbox(confinement: Confinement) -> None:
     if not confinement.complete:
         sys.stderr.write(f"{missing_layers(confinement)} The operations guide says what helps.\n")
         sys.stderr.flush()
+
+
+def _warn_of_root(log: BoundLogger) -> None:
+    log.warning("running_as_root")
+    sys.stderr.write(
+        "The service runs as root: whoever finds a fault in it gets the whole machine. Run it as "
+        "a user of its own; the unit and the compose file in deploy/ do.\n"
+    )
+    sys.stderr.flush()
 
 
 def _greet(

@@ -16,8 +16,9 @@ from starlette.requests import HTTPConnection
 from deepfake_service.db import Database
 from deepfake_service.errors import TooManyFailedSignIns
 from deepfake_service.observability.logs import logger
+from deepfake_service.resource_limits import networks_of
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.settings import Settings, networks_of
+from deepfake_service.settings import Settings
 
 AUDITED = limits.parse("30/minute")
 """Failures with an audit entry of their own. A flood must not fill the log: the next entry counts

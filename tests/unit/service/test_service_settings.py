@@ -6,6 +6,7 @@ import pytest
 
 from deepfake_service.errors import SettingsError
 from deepfake_service.settings import (
+    CREDENTIALS,
     PREFIX,
     Settings,
     load_settings,
@@ -106,3 +107,35 @@ def test_limits_that_contradict_each_other_are_refused(monkeypatch: pytest.Monke
 def test_misspelt_variables_are_found() -> None:
     names = ["DEEPFAKE_PORT", "DEEPFAKE_PROT", "deepfake_host", "PATH"]
     assert unknown_variables(names) == ["DEEPFAKE_PROT"]
+
+
+def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CREDENTIALS, str(tmp_path))
+    (tmp_path / "deepfake_admin_key").write_text(f"{STRONG}\n")
+    (tmp_path / "DEEPFAKE_MASTER_KEY").write_text("a-master-key")
+    (tmp_path / "deepfake_adminkey").write_text("misspelt")
+    (tmp_path / "another-service").write_text("ignored")
+    settings = load_settings()
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == STRONG
+    assert settings.master_key is not None
+    assert settings.master_key.get_secret_value() == "a-master-key"
+    assert "deepfake_adminkey" in unknown_variables()
+    assert "another-service" not in unknown_variables()
+    monkeypatch.setenv("DEEPFAKE_ADMIN_KEY", STRONG[::-1])
+    settings = load_settings()
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == STRONG[::-1]
+
+
+def test_a_bad_secret_in_a_file_is_named_without_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CREDENTIALS, str(tmp_path))
+    (tmp_path / "deepfake_admin_key").write_text("too-short")
+    with pytest.raises(SettingsError, match="DEEPFAKE_ADMIN_KEY: must have") as caught:
+        load_settings()
+    assert "too-short" not in caught.value.message
+    monkeypatch.setenv(CREDENTIALS, str(tmp_path / "absent"))
+    with pytest.raises(SettingsError, match=f"{CREDENTIALS}: .*absent: No such file"):
+        load_settings()

@@ -16,10 +16,11 @@ from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import Forbidden, InvitationInvalid, RecordAltered
 from deepfake_service.http.failed_sign_ins import client_network
+from deepfake_service.resource_limits import networks_of
 from deepfake_service.security import audit_log
 from deepfake_service.security.audit_log import Action
 from deepfake_service.security.invitations import Invitations
-from deepfake_service.settings import Settings, networks_of
+from deepfake_service.settings import Settings
 from tests.unit.service.conftest import Service, Starter
 
 ORIGIN = {"Origin": "http://service"}
