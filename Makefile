@@ -81,15 +81,19 @@ lint-bandit: $(DEV)/.dev
 constraints: $(DEV)/.dev
 	PATH=$(abspath $(DEV)/bin):$$PATH deploy/constraints/update.sh
 
-# In an environment of its own, since pip-audit pins what it needs.
-audit: | check-python
+# The tools of the next two targets, apart from those of development, whose dependencies they would limit.
+.venv-audit/.done: | check-python
 	$(PYTHON) -m venv --clear .venv-audit
-	.venv-audit/bin/pip install --quiet 'pip-audit>=2.9'
+	.venv-audit/bin/pip install --quiet 'pip-audit>=2.9' 'cyclonedx-bom>=7.2'
+	@touch $@
+
+# --strict: a package that could not be looked up is a failure.
+audit: .venv-audit/.done
 	for engine in cpu cuda; do .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes \
 		--requirement deploy/constraints/$$engine.txt || exit 1; done
 
-sbom: $(DEV)/.dev
-	for engine in cpu cuda; do $(DEV)/bin/cyclonedx-py requirements deploy/constraints/$$engine.txt \
+sbom: .venv-audit/.done
+	for engine in cpu cuda; do .venv-audit/bin/cyclonedx-py requirements deploy/constraints/$$engine.txt \
 		--pyproject pyproject.toml --mc-type application --output-reproducible \
 		--output-file sbom-$$engine.json || exit 1; done
 
