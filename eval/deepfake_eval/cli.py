@@ -201,6 +201,75 @@ def _rates(entry: dict[str, Any]) -> list[str]:
     return ["–" if value is None else f"{value:.3f}" for value in values]
 
 
+@dataclass(frozen=True)
+class _AttackOptions:
+    """Options of the command ``attack`` alone."""
+
+    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
+    bounds: Annotated[
+        str,
+        typer.Option(help="Largest changes of a channel, of 255, separated by commas."),
+    ] = "5,8"
+    answers: Annotated[
+        str,
+        typer.Option(
+            help="What the attacker is told, separated by commas: full (the value), rounded (the "
+            "value in whole steps), verdicts (no value)."
+        ),
+    ] = "full"
+    queries: Annotated[
+        int, typer.Option(min=1, help="Number of queries after which a picture is given up.")
+    ] = 300
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of the changes.")] = 0
+
+
+@app.command()
+@flatten_options
+def attack(media: _MediaOptions, attacker: _AttackOptions) -> None:
+    """Change verdicts by small changes of pictures, found by queries alone, and write attack.json.
+
+    Videos are attacked by their middle frame.
+    """
+    from deepfake_eval.attack import (
+        ATTACK,
+        AttackOptions,
+        parse_answers,
+        parse_bounds,
+        run_attack,
+    )
+
+    options = AttackOptions(
+        split=media.split,
+        limit=attacker.limit,
+        bounds=parse_bounds(attacker.bounds),
+        answers=parse_answers(attacker.answers),
+        queries=attacker.queries,
+        seed=attacker.seed,
+        draws=media.draws,
+    )
+    with _progress_bars() as progress:
+        result = run_attack(
+            media.bundle or default_bundle_dir(),
+            media.dataset,
+            media.out,
+            options,
+            progress=progress,
+        )
+    Console().print(_attack_table(result["results"]))
+    typer.echo(media.out / ATTACK)
+
+
+def _attack_table(results: list[dict[str, Any]]) -> Table:
+    budgets = [entry["queries"] for entry in results[0]["changed"]]
+    table = Table("pictures", "bound", "answers", "number", *(f"{b} queries" for b in budgets))
+    for entry in results:
+        shares = [f"{c['value']:.0%} [{c['low']:.0%}, {c['high']:.0%}]" for c in entry["changed"]]
+        label = "manipulated" if entry["label"] == "fake" else "untouched"
+        bound = f"{entry['bound']}/255"
+        table.add_row(label, bound, entry["answers"], str(entry["pictures"]), *shares)
+    return table
+
+
 @app.command()
 def reliability(
     predictions: Annotated[

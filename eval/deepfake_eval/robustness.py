@@ -202,6 +202,15 @@ def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Pa
     """
     if limit is None or limit >= len(labelled):
         return list(labelled)
+    real, fake = alternating(labelled, seed)
+    both = [n for pair in zip(real, fake, strict=False) for n in pair]
+    rest = real[len(fake) :] + fake[len(real) :]
+    return [labelled[n] for n in sorted((both + rest)[:limit])]
+
+
+def alternating(labelled: Labelled, seed: int) -> tuple[list[int], list[int]]:
+    """Return the places of the real and of the manipulated media in ``labelled``, in an order drawn
+    by ``seed`` that alternates between the methods of each class."""
     order = np.random.default_rng(seed).permutation(len(labelled)).tolist()
     queues: dict[str, dict[tuple[str, str], list[int]]] = {"real": {}, "fake": {}}
     for number in order:
@@ -216,9 +225,7 @@ def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Pa
                 turns[turn].append(number)
         by_class.append([n for turn in sorted(turns) for n in turns[turn]])
     real, fake = by_class
-    both = [n for pair in zip(real, fake, strict=False) for n in pair]
-    rest = real[len(fake) :] + fake[len(real) :]
-    return [labelled[n] for n in sorted((both + rest)[:limit])]
+    return real, fake
 
 
 def measure(

@@ -209,6 +209,52 @@ def recipes(
 
 
 @app.command()
+def attack(
+    config: ConfigOption,
+    dataset: Annotated[
+        list[str],
+        typer.Option(help="NAME:ROOT, as for `deepfake-eval`. May be repeated."),
+    ],
+    out: OutOption,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20,
+    bounds: Annotated[
+        str, typer.Option(help="Largest changes of a channel, of 255, separated by commas.")
+    ] = "1,2,4",
+) -> None:
+    """Change verdicts of a bundle by gradients of its network, which the attacker knows."""
+    from deepfake_eval.attack import parse_bounds
+    from deepfake_models.bundle import default_bundle_dir
+    from deepfake_training.evaluate.attack import RESULT, AttackOptions, run_attack
+
+    settings, _ = load_config(config)
+    options = AttackOptions(limit=limit, bounds=parse_bounds(bounds))
+    with _bar() as bar:
+        task = bar.add_task("attacking", total=None)
+        result = run_attack(
+            bundle or default_bundle_dir(),
+            dataset,
+            out,
+            settings,
+            options,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for entry in result["results"]:
+        label = "manipulated" if entry["label"] == "fake" else "untouched"
+        shares = [
+            f"{entry[k]['value']:.0%} [{entry[k]['low']:.0%}, {entry[k]['high']:.0%}]"
+            for k in ("changed", "noise")
+        ]
+        typer.echo(
+            f"{entry['pictures']} {label} pictures, at most {entry['bound']}/255: verdict changed "
+            f"{shares[0]}, by random changes {shares[1]}"
+        )
+    typer.echo(out / RESULT)
+
+
+@app.command()
 def export(
     config: ConfigOption,
     manifest: ManifestOption,
