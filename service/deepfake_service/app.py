@@ -35,6 +35,7 @@ from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
+from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
@@ -85,11 +86,13 @@ def create_app(
     Raises:
         DatabaseError: the database cannot be used.
         DatabaseUnavailable: the database does not answer.
+        SettingsError: a setting needs a package that is not installed.
     """
     database = database or open_database(settings)
+    metrics = Metrics()
     state = AppState(
         settings,
-        Metrics(),
+        metrics,
         Accounts(database),
         Admission(
             max_requests=settings.max_pending_requests,
@@ -99,6 +102,7 @@ def create_app(
         RateLimit(settings.submissions_per_account),
         RateLimit(settings.reads_per_account),
         FailedSignIns(database, settings),
+        SimilarPictures(database, settings.similar_pictures_per_account, metrics),
         database,
     )
 

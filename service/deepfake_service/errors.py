@@ -128,6 +128,10 @@ class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 
 
+class TooManySimilarPictures(TooManyRequests):
+    """Too many nearly equal pictures (DEEPFAKE_SIMILAR_PICTURES_PER_ACCOUNT). Try again later."""
+
+
 class Overloaded(ServiceError):
     """The service is busy. Try again later."""
 

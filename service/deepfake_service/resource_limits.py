@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DEEPFAKE_"
 MIB = 1024 * 1024
+MAX_SIMILAR_PICTURES = 4000
 
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1024)]
@@ -50,6 +51,15 @@ class ResourceLimits(BaseSettings):
         description="Rate limit of requests that submit media, per account, for example "
         "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
         "the service counts separately.",
+    )
+    similar_pictures_per_account: str | None = Field(
+        default=None,
+        description="Limit on pictures in `POST /v1/frames` that nearly equal earlier ones of the "
+        "same account within the time that it names (PDQ distance of at most 31), for example "
+        "`200/hour`; at most 4000. Further ones get 429, and the first is audited. Frames of one "
+        "video nearly equal each other too, so this is unset, and they are only counted in "
+        "`/metrics`. Requires the extra `perceptual`. Each process of the service counts "
+        "separately.",
     )
     reads_per_account: str = Field(
         default="3000/minute",
@@ -174,15 +184,29 @@ class ResourceLimits(BaseSettings):
         description="Seconds that running requests get to finish when the service stops.",
     )
 
-    @field_validator("submissions_per_account", "reads_per_account", "failed_sign_ins_per_address")
+    @field_validator(
+        "submissions_per_account",
+        "similar_pictures_per_account",
+        "reads_per_account",
+        "failed_sign_ins_per_address",
+    )
     @classmethod
-    def _check_rate(cls, value: str) -> str:
+    def _check_rate(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             limits.parse(value)
         except ValueError:
             raise ValueError(
                 "must be a number and a unit of time, for example 600/minute"
             ) from None
+        return value
+
+    @field_validator("similar_pictures_per_account")
+    @classmethod
+    def _check_similar_pictures(cls, value: str | None) -> str | None:
+        if value is not None and limits.parse(value).amount > MAX_SIMILAR_PICTURES:
+            raise ValueError(f"must allow at most {MAX_SIMILAR_PICTURES} pictures")
         return value
 
     @model_validator(mode="after")

@@ -26,6 +26,8 @@ MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
 
+
+ScoreDetail = Literal["full", "rounded", "verdicts"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
@@ -163,6 +165,11 @@ class Settings(ResourceLimits):
         default=24.0,
         description="Number of hours that media are kept after their whole case has been "
         "reviewed, unless a legal hold keeps them longer.",
+    )
+    system_scores: ScoreDetail = Field(
+        default="full",
+        description="Values that `/v1/frames` and jobs answer to accounts of systems. `rounded`: "
+        "only the log likelihood ratio, in whole numbers; `verdicts`: none. Evidence stays exact.",
     )
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Deepfake detection service",

@@ -27,9 +27,11 @@ class FaceOut:
     confidence: float
     """ The face detector's confidence, 0 to 1. """
     score: float | None
-    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored. """
+    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored, or
+    `DEEPFAKE_SYSTEM_SCORES` withholds it. """
     log_likelihood_ratio: float | None
-    """ Base 10, independent of the prior. Null if nothing was scored. """
+    """ Base 10, independent of the prior. Null if nothing was scored, or `DEEPFAKE_SYSTEM_SCORES` withholds it; a
+    whole number if that setting rounds it. """
     verdict: VerdictCode
     """ The conclusion on a face, a track or an item. """
     quality: QualityOut

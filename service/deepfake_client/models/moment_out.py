@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="MomentOut")
 
@@ -19,8 +21,9 @@ class MomentOut:
     """ End, in seconds from the first frame. """
     peak_s: float
     """ Time of the highest score in it, in seconds from the first frame. """
-    peak_score: float
-    """ The highest score in it, 0 to 1. """
+    peak_score: float | None | Unset = UNSET
+    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored, or
+    `DEEPFAKE_SYSTEM_SCORES` withholds it. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -30,7 +33,11 @@ class MomentOut:
 
         peak_s = self.peak_s
 
-        peak_score = self.peak_score
+        peak_score: float | None | Unset
+        if isinstance(self.peak_score, Unset):
+            peak_score = UNSET
+        else:
+            peak_score = self.peak_score
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -39,9 +46,10 @@ class MomentOut:
                 "start_s": start_s,
                 "end_s": end_s,
                 "peak_s": peak_s,
-                "peak_score": peak_score,
             }
         )
+        if peak_score is not UNSET:
+            field_dict["peak_score"] = peak_score
 
         return field_dict
 
@@ -54,7 +62,14 @@ class MomentOut:
 
         peak_s = d.pop("peak_s")
 
-        peak_score = d.pop("peak_score")
+        def _parse_peak_score(data: object) -> float | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        peak_score = _parse_peak_score(d.pop("peak_score", UNSET))
 
         moment_out = cls(
             start_s=start_s,

@@ -34,9 +34,11 @@ class ResultOut:
     verdict: VerdictCode
     """ The conclusion on a face, a track or an item. """
     score: float | None
-    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored. """
+    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored, or
+    `DEEPFAKE_SYSTEM_SCORES` withholds it. """
     log_likelihood_ratio: float | None
-    """ Base 10, independent of the prior. Null if nothing was scored. """
+    """ Base 10, independent of the prior. Null if nothing was scored, or `DEEPFAKE_SYSTEM_SCORES` withholds it; a
+    whole number if that setting rounds it. """
     reasons: list[ReasonOut]
     """ Why the verdict is not a decision, or what limits it. """
     tracks: list[TrackOut]

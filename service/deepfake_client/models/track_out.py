@@ -28,9 +28,11 @@ class TrackOut:
     verdict: VerdictCode
     """ The conclusion on a face, a track or an item. """
     score: float | None
-    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored. """
+    """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored, or
+    `DEEPFAKE_SYSTEM_SCORES` withholds it. """
     log_likelihood_ratio: float | None
-    """ Base 10, independent of the prior. Null if nothing was scored. """
+    """ Base 10, independent of the prior. Null if nothing was scored, or `DEEPFAKE_SYSTEM_SCORES` withholds it; a
+    whole number if that setting rounds it. """
     first_s: float
     """ When the face is first seen, in seconds from the first frame. """
     last_s: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -13,11 +14,12 @@ from deepfake_models.results import Verdict
 from deepfake_service.container import Services
 from deepfake_service.errors import ClientGone, Overloaded
 from deepfake_service.http.auth import Submitter
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
+from deepfake_service.http.score_detail import answer_to
 from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
 from deepfake_service.inference.pictures import PictureScorer
@@ -78,7 +80,7 @@ async def score_pictures(
                 raise invalid_field(
                     "case_reference", "required when any other metadata field is given"
                 )
-            frames = await _score_all(engine.pictures, uploads, request.receive, caller.account_id)
+            frames = await _score_all(state, uploads, request.receive, caller)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):
                     frame.job_id = await _submit(services, caller, form, upload)
@@ -103,20 +105,22 @@ async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
 
 
 async def _score_all(
-    pictures: PictureScorer, uploads: list[Upload], receive: Receive, account_id: str
+    state: AppState, uploads: list[Upload], receive: Receive, caller: Caller
 ) -> list[tuple[FrameOut, Verdict]]:
     """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
 
     Raises:
         ClientGone: the client closed the connection; pictures not yet begun are dropped.
+        TooManySimilarPictures: the account sent too many that nearly equal each other.
     """
+    pictures = state.require_engine().pictures
     answers: dict[int, tuple[FrameOut, Verdict]] = {}
     failures: list[Exception] = []
 
     async def work(todo: Iterator[tuple[int, Upload]]) -> None:
         try:
             for index, upload in todo:
-                answers[index] = await _score_one(pictures, upload, account_id)
+                answers[index] = await _score_one(state, pictures, upload, caller)
         except Exception as error:
             failures.append(error)
             group.cancel_scope.cancel()
@@ -140,9 +144,11 @@ async def _score_all(
 
 
 async def _score_one(
-    pictures: PictureScorer, upload: Upload, account_id: str
+    state: AppState, pictures: PictureScorer, upload: Upload, caller: Caller
 ) -> tuple[FrameOut, Verdict]:
     digest = await anyio.to_thread.run_sync(upload.sha256)
     upload.content.seek(0)
-    verdict = await pictures.score(upload.content, account_id)
-    return frame_out(upload.name, digest, verdict), verdict
+    check = partial(state.similar_pictures.check, caller)
+    verdict = await pictures.score(upload.content, caller.account_id, check=check)
+    answer = frame_out(upload.name, digest, verdict)
+    return answer_to(caller, answer, state.settings.system_scores), verdict

@@ -14,11 +14,10 @@ from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.container import Services
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import Reader, check_still_authenticated
-from deepfake_service.http.dependencies import PageDep, ServicesDep
+from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -31,6 +30,7 @@ from deepfake_service.http.schemas import (
     Sha256,
     Time,
 )
+from deepfake_service.http.score_detail import answer_to
 from deepfake_service.security.accounts import Caller
 
 router = api_router("jobs")
@@ -107,9 +107,12 @@ class JobsOut(Published):
     )
 
 
-def job_out(services: Services, caller: Caller, job_id: str) -> JobOut:
-    """Return the published form of a job. Reads the database: call it in a thread."""
-    return JobOut.model_validate(services.queries.job(caller, job_id))
+def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
+    """Return what a job's caller is told of it. Reads the database: call it in a thread."""
+    job = JobOut.model_validate(state.require_services().queries.job(caller, job_id))
+    if job.result is not None:
+        job.result = answer_to(caller, job.result, state.settings.system_scores)
+    return job
 
 
 @router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 429, 503))
@@ -140,9 +143,9 @@ def list_jobs(
     summary="Read a job",
     responses=problems(401, 403, 404, 410, 429, 503),
 )
-def get_job(job_id: JobId, caller: Reader, services: ServicesDep) -> JobOut:
+def get_job(job_id: JobId, caller: Reader, state: AppStateDep) -> JobOut:
     """Return a job, with its result once there is one. Reading a result is audited."""
-    return job_out(services, caller, job_id)
+    return job_out(state, caller, job_id)
 
 
 @router.delete(

@@ -107,7 +107,7 @@ async def submit_video(
     if not accepted.created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
-    return await anyio.to_thread.run_sync(job_out, services, caller, accepted.job_id)
+    return await anyio.to_thread.run_sync(job_out, state, caller, accepted.job_id)
 
 
 def _is_raw(request: Request) -> bool:

@@ -17,6 +17,7 @@ from deepfake_service.errors import NotReady
 from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http.admission import Admission, RateLimit
 from deepfake_service.http.failed_sign_ins import FailedSignIns
+from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
 from deepfake_service.observability.metrics import Metrics
@@ -52,6 +53,7 @@ class AppState:
     submission_rate: RateLimit
     read_rate: RateLimit
     failed_sign_ins: FailedSignIns
+    similar_pictures: SimilarPictures
     database: Database
     engine: Engine | None = None
     services: Services | None = None

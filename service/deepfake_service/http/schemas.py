@@ -47,12 +47,15 @@ Score = Annotated[
         ge=0.0,
         le=1.0,
         description="Higher = more probably manipulated, calibrated at the bundle's prior. "
-        "Null if nothing was scored.",
+        "Null if nothing was scored, or `DEEPFAKE_SYSTEM_SCORES` withholds it.",
     ),
 ]
 LogLikelihoodRatio = Annotated[
     float | None,
-    Field(description="Base 10, independent of the prior. Null if nothing was scored."),
+    Field(
+        description="Base 10, independent of the prior. Null if nothing was scored, or "
+        "`DEEPFAKE_SYSTEM_SCORES` withholds it; a whole number if that setting rounds it."
+    ),
 ]
 
 
@@ -165,7 +168,7 @@ class MomentOut(Stored):
     peak_s: float = Field(
         description="Time of the highest score in it, in seconds from the first frame."
     )
-    peak_score: float = Field(description="The highest score in it, 0 to 1.")
+    peak_score: Score = None
 
 
 class TrackOut(Stored):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
 
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.decoder import Decoder
@@ -40,10 +43,17 @@ class PictureScorer:
         """
         return 2 * self._slots
 
-    async def score(self, source: BinaryIO, account_id: str = "") -> Verdict:
+    async def score(
+        self,
+        source: BinaryIO,
+        account_id: str = "",
+        *,
+        check: Callable[[NDArray[np.uint8]], None] | None = None,
+    ) -> Verdict:
         """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
 
         The time that decoding and detection take is charged to the account ``account_id``.
+        ``check`` is called with the decoded picture in a thread, and may refuse it by an exception.
 
         When cancelled, it stops before the next stage; a decode that has started runs to its end.
 
@@ -54,7 +64,7 @@ class PictureScorer:
         try:
             async with self._fair_slots.slot(account_id):
                 facts, faces = await anyio.to_thread.run_sync(
-                    self._observe, source, limiter=self._limiter
+                    self._observe, source, check, limiter=self._limiter
                 )
         except NotAPicture:
             return _not_a_picture()
@@ -66,12 +76,16 @@ class PictureScorer:
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )
 
-    def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
+    def _observe(
+        self, source: BinaryIO, check: Callable[[NDArray[np.uint8]], None] | None
+    ) -> tuple[MediaFacts, list[CroppedFace]]:
         with self._decoder.open(source, stills_only=True) as media:
             facts = media.facts
             frame = next(iter(media.frames([0])), None)
         if frame is None or isinstance(frame, FailedFrame):
             raise UndecodableMedia
+        if check is not None:
+            check(frame.pixels)
         (faces,) = self._scorer.observe([frame.pixels], [frame.time_s])
         return facts, faces
 

@@ -55,11 +55,12 @@ Kind = Literal["person", "system"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The account that makes a request, and the key it uses."""
+    """The account that makes a request, whether it belongs to a system, and the key it uses."""
 
     account_id: str
     role: Role
     key_id: str
+    system: bool = False
 
     @property
     def actor(self) -> Actor:
@@ -250,7 +251,7 @@ class Accounts:
             raise NotAuthenticated
         if not signs_in and account.id in protected:
             raise SecondFactorRequired
-        return Caller(account.id, account.role, key.id)
+        return Caller(account.id, account.role, key.id, account.kind == "system")
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
         """Sign a browser in with a key, and return the caller and the value of its cookie.
@@ -282,7 +283,7 @@ class Accounts:
         _, key, account = row
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
-        return Caller(account.id, account.role, key.id)
+        return Caller(account.id, account.role, key.id, account.kind == "system")
 
     def sign_out(self, token: str) -> None:
         """Invalidate a browser's cookie."""

@@ -170,7 +170,7 @@ class SecondFactors:
             pending.attempts += 1
             accepted = _accepts(session, secret, factor, code)
             if accepted:
-                caller = Caller(account.id, account.role, key.id)
+                caller = Caller(account.id, account.role, key.id, account.kind == "system")
                 session.delete(pending)
                 new_token = start_session(session, caller, hours=hours)
         if not accepted:  # raised here, or the attempt would not be counted

@@ -1,0 +1,53 @@
+"""Withhold values from accounts of systems, whose keys could be used to search for adversarial
+changes.
+
+Such a search follows small differences between the values of nearly equal pictures. Verdicts,
+leanings and reasons are answered to every account, and evidence always has the exact values.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from deepfake_models.results import coarse
+from deepfake_service.http.schemas import (
+    FaceOut,
+    FrameOut,
+    MomentOut,
+    ResultOut,
+    TrackedFaceOut,
+    TrackOut,
+)
+from deepfake_service.security.accounts import Caller
+from deepfake_service.settings import ScoreDetail
+
+Answer = TypeVar("Answer", FrameOut, ResultOut)
+
+_PARTS = ("faces", "tracks", "moments")
+"""Fields that are lists of parts with values of their own."""
+_WITHHELD = ("score", "peak_score", "kinds")
+"""Fields that follow from the same network. A rounded score would be finer than a rounded log
+likelihood ratio where it is near the prior."""
+
+
+def answer_to(caller: Caller, answer: Answer, detail: ScoreDetail) -> Answer:
+    """Return what ``caller`` is told of ``answer`` if accounts of systems are told ``detail``."""
+    if not caller.system or detail == "full":
+        return answer
+    return _coarsened(answer, detail)
+
+
+_Part = TypeVar("_Part", FrameOut, ResultOut, FaceOut, TrackedFaceOut, TrackOut, MomentOut)
+
+
+def _coarsened(part: _Part, detail: ScoreDetail) -> _Part:
+    changed: dict[str, Any] = {}
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if name in _WITHHELD:
+            changed[name] = None
+        elif name == "log_likelihood_ratio":
+            changed[name] = coarse(value) if detail == "rounded" else None
+        elif name in _PARTS and not isinstance(value, int):
+            changed[name] = [_coarsened(v, detail) for v in value]
+    return part.model_copy(update=changed)
