@@ -32,6 +32,7 @@ from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
+from deepfake_service.resource_limits import PREFIX
 from deepfake_service.sandbox_setting import naming_the_setting
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
@@ -155,6 +156,8 @@ def open_container(
         min_age=timedelta(hours=settings.epoch_hours),
     )
     key_epochs.check()
+    if not isinstance(case_keys, EpochKeys):
+        _log.warning("no_epoch_keys", setting=f"{PREFIX}EPOCH_KEYS")
     journal = open_journal(settings, database)
     journal.catch_up()
     with contextlib.closing(JobQueue(database)) as queue:

@@ -28,7 +28,9 @@ from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDe
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
+    DOCUMENT,
     NO_STORE,
+    PDF,
     CaseId,
     ItemId,
     JobId,
@@ -122,7 +124,7 @@ def get_report(
     return Response(
         content,
         media_type=media_type_for(request, "application/pdf"),
-        headers={**NO_STORE, "Content-Disposition": f'inline; filename="{name}"'},
+        headers={**PDF, "Content-Disposition": f'inline; filename="{name}"'},
     )
 
 
@@ -137,7 +139,7 @@ def get_timeline(
 ) -> Response:
     """Draw when each person is visible, the suspect moments, and what was not examined."""
     content = services.evidence_store.member(caller, job_id, TIMELINE)
-    return Response(content, media_type=media_type_for(request, "image/svg+xml"), headers=NO_STORE)
+    return Response(content, media_type=media_type_for(request, "image/svg+xml"), headers=DOCUMENT)
 
 
 @router.get(

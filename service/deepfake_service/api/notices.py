@@ -14,7 +14,7 @@ from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, CaseId, ItemId, NoticeId, Published, Time
+from deepfake_service.http.schemas import NO_STORE, PDF, CaseId, ItemId, NoticeId, Published, Time
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.render import Basis, Composed
 
@@ -176,7 +176,7 @@ def get_notice_pdf(
     return Response(
         content,
         media_type=media_type_for(request, "application/pdf"),
-        headers={**NO_STORE, "Content-Disposition": f'inline; filename="notice-{notice_id}.pdf"'},
+        headers={**PDF, "Content-Disposition": f'inline; filename="notice-{notice_id}.pdf"'},
     )
 
 

@@ -31,6 +31,7 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
     confinement = engine.confinement
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),
+        epoch_keys=state.settings.epoch_keys_path is not None,
         sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
     )
 

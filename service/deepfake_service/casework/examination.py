@@ -260,7 +260,7 @@ class Examination:
             let_expire(media, job, self._rules.keep_after_verdict)
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
-        self._sinks.metrics.job_ended(JobState.FAILED, None)
+        self._sinks.metrics.job_ended(JobState.FAILED)
 
     def _end(self, opened: _OpenedJob, result: dict[str, Any], *, shown: bool) -> None:
         job_id = opened.job.id
@@ -276,7 +276,7 @@ class Examination:
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)
-        self._sinks.metrics.job_ended(JobState.SUCCEEDED, result["verdict"], seconds)
+        self._sinks.metrics.job_ended(JobState.SUCCEEDED, seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
     def _open(self, job_id: str) -> _OpenedJob:

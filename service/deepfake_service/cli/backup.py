@@ -24,6 +24,7 @@ from deepfake_service.errors import (
 from deepfake_service.files import private_folder
 from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT
+from deepfake_service.security.process import restrict_files
 from deepfake_service.security.records import require_records
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
@@ -68,6 +69,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     require_records(settings)
     if out.exists():
         raise DataDirError(f"{out} already exists. Choose a new folder.")
+    restrict_files()
     private_folder(out)
     source = settings.data_dir / RECORDS_FILE
     try:
@@ -197,4 +199,4 @@ def _copy_blobs(source: Path, out: Path) -> None:
             if "#" in name:
                 continue  # an upload in progress
             with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(Path(folder) / name, out / where / name)
+                shutil.copyfile(Path(folder) / name, out / where / name)  # not its mode

@@ -12,6 +12,17 @@ from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictC
 from deepfake_models.spec import is_none
 
 NO_STORE = {"Cache-Control": "no-store"}
+DOCUMENT = {
+    **NO_STORE,
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+}
+"""Headers of a drawing that a browser may open: it must not act on the origin of the console."""
+PDF = {
+    **NO_STORE,
+    # Without "sandbox", in which Chromium shows no PDF. Viewers do not give a PDF the origin.
+    "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+}
+"""Headers of a PDF that a browser may open."""
 """Header of answers with content that no cache may keep."""
 EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
 
@@ -276,6 +287,10 @@ class ReadyOut(Published):
 
     status: Literal["ready"] = Field(default="ready", description="Always `ready`.")
     model: ModelOut = Field(description="The model that scores.")
+    epoch_keys: bool = Field(
+        description="Whether keys of deleted cases are destroyed by epoch keys. If not, copies of "
+        "them on disks and in backups of the database can be unwrapped with the master key."
+    )
     sandbox: SandboxOut | None = Field(
         description="`null` if files are parsed in the process of the service itself."
     )

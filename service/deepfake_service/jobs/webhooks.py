@@ -12,6 +12,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,12 +40,25 @@ _REFUSED = tuple(
         "64:ff9b:1::/48",  # the same for local use (RFC 8215)
         "fec0::/10",  # site-local, which old routers still use
         "::/96",  # IPv4-compatible
+        "::ffff:0:0:0/96",  # IPv4-translated (SIIT, RFC 2765)
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # the former relays of 6to4
         "168.63.129.16/32",  # a cloud host that only its guests can reach
     )
 )
 _LAST_PORT = 65535
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The only part of IPv6 from which public addresses are assigned (IANA)."""
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
+"""Examples (RFC 9637), which Python before 3.13 takes for public."""
+_PORTS = frozenset({80, 443})
+_NOT_CALLED = "its host cannot be called: it must resolve to public addresses only"
+"""One text for names that do not resolve and for names that are not public: two would tell a client
+which internal names exist."""
+RESOLVE_S = 5.0
+"""Time for resolving a name."""
+_resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolver")
+"""Threads of their own: a name server that does not answer must not occupy those of requests."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Resolves host and port to numeric addresses."""
@@ -71,8 +85,13 @@ class Outcome:
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of ``host``."""
-    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Return the addresses of ``host``.
+
+    Raises:
+        OSError: it does not resolve, or not within ``RESOLVE_S`` (TimeoutError).
+    """
+    pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    entries = pending.result(RESOLVE_S)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
@@ -83,7 +102,7 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
     2. The host is a name, which is resolved, or an address.
     3. Every address must be public: not loopback, private, link-local (which includes
        169.254.169.254, the metadata service of clouds), shared, multicast, reserved or unspecified,
-       nor one of those mapped into IPv6.
+       nor one of those mapped into IPv6. The port is 443 or 80.
 
     Raises:
         CallbackRefused: a condition is not met. The message gives the reason without the URL.
@@ -98,16 +117,16 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
     if parsed.userinfo:
         raise CallbackRefused("it holds a user name or password")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    if not allow_private and port not in _PORTS:
+        raise CallbackRefused("its port is not 443 or 80")
     if port > _LAST_PORT:
         raise CallbackRefused("its port is invalid")
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise CallbackRefused("its host name cannot be resolved") from error
-    if not addresses:
-        raise CallbackRefused("its host name cannot be resolved")
-    if not allow_private and not all(_is_public(a) for a in addresses):
-        raise CallbackRefused("its address is not public")
+        raise CallbackRefused(_NOT_CALLED) from error
+    if not addresses or not (allow_private or all(_is_public(a) for a in addresses)):
+        raise CallbackRefused(_NOT_CALLED)
     return Target(parsed, addresses[0])
 
 
@@ -124,6 +143,8 @@ def _is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(str(inner))
+        if ip not in _GLOBAL_UNICAST or ip in _DOCUMENTATION:
+            return False
     return ip.is_global and not ip.is_multicast
 
 

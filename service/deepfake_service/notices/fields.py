@@ -5,18 +5,24 @@ No field has a default that would make a statement, or sign, on behalf of a pers
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 T = TypeVar("T")
+_REFUSED = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_ALLOWED = "\n\t\u200c\u200d"
+"""Line ends, tabs, and the joiners that some scripts are spelled with."""
 
 _EMAIL = r"^[^@\s<>,;:\"']{1,64}@[^@\s<>,;:\"']{1,190}\.[^@\s<>,;:\"'.]{2,63}$"
 
 
 def _printable(value: str) -> str:
-    if any(ord(c) < 32 and c not in "\n\t" for c in value):
+    # Bidirectional controls and other invisible ones too: a PDF, a page and a plain text show them
+    # differently, so that a recipient would read something else than the signer.
+    if any(unicodedata.category(c) in _REFUSED and c not in _ALLOWED for c in value):
         raise ValueError("control characters are not allowed")
     return value
 

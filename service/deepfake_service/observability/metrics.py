@@ -54,8 +54,7 @@ class Metrics:
         )
         self._frames = Counter(
             "deepfake_frames",
-            "Pictures scored by POST /v1/frames, by verdict.",
-            ["verdict"],
+            "Pictures scored by POST /v1/frames.",
             registry=self.registry,
         )
         self._similar_pictures = Counter(
@@ -71,8 +70,8 @@ class Metrics:
         )
         self._jobs = Counter(
             "deepfake_jobs",
-            "Finished jobs, by state and verdict.",
-            ["state", "verdict"],
+            "Finished jobs, by state.",
+            ["state"],
             registry=self.registry,
         )
         self._job_seconds = Histogram(
@@ -186,7 +185,7 @@ class Metrics:
 
     def frame(self, verdict: Verdict) -> None:
         """Count one scored picture, and its failures if it could not be examined."""
-        self._frames.labels(str(verdict.verdict)).inc()
+        self._frames.inc()
         for reason in verdict.reasons:
             if reason.code.input_at_fault:
                 self._decoder_failures.labels(str(reason.code)).inc()
@@ -195,9 +194,10 @@ class Metrics:
         """Count one picture that nearly equals an earlier one of the same account."""
         self._similar_pictures.inc()
 
-    def job_ended(self, state: str, verdict: str | None, seconds: float | None = None) -> None:
+    def job_ended(self, state: str, seconds: float | None = None) -> None:
         """Count one finished job and record its duration in seconds, if known."""
-        self._jobs.labels(state, verdict or "none").inc()
+        # Not by verdict: this needs no key, and one reader after each job would learn it.
+        self._jobs.labels(state).inc()
         if seconds is not None:
             self._job_seconds.observe(seconds)
 

@@ -33,6 +33,7 @@ def protect_process() -> None:
     (proc_pid_environ(5)) loses its secrets as well, because Linux never updates it by itself.
     """
     protect_memory()
+    restrict_files()
     for name, field in Settings.model_fields.items():
         if SecretStr in (field.annotation, *get_args(field.annotation)):
             forget_variable(f"{PREFIX}{name.upper()}")
@@ -41,6 +42,14 @@ def protect_process() -> None:
         forget_variable(name)
         if value is not None:
             os.environ[name] = value  # a copy, outside the block that other processes may read
+
+
+def restrict_files() -> None:
+    """Let only this user read the files that this process creates from now on.
+
+    SQLite, and libraries of object stores, create files with the default mode.
+    """
+    os.umask(0o077)
 
 
 def forget_variable(name: str) -> None:

@@ -285,3 +285,12 @@ def test_evidence_holds_as_much_as_the_limits_allow() -> None:
 def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
     made = verdict_document(kit.dossier(kit.video()), kit.material(kit.video()))
     assert "occurrences_omitted" not in made
+
+
+async def test_documents_that_a_browser_opens_cannot_act_on_the_console(service: Service) -> None:
+    job = await examined(service, kit.video())
+    assert (await evidence(service, job)).status_code == 200
+    for name, expected in (("report.pdf", "script-src 'none'"), ("timeline.svg", "sandbox")):
+        opened = await service.client.get(f"/v1/jobs/{job['id']}/{name}")
+        assert opened.status_code == 200
+        assert expected in opened.headers["Content-Security-Policy"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -259,7 +260,12 @@ async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path)
         content[200] ^= 1
         media[0].write_bytes(content)
         media[1].unlink()
+        os.umask(0o022)
+        for path in (settings.data_dir / "blobs").rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         damaged = back_up(settings, tmp_path / "backup")
+        modes = {p.stat().st_mode & 0o077 for p in (tmp_path / "backup").rglob("*")}
+        assert modes == {0}, "other users can read the backup"
         assert sorted(damaged) == [f"media/{path.name}" for path in media[:2]]
         done = run(settings, "backup", tmp_path / "again")
         assert done.exit_code == 1

@@ -22,6 +22,7 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from deepfake_models.results import VerdictCode
 from deepfake_service import api
 from deepfake_service.app import create_app
 from deepfake_service.db.enums import Role
@@ -525,7 +526,7 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     ready = await stranger.get("/readyz")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ready", "model": MODEL, "sandbox": None},
+        {"status": "ready", "model": MODEL, "epoch_keys": True, "sandbox": None},
     )
 
 
@@ -601,8 +602,7 @@ async def test_metrics_count_without_content(service: Service) -> None:
     assert found["deepfake_http_request_seconds_count", *frames] == 1
     unmatched = ("method=GET", "route=unmatched", "status=404")
     assert found["deepfake_http_requests_total", *unmatched] == 1
-    assert found["deepfake_frames_total", "verdict=likely_manipulated"] == 1
-    assert found["deepfake_frames_total", "verdict=unable_to_evaluate"] == 2
+    assert found["deepfake_frames_total",] == 3
     assert found["deepfake_decoder_failures_total", "code=undecodable"] == 1
     assert found["deepfake_decoder_failures_total", "code=not_a_picture"] == 1
     assert found["deepfake_batch_crops_count",] == 1
@@ -617,7 +617,16 @@ async def test_apps_do_not_share_metrics(service: Service, start: Starter) -> No
     await service.post(b"still 1 120")
     async with start() as other:
         text = (await other.client.get("/metrics")).text
-    assert "deepfake_frames_total{" not in text
+    assert "deepfake_frames_total 0.0" in text
+
+
+async def test_metrics_which_need_no_key_tell_nobody_a_verdict(service: Service) -> None:
+    before = (await service.client.get("/metrics")).text
+    await service.post(b"still 1 120", b"still 1 3")
+    service.app.state.shared.metrics.job_ended("succeeded", 1.0)
+    after = (await service.client.get("/metrics")).text
+    assert after != before
+    assert not [v for v in VerdictCode if f'"{v}"' in after]
 
 
 async def test_each_request_leaves_one_line_without_content(

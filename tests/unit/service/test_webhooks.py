@@ -13,6 +13,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from deepfake_service.errors import CallbackRefused
+from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import BACK_OFF, Resolve, Target, check, event, send
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -32,11 +33,12 @@ def names(*addresses: str) -> Resolve:
         "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::",
         "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
         "2002:7f00:1::", "64:ff9b:1::1", "64:ff9b::7f00:1", "fec0::1", "::7f00:1",
-        "168.63.129.16", "192.0.0.8", "not an address",
+        "168.63.129.16", "192.0.0.8", "not an address", "::ffff:0:127.0.0.1",
+        "::ffff:0:169.254.169.254", "3fff::1", "5f00::1", "4000::1",
     ],
 )  # fmt: skip
 def test_addresses_that_only_the_service_can_reach_are_refused(address: str) -> None:
-    with pytest.raises(CallbackRefused, match="not public"):
+    with pytest.raises(CallbackRefused, match="public addresses only"):
         check("https://hooks.example/x", resolve=names(address))
     with pytest.raises(CallbackRefused):
         check("https://hooks.example/x", resolve=names("93.184.216.34", address))
@@ -67,6 +69,8 @@ def test_every_spelling_of_this_machine_is_refused(url: str) -> None:
         ("https://[::1", "not a URL"),
         ("https://xn--0.example.com/", "not a URL"),
         ("https://hooks.example:99999/", "port"),
+        ("http://hooks.example:25/", "port"),
+        ("http://hooks.example:6379/", "port"),
     ],
 )
 def test_other_urls_are_refused(url: str, why: str) -> None:
@@ -80,8 +84,31 @@ def test_a_name_that_is_nobodys_is_refused() -> None:
         raise OSError
 
     for resolve in (fails, names()):
-        with pytest.raises(CallbackRefused, match="resolved"):
+        with pytest.raises(CallbackRefused, match="resolve to public"):
             check("https://hooks.example/", resolve=resolve)
+
+
+def test_a_refusal_does_not_tell_which_internal_names_exist() -> None:
+    def fails(_host: str, _port: int) -> Sequence[str]:
+        raise OSError
+
+    told = set()
+    for resolve in (fails, names(), names("10.0.0.1"), names("fd00::1")):
+        with pytest.raises(CallbackRefused) as caught:
+            check("http://vm/", resolve=resolve)
+        told.add(caught.value.message)
+    assert len(told) == 1
+
+
+def test_a_name_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(webhooks, "RESOLVE_S", 0.05)
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: answered.wait(60))
+    try:
+        with pytest.raises(CallbackRefused):
+            check("https://hooks.example/")
+    finally:
+        answered.set()
 
 
 class Receiver(HTTPServer):
