@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,6 @@ from deepfake_models.session import Session
 LOGIT = "logit"
 KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
-DEFAULT_BATCH = 8
-"""Squares of one batch. A CPU gains nothing from more than a few, and each needs some 10 MB of
-buffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,9 @@ class Classifier:
 
     ``open_map`` opens the graph of the activation map, which few faces need: its memory is
     released after each call. Without it, the map is an output of the classifier's own graph.
+
+    Scores are calculated in the threads of ``pool``, by default in one, ``faces_at_once`` faces in
+    one run. A CPU gains nothing from larger batches, and each face needs some 20 MB of buffers.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Classifier:
         spec: BundleSpec,
         *,
         open_map: Callable[[], Session] | None = None,
-        batch: int = DEFAULT_BATCH,
+        faces_at_once: int = 1,
+        pool: Executor | None = None,
     ) -> None:
         self._session = session
         self._kinds = bool(spec.kinds)
@@ -51,18 +53,26 @@ class Classifier:
         size, views = spec.input.height, spec.crop.views
         self.shape: tuple[int, ...] = (size, size, 3) if views == 1 else (views, size, size, 3)
         """Shape of the crop of one face; see ``faces.crops.cut_views``."""
-        self._batch = max(1, batch // views)
+        self._faces_at_once = faces_at_once
+        self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="classify")
 
     def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
-        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``."""
-        scores: list[FaceScore] = []
-        for part in self._batches(crops):
-            outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
-            logits, *kinds = self._finite(outputs, part, self._session)
-            rows = [tuple(row) for row in kinds[0].tolist()] if kinds else [None] * len(part)
-            values = logits.reshape(len(part)).tolist()
-            scores += [FaceScore(z, row) for z, row in zip(values, rows, strict=True)]
-        return scores
+        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``.
+
+        Must not be called in a thread of the pool.
+        """
+        return [score for batch in self.begin(crops) for score in batch.result()]
+
+    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[list[FaceScore]]]:
+        """Begin to score ``crops``; the results in a row are those of ``scores``."""
+        return [self._pool.submit(self._score, batch) for batch in self._batches(crops)]
+
+    def _score(self, crops: NDArray[np.uint8]) -> list[FaceScore]:
+        outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
+        logits, *kinds = self._finite(outputs, crops, self._session)
+        rows = [tuple(row) for row in kinds[0].tolist()] if kinds else [None] * len(crops)
+        values = logits.reshape(len(crops)).tolist()
+        return [FaceScore(z, row) for z, row in zip(values, rows, strict=True)]
 
     def logits(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return (N,) float32 logits of ``crops``, as in ``scores``."""
@@ -87,8 +97,8 @@ class Classifier:
         for crop in crops:
             if crop.dtype != np.uint8 or crop.shape != self.shape:
                 raise ValueError(f"crops must be uint8 {self.shape}, not {crop.dtype} {crop.shape}")
-        for start in range(0, len(crops), self._batch):
-            yield np.stack(crops[start : start + self._batch])
+        for start in range(0, len(crops), self._faces_at_once):
+            yield np.stack(crops[start : start + self._faces_at_once])
 
     @staticmethod
     def _finite(

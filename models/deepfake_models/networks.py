@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.faces.mtcnn import FaceDetector, MtcnnDetector
+from deepfake_models.processors import usable_cores
 from deepfake_models.session import Device, OnnxSession, Session
+
+FRAMES_AT_ONCE = 8
+"""Frames and faces in one run on a GPU. On a CPU it is one, and the threads run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The networks of a bundle, ready to run."""
+    """The networks of a bundle, ready to run, and the threads that run them."""
 
     detector: FaceDetector
     classifier: Classifier
+    pool: Executor
+    threads: int
+    frames_at_once: int = 1
 
 
 def open_networks(
@@ -28,12 +36,16 @@ def open_networks(
 ) -> Networks:
     """Open the graphs of ``bundle``, as ``load_bundle`` returned it.
 
-    ``wrap`` puts something around each graph, such as a measurement.
+    ``threads`` of them run at a time, 0: one for each usable core. Each runs in one thread, because
+    threads that share a run wait for each other at every layer. ``wrap`` puts something around each
+    graph, such as a measurement.
 
     Raises:
         BundleError: a graph cannot be loaded.
         EngineMissing: onnxruntime is not installed.
     """
+
+    providers: set[str] = set()
 
     def session(name: str, read: Callable[[str], bytes]) -> Session:
         shares = name in (CLASSIFIER, MAP) and WEIGHTS in bundle.spec.files
@@ -41,10 +53,10 @@ def open_networks(
             read(name),
             name=name,
             device=device,
-            threads=threads,
             external={WEIGHTS: read(WEIGHTS)} if shares else None,
             arena=name in (CLASSIFIER, MAP),
         )
+        providers.add(opened.provider)
         return wrap(opened) if wrap else opened
 
     graphs = bundle.graphs
@@ -55,9 +67,15 @@ def open_networks(
     # Maps are drawn so rarely that their graph is read again each time. The closure must not keep
     # the graphs alive, of which the sessions hold copies.
     files = replace(bundle, graphs={})
+    gpu = providers != {"CPUExecutionProvider"}
+    threads = threads or usable_cores()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="examine")
     classifier = Classifier(
         network,
         bundle.spec,
         open_map=(lambda: session(MAP, files.read)) if MAP in bundle.spec.files else None,
+        faces_at_once=FRAMES_AT_ONCE if gpu else 1,
+        pool=pool,
     )
-    return Networks(MtcnnDetector(pnet, rnet, onet, bundle.spec.detector), classifier)
+    detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)
+    return Networks(detector, classifier, pool, threads, FRAMES_AT_ONCE if gpu else 1)

@@ -1,8 +1,4 @@
-"""The scorer: decoding, detection, cropping, classification and judging of one item.
-
-Memory is bounded by a few frames, however long the video is: crops are dropped once they are
-scored.
-"""
+"""The scorer: decoding, detection, cropping, classification and judging of one item."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
-from deepfake_models.classifier import Classifier, FaceScore
+from deepfake_models.classifier import FaceScore
+from deepfake_models.cropped_faces import CroppedFace, crop_faces
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
     ExaminedFrame,
@@ -23,31 +20,22 @@ from deepfake_models.decision.decide import (
     judge_picture,
     judge_video,
 )
-from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia, Timeline
+from deepfake_models.decode.base import FailedFrame, OpenMedia, Timeline
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces.crops import cut_views, first_view, measure, unfit, usable
-from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.mtcnn import FaceDetector
-from deepfake_models.faces.tracks import signature
-from deepfake_models.networks import open_networks
+from deepfake_models.networks import Networks, open_networks
+from deepfake_models.pipeline import FramePipeline
 from deepfake_models.results import (
-    Face,
     FrameCounts,
     MediaFacts,
-    Reason,
-    ReasonCode,
     Verdict,
     unable,
 )
 from deepfake_models.session import Device
-from deepfake_models.spec import CropSpec, DetectorSpec
 
-CHUNK_FRAMES = 8
-"""Most frames that are examined together, which is enough to fill a batch."""
-CHUNK_PIXELS = 16 * 1024**2
-"""Pixels at which a chunk is examined at once: 50 MB, eight frames of 1080p or two of 4K."""
+REPORT_EVERY = 8
+"""Frames after which progress is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,56 +45,6 @@ class Progress:
     stage: Literal["overview", "dense"]
     done: int
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class CroppedFace:
-    """A face that is measured but not scored yet, and its crop.
-
-    ``crop`` is a result of ``cut_views``, and ``None`` where ``face.reasons`` say why the face may
-    not be scored.
-    """
-
-    face: Face
-    crop: NDArray[np.uint8] | None
-
-    def scored(self, score: FaceScore | None) -> Face:
-        """Return the face with the classifier's ``score``, which is ``None`` without a crop."""
-        if score is None:
-            return self.face
-        return replace(self.face, logit=score.logit, kind_logits=score.kind_logits)
-
-
-def crop_faces(
-    picture: NDArray[np.uint8],
-    time_s: float,
-    detections: Sequence[Detection],
-    detector: DetectorSpec,
-    spec: CropSpec,
-) -> list[CroppedFace]:
-    """Crop and measure the ``detections`` of ``picture``, (H, W, 3) uint8 RGB at ``time_s``."""
-    faces = usable(detections, picture, spec)
-    widest = sorted(faces, key=lambda f: f.box[0] - f.box[2])
-    surplus = {id(f) for f in widest[detector.max_faces :]}
-    cropped = []
-    for face in faces:
-        turn = face.turn or 0
-        crop = cut_views(picture, face.box, spec, turn)
-        quality = measure(picture, face.box, first_view(crop))
-        reasons = unfit(quality, spec, rotated=face.turn is None)
-        if id(face) in surplus and not reasons:
-            detail = f"only the widest {detector.max_faces} faces of a frame are judged"
-            reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)
-        measured = Face(
-            time_s=time_s,
-            box=face.box,
-            confidence=face.confidence,
-            quality=quality,
-            reasons=reasons,
-            turn=turn,
-        )
-        cropped.append(CroppedFace(measured, None if reasons else crop))
-    return cropped
 
 
 def conclude(
@@ -138,16 +76,10 @@ def conclude(
 class Scorer:
     """Scores pictures and videos with one bundle. Safe to use from several threads at once."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        detector: FaceDetector,
-        classifier: Classifier,
-        decoder: Decoder,
-    ) -> None:
+    def __init__(self, bundle: Bundle, networks: Networks, decoder: Decoder) -> None:
         self.bundle = bundle
-        self._detector = detector
-        self.classifier = classifier
+        self.classifier = networks.classifier
+        self._networks = networks
         self._decoder = decoder
 
     @classmethod
@@ -161,6 +93,8 @@ class Scorer:
     ) -> Scorer:
         """Load the bundle in ``directory``, by default the shipped one, and its graphs.
 
+        Frames and faces are examined by ``threads`` threads, by default one for each usable core.
+
         Raises:
             BundleError: the bundle is incomplete or was altered.
             EngineMissing: onnxruntime is not installed.
@@ -168,12 +102,7 @@ class Scorer:
         bundle = load_bundle(directory)
         networks = open_networks(bundle, device=device, threads=threads)
         # The sessions hold copies of the graphs, so these are released.
-        return cls(
-            replace(bundle, graphs={}),
-            networks.detector,
-            networks.classifier,
-            decoder or InProcessDecoder(),
-        )
+        return cls(replace(bundle, graphs={}), networks, decoder or InProcessDecoder())
 
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
@@ -182,7 +111,7 @@ class Scorer:
 
         ``times`` are those of the pictures, in seconds.
         """
-        detected = self._detector.detect(pictures)
+        detected = self._networks.detector.detect(pictures)
         return [
             crop_faces(
                 picture, time_s, detections, self.bundle.spec.detector, self.bundle.spec.crop
@@ -276,26 +205,17 @@ class Scorer:
             MediaError: the media cannot be read or decoded any further.
         """
         report = progress or _ignore_progress
+        pipeline = FramePipeline(self.observe, self._networks)
         examined: list[ExaminedFrame] = []
         failed = 0
-        chunk: list[Frame] = []
-
-        def flush() -> None:
-            if chunk:
-                examined.extend(self._examine_chunk(chunk))
-                chunk.clear()
-            report(Progress(stage, len(examined) + failed, len(indices)))
-
-        for frame in media.frames(indices):
-            if isinstance(frame, FailedFrame):
+        for result in pipeline.examined(media.frames(indices)):
+            if isinstance(result, FailedFrame):
                 failed += 1
-                continue
-            chunk.append(frame)
-            pixels = sum(f.pixels.shape[0] * f.pixels.shape[1] for f in chunk)
-            if len(chunk) == CHUNK_FRAMES or pixels >= CHUNK_PIXELS:
-                flush()
-        if indices:
-            flush()
+            else:
+                examined.append(result)
+            done = len(examined) + failed
+            if done % REPORT_EVERY == 0 or done == len(indices):
+                report(Progress(stage, done, len(indices)))
         return Part(tuple(examined), failed)
 
     def plan_dense(
@@ -329,19 +249,6 @@ class Scorer:
             if ratios and max(ratios) >= spec.thresholds.face.likely_manipulated:
                 suspects.append((-max(ratios), frame.time_s))
         return [time for _, time in sorted(suspects)]
-
-    def _examine_chunk(self, chunk: Sequence[Frame]) -> list[ExaminedFrame]:
-        observed = self.observe([f.pixels for f in chunk], [f.time_s for f in chunk])
-        crops = [o.crop for faces in observed for o in faces if o.crop is not None]
-        scores = iter(self.classifier.scores(crops))
-        return [
-            ExaminedFrame(
-                frame.time_s,
-                tuple(o.scored(None if o.crop is None else next(scores)) for o in faces),
-                signature(frame.pixels),
-            )
-            for frame, faces in zip(chunk, observed, strict=True)
-        ]
 
 
 def _ignore_progress(_: Progress) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from deepfake_models.errors import BundleError, DeepfakeError
+from deepfake_models.processors import usable_cores
 
 # onnxruntime from 1.29 on reports its use to its maker unless this is set before it is imported.
 # Nothing may leave the machine.
@@ -54,7 +55,7 @@ class OnnxSession:
         *,
         name: str = "model",
         device: Device = "auto",
-        threads: int = 0,
+        threads: int = 1,
         external: Mapping[str, bytes] | None = None,
         arena: bool = False,
     ) -> None:
@@ -64,7 +65,7 @@ class OnnxSession:
             raise EngineMissing from error
         ort.set_default_logger_severity(3)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         # Spinning threads of one session would starve the decoder and the other graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -121,8 +121,9 @@ class Settings(ResourceLimits):
         default=0,
         ge=0,
         le=1024,
-        description="Threads for one model operation; 0 uses one per core. Fewer threads leave "
-        "cores to the decoders.",
+        description="Threads that search frames for faces and score them, each one frame or face "
+        "at a time; 0 uses one per core that the process may use. Fewer threads leave cores to the "
+        "decoders.",
     )
     sandbox: Literal["available", "require"] = Field(
         default="available",

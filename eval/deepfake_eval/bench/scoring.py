@@ -19,7 +19,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_eval.bench import machine
 from deepfake_eval.bench.media import RATE, SEGMENT
 from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import Bundle
@@ -28,6 +27,7 @@ from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import FaceDetector
 from deepfake_models.networks import open_networks
+from deepfake_models.processors import usable_cores
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import OnnxSession, Session
 
@@ -63,9 +63,7 @@ class Replay:
     def __init__(self, bundle: Bundle) -> None:
         self._runs: list[Run] = []
         networks = open_networks(bundle, threads=1, wrap=lambda s: _Recorded(s, self._runs))
-        self._scorer = Scorer(
-            replace(bundle, graphs={}), networks.detector, networks.classifier, InProcessDecoder()
-        )
+        self._scorer = Scorer(replace(bundle, graphs={}), networks, InProcessDecoder())
 
     def record(self, path: Path, frames: int) -> list[Run]:
         """Return the runs that scoring the file takes."""
@@ -88,7 +86,7 @@ class _Recorded:
 
 def run_floor(decode: Callable[[], object], runs: Sequence[Run]) -> None:
     """Decode, and run the networks on ready tensors, each on one of as many threads as cores."""
-    with ThreadPoolExecutor(machine.cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         tasks: list[Future[object]] = [pool.submit(decode)]
         tasks += [pool.submit(session.run, outputs, feed) for session, outputs, feed in runs]
         for task in tasks:
@@ -120,10 +118,8 @@ class StageClock:
     def __init__(self, bundle: Bundle) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         networks = open_networks(bundle, threads=1, wrap=lambda s: _Timed(s, self))
-        detector = _TimedDetector(networks.detector, self)
-        self._scorer = Scorer(
-            replace(bundle, graphs={}), detector, networks.classifier, _TimedDecoder(self)
-        )
+        timed = replace(networks, detector=_TimedDetector(networks.detector, self))
+        self._scorer = Scorer(replace(bundle, graphs={}), timed, _TimedDecoder(self))
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:

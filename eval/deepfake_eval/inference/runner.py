@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.processors import usable_cores
 from deepfake_models.results import ReasonCode
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device
@@ -102,7 +102,7 @@ def _score(
         finally:
             worker.close()
         return
-    threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
+    threads = max(1, usable_cores() // options.workers)
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(

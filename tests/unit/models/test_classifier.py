@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -56,15 +58,15 @@ def crops(*shape: int, count: int = 5) -> list[NDArray[np.uint8]]:
 def test_a_bundle_without_kinds_has_logits_alone() -> None:
     session = Mean()
     given = crops(SIZE, SIZE, 3)
-    scores = Classifier(session, spec(), batch=4).scores(given)
+    scores = Classifier(session, spec(), faces_at_once=4).scores(given)
     assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
     assert {s.kind_logits for s in scores} == {None}
     assert session.asked == [((LOGIT,), 4), ((LOGIT,), 1)]
 
 
-def test_several_squares_of_a_face_count_in_a_batch_and_have_one_score() -> None:
+def test_several_squares_of_a_face_have_one_score() -> None:
     session = Mean()
-    classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")), batch=4)
+    classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")), faces_at_once=2)
     assert classifier.shape == (2, SIZE, SIZE, 3)
     given = crops(2, SIZE, SIZE, 3)
     scores = classifier.scores(given)
@@ -75,6 +77,20 @@ def test_several_squares_of_a_face_count_in_a_batch_and_have_one_score() -> None
     assert classifier.logits(given).tolist() == [s.logit for s in scores]
     with pytest.raises(ValueError, match="crops must be uint8"):
         classifier.scores(crops(SIZE, SIZE, 3))
+
+
+def test_faces_are_scored_side_by_side_in_the_threads_of_the_pool() -> None:
+    together = threading.Barrier(3)
+
+    class Meeting(Mean):
+        def run(self, *arguments: Any) -> list[NDArray[Any]]:
+            together.wait(60)  # a run alone would wait until the time is over
+            return super().run(*arguments)
+
+    given = crops(SIZE, SIZE, 3, count=6)
+    with ThreadPoolExecutor(3) as pool:
+        scores = Classifier(Meeting(), spec(), pool=pool).scores(given)
+    assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
 
 
 def test_the_graph_of_the_map_is_opened_for_a_map_alone() -> None:
@@ -94,7 +110,7 @@ def test_an_older_graph_has_the_map_itself() -> None:
     session = Mean()
     classifier = Classifier(session, spec())
     assert classifier.activation_maps(crops(SIZE, SIZE, 3)).shape == (5, SIZE, SIZE)
-    assert session.asked == [((ACTIVATION_MAP,), 5)]
+    assert session.asked == [((ACTIVATION_MAP,), 1)] * 5
 
 
 def test_a_value_that_is_not_finite_is_refused() -> None:

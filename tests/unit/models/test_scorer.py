@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from deepfake_models.classifier import Classifier
 from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
 from deepfake_models.errors import DecoderFailed
 from deepfake_models.faces.detection import Detection
+from deepfake_models.networks import Networks
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec
@@ -90,13 +93,16 @@ class Player:
         """Free nothing: this decoder has no resources."""
 
 
+THREADS = 3
 MIDDLE = (100.0, 80.0, 220.0, 220.0)
 
 
 def scorer(film: Film | None, finder: Boxes | None = None, **changes: object) -> Scorer:
     bundle = Bundle(Path(), spec(**changes), "0" * 64, {})
-    classifier = Classifier(Brightness(), bundle.spec, batch=4)  # type: ignore[arg-type]
-    return Scorer(bundle, finder or Boxes(MIDDLE), classifier, Player(film))
+    pool = ThreadPoolExecutor(THREADS)
+    classifier = Classifier(Brightness(), bundle.spec, pool=pool)  # type: ignore[arg-type]
+    networks = Networks(finder or Boxes(MIDDLE), classifier, pool, THREADS)
+    return Scorer(bundle, networks, Player(film))
 
 
 def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
@@ -182,17 +188,56 @@ def test_a_turned_face_is_scored_upright_and_published_with_its_turn() -> None:
     assert "turn" not in result.to_json(faces=True)["faces"][0]
 
 
-def test_large_frames_are_examined_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_models.scorer.CHUNK_PIXELS", 2 * 300 * 400)
+@pytest.mark.parametrize(("most_pixels", "held"), [(2 * 300 * 400, 2), (10**9, THREADS + 1)])
+def test_few_frames_are_held_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, most_pixels: int, held: int
+) -> None:
+    monkeypatch.setattr("deepfake_models.pipeline.MAX_PIXELS", most_pixels)
     film = Film([60] * 40)
     tested = scorer(film)
-    sizes: list[int] = []
+    ahead: list[int] = []
     observe = tested.observe
 
     def counted(pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]):  # type: ignore[no-untyped-def]
-        sizes.append(len(pictures))
+        ahead.append(len(film.asked) - int(times[0]))
         return observe(pictures, times)
 
     monkeypatch.setattr(tested, "observe", counted)
-    tested.score(io.BytesIO())
-    assert max(sizes) == 2
+    tested.score(io.BytesIO(), frames=40)
+    assert len(ahead) == 40
+    assert max(ahead) <= held + 1  # the next frame is decoded while these are examined
+
+
+def test_frames_are_examined_side_by_side_and_judged_in_order() -> None:
+    together = threading.Barrier(THREADS)
+
+    class Meeting(Boxes):
+        def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+            together.wait(60)  # a frame alone would wait until the time is over
+            return super().detect(pictures)
+
+    result = scorer(Film(range(60, 60 + 3 * THREADS)), Meeting(MIDDLE)).score(
+        io.BytesIO(), frames=3 * THREADS
+    )
+    assert [f.time_s for f in result.faces] == [float(i) for i in range(3 * THREADS)]
+
+
+def test_an_error_of_a_network_is_raised_and_ends_the_examination() -> None:
+    class Failing(Boxes):
+        def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+            raise RuntimeError("the graph failed")
+
+    film = Film([60] * 200)
+    with pytest.raises(RuntimeError, match="the graph failed"):
+        scorer(film, Failing(MIDDLE)).score(io.BytesIO())
+    assert len(film.asked) <= THREADS + 2
+
+
+def test_media_that_fail_halfway_are_a_reason_not_an_exception() -> None:
+    class Torn(Film):
+        def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+            yield from super().frames(indices[:5])
+            raise DecoderFailed
+
+    result = scorer(Torn([60] * 40)).score(io.BytesIO())
+    assert [r.code for r in result.reasons] == [ReasonCode.DECODER_FAILED]

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from deepfake_models.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
-from deepfake_models.classifier import Classifier
 from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import cut, cut_views, first_view, squares
 from deepfake_models.scorer import Scorer
@@ -75,21 +74,6 @@ def test_maps_come_from_their_own_graph(scorer: Scorer) -> None:
     assert maps.shape == (9, graphkit.CELLS, graphkit.CELLS)
     assert maps.mean(axis=(1, 2)) == pytest.approx([value(crop[0]) for crop in noise], abs=1e-3)
     assert scorer.classifier.activation_maps([]).shape[0] == 0
-
-
-def test_batches_count_squares(scorer: Scorer) -> None:
-    batches: list[int] = []
-
-    class Recorder:
-        def run(self, outputs: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-            batches.append(len(feed["crops"]))
-            return [np.zeros((len(feed["crops"]), n), np.float32) for n in (1, 2)]
-
-    classifier = Classifier(Recorder(), scorer.bundle.spec, batch=8)
-    assert len(classifier.scores([np.zeros((2, 224, 224, 3), np.uint8)] * 9)) == 9
-    assert batches == [4, 4, 1]
-    with pytest.raises(ValueError, match="uint8"):
-        classifier.scores([np.zeros((224, 224, 3), np.uint8)])
 
 
 @pytest.mark.parametrize("name", [MAP, WEIGHTS, CLASSIFIER])

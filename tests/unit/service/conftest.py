@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier, FaceScore
+from deepfake_models.cropped_faces import CroppedFace
 from deepfake_models.decode.base import FailedFrame, Frame
 from deepfake_models.decode.credentials import not_read
 from deepfake_models.decode.decoder import Decoder
@@ -37,7 +38,7 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
-from deepfake_models.scorer import CroppedFace, Scorer
+from deepfake_models.scorer import Scorer
 from deepfake_service.app import create_app
 from deepfake_service.db import Database
 from deepfake_service.db.enums import Role

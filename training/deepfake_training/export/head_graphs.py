@@ -253,7 +253,7 @@ def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.u
         TrainingError: if it exceeds ``PARITY_TOLERANCE``.
     """
     classifier = _classifier(directory)
-    network = OnnxSession(features.read_bytes(), name=features.name, device="cpu")
+    network = OnnxSession(features.read_bytes(), name=features.name, device="cpu", threads=0)
     worst = 0.0
     for crop in crops:
         squares = crop.reshape(-1, *crop.shape[-3:])
@@ -287,4 +287,4 @@ def _classifier(directory: Path) -> OnnxSession:
     """Open the classifier of the bundle in ``directory``."""
     external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
     content = (directory / CLASSIFIER).read_bytes()
-    return OnnxSession(content, name=CLASSIFIER, device="cpu", external=external)
+    return OnnxSession(content, name=CLASSIFIER, device="cpu", threads=0, external=external)

@@ -58,7 +58,7 @@ def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[
     observed.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    session = OnnxSession(observed.SerializeToString(), device="cpu")
+    session = OnnxSession(observed.SerializeToString(), device="cpu", threads=0)
     low: dict[str, NDArray[np.float64]] = {}
     high: dict[str, NDArray[np.float64]] = {}
     for start in range(0, len(crops), _BATCH):

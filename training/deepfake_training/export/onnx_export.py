@@ -69,7 +69,7 @@ def parity(model: ExportGraph, path: Path, crops: NDArray[np.uint8]) -> float:
     Raises:
         TrainingError: if it exceeds ``PARITY_TOLERANCE``.
     """
-    session = OnnxSession(path.read_bytes(), name=path.name, device="cpu")
+    session = OnnxSession(path.read_bytes(), name=path.name, device="cpu", threads=0)
     got = session.run([LOGIT], {CROPS: crops})[0]
     with torch.inference_mode():
         # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.cropped_faces import crop_faces
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import dump_part, dump_timeline
 from deepfake_models.decode.base import FailedFrame
@@ -19,7 +20,6 @@ from deepfake_models.decode.sampling import sample
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.tracks import signature
 from deepfake_models.files import atomic_write
-from deepfake_models.scorer import crop_faces
 from deepfake_models.session import OnnxSession
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, PairDataset
