@@ -27,6 +27,9 @@ class ReadyOut:
 
     model: ModelOut
     """ The model that scored, and the terms of its use. """
+    epoch_keys: bool
+    """ Whether keys of deleted cases are destroyed by epoch keys. If not, copies of them on disks and in backups of
+    the database can be unwrapped with the master key. """
     sandbox: None | SandboxOut
     """ `null` if files are parsed in the process of the service itself. """
     status: Literal["ready"] | Unset = "ready"
@@ -36,6 +39,8 @@ class ReadyOut:
         from ..models.sandbox_out import SandboxOut  # noqa: PLC0415
 
         model = self.model.to_dict()
+
+        epoch_keys = self.epoch_keys
 
         sandbox: dict[str, Any] | None
         if isinstance(self.sandbox, SandboxOut):
@@ -50,6 +55,7 @@ class ReadyOut:
         field_dict.update(
             {
                 "model": model,
+                "epoch_keys": epoch_keys,
                 "sandbox": sandbox,
             }
         )
@@ -65,6 +71,8 @@ class ReadyOut:
 
         d = dict(src_dict)
         model = ModelOut.from_dict(d.pop("model"))
+
+        epoch_keys = d.pop("epoch_keys")
 
         def _parse_sandbox(data: object) -> None | SandboxOut:
             if data is None:
@@ -87,6 +95,7 @@ class ReadyOut:
 
         ready_out = cls(
             model=model,
+            epoch_keys=epoch_keys,
             sandbox=sandbox,
             status=status,
         )
