@@ -28,6 +28,7 @@ from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
+from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.jobs import JobQueue
@@ -74,6 +75,7 @@ class Services:
     minor_flags: MinorFlags
     reviews: Reviews
     second_factors: SecondFactors
+    triage: Triage
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def open_container(
                 rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
             ),
             second_factors=SecondFactors(database, keys, settings.issuer),
+            triage=Triage(database, vault),
         )
         yield Container(settings, database, vault, journal, services)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -97,7 +98,8 @@ async def score_pictures(
 async def _submit(services: Services, caller: Caller, form: PictureForm, upload: Upload) -> str:
     """Submit a picture as a job of the case that ``form`` names, and return the job's id."""
     sealed = await services.submissions.seal(_pieces(upload))
-    return (await services.submissions.accept(caller, form.submission(), sealed)).job_id
+    submission = replace(form.submission(), file_name=upload.name)
+    return (await services.submissions.accept(caller, submission, sealed)).job_id
 
 
 async def _pieces(upload: Upload) -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import anyio.to_thread
 from fastapi import Request, Response
@@ -88,8 +89,9 @@ async def submit_video(
     state.check_space()
     refuse_encoding(request)
     fields = TextFields(VideoForm, files=(FILE,))
-    for name, value in request.query_params.multi_items():
-        fields.add(name, value)
+    for field, value in request.query_params.multi_items():
+        fields.add(field, value)
+    name = None
     if _is_raw(request):
         form = fields.parse()
         sealed = await services.submissions.seal(_video(request, state))
@@ -101,7 +103,8 @@ async def submit_video(
         except InvalidRequest:
             await services.submissions.discard(sealed)
             raise
-    submission = form.submission(idempotency_key)
+        name = upload.name
+    submission = replace(form.submission(idempotency_key), file_name=name)
     await _check_callback(submission, sealed, state, services)
     accepted = await services.submissions.accept(caller, submission, sealed)
     if not accepted.created:
@@ -136,6 +139,7 @@ class _MultipartVideo:
         self._fields = fields
         self._pieces: deque[bytes] = deque()
         self._files = 0
+        self.name: str | None = None
         self._reader = MultipartReader(boundary_of(content_type), self._open_part)
 
     def _open_part(self, part: Part) -> Sink:
@@ -146,6 +150,7 @@ class _MultipartVideo:
         self._files += 1
         if self._files > 1:
             raise invalid_field(FILE, "sent twice; send one video in each request")
+        self.name = part.filename or None
         return lambda data: self._pieces.append(bytes(data))
 
     async def content(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

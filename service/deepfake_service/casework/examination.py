@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BufferedReader
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deepfake_models.decision.decide import Part
 from deepfake_models.decode.base import OpenMedia, SavedTimeline, Timeline
@@ -18,6 +18,7 @@ from deepfake_models.errors import DecoderFailed, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
+from deepfake_service.casework.core.listings import listed_result
 from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
@@ -190,7 +191,10 @@ class Examination:
         except Exception as error:
             # The verdict is valid without evidence, which is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))
-        self._end(opened, verdict.to_json(faces=True), shown=bool(material.pictures))
+        result = verdict.to_json(faces=True)
+        listed = listed_result(result, material)
+        digest, shown = self._scorer.bundle.sha256, bool(material.pictures)
+        self._end(opened, EndedJob(result, digest, shown, listed))
         opened.files.delete_all(chunks)
 
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
@@ -262,9 +266,8 @@ class Examination:
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
         self._sinks.metrics.job_ended(JobState.FAILED)
 
-    def _end(self, opened: _OpenedJob, result: dict[str, Any], *, shown: bool) -> None:
+    def _end(self, opened: _OpenedJob, ended: EndedJob) -> None:
         job_id = opened.job.id
-        ended = EndedJob(result, self._scorer.bundle.sha256, shown)
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:

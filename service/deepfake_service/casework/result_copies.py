@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.casework.core.listings import ListedResult, end_listing, listed_result
 from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.casework.hash_bank import HashBank
@@ -38,6 +39,7 @@ class EndedJob:
     bundle_sha256: str
     shown: bool
     """Whether its evidence can show faces."""
+    listed: ListedResult
 
 
 def end_job(
@@ -49,6 +51,7 @@ def end_job(
     job.state, job.bundle_sha256 = JobState.SUCCEEDED, ended.bundle_sha256
     job.verdict, job.leaning = ended.result["verdict"], ended.result.get("leaning")
     job.shown = ended.shown
+    end_listing(session, case_key, job, ended.listed)
     job.started_at, job.finished_at = job.started_at or now, now
     job.stage, job.done = None, job.total or 0
     let_expire(session.get_one(Media, job.media_id), job, keep_after_verdict)
@@ -105,10 +108,13 @@ class ResultCopies:
             packed = self._vault.read(material_of(twin), twin_key)
         except BlobMissing:
             return False
-        ended = EndedJob(open_json(twin_key, twin), twin.bundle_sha256, twin.shown)
         # As at the end of an examination: the material first, then flags, then the result.
         self._vault.write(material_of(job), case_key, packed)
-        hashes = Material.unpack(packed).examination["hashes"]
+        material = Material.unpack(packed)
+        result = open_json(twin_key, twin)
+        listed = listed_result(result, material)
+        ended = EndedJob(result, twin.bundle_sha256, twin.shown, listed)
+        hashes = material.examination["hashes"]
         self._minor_flags.follow(job, hashes)
         self._hash_bank.link_similar(job, hashes)
         with self._database.write() as session:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import is_being_deleted, lock_case, lock_deletable
 from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.listings import drop_thumbnail
 from deepfake_service.casework.core.visibility import find_visible, may_delete
 from deepfake_service.casework.evidence_store import material_of
 from deepfake_service.db import (
@@ -156,6 +157,7 @@ class Retention:
             if current is None:
                 return
             current.evidence_expired_at = self._database.clock()
+            drop_thumbnail(session, job.id)
             if expiring:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases, Sighting
+from deepfake_service.casework.core.listings import begin_listing
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.result_copies import ResultCopies
@@ -64,6 +65,7 @@ class Submission:
     retention: RetentionPolicy = RetentionPolicy.STANDARD
     idempotency_key: str | None = None
     tool: str = "api"
+    file_name: str | None = None
 
     def __repr__(self) -> str:
         return "Submission()"
@@ -305,6 +307,7 @@ class Submissions:
         session.flush()
         session.add(job)
         session.flush()
+        begin_listing(session, case_key, job.id, submission.file_name, submission.sighting.platform)
         self._queue.put(session, job)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Text,
     UniqueConstraint,
@@ -213,12 +214,27 @@ class Job(Authenticated):
     """When its evidence was marked to be deleted after a grace period."""
     shown: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether its evidence can show faces."""
+    rank: Mapped[int | None] = mapped_column(SmallInteger)
+    """The step of half a decade in which its likelihood ratio lies; see ``core/listings.py``.
+    ``None`` without a value, and for jobs of earlier versions."""
 
     __table_args__ = (
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
         Index("ix_jobs_account_state", "account_id", "state", "created_at"),
         Index("ix_jobs_created", "created_at", "id"),
     )
+
+
+class Listing(Base):
+    """What lists show of a job."""
+
+    __tablename__ = "listings"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Name, platform and values, as JSON."""
+    thumbnail: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """A small JPEG, sealed. It is deleted with the evidence."""
 
 
 class Review(Authenticated):

@@ -70,6 +70,7 @@ def _environment(language: str) -> Environment:
     environment.filters["utc"] = utc
     environment.filters["day"] = lambda at: utc(at)[:10]
     environment.filters["bytes"] = in_bytes
+    environment.filters["seconds_since"] = seconds_since
     return environment
 
 
@@ -87,6 +88,11 @@ def utc(at: str | datetime | None) -> str:
         return "–"
     time = datetime.fromisoformat(at) if isinstance(at, str) else at
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def seconds_since(at: str, now: datetime) -> int:
+    """Return the whole seconds from a time to ``now``; negative if it is in the future."""
+    return round((now - datetime.fromisoformat(at)).total_seconds())
 
 
 def in_bytes(count: int) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import Finding, JobState, Role
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -48,6 +49,9 @@ class QueueQuery(BaseModel):
     whose: Choice = ""
     reviewer: Choice = ""
     reference: Annotated[str, Field(max_length=200)] = ""
+    tab: Choice = ""
+    q: Annotated[str, Field(max_length=200)] = ""
+    """Part of a case reference, a file name or a SHA-256."""
     cursor: Annotated[str | None, Field(max_length=200)] = None
     """Start of the page; not a filter."""
 
@@ -60,12 +64,13 @@ class QueueQuery(BaseModel):
             "finding": self.finding in {*Finding, "none"},
             "days": days.isascii() and days.isdecimal() and 0 < int(days) <= 3650,
             "whose": self.whose == "mine",
+            "tab": self.tab in set(Tab),
             "reviewer": self.reviewer.isalnum() and len(self.reviewer) <= 26,
         }
         for name, is_valid in valid.items():
             if not is_valid:
                 setattr(self, name, "")
-        self.reference = self.reference.strip()
+        self.reference, self.q = self.reference.strip(), self.q.strip()
 
     def filters(self, state: AppState, caller: Caller, now: datetime) -> Filters:
         """Return the filters as the database applies them."""
@@ -86,9 +91,35 @@ class QueueQuery(BaseModel):
             references=references,
         )
 
+    def asked(self, state: AppState, caller: Caller, now: datetime) -> Asked:
+        """Return the page of the queue that this asks for.
+
+        A text that is the whole reference of a case is found by the blind index, however old the
+        case is. Parts of references and names are looked for by opening what the caller may see.
+        """
+        services = state.require_services()
+        filters, text = self.filters(state, caller, now), self.q
+        if text and not self.reference:
+            exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
+            if services.queries.jobs(caller, exact, limit=1, cursor=None).jobs:
+                filters, text = exact, ""
+        return Asked(self.shown_tab, filters, text, self.cursor, PAGE)
+
+    @property
+    def shown_tab(self) -> Tab:
+        """The tab: with filters or a search, by default, that of all jobs."""
+        if self.tab:
+            return Tab(self.tab)
+        return Tab.ALL if self.q or self.filtering else Tab.REVIEW
+
+    @property
+    def filtering(self) -> dict[str, str]:
+        """The filters that are set, as query parameters."""
+        return self.model_dump(exclude={"cursor", "tab", "q"}, exclude_defaults=True)
+
     @property
     def active(self) -> dict[str, str]:
-        """The filters that are set, as query parameters."""
+        """All query parameters but the cursor."""
         return self.model_dump(exclude={"cursor"}, exclude_defaults=True)
 
 
@@ -100,24 +131,37 @@ def get_queue(
     services: ServicesDep,
     query: Annotated[QueueQuery, Query()],
 ) -> Response:
-    """Show a page of submissions, newest first, below the overdue notices."""
-    filters = query.filters(state, caller, state.database.clock())
-    jobs = services.queries.queue(caller, filters, limit=PAGE, cursor=query.cursor)
+    """Show a page of the queue, worst first, below the overdue notices."""
+    now = state.database.clock()
+    asked = query.asked(state, caller, now)
+    found = services.triage.page(caller, asked)
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     return page(
         request,
         "queue.html",
         caller,
-        jobs=jobs.jobs,
-        altered=jobs.altered,
-        next=jobs.next,
+        jobs=found.jobs,
+        altered=found.altered,
+        next=found.next,
         query=query,
+        tab=asked.tab,
+        tabs=services.triage.counts(caller),
+        now=now,
         overdue=services.notice_desk.overdue(caller, OVERDUE_SHOWN),
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],
         findings=["none", *map(str, Finding)],
     )
+
+
+@router.get("/items/{job_id}/thumbnail.jpg")
+def get_thumbnail(
+    job_id: Annotated[str, Path(max_length=26)], caller: PageReader, services: ServicesDep
+) -> Response:
+    """Return the blurred thumbnail of an item."""
+    picture = services.triage.thumbnail(caller, job_id)
+    return Response(picture, media_type="image/jpeg", headers=HEADERS)
 
 
 @router.get("/results.csv")

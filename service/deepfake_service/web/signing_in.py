@@ -29,6 +29,7 @@ STATIC = {
     "console.css": "text/css",
     "submit.js": "text/javascript",
     "item.js": "text/javascript",
+    "queue.js": "text/javascript",
     "times.js": "text/javascript",
     "case.js": "text/javascript",
     "progress.js": "text/javascript",

@@ -149,7 +149,7 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for kind in (Case, Media, Job):
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
-    first = services.queries.queue(caller, Filters(), limit=50, cursor=None)
+    first = services.queries.jobs(caller, Filters(), limit=50, cursor=None)
     assert len(first.jobs) == 50
     seen, cursor = 0, None
     for _ in range(4):
@@ -206,7 +206,7 @@ async def test_the_queue_says_which_way_inconclusive_items_lean(service: Service
     await service.sign_in(Role.ANALYST)
     page = (await client.get("/")).text
     rows = {re.search(r"/items/(job\d)", row)[1]: row  # type: ignore[index]
-            for row in page.split("<tr>") if "/items/job" in row}  # fmt: skip
+            for row in page.split("<tr ") if "/items/job" in row}  # fmt: skip
     tags = {job: re.findall(r'class="tag">([^<]*)<', row) for job, row in sorted(rows.items())}
     manipulated, untouched = (
         words(language_of_page(page), polite=True).of("leanings", way)

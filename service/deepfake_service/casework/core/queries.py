@@ -60,13 +60,13 @@ class Queries:
         if result is not None and audited and self._read_audit.is_first_read(caller, job_id):
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.RESULT_READ, job_id)
-        return {**_job_json(job, media), "result": result}
+        return {**job_json(job, media), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return a job without its result."""
         with self._database.read() as session:
             job, media, _ = find_job(session, caller, job_id)
-        return _job_json(job, media)
+        return job_json(job, media)
 
     def deletable(self, caller: Caller, job_id: str) -> bool:
         """Return whether the caller may delete a job, and no legal hold prevents it."""
@@ -134,16 +134,6 @@ class Queries:
             raise ImageryWithheld
         return media, media_key(media, self._vault.case_key(case))
 
-    def queue(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """Return a page of ``jobs``, each with its case, for the list of the console."""
-        page = self.jobs(caller, filters, limit=limit, cursor=cursor)
-        case_ids = {j["case_id"] for j in page.jobs}
-        with self._database.read() as session:
-            cases = session.scalars(select(Case).where(Case.id.in_(case_ids))).all()
-        by_id = {c.id: self._case_json(c) for c in cases if c.sealed is not None}
-        jobs = [{**j, "case": by_id[j["case_id"]]} for j in page.jobs if j["case_id"] in by_id]
-        return JobPage(jobs, page.next, page.altered)
-
     def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
         """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
         with self._database.write() as session:
@@ -204,7 +194,7 @@ class Queries:
             # The case is loaded to be checked: whether the caller may see it follows from it.
             listed = load_list(session, statement.limit(limit))
             cursor = next_cursor(session, statement, Job, limit)
-        jobs = [_job_json(job, media) for job, media, _ in listed.rows]
+        jobs = [job_json(job, media) for job, media, _ in listed.rows]
         return JobPage(jobs, cursor, listed.altered)
 
     def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
@@ -347,7 +337,8 @@ def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dic
     ]
 
 
-def _job_json(job: Job, media: Media) -> dict[str, Any]:
+def job_json(job: Job, media: Media) -> dict[str, Any]:
+    """Return what is in plain text about a job."""
     return {
         "id": job.id,
         "kind": job.kind,

@@ -1,14 +1,24 @@
 // Converts times to the reader's time zone. Pages contain UTC, for readers without scripts.
 const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: "short" });
 const two = (number) => String(number).padStart(2, "0");
-for (const place of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(place.dateTime);
-  if (Number.isNaN(at.getTime())) continue;
+
+function local(at) {
   const name = zone.formatToParts(at).find((part) => part.type === "timeZoneName").value;
   const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  place.title = place.textContent;
-  place.textContent = `${day} ${two(at.getHours())}:${two(at.getMinutes())} ${name}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())} ${name}`;
 }
+
+// An age stays an age; its title becomes the local time.
+export function localise(root) {
+  for (const place of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const at = new Date(place.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    place.dataset.local = "";
+    if ("age" in place.dataset) place.title = local(at);
+    else [place.title, place.textContent] = [place.textContent, local(at)];
+  }
+}
+localise(document);
 
 // Times entered in a form are then in the reader's zone, too; the form sends the zone's offset.
 for (const input of document.querySelectorAll("input[type=datetime-local]")) {

@@ -1,0 +1,71 @@
+"""Places in a list that is ordered by several falling columns."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from deepfake_service.errors import FieldError, InvalidRequest
+
+UNRANKED = -100
+"""Stands for the rank of a job without a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The values of the columns that order a list: ranks, if it has them, time and id of a job."""
+
+    values: tuple[Any, ...]
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+        return str(self.values[-1])
+
+    @property
+    def standing(self) -> int:
+        """How urgent the job is; 0 in a list that is not ordered by it."""
+        return int(self.values[0]) if len(self.values) > 2 else 0
+
+    def encoded(self) -> str:
+        """Return the cursor of the rows after this position."""
+        *ranks, at, row_id = self.values
+        text = "|".join([*map(str, ranks), at.isoformat(), row_id])
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    @classmethod
+    def decoded(cls, cursor: str, *, ranked: bool) -> Position:
+        """Return the position that a cursor names.
+
+        Raises:
+            InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
+        """
+        try:
+            *ranks, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+            moment = datetime.fromisoformat(at)
+            if moment.tzinfo is None or len(ranks) != (2 if ranked else 0):
+                raise ValueError("another list")
+            return cls((*map(int, ranks), moment.astimezone(UTC), row_id))
+        except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
+            invalid = FieldError("cursor", "not a cursor of an earlier answer")
+            raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error
+
+
+def after(
+    order: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]], position: Position
+) -> ColumnElement[bool]:
+    """Return the condition for the rows after a position, in a list by falling ``order``."""
+    pairs = list(zip(order, position.values, strict=True))
+    return or_(
+        *(
+            and_(*(column == value for column, value in pairs[:n]), pairs[n][0] < pairs[n][1])
+            for n in range(len(pairs))
+        )
+    )

@@ -1,0 +1,348 @@
+"""Triage: what to look at first, in an order that the database finds without opening anything.
+
+Known copies of confirmed cases are first, then what leans towards manipulation by falling
+likelihood ratio, then what could not be evaluated, then everything else. The database orders by
+``Job.rank``, in steps of half a decade; the rows of a page are then ordered by their exact values,
+which are opened for those who may see them, and audited once in ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from deepfake_models.results import Leaning, VerdictCode
+from deepfake_service.casework.core.listings import open_listing, open_thumbnail
+from deepfake_service.casework.core.notice_states import RUNNING
+from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
+from deepfake_service.casework.core.queries import find_job, iso_time, job_json
+from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
+from deepfake_service.casework.core.visibility import visible_to
+from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice
+from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
+from deepfake_service.db.row_authentication import load_list
+from deepfake_service.errors import ImageryWithheld, NotFound
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, append_entry
+from deepfake_service.storage import Vault, open_json
+
+SCANNED = 2000
+"""Rows that one search opens. A search that finds too little in them can be continued."""
+_BATCH = 200
+SOON = timedelta(hours=24)
+RECENT_JOBS = 20
+COPY, SUSPECT, UNREADABLE, OTHER = 3, 2, 1, 0
+"""The standing of a job that nobody has reviewed, by falling urgency."""
+
+
+class Tab(StrEnum):
+    """A part of the queue."""
+
+    REVIEW = "review"
+    """Everything that ended and awaits a review, worst first."""
+    FIRST = "first"
+    LATER = "later"
+    UNREADABLE = "unreadable"
+    WAITING = "waiting"
+    DONE = "done"
+    WITHDRAW = "withdraw"
+    """In a case with a notice that must be withdrawn."""
+    DUE = "due"
+    """In a case with a notice whose deadline has passed or is less than a day away."""
+    ALL = "all"
+
+
+RANKED = (Tab.REVIEW, Tab.FIRST, Tab.LATER, Tab.UNREADABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A page of the queue that is asked for."""
+
+    tab: Tab = Tab.REVIEW
+    filters: Filters = field(default_factory=Filters)
+    text: str = ""
+    """Part of a case reference, a file name or a SHA-256."""
+    cursor: str | None = None
+    limit: int = 50
+
+
+class Triage:
+    """Reads the queue for callers, who find only what they may see."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self._read_audit = ReadAudit(database.clock)
+
+    def counts(self, caller: Caller) -> dict[str, int]:
+        """Return how many jobs are in each tab."""
+        standing = _standing(caller)
+        now = self._database.clock()
+        columns = [
+            func.coalesce(func.sum(case((_within(tab, standing, now), 1), else_=0)), 0)
+            for tab in Tab
+        ]
+        statement = select(*columns).select_from(Job).join(Case, Job.case_id == Case.id)
+        with self._database.read() as session:
+            row = session.execute(statement.where(visible_to(caller))).one()
+        return {str(tab): int(count) for tab, count in zip(Tab, row, strict=True)}
+
+    def page(self, caller: Caller, asked: Asked) -> JobPage:
+        """Return a page of jobs, each with its case and with what lists show of it.
+
+        A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
+        than ``asked.limit`` jobs, or none, and still name a next one.
+
+        Raises:
+            InvalidRequest: the cursor is invalid.
+        """
+        statement = self._statement(caller, asked)
+        most = SCANNED if asked.text else asked.limit
+        found: list[dict[str, Any]] = []
+        altered: list[str] = []
+        with self._database.read() as session:
+            positions = [Position(tuple(row)) for row in session.execute(statement.limit(most + 1))]
+            last, more = None, len(positions) > most
+            for position, row in _loaded(session, positions[:most], altered):
+                if len(found) == asked.limit:
+                    more = True
+                    break
+                last = position
+                shown = self._shown(row) if row is not None else None
+                if shown is not None and _mentions(shown, asked.text):
+                    found.append({**shown, "standing": position.standing})
+            self._add_copies(session, caller, found)
+            self._add_clocks(session, found)
+            if asked.tab in (Tab.WAITING, Tab.ALL):
+                _add_places(session, found)
+        if found and self._read_audit.is_first_read(caller, "list"):
+            with self._database.write() as session:
+                append_entry(session, caller.actor, Action.RESULT_READ, detail="list")
+        if asked.tab in RANKED:
+            found.sort(key=_urgency, reverse=True)
+        return JobPage(found, last.encoded() if more and last else None, altered)
+
+    def thumbnail(self, caller: Caller, job_id: str) -> bytes:
+        """Return the blurred thumbnail of a job as JPEG.
+
+        Raises:
+            NotFound: there is none, or the caller may not see the job. ImageryWithheld: a person
+                shown may be a minor.
+        """
+        with self._database.read() as session:
+            job, _, of_job = find_job(session, caller, job_id)
+            sealed = session.scalar(select(Listing.thumbnail).where(Listing.id == job.id))
+        if sealed is None:
+            raise NotFound
+        if of_job.minor_at is not None:
+            raise ImageryWithheld
+        return open_thumbnail(self._vault.case_key(of_job), job.id, sealed)
+
+    def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
+        """Return the id of the most urgent job that awaits a review, other than ``after_job``."""
+        statement = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)
+        with self._database.read() as session:
+            row = session.execute(statement).first()
+        return Position(tuple(row)).job_id if row else None
+
+    def _statement(self, caller: Caller, asked: Asked) -> Select[*tuple[Any, ...]]:
+        """Return the query for the positions of jobs, in order.
+
+        It selects nothing else: sorting ten thousand rows with their sealed columns takes far
+        longer than loading those of one page afterwards.
+        """
+        standing = _standing(caller)
+        order: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [Job.created_at, Job.id]
+        if asked.tab in RANKED:
+            order = [standing, func.coalesce(Job.rank, UNRANKED), *order]
+        statement = (
+            select(*order)
+            .join(Case, Job.case_id == Case.id)
+            .where(visible_to(caller), Case.sealed.is_not(None), *conditions(asked.filters))
+            .where(_within(asked.tab, standing, self._database.clock()))
+        )
+        if asked.cursor is not None:
+            position = Position.decoded(asked.cursor, ranked=asked.tab in RANKED)
+            statement = statement.where(after(order, position))
+        return statement.order_by(*(column.desc() for column in order))
+
+    def _shown(self, row: Any) -> dict[str, Any]:
+        job, media, of_job, listing, pictured = row
+        key = self._vault.case_key(of_job)
+        return {
+            **job_json(job, media),
+            "case": {
+                "case_reference": open_json(key, of_job)["reference"],
+                "legal_hold": of_job.held_at is not None,
+                "minor": of_job.minor_at is not None,
+            },
+            "listing": open_listing(key, listing),
+            "thumbnail": bool(pictured) and of_job.minor_at is None,
+            "copies": [],
+            "clock": None,
+            "place": None,
+        }
+
+    def _add_copies(self, session: Session, caller: Caller, found: list[dict[str, Any]]) -> None:
+        """Name the earlier cases that the jobs' media resemble."""
+        jobs = {job["id"]: job for job in found}
+        confirmed = _confirmed_cases()
+        matches = load_list(
+            session,
+            select(Match, Case, Case.id.in_(confirmed))
+            .join(Case, Match.case_id == Case.id)
+            .where(Match.job_id.in_(jobs), visible_to(caller), Case.sealed.is_not(None))
+            .order_by(Match.percent.desc(), Match.id),
+        )
+        for match, earlier, is_confirmed in matches.rows:
+            reference = open_json(self._vault.case_key(earlier), earlier)["reference"]
+            jobs[match.job_id]["copies"].append(
+                {
+                    "case_id": earlier.id,
+                    "case_reference": reference,
+                    "percent": match.percent,
+                    "confirmed": bool(is_confirmed),
+                }
+            )
+
+    @staticmethod
+    def _add_clocks(session: Session, found: list[dict[str, Any]]) -> None:
+        """Add the next deadline of a notice in the jobs' cases."""
+        cases = {job["case_id"] for job in found}
+        due = session.execute(
+            select(Notice.case_id, func.min(Notice.due_at))
+            .where(Notice.case_id.in_(cases), Notice.state.in_(RUNNING))
+            .group_by(Notice.case_id)
+        )
+        clocks: dict[str, datetime | None] = {row[0]: row[1] for row in due}
+        for job in found:
+            job["clock"] = iso_time(clocks.get(job["case_id"]))
+
+
+def _loaded(
+    session: Session, positions: Sequence[Position], altered: list[str]
+) -> Iterator[tuple[Position, Any]]:
+    """Yield positions, each with the job and what belongs to it, or ``None``.
+
+    It is ``None`` if the job was deleted in the meantime, or if a record was altered. The id of the
+    job is then added to ``altered``.
+    """
+    for start in range(0, len(positions), _BATCH):
+        batch = positions[start : start + _BATCH]
+        listed = load_list(
+            session,
+            select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None))
+            .join(Media, Job.media_id == Media.id)
+            .join(Case, Job.case_id == Case.id)
+            .outerjoin(Listing, Listing.id == Job.id)
+            .where(Job.id.in_([p.job_id for p in batch]), Case.sealed.is_not(None)),
+        )
+        altered += listed.altered
+        rows = {row[0].id: row for row in listed.rows}
+        for position in batch:
+            yield position, rows.get(position.job_id)
+
+
+def _standing(caller: Caller) -> ColumnElement[int]:
+    """Return how urgent a job is, as an expression of a query on ``Job`` joined with ``Case``."""
+    seen = select(Case.id).where(visible_to(caller)).correlate(None)
+    copies = select(Match.job_id).where(
+        Match.case_id.in_(seen), Match.case_id.in_(_confirmed_cases())
+    )
+    suspect = or_(
+        Job.finding == Finding.AWAITING_SECOND,
+        Job.verdict == VerdictCode.LIKELY_MANIPULATED,
+        and_(
+            Job.verdict == VerdictCode.INCONCLUSIVE,
+            Job.leaning == Leaning.TOWARDS_MANIPULATED,
+        ),
+    )
+    unreadable = or_(Job.state == JobState.FAILED, Job.verdict == VerdictCode.UNABLE_TO_EVALUATE)
+    return case(
+        (Job.id.in_(copies.correlate(None)), COPY),
+        (suspect, SUSPECT),
+        (unreadable, UNREADABLE),
+        else_=OTHER,
+    )
+
+
+def _confirmed_cases() -> Select[Any]:
+    return select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+
+
+def _within(tab: Tab, standing: ColumnElement[int], now: datetime) -> ColumnElement[bool]:
+    """Return the condition for the jobs of a tab."""
+    awaits_review = and_(
+        Job.state.in_((JobState.SUCCEEDED, JobState.FAILED)),
+        or_(Job.finding.is_(None), Job.finding == Finding.AWAITING_SECOND),
+    )
+    noticed = select(Notice.case_id)
+    running = Notice.state.in_(RUNNING)
+    to_withdraw = and_(Notice.withdraw_at.is_not(None), Notice.state != NoticeState.WITHDRAWN)
+    every: dict[Tab, ColumnElement[bool]] = {
+        Tab.REVIEW: awaits_review,
+        Tab.FIRST: and_(awaits_review, standing >= SUSPECT),
+        Tab.LATER: and_(awaits_review, standing == OTHER),
+        Tab.UNREADABLE: and_(awaits_review, standing == UNREADABLE),
+        Tab.WAITING: Job.state.in_(UNFINISHED),
+        Tab.DONE: and_(Job.finding.is_not(None), Job.finding != Finding.AWAITING_SECOND),
+        Tab.WITHDRAW: Job.case_id.in_(noticed.where(to_withdraw)),
+        Tab.DUE: Job.case_id.in_(noticed.where(running, Notice.due_at < now + SOON)),
+        Tab.ALL: Job.id.is_not(None),
+    }
+    return every[tab]
+
+
+def _urgency(job: dict[str, Any]) -> tuple[int, float]:
+    ratio = job["listing"].get("llr")
+    return job["standing"], float(UNRANKED if ratio is None else ratio)
+
+
+def _mentions(job: dict[str, Any], text: str) -> bool:
+    wanted = text.casefold()
+    within = (job["case"]["case_reference"], job["listing"].get("name"))
+    return (
+        not wanted
+        or any(wanted in value.casefold() for value in within if value)
+        or job["sha256"].startswith(wanted)
+        or job["id"] == wanted
+    )
+
+
+def _add_places(session: Session, found: list[dict[str, Any]]) -> None:
+    """Add the place of waiting jobs in the queue, and about how long they wait, in seconds."""
+    if not any(job["state"] == JobState.QUEUED for job in found):
+        return
+    queued = session.execute(
+        select(Job.id, Job.priority, Job.turn, Job.created_at).where(Job.state == JobState.QUEUED)
+    ).all()
+    ordered = sorted(queued, key=lambda r: (Priority(r[1]).rank, r[2] or 0, r[3], r[0]))
+    places = {row[0]: number for number, row in enumerate(ordered, start=1)}
+    each_s = _seconds_each(session)
+    for job in found:
+        place = places.get(job["id"])
+        if place is not None:
+            job["place"] = {"number": place, "wait_s": each_s and round(each_s * place)}
+
+
+def _seconds_each(session: Session) -> float | None:
+    """Return after how many seconds one job ends after another, by the latest ones."""
+    rows = session.execute(
+        select(Job.started_at, Job.finished_at)
+        .where(Job.state == JobState.SUCCEEDED, Job.started_at < Job.finished_at)
+        .order_by(Job.created_at.desc())
+        .limit(RECENT_JOBS)
+    ).all()
+    if not rows:
+        return None
+    seconds = [(end - start).total_seconds() for start, end in rows if start and end]
+    running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
+    return sum(seconds) / len(seconds) / max(running or 1, 1)

@@ -1,0 +1,96 @@
+// Keeps the queue current, moves through it by keyboard, and saves filters in this browser.
+import { localise } from "./times.js";
+
+const IDLE_MS = 20000;
+const BUSY_MS = 4000;
+const SAVED = "queue-filters";
+
+// Replaces what has changed only, so that focus and pictures stay.
+function replaceRows(old, fresh) {
+  const rows = new Map([...old.rows].map((row) => [row.id, row]));
+  const next = [...fresh.rows].map((row) => {
+    const shown = rows.get(row.id);
+    if (!shown) return row;
+    for (const [n, cell] of [...row.cells].entries()) {
+      if (n && shown.cells[n].innerHTML !== cell.innerHTML) shown.cells[n].replaceWith(cell.cloneNode(true));
+    }
+    return shown;
+  });
+  const same = next.length === old.rows.length && next.every((row, n) => row === old.rows[n]);
+  if (!same) old.replaceChildren(...next);
+}
+
+async function refresh() {
+  const live = document.getElementById("live");
+  if (document.hidden || live.contains(document.activeElement)) return;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("live");
+    const [old, body] = [live.querySelector("tbody"), fresh.querySelector("tbody")];
+    if (old && body) {
+      live.querySelector(".tabs").replaceWith(fresh.querySelector(".tabs"));
+      replaceRows(old, body);
+      live.dataset.waiting = fresh.dataset.waiting;
+    } else live.replaceWith(fresh);
+    localise(document.getElementById("live"));
+  } catch { /* offline: try again at the next interval */ }
+}
+
+function schedule() {
+  const waiting = Number(document.getElementById("live").dataset.waiting);
+  setTimeout(async () => { await refresh(); schedule(); }, waiting ? BUSY_MS : IDLE_MS);
+}
+schedule();
+
+const typing = (target) => target.closest("input, select, textarea, [contenteditable]");
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    document.getElementById("q").focus();
+  }
+  if (event.key !== "j" && event.key !== "k") return;
+  const links = [...document.querySelectorAll(".queue .name a")];
+  const at = links.indexOf(document.activeElement);
+  const next = links[Math.max(0, at + (event.key === "j" ? 1 : -1))];
+  if (next) next.focus();
+});
+
+// Filters only: what is searched for may name a person and is not stored on this machine.
+const saved = document.getElementById("saved");
+const read = () => { try { return JSON.parse(localStorage.getItem(SAVED)) || []; } catch { return []; } };
+function show() {
+  const chips = read().map((filter) => {
+    const chip = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `/?${filter.query}`;
+    link.textContent = filter.name;
+    const remove = document.createElement("button");
+    remove.type = "button";
+    remove.className = "plain";
+    remove.textContent = "×";
+    remove.setAttribute("aria-label", `${saved.dataset.remove}: ${filter.name}`);
+    remove.addEventListener("click", () => {
+      localStorage.setItem(SAVED, JSON.stringify(read().filter((other) => other.name !== filter.name)));
+      show();
+    });
+    chip.append(link, remove);
+    return chip;
+  });
+  saved.querySelector(".chips").replaceChildren(...chips);
+}
+saved.hidden = false;
+saved.querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const query = new URLSearchParams(location.search);
+  for (const name of ["q", "reference", "cursor"]) query.delete(name);
+  const input = document.getElementById("saved-name");
+  const filter = { name: input.value.trim(), query: String(query) };
+  if (!filter.name) return;
+  localStorage.setItem(SAVED, JSON.stringify([...read().filter((f) => f.name !== filter.name), filter]));
+  input.value = "";
+  show();
+});
+show();

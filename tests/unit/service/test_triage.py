@@ -1,0 +1,234 @@
+"""The order of the queue, its tabs, its search, and what it shows of sealed content."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.casework.core.listings import (
+    ListedResult,
+    begin_listing,
+    end_listing,
+    rank_of,
+)
+from deepfake_service.casework.triage import Asked, Tab
+from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, new_id
+from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
+from deepfake_service.errors import InvalidRequest, NotFound
+from deepfake_service.security.audit_log import Action
+from deepfake_service.storage import seal_json
+from tests.support.submitting import submit
+
+Service = Any
+LEANS = {"verdict": "inconclusive", "leaning": "towards_manipulated"}
+
+
+class Desk:
+    """Stores jobs in cases of the analyst, each of its own."""
+
+    def __init__(self, service: Service) -> None:
+        self.services = service.app.state.shared.services
+        self.database = service.database
+        self.caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+        self.now = datetime.now(UTC)
+
+    def add(self, job_id: str, llr: float | None, name: str = "clip.mp4", **changes: Any) -> str:
+        """Store a job that has ended, and return the id of its case."""
+        case_id, at = new_id(), self.now
+        with self.database.write() as session:
+            key, wrapped = self.services.cases._vault.new_case_key(case_id)
+            case = Case(id=case_id, account_id=self.caller.account_id, wrapped_key=wrapped,
+                        created_at=at)  # fmt: skip
+            seal_json(key, case, {"reference": f"2026-{job_id}-0117"})
+            medium = Media(id=new_id(), case_id=case_id, sha256="0" * 64, size=1, created_at=at)
+            usual = {
+                "id": job_id, "case_id": case_id, "media_id": medium.id, "kind": "video",
+                "account_id": self.caller.account_id, "priority": "batch",
+                "bundle_sha256": "0" * 64, "retention": "standard", "created_at": at,
+                "state": JobState.SUCCEEDED,
+            }  # fmt: skip
+            job = Job(**{**usual, **changes})
+            for row in (case, medium, job):
+                session.add(row)
+                session.flush()
+            begin_listing(session, key, job_id, name, "X")
+            end_listing(session, key, job, ListedResult({"llr": llr}, None))
+        return case_id
+
+    def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:
+        page = self.services.triage.page(self.caller, Asked(tab, text=text, **asked))
+        return [job["id"] for job in page.jobs]
+
+
+def count(session: Session, action: Action) -> int:
+    entries = select(func.count()).where(AuditEntry.action == str(action))
+    return session.scalar(entries) or 0
+
+
+async def test_the_worst_is_first(service: Service) -> None:
+    desk = Desk(service)
+    confirmed = desk.add("known", 1.6, verdict="likely_manipulated", finding=Finding.CONFIRMED)
+    desk.add("cleared", -1.2, verdict="no_manipulation_found")
+    desk.add("unread", None, verdict="unable_to_evaluate")
+    desk.add("weak", 0.52, **LEANS)
+    desk.add("strong", 0.97, **LEANS)  # in the same half decade as "weak"
+    desk.add("found", 1.6, verdict="likely_manipulated")
+    desk.add("copy", -0.1, verdict="inconclusive", leaning="neither")
+    with service.database.write() as session:
+        session.add(
+            Match(id=new_id(), job_id="copy", case_id=confirmed, percent=100, created_at=desk.now)
+        )
+    assert desk.ids() == ["copy", "found", "strong", "weak", "unread", "cleared"]
+    assert desk.ids(Tab.FIRST) == ["copy", "found", "strong", "weak"]
+    assert desk.ids(Tab.UNREADABLE) == ["unread"]
+    assert desk.ids(Tab.LATER) == ["cleared"]
+    assert desk.ids(Tab.DONE) == ["known"]
+    counts = desk.services.triage.counts(desk.caller)
+    assert counts == {
+        "review": 6, "first": 4, "later": 1, "unreadable": 1, "waiting": 0, "done": 1,
+        "withdraw": 0, "due": 0, "all": 7,
+    }  # fmt: skip
+    page = desk.services.triage.page(desk.caller, Asked())
+    assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"
+    assert page.jobs[0]["copies"][0]["confirmed"]
+
+
+async def test_pages_follow_one_another_through_equal_ranks(service: Service) -> None:
+    desk = Desk(service)
+    for n in range(9):
+        desk.add(f"job{n}", 0.6 + n % 2, **LEANS, created_at=desk.now - timedelta(minutes=n // 3))
+    seen: list[str] = []
+    cursor = None
+    while len(seen) < 9:
+        page = desk.services.triage.page(desk.caller, Asked(limit=2, cursor=cursor))
+        seen += [job["id"] for job in page.jobs]
+        cursor = page.next
+    assert cursor is None
+    assert sorted(seen) == [f"job{n}" for n in range(9)]
+    assert [int(job_id[3:]) % 2 for job_id in seen] == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+
+
+async def test_a_cursor_of_another_tab_is_refused(service: Service) -> None:
+    desk = Desk(service)
+    for n in range(2):
+        desk.add(f"job{n}", 0.6, **LEANS)
+    cursor = desk.services.triage.page(desk.caller, Asked(limit=1)).next
+    with pytest.raises(InvalidRequest):
+        desk.ids(Tab.ALL, cursor=cursor)
+
+
+async def test_part_of_a_reference_or_of_a_name_is_found_by_those_who_may_see_it(
+    service: Service,
+) -> None:
+    desk = Desk(service)
+    desk.add("job1", 0.6, name="텔레그램_수신본.MP4")
+    desk.add("job2", 0.6)
+    assert desk.ids(Tab.ALL, "수신본.mp4") == ["job1"]
+    assert desk.ids(Tab.ALL, "job2-01") == ["job2"]
+    assert desk.ids(Tab.ALL, "other") == []
+    pipeline = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    assert not desk.services.triage.page(pipeline, Asked(Tab.ALL, text="수신본")).jobs
+
+
+async def test_a_search_that_stops_early_can_be_continued(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.triage.SCANNED", 2)
+    desk = Desk(service)
+    for n in range(5):
+        name = "wanted.mp4" if n == 4 else "clip.mp4"
+        desk.add(f"job{n}", None, name, created_at=desk.now - timedelta(minutes=n))
+    asked, found = Asked(Tab.ALL, text="wanted"), []
+    for _ in range(3):
+        page = desk.services.triage.page(desk.caller, asked)
+        found += [job["id"] for job in page.jobs]
+        asked = Asked(Tab.ALL, text="wanted", cursor=page.next)
+    assert found == ["job4"]
+    assert page.next is None
+
+
+async def test_reading_the_list_is_audited_once_in_ten_minutes(service: Service) -> None:
+    desk = Desk(service)
+    desk.add("job1", 0.6)
+    for _ in range(2):
+        desk.ids()
+    with service.database.read() as session:
+        assert count(session, Action.RESULT_READ) == 1
+
+
+async def test_notices_to_withdraw_and_near_deadlines_have_their_tabs(service: Service) -> None:
+    desk = Desk(service)
+    usual = {"account_id": desk.caller.account_id, "kind": "us-take-it-down", "language": "en",
+             "sealed": b"x", "created_at": desk.now, "state": NoticeState.SENT}  # fmt: skip
+    cases = [desk.add(f"job{n}", 0.6) for n in range(3)]
+    with service.database.write() as session:
+        for case_id, changes in zip(
+            cases,
+            (
+                {"withdraw_at": desk.now},
+                {"due_at": desk.now + timedelta(hours=5)},
+                {"due_at": desk.now + timedelta(hours=40)},
+            ),
+            strict=True,
+        ):
+            session.add(Notice(id=new_id(), case_id=case_id, **usual, **changes))
+    assert desk.ids(Tab.WITHDRAW) == ["job0"]
+    assert desk.ids(Tab.DUE) == ["job1"]
+
+
+async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
+    desk = Desk(service)
+    waiting = {"state": JobState.QUEUED, "priority": "batch"}
+    desk.add("ended", 0.6, started_at=desk.now - timedelta(seconds=20), finished_at=desk.now)
+    desk.add("second", None, **{**waiting, "turn": 3})
+    desk.add("first", None, **{**waiting, "priority": "live", "turn": 9})
+    page = desk.services.triage.page(desk.caller, Asked(Tab.WAITING))
+    assert {job["id"]: job["place"] for job in page.jobs} == {
+        "first": {"number": 1, "wait_s": 20},
+        "second": {"number": 2, "wait_s": 40},
+    }
+
+
+@pytest.mark.parametrize(
+    ("llr", "rank"), [(None, None), (0.0, 0), (0.49, 0), (0.5, 1), (-0.1, -1), (40.0, 20)]
+)
+def test_the_rank_in_plain_text_is_a_step_of_half_a_decade(
+    llr: float | None, rank: int | None
+) -> None:
+    assert rank_of(llr) == rank
+
+
+async def test_names_and_thumbnails_are_sealed_and_deleted_with_the_evidence(
+    service: Service,
+) -> None:
+    job = await submit(service)
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        key = service.app.state.shared.services.cases._vault.case_key(
+            session.get_one(Case, row.case_id)
+        )
+        picture = io.BytesIO()
+        Image.new("RGB", (4, 4)).save(picture, "JPEG")
+        values = ListedResult({"llr": 0.3}, picture.getvalue())
+        end_listing(session, key, row, values)
+        listing = session.get_one(Listing, job["id"])
+        assert b"v.mp4" not in listing.sealed
+        assert listing.thumbnail is not None
+        assert picture.getvalue() not in listing.thumbnail
+    await service.sign_in(Role.ANALYST)
+    path = f"/items/{job['id']}/thumbnail.jpg"
+    assert (await service.client.get(path)).content == picture.getvalue()
+    page = (await service.client.get("/?tab=all")).text
+    assert "v.mp4" in page
+    services = service.app.state.shared.services
+    services.retention.delete_evidence(row)
+    assert (await service.client.get(path)).status_code == 404
+    caller = service.accounts.authenticate(service.keys[Role.ADMIN])
+    with pytest.raises(NotFound):
+        services.triage.thumbnail(caller, job["id"])
