@@ -26,7 +26,6 @@ MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
 
-
 ScoreDetail = Literal["full", "rounded", "verdicts"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]

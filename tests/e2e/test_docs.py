@@ -61,6 +61,13 @@ def test_the_pages_contain_commands() -> None:
     assert {"evaluation.md", "model-bundle.md", "operations.md"} <= pages
 
 
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+/test_\w+\.py)`", text))
+    assert len(named) > 30
+    assert [path for path in sorted(named) if not (ROOT / "tests" / path).is_file()] == []
+
+
 # One command scores with the shipped bundle; the others use it nowhere.
 @pytest.mark.shipped_model
 @pytest.mark.parametrize(("page", "command"), commands())
