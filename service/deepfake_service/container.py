@@ -26,6 +26,7 @@ from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
+from deepfake_service.casework.scored_jobs import ScoredJobs
 from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.triage import Triage
@@ -60,6 +61,7 @@ class Services:
     submissions: Submissions
     cases: Cases
     queries: Queries
+    scored_jobs: ScoredJobs
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -200,12 +202,14 @@ def open_container(
             minor_flags,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
         )
+        queries = Queries(database, vault)
         services = Services(
             submissions=Submissions(
                 database, vault, queue, blind_index, cases, SubmittedTo(bundle_sha256, copies)
             ),
             cases=cases,
-            queries=Queries(database, vault),
+            queries=queries,
+            scored_jobs=ScoredJobs(database, vault, queries),
             retention=retention,
             sweeps=Sweeps(
                 database,

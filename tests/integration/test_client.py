@@ -44,6 +44,7 @@ from deepfake_client.models import (
     NoticeRequestKind,
     OccurrenceOut,
     OccurrenceUpload,
+    Order,
     PictureUpload,
     Priority,
     ProblemOut,
@@ -167,8 +168,10 @@ def test_raw_bodies_pictures_lists_and_keys(client: AuthenticatedClient) -> None
     )
     assert job.frames == 16
     assert wait(client, job.id).state is JobState.SUCCEEDED
-    listed = expect(JobsOut, list_jobs.sync(client=client, case_id=job.case_id))
+    query = {"case_reference": "raw", "sha256": job.sha256, "created_after": job.created_at}
+    listed = expect(JobsOut, list_jobs.sync(client=client, order=Order.OLDEST, **query))
     assert [j.id for j in listed.jobs] == [job.id]
+    assert isinstance(listed.jobs[0].score, float)
     assert expect(CasesOut, list_cases.sync(client=client, limit=1)).cases[0].id == job.case_id
 
     portrait = File(io.BytesIO(mediakit.picture(mediakit.astronaut(), "JPEG")), "a.jpg")

@@ -36,6 +36,8 @@ from .kind_out_kind import KindOutKind
 from .kinds_out import KindsOut
 from .layer import Layer
 from .leaning import Leaning
+from .listed_job_out import ListedJobOut
+from .listed_job_out_kind import ListedJobOutKind
 from .match_out import MatchOut
 from .matches_out import MatchesOut
 from .media_out import MediaOut
@@ -58,6 +60,7 @@ from .notices_out import NoticesOut
 from .occurrence_out import OccurrenceOut
 from .occurrence_upload import OccurrenceUpload
 from .occurrences_out import OccurrencesOut
+from .order import Order
 from .outcome import Outcome
 from .picture_upload import PictureUpload
 from .priority import Priority
@@ -128,6 +131,8 @@ __all__ = (
     "KindsOut",
     "Layer",
     "Leaning",
+    "ListedJobOut",
+    "ListedJobOutKind",
     "MatchesOut",
     "MatchOut",
     "MediaOut",
@@ -150,6 +155,7 @@ __all__ = (
     "OccurrenceOut",
     "OccurrencesOut",
     "OccurrenceUpload",
+    "Order",
     "Outcome",
     "PictureUpload",
     "Priority",

@@ -14,7 +14,7 @@ T = TypeVar("T", bound="CasesOut")
 
 @_attrs_define
 class CasesOut:
-    """A page of cases, newest first."""
+    """A page of cases."""
 
     cases: list[CaseBase]
     """ The cases of this page. """

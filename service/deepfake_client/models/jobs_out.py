@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 
 if TYPE_CHECKING:
-    from ..models.job_base import JobBase
+    from ..models.listed_job_out import ListedJobOut
 
 
 T = TypeVar("T", bound="JobsOut")
@@ -14,9 +14,9 @@ T = TypeVar("T", bound="JobsOut")
 
 @_attrs_define
 class JobsOut:
-    """A page of jobs, newest first."""
+    """A page of jobs."""
 
-    jobs: list[JobBase]
+    jobs: list[ListedJobOut]
     """ The jobs of this page. """
     next_: None | str
     """ Cursor of the next page; null on the last one. """
@@ -48,13 +48,13 @@ class JobsOut:
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
-        from ..models.job_base import JobBase  # noqa: PLC0415
+        from ..models.listed_job_out import ListedJobOut  # noqa: PLC0415
 
         d = dict(src_dict)
         jobs = []
         _jobs = d.pop("jobs")
         for jobs_item_data in _jobs:
-            jobs_item = JobBase.from_dict(jobs_item_data)
+            jobs_item = ListedJobOut.from_dict(jobs_item_data)
 
             jobs.append(jobs_item)
 

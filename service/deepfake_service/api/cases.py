@@ -18,6 +18,7 @@ from deepfake_service.http.admission import Ticket
 from deepfake_service.http.auth import Keeper, Reader, Submitter
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
+from deepfake_service.http.list_filters import CaseQuery
 from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
@@ -106,7 +107,7 @@ class OccurrencesOut(Published):
 
 
 class CasesOut(Published):
-    """A page of cases, newest first."""
+    """A page of cases."""
 
     cases: list[CaseBase] = Field(description="The cases of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
@@ -129,10 +130,12 @@ class CaseIn(BaseModel):
 
 
 @router.get("/cases", summary="List cases", responses=problems(401, 403, 422, 429, 503))
-def list_cases(caller: Reader, services: ServicesDep, page: PageDep) -> CasesOut:
-    """List the cases of this account, newest first; analysts and administrators see the cases of
-    all accounts."""
-    cases = services.queries.cases(caller, limit=page.limit, cursor=page.cursor)
+def list_cases(
+    caller: Reader, state: AppStateDep, services: ServicesDep, page: PageDep, query: CaseQuery
+) -> CasesOut:
+    """List the cases of this account; analysts and administrators see the cases of all accounts."""
+    filters = query.filters(state, caller)
+    cases = services.queries.cases(caller, filters, limit=page.limit, cursor=page.cursor)
     return CasesOut.model_validate(cases)
 
 

@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import anyio.to_thread
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
 from deepfake_service.http.auth import Reader, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
+from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
-    EXAMPLE_ID,
     ItemId,
     JobId,
     LeaningOut,
+    LogLikelihoodRatio,
     Published,
     ResultOut,
+    Score,
     Sha256,
     Time,
 )
@@ -96,10 +97,17 @@ class JobOut(JobBase):
     result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
 
 
-class JobsOut(Published):
-    """A page of jobs, newest first."""
+class ListedJobOut(JobBase):
+    """A job with the values of its result, but without the rest of it."""
 
-    jobs: list[JobBase] = Field(description="The jobs of this page.")
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
+
+
+class JobsOut(Published):
+    """A page of jobs."""
+
+    jobs: list[ListedJobOut] = Field(description="The jobs of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
     altered: list[str] = Field(
         description="Ids of jobs that are left out, because a record was altered outside the "
@@ -117,25 +125,17 @@ def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
 
 @router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 429, 503))
 def list_jobs(
-    caller: Reader,
-    services: ServicesDep,
-    page: PageDep,
-    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
-    verdict: Annotated[
-        VerdictCode | None, Query(description="Only jobs with this verdict.")
-    ] = None,
-    case_id: Annotated[
-        str | None,
-        Query(max_length=26, description="Only jobs of this case.", examples=[EXAMPLE_ID]),
-    ] = None,
+    caller: Reader, state: AppStateDep, services: ServicesDep, page: PageDep, query: JobQuery
 ) -> JobsOut:
-    """List the jobs of this account, newest first; analysts and administrators see the jobs of all
-    accounts."""
-    filters = Filters(state, verdict, case_id)
-    listed = services.queries.jobs(caller, filters, limit=page.limit, cursor=page.cursor)
-    return JobsOut.model_validate(
-        {"jobs": listed.jobs, "next": listed.next, "altered": listed.altered}
-    )
+    """List the jobs of this account with the values of their results; analysts and administrators
+    see the jobs of all accounts. Audited once in ten minutes."""
+    filters = query.filters(state, caller)
+    listed = services.scored_jobs.page(caller, filters, limit=page.limit, cursor=page.cursor)
+    jobs = [
+        answer_to(caller, ListedJobOut.model_validate(job), state.settings.system_scores)
+        for job in listed.jobs
+    ]
+    return JobsOut(jobs=jobs, next=listed.next, altered=listed.altered)
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -241,8 +242,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    invalid = [
-        FieldError(".".join(str(p) for p in e["loc"][1:]) or str(e["loc"][0]), str(e["msg"]))
-        for e in error.errors()
-    ]
+    invalid = [FieldError(_field_of(e["loc"]), str(e["msg"])) for e in error.errors()]
     return response_of(problem_of(InvalidRequest(errors=invalid)), request_id(request))
+
+
+def _field_of(location: Sequence[str | int]) -> str:
+    """Return the name of a field as it was sent. Of a parameter with alternatives, Pydantic also
+    names the alternative."""
+    place, *names = location
+    if place != "body":
+        names = names[:1]
+    return ".".join(map(str, names)) or str(place)

@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from deepfake_models.results import coarse
-from deepfake_service.http.schemas import (
-    FaceOut,
-    FrameOut,
-    MomentOut,
-    ResultOut,
-    TrackedFaceOut,
-    TrackOut,
-)
 from deepfake_service.security.accounts import Caller
 from deepfake_service.settings import ScoreDetail
 
-Answer = TypeVar("Answer", FrameOut, ResultOut)
+Answer = TypeVar("Answer", bound=BaseModel)
 
 _PARTS = ("faces", "tracks", "moments")
 """Fields that are lists of parts with values of their own."""
@@ -37,10 +31,7 @@ def answer_to(caller: Caller, answer: Answer, detail: ScoreDetail) -> Answer:
     return _coarsened(answer, detail)
 
 
-_Part = TypeVar("_Part", FrameOut, ResultOut, FaceOut, TrackedFaceOut, TrackOut, MomentOut)
-
-
-def _coarsened(part: _Part, detail: ScoreDetail) -> _Part:
+def _coarsened(part: Answer, detail: ScoreDetail) -> Answer:
     changed: dict[str, Any] = {}
     for name in type(part).model_fields:
         value = getattr(part, name)

@@ -112,12 +112,15 @@ async def test_jobs_tell_a_system_no_more_and_evidence_stays_exact(
         use_system(service)
         job = await examined(service, kit.video(), case_reference="CASE-A")
         result = (await service.client.get(f"/v1/jobs/{job['id']}")).json()["result"]
+        (listed,) = (await service.client.get("/v1/jobs")).json()["jobs"]
         evidence = await service.client.get(f"/v1/jobs/{job['id']}/evidence")
         admin = headers(service, Role.ADMIN)
         answer = await service.client.get(f"/v1/jobs/{job['id']}", headers=admin)
     exact = answer.json()["result"]
     found = values(result)
     assert {name for name, _ in found} == told
+    assert set(values(listed)) <= set(found)
+    assert {name for name, _ in values(listed)} == told
     assert all(value == round(value) for _, value in found)
     assert any(value != round(value) for _, value in values(exact))
     assert result["verdict"] == exact["verdict"]

@@ -1,11 +1,14 @@
+import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.cases_out import CasesOut
+from ...models.finding import Finding
+from ...models.order import Order
 from ...models.problem_out import ProblemOut
 from ...types import UNSET, Response, Unset
 
@@ -14,6 +17,11 @@ def _get_kwargs(
     *,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -26,6 +34,46 @@ def _get_kwargs(
     else:
         json_cursor = cursor
     params["cursor"] = json_cursor
+
+    json_case_reference: None | str | Unset
+    if isinstance(case_reference, Unset):
+        json_case_reference = UNSET
+    else:
+        json_case_reference = case_reference
+    params["case_reference"] = json_case_reference
+
+    json_finding: Literal["none"] | None | str | Unset
+    if isinstance(finding, Unset):
+        json_finding = UNSET
+    elif isinstance(finding, Finding):
+        json_finding = finding.value
+    else:
+        json_finding = finding
+    params["finding"] = json_finding
+
+    json_created_after: None | str | Unset
+    if isinstance(created_after, Unset):
+        json_created_after = UNSET
+    elif isinstance(created_after, datetime.datetime):
+        json_created_after = created_after.isoformat()
+    else:
+        json_created_after = created_after
+    params["created_after"] = json_created_after
+
+    json_created_before: None | str | Unset
+    if isinstance(created_before, Unset):
+        json_created_before = UNSET
+    elif isinstance(created_before, datetime.datetime):
+        json_created_before = created_before.isoformat()
+    else:
+        json_created_before = created_before
+    params["created_before"] = json_created_before
+
+    json_order: str | Unset = UNSET
+    if not isinstance(order, Unset):
+        json_order = order.value
+
+    params["order"] = json_order
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -93,15 +141,27 @@ def sync_detailed(
     client: AuthenticatedClient,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> Response[CasesOut | ProblemOut]:
     """List cases
 
-     List the cases of this account, newest first; analysts and administrators see the cases of
-    all accounts.
+     List the cases of this account; analysts and administrators see the cases of all accounts.
 
     Args:
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -114,6 +174,11 @@ def sync_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        case_reference=case_reference,
+        finding=finding,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     )
 
     response = client.get_httpx_client().request(
@@ -128,15 +193,27 @@ def sync(
     client: AuthenticatedClient,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> CasesOut | ProblemOut | None:
     """List cases
 
-     List the cases of this account, newest first; analysts and administrators see the cases of
-    all accounts.
+     List the cases of this account; analysts and administrators see the cases of all accounts.
 
     Args:
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -150,6 +227,11 @@ def sync(
         client=client,
         limit=limit,
         cursor=cursor,
+        case_reference=case_reference,
+        finding=finding,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     ).parsed
 
 
@@ -158,15 +240,27 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> Response[CasesOut | ProblemOut]:
     """List cases
 
-     List the cases of this account, newest first; analysts and administrators see the cases of
-    all accounts.
+     List the cases of this account; analysts and administrators see the cases of all accounts.
 
     Args:
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -179,6 +273,11 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         limit=limit,
         cursor=cursor,
+        case_reference=case_reference,
+        finding=finding,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -191,15 +290,27 @@ async def asyncio(
     client: AuthenticatedClient,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> CasesOut | ProblemOut | None:
     """List cases
 
-     List the cases of this account, newest first; analysts and administrators see the cases of
-    all accounts.
+     List the cases of this account; analysts and administrators see the cases of all accounts.
 
     Args:
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -214,5 +325,10 @@ async def asyncio(
             client=client,
             limit=limit,
             cursor=cursor,
+            case_reference=case_reference,
+            finding=finding,
+            created_after=created_after,
+            created_before=created_before,
+            order=order,
         )
     ).parsed

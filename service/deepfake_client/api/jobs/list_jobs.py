@@ -1,12 +1,16 @@
+import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.finding import Finding
 from ...models.job_state import JobState
 from ...models.jobs_out import JobsOut
+from ...models.leaning import Leaning
+from ...models.order import Order
 from ...models.problem_out import ProblemOut
 from ...models.verdict_code import VerdictCode
 from ...types import UNSET, Response, Unset
@@ -14,14 +18,30 @@ from ...types import UNSET, Response, Unset
 
 def _get_kwargs(
     *,
-    state: JobState | None | Unset = UNSET,
-    verdict: None | Unset | VerdictCode = UNSET,
-    case_id: None | str | Unset = UNSET,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    state: JobState | None | Unset = UNSET,
+    verdict: None | Unset | VerdictCode = UNSET,
+    leaning: Leaning | None | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    case_id: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    sha256: None | str | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    json_cursor: None | str | Unset
+    if isinstance(cursor, Unset):
+        json_cursor = UNSET
+    else:
+        json_cursor = cursor
+    params["cursor"] = json_cursor
 
     json_state: None | str | Unset
     if isinstance(state, Unset):
@@ -41,6 +61,24 @@ def _get_kwargs(
         json_verdict = verdict
     params["verdict"] = json_verdict
 
+    json_leaning: None | str | Unset
+    if isinstance(leaning, Unset):
+        json_leaning = UNSET
+    elif isinstance(leaning, Leaning):
+        json_leaning = leaning.value
+    else:
+        json_leaning = leaning
+    params["leaning"] = json_leaning
+
+    json_finding: Literal["none"] | None | str | Unset
+    if isinstance(finding, Unset):
+        json_finding = UNSET
+    elif isinstance(finding, Finding):
+        json_finding = finding.value
+    else:
+        json_finding = finding
+    params["finding"] = json_finding
+
     json_case_id: None | str | Unset
     if isinstance(case_id, Unset):
         json_case_id = UNSET
@@ -48,14 +86,43 @@ def _get_kwargs(
         json_case_id = case_id
     params["case_id"] = json_case_id
 
-    params["limit"] = limit
-
-    json_cursor: None | str | Unset
-    if isinstance(cursor, Unset):
-        json_cursor = UNSET
+    json_case_reference: None | str | Unset
+    if isinstance(case_reference, Unset):
+        json_case_reference = UNSET
     else:
-        json_cursor = cursor
-    params["cursor"] = json_cursor
+        json_case_reference = case_reference
+    params["case_reference"] = json_case_reference
+
+    json_sha256: None | str | Unset
+    if isinstance(sha256, Unset):
+        json_sha256 = UNSET
+    else:
+        json_sha256 = sha256
+    params["sha256"] = json_sha256
+
+    json_created_after: None | str | Unset
+    if isinstance(created_after, Unset):
+        json_created_after = UNSET
+    elif isinstance(created_after, datetime.datetime):
+        json_created_after = created_after.isoformat()
+    else:
+        json_created_after = created_after
+    params["created_after"] = json_created_after
+
+    json_created_before: None | str | Unset
+    if isinstance(created_before, Unset):
+        json_created_before = UNSET
+    elif isinstance(created_before, datetime.datetime):
+        json_created_before = created_before.isoformat()
+    else:
+        json_created_before = created_before
+    params["created_before"] = json_created_before
+
+    json_order: str | Unset = UNSET
+    if not isinstance(order, Unset):
+        json_order = order.value
+
+    params["order"] = json_order
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -121,23 +188,41 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient,
-    state: JobState | None | Unset = UNSET,
-    verdict: None | Unset | VerdictCode = UNSET,
-    case_id: None | str | Unset = UNSET,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    state: JobState | None | Unset = UNSET,
+    verdict: None | Unset | VerdictCode = UNSET,
+    leaning: Leaning | None | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    case_id: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    sha256: None | str | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> Response[JobsOut | ProblemOut]:
     """List jobs
 
-     List the jobs of this account, newest first; analysts and administrators see the jobs of all
-    accounts.
+     List the jobs of this account with the values of their results; analysts and administrators
+    see the jobs of all accounts. Audited once in ten minutes.
 
     Args:
-        state (JobState | None | Unset): Only jobs in this state.
-        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
-        case_id (None | str | Unset): Only jobs of this case.
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        state (JobState | None | Unset): Only jobs in this state.
+        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
+        leaning (Leaning | None | Unset): Only jobs whose value leans this way.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        case_id (None | str | Unset): Only jobs of this case.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        sha256 (None | str | Unset): Only jobs of these bytes: their SHA-256 in hexadecimal
+            digits.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -148,11 +233,18 @@ def sync_detailed(
     """
 
     kwargs = _get_kwargs(
-        state=state,
-        verdict=verdict,
-        case_id=case_id,
         limit=limit,
         cursor=cursor,
+        state=state,
+        verdict=verdict,
+        leaning=leaning,
+        finding=finding,
+        case_id=case_id,
+        case_reference=case_reference,
+        sha256=sha256,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     )
 
     response = client.get_httpx_client().request(
@@ -165,23 +257,41 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient,
-    state: JobState | None | Unset = UNSET,
-    verdict: None | Unset | VerdictCode = UNSET,
-    case_id: None | str | Unset = UNSET,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    state: JobState | None | Unset = UNSET,
+    verdict: None | Unset | VerdictCode = UNSET,
+    leaning: Leaning | None | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    case_id: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    sha256: None | str | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> JobsOut | ProblemOut | None:
     """List jobs
 
-     List the jobs of this account, newest first; analysts and administrators see the jobs of all
-    accounts.
+     List the jobs of this account with the values of their results; analysts and administrators
+    see the jobs of all accounts. Audited once in ten minutes.
 
     Args:
-        state (JobState | None | Unset): Only jobs in this state.
-        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
-        case_id (None | str | Unset): Only jobs of this case.
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        state (JobState | None | Unset): Only jobs in this state.
+        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
+        leaning (Leaning | None | Unset): Only jobs whose value leans this way.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        case_id (None | str | Unset): Only jobs of this case.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        sha256 (None | str | Unset): Only jobs of these bytes: their SHA-256 in hexadecimal
+            digits.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -193,34 +303,59 @@ def sync(
 
     return sync_detailed(
         client=client,
-        state=state,
-        verdict=verdict,
-        case_id=case_id,
         limit=limit,
         cursor=cursor,
+        state=state,
+        verdict=verdict,
+        leaning=leaning,
+        finding=finding,
+        case_id=case_id,
+        case_reference=case_reference,
+        sha256=sha256,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     ).parsed
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
-    state: JobState | None | Unset = UNSET,
-    verdict: None | Unset | VerdictCode = UNSET,
-    case_id: None | str | Unset = UNSET,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    state: JobState | None | Unset = UNSET,
+    verdict: None | Unset | VerdictCode = UNSET,
+    leaning: Leaning | None | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    case_id: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    sha256: None | str | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> Response[JobsOut | ProblemOut]:
     """List jobs
 
-     List the jobs of this account, newest first; analysts and administrators see the jobs of all
-    accounts.
+     List the jobs of this account with the values of their results; analysts and administrators
+    see the jobs of all accounts. Audited once in ten minutes.
 
     Args:
-        state (JobState | None | Unset): Only jobs in this state.
-        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
-        case_id (None | str | Unset): Only jobs of this case.
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        state (JobState | None | Unset): Only jobs in this state.
+        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
+        leaning (Leaning | None | Unset): Only jobs whose value leans this way.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        case_id (None | str | Unset): Only jobs of this case.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        sha256 (None | str | Unset): Only jobs of these bytes: their SHA-256 in hexadecimal
+            digits.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -231,11 +366,18 @@ async def asyncio_detailed(
     """
 
     kwargs = _get_kwargs(
-        state=state,
-        verdict=verdict,
-        case_id=case_id,
         limit=limit,
         cursor=cursor,
+        state=state,
+        verdict=verdict,
+        leaning=leaning,
+        finding=finding,
+        case_id=case_id,
+        case_reference=case_reference,
+        sha256=sha256,
+        created_after=created_after,
+        created_before=created_before,
+        order=order,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -246,23 +388,41 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient,
-    state: JobState | None | Unset = UNSET,
-    verdict: None | Unset | VerdictCode = UNSET,
-    case_id: None | str | Unset = UNSET,
     limit: int | Unset = 50,
     cursor: None | str | Unset = UNSET,
+    state: JobState | None | Unset = UNSET,
+    verdict: None | Unset | VerdictCode = UNSET,
+    leaning: Leaning | None | Unset = UNSET,
+    finding: Finding | Literal["none"] | None | Unset = UNSET,
+    case_id: None | str | Unset = UNSET,
+    case_reference: None | str | Unset = UNSET,
+    sha256: None | str | Unset = UNSET,
+    created_after: datetime.datetime | None | Unset = UNSET,
+    created_before: datetime.datetime | None | Unset = UNSET,
+    order: Order | Unset = UNSET,
 ) -> JobsOut | ProblemOut | None:
     """List jobs
 
-     List the jobs of this account, newest first; analysts and administrators see the jobs of all
-    accounts.
+     List the jobs of this account with the values of their results; analysts and administrators
+    see the jobs of all accounts. Audited once in ten minutes.
 
     Args:
-        state (JobState | None | Unset): Only jobs in this state.
-        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
-        case_id (None | str | Unset): Only jobs of this case.
         limit (int | Unset): Items on the page. Default: 50.
         cursor (None | str | Unset): `next` of the page before; unset: first.
+        state (JobState | None | Unset): Only jobs in this state.
+        verdict (None | Unset | VerdictCode): Only jobs with this verdict.
+        leaning (Leaning | None | Unset): Only jobs whose value leans this way.
+        finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
+            reviewers; `none` for those that have ended and await one.
+        case_id (None | str | Unset): Only jobs of this case.
+        case_reference (None | str | Unset): Only what belongs to the case with this reference of
+            yours.
+        sha256 (None | str | Unset): Only jobs of these bytes: their SHA-256 in hexadecimal
+            digits.
+        created_after (datetime.datetime | None | Unset): Only what was created at this time or
+            later.
+        created_before (datetime.datetime | None | Unset): Only what was created before this time.
+        order (Order | Unset): The order of a list, by the time of creation.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -275,10 +435,17 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
-            state=state,
-            verdict=verdict,
-            case_id=case_id,
             limit=limit,
             cursor=cursor,
+            state=state,
+            verdict=verdict,
+            leaning=leaning,
+            finding=finding,
+            case_id=case_id,
+            case_reference=case_reference,
+            sha256=sha256,
+            created_after=created_after,
+            created_before=created_before,
+            order=order,
         )
     ).parsed

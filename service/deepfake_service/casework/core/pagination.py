@@ -9,22 +9,31 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from deepfake_service.db import Case, Job, Notice, Occurrence, Review
+from deepfake_service.db import Case, Job, Media, Notice, Occurrence, Review
 from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
 
 MAX_PAGE = 200
+Rows = TypeVarTuple("Rows")
 OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
+
+
+class Order(StrEnum):
+    """The order of a list, by the time of creation."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Restrictions on a list of jobs."""
+    """Restrictions on a list of jobs or cases, and its order."""
 
     state: str | None = None
     verdict: str | None = None
@@ -37,6 +46,13 @@ class Filters:
     reviewer: str | None = None
     """The id of an account that reviewed the job."""
     since: datetime | None = None
+    """The earliest time of creation."""
+    until: datetime | None = None
+    """The end of the times of creation, which is not among them."""
+    leaning: str | None = None
+    sha256: str | None = None
+    """Digest of the submitted bytes."""
+    order: Order = Order.NEWEST
     references: tuple[str, ...] | None = None
     """Blind-index digests of the case's reference, one for each account that may own the case."""
 
@@ -77,6 +93,7 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     for column, value in (
         (Job.state, filters.state),
         (Job.verdict, filters.verdict),
+        (Job.leaning, filters.leaning),
         (Job.case_id, filters.case_id),
         (Job.account_id, filters.account_id),
     ):
@@ -84,18 +101,62 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
             clauses.append(column == value)
     if filters.media is not None:
         clauses.append(Job.media_id.in_(filters.media))
-    if filters.finding == "none":
-        clauses += [Job.finding.is_(None), Job.state == JobState.SUCCEEDED]
-    elif filters.finding is not None:
-        clauses.append(Job.finding == filters.finding)
+    if filters.sha256 is not None:
+        same = select(Media.id).where(Media.sha256 == filters.sha256)
+        clauses.append(Job.media_id.in_(same))
+    if filters.finding is not None:
+        clauses.append(_found(filters.finding))
     if filters.reviewer is not None:
         reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
         clauses.append(Job.id.in_(reviewed))
-    if filters.since is not None:
-        clauses.append(Job.created_at >= filters.since)
     if filters.references is not None:
         clauses.append(Case.reference.in_(filters.references))
+    return [*clauses, *_created(Job.created_at, filters)]
+
+
+def case_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return ``references``, ``since``, ``until`` and ``finding`` as conditions of a query on
+    ``Case``. A case has a finding if one of its jobs has it."""
+    clauses = _created(Case.created_at, filters)
+    if filters.references is not None:
+        clauses.append(Case.reference.in_(filters.references))
+    if filters.finding is not None:
+        clauses.append(Case.id.in_(select(Job.case_id).where(_found(filters.finding))))
     return clauses
+
+
+def _found(finding: str) -> ColumnElement[bool]:
+    if finding == "none":
+        return and_(Job.finding.is_(None), Job.state == JobState.SUCCEEDED)
+    return Job.finding == finding
+
+
+def _created(at: InstrumentedAttribute[datetime], filters: Filters) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if filters.since is not None:
+        clauses.append(at >= filters.since)
+    if filters.until is not None:
+        clauses.append(at < filters.until)
+    return clauses
+
+
+def placed(
+    statement: Select[*Rows], model: type[Job | Case], order: Order, cursor: str | None
+) -> Select[*Rows]:
+    """Return a query in this order, from the row after a cursor on.
+
+    Raises:
+        InvalidRequest: the cursor is not one that ``encoded`` made.
+    """
+    if order is Order.NEWEST:
+        if cursor is not None:
+            statement = statement.where(older(model.created_at, model.id, cursor))
+        return statement.order_by(model.created_at.desc(), model.id.desc())
+    if cursor is not None:
+        moment, last = _decoded(cursor)
+        same = and_(model.created_at == moment, model.id > last)
+        statement = statement.where(or_(model.created_at > moment, same))
+    return statement.order_by(model.created_at, model.id)
 
 
 def next_cursor(

@@ -16,9 +16,11 @@ from deepfake_service.casework.core.pagination import (
     Filters,
     JobPage,
     OccurrencePage,
+    case_conditions,
     conditions,
     next_cursor,
     older,
+    placed,
 )
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
@@ -176,7 +178,7 @@ class Queries:
         return open_json(self._vault.case_key(case), job)
 
     def jobs(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """Return a page of the jobs that the caller may see, newest first, without results.
+        """Return a page of the jobs that the caller may see, without results.
 
         Raises:
             InvalidRequest: the cursor is invalid.
@@ -187,9 +189,7 @@ class Queries:
             .join(Case, Job.case_id == Case.id)
             .where(visible_to(caller), *conditions(filters))
         )
-        if cursor is not None:
-            statement = statement.where(older(Job.created_at, Job.id, cursor))
-        statement = statement.order_by(Job.created_at.desc(), Job.id.desc())
+        statement = placed(statement, Job, filters.order, cursor)
         with self._database.read() as session:
             # The case is loaded to be checked: whether the caller may see it follows from it.
             listed = load_list(session, statement.limit(limit))
@@ -197,16 +197,22 @@ class Queries:
         jobs = [job_json(job, media) for job, media, _ in listed.rows]
         return JobPage(jobs, cursor, listed.altered)
 
-    def cases(self, caller: Caller, *, limit: int, cursor: str | None) -> dict[str, Any]:
-        """Return a page of the cases that the caller may see, newest first.
+    def cases(
+        self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
+    ) -> dict[str, Any]:
+        """Return a page of the cases that the caller may see, by ``case_conditions``.
 
         Raises:
             InvalidRequest: the cursor is invalid.
         """
-        statement = select(Case).where(Case.wrapped_key.is_not(None), visible_to(caller))
-        if cursor is not None:
-            statement = statement.where(older(Case.created_at, Case.id, cursor))
-        statement = statement.order_by(Case.created_at.desc(), Case.id.desc())
+        statement = placed(
+            select(Case).where(
+                Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
+            ),
+            Case,
+            filters.order,
+            cursor,
+        )
         with self._database.read() as session:
             listed = load_list(session, statement.limit(limit))
             cursor = next_cursor(session, statement, Case, limit)

@@ -1,0 +1,58 @@
+"""Lists of jobs with the values of their results, by which a caller can rank them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_service.casework.core.pagination import Filters, JobPage
+from deepfake_service.casework.core.queries import Queries
+from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.db import Case, Database, Job
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, append_entry
+from deepfake_service.storage import Vault, open_json
+
+VALUES = ("score", "log_likelihood_ratio")
+
+
+class ScoredJobs:
+    """Opens the results of a page for callers who may see them."""
+
+    def __init__(self, database: Database, vault: Vault, queries: Queries) -> None:
+        self._database = database
+        self._vault = vault
+        self._queries = queries
+        self._read_audit = ReadAudit(database.clock)
+
+    def page(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
+        """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored.
+
+        Reading the values of a list is audited once in ten minutes for each key.
+
+        Raises:
+            InvalidRequest: the cursor is invalid.
+        """
+        page = self._queries.jobs(caller, filters, limit=limit, cursor=cursor)
+        opened = self._opened([job["id"] for job in page.jobs])
+        if opened and self._read_audit.is_first_read(caller, "list"):
+            with self._database.write() as session:
+                append_entry(session, caller.actor, Action.RESULT_READ, detail="list")
+        unknown = dict.fromkeys(VALUES)
+        jobs = [{**job, **opened.get(job["id"], unknown)} for job in page.jobs]
+        return JobPage(jobs, page.next, page.altered)
+
+    def _opened(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+        statement = (
+            select(Job, Case)
+            .join(Case, Job.case_id == Case.id)
+            .where(Job.id.in_(ids), Job.result.is_not(None), Case.sealed.is_not(None))
+        )
+        with self._database.read() as session:
+            rows = session.execute(statement).all()
+        opened = {}
+        for job, case in rows:
+            result = open_json(self._vault.case_key(case), job)
+            opened[job.id] = {name: result.get(name) for name in VALUES}
+        return opened

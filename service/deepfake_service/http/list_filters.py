@@ -1,0 +1,135 @@
+"""The query parameters by which lists are filtered and ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import Depends, Query
+from pydantic import AfterValidator, AwareDatetime
+from pydantic_core import PydanticCustomError
+
+from deepfake_models.results import Leaning, VerdictCode
+from deepfake_service.casework.core.pagination import Filters, Order
+from deepfake_service.db.enums import Finding, JobState
+from deepfake_service.http.dependencies import AppState
+from deepfake_service.http.schemas import EXAMPLE_ID
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.roles import MAY_READ_ALL
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("not_a_time", "send a time of this era") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Reference = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="Only what belongs to the case with this reference of yours.",
+        examples=["2026-0117"],
+    ),
+]
+After = Annotated[
+    Moment | None,
+    Query(
+        description="Only what was created at this time or later.",
+        examples=["2026-01-31T00:00:00Z"],
+    ),
+]
+Before = Annotated[
+    Moment | None,
+    Query(description="Only what was created before this time.", examples=["2026-02-01T00:00:00Z"]),
+]
+Found = Annotated[
+    Finding | Literal["none"] | None,
+    Query(
+        description="Only items with this finding of the reviewers; `none` for those that have "
+        "ended and await one."
+    ),
+]
+Ordered = Annotated[Order, Query(description="The order, by the time of creation.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _JobQuery:
+    """Which jobs a request asks for."""
+
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None
+    verdict: Annotated[VerdictCode | None, Query(description="Only jobs with this verdict.")] = None
+    leaning: Annotated[
+        Leaning | None, Query(description="Only jobs whose value leans this way.")
+    ] = None
+    finding: Found = None
+    case_id: Annotated[
+        str | None,
+        Query(max_length=26, description="Only jobs of this case.", examples=[EXAMPLE_ID]),
+    ] = None
+    case_reference: Reference = None
+    sha256: Annotated[
+        str | None,
+        Query(
+            pattern="^[0-9a-f]{64}$",
+            description="Only jobs of these bytes: their SHA-256 in hexadecimal digits.",
+            examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        ),
+    ] = None
+    created_after: After = None
+    created_before: Before = None
+    order: Ordered = Order.NEWEST
+
+    def filters(self, state: AppState, caller: Caller) -> Filters:
+        """Return the filters as the database applies them."""
+        return Filters(
+            state=self.state,
+            verdict=self.verdict,
+            leaning=self.leaning,
+            finding=self.finding,
+            case_id=self.case_id,
+            references=_digests(state, caller, self.case_reference),
+            sha256=self.sha256,
+            since=self.created_after,
+            until=self.created_before,
+            order=self.order,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _CaseQuery:
+    """Which cases a request asks for."""
+
+    case_reference: Reference = None
+    finding: Found = None
+    created_after: After = None
+    created_before: Before = None
+    order: Ordered = Order.NEWEST
+
+    def filters(self, state: AppState, caller: Caller) -> Filters:
+        """Return the filters as the database applies them."""
+        return Filters(
+            finding=self.finding,
+            references=_digests(state, caller, self.case_reference),
+            since=self.created_after,
+            until=self.created_before,
+            order=self.order,
+        )
+
+
+JobQuery = Annotated[_JobQuery, Depends()]
+CaseQuery = Annotated[_CaseQuery, Depends()]
+
+
+def _digests(state: AppState, caller: Caller, reference: str | None) -> tuple[str, ...] | None:
+    """Return the digests of a reference, one for each account whose cases the caller may see."""
+    if reference is None:
+        return None
+    accounts = [caller.account_id]
+    if caller.role in MAY_READ_ALL:
+        accounts = [account.id for account in state.accounts.all()]
+    submissions = state.require_services().submissions
+    return tuple(submissions.reference_of(account_id, reference) for account_id in accounts)

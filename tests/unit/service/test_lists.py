@@ -1,0 +1,132 @@
+"""Lists of jobs and cases: their filters, their order, and the values by which jobs are ranked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from deepfake_service.casework.core.read_audit import WINDOW
+from deepfake_service.db import AuditEntry
+from deepfake_service.db.enums import Role
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined, headers, post_video
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def listed(
+    service: Service, what: str = "jobs", role: Role = Role.PIPELINE, **query: str
+) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/v1/{what}", params=query, headers=headers(service, role))
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()[what]
+    return items
+
+
+def readings(service: Service) -> int:
+    with service.database.read() as session:
+        entries = select(func.count()).where(
+            AuditEntry.action == "result.read", AuditEntry.detail == "list"
+        )
+        return session.scalar(entries) or 0
+
+
+async def test_a_list_has_the_values_of_results_and_is_audited_once_a_window(
+    service: Service,
+) -> None:
+    done = await examined(service, kit.video(), case_reference="A")
+    waiting = (await post_video(service, b"another", case_reference="B")).json()
+    jobs = {job["id"]: job for job in await listed(service)}
+    result = (await service.client.get(f"/v1/jobs/{done['id']}")).json()["result"]
+    assert result["score"] is not None
+    for name in ("score", "log_likelihood_ratio"):
+        assert jobs[done["id"]][name] == result[name]
+        assert jobs[waiting["id"]][name] is None
+    await listed(service)
+    assert readings(service) == 1
+    await listed(service, role=Role.ANALYST)  # another key
+    assert readings(service) == 2
+    service.clock.advance(WINDOW + timedelta(seconds=1))
+    await listed(service)
+    assert readings(service) == 3
+
+
+async def test_a_list_without_results_is_not_a_reading_of_results(service: Service) -> None:
+    await post_video(service, b"one")
+    assert len(await listed(service)) == 1
+    assert readings(service) == 0
+
+
+async def test_jobs_are_found_by_case_bytes_time_finding_and_leaning(service: Service) -> None:
+    first = await examined(service, kit.video(), case_reference="CASE-A")
+    service.clock.advance(timedelta(hours=1))
+    between = service.clock().isoformat()
+    service.clock.advance(timedelta(hours=1))
+    second = (await post_video(service, b"another", case_reference="CASE-B")).json()
+    review = {"decision": "rejected", "reason": "compared with the original"}
+    decided = await service.client.post(
+        f"/v1/jobs/{first['id']}/reviews", json=review, headers=headers(service, Role.ANALYST)
+    )
+    assert decided.status_code == 201
+    for query, found in (
+        ({"case_reference": "CASE-A"}, [first]),
+        ({"case_reference": "CASE"}, []),
+        ({"sha256": second["sha256"]}, [second]),
+        ({"created_before": between}, [first]),
+        ({"created_after": between}, [second]),
+        ({"finding": "rejected"}, [first]),
+        ({"finding": "none"}, []),
+        ({"leaning": "towards_manipulated"}, []),
+        ({"case_id": first["case_id"], "state": "queued"}, []),
+    ):
+        for role in (Role.PIPELINE, Role.ANALYST):  # the analyst sees cases of all accounts
+            jobs = await listed(service, "jobs", role, **query)
+            assert [job["id"] for job in jobs] == [job["id"] for job in found], query
+    for query, cases in (
+        ({"case_reference": "CASE-B"}, [second]),
+        ({"created_before": between}, [first]),
+        ({"created_after": between}, [second]),
+        ({"finding": "rejected"}, [first]),
+        ({"finding": "confirmed"}, []),
+    ):
+        answered = await listed(service, "cases", **query)
+        assert [case["id"] for case in answered] == [job["case_id"] for job in cases], query
+
+
+@pytest.mark.parametrize("what", ["jobs", "cases"])
+async def test_a_list_is_read_from_either_end_to_the_other(service: Service, what: str) -> None:
+    for number in range(5):  # two of each pair at the same time
+        await post_video(service, b"%d" % number, case_reference=str(number))
+        service.clock.advance(timedelta(seconds=number % 2))
+    pages: dict[str, list[str]] = {}
+    for order in ("newest", "oldest"):
+        pages[order], cursor = [], None
+        while cursor is not None or not pages[order]:
+            query = {"limit": "2", "order": order} | ({"cursor": cursor} if cursor else {})
+            page = (await service.client.get(f"/v1/{what}", params=query)).json()
+            pages[order] += [item["id"] for item in page[what]]
+            cursor = page["next"]
+    assert len(pages["oldest"]) == 5
+    assert pages["oldest"] == pages["newest"][::-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sha256", "9F86"),
+        ("created_after", "2026-01-31"),
+        ("created_after", "2026-01-31T12:00:00"),
+        ("created_before", "0001-01-01T00:00:00+01:00"),
+        ("finding", "maybe"),
+        ("order", "score"),
+        ("leaning", "left"),
+    ],
+)
+async def test_a_wrong_filter_is_named(service: Service, name: str, value: str) -> None:
+    answer = await service.client.get("/v1/jobs", params={name: value})
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == {name}
