@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
+from deepfake_eval.progress import progress as progress_shown
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
@@ -76,16 +72,28 @@ class _SweepOptions:
 @app.command()
 @flatten_options
 def run(
-    media: _MediaOptions, frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 32
+    media: _MediaOptions,
+    frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 32,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="MODULE:FUNCTION, a Python function that scores the file at a path, instead of a "
+            "bundle; see docs/evaluation.md."
+        ),
+    ] = "",
 ) -> None:
-    """Score media and write predictions.parquet, metrics.json, plots and report.html."""
-    from deepfake_eval.evaluate import REPORT, RunOptions
+    """Score media and write predictions, figures, tables, plots and report.html."""
+    from deepfake_eval.evaluate import RunOptions
     from deepfake_eval.evaluate import run as run_all
+    from deepfake_eval.reporting.results import REPORT
 
+    if detector:
+        _run_detector(detector, media)
+        return
     options = RunOptions(
         frames=frames or None, workers=media.workers, split=media.split, draws=media.draws
     )
-    with _progress_bars() as progress:
+    with progress_shown(_console) as progress:
         metrics = run_all(
             media.bundle or default_bundle_dir(),
             media.dataset,
@@ -99,10 +107,77 @@ def run(
                 f"{entry['adapter']}: {entry['missing']} listed media are absent", highlight=False
             )
     in_sample = _warn_in_sample(metrics["settings"]["datasets"])
-    for level in ("item", "frame"):
-        text = _auc_text(metrics["levels"][level][0])
-        typer.echo(f"{level} AUC {text}{', in-sample' if in_sample else ''}")
+    _print_aucs(metrics, ", in-sample" if in_sample else "")
     typer.echo(media.out / REPORT)
+
+
+def _run_detector(detector: str, media: _MediaOptions) -> None:
+    from deepfake_eval.foreign import run_detector
+    from deepfake_eval.inference.score_table import ScoreTableOptions
+    from deepfake_eval.reporting.results import REPORT
+
+    if media.bundle or media.workers > 1:
+        raise typer.BadParameter("--detector runs without --bundle, and in one process")
+    with progress_shown(_console) as progress:
+        metrics = run_detector(
+            detector,
+            media.dataset,
+            media.out,
+            ScoreTableOptions(name=detector, draws=media.draws),
+            split=media.split,
+            progress=progress,
+        )
+    _print_aucs(metrics)
+    typer.echo(media.out / REPORT)
+
+
+@app.command(name="score-table")
+def score_table(
+    scores: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV file with the columns media, label (real or fake) and score (higher for "
+            "more suspect media); optional are frame, method, dataset, group and kind."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    name: Annotated[
+        str, typer.Option(help="Name of the detector. The default is the file's name.")
+    ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Score from which the detector says fake.")
+    ] = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="The scores are calibrated probabilities."),
+    ] = False,
+    draws: DrawsOption = 1000,
+) -> None:
+    """Measure the scores of any detector, with intervals from resampling whole groups."""
+    from deepfake_eval.foreign import measure_table
+    from deepfake_eval.inference.score_table import ScoreTableOptions
+    from deepfake_eval.reporting.results import REPORT
+
+    options = ScoreTableOptions(
+        name=name, threshold=threshold, probabilities=probabilities, draws=draws
+    )
+    with progress_shown(_console) as progress:
+        metrics = measure_table(scores, out, options, progress=progress)
+    _print_aucs(metrics)
+    typer.echo(out / REPORT)
+
+
+def _print_aucs(metrics: dict[str, Any], remark: str = "") -> None:
+    """Print the AUC of each level, and ask if the scores point the wrong way."""
+    for level in ("item", "frame"):
+        if entries := metrics["levels"][level]:
+            typer.echo(f"{level} AUC {_auc_text(entries[0])}{remark}")
+            if entries[0]["auc"]["value"] is not None and entries[0]["auc"]["value"] < 0.4:
+                _console.print(
+                    f"The {level} AUC is below chance. A higher score must mean a more suspect "
+                    "medium.",
+                    highlight=False,
+                )
 
 
 def _warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
@@ -113,26 +188,6 @@ def _warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
     for warning in warnings:
         _console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     return bool(warnings)
-
-
-@contextmanager
-def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for each stage; yield the function that reports progress."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_console,
-    ) as bar:
-        tasks: dict[str, Any] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield report
 
 
 def _auc_text(entry: dict[str, Any]) -> str:
@@ -148,11 +203,21 @@ def compare(
     a: Annotated[Path, typer.Argument(help="Results folder of one run.")],
     b: Annotated[Path, typer.Argument(help="Results folder of the other run.")],
     draws: DrawsOption = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Compare two runs on the media that both scored: clustered bootstrap and DeLong's test."""
+    from deepfake_eval.analysis.compare import KEYS, sentence
     from deepfake_eval.analysis.compare import compare as compare_runs
 
-    typer.echo(json.dumps(compare_runs(a, b, draws=draws), indent=2, ensure_ascii=False))
+    result = compare_runs(a, b, draws=draws)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    for level in KEYS:
+        if level in result:
+            typer.echo(sentence(result, level))
+    if test := result["item"]["delong"]:
+        typer.echo(f"DeLong's test of items: p = {test['p_value']:.3g}, if items are independent.")
 
 
 @app.command()
@@ -163,7 +228,7 @@ def robustness(
     frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
 ) -> None:
     """Score media unchanged and degraded, and write robustness.json, plots and report.html."""
-    from deepfake_eval.evaluate import REPORT
+    from deepfake_eval.reporting.results import REPORT
     from deepfake_eval.robustness import SweepOptions
     from deepfake_eval.robustness import robustness as sweep_all
 
@@ -176,7 +241,7 @@ def robustness(
         limit=sweep.limit,
         seed=sweep.seed,
     )
-    with _progress_bars() as progress:
+    with progress_shown(_console) as progress:
         result = sweep_all(
             media.bundle or default_bundle_dir(),
             media.dataset,
@@ -336,19 +401,19 @@ def bench(
 
 
 @app.command()
-def datasets() -> None:
-    """List the supported data sets with their layouts, options and groups."""
-    from deepfake_eval.datasets import DATASETS
+def datasets(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name, or NAME:ROOT or NAME,OPTION=VALUE:ROOT to count what is there. The "
+            "default lists all data sets."
+        ),
+    ] = "",
+) -> None:
+    """Show the layouts, options and groups of data sets, and what of one is found."""
+    from deepfake_eval.datasets import overview
 
-    table = Table(show_lines=True)
-    for column in ("name", "layout below ROOT", "options", "group"):
-        table.add_column(column, overflow="fold")
-    for name, adapter in DATASETS.items():
-        fields = dataclasses.fields(adapter)  # type: ignore[arg-type]
-        options = "\n".join(f"{f.name}={f.default}" for f in fields)
-        # Text rather than str: rich would take the brackets of a layout for markup.
-        table.add_row(*(Text(t) for t in (name, adapter.layout, options, adapter.grouping)))
-    Console().print(table)
+    typer.echo(overview.of_all() if not name else overview.of_one(name))
 
 
 def main() -> None:

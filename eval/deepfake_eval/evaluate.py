@@ -5,6 +5,7 @@ Each scored medium adds a line to ``records.jsonl``, so that an interrupted run 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
-from deepfake_eval.analysis.plots import write_plots
-from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.analysis.training_sources import mark_training_sources
-from deepfake_eval.datasets import Row, Rows, load, parse
-from deepfake_eval.errors import RunError
+from deepfake_eval.datasets import SPLITS, Row, Rows, load, parse
+from deepfake_eval.errors import DatasetError, RunError
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
     RECORDS,
@@ -28,15 +28,9 @@ from deepfake_eval.inference.runner import (
     no_progress,
     score_all,
 )
-from deepfake_eval.reporting.report import write_report
+from deepfake_eval.reporting.results import MISSING, write_results
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.files import atomic_write_text
-
-PREDICTIONS = "predictions.parquet"
-METRICS = "metrics.json"
-MISSING = "missing.txt"
-REPORT = "report.html"
-PLOTS = "plots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +51,7 @@ class LoadedDataset:
     adapter: str
     options: dict[str, str]
     rows: Rows
+    root: Path = Path()
 
     def facts(self) -> dict[str, Any]:
         """Return what results files record: no paths, because reports are passed on."""
@@ -100,12 +95,11 @@ def run(
     jobs = [Job(key, root / row.media) for key, (row, root) in keys.items()]
     records = score_all(bundle_dir, jobs, out / RECORDS, options, progress)
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
-    predictions.to_parquet(out / PREDICTIONS)
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     metrics = summarise(
         predictions,
-        bundle,
+        Subject.of_bundle(bundle),
         settings={
             "frames": options.frames,
             "split": options.split,
@@ -118,9 +112,7 @@ def run(
         },
         progress=lambda done, total: progress("measuring", done, total),
     )
-    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    plots = write_plots(predictions, metrics, out / PLOTS)
-    write_report(out / REPORT, metrics, plots)
+    write_results(out, predictions, metrics)
     return metrics
 
 
@@ -131,7 +123,7 @@ def load_dataset(text: str, split: str) -> LoadedDataset:
         DatasetError: the argument is malformed, or the root does not have the expected layout.
     """
     name, options, root = parse(text)
-    return LoadedDataset(name, options, load(name, root, split, **options))
+    return LoadedDataset(name, options, load(name, root, split, **options), root)
 
 
 def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
@@ -144,9 +136,7 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
     """
     labelled = [(row, dataset.rows.root) for dataset in datasets for row in dataset.rows.rows]
     if not labelled:
-        absent = sum(len(dataset.rows.missing) for dataset in datasets)
-        listed = f" {absent} listed media are absent." if absent else ""
-        raise RunError(f"There is nothing to score in this split.{listed}")
+        raise RunError(_nothing_to_score(datasets))
     seen: set[tuple[str, str]] = set()
     for row, _ in labelled:
         if (row.dataset, row.media) in seen:
@@ -168,6 +158,25 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
         )
         for row, root in labelled
     ]
+
+
+def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
+    """Return what is absent, where it was looked for, and which other splits have media."""
+    missing = [(d.rows.root, media) for d in datasets for media in d.rows.missing]
+    text = "There is nothing to score in this split."
+    if missing:
+        root, media = missing[0]
+        text += f" {len(missing)} listed media are absent, for example {root / media}."
+    present = {split: 0 for split in SPLITS if split != "all"}
+    for dataset in datasets:
+        for split in present:
+            with contextlib.suppress(DatasetError):  # not every data set has every split
+                found = load(dataset.adapter, dataset.root, split, **dataset.options)
+                present[split] += len(found.rows)
+    if filled := {split: count for split, count in present.items() if count}:
+        counts = ", ".join(f"{split}: {count} media" for split, count in filled.items())
+        text += f" Present are {counts}. Choose one with --split {next(iter(filled))}."
+    return text
 
 
 def record_key(

@@ -30,22 +30,15 @@ from deepfake_eval.analysis.metrics import (
     worst_case_auc,
 )
 from deepfake_eval.analysis.plots import write_robustness_plots
-from deepfake_eval.analysis.summary import heading
+from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import (
-    PLOTS,
-    PREDICTIONS,
-    REPORT,
-    RunOptions,
-    labelled_rows,
-    load_dataset,
-    record_key,
-)
+from deepfake_eval.evaluate import RunOptions, labelled_rows, load_dataset, record_key
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import RECORDS, Job, Progress, no_progress, score_all
+from deepfake_eval.reporting.results import PLOTS, PREDICTIONS, REPORT
 from deepfake_eval.reporting.robustness_report import write_robustness_report
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.files import atomic_write_text
@@ -106,7 +99,7 @@ def robustness(
     )
     measured = _measure_variants(tables, bundle, options.draws, progress)
     result = {
-        **heading(bundle),
+        **Subject.of_bundle(bundle).heading(),
         "settings": _settings(options, marked),
         "media": len(labelled),
         "baseline": measured[ORIGINAL],

@@ -29,7 +29,7 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
     reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
     runs. ``delong`` assumes independent samples, so it is given for items only: the frames of a
-    video are not independent.
+    video are not independent. There is no entry ``frame`` if a run has no frames.
 
     Raises:
         RunError: a folder has no predictions, the runs label a medium differently, or a class is
@@ -40,6 +40,8 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     result: dict[str, Any] = {"a": a.resolve().name, "b": b.resolve().name}
     for level, keys in KEYS.items():
         left, right = (t[t["level"] == level] for t in (first, second))
+        if level == "frame" and (left.empty or right.empty):
+            continue  # a detector may score whole media only
         both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
         if (both["label_a"] != both["label_b"]).any():
             raise RunError(
@@ -60,6 +62,41 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
             entry["delong"] = _delong(scored, truth)
         result[level] = entry
     return result
+
+
+def sentence(result: dict[str, Any], level: str = "item") -> str:
+    """Return in one sentence which of two compared runs ranks media better at ``level``.
+
+    The runs differ if the interval of the difference in AUC excludes 0.
+    """
+    entry = result[level]
+    difference = entry["difference"]
+    a, b, value, low, high = (
+        result["a"],
+        result["b"],
+        *(difference[key] for key in ("value", "low", "high")),
+    )
+    better, worse = (a, b) if value >= 0 else (b, a)
+    size = f"{abs(value):.3f}"
+    if low is None:
+        shown = f"AUC of {better} is higher by {size}, without an interval"
+    else:
+        bounds = (
+            sorted((abs(low), abs(high)))
+            if low * high > 0
+            else sorted((low, high) if value >= 0 else (-low, -high))
+        )
+        interval = f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+        shown = (
+            f"{better} is better than {worse} by {size} {interval} AUC"
+            if low * high > 0
+            else f"No difference is shown: AUC of {better} is higher by {size} {interval}"
+        )
+    doubt = "; indicative, too few groups" if difference["indicative"] else ""
+    return (
+        f"{level}: {shown} ({entry['auc_a']:.3f} and {entry['auc_b']:.3f} on "
+        f"{entry['scored_in_both']} {level}s of {difference['groups']} groups{doubt})."
+    )
 
 
 def _read(folder: Path) -> pd.DataFrame:

@@ -213,7 +213,10 @@ def expected_calibration_error(
 def _figures(
     y: NDArray[np.intp], rank: NDArray[np.float64], score: NDArray[np.float64], prior: float
 ) -> NDArray[np.float64]:
-    """Return ``FIGURES`` for one sample. Rows whose ``rank`` is NaN were not scored."""
+    """Return ``FIGURES`` for one sample. Rows whose ``rank`` is NaN were not scored.
+
+    Accuracy and ECE are NaN unless every scored row has a calibrated ``score``.
+    """
     judged = np.isfinite(rank)
     truth, ranked, scored = y[judged], rank[judged], score[judged]
     if len(truth) == 0 or truth.min() == truth.max():
@@ -221,17 +224,18 @@ def _figures(
     fpr, tpr, _ = scores.roc_curve(truth, ranked)
     # A fake that was not scored is missed at every threshold.
     scored_share = float(truth.sum() / y.sum())
+    calibrated = bool(np.isfinite(scored).all())
     guess = (scored >= 0.5).astype(int)
     return np.array(
         [
             scores.auc(fpr, tpr),
             scores.average_precision_score(truth, ranked),
             equal_error_rate(fpr, tpr),
-            scores.accuracy_score(truth, guess),
-            scores.balanced_accuracy_score(truth, guess),
+            scores.accuracy_score(truth, guess) if calibrated else np.nan,
+            scores.balanced_accuracy_score(truth, guess) if calibrated else np.nan,
             tpr_at(fpr, tpr, 0.01) * scored_share,
             tpr_at(fpr, tpr, 0.05) * scored_share,
-            expected_calibration_error(truth, scored, prior=prior),
+            expected_calibration_error(truth, scored, prior=prior) if calibrated else np.nan,
         ]
     )
 
@@ -249,9 +253,10 @@ def panel(
 
     ``truth`` is (N,), 1 for manipulated. ``rank`` is (N,) and orders the samples; it is NaN for a
     sample that was not scored. ``score`` is (N,) in [0, 1], the calibrated score, from which
-    accuracy (at 0.5) and ECE are computed. AUC, average precision, EER, accuracy and ECE cover
-    scored samples only; in ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are
-    NaN with fewer than two groups, and figures are NaN if a class is missing.
+    accuracy (at 0.5) and ECE are computed; it is NaN for a detector whose scores are not
+    calibrated. AUC, average precision, EER, accuracy and ECE cover scored samples only; in
+    ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are NaN with fewer than two
+    groups, and figures are NaN if a class is missing.
     """
     y = np.asarray(truth, dtype=np.intp)
     r, p = np.asarray(rank, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -261,7 +266,7 @@ def panel(
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         value = _figures(y, r, p, prior)
         low = high = np.full(len(FIGURES), np.nan)
-        if count > 1 and np.isfinite(value).all():
+        if count > 1 and np.isfinite(value[0]):
             drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
             drawn = drawn[np.isfinite(drawn[:, 0])]
             if len(drawn):

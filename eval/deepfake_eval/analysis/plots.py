@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,34 +34,39 @@ MAX_BARS = 40
 LABEL_CHARACTERS = 32
 
 
-def write_plots(predictions: pd.DataFrame, metrics: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Write ``roc``, ``scores``, ``reliability`` and ``methods`` as SVG files; return their text.
+def write_plots(
+    predictions: pd.DataFrame, metrics: Mapping[str, Any], folder: Path
+) -> dict[str, str]:
+    """Write ``roc``, ``scores``, ``reliability`` and ``methods``; return their SVG text by name.
 
-    A plot is left out if it needs both classes and one is missing. Older SVG files in ``folder``
-    are deleted.
+    Each is an SVG file for pages and a PDF file for papers. A plot is left out if it needs both
+    classes and one is missing, and ``reliability`` if the scores are not calibrated. Older plots in
+    ``folder`` are deleted.
     """
     return _write(figures(predictions, metrics), folder)
 
 
 def write_robustness_plots(result: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Write an SVG file for each degradation of ``robustness.json``; return their text by name.
+    """Write an SVG and a PDF file for each degradation of ``robustness.json``; return the SVG text
+    by name.
 
-    Older SVG files in ``folder`` are deleted.
+    Older plots in ``folder`` are deleted.
     """
     return _write(robustness_figures(result), folder)
 
 
 def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.svg"):
+    for old in (*folder.glob("*.svg"), *folder.glob("*.pdf")):
         old.unlink()
     texts = {name: svg(figure, name) for name, figure in drawn.items()}
     for name, text in texts.items():
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        pdf(drawn[name], folder / f"{name}.pdf")
     return texts
 
 
-def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Figure]:
+def figures(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Figure]:
     """Return the plots of a run by name."""
     scored = predictions[predictions["rank"].notna()]
     levels = {
@@ -73,7 +78,9 @@ def figures(predictions: pd.DataFrame, metrics: dict[str, Any]) -> dict[str, Fig
     if levels:
         drawn["roc"] = draw_panels(lambda axes: _roc(axes, levels))
         prior = metrics["bundle"]["prior"]
-        drawn["reliability"] = draw_panels(lambda axes: _reliability(axes, levels, prior))
+        calibrated = {level: part for level, part in levels.items() if part["score"].notna().all()}
+        if calibrated:
+            drawn["reliability"] = draw_panels(lambda axes: _reliability(axes, calibrated, prior))
     items = scored[scored["level"] == "item"]
     if len(items):
         drawn["scores"] = draw_panels(lambda axes: _scores(axes, items, metrics))
@@ -108,6 +115,13 @@ def svg(figure: Figure, name: str) -> str:
     text = buffer.getvalue().replace(INK, "currentColor")
     # One document contains several SVGs, and an id may occur only once in it.
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)
+
+
+def pdf(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as a PDF file with embedded TrueType fonts, as publishers require."""
+    with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(path, format="pdf", metadata={"CreationDate": None})
 
 
 def draw_panels(
@@ -157,11 +171,13 @@ def _roc(axes: Axes, levels: dict[Any, pd.DataFrame]) -> None:
     axes.legend(loc="lower right")
 
 
-def _scores(axes: Axes, items: pd.DataFrame, metrics: dict[str, Any]) -> None:
-    values = items["log_likelihood_ratio"].to_numpy()
+def _scores(axes: Axes, items: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    ratios = items["log_likelihood_ratio"].notna().all()
+    column = "log_likelihood_ratio" if ratios else "rank"
+    values = items[column].to_numpy()
     edges = np.linspace(values.min() - 0.05, values.max() + 0.05, 31).tolist()
     for label, colour in (("real", REAL), ("fake", FAKE)):
-        part = items.loc[items["label"] == label, "log_likelihood_ratio"].to_numpy()
+        part = items.loc[items["label"] == label, column].to_numpy()
         if len(part):
             axes.hist(
                 part,
@@ -176,11 +192,13 @@ def _scores(axes: Axes, items: pd.DataFrame, metrics: dict[str, Any]) -> None:
     kinds = {"image": "picture", "video": "video"}
     for kind, style in (("video", "--"), ("image", ":")):
         if (items["kind"] == kind).any():
-            limits = metrics["bundle"]["thresholds"][kinds[kind]]
+            limits = metrics["bundle"]["thresholds"].get(kinds[kind], {})
             for name in ("no_manipulation_found", "likely_manipulated"):
-                axes.axvline(limits[name], color=INK, linewidth=1, linestyle=style)
+                if name in limits:
+                    axes.axvline(limits[name], color=INK, linewidth=1, linestyle=style)
+    quantity = "log10 likelihood ratio" if ratios else "score"
     axes.set(
-        xlabel="log10 likelihood ratio of an item\n(lines: thresholds; dotted: for pictures)",
+        xlabel=f"{quantity} of an item\n(lines: thresholds; dotted: for pictures)",
         ylabel="share of the class",
     )
     axes.legend(loc="best")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,27 +28,48 @@ VERSIONED = ("deepfake-service", "scikit-learn", "scipy", "numpy")
 """Packages whose versions a results file records."""
 
 
-def heading(bundle: Bundle) -> dict[str, Any]:
-    """Return the first fields of every results file: its format, its date and the bundle."""
-    thresholds = bundle.spec.thresholds
-    return {
-        "format_version": 1,
-        "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "bundle": {
-            **bundle.model_json(),
-            "prior": bundle.spec.prior,
-            "min_groups": bundle.spec.conditions.min_groups,
-            "thresholds": {
-                "picture": thresholds.still.model_dump(),
-                "video": thresholds.item.model_dump(),
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The detector whose scores are measured: a bundle, or another one known by its scores alone.
+
+    ``facts`` name it in results files. ``prior`` is the share of fakes to which ECE weights the
+    classes. A class with fewer than ``min_groups`` groups makes a figure indicative.
+    ``thresholds`` are those of pictures and videos, by name; empty if it has none.
+    """
+
+    facts: dict[str, Any]
+    prior: float
+    min_groups: int
+    thresholds: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> Subject:
+        """Return the subject of a run with ``bundle``."""
+        thresholds = bundle.spec.thresholds
+        return cls(
+            bundle.model_json(),
+            bundle.spec.prior,
+            bundle.spec.conditions.min_groups,
+            {"picture": thresholds.still.model_dump(), "video": thresholds.item.model_dump()},
+        )
+
+    def heading(self) -> dict[str, Any]:
+        """Return the first fields of every results file: format, date, and what was measured."""
+        return {
+            "format_version": 1,
+            "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
+            "bundle": {
+                **self.facts,
+                "prior": self.prior,
+                "min_groups": self.min_groups,
+                "thresholds": self.thresholds,
             },
-        },
-    }
+        }
 
 
 def summarise(
     predictions: pd.DataFrame,
-    bundle: Bundle,
+    subject: Subject,
     *,
     settings: dict[str, Any],
     progress: Callable[[int, int], None] | None = None,
@@ -57,33 +79,38 @@ def summarise(
     Every figure has a 95% interval from resampling whole groups, and the number of groups. The
     fakes of a method are measured against the reals of the same data set, or against all reals if
     the data set has none. ``settings`` describes the run; ``settings["draws"]`` is the number of
-    resamples. ``progress`` is called with the number of finished parts and their total.
+    resamples. A subject without thresholds has no rates at them and no coverage. ``progress`` is
+    called with the number of finished parts and their total.
     """
     items = predictions[predictions["level"] == "item"]
     parts = [
         (level, *part)
         for level in LEVELS
-        for part in _parts(predictions[predictions["level"] == level])
+        if len(rows := predictions[predictions["level"] == level])
+        for part in _parts(rows)
     ]
     levels: dict[str, list[dict[str, Any]]] = {level: [] for level in LEVELS}
     for number, (level, title, part) in enumerate(parts, start=1):
-        levels[level].append({**title, **_panel(part, bundle, settings["draws"])})
+        levels[level].append({**title, **_panel(part, subject, settings["draws"])})
         if progress:
             progress(number, len(parts))
-    min_groups = bundle.spec.conditions.min_groups
+    min_groups = subject.min_groups
+    decides = bool(subject.thresholds)
     return {
-        **heading(bundle),
+        **subject.heading(),
         "settings": {**settings, "confidence": CONFIDENCE},
         "versions": {
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in VERSIONED},
         },
         "levels": levels,
-        "operating_point": _operating_points(items, min_groups),
+        "operating_point": _operating_points(items, min_groups) if decides else [],
         "coverage": [
             {**source, **coverage(items[chosen], min_groups)} for source, chosen in _sources(items)
-        ],
-        "false_positives": _false_positives(items, min_groups),
+        ]
+        if decides
+        else [],
+        "false_positives": _false_positives(items, min_groups) if decides else [],
     }
 
 
@@ -110,11 +137,11 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
         yield title, pd.concat([part, own if len(own) else reals])
 
 
-def _panel(part: pd.DataFrame, bundle: Bundle, draws: int) -> dict[str, Any]:
+def _panel(part: pd.DataFrame, subject: Subject, draws: int) -> dict[str, Any]:
     fake = (part["label"] == "fake").to_numpy()
     scored = part["rank"].notna().to_numpy()
     groups = part["group"].to_numpy()
-    figures = panel(fake, part["rank"], part["score"], groups, prior=bundle.spec.prior, draws=draws)
+    figures = panel(fake, part["rank"], part["score"], groups, prior=subject.prior, draws=draws)
     counts: dict[str, Any] = {}
     for name, in_class in (("real", ~fake), ("fake", fake)):
         counts[name] = {
@@ -127,7 +154,7 @@ def _panel(part: pd.DataFrame, bundle: Bundle, draws: int) -> dict[str, Any]:
     return {
         **counts,
         "groups": len(set(groups[scored])),
-        "indicative": fewest < bundle.spec.conditions.min_groups,
+        "indicative": fewest < subject.min_groups,
         **{name: estimate.to_json() for name, estimate in figures.items()},
         "worst_case_auc": round(worst, 4) if np.isfinite(worst) else None,
     }

@@ -15,7 +15,7 @@ from deepfake_eval.analysis.training_sources import in_sample_warnings
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
 @media (prefers-color-scheme: dark) { :root { --warn: #fbbf24; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p { max-width: 46rem; } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -45,11 +45,11 @@ def page(subject: str, results: Mapping[str, Any], sections: Iterable[str]) -> s
     terms of the bundle. Empty sections are left out.
     """
     bundle = results["bundle"]
-    title = f"{subject} of {bundle['bundle']} {bundle['version']}"
+    title = f"{subject} of {bundle['bundle']} {bundle['version']}".rstrip()
     body = [
         f"<h1>{escape(title)}</h1>",
         _facts(results),
-        f'<p class="terms">Terms of the bundle: <strong>{escape(bundle["terms"])}</strong></p>',
+        _terms(bundle["terms"]),
         *(section for section in sections if section),
     ]
     return (
@@ -62,15 +62,24 @@ def page(subject: str, results: Mapping[str, Any], sections: Iterable[str]) -> s
     )
 
 
+def _terms(terms: str) -> str:
+    if not terms:
+        return ""
+    return f'<p class="terms">Terms of the bundle: <strong>{escape(terms)}</strong></p>'
+
+
 def _facts(results: Mapping[str, Any]) -> str:
     """Return what was measured and how: bundle, split, frames, intervals, date."""
     bundle, settings = results["bundle"], results["settings"]
     frames = settings["frames"]
+    is_bundle = bool(bundle["version"])
     facts = {
-        "Bundle": f"{bundle['bundle']} {bundle['version']}",
-        "SHA-256": bundle["sha256"],
+        "Bundle" if is_bundle else "Detector": f"{bundle['bundle']} {bundle['version']}".rstrip(),
+        "SHA-256" if is_bundle else "SHA-256 of the scores": bundle["sha256"],
         "Split": settings["split"],
-        "Frames": f"{frames} per video, evenly spread" if frames else "as the bundle samples",
+        "Frames": f"{frames} per video, evenly spread"
+        if frames
+        else ("as the bundle samples" if is_bundle else "as the detector chose"),
         "Intervals": f"{settings['confidence']:.0%}, {settings['draws']} resamples of whole groups",
         "Created": results["created"],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,13 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
         [
             _headline(metrics),
             datasets_section(metrics["settings"]["datasets"]),
+            _plots(plots),
             "<h2>Figures</h2>" + _explanation(metrics["bundle"]),
             _panels(metrics, "item", "Items: pictures and videos"),
             _panels(metrics, "frame", "Frames"),
             _operating_point(metrics),
             _coverage(metrics["coverage"]),
             _false_positives(metrics["false_positives"]),
-            _plots(plots),
             _limits(),
         ],
     )
@@ -103,7 +103,9 @@ def _explanation(bundle: Mapping[str, Any]) -> str:
 
 
 def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
-    rows = []
+    rows: list[list[str]] = []
+    if not metrics["levels"][level]:
+        return ""
     for entry in metrics["levels"][level]:
         name = entry["name"]
         detail = entry["scope"]
@@ -133,6 +135,8 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
 
 def _operating_point(metrics: Mapping[str, Any]) -> str:
     thresholds = metrics["bundle"]["thresholds"]
+    if not thresholds:
+        return ""
     entries = metrics["operating_point"]
     header = ["", "TPR", "FPR", "no_manipulation_found"]
     leanings = [k for k in LEANINGS if any(k in entry for entry in entries)]
@@ -146,18 +150,25 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         ]
         for entry in entries
     ]
+    return (
+        f"<h2>At the thresholds</h2><p>{escape(_decisions(thresholds))} TPR counts every fake: "
+        "those that are inconclusive, not judged or failed are missed. FPR counts scored reals "
+        "only.</p>"
+        + _leaning_edges(thresholds)
+        + table([*header, *(LEANINGS[k] for k in leanings)], rows)
+    )
+
+
+def _decisions(thresholds: Mapping[str, Any]) -> str:
+    """Return the sentence that says from which values a medium is decided."""
+    if "no_manipulation_found" not in thresholds["video"]:
+        return f"Media are flagged from a score of {thresholds['video']['likely_manipulated']:g}."
     decisions = "; ".join(
         f"{kind}s are likely_manipulated from {thresholds[kind]['likely_manipulated']:+.2f} and "
         f"no_manipulation_found below {thresholds[kind]['no_manipulation_found']:+.2f}"
         for kind in ("video", "picture")
     )
-    return (
-        f"<h2>At the thresholds of the bundle</h2><p>By log10 likelihood ratio, "
-        f"{escape(decisions)}. TPR counts every fake: those that are inconclusive, not judged or "
-        "failed are missed. FPR counts scored reals only.</p>"
-        + _leaning_edges(thresholds)
-        + table([*header, *(LEANINGS[k] for k in leanings)], rows)
-    )
+    return f"By log10 likelihood ratio, {decisions}."
 
 
 def _leaning_edges(thresholds: Mapping[str, Any]) -> str:
@@ -184,7 +195,9 @@ def _source_name(entry: Mapping[str, Any]) -> str:
     return f"all {label}" if entry["scope"] == "all" else str(entry["name"])
 
 
-def _coverage(coverage: Iterable[Mapping[str, Any]]) -> str:
+def _coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
+    if not coverage:
+        return ""
     counts = ("media", "scored", "flagged", "cleared", "inconclusive", "not_judged", "failed")
     rows = [
         [

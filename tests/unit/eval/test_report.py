@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.analysis.plots import shorten, write_plots
-from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.reporting.report import render
 from deepfake_models.bundle import Bundle
 from tests.support import evalkit, judgingkit
@@ -86,7 +86,7 @@ def made(
     bundle: Bundle, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, dict[str, str], dict[str, Any]]:
     predictions = table()
-    metrics = summarise(predictions, bundle, settings=settings())
+    metrics = summarise(predictions, Subject.of_bundle(bundle), settings=settings())
     plots = write_plots(predictions, metrics, tmp_path_factory.mktemp("plots"))
     return render(metrics, plots), plots, metrics
 
@@ -113,7 +113,8 @@ def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
         [None, "towards_manipulated", "towards_untouched"],
         "neither",
     )
-    metrics = summarise(predictions, leaning_bundle(tmp_path / "bundle"), settings=settings())
+    subject = Subject.of_bundle(leaning_bundle(tmp_path / "bundle"))
+    metrics = summarise(predictions, subject, settings=settings())
     items = predictions[predictions["level"] == "item"]
     real, fake = (
         metrics["operating_point"][0],
@@ -226,7 +227,7 @@ def test_per_method_figures_are_against_the_reals_of_the_data_set(
     assert methods[1]["auc"]["value"] > methods[0]["auc"]["value"]
     only = table()
     only.loc[only["label"] == "real", "dataset"] = "elsewhere"
-    settled = summarise(only, made_bundle(made), settings=settings())
+    settled = summarise(only, Subject.of_bundle(made_bundle(made)), settings=settings())
     methods = [e for e in settled["levels"]["item"] if e["scope"] == "method"]
     assert {e["against"] for e in methods} == {"all real media"}
 
@@ -246,13 +247,13 @@ def made_bundle(made: tuple[str, dict[str, str], dict[str, Any]]) -> Any:
 
 
 def test_the_same_run_gives_the_same_plots(bundle: Bundle, tmp_path: Path) -> None:
-    metrics = summarise(table(), bundle, settings=settings())
+    metrics = summarise(table(), Subject.of_bundle(bundle), settings=settings())
     assert write_plots(table(), metrics, tmp_path) == write_plots(table(), metrics, tmp_path)
 
 
 def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
     strict = evalkit.tiny_bundle(tmp_path, conditions={"min_groups": 31})
-    metrics = summarise(table(), strict, settings=settings())
+    metrics = summarise(table(), Subject.of_bundle(strict), settings=settings())
     assert metrics["levels"]["item"][0]["indicative"] is True
     assert all(e["decided_rate"]["indicative"] for e in metrics["coverage"])
     html = render(metrics, {})

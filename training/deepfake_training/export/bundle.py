@@ -18,16 +18,15 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.reliability import (
     condition_table,
     conditions,
     item_table,
     reliability_table,
 )
-from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows
-from deepfake_eval.evaluate import METRICS, PLOTS, PREDICTIONS, REPORT, LoadedDataset
+from deepfake_eval.evaluate import LoadedDataset
 from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,
@@ -35,11 +34,10 @@ from deepfake_eval.inference.predictions import (
     item_record,
     tables,
 )
-from deepfake_eval.reporting.report import write_report
+from deepfake_eval.reporting.results import write_results
 from deepfake_models.bundle import CLASSIFIER, Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
-from deepfake_models.files import atomic_write_text
 from deepfake_models.spec import (
     Calibration,
     ConditionsSpec,
@@ -252,7 +250,6 @@ def _measure(
         labels = {c: row[c] for c in LABELS}
         labelled.append((Row(**labels, split="held out"), record))
     predictions = assemble(labelled, bundle.spec.prior)
-    predictions.to_parquet(out / PREDICTIONS)
     rows = tuple(r for r, _ in labelled)
     source = LoadedDataset("manifest", {}, Rows(Path(), rows))
     settings = {
@@ -261,9 +258,8 @@ def _measure(
         "draws": BOOTSTRAP_DRAWS,
         "datasets": [source.facts()],
     }
-    metrics = summarise(predictions, bundle, settings=settings)
-    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
-    write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
+    metrics = summarise(predictions, Subject.of_bundle(bundle), settings=settings)
+    write_results(out, predictions, metrics)
     return metrics, predictions[predictions["level"] == "item"]
 
 

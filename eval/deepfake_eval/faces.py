@@ -1,0 +1,57 @@
+"""Face crops for the functions that ``deepfake-eval run --detector`` calls."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_eval.inference.frame_folders import open_medium
+from deepfake_models.bundle import BundleSpec, load_bundle
+from deepfake_models.decode.base import FailedFrame
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.sampling import sample
+from deepfake_models.faces.crops import cut, usable
+from deepfake_models.faces.mtcnn import MtcnnDetector
+from deepfake_models.session import OnnxSession
+from deepfake_models.spec import CropSpec
+
+
+def face_crops(
+    path: Path, *, frames: int = 32, size: int = 224, scale: float = 1.3
+) -> NDArray[np.uint8]:
+    """Return the widest face of each examined frame, (N, ``size``, ``size``, 3) uint8 RGB.
+
+    ``path`` is a picture, a video, or a folder with the frames of a video, of which ``frames``
+    evenly spread ones are examined. N is the number of frames with a face, and may be 0. A crop is
+    the square around the face, ``scale`` times as wide as the face, cut as for a bundle. Media are
+    decoded in this process: they must be trusted.
+
+    Raises:
+        MediaError: the medium cannot be read or decoded.
+    """
+    detector, spec = _detector()
+    crop = CropSpec(size=size, scale=scale)
+    crops = []
+    with open_medium(path, InProcessDecoder()) as media:
+        for frame in media.frames(sample(media.times, spec.sampling, frames)):
+            if isinstance(frame, FailedFrame):
+                continue
+            faces = usable(detector.detect([frame.pixels])[0], frame.pixels, crop)
+            if faces:
+                widest = max(faces, key=lambda face: face.box[2] - face.box[0])
+                crops.append(cut(frame.pixels, widest.box, crop, widest.turn or 0))
+    return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+
+
+@cache
+def _detector() -> tuple[MtcnnDetector, BundleSpec]:
+    """Return the face detector of the shipped bundle, and the bundle's description."""
+    bundle = load_bundle()
+    pnet, rnet, onet = (
+        OnnxSession(bundle.graphs[name], name=name, device="cpu")
+        for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+    )
+    return MtcnnDetector(pnet, rnet, onet, bundle.spec.detector), bundle.spec

@@ -1,0 +1,186 @@
+"""``deepfake-eval score-table`` and ``run --detector``: measure detectors that are not bundles."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.datasets import Row
+from deepfake_eval.errors import RunError
+from deepfake_eval.evaluate import file_stamps, labelled_rows, load_dataset
+from deepfake_eval.inference import score_table
+from deepfake_eval.inference.runner import RECORDS, Progress, no_progress, read_records
+from deepfake_eval.inference.score_table import ScoreTableOptions
+from deepfake_eval.reporting.results import MISSING, write_results
+from deepfake_models.files import atomic_write_text
+
+SCORES = "scores.csv"
+_COLUMNS = ("media", "label", "score", "method", "dataset", "group")
+
+Detector = Callable[[Path], float | None]
+"""Returns a score that is higher for more suspect media, or ``None`` to abstain. Its argument is a
+picture, a video, or a folder with the frames of a video."""
+
+
+def measure_table(
+    path: Path,
+    out: Path,
+    options: ScoreTableOptions,
+    *,
+    settings: dict[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure the scores in the CSV table ``path``, write the results to ``out``, and return the
+    content of ``metrics.json``. ``settings`` are further facts of the run.
+
+    Raises:
+        RunError: the table is malformed.
+    """
+    predictions = score_table.read(path, options)
+    items = predictions[predictions["level"] == "item"]
+    datasets = [
+        {
+            "adapter": "score-table",
+            "options": {},
+            "names": [name],
+            "real": int((part["label"] == "real").sum()),
+            "fake": int((part["label"] == "fake").sum()),
+            "groups": part["group"].nunique(),
+            "missing": 0,
+            "notes": [],
+        }
+        for name, part in items.groupby("dataset")
+    ]
+    metrics = summarise(
+        predictions,
+        score_table.subject(path, options),
+        settings={
+            "frames": None,
+            "split": "all",
+            "draws": options.draws,
+            "datasets": datasets,
+            **(settings or {}),
+        },
+        progress=lambda done, total: progress("measuring", done, total),
+    )
+    write_results(out, predictions, metrics)
+    return metrics
+
+
+def run_detector(
+    detector: str,
+    datasets: Sequence[str],
+    out: Path,
+    options: ScoreTableOptions,
+    *,
+    split: str = "test",
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
+
+    The scores are written to ``scores.csv`` in ``out``. Media that were scored by the same function
+    are not scored again; the next run retries those on which the function raised an exception.
+
+    Raises:
+        DatasetError: a root does not have the published layout of its data set.
+        RunError: there is no such function, it returned something other than a number or ``None``,
+            or it failed on every medium.
+    """
+    score = load_detector(detector)
+    loaded = [load_dataset(text, split) for text in datasets]
+    labelled = labelled_rows(loaded)
+    out.mkdir(parents=True, exist_ok=True)
+    scores = _score_all(score, detector, labelled, out / RECORDS, progress)
+    _write_scores(out / SCORES, [row for row, _ in labelled], scores)
+    missing = [media for dataset in loaded for media in dataset.rows.missing]
+    atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
+    settings = {"split": split, "datasets": [dataset.facts() for dataset in loaded]}
+    return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
+
+
+def load_detector(name: str) -> Detector:
+    """Import the function ``name`` (``MODULE:FUNCTION``), also from the working directory.
+
+    Raises:
+        RunError: the name is malformed, or there is no such module or function.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise RunError(f"A detector is named MODULE:FUNCTION, not {name!r}.")
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise RunError(f"The module {module} cannot be imported: {error}.") from error
+    except AttributeError as error:
+        raise RunError(f"The module {module} has no function {attribute}.") from error
+    if not callable(function):
+        raise RunError(f"{name} is not a function.")
+    detector: Detector = function
+    return detector
+
+
+def _score_all(
+    score: Detector,
+    name: str,
+    labelled: Sequence[tuple[Row, Path]],
+    path: Path,
+    progress: Progress,
+) -> list[float | None]:
+    """Return the score of each medium; new ones are appended to the records in ``path``."""
+    records = read_records(path)
+    keys = [_key(name, row, root) for row, root in labelled]
+    failures: list[str] = []
+    with path.open("a", encoding="utf-8") as file:
+        for done, (key, (row, root)) in enumerate(zip(keys, labelled, strict=True)):
+            progress("scoring", done, len(keys))
+            if key in records:
+                continue
+            try:
+                value = score(root / row.media)
+            except Exception as error:  # a researcher's function may raise anything
+                failures.append(f"{row.media}: {type(error).__name__}: {error}")
+                if len(failures) == len(keys):
+                    raise RunError(f"{name} failed on every medium; first {failures[0]}") from error
+                continue
+            record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
+            records[key] = record
+            file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+            file.flush()
+    progress("scoring", len(keys), len(keys))
+    return [records[key]["item"]["score"] if key in records else None for key in keys]
+
+
+def _number(value: object, name: str, media: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]  # also NumPy's and torch's scalars
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RunError(f"{name} returned {value!r} for {media}; a finite number or None is needed.")
+    return number
+
+
+def _key(name: str, row: Row, root: Path) -> str:
+    content = [name, row.dataset, row.media, file_stamps(root / row.media)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _write_scores(path: Path, rows: Sequence[Row], scores: Sequence[float | None]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for row, score in zip(rows, scores, strict=True):
+            text = "" if score is None else repr(score)
+            writer.writerow([row.media, row.label, text, row.method, row.dataset, row.group])

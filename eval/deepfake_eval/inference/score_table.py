@@ -1,0 +1,190 @@
+"""Scores of any detector in a CSV table, as predictions that are measured like those of a bundle.
+
+The table has a row for each medium, or for each frame of it. Columns:
+
+- ``media``: any name of the medium, unique in its data set.
+- ``label``: ``real`` or ``fake``.
+- ``score``: a number that is higher for more suspect media; empty if the detector abstained.
+- ``frame`` (optional): the number or time of a frame. The score of a medium is then the mean of
+  those of its frames.
+- ``method``, ``dataset``, ``group``, ``kind`` (``picture`` or ``video``): optional.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
+from deepfake_eval.analysis.summary import Subject
+from deepfake_eval.errors import RunError
+from deepfake_models.results import VerdictCode
+from deepfake_models.spec import ConditionsSpec
+
+KINDS = {"": "image", "picture": "image", "image": "image", "video": "video"}
+REQUIRED = ("media", "label", "score")
+DATASET = "scores"
+"""The data set of media without one: the same in all tables, so that two of them compare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreTableOptions:
+    """How the scores of a table are measured.
+
+    ``threshold`` is the score from which the detector says ``fake``; without one, no rates are
+    reported. ``probabilities`` says that scores are calibrated probabilities, so that accuracy and
+    ECE have a meaning. ``draws`` is the number of resamples behind each interval.
+    """
+
+    name: str = ""
+    threshold: float | None = None
+    probabilities: bool = False
+    draws: int = BOOTSTRAP_DRAWS
+
+
+def subject(path: Path, options: ScoreTableOptions) -> Subject:
+    """Return what results files say of the detector whose scores are in the table ``path``."""
+    limits = {} if options.threshold is None else {"likely_manipulated": options.threshold}
+    return Subject(
+        facts={
+            "bundle": options.name or path.stem,
+            "version": "",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "terms": "",
+        },
+        prior=0.5,
+        min_groups=ConditionsSpec().min_groups,
+        thresholds=dict.fromkeys(("picture", "video"), limits) if limits else {},
+    )
+
+
+def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
+    """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
+
+    Raises:
+        RunError: a column is missing, a medium occurs twice, or a value is not what its column
+            needs; the message names the line.
+    """
+    by_media: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for number, row in _rows(path):
+        where = f"{path.name}, line {number}"
+        row["rank"] = _score(row["score"], where, options)
+        frames = by_media.setdefault((row["dataset"], row["media"]), [])
+        if frames and row["frame"] is None:
+            raise RunError(
+                f"{where}: {row['media']} occurs twice. Give each row of a medium its frame in a "
+                "column named frame."
+            )
+        if frames and any(frames[0][c] != row[c] for c in ("label", "method", "group")):
+            raise RunError(
+                f"{where}: {row['media']} has another label, method or group than in a line above."
+            )
+        frames.append(row)
+    if not by_media:
+        raise RunError(f"{path.name} has no rows below its header.")
+    lines = [line for frames in by_media.values() for line in _lines(frames, options)]
+    return pd.DataFrame(lines)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line of the table, and its values."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            if missing := [c for c in REQUIRED if c not in columns]:
+                raise RunError(
+                    f"{path.name} has no column {' and no column '.join(missing)}. It has "
+                    f"{', '.join(columns) or 'none'}."
+                )
+            for line in reader:
+                yield reader.line_num, _labels(line, f"{path.name}, line {reader.line_num}")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path.name} is not a readable CSV in UTF-8.") from error
+
+
+def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
+    label, media, kind = line["label"], line["media"], line.get("kind") or ""
+    if label not in ("real", "fake"):
+        raise RunError(
+            f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, because "
+            "1 means real in some lists and fake in others."
+        )
+    if not media:
+        raise RunError(f"{where}: the column media is empty.")
+    if kind not in KINDS:
+        raise RunError(f"{where}: the kind must be picture or video, not {kind!r}.")
+    frame = line.get("frame")
+    return {
+        "media": media,
+        "label": label,
+        "method": line.get("method") or ("original" if label == "real" else "fake"),
+        "dataset": line.get("dataset") or DATASET,
+        "split": line.get("split") or "test",
+        "group": line.get("group") or media,
+        "kind": KINDS[kind] if kind or not frame else "video",
+        "score": line["score"],
+        "frame": frame or None,
+    }
+
+
+def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
+    """Return the score, NaN for an empty one."""
+    if not (text or "").strip():
+        return math.nan
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RunError(f"{where}: the score must be a number, or empty, not {text!r}.")
+    if options.probabilities and not 0.0 <= value <= 1.0:
+        raise RunError(f"{where}: a probability is from 0 to 1, not {text}.")
+    return value
+
+
+def _lines(frames: list[dict[str, Any]], options: ScoreTableOptions) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one medium: of its frames, if it has any, and of the item."""
+    first = {k: v for k, v in frames[0].items() if k not in ("score", "frame", "rank")}
+    scored = [f["rank"] for f in frames if math.isfinite(f["rank"])]
+    if frames[0]["frame"] is not None:
+        for place, frame in enumerate(frames):
+            values = _values(frame["rank"], options)
+            yield {"level": "frame", **first, "time_s": float(place), **values}
+    rank = sum(scored) / len(scored) if scored else math.nan
+    yield {
+        "level": "item",
+        **first,
+        "time_s": math.nan,
+        **_values(rank, options),
+        "verdict": _verdict(rank, options),
+        "reason": None,
+        "leaning": None,
+        "sampled": len(frames),
+        "with_face": len(scored),
+        "failed": 0,
+    }
+
+
+def _values(rank: float, options: ScoreTableOptions) -> dict[str, float]:
+    return {
+        "rank": rank,
+        "score": rank if options.probabilities else math.nan,
+        "log_likelihood_ratio": math.nan,
+    }
+
+
+def _verdict(rank: float, options: ScoreTableOptions) -> str:
+    if not math.isfinite(rank):
+        return str(VerdictCode.UNABLE_TO_EVALUATE)
+    if options.threshold is None:
+        return str(VerdictCode.INCONCLUSIVE)
+    fake = rank >= options.threshold
+    return str(VerdictCode.LIKELY_MANIPULATED if fake else VerdictCode.NO_MANIPULATION_FOUND)

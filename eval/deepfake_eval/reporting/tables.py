@@ -1,0 +1,184 @@
+"""The figures of a run as tables for papers and spreadsheets: CSV, LaTeX and BibTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from deepfake_eval.analysis.metrics import FIGURES
+from deepfake_models.files import atomic_write_text
+
+LATEX_FIGURES = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "eer": "EER",
+    "tpr_at_1_fpr": r"TPR@1\%",
+    "tpr_at_5_fpr": r"TPR@5\%",
+}
+"""The figures in the LaTeX table, with their headings; the CSV file has all of them."""
+
+_RATES = ("true_positive_rate", "false_positive_rate", "cleared_rate")
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
+
+
+def write_tables(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write ``figures.csv``, ``rates.csv``, ``figures.tex`` and ``datasets.bib`` to ``folder``.
+
+    ``metrics`` is the content of ``metrics.json``. ``rates.csv`` is left out if the detector has
+    no threshold, and ``datasets.bib`` if no measured data set is published.
+    """
+    texts = {
+        "figures.csv": _csv(figure_rows(metrics)),
+        "rates.csv": _csv(rate_rows(metrics)),
+        "figures.tex": latex(metrics),
+        "datasets.bib": bibliography(e["adapter"] for e in metrics["settings"]["datasets"]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        if text:
+            atomic_write_text(folder / name, text)
+        else:
+            (folder / name).unlink(missing_ok=True)
+
+
+def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each level and part of the media, with every figure and its interval.
+
+    A figure that cannot be computed is ``None``. ``indicative`` is 1 if a class has too few groups.
+    """
+    return [
+        {
+            "level": level,
+            "scope": entry["scope"],
+            "dataset": entry.get("dataset", ""),
+            "name": entry["name"],
+            "real": entry["real"]["scored"],
+            "real_not_scored": entry["real"]["not_scored"],
+            "fake": entry["fake"]["scored"],
+            "fake_not_scored": entry["fake"]["not_scored"],
+            "groups": entry["groups"],
+            "indicative": int(entry["indicative"]),
+            **{
+                f"{figure}{suffix}": entry[figure][key]
+                for figure in FIGURES
+                for suffix, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            },
+            "worst_case_auc": entry["worst_case_auc"],
+        }
+        for level, entries in metrics["levels"].items()
+        for entry in entries
+    ]
+
+
+def rate_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each class and source with the rates at the thresholds of the detector."""
+    return [
+        {
+            "label": entry["label"],
+            "dataset": entry.get("dataset", ""),
+            "name": entry["name"],
+            "rate": name,
+            **{key: entry[name][key] for key in ("value", "low", "high", "samples", "groups")},
+            "indicative": int(entry[name]["indicative"]),
+        }
+        for entry in metrics["operating_point"]
+        for name in _RATES
+        if name in entry
+    ]
+
+
+def latex(metrics: Mapping[str, Any]) -> str:
+    """Return a LaTeX table of the item figures, for the package ``booktabs``.
+
+    Each figure has its interval in brackets. A dagger marks figures with too few groups.
+    """
+    entries = metrics["levels"]["item"]
+    lines = [
+        r"% Needs \usepackage{booktabs}.",
+        r"\begin{table}",
+        r"\centering\small",
+        rf"\caption{{{_caption(metrics)}}}",
+        rf"\begin{{tabular}}{{lrr{'c' * len(LATEX_FIGURES)}}}",
+        r"\toprule",
+        " & ".join(["", "real", "fake", *LATEX_FIGURES.values()]) + r" \\",
+        r"\midrule",
+    ]
+    for entry in entries:
+        mark = r"$^{\dagger}$" if entry["indicative"] else ""
+        counts = (str(entry[label]["scored"]) for label in ("real", "fake"))
+        figures = (_estimate(entry[figure]) for figure in LATEX_FIGURES)
+        lines.append(" & ".join([_escape(_title(entry)) + mark, *counts, *figures]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def bibliography(adapters: Iterable[str]) -> str:
+    """Return the BibTeX entries of published data sets, each once; empty if there is none.
+
+    ``adapters`` are names on the command line. Data of one's own have no entry.
+    """
+    entries = _entries()
+    return "\n\n".join(entries[name] for name in dict.fromkeys(adapters) if name in entries)
+
+
+def _entries() -> dict[str, str]:
+    """Return the BibTeX entries by the name of the adapter, which begins each entry's comment."""
+    text = (files("deepfake_eval.datasets") / "citations.bib").read_text(encoding="utf-8")
+    parts = [part.strip() for part in text.split("% adapter: ")[1:]]
+    pairs = (part.split("\n", 1) for part in parts)
+    return {name.strip(): entry.strip() + "\n" for name, entry in pairs}
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _caption(metrics: Mapping[str, Any]) -> str:
+    bundle, settings = metrics["bundle"], metrics["settings"]
+    subject = f"{bundle['bundle']} {bundle['version']}".strip()
+    caption = (
+        f"{subject}: items, with {settings['confidence']:.0%} intervals from {settings['draws']} "
+        "resamples of whole groups."
+    )
+    notes = [_escape(caption)]
+    if any(entry["indicative"] for entry in metrics["levels"]["item"]):
+        notes.append(rf"$\dagger$ fewer than {bundle['min_groups']} groups in a class.")
+    if any(entry.get("in_sample") for entry in settings["datasets"]):
+        notes.append("In-sample: the weights were fitted on a data set that is measured here.")
+    return " ".join(notes)
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    if entry["scope"] == "method":
+        return f"{entry['dataset']}: {entry['name']}"
+    return "all" if entry["scope"] == "all" else str(entry["name"])
+
+
+def _estimate(estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "--"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f}"
+    return (
+        f"{estimate['value']:.3f} "
+        rf"{{\scriptsize [{estimate['low']:.3f}, {estimate['high']:.3f}]}}"
+    )
+
+
+def _escape(text: str) -> str:
+    """Return ``text`` for LaTeX: special characters escaped, control characters as spaces."""
+    return "".join(_SPECIAL.get(c, c if c.isprintable() else " ") for c in text)

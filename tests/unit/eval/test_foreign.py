@@ -1,0 +1,220 @@
+"""Measure detectors that are not bundles: tables of scores, and Python functions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake_eval.analysis.compare import compare, sentence
+from deepfake_eval.analysis.metrics import auc_value
+from deepfake_eval.errors import RunError
+from deepfake_eval.foreign import SCORES, measure_table, run_detector
+from deepfake_eval.inference.score_table import ScoreTableOptions, read
+from tests.support import mediakit
+
+OPTIONS = ScoreTableOptions(draws=50)
+Rows = list[dict[str, object]]
+
+
+def scored(separation: float, *, seed: int = 0) -> Rows:
+    """Return forty media of twenty people, whose fakes score higher by ``separation``."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "media": f"{label}/{person}.mp4",
+            "label": label,
+            "score": float(rng.normal(separation * (label == "fake"))),
+            "method": "swap" if label == "fake" else "",
+            "group": f"person {person}",
+        }
+        for person in range(20)
+        for label in ("real", "fake")
+    ]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def written(rows: Rows, name: str = "scores.csv") -> Path:
+        path = tmp_path / name
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    return written
+
+
+def test_the_auc_of_a_table_is_that_of_its_scores(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = scored(1.0)
+    metrics = measure_table(write(rows), tmp_path / "out", OPTIONS)
+    truth = np.array([r["label"] == "fake" for r in rows])
+    values = np.array([r["score"] for r in rows], dtype=float)
+    auc = metrics["levels"]["item"][0]["auc"]
+    assert auc["value"] == pytest.approx(auc_value(truth, values), abs=1e-4)
+    assert auc["low"] < auc["value"] < auc["high"]
+    assert auc["groups"] == 20
+    assert metrics["levels"]["frame"] == []
+    # Scores that are not probabilities have no accuracy, and without a threshold no rates.
+    assert metrics["levels"]["item"][0]["accuracy"]["value"] is None
+    assert metrics["operating_point"] == metrics["coverage"] == []
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Evaluation of scores" in report
+    assert "At the thresholds" not in report
+    assert {p.name for p in (tmp_path / "out" / "tables").iterdir()} == {
+        "figures.csv", "figures.tex",
+    }  # fmt: skip
+    assert (tmp_path / "out" / "plots" / "roc.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_rates_are_those_at_the_given_threshold(write: Callable[..., Path], tmp_path: Path) -> None:
+    rows = scored(2.0)
+    options = ScoreTableOptions(threshold=1.0, draws=50)
+    metrics = measure_table(write(rows), tmp_path / "out", options)
+    real, fake = (
+        next(e for e in metrics["operating_point"] if e["label"] == label)
+        for label in ("real", "fake")
+    )
+    for entry, label, name in (
+        (real, "real", "false_positive_rate"),
+        (fake, "fake", "true_positive_rate"),
+    ):
+        values = np.array([r["score"] for r in rows if r["label"] == label], dtype=float)
+        assert entry[name]["value"] == pytest.approx((values >= 1.0).mean())
+    assert "flagged from a score of 1." in (tmp_path / "out" / "report.html").read_text()
+    rates = pd.read_csv(tmp_path / "out" / "tables" / "rates.csv")
+    assert set(rates["rate"]) == {"true_positive_rate", "false_positive_rate", "cleared_rate"}
+
+
+def test_a_medium_has_the_mean_score_of_its_frames(write: Callable[..., Path]) -> None:
+    rows = [
+        {"media": "a", "label": "fake", "frame": frame, "score": score}
+        for frame, score in ((0, 0.2), (10, 0.6), (20, ""))
+    ]
+    table = read(write(rows), OPTIONS)
+    item = table[table["level"] == "item"].iloc[0]
+    assert item["rank"] == pytest.approx(0.4)
+    assert (item["kind"], item["sampled"], item["with_face"]) == ("video", 3, 2)
+    assert table[table["level"] == "frame"]["rank"].notna().tolist() == [True, True, False]
+
+
+def test_an_empty_score_is_an_abstention(write: Callable[..., Path], tmp_path: Path) -> None:
+    rows = scored(1.0)
+    rows[1]["score"] = ""
+    entry = measure_table(write(rows), tmp_path / "out", OPTIONS)["levels"]["item"][0]
+    assert (entry["fake"]["scored"], entry["fake"]["not_scored"]) == (19, 1)
+    assert entry["worst_case_auc"] < entry["auc"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "1"}, "line 2: the label must be real or fake, not '1'"),
+        ({"score": "high"}, "line 2: the score must be a number, or empty, not 'high'"),
+        ({"score": "nan"}, "line 2: the score must be a number"),
+        ({"media": ""}, "line 2: the column media is empty"),
+        ({"media": "fake/0.mp4"}, "line 3: fake/0.mp4 occurs twice"),
+    ],
+)
+def test_a_wrong_line_is_named(
+    change: dict[str, object], message: str, write: Callable[..., Path]
+) -> None:
+    rows = scored(1.0)
+    rows[0] |= change
+    with pytest.raises(RunError, match=message):
+        read(write(rows), OPTIONS)
+
+
+def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) -> None:
+    rows = scored(1.0)
+    rows[0]["score"] = 1.5
+    with pytest.raises(RunError, match=r"line 2: a probability is from 0 to 1, not 1\.5"):
+        read(write(rows), ScoreTableOptions(probabilities=True))
+
+
+def test_a_missing_column_is_named(write: Callable[..., Path]) -> None:
+    with pytest.raises(RunError, match=r"no column score\. It has media, label\."):
+        read(write([{"media": "a", "label": "real"}]), OPTIONS)
+
+
+def test_the_comparison_says_which_detector_is_better(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name, separation in (("good", 5.0), ("bad", 0.0)):
+        measure_table(write(scored(separation), f"{name}.csv"), tmp_path / name, OPTIONS)
+    for a, b in (("good", "bad"), ("bad", "good")):
+        text = sentence(compare(tmp_path / a, tmp_path / b, draws=100))
+        assert text.startswith("item: good is better than bad by 0.")
+        assert "40 items of 20 groups" in text
+    same = sentence(compare(tmp_path / "good", tmp_path / "good", draws=20))
+    assert same.startswith("item: No difference is shown")
+
+
+DETECTOR = """
+calls = []
+
+def brightness(path):
+    import numpy as np
+    from PIL import Image
+    calls.append(path.name)
+    with Image.open(path) as picture:
+        return np.asarray(picture).mean()
+
+def failing(path):
+    raise ValueError("no weights")
+
+def text(path):
+    return "fake"
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the root of two real and two fake pictures, beside a module ``own_detector``."""
+    for label, shade in (("real", 40), ("fake", 200)):
+        folder = tmp_path / "media" / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            pixels = np.full((8, 8, 3), shade + number, np.uint8)
+            (folder / f"{number}.png").write_bytes(mediakit.picture(pixels, "PNG"))
+    (tmp_path / "own_detector.py").write_text(DETECTOR)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "media"
+
+
+def test_a_function_of_ones_own_is_measured_and_resumes(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        metrics = run_detector("own_detector:brightness", [f"folders:{folders}"], out, OPTIONS)
+    assert metrics["levels"]["item"][0]["auc"]["value"] == 1.0
+    assert metrics["settings"]["datasets"][0]["adapter"] == "folders"
+    with (out / SCORES).open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    import own_detector  # type: ignore[import-not-found]
+
+    assert len(own_detector.calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_detector:failing", "failed on every medium; first .*: ValueError: no weights"),
+        ("own_detector:text", "returned 'fake' for .*; a finite number or None is needed"),
+        ("own_detector:absent", "has no function absent"),
+        ("absent_module:score", "absent_module cannot be imported"),
+        ("own_detector", "MODULE:FUNCTION, not 'own_detector'"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_refused(
+    name: str, message: str, folders: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=message):
+        run_detector(name, [f"folders:{folders}"], tmp_path / "out", OPTIONS)
