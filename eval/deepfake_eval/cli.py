@@ -312,7 +312,7 @@ def attack(media: _MediaOptions, attacker: _AttackOptions) -> None:
         seed=attacker.seed,
         draws=media.draws,
     )
-    with _progress_bars() as progress:
+    with progress_shown(_console) as progress:
         result = run_attack(
             media.bundle or default_bundle_dir(),
             media.dataset,
