@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, rate
-from deepfake_eval.analysis.summary import heading
+from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import file_stamps, labelled_rows, load_dataset
 from deepfake_eval.inference.queries import Answers, Attempt, attack
@@ -81,7 +81,7 @@ def run_attack(
         raise RunError("There is no picture on which the bundle is right, so none to attack.")
     attempts = list(_attempts(scorer, chosen, out / ATTEMPTS, options, progress))
     result = {
-        **heading(scorer.bundle),
+        **Subject.of_bundle(scorer.bundle).heading(),
         "settings": {
             "split": options.split, "limit": options.limit, "queries": options.queries,
             "seed": options.seed, "draws": options.draws,

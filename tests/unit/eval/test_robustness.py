@@ -225,8 +225,10 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
         "robustness.json", "predictions.parquet", "records.jsonl", "report.html", "plots",
     }  # fmt: skip
     assert json.loads((out / "robustness.json").read_text()) == result
-    assert {p.name for p in (out / "plots").iterdir()} == {"h264.svg", "resize.svg", "noise.svg"}
-    for path in (out / "plots").iterdir():
+    assert {p.name for p in (out / "plots").iterdir()} == {
+        f"{name}.{suffix}" for name in ("h264", "resize", "noise") for suffix in ("svg", "pdf")
+    }
+    for path in (out / "plots").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
     # Levels that change nothing are scored only once: 6 media × (1 + 6 + 2 + 4).
     assert len((out / RECORDS).read_text().splitlines()) == 6 * 13
@@ -316,7 +318,7 @@ def test_the_page_is_well_formed_escaped_and_self_contained(
     hostile = "<script>alert(1)</script>"
     result = json.loads(json.dumps(done[1]))
     result["settings"]["datasets"][0]["names"] = [hostile]
-    plots = {p.stem: p.read_text() for p in (done[0] / "plots").iterdir()}
+    plots = {p.stem: p.read_text() for p in (done[0] / "plots").glob("*.svg")}
     html = render_robustness(result, plots)
     page = _Nesting()
     page.feed(html)

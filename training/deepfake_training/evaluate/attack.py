@@ -25,7 +25,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from deepfake_eval.analysis.metrics import rate
-from deepfake_eval.analysis.summary import heading
+from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.attack import choose
 from deepfake_eval.evaluate import labelled_rows, load_dataset
 from deepfake_eval.inference.targets import Picture, Target, score_picture
@@ -218,7 +218,7 @@ def run_attack(
         )
         records.append(_record(scorer, target, bound, start, changed))
     result = {
-        **heading(scorer.bundle),
+        **Subject.of_bundle(scorer.bundle).heading(),
         "settings": {
             "split": options.split, "limit": options.limit, "steps": options.steps,
             "seed": options.seed,

@@ -1,0 +1,50 @@
+"""Options and messages that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+console = Console(stderr=True)
+
+BundleOption = Annotated[
+    Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
+]
+DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
+FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
+
+
+@dataclass(frozen=True)
+class MediaOptions:
+    """Options of the commands that score media."""
+
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
+            "May be repeated."
+        ),
+    ]
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results. An interrupted run resumes there.")
+    ]
+    bundle: BundleOption = None
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test"
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of processes that score media in parallel.")
+    ] = 1
+    draws: DrawsOption = 1000
+
+
+def warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
+    """Print a warning for each measured training source of the bundle; return True if any."""
+    from deepfake_eval.analysis.training_sources import in_sample_warnings
+
+    warnings = in_sample_warnings(datasets)
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    return bool(warnings)
