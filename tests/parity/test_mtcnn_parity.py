@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch", reason="the reference detector runs on torc
 facenet_pytorch = pytest.importorskip("facenet_pytorch", reason="it is the reference detector")
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-STILLS, VIDEOS = 190, 25
+STILLS, VIDEOS = 70, 10
 SPEC = DetectorSpec()
 
 pytestmark = [
@@ -141,8 +141,8 @@ def test_finds_what_facenet_pytorch_finds(detector: MtcnnDetector, reference: An
         f"landmark shift p99 {p99:.4f} px, max {max(shifts):.4f} px; "
         f"confidence differs by at most {max(confidences):.2e}"
     )
-    assert count >= 200
-    assert faces >= 150
-    assert same / count >= 0.99
+    assert count >= 80
+    assert faces >= 60
+    assert count - same <= 1
     assert np.mean(overlaps) >= 0.98
     assert p99 <= 1.5

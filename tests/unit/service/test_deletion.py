@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.casework.clock_guard import LONGEST_STANDSTILL, TOLERANCE
-from deepfake_service.casework.sweeps import GRACE, MIN_SHARE
+from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import AuditEntry, Case, Database, Fact, Job, Media, Occurrence
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.db.write_ahead_log import overwrite_log
@@ -348,15 +348,17 @@ async def test_small_errors_of_the_clock_and_sleep_are_no_jumps(service: Service
     assert not guard.is_trusted()
 
 
-async def test_one_sweep_deletes_a_bounded_share(service: Service) -> None:
-    count = MIN_SHARE + 10
-    for n in range(count):
+async def test_one_sweep_deletes_a_bounded_share(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.sweeps.MIN_SHARE", 5)
+    for n in range(5 + 3):
         job = await submit(service, VIDEO + n.to_bytes(2, "big"), case_reference="R")
         examined(service, job)
     service.clock.advance(timedelta(days=6, hours=1))
     sweep(service)
     service.clock.advance(GRACE)
-    for left in (10, 0):
+    for left in (3, 0):
         sweep(service)
         assert len(blobs(service)) == left
 
