@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from deepfake_service.casework.core.listings import listed_result
 from deepfake_service.casework.result_copies import EndedJob, end_job
 from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import JobState, Role
@@ -52,7 +53,8 @@ async def examined(
     services.evidence_store.store_material(row, key, material)
     services.minor_flags.follow(row, material.examination["hashes"])
     result = material.examination["result"]
-    ended = EndedJob(result, row.bundle_sha256, shown=bool(material.pictures))
+    listed = listed_result(result, material)
+    ended = EndedJob(result, row.bundle_sha256, bool(material.pictures), listed)
     with service.database.write() as session:
         end_job(session, session.get_one(Job, job["id"]), key, ended, timedelta(days=7))
     return job
