@@ -3,6 +3,7 @@
 from .audit_entry_out import AuditEntryOut
 from .audit_out import AuditOut
 from .basis import Basis
+from .callback_content import CallbackContent
 from .case_base import CaseBase
 from .case_in import CaseIn
 from .case_out import CaseOut
@@ -98,6 +99,7 @@ __all__ = (
     "AuditEntryOut",
     "AuditOut",
     "Basis",
+    "CallbackContent",
     "CaseBase",
     "CaseIn",
     "CaseOut",

@@ -9,6 +9,7 @@ from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from .. import types
+from ..models.callback_content import CallbackContent
 from ..models.priority import Priority
 from ..models.retention_policy import RetentionPolicy
 from ..types import UNSET, File, Unset
@@ -34,6 +35,8 @@ class VideoUpload:
     """ Your reference of the case to which this belongs. """
     callback_url: str | Unset = UNSET
     """ Called with a signed webhook when the job ends. """
+    callback_content: CallbackContent | Unset = UNSET
+    """ What a webhook says about its job. """
     priority: Priority | Unset = UNSET
     """ The priority of a job in the queue. """
     frames: int | Unset = UNSET
@@ -60,6 +63,10 @@ class VideoUpload:
         case_reference = self.case_reference
 
         callback_url = self.callback_url
+
+        callback_content: str | Unset = UNSET
+        if not isinstance(self.callback_content, Unset):
+            callback_content = self.callback_content.value
 
         priority: str | Unset = UNSET
         if not isinstance(self.priority, Unset):
@@ -92,6 +99,8 @@ class VideoUpload:
             field_dict["case_reference"] = case_reference
         if callback_url is not UNSET:
             field_dict["callback_url"] = callback_url
+        if callback_content is not UNSET:
+            field_dict["callback_content"] = callback_content
         if priority is not UNSET:
             field_dict["priority"] = priority
         if frames is not UNSET:
@@ -131,6 +140,14 @@ class VideoUpload:
         if not isinstance(self.callback_url, Unset):
             files.append(("callback_url", (None, str(self.callback_url).encode(), "text/plain")))
 
+        if not isinstance(self.callback_content, Unset):
+            files.append(
+                (
+                    "callback_content",
+                    (None, str(self.callback_content.value).encode(), "text/plain"),
+                )
+            )
+
         if not isinstance(self.priority, Unset):
             files.append(("priority", (None, str(self.priority.value).encode(), "text/plain")))
 
@@ -169,6 +186,13 @@ class VideoUpload:
 
         callback_url = d.pop("callback_url", UNSET)
 
+        _callback_content = d.pop("callback_content", UNSET)
+        callback_content: CallbackContent | Unset
+        if isinstance(_callback_content, Unset):
+            callback_content = UNSET
+        else:
+            callback_content = CallbackContent(_callback_content)
+
         _priority = d.pop("priority", UNSET)
         priority: Priority | Unset
         if isinstance(_priority, Unset):
@@ -194,6 +218,7 @@ class VideoUpload:
             note=note,
             case_reference=case_reference,
             callback_url=callback_url,
+            callback_content=callback_content,
             priority=priority,
             frames=frames,
             retention=retention,

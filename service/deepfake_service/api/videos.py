@@ -122,11 +122,11 @@ async def _check_callback(
     submission: Submission, sealed: Sealed, state: AppState, services: Services
 ) -> None:
     """Refuse now a callback URL that would be refused when it is called."""
-    url, allow = submission.callback_url, state.settings.callbacks_to_private_addresses
-    if url is None:
+    callback, allow = submission.callback, state.settings.callbacks_to_private_addresses
+    if callback is None:
         return
     try:
-        await anyio.to_thread.run_sync(lambda: webhooks.check(url, allow_private=allow))
+        await anyio.to_thread.run_sync(lambda: webhooks.check(callback.url, allow_private=allow))
     except CallbackRefused:
         await services.submissions.discard(sealed)
         raise

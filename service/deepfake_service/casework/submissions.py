@@ -42,6 +42,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.jobs import JobQueue
 from deepfake_service.jobs.turns import next_turn
+from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
@@ -59,7 +60,7 @@ class Submission:
     kind: str = "video"
     case_reference: str | None = None
     sighting: Sighting = field(default_factory=Sighting)
-    callback_url: str | None = None
+    callback: Callback | None = None
     priority: Priority = Priority.BATCH
     frames: int | None = None
     retention: RetentionPolicy = RetentionPolicy.STANDARD
@@ -321,13 +322,14 @@ class Submissions:
         }
 
     def _add_callback(self, session: Session, submission: Submission, job: Job, case: Case) -> None:
-        if submission.callback_url is None:
+        if submission.callback is None:
             return
         key = self._vault.case_key(case)
-        target = submission.callback_url.encode()
+        target = submission.callback.to_bytes()
         deliveries = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
         for delivery in deliveries:
-            if unseal(key, delivery.target, context_of("delivery", delivery.id)) == target:
+            known = unseal(key, delivery.target, context_of("delivery", delivery.id))
+            if Callback.from_bytes(known) == submission.callback:
                 return  # a repeated request leads to one webhook only
         if len(deliveries) >= MAX_CALLBACKS:
             raise TooManyCallbacks

@@ -13,12 +13,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
-from deepfake_service.db.enums import DeliveryState
+from deepfake_service.db.enums import CallbackContent, DeliveryState
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.storage import Vault, context_of, installation_secret
+from deepfake_service.storage import Vault, context_of, installation_secret, open_json
 from deepfake_service.storage.envelope import KeyWrapper, unseal
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
@@ -55,12 +55,14 @@ class _Due:
     id: str
     attempts: int
     job: Job
-    url: str
+    callback: webhooks.Callback
+    reference: str | None
+    """Of the case, if the callback asks for it."""
 
     @property
     def host(self) -> str:
         try:
-            return httpx.URL(self.url).host
+            return httpx.URL(self.callback.url).host
         except httpx.InvalidURL:
             return ""
 
@@ -158,8 +160,12 @@ class WebhookDeliveries:
 
     def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
         key = self._vault.case_key(case)
-        url = unseal(key, delivery.target, context_of("delivery", delivery.id)).decode()
-        return _Due(delivery.id, delivery.attempts, job, url)
+        stored = unseal(key, delivery.target, context_of("delivery", delivery.id))
+        callback = webhooks.Callback.from_bytes(stored)
+        reference = None
+        if callback.content is CallbackContent.VERDICT:
+            reference = open_json(key, case)["reference"]
+        return _Due(delivery.id, delivery.attempts, job, callback, reference)
 
     def _claim(self, due: _Due) -> bool:
         """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
@@ -189,11 +195,14 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.Outcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = webhooks.check(due.url, allow_private=self._allow_private)
+            target = webhooks.check(due.callback.url, allow_private=self._allow_private)
         except CallbackRefused:
             return webhooks.Outcome("refused", final=True)
         now = self._database.clock()
         job = {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id}
+        if due.callback.content is CallbackContent.VERDICT:
+            told = {"verdict": due.job.verdict, "case_reference": due.reference}
+            job |= {name: value for name, value in told.items() if value is not None}
         body = webhooks.event(f"job.{due.job.state}", job, now)
         return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body, now)
 

@@ -63,6 +63,15 @@ class RetentionPolicy(StrEnum):
     """Until they have been scored."""
 
 
+class CallbackContent(StrEnum):
+    """What a webhook says about its job."""
+
+    IDS = "ids"
+    """Its id, the id of its case, and the state in which it ended."""
+    VERDICT = "verdict"
+    """The verdict and the reference of the case as well."""
+
+
 class DeliveryState(StrEnum):
     """The state of a webhook."""
 

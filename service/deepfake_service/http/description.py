@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problem_schemas, problems
+from deepfake_service.http.submission_form import VideoForm, form_enums
 
 REFERENCE = "#/components/schemas/"
 
@@ -26,6 +27,7 @@ def install(app: FastAPI) -> None:
         api = generate()
         schemas = api["components"]["schemas"]
         schemas.update(problem_schemas())
+        schemas.update(form_enums(VideoForm))
         # FastAPI's own form of invalid requests, which this service does not send.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)

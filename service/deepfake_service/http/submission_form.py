@@ -8,13 +8,23 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Header
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.cases import Sighting
 from deepfake_service.casework.submissions import Submission
-from deepfake_service.db.enums import Priority, RetentionPolicy
+from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.jobs.webhooks import Callback
 
 MAX_FIELD_BYTES = 8192
 """Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
@@ -130,6 +140,13 @@ class VideoForm(PictureForm):
         WebAddress | None,
         Field(description="Called with a signed webhook when the job ends."),
     ] = None
+    callback_content: Annotated[
+        CallbackContent,
+        Field(
+            description="`verdict` to be told the verdict and the case reference in the webhook as "
+            "well. Without it, the webhook names the job, its case and its state."
+        ),
+    ] = CallbackContent.IDS
     priority: Annotated[Priority, Field(description="Queue priority.")] = Priority.BATCH
     frames: Annotated[
         Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)] | None,
@@ -144,12 +161,24 @@ class VideoForm(PictureForm):
         return Submission(
             case_reference=self.case_reference,
             sighting=self.sighting(),
-            callback_url=self.callback_url,
+            callback=self._callback(),
             priority=self.priority,
             frames=self.frames,
             retention=self.retention,
             idempotency_key=idempotency_key,
         )
+
+    def _callback(self) -> Callback | None:
+        if self.callback_url is None:
+            return None
+        return Callback(self.callback_url, self.callback_content)
+
+    @field_validator("callback_content")
+    @classmethod
+    def _has_address(cls, value: CallbackContent, info: ValidationInfo) -> CallbackContent:
+        if info.data.get("callback_url") is None:
+            raise PydanticCustomError("no_callback", "send a callback_url with it")
+        return value
 
 
 class OccurrenceForm(SightingForm):
@@ -254,6 +283,12 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
             "description": field["description"],
         }
     return properties
+
+
+def form_enums(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI components to which ``form_schema`` refers."""
+    defined: dict[str, Any] = form.model_json_schema()["$defs"]
+    return defined
 
 
 def query_parameters(form: type[BaseModel]) -> list[dict[str, Any]]:

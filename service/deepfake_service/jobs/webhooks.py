@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from standardwebhooks.webhooks import Webhook
 
+from deepfake_service.db.enums import CallbackContent
 from deepfake_service.errors import CallbackRefused
 
 TIMEOUT_S = 10.0
@@ -62,6 +63,30 @@ _resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolver")
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Resolves host and port to numeric addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Where a webhook is sent, and what it says."""
+
+    url: str
+    content: CallbackContent = CallbackContent.IDS
+
+    def to_bytes(self) -> bytes:
+        """Return the callback as it is sealed."""
+        return json.dumps([self.url, str(self.content)]).encode()
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Callback:
+        """Return the callback that ``to_bytes`` stored. Earlier versions stored the URL alone."""
+        text = stored.decode()
+        if not text.startswith("["):
+            return cls(text)
+        url, content = json.loads(text)
+        return cls(url, CallbackContent(content))
+
+    def __repr__(self) -> str:
+        return "Callback()"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.api.webhook_events import EventJobOut
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.casework.webhook_deliveries import (
     CLAIMED_FOR,
@@ -19,9 +21,12 @@ from deepfake_service.casework.webhook_deliveries import (
 from deepfake_service.db import Case, Delivery, Job, new_id
 from deepfake_service.db.enums import DeliveryState, Role
 from deepfake_service.jobs import webhooks
+from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined, post_video
 from tests.support.servekit import wait_until
 from tests.unit.service.conftest import Service
 
@@ -56,7 +61,7 @@ async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
     async def chunks() -> AsyncIterator[bytes]:
         yield b"video"
 
-    submission = Submission(callback_url="https://hooks.example/a")
+    submission = Submission(callback=Callback("https://hooks.example/a"))
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     sealed = await services.submissions.seal(chunks())
     accepted = await services.submissions.accept(caller, submission, sealed)
@@ -146,3 +151,40 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
         return set(sent) == everything
 
     wait_until(is_all_sent)
+
+
+async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    job = await examined(
+        service, kit.video(), case_reference="2026-0117", callback_url="https://hooks.example/a"
+    )
+    again = await post_video(
+        service, kit.video(), case_reference="2026-0117",
+        callback_url="https://hooks.example/b", callback_content="verdict",
+    )  # fmt: skip
+    assert again.json()["id"] == job["id"]
+    services = service.app.state.shared.services
+    sender = WebhookDeliveries(
+        service.database,
+        services.submissions._vault,
+        services.webhook_secrets,
+        Metrics(),
+        allow_private=True,
+    )
+    assert sender.send_due() == 2
+    plain, told = sorted((json.loads(body)["data"] for body in receiver.bodies), key=len)
+    assert plain == {"id": job["id"], "state": "succeeded", "case_id": job["case_id"]}
+    verdict = again.json()["verdict"]
+    assert told == {**plain, "verdict": verdict, "case_reference": "2026-0117"}
+    for data in (plain, told):
+        EventJobOut.model_validate(data)
+
+
+async def test_the_content_of_a_webhook_needs_an_address(service: Service) -> None:
+    answer = await post_video(service, b"video", callback_content="verdict")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"field": "callback_content", "detail": "send a callback_url with it"}
+    ]

@@ -6,6 +6,7 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.callback_content import CallbackContent
 from ...models.job_out import JobOut
 from ...models.priority import Priority
 from ...models.problem_out import ProblemOut
@@ -24,6 +25,7 @@ def _get_kwargs(
     note: str | Unset = UNSET,
     case_reference: str | Unset = UNSET,
     callback_url: str | Unset = UNSET,
+    callback_content: CallbackContent | Unset = UNSET,
     priority: Priority | Unset = UNSET,
     frames: int | Unset = UNSET,
     retention: RetentionPolicy | Unset = UNSET,
@@ -51,6 +53,12 @@ def _get_kwargs(
     params["case_reference"] = case_reference
 
     params["callback_url"] = callback_url
+
+    json_callback_content: str | Unset = UNSET
+    if not isinstance(callback_content, Unset):
+        json_callback_content = callback_content.value
+
+    params["callback_content"] = json_callback_content
 
     json_priority: str | Unset = UNSET
     if not isinstance(priority, Unset):
@@ -182,6 +190,7 @@ def sync_detailed(
     note: str | Unset = UNSET,
     case_reference: str | Unset = UNSET,
     callback_url: str | Unset = UNSET,
+    callback_content: CallbackContent | Unset = UNSET,
     priority: Priority | Unset = UNSET,
     frames: int | Unset = UNSET,
     retention: RetentionPolicy | Unset = UNSET,
@@ -204,6 +213,7 @@ def sync_detailed(
         note (str | Unset):
         case_reference (str | Unset):
         callback_url (str | Unset):
+        callback_content (CallbackContent | Unset): What a webhook says about its job.
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
@@ -228,6 +238,7 @@ def sync_detailed(
         note=note,
         case_reference=case_reference,
         callback_url=callback_url,
+        callback_content=callback_content,
         priority=priority,
         frames=frames,
         retention=retention,
@@ -252,6 +263,7 @@ def sync(
     note: str | Unset = UNSET,
     case_reference: str | Unset = UNSET,
     callback_url: str | Unset = UNSET,
+    callback_content: CallbackContent | Unset = UNSET,
     priority: Priority | Unset = UNSET,
     frames: int | Unset = UNSET,
     retention: RetentionPolicy | Unset = UNSET,
@@ -274,6 +286,7 @@ def sync(
         note (str | Unset):
         case_reference (str | Unset):
         callback_url (str | Unset):
+        callback_content (CallbackContent | Unset): What a webhook says about its job.
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
@@ -299,6 +312,7 @@ def sync(
         note=note,
         case_reference=case_reference,
         callback_url=callback_url,
+        callback_content=callback_content,
         priority=priority,
         frames=frames,
         retention=retention,
@@ -317,6 +331,7 @@ async def asyncio_detailed(
     note: str | Unset = UNSET,
     case_reference: str | Unset = UNSET,
     callback_url: str | Unset = UNSET,
+    callback_content: CallbackContent | Unset = UNSET,
     priority: Priority | Unset = UNSET,
     frames: int | Unset = UNSET,
     retention: RetentionPolicy | Unset = UNSET,
@@ -339,6 +354,7 @@ async def asyncio_detailed(
         note (str | Unset):
         case_reference (str | Unset):
         callback_url (str | Unset):
+        callback_content (CallbackContent | Unset): What a webhook says about its job.
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
@@ -363,6 +379,7 @@ async def asyncio_detailed(
         note=note,
         case_reference=case_reference,
         callback_url=callback_url,
+        callback_content=callback_content,
         priority=priority,
         frames=frames,
         retention=retention,
@@ -385,6 +402,7 @@ async def asyncio(
     note: str | Unset = UNSET,
     case_reference: str | Unset = UNSET,
     callback_url: str | Unset = UNSET,
+    callback_content: CallbackContent | Unset = UNSET,
     priority: Priority | Unset = UNSET,
     frames: int | Unset = UNSET,
     retention: RetentionPolicy | Unset = UNSET,
@@ -407,6 +425,7 @@ async def asyncio(
         note (str | Unset):
         case_reference (str | Unset):
         callback_url (str | Unset):
+        callback_content (CallbackContent | Unset): What a webhook says about its job.
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
@@ -433,6 +452,7 @@ async def asyncio(
             note=note,
             case_reference=case_reference,
             callback_url=callback_url,
+            callback_content=callback_content,
             priority=priority,
             frames=frames,
             retention=retention,
