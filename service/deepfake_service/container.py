@@ -20,7 +20,9 @@ from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
+from deepfake_service.casework.notice_basis import NoticeBasis
 from deepfake_service.casework.notice_desk import NoticeDesk
+from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
@@ -32,6 +34,7 @@ from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
+from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
 from deepfake_service.resource_limits import PREFIX
@@ -178,9 +181,15 @@ def open_container(
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
         )
-        notice_desk = NoticeDesk(
-            database, vault, issuer=settings.issuer, two_people=settings.two_person_review
+        documents = NoticeDocuments(
+            database,
+            vault,
+            signing_keys,
+            issuer=settings.issuer,
+            post=timestamps.poster(settings.timestamp_url),
         )
+        basis = NoticeBasis(vault, two_people=settings.two_person_review)
+        notice_desk = NoticeDesk(database, vault, basis, documents)
         hash_bank = HashBank(
             database,
             vault,

@@ -5,7 +5,8 @@ Nothing here knows HTTP: ``http/problems.py`` holds the status of each error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepfake_models.errors import DeepfakeError
@@ -17,6 +18,15 @@ class FieldError:
 
     field: str
     detail: str
+    template: str | None = None
+    """``detail`` before ``values`` were filled in, as it is translated."""
+    values: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
+
+    def translated(self, translate: Callable[[str], str]) -> str:
+        """Return what is wrong in another language."""
+        if self.template is None:
+            return translate(self.detail)
+        return translate(self.template).format_map(self.values)
 
 
 class ServiceError(DeepfakeError):

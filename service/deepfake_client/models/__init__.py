@@ -47,6 +47,8 @@ from .moment_out import MomentOut
 from .notice_base import NoticeBase
 from .notice_base_kind import NoticeBaseKind
 from .notice_base_language import NoticeBaseLanguage
+from .notice_event_kind import NoticeEventKind
+from .notice_event_out import NoticeEventOut
 from .notice_out import NoticeOut
 from .notice_out_fields import NoticeOutFields
 from .notice_out_kind import NoticeOutKind
@@ -143,6 +145,8 @@ __all__ = (
     "NoticeBase",
     "NoticeBaseKind",
     "NoticeBaseLanguage",
+    "NoticeEventKind",
+    "NoticeEventOut",
     "NoticeOut",
     "NoticeOutFields",
     "NoticeOutKind",

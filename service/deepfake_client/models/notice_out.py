@@ -13,6 +13,7 @@ from ..models.notice_state import NoticeState
 if TYPE_CHECKING:
     from ..models.basis import Basis
     from ..models.composed import Composed
+    from ..models.notice_event_out import NoticeEventOut
     from ..models.notice_out_fields import NoticeOutFields
 
 
@@ -59,6 +60,8 @@ class NoticeOut:
     """ Plain text, for pasting into a form. """
     words: Composed
     """ The text of a notice. """
+    history: list[NoticeEventOut]
+    """ What happened to it, oldest first. """
 
     def to_dict(self) -> dict[str, Any]:
         id = self.id
@@ -114,6 +117,11 @@ class NoticeOut:
 
         words = self.words.to_dict()
 
+        history = []
+        for history_item_data in self.history:
+            history_item = history_item_data.to_dict()
+            history.append(history_item)
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -136,6 +144,7 @@ class NoticeOut:
                 "basis": basis,
                 "text": text,
                 "words": words,
+                "history": history,
             }
         )
 
@@ -145,6 +154,7 @@ class NoticeOut:
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.basis import Basis  # noqa: PLC0415
         from ..models.composed import Composed  # noqa: PLC0415
+        from ..models.notice_event_out import NoticeEventOut  # noqa: PLC0415
         from ..models.notice_out_fields import NoticeOutFields  # noqa: PLC0415
 
         d = dict(src_dict)
@@ -238,6 +248,13 @@ class NoticeOut:
 
         words = Composed.from_dict(d.pop("words"))
 
+        history = []
+        _history = d.pop("history")
+        for history_item_data in _history:
+            history_item = NoticeEventOut.from_dict(history_item_data)
+
+            history.append(history_item)
+
         notice_out = cls(
             id=id,
             case_id=case_id,
@@ -257,6 +274,7 @@ class NoticeOut:
             basis=basis,
             text=text,
             words=words,
+            history=history,
         )
 
         return notice_out

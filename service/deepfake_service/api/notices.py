@@ -8,13 +8,22 @@ from fastapi import Request, Response
 from pydantic import Field
 
 from deepfake_service.casework.core.notice_states import Kind, Language, NoticeRequest, NoticeUpdate
-from deepfake_service.db.enums import NoticeState
+from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, PDF, CaseId, ItemId, NoticeId, Published, Time
+from deepfake_service.http.schemas import (
+    NO_STORE,
+    PDF,
+    CaseId,
+    ItemId,
+    NoticeId,
+    Published,
+    Sha256,
+    Time,
+)
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.render import Basis, Composed
 
@@ -63,6 +72,33 @@ class NoticeBase(Published):
     )
 
 
+class NoticeEventOut(Published):
+    """One thing that happened to a notice. It is never changed.
+
+    `digest` is the SHA-256 of the canonical JSON (RFC 8785) of all other fields but `name`, and is
+    the last word of the detail of its entry in the audit log.
+    """
+
+    type: str = Field(description="Names the form of the event: `deepfake-service/notice-event/1`.")
+    notice: ItemId = Field(description="Id of the notice.")
+    number: int = Field(description="1 for the first event of the notice.")
+    previous: Sha256 | None = Field(description="Digest of the event before it.")
+    at: Time = Field(description="When it was recorded.")
+    account: ItemId | None = Field(description="Id of the account; null for the service.")
+    name: str | None = Field(description="Name of the account.")
+    event: NoticeEventKind = Field(description="What happened.")
+    state: NoticeState = Field(description="State of the notice after it.")
+    sent_at: Time | None = Field(description="When the notice was sent, as known then.")
+    due_at: Time | None = Field(description="The deadline of the recipient, as known then.")
+    answered_at: Time | None = Field(description="When it was answered, as known then.")
+    receipt: str | None = Field(description="Text or number of the receipt that was recorded.")
+    document_sha256: Sha256 | None = Field(
+        description="SHA-256 of the text for `created`, of the PDF for `signed`."
+    )
+    salt: str = Field(description="Keeps the digest from confirming guesses at the content.")
+    digest: Sha256 = Field(description="SHA-256 of the event, as the audit log has it.")
+
+
 class NoticeOut(NoticeBase):
     """A notice."""
 
@@ -73,6 +109,7 @@ class NoticeOut(NoticeBase):
     basis: list[Basis] = Field(description="The examinations that it relies on.")
     text: str = Field(description="Plain text, for pasting into a form.")
     words: Composed = Field(description="Its text in parts.")
+    history: list[NoticeEventOut] = Field(description="What happened to it, oldest first.")
 
 
 class NoticesOut(Published):
@@ -171,7 +208,10 @@ def get_notice_text(notice_id: NoticeId, caller: Reader, services: ServicesDep) 
 def get_notice_pdf(
     request: Request, notice_id: NoticeId, caller: Reader, services: ServicesDep
 ) -> Response:
-    """Return a notice as a PDF/A for a person to send. Audited."""
+    """Return a notice as a signed PDF/A for a person to send. Audited.
+
+    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
+    and in the audit log."""
     content = services.notice_desk.pdf(caller, notice_id)
     return Response(
         content,

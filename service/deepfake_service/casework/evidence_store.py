@@ -106,7 +106,7 @@ class EvidenceStore:
         if timestamp_url:
             self._stamps = {
                 "stamp": functools.partial(timestamps.request, timestamp_url),
-                "post": functools.partial(timestamps.post, timestamp_url),
+                "post": timestamps.poster(timestamp_url),
             }
 
     def store_material(self, job: Job, key: bytes, material: Material) -> None:

@@ -100,11 +100,10 @@ class MinorFlags:
                     # Otherwise another account flagged this one.
                     self._unflag(session, caller, other, cleared=other.id == case_id)
 
-    @staticmethod
-    def _flag(session: Session, caller: Caller, case: Case, flag: MinorFlag) -> None:
+    def _flag(self, session: Session, caller: Caller, case: Case, flag: MinorFlag) -> None:
         if case.minor_at is None:
             set_flag(session, caller.actor, case, flag)
-            NoticeDesk.mark_flagged(session, case)
+            NoticeDesk.mark_flagged(session, self._vault, case)
         elif case.minor_from is not None and flag.origin is None:
             # A person says so of this case, too: it no longer depends on the other one.
             case.minor_from = None
@@ -158,7 +157,7 @@ class MinorFlags:
                     return
                 if case.minor_from != entry.case_id:  # no person has cleared it
                     set_flag(session, SERVICE, case, MinorFlag(entry.flagged_by, entry.case_id))
-                    NoticeDesk.mark_flagged(session, case)
+                    NoticeDesk.mark_flagged(session, self._vault, case)
                     return
 
     def catch_up(self, *, newest_only: bool = False) -> None:

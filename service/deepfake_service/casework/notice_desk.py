@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,57 +12,53 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
-from deepfake_service.casework.core.editions import is_outdated, newest_edition
+from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
     NoticeRequest,
     NoticeUpdate,
     apply_update,
     field_error,
+    require_shown,
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, next_cursor, older
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.evidence_store import examination_of
+from deepfake_service.casework.notice_basis import NoticeBasis
+from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.db import (
     Case,
     Database,
     Job,
-    Media,
     Notice,
     Occurrence,
     current_time,
     new_id,
 )
-from deepfake_service.db.enums import Finding, JobState, NoticeState
+from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     DatabaseUnavailable,
     NotFound,
-    NoticeRefused,
 )
 from deepfake_service.notices.kinds import checked, kind_of
-from deepfake_service.notices.render import Basis, Composed, NoticeSubject, Section, compose
+from deepfake_service.notices.render import NoticeSubject, compose, composed_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import BlobMissing, Vault, open_json, seal_json
-
-AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
-"""Findings that no notice may rest on."""
+from deepfake_service.storage import Vault, open_json, seal_json
 
 
 class NoticeDesk:
     """Creates notices and follows them."""
 
     def __init__(
-        self, database: Database, vault: Vault, *, issuer: str, two_people: bool = False
+        self, database: Database, vault: Vault, basis: NoticeBasis, documents: NoticeDocuments
     ) -> None:
         self._database = database
         self._vault = vault
-        self._issuer = issuer
-        self._two_people = two_people
+        self._basis = basis
+        self._documents = documents
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case.
@@ -86,9 +83,8 @@ class NoticeDesk:
                 raise field_error("occurrence_ids", "contains a post from another case")
             minor = case.minor_at is not None
             fields = checked(kind, request.fields, contents, minor=minor)
-            if request.recipient is not None and not request.recipient.isprintable():
-                raise field_error("recipient", "contains control characters or line breaks")
-            basis = self._basis(session, case, key, {o.media_id for o in occurrences})
+            require_shown("recipient", request.recipient, lines=False)
+            basis = self._basis.of(session, case, key, {o.media_id for o in occurrences})
             subject = NoticeSubject(
                 contents,
                 basis,
@@ -116,8 +112,16 @@ class NoticeDesk:
             }
             seal_json(key, notice, content)
             session.add(notice)
-            append_entry(session, caller.actor, Action.NOTICE_MADE, notice.id, kind.id)
-        return self._json(notice, content)
+            session.flush()
+            history = NoticeHistory(session, key, notice)
+            history.append(
+                Happening(
+                    NoticeEventKind.CREATED,
+                    caller.actor,
+                    document_sha256=hashlib.sha256(composed.text().encode()).hexdigest(),
+                )
+            )
+            return self._json(notice, content, history)
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
         """Return a notice with its fields and its text, and audit that it was read.
@@ -128,14 +132,14 @@ class NoticeDesk:
         with self._database.write() as session:
             notice, key = self._notice(session, caller, notice_id)
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
-        return self._json(notice, open_json(key, notice))
+            return self._json(notice, open_json(key, notice), NoticeHistory(session, key, notice))
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
-        """Return a notice as a PDF. See ``read`` for the errors."""
-        notice = self.read(caller, notice_id)
-        return composed_of(notice["words"]).pdf(
-            notice["language"], datetime.fromisoformat(notice["created_at"]), self._issuer
-        )
+        """Return the signed PDF of a notice. See ``read`` for the errors."""
+        with self._database.write() as session:
+            notice, key = self._notice(session, caller, notice_id)
+            append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
+        return self._documents.pdf(caller.actor, notice, key)
 
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
@@ -188,12 +192,15 @@ class NoticeDesk:
             notice, key = self._notice(session, caller, notice_id)
             session.refresh(notice, with_for_update=True)
             content = open_json(key, notice)
-            apply_update(notice, update, current_time(session))
-            if update.receipt is not None:
-                content["receipt"] = update.receipt
-                seal_json(key, notice, content)
-            append_entry(session, caller.actor, Action.NOTICE_UPDATED, notice_id, notice.state)
-        return self._json(notice, content)
+            history = NoticeHistory(session, key, notice)
+            history.begin(content["receipt"])
+            for kind, step in update.steps():
+                apply_update(notice, step, current_time(session))
+                if step.receipt is not None:
+                    content["receipt"] = step.receipt
+                    seal_json(key, notice, content)
+                history.append(Happening(kind, caller.actor, step.receipt))
+            return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
         """Mark the notices that rest on a job for withdrawal: its finding was reversed."""
@@ -204,10 +211,10 @@ class NoticeDesk:
                 and notice.state != NoticeState.WITHDRAWN
                 and notice.withdraw_at is None
             ):
-                _mark_for_withdrawal(session, notice)
+                _mark_for_withdrawal(session, key, notice)
 
     @staticmethod
-    def mark_flagged(session: Session, case: Case) -> None:
+    def mark_flagged(session: Session, vault: Vault, case: Case) -> None:
         """Mark the notices of a case for withdrawal, as they do not say that a minor is shown."""
         for notice in session.scalars(
             select(Notice).where(
@@ -216,7 +223,7 @@ class NoticeDesk:
                 Notice.withdraw_at.is_(None),
             )
         ):
-            _mark_for_withdrawal(session, notice)
+            _mark_for_withdrawal(session, vault.case_key(case), notice)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
         """Remove the marks of ``mark_reversed``, after the finding was confirmed again."""
@@ -227,7 +234,9 @@ class NoticeDesk:
             select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))
         ):
             if _rests_on(notice, key, job):
+                history = _begun_history(session, key, notice)
                 notice.withdraw_at = None
+                history.append(Happening(NoticeEventKind.UPHELD, SERVICE))
 
     def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
         case, _ = find_visible(session, caller, Case, case_id)
@@ -251,76 +260,13 @@ class NoticeDesk:
             occurrences.append(occurrence)
         return occurrences
 
-    def _basis(self, session: Session, case: Case, key: bytes, media_ids: set[str]) -> list[Basis]:
-        """Return the newest examination of each medium.
-
-        Reviews count for all examinations of the same bytes: what was rejected in one examination
-        must not be reported on the basis of another.
-        """
-        basis = []
-        for media_id in sorted(media_ids):
-            digest = session.get_one(Media, media_id).sha256
-            jobs = session.scalars(
-                select(Job)
-                .join(Media, Job.media_id == Media.id)
-                .where(
-                    Job.case_id == case.id,
-                    Media.sha256 == digest,
-                    Job.state == JobState.SUCCEEDED,
-                )
-                .order_by(Job.created_at.desc())
-            ).all()
-            job = self._founding(jobs)
-            if job.evidence_expired_at is None and is_outdated(session, job.id):
-                raise NoticeRefused(
-                    "The evidence does not contain the last decision yet. Request the evidence, "
-                    "and create the notice after that."
-                )
-            edition = newest_edition(session, job.id)
-            basis.append(
-                Basis(
-                    sha256=digest,
-                    verdict=str(job.verdict),
-                    finding=job.finding,
-                    job=job.id,
-                    edition=edition.number if edition else 1,
-                    examined_at=self._examined_at(job, key),
-                )
-            )
-        return basis
-
-    def _founding(self, jobs: Sequence[Job]) -> Job:
-        """Return the examination that a notice may rest on.
-
-        That is a confirmed one. Where reviews by two people are not required, it may also be one
-        that nobody has reviewed and whose verdict is that a face is manipulated.
-        """
-        if not jobs:
-            raise NoticeRefused("At least one of the selected posts has a file without a verdict.")
-        if any(j.finding in AGAINST for j in jobs):
-            raise NoticeRefused("The review did not confirm manipulation.")
-        confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
-        if confirmed:
-            return confirmed[0]
-        if self._two_people:
-            raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
-        if jobs[0].verdict != VerdictCode.LIKELY_MANIPULATED:
-            raise NoticeRefused(
-                'The verdict is not "probably manipulated", and no reviewer has confirmed '
-                "manipulation."
-            )
-        return jobs[0]
-
-    def _examined_at(self, job: Job, key: bytes) -> str:
-        try:
-            return str(examination_of(self._vault, job, key)["examined_at"])
-        except BlobMissing:
-            return str(iso_time(job.finished_at))
-
     def _listed(self, notice: Notice) -> dict[str, Any]:
         return _listed(notice, self._database.clock())
 
-    def _json(self, notice: Notice, content: dict[str, Any]) -> dict[str, Any]:
+    def _json(
+        self, notice: Notice, content: dict[str, Any], history: NoticeHistory
+    ) -> dict[str, Any]:
+        composed = composed_of(content["composed"])
         return {
             **self._listed(notice),
             "recipient": content["recipient"],
@@ -328,25 +274,26 @@ class NoticeDesk:
             "fields": content["fields"],
             "occurrence_ids": content["occurrence_ids"],
             "basis": content["basis"],
-            "text": composed_of(content["composed"]).text(),
-            "words": content["composed"],
+            "text": composed.text(),
+            "words": asdict(composed),
+            "history": history.events(),
         }
-
-
-def composed_of(words: dict[str, Any]) -> Composed:
-    """Return the text of a notice from its stored form."""
-    return Composed(
-        words["title"], words["opening"], [Section(**section) for section in words["sections"]]
-    )
 
 
 def _rests_on(notice: Notice, key: bytes, job: Job) -> bool:
     return any(b["job"] == job.id for b in open_json(key, notice)["basis"])
 
 
-def _mark_for_withdrawal(session: Session, notice: Notice) -> None:
+def _mark_for_withdrawal(session: Session, key: bytes, notice: Notice) -> None:
+    history = _begun_history(session, key, notice)
     notice.withdraw_at = current_time(session)
-    append_entry(session, SERVICE, Action.NOTICE_TO_WITHDRAW, notice.id)
+    history.append(Happening(NoticeEventKind.TO_WITHDRAW, SERVICE))
+
+
+def _begun_history(session: Session, key: bytes, notice: Notice) -> NoticeHistory:
+    history = NoticeHistory(session, key, notice)
+    history.begin(open_json(key, notice)["receipt"])
+    return history
 
 
 def _is_overdue(now: datetime) -> ColumnElement[bool]:

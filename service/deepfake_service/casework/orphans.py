@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Case, Database, Edition, Job, Media, Occurrence
+from deepfake_service.db import Case, Database, Edition, Job, Media, NoticeEvent, Occurrence
 from deepfake_service.db.enums import UNFINISHED
 from deepfake_service.storage import Vault
 
@@ -66,6 +66,7 @@ class Orphans:
         kinds = (
             ("edition", Edition.id, Edition.blob.is_not(None)),
             ("material", Job.id, Job.evidence_expired_at.is_(None)),
+            ("notice", NoticeEvent.id, true()),
             ("screenshot", Occurrence.id, Occurrence.screenshot_expired_at.is_(None)),
         )
         in_use = {

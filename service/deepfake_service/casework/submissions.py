@@ -302,7 +302,7 @@ class Submissions:
         if flag is not None and case.minor_at is None:
             # The same bytes show the same person.
             set_flag(session, SERVICE, case, flag)
-            NoticeDesk.mark_flagged(session, case)
+            NoticeDesk.mark_flagged(session, self._vault, case)
         case.reviewed_at = None  # the case now contains something that nobody has reviewed
         session.add(media)
         session.flush()

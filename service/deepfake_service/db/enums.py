@@ -108,6 +108,23 @@ class EditionState(StrEnum):
     """The service no longer answers for it."""
 
 
+class NoticeEventKind(StrEnum):
+    """What happened to a notice. Its value is part of what digests cover: never change one."""
+
+    CREATED = "created"
+    RECORDED = "recorded"
+    """What was known when the history began, for a notice of a version that kept none."""
+    SIGNED = "signed"
+    """The PDF was made and signed."""
+    SENT = "sent"
+    RECEIPT = "receipt"
+    OUTCOME = "outcome"
+    TO_WITHDRAW = "to_withdraw"
+    """The finding was reversed, or a person was flagged as a possible minor."""
+    UPHELD = "upheld"
+    """The finding was confirmed again, so that the notice need not be withdrawn."""
+
+
 class NoticeState(StrEnum):
     """The state of a notice."""
 

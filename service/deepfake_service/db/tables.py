@@ -33,6 +33,7 @@ from deepfake_service.db.enums import (
     EditionState,
     Finding,
     JobState,
+    NoticeEventKind,
     NoticeState,
     Priority,
     RetentionPolicy,
@@ -319,6 +320,28 @@ class Notice(Authenticated):
     answered_at: Mapped[datetime | None] = mapped_column(Moment)
     withdraw_at: Mapped[datetime | None] = mapped_column(Moment)
     """When it was marked for withdrawal, because its finding was reversed."""
+
+
+class NoticeEvent(Authenticated):
+    """One thing that happened to a notice. It is never changed or overwritten; others follow."""
+
+    __tablename__ = "notice_events"
+
+    id: Mapped[str] = _id()
+    notice_id: Mapped[str] = mapped_column(ForeignKey("notices.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    """1 for the first one of its notice."""
+    account_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """``None`` if the service acted by itself."""
+    kind: Mapped[NoticeEventKind] = mapped_column(States(NoticeEventKind, 16))
+    state: Mapped[NoticeState] = mapped_column(States(NoticeState, 32))
+    """The state of the notice after it."""
+    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    """The SHA-256 that the audit log has; see ``casework/core/notice_history.py``."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("notice_id", "number"),)
 
 
 class Idempotency(Base):

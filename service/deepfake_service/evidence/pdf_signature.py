@@ -62,24 +62,35 @@ class _Stamper(TimeStamper):
         return tsp.TimeStampResp.load(reply)
 
 
-def sign(pdf: bytes, keys: Signers, reason: str, post: PostQuery | None = None) -> bytes:
+def sign(
+    pdf: bytes,
+    keys: Signers,
+    reason: str,
+    post: PostQuery | None = None,
+    *,
+    field: str = FIELD,
+) -> bytes:
     """Return the PDF with a signature over the whole file, as an incremental update.
+
+    The signature is in a new form field named ``field``.
 
     With ``post``, which sends a query to a time-stamp authority and returns its reply, the
     signature contains a time stamp (level B-T). If the authority fails, it does not (level B-B).
     """
     if post is None:
-        return _signed(pdf, keys, reason, None)
+        return _signed(pdf, keys, reason, None, field)
     try:
-        signed = _signed(pdf, keys, reason, _Stamper(post))
+        signed = _signed(pdf, keys, reason, _Stamper(post), field)
         # pyHanko does not check the signature of the token.
         verify(signed, list(keys.report_certificates), datetime.now(UTC))
         return signed
     except (TimestampFailed, InvalidReport, SigningError, *_UNREADABLE):
-        return _signed(pdf, keys, reason, None)
+        return _signed(pdf, keys, reason, None, field)
 
 
-def _signed(pdf: bytes, keys: Signers, reason: str, stamper: TimeStamper | None) -> bytes:
+def _signed(
+    pdf: bytes, keys: Signers, reason: str, stamper: TimeStamper | None, field: str
+) -> bytes:
     chain = [_asn1(c) for c in keys.report_certificates]
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple(chain[1:])
@@ -91,7 +102,7 @@ def _signed(pdf: bytes, keys: Signers, reason: str, stamper: TimeStamper | None)
     )
     # The sub-filter ETSI.CAdES.detached makes it a PAdES signature.
     metadata = signers.PdfSignatureMetadata(
-        field_name=FIELD, md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES, reason=reason
+        field_name=field, md_algorithm="sha256", subfilter=SigSeedSubFilter.PADES, reason=reason
     )
     out = signers.PdfSigner(metadata, signer=signer, timestamper=stamper).sign_pdf(
         IncrementalPdfFileWriter(io.BytesIO(pdf)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import httpx
@@ -99,6 +101,14 @@ def post(url: str, query: bytes) -> bytes:
     except httpx.HTTPError as error:
         raise TimestampFailed("the time-stamp authority does not answer") from error
     return bytes(reply)
+
+
+def poster(url: str | None) -> Callable[[bytes], bytes] | None:
+    """Return what sends a query to the authority at ``url`` and returns its reply, if there is one.
+
+    See ``post`` for the errors.
+    """
+    return functools.partial(post, url) if url else None
 
 
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:

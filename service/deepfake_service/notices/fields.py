@@ -5,44 +5,44 @@ No field has a default that would make a statement, or sign, on behalf of a pers
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import date
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-T = TypeVar("T")
-_REFUSED = frozenset({"Cc", "Cf", "Zl", "Zp"})
-_ALLOWED = "\n\t\u200c\u200d"
-"""Line ends, tabs, and the joiners that some scripts are spelled with."""
+from deepfake_service.documents.characters import shown
 
 _EMAIL = r"^[^@\s<>,;:\"']{1,64}@[^@\s<>,;:\"']{1,190}\.[^@\s<>,;:\"'.]{2,63}$"
 
 
-def _printable(value: str) -> str:
-    # Bidirectional controls and other invisible ones too: a PDF, a page and a plain text show them
-    # differently, so that a recipient would read something else than the signer.
-    if any(unicodedata.category(c) in _REFUSED and c not in _ALLOWED for c in value):
-        raise ValueError("control characters are not allowed")
-    return value
+def _shown_in_lines(value: str) -> str:
+    return shown(value, lines=True)
+
+
+def _shown_in_line(value: str) -> str:
+    return shown(value, lines=False)
 
 
 Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_printable),
+    AfterValidator(_shown_in_line),
 ]
 Statement = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=20, max_length=5000),
-    AfterValidator(_printable),
+    AfterValidator(_shown_in_lines),
 ]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_EMAIL)]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, pattern=_EMAIL),
+    AfterValidator(_shown_in_line),
+]
 Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9+() -]{6,30}$")]
 Signature = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=2, max_length=200),
-    AfterValidator(_printable),
+    AfterValidator(_shown_in_line),
 ]
 Affirmed = Literal[True]
 """A statement that a person makes by setting the field to true; false is refused."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.notices.fields import (
     Budapest29,
@@ -136,7 +137,7 @@ def checked(
     except ValidationError as error:
         for e in error.errors(include_input=False, include_url=False):
             name = ".".join(str(p) for p in e["loc"]) or "fields"
-            invalid.append(FieldError(f"fields.{name}", _explanation(e)))
+            invalid.append(_field_error(f"fields.{name}", e))
     if fields is not None and not minor:
         invalid += [
             FieldError(f"fields.{name}", "missing")
@@ -173,6 +174,14 @@ def _occurrence_errors(
         if kind.needs_screenshot and not o["screenshot"] and not minor:
             missing.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
     return missing
+
+
+def _field_error(name: str, error: Any) -> FieldError:
+    """Return what is wrong with a field."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, HiddenCharacter):
+        return FieldError(name, str(cause), HiddenCharacter.TEMPLATE, cause.values)
+    return FieldError(name, _explanation(error))
 
 
 def _explanation(error: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from deepfake_service.documents.characters import revealed, revealed_url
 from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.typesetting import pdf_of, readable
@@ -96,7 +97,7 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
     t = words(language, "notice", polite=True)
     sections = [Section(t("by"), [t.of("provisions", kind.id)])]
     if subject.recipient:
-        sections.insert(0, Section(t("to"), [subject.recipient]))
+        sections.insert(0, Section(t("to"), [revealed(subject.recipient)]))
     if subject.minor:
         sections.append(Section(t("important"), [t("minor", route=t.of("routes", kind.id))]))
     sections.append(Section(t("about"), [_location(o, t) for o in subject.occurrences]))
@@ -111,16 +112,18 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
         sections.append(Section(heading, _lines(value, t)))
     sections.append(Section(t("evidence"), _evidence(subject.basis, t)))
     if subject.reference:
-        sections.append(Section(t("case"), [subject.reference]))
+        sections.append(Section(t("case"), [revealed(subject.reference)]))
     return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
 
 
 def _location(occurrence: dict[str, Any], t: Words) -> str:
     captured = occurrence["captured_at"]
+    url = occurrence["source_url"]
     parts = [
-        occurrence["source_url"] or t("no_url"),
-        occurrence["platform"],
-        occurrence["account"],
+        revealed_url(url) if url else t("no_url"),
+        # Written by others: an account may be called anything.
+        revealed(occurrence["platform"] or ""),
+        revealed(occurrence["account"] or ""),
         captured and to_the_second(captured),
     ]
     return " · ".join(p for p in parts if p)
@@ -172,3 +175,21 @@ def cited(provision: str, language: str) -> str:
 def choice(language: str, value: str) -> str:
     """Return the text for one of the values that a field of a notice may have."""
     return words(language, "notice").of("choices", value)
+
+
+def composed_of(stored: dict[str, Any]) -> Composed:
+    """Return the text of a notice from its stored form.
+
+    Earlier versions stored characters that are not shown.
+    """
+    return Composed(
+        stored["title"],
+        stored["opening"],
+        [
+            Section(
+                revealed(section["heading"]),
+                [revealed(line, lines=True) for line in section["lines"]],
+            )
+            for section in stored["sections"]
+        ],
+    )

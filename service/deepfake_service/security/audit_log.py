@@ -89,6 +89,8 @@ class Action(StrEnum):
     MINOR_FLAGGED = "minor.flagged"
     MINOR_UNFLAGGED = "minor.unflagged"
     NOTICE_MADE = "notice.made"
+    NOTICE_SIGNED = "notice.signed"
+    """The SHA-256 of the PDF is in the detail."""
     NOTICE_READ = "notice.read"
     NOTICE_UPDATED = "notice.updated"
     NOTICE_TO_WITHDRAW = "notice.to_withdraw"

@@ -13,6 +13,7 @@ from deepfake_service.db.tables import (
     Job,
     Listing,
     Notice,
+    NoticeEvent,
     Occurrence,
     Review,
 )
@@ -40,6 +41,7 @@ _SEALED: dict[type[Base], _Sealed] = {
     Listing: _Sealed("listing"),
     KnownHashes: _Sealed("known", row_id="job_id"),
     Notice: _Sealed("notice"),
+    NoticeEvent: _Sealed("notice-event"),
     Occurrence: _Sealed("occurrence"),
     Review: _Sealed("review"),
 }

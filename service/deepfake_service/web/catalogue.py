@@ -19,6 +19,7 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
+from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.web.pages import INVALID_FORM
@@ -39,6 +40,7 @@ COMPOSED = frozenset(
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         "decision: choose one",
+        HiddenCharacter.TEMPLATE,
         "choose child or youth sexual exploitation material, because a person shown may be a minor",
         "tick this box: only the person making the notice can state this",
         "not a PNG, JPEG or WebP picture",

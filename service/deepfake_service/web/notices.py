@@ -249,7 +249,7 @@ def _form_page(
         chosen=chosen,
         recipient=values.get("recipient", only_platform),
         wanted_language=values.get("language", language),
-        errors={e.field.removeprefix("fields."): translate(e.detail) for e in attempt.errors},
+        errors={e.field.removeprefix("fields."): e.translated(translate) for e in attempt.errors},
     )
 
 

@@ -236,7 +236,7 @@ async def _error_page(request: Request, error: ServiceError) -> Response:
         status=problem.status,
         title=translate(problem.title),
         detail=translate(INVALID_FORM if error.errors else problem.detail),
-        invalid=[(e.field, translate(e.detail)) for e in error.errors],
+        invalid=[(e.field, e.translated(translate)) for e in error.errors],
     )
     response.headers.update(problem.headers)
     return response

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from deepfake_service.casework.core.notice_states import (
     RUNNING,
@@ -18,7 +17,6 @@ from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
-from deepfake_service.notices import fields
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
 
@@ -269,11 +267,3 @@ def test_every_kind_has_its_texts(group: str) -> None:
         english, korean = (words(language, "notice").of(group, kind) for language in ("en", "ko"))
         assert kind not in (english, korean)
         assert english != korean
-
-
-@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\u2028", "\x7f", "\u00ad"])
-def test_a_field_that_reads_differently_in_text_page_and_pdf_is_refused(hidden: str) -> None:
-    adapter = TypeAdapter(fields.Text)
-    assert adapter.validate_python("a name\u200d") == "a name\u200d"
-    with pytest.raises(ValueError, match="control characters"):
-        adapter.validate_python(f"a {hidden}name")

@@ -92,7 +92,10 @@ def sync_detailed(
 ) -> Response[File | ProblemOut]:
     """Read a notice as a PDF
 
-     Return a notice as a PDF/A for a person to send. Audited.
+     Return a notice as a signed PDF/A for a person to send. Audited.
+
+    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
+    and in the audit log.
 
     Args:
         notice_id (str): Id of the notice.
@@ -123,7 +126,10 @@ def sync(
 ) -> File | ProblemOut | None:
     """Read a notice as a PDF
 
-     Return a notice as a PDF/A for a person to send. Audited.
+     Return a notice as a signed PDF/A for a person to send. Audited.
+
+    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
+    and in the audit log.
 
     Args:
         notice_id (str): Id of the notice.
@@ -149,7 +155,10 @@ async def asyncio_detailed(
 ) -> Response[File | ProblemOut]:
     """Read a notice as a PDF
 
-     Return a notice as a PDF/A for a person to send. Audited.
+     Return a notice as a signed PDF/A for a person to send. Audited.
+
+    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
+    and in the audit log.
 
     Args:
         notice_id (str): Id of the notice.
@@ -178,7 +187,10 @@ async def asyncio(
 ) -> File | ProblemOut | None:
     """Read a notice as a PDF
 
-     Return a notice as a PDF/A for a person to send. Audited.
+     Return a notice as a signed PDF/A for a person to send. Audited.
+
+    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
+    and in the audit log.
 
     Args:
         notice_id (str): Id of the notice.

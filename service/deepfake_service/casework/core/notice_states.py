@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -11,7 +11,8 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.db import Notice
-from deepfake_service.db.enums import NoticeState
+from deepfake_service.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.documents.characters import HiddenCharacter, shown
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import KINDS, kind_of
@@ -88,6 +89,16 @@ class NoticeUpdate:
         Moment | None, Field(description="When it was answered; now if unset.")
     ] = None
 
+    def steps(self) -> Iterator[tuple[NoticeEventKind, NoticeUpdate]]:
+        """Yield what happened, one thing after the other."""
+        if self.sent_at is not None:
+            yield NoticeEventKind.SENT, NoticeUpdate(sent_at=self.sent_at)
+        if self.receipt is not None:
+            yield NoticeEventKind.RECEIPT, NoticeUpdate(receipt=self.receipt)
+        if self.outcome is not None or self.answered_at is not None:
+            answer = NoticeUpdate(outcome=self.outcome, answered_at=self.answered_at)
+            yield NoticeEventKind.OUTCOME, answer
+
 
 def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
     """Change the state and the times of ``notice``.
@@ -95,6 +106,7 @@ def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
     Raises:
         InvalidRequest: the update contradicts the notice's state or kind, or lies in the future.
     """
+    require_shown("receipt", update.receipt, lines=True)
     for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
         if at is not None and at > now:
             raise field_error(name, "in the future")
@@ -132,6 +144,22 @@ def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> No
     notice.state, notice.answered_at = outcome, answered_at
     if outcome is NoticeState.WITHDRAWN:
         notice.withdraw_at = None
+
+
+def require_shown(name: str, text: str | None, *, lines: bool) -> None:
+    """Require that every character of a field is shown.
+
+    Args:
+        lines: whether line breaks and tabs are allowed.
+
+    Raises:
+        InvalidRequest: one is not; the error names the field and the code point.
+    """
+    try:
+        shown(text or "", lines=lines)
+    except HiddenCharacter as error:
+        detail = FieldError(name, str(error), HiddenCharacter.TEMPLATE, error.values)
+        raise InvalidRequest(f'The field "{name}" {error}.', errors=[detail]) from error
 
 
 def field_error(name: str, detail: str) -> InvalidRequest:

@@ -1,0 +1,102 @@
+"""What a notice rests on: the newest examination of each file, with what was decided on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.casework.core.editions import is_outdated, newest_edition
+from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.evidence_store import examination_of
+from deepfake_service.db import Case, Job, Media
+from deepfake_service.db.enums import Finding, JobState
+from deepfake_service.errors import NoticeRefused
+from deepfake_service.notices.render import Basis
+from deepfake_service.storage import BlobMissing, Vault
+
+AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
+"""Findings that no notice may rest on."""
+
+
+class NoticeBasis:
+    """Finds the examinations that a notice may rest on."""
+
+    def __init__(self, vault: Vault, *, two_people: bool) -> None:
+        """
+        Args:
+            two_people: whether two people have to confirm a finding.
+        """
+        self._vault = vault
+        self._two_people = two_people
+
+    def of(self, session: Session, case: Case, key: bytes, media_ids: set[str]) -> list[Basis]:
+        """Return the newest examination of each medium.
+
+        Reviews count for all examinations of the same bytes: what was rejected in one examination
+        must not be reported on the basis of another.
+
+        Raises:
+            NoticeRefused: a finding was not confirmed, or there is none.
+        """
+        basis = []
+        for media_id in sorted(media_ids):
+            digest = session.get_one(Media, media_id).sha256
+            jobs = session.scalars(
+                select(Job)
+                .join(Media, Job.media_id == Media.id)
+                .where(
+                    Job.case_id == case.id,
+                    Media.sha256 == digest,
+                    Job.state == JobState.SUCCEEDED,
+                )
+                .order_by(Job.created_at.desc())
+            ).all()
+            job = self._founding(jobs)
+            if job.evidence_expired_at is None and is_outdated(session, job.id):
+                raise NoticeRefused(
+                    "The evidence does not contain the last decision yet. Request the evidence, "
+                    "and create the notice after that."
+                )
+            edition = newest_edition(session, job.id)
+            basis.append(
+                Basis(
+                    sha256=digest,
+                    verdict=str(job.verdict),
+                    finding=job.finding,
+                    job=job.id,
+                    edition=edition.number if edition else 1,
+                    examined_at=self._examined_at(job, key),
+                )
+            )
+        return basis
+
+    def _founding(self, jobs: Sequence[Job]) -> Job:
+        """Return the examination that a notice may rest on.
+
+        That is a confirmed one. Where reviews by two people are not required, it may also be one
+        that nobody has reviewed and whose verdict is that a face is manipulated.
+        """
+        if not jobs:
+            raise NoticeRefused("At least one of the selected posts has a file without a verdict.")
+        if any(j.finding in AGAINST for j in jobs):
+            raise NoticeRefused("The review did not confirm manipulation.")
+        confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
+        if confirmed:
+            return confirmed[0]
+        if self._two_people:
+            raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
+        if jobs[0].verdict != VerdictCode.LIKELY_MANIPULATED:
+            raise NoticeRefused(
+                'The verdict is not "probably manipulated", and no reviewer has confirmed '
+                "manipulation."
+            )
+        return jobs[0]
+
+    def _examined_at(self, job: Job, key: bytes) -> str:
+        try:
+            return str(examination_of(self._vault, job, key)["examined_at"])
+        except BlobMissing:
+            return str(iso_time(job.finished_at))

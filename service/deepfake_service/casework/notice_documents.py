@@ -1,0 +1,95 @@
+"""The signed PDF of a notice: made when it is first requested, and the same bytes ever after."""
+
+from __future__ import annotations
+
+import hashlib
+
+from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
+from deepfake_service.db import Database, Notice, NoticeEvent, new_id
+from deepfake_service.db.enums import NoticeEventKind
+from deepfake_service.errors import NotFound, RecordAltered
+from deepfake_service.evidence import pdf_signature
+from deepfake_service.notices.render import composed_of
+from deepfake_service.security.audit_log import Actor
+from deepfake_service.security.signing_keys import SigningKeys
+from deepfake_service.storage import Vault, open_json
+
+
+class NoticeDocuments:
+    """Makes, signs and stores the PDFs of notices."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: SigningKeys,
+        *,
+        issuer: str,
+        post: pdf_signature.PostQuery | None = None,
+    ) -> None:
+        """
+        Args:
+            post: sends a query to a time-stamp authority, if there is one.
+        """
+        self._database = database
+        self._vault = vault
+        self._keys = keys
+        self._issuer = issuer
+        self._post = post
+
+    def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
+        """Return the signed PDF of a notice. It is made if there is none.
+
+        Args:
+            key: the key of the notice's case.
+
+        Raises:
+            NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that
+                the history of the notice has.
+        """
+        with self._database.read() as session:
+            signed = NoticeHistory(session, key, notice).signed()
+        if signed is None:
+            return self._make(actor, notice, key)
+        return self._stored(notice, signed, key)
+
+    def _make(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
+        content = open_json(key, notice)
+        composed = composed_of(content["composed"])
+        pdf = composed.pdf(notice.language, notice.created_at, self._issuer)
+        # Not in a transaction: an authority may take its time.
+        pdf = pdf_signature.sign(
+            pdf, self._keys.current(), self._issuer, self._post, field="Notice"
+        )
+        event_id = new_id()
+        name = _blob_of(notice, event_id)
+        self._vault.write(name, key, pdf)
+        with self._database.write() as session:
+            locked = session.get(Notice, notice.id, with_for_update=True)
+            if locked is None:
+                raise NotFound
+            history = NoticeHistory(session, key, locked)
+            signed = history.signed()
+            if signed is None:
+                history.begin(content["receipt"])
+                digest = hashlib.sha256(pdf).hexdigest()
+                history.append(
+                    Happening(
+                        NoticeEventKind.SIGNED, actor, document_sha256=digest, event_id=event_id
+                    )
+                )
+                return pdf
+        self._vault.blobs.delete(name)  # another request made it at the same time
+        return self._stored(notice, signed, key)
+
+    def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
+        pdf = self._vault.read(_blob_of(notice, signed.id), key)
+        if hashlib.sha256(pdf).hexdigest() != open_json(key, signed)["document_sha256"]:
+            raise RecordAltered
+        return pdf
+
+
+def _blob_of(notice: Notice, event_id: str) -> str:
+    """Return the name of the blob of a notice's PDF, by the id of the event that made it."""
+    return f"{folder_of(notice.case_id)}notice-{event_id}"

@@ -1,0 +1,239 @@
+"""Notices cannot be made to say something else: hidden characters, history, signed PDF."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography import x509
+from sqlalchemy import delete, select, text, update
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.casework.core.notice_history import digest_of
+from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.documents.characters import hidden, revealed, revealed_url
+from deepfake_service.errors import InvalidRequest, RecordAltered
+from deepfake_service.evidence import pdf_signature
+from deepfake_service.notices.kinds import KINDS, checked
+from deepfake_service.notices.render import NoticeSubject, compose
+from tests.support.submitting import submit
+from tests.unit.service.conftest import Service
+from tests.unit.service.test_notices import BASIS, GOOD, LONG, SEEN
+
+RLO = "\u202e"
+NAMES = {
+    "Korean": "김신고",
+    "Hebrew": "דוד לוי",
+    "Arabic": "محمد الفاسي",
+    "Persian, with a non-joiner": "می\u200cخواهم",
+    "Hindi, with a joiner": "क्\u200dष",
+    "Sinhala, with a joiner": "ශ්\u200dරී",
+    "emoji, with a joiner": "👩\u200d💻 desk",
+    "an accent of its own": "Jose\u0301",
+    "hanja, with a selector": "葛\U000e0100城",
+}
+HIDDEN = {
+    "a reversal": "\u202e", "an isolate": "\u2066", "a mark": "\u200f", "the Arabic mark": "\u061c",
+    "a zero width space": "\u200b", "a soft hyphen": "\u00ad", "a byte order mark": "\ufeff",
+    "a tag": "\U000e0041", "a Hangul filler": "\u3164", "a blank Braille cell": "\u2800",
+    "a line separator": "\u2028", "a null": "\x00", "a private character": "\ue000",
+    "a joiner between Latin letters": "\u200d", "a non-joiner between Latin letters": "\u200c",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_names_in_any_language_are_accepted(language: str) -> None:
+    assert not list(hidden(NAMES[language], lines=False))
+    given = {**GOOD["eu-dsa-16"], "notifier_name": NAMES[language]}
+    fields = checked(KINDS["eu-dsa-16"], given, SEEN, minor=False)
+    letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject(SEEN, BASIS), language="en")
+    assert NAMES[language] in letter.text()
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_l4_a_hidden_character_is_refused_by_its_code_point(what: str) -> None:
+    char = HIDDEN[what]
+    given = {**GOOD["eu-dsa-16"], "explanation": f"{LONG}a{char}b"}
+    with pytest.raises(InvalidRequest) as error:
+        checked(KINDS["eu-dsa-16"], given, SEEN, minor=False)
+    (found,) = error.value.errors
+    assert found.field == "fields.explanation"
+    assert f"U+{ord(char):04X} at position {len(LONG) + 2}" in found.detail
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_l4_a_reversal_is_refused_in_every_field_of_words(kind: str) -> None:
+    for name, value in GOOD[kind].items():
+        if not isinstance(value, str) or name in ("signed_on",):
+            continue
+        with pytest.raises(InvalidRequest) as error:
+            checked(KINDS[kind], {**GOOD[kind], name: f"{value[:3]}{RLO}{value[3:]}"}, SEEN,
+                    minor=False)  # fmt: skip
+        assert [e.field for e in error.value.errors] == [f"fields.{name}"]
+
+
+def test_l4_what_others_wrote_shows_its_hidden_characters_in_text_and_pdf_alike() -> None:
+    place = {**SEEN[0], "account": f"good{RLO}lanosrep", "source_url": f"https://a.example/{RLO}x"}
+    fields = checked(KINDS["eu-dsa-16"], GOOD["eu-dsa-16"], [place], minor=False)
+    letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject([place], BASIS), language="en")
+    assert "good[U+202E]lanosrep" in letter.text()
+    assert "https://a.example/%E2%80%AEx" in letter.text()
+    assert not list(hidden(letter.text()))
+    assert revealed("a\nb") == "a[U+000A]b"
+    assert revealed_url("https://a.example/ㅤ") == "https://a.example/%E3%85%A4"
+
+
+async def confirmed(service: Service) -> tuple[str, str]:
+    """Return the ids of a case with a file that looks manipulated, and of its occurrence."""
+    job = await submit(service, source_url="https://example.org/1", platform="Example")
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        now = datetime.now(UTC)
+        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+        row.finished_at = row.evidence_expired_at = now
+        seen = session.scalars(select(Occurrence.id)).one()
+    return job["case_id"], seen
+
+
+async def drafted(service: Service, **changes: Any) -> dict[str, Any]:
+    """Create a notice about a file that looks manipulated."""
+    case_id, seen = await confirmed(service)
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+        "recipient": "D4U", **changes,
+    }  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def updated(service: Service, notice_id: str, **changes: Any) -> dict[str, Any]:
+    answer = await service.client.patch(f"/v1/notices/{notice_id}", json=changes)
+    assert answer.status_code == 200, answer.text
+    notice: dict[str, Any] = answer.json()
+    return notice
+
+
+def logged(service: Service, notice_id: str) -> list[str]:
+    """Return the actions and details of the audit log about a notice, but of readings."""
+    with service.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.subject == notice_id).order_by(AuditEntry.number)
+        )
+        return [f"{e.action} {e.detail}" for e in entries if e.action != "notice.read"]
+
+
+async def test_l4_a_receipt_overwritten_and_an_outcome_flipped_stay_on_record(
+    service: Service,
+) -> None:
+    notice = await drafted(service)
+    path = f"/v1/notices/{notice['id']}"
+    now = service.database.clock().isoformat()
+    await updated(service, notice["id"], sent_at=now, receipt="we refuse")
+    await updated(service, notice["id"], outcome="refused")
+    await updated(service, notice["id"], receipt="removed, thank you", outcome="removed")
+    history = (await service.client.get(path)).json()["history"]
+    assert [(e["event"], e["state"], e["receipt"]) for e in history] == [
+        ("created", "drafted", None), ("sent", "sent", None), ("receipt", "sent", "we refuse"),
+        ("outcome", "refused", None), ("receipt", "refused", "removed, thank you"),
+        ("outcome", "removed", None),
+    ]  # fmt: skip
+    for event, entry in zip(history, logged(service, notice["id"]), strict=True):
+        assert entry.endswith(event["digest"])
+        assert digest_of(event) == event["digest"]
+    assert [e["previous"] for e in history] == [None, *(e["digest"] for e in history[:-1])]
+    await service.sign_in(Role.PIPELINE)
+    page = (await service.client.get(f"/notices/{notice['id']}")).text
+    assert "we refuse" in page
+    assert page.index("we refuse") < page.rindex("removed, thank you")
+
+
+@pytest.mark.parametrize("attack", ["removed", "altered", "last removed", "all removed"])
+async def test_l4_a_history_that_contradicts_the_audit_log_is_refused(
+    service: Service, attack: str
+) -> None:
+    notice = await drafted(service)
+    await updated(service, notice["id"], receipt="we refuse")
+    await updated(service, notice["id"], receipt="removed")
+    statements = {
+        "removed": delete(NoticeEvent).where(NoticeEvent.number == 2),
+        "altered": update(NoticeEvent).where(NoticeEvent.number == 2).values(state="removed"),
+        "last removed": delete(NoticeEvent).where(NoticeEvent.number == 3),
+        "all removed": delete(NoticeEvent),
+    }
+    with service.database.write() as session:
+        session.connection().execute(statements[attack])
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    with pytest.raises(RecordAltered):
+        service.app.state.shared.services.notice_desk.read(caller, notice["id"])
+
+
+async def test_l4_the_pdf_of_a_notice_is_signed_once_and_its_digest_is_on_record(
+    service: Service,
+) -> None:
+    notice = await drafted(service)
+    path = f"/v1/notices/{notice['id']}"
+    pdf = (await service.client.get(f"{path}/notice.pdf")).content
+    assert (await service.client.get(f"{path}/notice.pdf")).content == pdf
+    digest = hashlib.sha256(pdf).hexdigest()
+    event = (await service.client.get(path)).json()["history"][-1]
+    assert (event["event"], event["document_sha256"]) == ("signed", digest)
+    assert logged(service, notice["id"])[-1] == f"notice.signed {digest} {event['digest']}"
+    keys = (await service.client.get("/.well-known/jwks.json")).json()["keys"]
+    (chain,) = (k["x5c"] for k in keys if "x5c" in k)
+    certificate = x509.load_pem_x509_certificate(
+        f"-----BEGIN CERTIFICATE-----\n{chain[0]}\n-----END CERTIFICATE-----\n".encode()
+    )
+    forged = pdf.replace(b"/Title", b"/Tutle")
+    assert forged != pdf
+    for content, is_intact in ((pdf, True), (forged, False)):
+        assert await asyncio.to_thread(intact, content, certificate) is is_intact
+
+
+def intact(pdf: bytes, certificate: x509.Certificate) -> bool:
+    try:
+        pdf_signature.verify(pdf, [certificate], datetime.now(UTC))
+    except pdf_signature.InvalidReport:
+        return False
+    return True
+
+
+async def test_a_notice_of_an_earlier_version_begins_its_history_with_what_was_known(
+    service: Service,
+) -> None:
+    notice = await drafted(service)
+    await updated(service, notice["id"], receipt="first")
+    with service.database.write() as session:
+        session.execute(delete(NoticeEvent))
+        session.execute(text("UPDATE audit SET detail = 'drafted' WHERE action LIKE 'notice.%'"))
+    history = (await updated(service, notice["id"], receipt="second"))["history"]
+    assert [(e["event"], e["receipt"]) for e in history] == [
+        ("recorded", "first"), ("receipt", "second"),
+    ]  # fmt: skip
+
+
+async def test_l4_a_reversal_in_the_recipient_is_refused(service: Service) -> None:
+    case_id, seen = await confirmed(service)
+    content = {"kind": "kr-d4u", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+               "recipient": f"a{RLO}b"}  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 422
+    (found,) = answer.json()["errors"]
+    assert found["field"] == "recipient"
+    assert "U+202E" in found["detail"]
+
+
+async def test_l4_a_reversal_in_a_receipt_is_refused(service: Service) -> None:
+    notice = await drafted(service)
+    receipt = {"receipt": f"\u2066denied{RLO}"}
+    answer = await service.client.patch(f"/v1/notices/{notice['id']}", json=receipt)
+    assert answer.status_code == 422
+    assert "U+2066" in answer.json()["errors"][0]["detail"]
+    with service.database.read() as session:
+        assert len(session.scalars(select(NoticeEvent)).all()) == 1
+        assert session.get_one(Notice, notice["id"]).state == "drafted"
