@@ -46,9 +46,12 @@ def open_networks(
     """
 
     providers: set[str] = set()
+    # Maps are drawn so rarely that their graph is read again each time. What is kept for that must
+    # not keep the graphs alive, of which the sessions hold copies.
+    files = replace(bundle, graphs={})
 
     def session(name: str, read: Callable[[str], bytes]) -> Session:
-        shares = name in (CLASSIFIER, MAP) and WEIGHTS in bundle.spec.files
+        shares = name in (CLASSIFIER, MAP) and WEIGHTS in files.spec.files
         opened = OnnxSession(
             read(name),
             name=name,
@@ -64,9 +67,6 @@ def open_networks(
         session(name, graphs.__getitem__)
         for name in ("pnet.onnx", "rnet.onnx", "onet.onnx", CLASSIFIER)
     )
-    # Maps are drawn so rarely that their graph is read again each time. The closure must not keep
-    # the graphs alive, of which the sessions hold copies.
-    files = replace(bundle, graphs={})
     gpu = providers != {"CPUExecutionProvider"}
     threads = threads or usable_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="examine")

@@ -6,10 +6,11 @@ Its arguments are the file, the number of frames, and the folder of the bundle.
 from __future__ import annotations
 
 import json
-import resource
+import os
 import sys
 from pathlib import Path
 
+from deepfake_eval.bench import machine
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
@@ -20,12 +21,11 @@ def main() -> None:
     decoder = ProcessDecoder(workers=1)
     with Path(path).open("rb") as file:
         verdict = Scorer.open(Path(bundle), decoder=decoder).score(file, frames=int(frames))
+    # Not by getrusage, which also counts what the parent held when it started this process.
+    own = machine.peak_mb(os.getpid())
+    decoders = sum(machine.peak_mb(pid) for pid in machine.family(os.getpid())[1:])
     decoder.close()
-    own, children = (
-        resource.getrusage(who).ru_maxrss / 1024
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    peaks = {"scorer_mb": own, "decoder_mb": children, "total_mb": own + children}
+    peaks = {"scorer_mb": own, "decoder_mb": decoders, "total_mb": own + decoders}
     sys.stdout.write(json.dumps({"faces_found": verdict.frames.with_face, **peaks}))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shutil
 from pathlib import Path
+from types import CellType
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 from deepfake_models.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
 from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import cut, cut_views, first_view, squares
+from deepfake_models.networks import open_networks
 from deepfake_models.scorer import Scorer
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
@@ -122,6 +125,14 @@ def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None
     manifest = (bundle.directory / MANIFEST).read_text()
     assert "further_scales" not in manifest
     assert "kinds" not in manifest
+
+
+def test_open_networks_do_not_keep_the_files_in_memory(altered: Path) -> None:
+    bundle = load_bundle(altered)
+    networks = open_networks(bundle)
+    assert not [r for r in gc.get_referrers(bundle) if isinstance(r, CellType)]
+    assert not [r for r in gc.get_referrers(bundle.graphs) if isinstance(r, CellType)]
+    assert networks.classifier.shape == (2, 224, 224, 3)
 
 
 def test_detector_sessions_have_no_arena_that_grows_with_every_shape() -> None:
