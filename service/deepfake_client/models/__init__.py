@@ -37,6 +37,7 @@ from .kind_out_kind import KindOutKind
 from .kinds_out import KindsOut
 from .layer import Layer
 from .leaning import Leaning
+from .list_cases_order import ListCasesOrder
 from .listed_job_out import ListedJobOut
 from .listed_job_out_kind import ListedJobOutKind
 from .match_out import MatchOut
@@ -135,6 +136,7 @@ __all__ = (
     "KindsOut",
     "Layer",
     "Leaning",
+    "ListCasesOrder",
     "ListedJobOut",
     "ListedJobOutKind",
     "MatchesOut",

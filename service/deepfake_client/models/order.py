@@ -2,6 +2,7 @@ from enum import StrEnum
 
 
 class Order(StrEnum):
+    LIKELIHOOD = "likelihood"
     NEWEST = "newest"
     OLDEST = "oldest"
 

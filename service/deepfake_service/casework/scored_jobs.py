@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_service.casework.core.pagination import Filters, JobPage
+from deepfake_service.casework.core.pagination import Filters, JobPage, Order
 from deepfake_service.casework.core.queries import Queries
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job
@@ -41,6 +42,8 @@ class ScoredJobs:
                 append_entry(session, caller.actor, Action.RESULT_READ, detail="list")
         unknown = dict.fromkeys(VALUES)
         jobs = [{**job, **opened.get(job["id"], unknown)} for job in page.jobs]
+        if filters.order is Order.LIKELIHOOD:
+            jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
         return JobPage(jobs, page.next, page.altered)
 
     def _opened(self, ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -56,3 +59,8 @@ class ScoredJobs:
             result = open_json(self._vault.case_key(case), job)
             opened[job.id] = {name: result.get(name) for name in VALUES}
         return opened
+
+
+def _likelihood(job: dict[str, Any]) -> float:
+    value = job["log_likelihood_ratio"]
+    return -math.inf if value is None else value

@@ -170,7 +170,7 @@ class Triage:
             .where(_within(asked.tab, standing, self._database.clock()))
         )
         if asked.cursor is not None:
-            position = Position.decoded(asked.cursor, ranked=asked.tab in RANKED)
+            position = Position.decoded(asked.cursor, ranks=2 if asked.tab in RANKED else 0)
             statement = statement.where(after(order, position))
         return statement.order_by(*(column.desc() for column in order))
 

@@ -53,7 +53,6 @@ Found = Annotated[
         "ended and await one."
     ),
 ]
-Ordered = Annotated[Order, Query(description="The order, by the time of creation.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,14 @@ class _JobQuery:
     ] = None
     created_after: After = None
     created_before: Before = None
-    order: Ordered = Order.NEWEST
+    order: Annotated[
+        Order,
+        Query(
+            description="`newest` or `oldest` first, or by falling likelihood ratio: pages follow "
+            "each other in steps of half a decade, and a page is in exact order. Jobs without a "
+            "value, and those of versions before 0.3, are last."
+        ),
+    ] = Order.NEWEST
 
     def filters(self, state: AppState, caller: Caller) -> Filters:
         """Return the filters as the database applies them."""
@@ -107,7 +113,9 @@ class _CaseQuery:
     finding: Found = None
     created_after: After = None
     created_before: Before = None
-    order: Ordered = Order.NEWEST
+    order: Annotated[
+        Literal[Order.NEWEST, Order.OLDEST], Query(description="`newest` or `oldest` first.")
+    ] = Order.NEWEST
 
     def filters(self, state: AppState, caller: Caller) -> Filters:
         """Return the filters as the database applies them."""

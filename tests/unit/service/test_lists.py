@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from deepfake_service.casework.core.listings import ListedResult
 from deepfake_service.casework.core.read_audit import WINDOW
-from deepfake_service.db import AuditEntry
+from deepfake_service.casework.result_copies import EndedJob, end_job
+from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers, post_video
@@ -112,6 +115,42 @@ async def test_a_list_is_read_from_either_end_to_the_other(service: Service, wha
             cursor = page["next"]
     assert len(pages["oldest"]) == 5
     assert pages["oldest"] == pages["newest"][::-1]
+
+
+async def ended(service: Service, number: int, ratio: float | None) -> str:
+    """Submit a file, end its job with this log10 likelihood ratio, and return the job's id."""
+    job_id: str = (await post_video(service, b"%d" % number)).json()["id"]
+    result = {**kit.material(kit.video()).examination["result"], "log_likelihood_ratio": ratio}
+    with service.database.write() as session:
+        job = session.get_one(Job, job_id)
+        vault = service.app.state.shared.services.queries._vault
+        key = vault.case_key(session.get_one(Case, job.case_id))
+        listed = ListedResult({"llr": ratio}, None)
+        end_job(session, job, key, EndedJob(result, job.bundle_sha256, False, listed), WINDOW)
+    service.clock.advance(timedelta(seconds=1))
+    return job_id
+
+
+async def test_jobs_are_ranked_by_likelihood_from_page_to_page(service: Service) -> None:
+    ratios = [0.3, -1.0, 0.1, None, 1.4, 0.45]  # three of them in one step of half a decade
+    jobs = {await ended(service, n, ratio): ratio for n, ratio in enumerate(ratios)}
+    (await post_video(service, b"waiting")).raise_for_status()
+    whole = await listed(service, order="likelihood")
+    known = [job["log_likelihood_ratio"] for job in whole]
+    assert known == [1.4, 0.45, 0.3, 0.1, -1.0, None, None]
+    assert [jobs.get(job["id"]) for job in whole] == known
+    seen, cursor = [], ""
+    while cursor is not None:
+        query = {"limit": "2", "order": "likelihood"} | ({"cursor": cursor} if cursor else {})
+        page = (await service.client.get("/v1/jobs", params=query)).json()
+        seen += [job["id"] for job in page["jobs"]]
+        cursor = page["next"]
+    assert sorted(seen) == sorted(job["id"] for job in whole)
+    steps = [-9.0 if (v := jobs.get(i)) is None else math.floor(2 * v) for i in seen]
+    assert steps == sorted(steps, reverse=True)
+    other = await service.client.get("/v1/jobs", params={"order": "likelihood", "limit": "2"})
+    mixed = {"order": "newest", "cursor": other.json()["next"]}
+    assert (await service.client.get("/v1/jobs", params=mixed)).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.cases_out import CasesOut
 from ...models.finding import Finding
-from ...models.order import Order
+from ...models.list_cases_order import ListCasesOrder
 from ...models.problem_out import ProblemOut
 from ...types import UNSET, Response, Unset
 
@@ -21,7 +21,7 @@ def _get_kwargs(
     finding: Finding | Literal["none"] | None | Unset = UNSET,
     created_after: datetime.datetime | None | Unset = UNSET,
     created_before: datetime.datetime | None | Unset = UNSET,
-    order: Order | Unset = UNSET,
+    order: ListCasesOrder | Unset = ListCasesOrder.NEWEST,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def sync_detailed(
     finding: Finding | Literal["none"] | None | Unset = UNSET,
     created_after: datetime.datetime | None | Unset = UNSET,
     created_before: datetime.datetime | None | Unset = UNSET,
-    order: Order | Unset = UNSET,
+    order: ListCasesOrder | Unset = ListCasesOrder.NEWEST,
 ) -> Response[CasesOut | ProblemOut]:
     """List cases
 
@@ -161,7 +161,8 @@ def sync_detailed(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (ListCasesOrder | Unset): `newest` or `oldest` first. Default:
+            ListCasesOrder.NEWEST.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -197,7 +198,7 @@ def sync(
     finding: Finding | Literal["none"] | None | Unset = UNSET,
     created_after: datetime.datetime | None | Unset = UNSET,
     created_before: datetime.datetime | None | Unset = UNSET,
-    order: Order | Unset = UNSET,
+    order: ListCasesOrder | Unset = ListCasesOrder.NEWEST,
 ) -> CasesOut | ProblemOut | None:
     """List cases
 
@@ -213,7 +214,8 @@ def sync(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (ListCasesOrder | Unset): `newest` or `oldest` first. Default:
+            ListCasesOrder.NEWEST.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -244,7 +246,7 @@ async def asyncio_detailed(
     finding: Finding | Literal["none"] | None | Unset = UNSET,
     created_after: datetime.datetime | None | Unset = UNSET,
     created_before: datetime.datetime | None | Unset = UNSET,
-    order: Order | Unset = UNSET,
+    order: ListCasesOrder | Unset = ListCasesOrder.NEWEST,
 ) -> Response[CasesOut | ProblemOut]:
     """List cases
 
@@ -260,7 +262,8 @@ async def asyncio_detailed(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (ListCasesOrder | Unset): `newest` or `oldest` first. Default:
+            ListCasesOrder.NEWEST.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -294,7 +297,7 @@ async def asyncio(
     finding: Finding | Literal["none"] | None | Unset = UNSET,
     created_after: datetime.datetime | None | Unset = UNSET,
     created_before: datetime.datetime | None | Unset = UNSET,
-    order: Order | Unset = UNSET,
+    order: ListCasesOrder | Unset = ListCasesOrder.NEWEST,
 ) -> CasesOut | ProblemOut | None:
     """List cases
 
@@ -310,7 +313,8 @@ async def asyncio(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (ListCasesOrder | Unset): `newest` or `oldest` first. Default:
+            ListCasesOrder.NEWEST.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -222,7 +222,7 @@ def sync_detailed(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (Order | Unset): The order of a list.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -291,7 +291,7 @@ def sync(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (Order | Unset): The order of a list.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -355,7 +355,7 @@ async def asyncio_detailed(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (Order | Unset): The order of a list.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -422,7 +422,7 @@ async def asyncio(
         created_after (datetime.datetime | None | Unset): Only what was created at this time or
             later.
         created_before (datetime.datetime | None | Unset): Only what was created before this time.
-        order (Order | Unset): The order of a list, by the time of creation.
+        order (Order | Unset): The order of a list.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
 from deepfake_service.db import Case, Job, Media, Notice, Occurrence, Review
 from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
@@ -25,10 +26,13 @@ OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
 
 
 class Order(StrEnum):
-    """The order of a list, by the time of creation."""
+    """The order of a list."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
+    LIKELIHOOD = "likelihood"
+    """Of jobs only: by falling likelihood ratio in steps of half a decade, and then the newest
+    first. Jobs without a value are last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +144,22 @@ def _created(at: InstrumentedAttribute[datetime], filters: Filters) -> list[Colu
     return clauses
 
 
+_BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
+
+
 def placed(
     statement: Select[*Rows], model: type[Job | Case], order: Order, cursor: str | None
 ) -> Select[*Rows]:
     """Return a query in this order, from the row after a cursor on.
 
     Raises:
-        InvalidRequest: the cursor is not one that ``encoded`` made.
+        InvalidRequest: the cursor is not one of an earlier answer.
     """
+    if order is Order.LIKELIHOOD:
+        columns = _BY_LIKELIHOOD
+        if cursor is not None:
+            statement = statement.where(after(columns, Position.decoded(cursor, ranks=1)))
+        return statement.order_by(*(column.desc() for column in columns))
     if order is Order.NEWEST:
         if cursor is not None:
             statement = statement.where(older(model.created_at, model.id, cursor))
@@ -160,23 +172,21 @@ def placed(
 
 
 def next_cursor(
-    session: Session, statement: Select[*tuple[Any, ...]], model: OfPage, limit: int
+    session: Session,
+    statement: Select[*tuple[Any, ...]],
+    model: OfPage,
+    limit: int,
+    order: Order = Order.NEWEST,
 ) -> str | None:
     """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more.
 
     It is read apart from the rows, of which the last one may have been altered.
     """
+    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (model.created_at, model.id)
     ends = session.execute(
-        statement.with_only_columns(model.created_at, model.id, maintain_column_froms=True)
-        .offset(limit - 1)
-        .limit(2)
+        statement.with_only_columns(*columns, maintain_column_froms=True).offset(limit - 1).limit(2)
     ).all()
-    return encoded(ends[0]) if len(ends) == 2 else None
-
-
-def encoded(row: Job | Case | Notice | Occurrence | Row[datetime, str]) -> str:
-    """Return the cursor of the rows after ``row``."""
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
+    return Position(tuple(ends[0])).encoded() if len(ends) == 2 else None
 
 
 def older(
@@ -185,7 +195,7 @@ def older(
     """Return the condition for rows after a cursor, in a list from the newest to the oldest.
 
     Raises:
-        InvalidRequest: the cursor is not one that ``encoded`` made.
+        InvalidRequest: the cursor is not one of an earlier answer.
     """
     moment, last = _decoded(cursor)
     return or_(at < moment, and_(at == moment, row_id < last))

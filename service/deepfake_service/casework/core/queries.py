@@ -193,7 +193,7 @@ class Queries:
         with self._database.read() as session:
             # The case is loaded to be checked: whether the caller may see it follows from it.
             listed = load_list(session, statement.limit(limit))
-            cursor = next_cursor(session, statement, Job, limit)
+            cursor = next_cursor(session, statement, Job, limit, filters.order)
         jobs = [job_json(job, media) for job, media, _ in listed.rows]
         return JobPage(jobs, cursor, listed.altered)
 

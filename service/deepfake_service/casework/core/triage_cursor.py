@@ -41,18 +41,18 @@ class Position:
         return base64.urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
-    def decoded(cls, cursor: str, *, ranked: bool) -> Position:
-        """Return the position that a cursor names.
+    def decoded(cls, cursor: str, *, ranks: int) -> Position:
+        """Return the position that a cursor names, in a list with so many ranks.
 
         Raises:
             InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
         """
         try:
-            *ranks, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+            *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
             moment = datetime.fromisoformat(at)
-            if moment.tzinfo is None or len(ranks) != (2 if ranked else 0):
+            if moment.tzinfo is None or len(found) != ranks:
                 raise ValueError("another list")
-            return cls((*map(int, ranks), moment.astimezone(UTC), row_id))
+            return cls((*map(int, found), moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
             invalid = FieldError("cursor", "not a cursor of an earlier answer")
             raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error
