@@ -141,6 +141,9 @@ def test_from_a_dropped_video_to_a_sent_notice(
     assert "blur" in player.evaluate("e => getComputedStyle(e).filter")
     player.evaluate("v => v.play()")
     expect(page.locator(".timeline .cursor")).to_be_visible()
+    expect(page.locator("#over rect").first).to_be_attached()
+    page.locator("#timeline circle").first.click()
+    expect(page.locator("#readout")).to_contain_text("인물")
 
     page.check("input[name=decision][value=confirmed]")
     page.fill("#reason", "턱 경계가 어긋남")
@@ -217,6 +220,45 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#outcome", "temporarily_blocked")
     page.get_by_role("button", name="결과 저장").click()
     expect(page.locator("main")).to_contain_text("임시 차단됨(심의 중)")
+    page.context.close()
+
+
+def test_items_are_reviewed_by_keyboard_from_the_queue(
+    site: Site, browser: Browser, key: str
+) -> None:
+    with site.client_of(key) as client:
+        for n in range(2):
+            small = mediakit.resized(mediakit.grace_hopper(), 300 + n, 300)
+            answer = client.post(
+                "/v1/videos",
+                files={"file": (f"keyboard-{n}.png", mediakit.picture(small, "PNG"))},
+                data={"case_reference": "K-1", "platform": "example.org"},
+            )
+            site.wait(answer.json()["id"])
+    page = signed_in(browser, site, key)
+    page.keyboard.press("/")
+    page.keyboard.type("BOARD-")  # part of a name, in another case of letters
+    page.keyboard.press("Enter")
+    rows = page.locator(".queue tbody tr")
+    expect(rows).to_have_count(2)
+    assert "blur" in rows.first.locator("img").evaluate("e => getComputedStyle(e).filter")
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("j")
+    name = page.evaluate("document.activeElement.textContent")
+    page.keyboard.press("Enter")
+    expect(page.locator("p.file")).to_have_text(name)
+    expect(page.locator(".still rect").first).to_be_attached()
+    page.keyboard.press("j")
+    expect(page.locator("p.file")).not_to_have_text(name)
+    page.keyboard.press("r")
+    page.keyboard.type("원본과 같음")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#sure")).to_contain_text("원본과 같음")
+    page.keyboard.press("Enter")
+    expect(page.locator("section:has(> #review)")).to_contain_text("원본과 같음")
+    page.goto("/?tab=done")
+    expect(page.locator(".queue")).to_contain_text("keyboard-")
     page.context.close()
 
 

@@ -146,6 +146,17 @@ class Triage:
             raise ImageryWithheld
         return open_thumbnail(self._vault.case_key(of_job), job.id, sealed)
 
+    def listing(self, caller: Caller, job_id: str) -> dict[str, Any]:
+        """Return what lists show of a job.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            job, _, of_job = find_job(session, caller, job_id)
+            listing = session.get(Listing, job.id)
+        return open_listing(self._vault.case_key(of_job), listing)
+
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
         """Return the id of the most urgent job that awaits a review, other than ``after_job``."""
         statement = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)

@@ -8,13 +8,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from deepfake_models.faces.crops import square
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import ENDED, Decision, JobState
-from deepfake_service.documents.i18n import translations, words
-from deepfake_service.documents.report_presenter import SummaryPresenter
-from deepfake_service.documents.report_tables import TablePresenter
-from deepfake_service.documents.timeline import LEFT, RIGHT, WIDTH
+from deepfake_service.documents.i18n import translations
 from deepfake_service.errors import (
     EvidenceMissing,
     EvidenceTooLarge,
@@ -31,8 +27,9 @@ from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
+from deepfake_service.web.item_view import result_view
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect, safe
+from deepfake_service.web.pages import Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -70,6 +67,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "over": JobState(job["state"]) in ENDED,
         "occurrences": occurrences.occurrences,
         "more_occurrences": occurrences.next is not None,
+        "listing": services.triage.listing(caller, job_id),
         "view": None,
         "missing": None,
         "reviews": services.reviews.of(caller, job_id),
@@ -90,7 +88,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld, BlobMissing) as error:
             values["missing"] = translations(language).gettext(error.message)
         else:
-            values["view"] = _result_view(document, language)
+            values["view"] = result_view(document, language)
     return values
 
 
@@ -106,52 +104,11 @@ def _media_expire_at(
     return min(expires, datetime.fromisoformat(case["reviewed_at"]) + after_review)
 
 
-def _result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
-    """Return the result in an edition of evidence as the page shows it."""
-    texts = words(language, polite=True)
-    summary, tables = SummaryPresenter(document, texts), TablePresenter(document, texts)
-    faces = document["exact"]["faces"]
-    media = document["result"]["media"]
-    return {
-        **summary.page_one(),
-        "verdict": document["result"]["verdict"],
-        "timeline": safe(summary.timeline()),
-        "timeline_left": 100 * LEFT / WIDTH,
-        "timeline_span": 100 * (WIDTH - LEFT - RIGHT) / WIDTH,
-        "people": summary.people(),
-        "people_more": summary.people_more(),
-        "people_note": summary.people_note(),
-        "pictures_meaning": summary.pictures_meaning(),
-        "pictures": [
-            {
-                "number": p["number"],
-                "time_s": faces[p["face"]]["time_s"],
-                "person": faces[p["face"]]["track"] + 1,
-                "inner": _box_in_crop(faces[p["face"]], document["method"]["crop"]["scale"]),
-                "llr": p["log_likelihood_ratio"],
-            }
-            for p in sorted(
-                document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
-            )
-        ],
-        "item": tables.item(),
-        "finding": tables.finding(),
-        "method": tables.method(),
-        "conditions": tables.conditions(),
-        "is_video": bool(media) and media["kind"] == "video",
-        "minor": document["case"]["minor"],
-    }
-
-
-def _box_in_crop(face: dict[str, Any], scale: float) -> tuple[float, float, float, float]:
-    """Return a face's box within its crop: x, y, width and height in per cent of the crop."""
-    box = face["box"]
-    x0, y0, side = square((box[0], box[1], box[2], box[3]), scale)
-    x, y = 100 * (box[0] - x0) / side, 100 * (box[1] - y0) / side
-    width, height = 100 * (box[2] - box[0]) / side, 100 * (box[3] - box[1]) / side
-    for _ in range(face.get("turn", 0) // 90):
-        x, y, width, height = 100 - y - height, x, height, width
-    return round(x, 1), round(y, 1), round(width, 1), round(height, 1)
+@router.get("/items/{job_id}/next")
+def get_next(job_id: Id, caller: PageReader, services: ServicesDep) -> Response:
+    """Go to the most urgent item that awaits a review, or to the queue if there is none."""
+    following = services.triage.next_unreviewed(caller, job_id)
+    return redirect(f"/items/{following}" if following else "/")
 
 
 @router.post("/items/{job_id}/review")

@@ -70,6 +70,7 @@ def _environment(language: str) -> Environment:
     environment.filters["utc"] = utc
     environment.filters["day"] = lambda at: utc(at)[:10]
     environment.filters["bytes"] = in_bytes
+    environment.filters["signed"] = lambda value: f"{value:+.2f}"
     environment.filters["seconds_since"] = seconds_since
     return environment
 

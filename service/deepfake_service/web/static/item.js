@@ -1,5 +1,5 @@
-// Scripted parts of an item's page: the slider of the overlay, the video player, and the cursor on the
-// timeline that follows playback.
+// Scripted parts of an item's page: the slider of the overlay, the player with boxes over the video,
+// the plot, and the keyboard.
 const heat = document.getElementById("heat");
 if (heat) {
   heat.closest(".scripted").hidden = false;
@@ -8,48 +8,117 @@ if (heat) {
   });
 }
 
+const timeline = document.getElementById("timeline");
 const player = document.getElementById("player");
+const video = player && player.querySelector("video");
+const points = timeline ? [...timeline.querySelectorAll("circle[data-t]")] : [];
+const FRAME_S = 1 / 30;
+const NEAR_S = 0.15;
+
+// Plays from a moment, with or without the player open.
+function go(time) {
+  if (!video) return;
+  player.open = true;
+  if (!video.src) video.src = player.dataset.src;
+  const seek = () => { video.currentTime = time; };
+  if (video.readyState) seek();
+  else { video.addEventListener("loadedmetadata", seek, { once: true }); video.load(); }
+}
+
+if (timeline) {
+  const readout = document.getElementById("readout");
+  let chosen = -1;
+  const choose = (n) => {
+    if (points[chosen]) points[chosen].classList.remove("chosen");
+    chosen = n;
+    const point = points[n];
+    if (!point) return;
+    point.classList.add("chosen");
+    const { t, p, v } = point.dataset;
+    readout.textContent = `${Number(t).toFixed(2)} s · ${timeline.dataset.person} ${p} · ${v}`;
+  };
+  const nearest = (event) => {
+    let [best, at] = [Infinity, -1];
+    for (const [n, point] of points.entries()) {
+      const box = point.getBoundingClientRect();
+      const far = Math.hypot(box.x + box.width / 2 - event.clientX, (box.y + box.height / 2 - event.clientY) / 3);
+      if (far < best) [best, at] = [far, n];
+    }
+    return at;
+  };
+  timeline.addEventListener("pointermove", (event) => choose(nearest(event)));
+  timeline.addEventListener("click", (event) => {
+    choose(nearest(event));
+    if (points[chosen]) go(Number(points[chosen].dataset.t));
+  });
+  timeline.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      choose(Math.min(points.length - 1, Math.max(0, chosen + step)));
+    }
+    if (event.key === "Enter" && points[chosen]) go(Number(points[chosen].dataset.t));
+  });
+}
+
 if (player) {
-  const video = player.querySelector("video");
-  const clear = document.getElementById("clear");
-  const timeline = document.getElementById("timeline");
   const cursor = timeline.querySelector(".cursor");
+  const over = document.getElementById("over");
   player.addEventListener("toggle", () => {
     if (player.open && !video.src) video.src = player.dataset.src;
     if (!player.open) video.pause();
   });
-  clear.addEventListener("click", () => {
-    const sharp = clear.getAttribute("aria-pressed") !== "true";
-    clear.setAttribute("aria-pressed", String(sharp));
-    video.classList.toggle("veiled", !sharp);
-  });
+  const toggle = (id, change) => {
+    const button = document.getElementById(id);
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      change(on);
+    });
+  };
+  toggle("clear", (on) => video.classList.toggle("veiled", !on));
+  toggle("slow", (on) => { video.playbackRate = on ? 0.25 : 1; });
+  const step = (by) => { video.pause(); video.currentTime = Math.max(0, video.currentTime + by); };
+  document.getElementById("back").addEventListener("click", () => step(-FRAME_S));
+  document.getElementById("forth").addEventListener("click", () => step(FRAME_S));
+  over.setAttribute("viewBox", `0 0 ${player.dataset.width} ${player.dataset.height}`);
+  const make = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
+  };
+  // The box of each person is that of the examined frame that is nearest in time.
+  const boxes = () => {
+    const shown = new Map();
+    for (const point of points) {
+      const far = Math.abs(Number(point.dataset.t) - video.currentTime);
+      const known = shown.get(point.dataset.p);
+      if (far < NEAR_S && (!known || far < known.far)) shown.set(point.dataset.p, { far, box: point.dataset.b.split(",") });
+    }
+    over.replaceChildren(...[...shown].flatMap(([person, { box: [x, y, right, bottom] }]) => {
+      const label = make("text", { x, y: y - 4, "font-size": player.dataset.height / 20 });
+      label.textContent = person;
+      return [make("rect", { x, y, width: right - x, height: bottom - y }), label];
+    }));
+  };
   const follow = () => {
     if (!video.duration) return;
     cursor.hidden = false;
     const share = video.currentTime / video.duration;
     cursor.style.left = `${Number(timeline.dataset.left) + Number(timeline.dataset.span) * share}%`;
+    boxes();
   };
-  video.addEventListener("timeupdate", follow);
-  video.addEventListener("seeked", follow);
-  const go = (time) => {
-    player.open = true;
-    if (!video.src) video.src = player.dataset.src;
-    const seek = () => { video.currentTime = time; };
-    if (video.readyState) seek();
-    else { video.addEventListener("loadedmetadata", seek, { once: true }); video.load(); }
-  };
+  for (const kind of ["timeupdate", "seeked"]) video.addEventListener(kind, follow);
   for (const button of document.querySelectorAll(".seek")) {
     button.hidden = false;
     button.addEventListener("click", () => go(Number(button.dataset.time)));
   }
-  timeline.addEventListener("click", (event) => {
-    if (!video.duration) return;
-    const box = timeline.getBoundingClientRect();
-    const at = (100 * (event.clientX - box.left)) / box.width;
-    const share = (at - Number(timeline.dataset.left)) / Number(timeline.dataset.span);
-    if (share >= 0 && share <= 1) go(share * video.duration);
-  });
 }
+
+const still = document.getElementById("clear-still");
+if (still) still.addEventListener("change", () => {
+  document.querySelector(".still img").classList.toggle("veiled", !still.checked);
+});
 
 // Saves the reason of a review in this tab while it is being written, in case the session expires, and
 // removes it once the page shows it among the reviews.
@@ -61,3 +130,48 @@ if (reason) {
   else if (saved && !reason.value) reason.value = saved;
   reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
 }
+
+// A letter chooses a decision; Ctrl+Enter in the reason asks whether to save it.
+const DECISIONS = { c: "confirmed", r: "rejected", u: "undecided" };
+const sure = document.getElementById("sure");
+function decide(decision) {
+  const radio = document.querySelector(`input[name=decision][value=${decision}]`);
+  if (!radio) return;
+  const closed = radio.closest("details:not([open])");
+  if (closed) closed.open = true;
+  radio.checked = true;
+  reason.focus();
+}
+if (reason && sure) {
+  reason.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (!reason.form.reportValidity()) return;
+    const chosen = reason.form.querySelector("input[name=decision]:checked");
+    document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
+    document.getElementById("sure-why").textContent = reason.value;
+    sure.showModal();
+  });
+  sure.addEventListener("close", () => { if (sure.returnValue === "yes") reason.form.requestSubmit(); });
+}
+
+// The order of the list from which this item was opened.
+function neighbour(step) {
+  let ids = [];
+  try { ids = JSON.parse(sessionStorage.getItem("queue-order")) || []; } catch { /* none */ }
+  const at = ids.indexOf(location.pathname.split("/")[2]);
+  return at < 0 ? undefined : ids[at + step];
+}
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox], [type=radio]), select, textarea, dialog");
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  const id = { j: neighbour(1), k: neighbour(-1) }[event.key];
+  if (id) location.assign(`/items/${id}`);
+  else if (event.key === "n") document.getElementById("next").click();
+  else if (event.key in DECISIONS) {
+    event.preventDefault();
+    decide(DECISIONS[event.key]);
+  } else if (video && video.readyState && (event.key === "," || event.key === ".")) {
+    document.getElementById(event.key === "," ? "back" : "forth").click();
+  }
+});

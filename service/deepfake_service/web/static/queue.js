@@ -58,6 +58,13 @@ addEventListener("keydown", (event) => {
   if (next) next.focus();
 });
 
+// The order of the list, for the keys j and k on the page of an item.
+function remember() {
+  const ids = [...document.querySelectorAll(".queue tbody tr")].map((row) => row.id.replace("job-", ""));
+  if (ids.length) sessionStorage.setItem("queue-order", JSON.stringify(ids));
+}
+addEventListener("pagehide", remember);
+
 // Filters only: what is searched for may name a person and is not stored on this machine.
 const saved = document.getElementById("saved");
 const read = () => { try { return JSON.parse(localStorage.getItem(SAVED)) || []; } catch { return []; } };
