@@ -88,7 +88,7 @@ class LoadBench:
                 "single": single,
                 "levels": levels,
                 "half_load": half,
-                "peak_mb_of_all_processes": service.peak_mb(),
+                "memory": service.memory(),
             }
 
     def starts(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class LoadBench:
                         "workers": workers,
                         "jobs": self.plan.jobs,
                         "jobs_per_minute": 60 * self.plan.jobs / seconds,
-                        "peak_mb_of_all_processes": service.peak_mb(),
+                        "memory": service.memory(),
                     }
                 )
         return rows

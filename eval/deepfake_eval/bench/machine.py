@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,14 +35,25 @@ def load() -> float:
     return round(os.getloadavg()[0], 2)
 
 
-def peak_mb(pid: int) -> float:
-    """Return the largest resident memory so far of process ``pid``, in MB; 0 if it has ended."""
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of a process or of several, in MB."""
+
+    now_mb: float = 0.0
+    peak_mb: float = 0.0
+
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(self.now_mb + other.now_mb, self.peak_mb + other.peak_mb)
+
+
+def memory(pid: int) -> Memory:
+    """Return the resident memory of process ``pid``; nothing if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return 0.0
-    match = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(match[1]) / 1024 if match else 0.0
+        return Memory()
+    kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
+    return Memory(*(int(kilobytes.get(name, 0)) / 1024 for name in ("VmRSS", "VmHWM")))
 
 
 def family(pid: int) -> list[int]:

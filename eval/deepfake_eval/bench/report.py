@@ -122,20 +122,22 @@ def _pictures(section: dict[str, Any]) -> list[str]:
         f"At half of the highest rate, {half['rate_per_second']:.1f} requests/s: median "
         f"{latency['median']:.2f} s, p99 {latency['p99']:.2f} s "
         f"({latency['p99'] / latency['median']:.1f} times the median).",
-        f"Peak memory of the service and its decoders after these requests: "
-        f"{section['peak_mb_of_all_processes']:.0f} MB.",
+        f"Memory of the service and its decoders after these requests: "
+        f"{section['memory']['now_mb']:.0f} MB; sum of the peaks of each process: "
+        f"{section['memory']['peak_mb']:.0f} MB.",
     ]
 
 
 def _jobs(section: list[dict[str, Any]]) -> list[str]:
     table = _table(
-        ["workers", "jobs", "jobs/minute", "peak MB of all processes"],
+        ["workers", "jobs", "jobs/minute", "MB of all processes", "sum of their peaks"],
         (
             [
                 str(row["workers"]),
                 str(row["jobs"]),
                 f"{row['jobs_per_minute']:.1f}",
-                f"{row['peak_mb_of_all_processes']:.0f}",
+                f"{row['memory']['now_mb']:.0f}",
+                f"{row['memory']['peak_mb']:.0f}",
             ]
             for row in section
         ),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,10 @@ class Service:
         """Return a new client."""
         return Client(self.url, self.key)
 
-    def peak_mb(self) -> float:
-        """Return the sum of the largest resident memory of each process that runs, in MB."""
+    def memory(self) -> dict[str, float]:
+        """Return the resident memory of all processes together, now and as the sum of the peaks."""
         pids = {pid for process in self._processes for pid in machine.family(process.pid)}
-        return sum(machine.peak_mb(pid) for pid in pids)
+        return asdict(sum(map(machine.memory, pids), machine.Memory()))
 
     def _serve(self, *, own_worker: bool) -> None:
         began = time.perf_counter()

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from deepfake_models.allocator import share_arenas
 from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
@@ -271,6 +272,7 @@ def worker() -> None:
 
 def main() -> None:
     """Run the command; print a domain error or a failed write as one line and exit with code 1."""
+    share_arenas()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
