@@ -22,7 +22,7 @@ from deepfake_service.db import (
     Media,
 )
 from deepfake_service.db.enums import ENDED, JobState
-from deepfake_service.errors import BeingDeleted, NotFound
+from deepfake_service.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
@@ -43,7 +43,8 @@ class Retention:
         """Stop a job and delete what belongs to it, and its case if it has no other job.
 
         Raises:
-            NotFound: there is no such job, or the caller may not delete it.
+            NotFound: there is no such job, or the caller may not see it.
+            Forbidden: the caller may see the job but not delete it.
             CaseHeld: the case is under a legal hold.
         """
         with self._database.write() as session:
@@ -80,7 +81,8 @@ class Retention:
            the rows.
 
         Raises:
-            NotFound: there is no such case, or the caller may not delete it.
+            NotFound: there is no such case, or the caller may not see it.
+            Forbidden: the caller may see the case but not delete it.
             CaseHeld: the case is under a legal hold.
         """
         with self._database.write() as session:
@@ -199,6 +201,9 @@ def _find_deletable(
     session: Session, caller: Caller, model: type[OfAccount], row_id: str
 ) -> OfAccount:
     row = session.get(model, row_id)
-    if row is None or not may_delete(caller, row.account_id):
+    if row is None:
         raise NotFound
+    if not may_delete(caller, row.account_id):
+        find_visible(session, caller, model, row_id)
+        raise Forbidden("Only the account that submitted this, or an administrator, may delete it.")
     return row

@@ -215,6 +215,7 @@ class Submissions:
                 "frames": submission.frames,
                 "retention": submission.retention,
                 "case_reference": submission.case_reference,
+                **asdict(submission.sighting),
             },
         )
 

@@ -127,9 +127,14 @@ def serve(
 class _ServiceOptions:
     """How to reach a service."""
 
-    url: Annotated[str, typer.Option(help="Base URL of the service.", envvar="DEEPFAKE_URL")] = (
-        "http://127.0.0.1:8000"
-    )
+    url: Annotated[
+        str,
+        typer.Option(
+            help="Base URL of the service.",
+            envvar="DEEPFAKE_URL",
+            show_default="this machine, at DEEPFAKE_PORT or 8000",
+        ),
+    ] = f"http://127.0.0.1:{os.environ.get('DEEPFAKE_PORT', '8000')}"
     key: Annotated[
         str,
         typer.Option(

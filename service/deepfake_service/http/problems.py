@@ -186,7 +186,7 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Pro
         phrase = "Error"
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     detail = _STATUS_DETAIL.get(status, phrase + ".")
-    return Problem(status, code, phrase, detail, (), headers or {})
+    return Problem(status, code, _title(code), detail, (), headers or {})
 
 
 def response_of(problem: Problem, request_id: str) -> Response:

@@ -202,7 +202,20 @@ async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
     other = await submit(service, b"other" * 50, idempotency_key="k-1", frames="8")
     assert other.status_code == 409
     assert other.json()["type"].endswith(":idempotency_conflict")
+    for change in ({"platform": "P"}, {"source_url": "https://example.org/2"}):
+        changed = await submit(service, idempotency_key="k-1", frames="8", **change)
+        assert changed.status_code == 409
     assert len(blobs(service)) == 1
+
+
+async def test_who_may_see_a_job_is_told_that_it_may_not_delete_it(service: Service) -> None:
+    job = (await submit(service, case_reference="A")).json()
+    analyst = headers(service, Role.ANALYST)
+    for address in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
+        refused = await service.client.delete(address, headers=analyst)
+        assert refused.status_code == 403
+        assert "may delete it" in refused.json()["detail"]
+        assert (await service.client.get(address)).status_code == 200
 
 
 async def test_pages_of_jobs_follow_each_other(service: Service) -> None:
