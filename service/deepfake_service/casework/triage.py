@@ -157,6 +157,19 @@ class Triage:
             listing = session.get(Listing, job.id)
         return open_listing(self._vault.case_key(of_job), listing)
 
+    def place(self, caller: Caller, job_id: str) -> dict[str, Any] | None:
+        """Return the place of a waiting job and about how long it waits, as ``page`` does.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            job, _, _ = find_job(session, caller, job_id)
+            found: list[dict[str, Any]] = [{"id": job.id, "state": job.state, "place": None}]
+            _add_places(session, found)
+        place: dict[str, Any] | None = found[0]["place"]
+        return place
+
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
         """Return the id of the most urgent job that awaits a review, other than ``after_job``."""
         statement = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)

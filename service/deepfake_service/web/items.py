@@ -68,6 +68,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "occurrences": occurrences.occurrences,
         "more_occurrences": occurrences.next is not None,
         "listing": services.triage.listing(caller, job_id),
+        "place": services.triage.place(caller, job_id),
         "view": None,
         "missing": None,
         "reviews": services.reviews.of(caller, job_id),

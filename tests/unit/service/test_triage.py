@@ -193,6 +193,8 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
         "first": {"number": 1, "wait_s": 20},
         "second": {"number": 2, "wait_s": 40},
     }
+    assert desk.services.triage.place(desk.caller, "second") == {"number": 2, "wait_s": 40}
+    assert desk.services.triage.place(desk.caller, "ended") is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ events.addEventListener("job", (event) => {
   if (job.progress.total) {
     bar.max = job.progress.total;
     bar.value = job.progress.done;
-    document.getElementById("stage").textContent = `${job.progress.done} / ${job.progress.total}`;
+    const stage = box.dataset[job.progress.stage] || "";
+    document.getElementById("stage").textContent = `${stage} ${job.progress.done} / ${job.progress.total}`;
+    document.getElementById("place")?.remove();
   }
   if (!["queued", "running"].includes(job.state)) {
     events.close();
