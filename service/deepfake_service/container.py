@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -128,6 +129,20 @@ def decoder_running(settings: Settings) -> Iterator[ProcessDecoder]:
             missing = [str(layer) for layer in confinement.missing]
             _log.warning("sandbox_incomplete", missing=missing)
         yield decoder
+
+
+@contextlib.contextmanager
+def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
+    """Open the scorer while the first process of the decoder starts.
+
+    Raises:
+        DeepfakeError: one of them cannot be opened; see ``open_scorer`` and ``decoder_running``.
+    """
+    pool = ThreadPoolExecutor(1)
+    opening = pool.submit(open_scorer, settings)
+    pool.shutdown(wait=False)
+    with decoder_running(settings) as decoder:
+        yield opening.result(), decoder
 
 
 def program_version() -> str:

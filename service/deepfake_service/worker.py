@@ -20,7 +20,7 @@ from deepfake_service.casework.examination import (
     ResultSinks,
 )
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Container, decoder_running, open_container, open_scorer
+from deepfake_service.container import Container, engine_running, open_container
 from deepfake_service.db import Database
 from deepfake_service.errors import SettingsError
 from deepfake_service.jobs import Runner
@@ -151,10 +151,9 @@ def run_worker(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     metrics = Metrics()
-    scorer = open_scorer(settings)
     with (
         contextlib.closing(_open_intact(settings)) as database,
-        decoder_running(settings) as decoder,
+        engine_running(settings) as (scorer, decoder),
         open_container(settings, database, scorer.bundle.sha256) as container,
         worker_running(container, scorer, decoder, metrics),
     ):

@@ -18,7 +18,7 @@ from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.score import clean, naming_bundle
-from deepfake_service.container import decoder_running, open_scorer
+from deepfake_service.container import engine_running
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.http.connections import MAX_HEAD_BYTES, ConnectionLimits, connection_class
 from deepfake_service.observability import logs
@@ -52,10 +52,9 @@ def run(settings: Settings, *, worker: bool = True) -> None:
     with _naming_data_dir(settings):
         database = open_database(settings)
         database.check_integrity()
-    with naming_bundle(settings.bundle_dir):
-        scorer = open_scorer(settings)
     with contextlib.ExitStack() as stack:
-        decoder = stack.enter_context(decoder_running(settings))
+        with naming_bundle(settings.bundle_dir):
+            scorer, decoder = stack.enter_context(engine_running(settings))
         listener = stack.enter_context(_listen(settings.host, settings.port))
         listeners = [listener]
         if settings.operations_port:
