@@ -22,6 +22,7 @@ from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_basis import NoticeBasis
+from deepfake_service.casework.notice_clock import NoticeClock
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.casework.orphans import Orphans
@@ -77,6 +78,7 @@ class Services:
     revocation_list: RevocationList
     checkpoints: Checkpoints
     notice_desk: NoticeDesk
+    notice_clock: NoticeClock
     hash_bank: HashBank
     minor_flags: MinorFlags
     reviews: Reviews
@@ -250,6 +252,7 @@ def open_container(
             revocation_list=revocation_list,
             checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
+            notice_clock=NoticeClock(database, vault),
             hash_bank=hash_bank,
             minor_flags=minor_flags,
             reviews=Reviews(

@@ -6,6 +6,7 @@ class NoticeEventKind(StrEnum):
     OUTCOME = "outcome"
     RECEIPT = "receipt"
     RECORDED = "recorded"
+    SEND_UNDONE = "send_undone"
     SENT = "sent"
     SIGNED = "signed"
     TO_WITHDRAW = "to_withdraw"

@@ -60,6 +60,8 @@ class NoticeOut:
     """ Plain text, for pasting into a form. """
     words: Composed
     """ The text of a notice. """
+    undo_until: datetime.datetime | None
+    """ Until when `undo_sent` can take back that it was sent. """
     history: list[NoticeEventOut]
     """ What happened to it, oldest first. """
 
@@ -117,6 +119,12 @@ class NoticeOut:
 
         words = self.words.to_dict()
 
+        undo_until: None | str
+        if isinstance(self.undo_until, datetime.datetime):
+            undo_until = self.undo_until.isoformat()
+        else:
+            undo_until = self.undo_until
+
         history = []
         for history_item_data in self.history:
             history_item = history_item_data.to_dict()
@@ -144,6 +152,7 @@ class NoticeOut:
                 "basis": basis,
                 "text": text,
                 "words": words,
+                "undo_until": undo_until,
                 "history": history,
             }
         )
@@ -248,6 +257,21 @@ class NoticeOut:
 
         words = Composed.from_dict(d.pop("words"))
 
+        def _parse_undo_until(data: object) -> datetime.datetime | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                undo_until_type_0 = datetime.datetime.fromisoformat(data)
+
+                return undo_until_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(datetime.datetime | None, data)
+
+        undo_until = _parse_undo_until(d.pop("undo_until"))
+
         history = []
         _history = d.pop("history")
         for history_item_data in _history:
@@ -274,6 +298,7 @@ class NoticeOut:
             basis=basis,
             text=text,
             words=words,
+            undo_until=undo_until,
             history=history,
         )
 

@@ -24,6 +24,8 @@ class NoticeUpdate:
     """ What came of it. """
     answered_at: datetime.datetime | None | Unset = UNSET
     """ When it was answered; now if unset. """
+    undo_sent: bool | Unset = False
+    """ Take back that it was recorded as sent, within ten minutes. """
 
     def to_dict(self) -> dict[str, Any]:
         sent_at: None | str | Unset
@@ -56,6 +58,8 @@ class NoticeUpdate:
         else:
             answered_at = self.answered_at
 
+        undo_sent = self.undo_sent
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -67,6 +71,8 @@ class NoticeUpdate:
             field_dict["outcome"] = outcome
         if answered_at is not UNSET:
             field_dict["answered_at"] = answered_at
+        if undo_sent is not UNSET:
+            field_dict["undo_sent"] = undo_sent
 
         return field_dict
 
@@ -134,11 +140,14 @@ class NoticeUpdate:
 
         answered_at = _parse_answered_at(d.pop("answered_at", UNSET))
 
+        undo_sent = d.pop("undo_sent", UNSET)
+
         notice_update = cls(
             sent_at=sent_at,
             receipt=receipt,
             outcome=outcome,
             answered_at=answered_at,
+            undo_sent=undo_sent,
         )
 
         return notice_update

@@ -109,6 +109,9 @@ class NoticeOut(NoticeBase):
     basis: list[Basis] = Field(description="The examinations that it relies on.")
     text: str = Field(description="Plain text, for pasting into a form.")
     words: Composed = Field(description="Its text in parts.")
+    undo_until: Time | None = Field(
+        description="Until when `undo_sent` can take back that it was sent."
+    )
     history: list[NoticeEventOut] = Field(description="What happened to it, oldest first.")
 
 

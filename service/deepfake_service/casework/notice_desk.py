@@ -6,26 +6,26 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.core.notice_states import (
-    RUNNING,
     NoticeRequest,
     NoticeUpdate,
     apply_update,
     field_error,
     require_shown,
+    undo_sending,
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, next_cursor, older
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.notice_basis import NoticeBasis
+from deepfake_service.casework.notice_clock import is_overdue, listed
 from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.db import (
     Case,
@@ -165,7 +165,7 @@ class NoticeDesk:
         statement = (
             select(Notice)
             .join(Case, Notice.case_id == Case.id)
-            .where(_is_overdue(self._database.clock()), visible_to(caller))
+            .where(is_overdue(self._database.clock()), visible_to(caller))
             .order_by(Notice.due_at)
             .limit(limit)
         )
@@ -174,7 +174,7 @@ class NoticeDesk:
 
     def count_overdue(self) -> float:
         """Count the notices whose deadline has passed. NaN while the database does not answer."""
-        counted = select(func.count(Notice.id)).where(_is_overdue(self._database.clock()))
+        counted = select(func.count(Notice.id)).where(is_overdue(self._database.clock()))
         try:
             with self._database.read() as session:
                 return float(session.scalar(counted) or 0)
@@ -195,7 +195,10 @@ class NoticeDesk:
             history = NoticeHistory(session, key, notice)
             history.begin(content["receipt"])
             for kind, step in update.steps():
-                apply_update(notice, step, current_time(session))
+                now = current_time(session)
+                if kind is NoticeEventKind.SEND_UNDONE:
+                    undo_sending(notice, history.undo_until(), now)
+                apply_update(notice, step, now)
                 if step.receipt is not None:
                     content["receipt"] = step.receipt
                     seal_json(key, notice, content)
@@ -261,7 +264,7 @@ class NoticeDesk:
         return occurrences
 
     def _listed(self, notice: Notice) -> dict[str, Any]:
-        return _listed(notice, self._database.clock())
+        return listed(notice, self._database.clock())
 
     def _json(
         self, notice: Notice, content: dict[str, Any], history: NoticeHistory
@@ -277,6 +280,7 @@ class NoticeDesk:
             "text": composed.text(),
             "words": asdict(composed),
             "history": history.events(),
+            "undo_until": iso_time(history.undo_until()),
         }
 
 
@@ -294,24 +298,3 @@ def _begun_history(session: Session, key: bytes, notice: Notice) -> NoticeHistor
     history = NoticeHistory(session, key, notice)
     history.begin(open_json(key, notice)["receipt"])
     return history
-
-
-def _is_overdue(now: datetime) -> ColumnElement[bool]:
-    return and_(Notice.state.in_(RUNNING), Notice.due_at < now)
-
-
-def _listed(notice: Notice, now: datetime) -> dict[str, Any]:
-    is_late = notice.state in RUNNING and notice.due_at and notice.due_at < now
-    return {
-        "id": notice.id,
-        "case_id": notice.case_id,
-        "kind": notice.kind,
-        "language": notice.language,
-        "state": notice.state,
-        "created_at": iso_time(notice.created_at),
-        "sent_at": iso_time(notice.sent_at),
-        "due_at": iso_time(notice.due_at),
-        "overdue": bool(is_late),
-        "answered_at": iso_time(notice.answered_at),
-        "withdraw": notice.withdraw_at is not None,
-    }

@@ -117,6 +117,8 @@ class NoticeEventKind(StrEnum):
     SIGNED = "signed"
     """The PDF was made and signed."""
     SENT = "sent"
+    SEND_UNDONE = "send_undone"
+    """Recorded as sent by mistake."""
     RECEIPT = "receipt"
     OUTCOME = "outcome"
     TO_WITHDRAW = "to_withdraw"

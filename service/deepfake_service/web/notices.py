@@ -17,12 +17,13 @@ from deepfake_service.casework.core.notice_states import (
     NoticeUpdate,
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Finding, JobState, NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice, cited
 from deepfake_service.security.accounts import Caller
@@ -289,14 +290,37 @@ def _is_basis(job: dict[str, Any] | None) -> bool:
     return bool(job["verdict"] == VerdictCode.LIKELY_MANIPULATED)
 
 
+@router.get("/notices")
+def get_notices(request: Request, caller: PageReader, services: ServicesDep) -> Response:
+    """Show all notices by what is to be done, and by when."""
+    return page(request, "notices.html", caller, notices=services.notice_clock.by_clock(caller))
+
+
 @router.get("/notices/{notice_id}")
 def get_notice(
     request: Request, notice_id: Id, caller: PageReader, services: ServicesDep
 ) -> Response:
-    """Show a notice, its deadline and its outcome."""
+    """Show a notice, its deadline, its outcome and its history."""
+    return _notice_page(request, services, caller, notice_id, Attempt({}))
+
+
+def _notice_page(
+    request: Request, services: Services, caller: Caller, notice_id: str, attempt: Attempt
+) -> Response:
     notice = services.notice_desk.read(caller, notice_id)
-    outcomes = sorted(str(o) for o in OUTCOMES if _is_possible(o, notice))
-    return page(request, "notice.html", caller, notice=notice, outcomes=outcomes)
+    translate = translations(language_of(request)).gettext
+    return page(
+        request,
+        "notice.html",
+        caller,
+        status=attempt.status,
+        notice=notice,
+        case=services.queries.brief(caller, notice["case_id"]),
+        outcomes=sorted(str(o) for o in OUTCOMES if _is_possible(o, notice)),
+        now=iso_time(services.notice_clock.now()),
+        typed=attempt.values,
+        errors={e.field: e.translated(translate) for e in attempt.errors},
+    )
 
 
 def _is_possible(outcome: NoticeState, notice: dict[str, Any]) -> bool:
@@ -312,25 +336,37 @@ def _is_possible(outcome: NoticeState, notice: dict[str, Any]) -> bool:
 
 @router.post("/notices/{notice_id}")
 def post_update(
-    notice_id: Id, caller: PageReader, state: AppStateDep, services: ServicesDep, values: Form
+    request: Request, notice_id: Id, caller: PageReader, services: ServicesDep, values: Form
 ) -> Response:
-    """Record that a notice was sent, received or answered."""
+    """Record that a notice was sent, received or answered, or show what is wrong with it."""
+    try:
+        update = _update(values, services.notice_clock.now())
+        services.notice_desk.update(caller, notice_id, update)
+    except InvalidRequest as error:
+        attempt = Attempt(values, errors=error.errors)
+        return _notice_page(request, services, caller, notice_id, attempt)
+    return redirect(f"/notices/{notice_id}")
+
+
+def _update(values: dict[str, str], now: datetime) -> NoticeUpdate:
+    """Return what a form of the notice's page says.
+
+    Raises:
+        InvalidRequest: it says nothing, or its time is not a time.
+    """
     what, outcome = values.get("what"), values.get("outcome", "")
     if what == "sent":
         sent_at = values.get("sent_at", "")
-        update = NoticeUpdate(
-            sent_at=_local_time(sent_at, values.get("offset", ""))
-            if sent_at
-            else state.database.clock()
+        return NoticeUpdate(
+            sent_at=_local_time(sent_at, values.get("offset", "")) if sent_at else now
         )
-    elif what == "receipt":
-        update = NoticeUpdate(receipt=values.get("receipt", "")[:2000])
-    elif what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
-        update = NoticeUpdate(outcome=NoticeState(outcome))
-    else:
-        raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
-    services.notice_desk.update(caller, notice_id, update)
-    return redirect(f"/notices/{notice_id}")
+    if what == "undo":
+        return NoticeUpdate(undo_sent=True)
+    if what == "receipt":
+        return NoticeUpdate(receipt=values.get("receipt", "")[:2000])
+    if what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
+        return NoticeUpdate(outcome=NoticeState(outcome))
+    raise InvalidRequest(errors=[FieldError("outcome", "choose one")])
 
 
 def _local_time(text: str, offset: str) -> datetime:

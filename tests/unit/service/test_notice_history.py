@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -237,3 +238,58 @@ async def test_l4_a_reversal_in_a_receipt_is_refused(service: Service) -> None:
     with service.database.read() as session:
         assert len(session.scalars(select(NoticeEvent)).all()) == 1
         assert session.get_one(Notice, notice["id"]).state == "drafted"
+
+
+async def test_a_notice_recorded_as_sent_by_mistake_can_be_taken_back_for_ten_minutes(
+    service: Service,
+) -> None:
+    notice = await drafted(service)
+    now = service.database.clock()
+    sent = await updated(service, notice["id"], sent_at=now.isoformat())
+    assert sent["undo_until"] is not None
+    undone = await updated(service, notice["id"], undo_sent=True)
+    assert (undone["state"], undone["sent_at"], undone["due_at"]) == ("drafted", None, None)
+    assert [e["event"] for e in undone["history"]] == ["created", "sent", "send_undone"]
+    await updated(service, notice["id"], sent_at=now.isoformat())
+    service.clock.advance(timedelta(minutes=11))
+    path = f"/v1/notices/{notice['id']}"
+    late = await service.client.patch(path, json={"undo_sent": True})
+    assert late.json()["errors"][0]["field"] == "undo_sent"
+    assert (await service.client.get(path)).json()["state"] == "sent"
+
+
+async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> None:
+    notice = await drafted(service)
+    await service.sign_in(Role.PIPELINE)
+
+    async def sections() -> list[str]:
+        page = (await service.client.get("/notices")).text
+        link = f'href="/notices/{notice["id"]}"'
+        return [s.partition('"')[0] for s in page.split('aria-labelledby="') if link in s]
+
+    assert await sections() == ["drafts"]
+    await updated(service, notice["id"], sent_at=service.database.clock().isoformat())
+    assert await sections() == ["running"]
+    with service.database.write() as session:
+        session.get_one(Notice, notice["id"]).withdraw_at = service.database.clock()
+    assert await sections() == ["withdraw"]
+    await updated(service, notice["id"], outcome="withdrawn")
+    assert await sections() == ["closed"]
+
+
+async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Service) -> None:
+    notice = await drafted(service)
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+    answer = await service.client.get(f"/notices/{notice['id']}")
+    assert answer.status_code == 200
+    page = answer.text
+    form = {
+        "csrf": re.findall(r'name="csrf" value="([^"]+)"', page)[0],
+        "what": "sent", "sent_at": "2001-01-01T00:00", "offset": "0",
+    }  # fmt: skip
+    answer = await service.client.post(
+        f"/notices/{notice['id']}", data=form, headers={"Origin": str(service.client.base_url)}
+    )
+    assert answer.status_code == 422
+    assert 'value="2001-01-01T00:00"' in answer.text

@@ -13,15 +13,17 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import rfc8785
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.notice_states import UNDO_FOR
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Account, AuditEntry, Notice, NoticeEvent, current_time, new_id
-from deepfake_service.db.enums import NoticeEventKind
+from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.db.tables import DIGEST_CHARS
 from deepfake_service.errors import RecordAltered
 from deepfake_service.security.audit_log import Action, Actor, append_entry
@@ -67,7 +69,7 @@ class NoticeHistory:
 
     def begin(self, receipt: str | None) -> None:
         """Record what is known of a notice that has no history, before it is changed."""
-        if self._last() is None:
+        if self._last_of(*NoticeEventKind) is None:
             # Its entries in the audit log, which earlier versions wrote, have no digests.
             actor = Actor(self._notice.account_id)
             self._add(Happening(NoticeEventKind.RECORDED, actor, receipt))
@@ -86,12 +88,14 @@ class NoticeHistory:
 
     def signed(self) -> NoticeEvent | None:
         """Return the event of the signed PDF, if there is one."""
-        return self._session.scalars(
-            select(NoticeEvent).where(
-                NoticeEvent.notice_id == self._notice.id,
-                NoticeEvent.kind == NoticeEventKind.SIGNED,
-            )
-        ).first()
+        return self._last_of(NoticeEventKind.SIGNED)
+
+    def undo_until(self) -> datetime | None:
+        """Return until when it can be taken back that the notice was sent, if it can."""
+        sent = self._last_of(NoticeEventKind.SENT)
+        if sent is None or self._notice.state != NoticeState.SENT:
+            return None
+        return sent.created_at + UNDO_FOR
 
     def content(self, event: NoticeEvent) -> dict[str, Any]:
         """Return an event as its digest covers it."""
@@ -141,16 +145,17 @@ class NoticeHistory:
             "altered outside this program."
         )
 
-    def _last(self) -> NoticeEvent | None:
+    def _last_of(self, *kinds: NoticeEventKind) -> NoticeEvent | None:
+        """Return the last event of these kinds."""
         return self._session.scalars(
             select(NoticeEvent)
-            .where(NoticeEvent.notice_id == self._notice.id)
+            .where(NoticeEvent.notice_id == self._notice.id, NoticeEvent.kind.in_(kinds))
             .order_by(NoticeEvent.number.desc())
             .limit(1)
         ).first()
 
     def _add(self, happening: Happening) -> NoticeEvent:
-        notice, last = self._notice, self._last()
+        notice, last = self._notice, self._last_of(*NoticeEventKind)
         event = NoticeEvent(
             id=happening.event_id or new_id(),
             notice_id=notice.id,

@@ -21,6 +21,8 @@ OUTCOMES = frozenset(NoticeState) - {NoticeState.DRAFTED, NoticeState.SENT}
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""
 CLOCK_SKEW = timedelta(minutes=5)
+UNDO_FOR = timedelta(minutes=10)
+"""Time in which a notice that was recorded as sent by mistake can become a draft again."""
 KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
 PRESERVATION = "budapest-29"
 
@@ -88,9 +90,15 @@ class NoticeUpdate:
     answered_at: Annotated[
         Moment | None, Field(description="When it was answered; now if unset.")
     ] = None
+    undo_sent: Annotated[
+        bool,
+        Field(description="Take back that it was recorded as sent, within ten minutes."),
+    ] = False
 
     def steps(self) -> Iterator[tuple[NoticeEventKind, NoticeUpdate]]:
         """Yield what happened, one thing after the other."""
+        if self.undo_sent:
+            yield NoticeEventKind.SEND_UNDONE, NoticeUpdate()
         if self.sent_at is not None:
             yield NoticeEventKind.SENT, NoticeUpdate(sent_at=self.sent_at)
         if self.receipt is not None:
@@ -116,6 +124,22 @@ def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
         _conclude(notice, update.outcome, update.answered_at or now)
     elif update.answered_at is not None:
         raise field_error("answered_at", "requires an outcome")
+
+
+def undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
+    """Make a notice that was recorded as sent by mistake a draft again.
+
+    Args:
+        until: the end of the time in which this is possible; ``None`` if it is not.
+
+    Raises:
+        InvalidRequest: it was not recorded as sent, or longer than ``UNDO_FOR`` ago.
+    """
+    if notice.state != NoticeState.SENT or until is None:
+        raise field_error("undo_sent", "the notice is not marked as sent")
+    if now > until:
+        raise field_error("undo_sent", "only possible for ten minutes")
+    notice.state, notice.sent_at, notice.due_at = NoticeState.DRAFTED, None, None
 
 
 def _send(notice: Notice, sent_at: datetime) -> None:
