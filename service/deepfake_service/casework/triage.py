@@ -33,7 +33,7 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, open_json
 
-SCANNED = 2000
+SCANNED = 1000
 """Rows that one search opens. A search that finds too little in them can be continued."""
 _BATCH = 200
 SOON = timedelta(hours=24)
