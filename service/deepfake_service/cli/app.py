@@ -39,7 +39,7 @@ app.add_typer(clock, name="clock")
 keys.add_typer(signing, name="signing")
 app.command("verify")(verify_bundle)
 
-EXIT_OK, EXIT_UNREADABLE = 0, 1
+EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
 
 
 def _print_version(requested: bool) -> None:
@@ -152,41 +152,123 @@ class _SubmissionOptions:
 
     case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None
     source_url: Annotated[str | None, typer.Option(help="URL at which the media were seen.")] = None
-    priority: Annotated[Literal["live", "batch", "low"], typer.Option(help="Queue priority.")] = (
-        "live"
-    )
+    platform: Annotated[str | None, typer.Option(help="Platform on which they were seen.")] = None
+    note: Annotated[str | None, typer.Option(help="Remarks.")] = None
+    captured_at: Annotated[
+        str | None, typer.Option(help="When they were seen: ISO 8601 with a time zone.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class _WorkOptions:
+    """How media are submitted."""
+
+    priority: Annotated[
+        Literal["live", "batch", "low"] | None,
+        typer.Option(help="Queue priority. Default: live for a file, batch for a folder."),
+    ] = None
     frames: Annotated[
         int | None, typer.Option(min=1, help="Examine exactly this many evenly spaced frames.")
     ] = None
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait", help="Wait for verdicts. Default: for a folder, not for a file."
+        ),
+    ] = None
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the job, or one object per line for a folder.")
+    ] = False
 
 
 @app.command()
 @flatten_options
 def submit(
-    path: Annotated[
-        Path, typer.Argument(help="Video or picture to submit.", exists=True, dir_okay=False)
-    ],
+    path: Annotated[Path, typer.Argument(help="Video, picture or folder to submit.", exists=True)],
     service: _ServiceOptions,
     submission: _SubmissionOptions,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdict.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the job as JSON.")] = False,
+    work: _WorkOptions,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV that lists files of the folder, with the columns file, case_reference, "
+            "source_url, platform, account, note and captured_at. Only they are submitted.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
 ) -> None:
-    """Submit a file to a running service; with --wait, print its verdict.
+    """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
-    The exit code is 0, or 1 if the service cannot be reached, rejects the file or fails.
+    With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
+    same command goes on where it stopped. The exit code is 0; 1 if the service cannot be reached,
+    or rejects a file or fails at it; 2 if the options or the manifest are invalid. Nothing is
+    sent then.
     """
+    if path.is_dir():
+        raise typer.Exit(_submit_many(path, manifest, service, submission, work))
+    if manifest is not None:
+        raise typer.BadParameter("requires a folder", param_hint="--manifest")
     from deepfake_service.cli.submit import Submitter, submission_bars, summary
 
-    fields = dataclasses.asdict(submission)
+    fields = {**dataclasses.asdict(submission), "frames": work.frames}
+    fields["priority"] = work.priority or "live"
     with Submitter(service.url, service.key) as submitter, submission_bars() as bars:
         job = submitter.submit(path, fields, bars.uploaded)
-        if wait:
+        if work.wait:
             job = submitter.wait(job.content.id, bars.examined)
-    if as_json:
+    if work.as_json:
         typer.echo(json.dumps(job.sent, ensure_ascii=not _writes_utf8()))
     else:
         typer.echo(summary(job.content))
     raise typer.Exit(EXIT_UNREADABLE if job.content.state == "failed" else EXIT_OK)
+
+
+def _submit_many(
+    folder: Path,
+    manifest: Path | None,
+    service: _ServiceOptions,
+    submission: _SubmissionOptions,
+    work: _WorkOptions,
+) -> int:
+    """Submit the files of a folder and return the exit code."""
+    from deepfake_service.cli.manifest import (
+        InvalidManifest,
+        Progress,
+        read_manifest,
+        rows_of_folder,
+    )
+    from deepfake_service.cli.submit import Submitter
+    from deepfake_service.cli.submit_many import ManySubmitter, Options, Outcome, heading
+
+    fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
+    try:
+        if manifest is None:
+            rows, progress = rows_of_folder(folder, fields), Progress(None)
+        else:
+            rows = read_manifest(manifest, folder, fields)
+            progress = Progress(manifest.with_name(f"{manifest.name}.submitted"))
+    except InvalidManifest as error:
+        typer.echo(f"error: {error.message}", err=True)
+        return EXIT_INVALID
+    wait = work.wait is not False
+
+    def report(outcome: Outcome) -> None:
+        if work.as_json:
+            typer.echo(json.dumps(outcome.to_json(), ensure_ascii=not _writes_utf8()))
+        else:
+            typer.echo(outcome.to_line())
+        sys.stdout.flush()
+
+    if not work.as_json:
+        typer.echo(heading())
+    options = Options(service.url, work.priority or "batch", work.frames, wait)
+    with Submitter(service.url, service.key) as submitter:
+        many = ManySubmitter(submitter, options, progress, report)
+        many.run(rows)
+    if many.problems:
+        typer.echo(f"{many.problems} of {len(rows)} files were rejected or failed", err=True)
+    return EXIT_UNREADABLE if many.problems else EXIT_OK
 
 
 @app.command()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from deepfake_client import AuthenticatedClient
 from deepfake_client.api.jobs import get_job
 from deepfake_client.api.videos import submit_video
-from deepfake_client.models import JobOut, JobState, Priority, ProblemOut
+from deepfake_client.models import JobOut, JobState, Priority, ProblemOut, VideoUpload
 from deepfake_client.types import UNSET, File, Response
 from deepfake_models.errors import DeepfakeError
 
 POLL_S = 0.5
+LONGEST_WAIT_S = 60.0
 FINAL_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 )
@@ -31,6 +33,14 @@ FINAL_STATES = frozenset(
 
 class ServiceRefused(DeepfakeError):
     """The service rejected the request."""
+
+
+class ServiceBusy(ServiceRefused):
+    """The service asks to wait before the request is sent again."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class ServiceUnreachable(DeepfakeError):
@@ -67,7 +77,8 @@ class Submitter:
 
         Args:
             path: the file.
-            fields: arguments of ``deepfake_client.api.videos.submit_video``; ``priority`` as text.
+            fields: fields of ``deepfake_client.models.VideoUpload``; ``priority`` and
+                ``captured_at`` as text.
             progress: called with the bytes sent so far, and all bytes of the file.
 
         Raises:
@@ -77,17 +88,25 @@ class Submitter:
         """
         given = {name: UNSET if value is None else value for name, value in fields.items()}
         given["priority"] = Priority(fields["priority"])
+        if isinstance(captured_at := given.get("captured_at"), str):
+            given["captured_at"] = datetime.fromisoformat(captured_at)
         with _Reported(path, progress) as file:
-            return self._job(
-                lambda: submit_video.sync_detailed(
-                    client=self._client, body=File(payload=file), **given
-                )
-            )
+            upload = VideoUpload(file=File(payload=file, file_name=path.name), **given)
+            return self._job(lambda: submit_video.sync_detailed(client=self._client, body=upload))
+
+    def read(self, job_id: str) -> Job:
+        """Read a job, with its result if it has ended.
+
+        Raises:
+            ServiceRefused: the account may not read it, or it was deleted.
+            ServiceUnreachable: the service does not respond.
+        """
+        return self._job(lambda: get_job.sync_detailed(job_id, client=self._client))
 
     def wait(self, job_id: str, progress: Callable[[JobOut], None]) -> Job:
         """Poll a job until it ends and return it with its result."""
         while True:
-            job = self._job(lambda: get_job.sync_detailed(job_id, client=self._client))
+            job = self.read(job_id)
             progress(job.content)
             if job.content.state in FINAL_STATES:
                 return job
@@ -108,7 +127,13 @@ class Submitter:
         detail = f"HTTP status {HTTPStatus(response.status_code).value}"
         if isinstance(response.parsed, ProblemOut):
             detail = response.parsed.detail
-        raise ServiceRefused(f"The service rejected the request: {detail}")
+            for invalid in response.parsed.errors or ():
+                detail += f" {invalid.field}: {invalid.detail}."
+        message = f"The service rejected the request: {detail}"
+        wait = response.headers.get("retry-after", "")
+        if wait.isascii() and wait.isdecimal():
+            raise ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
+        raise ServiceRefused(message)
 
 
 class _Reported(io.FileIO):

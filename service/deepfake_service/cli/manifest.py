@@ -1,0 +1,211 @@
+"""The rows of ``deepfake submit DIR``: the files of a folder, or those that a manifest lists."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deepfake_models.errors import DeepfakeError
+from deepfake_service.cli.score import clean, walk
+from deepfake_service.http.submission_form import PictureForm
+
+FILE = "file"
+COLUMNS = (FILE, *PictureForm.model_fields)
+DELIMITERS = (",", ";", "\t")
+SHOWN_PROBLEMS = 20
+DIGEST_CHUNK = 1 << 20
+
+
+class InvalidManifest(DeepfakeError):
+    """The manifest or the folder cannot be submitted as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A file to submit, and the text fields that accompany it."""
+
+    path: Path
+    name: str
+    """The path below the folder, as the manifest has it."""
+    fields: dict[str, str]
+
+    def digest(self, service: str) -> str:
+        """Return the SHA-256 of the content of the file, the fields and the service's address.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        known = json.dumps([service, content, self.fields], sort_keys=True)
+        return hashlib.sha256(known.encode()).hexdigest()
+
+
+def rows_of_folder(folder: Path, fields: dict[str, str]) -> list[Row]:
+    """Return a row for each file below ``folder``, without hidden ones.
+
+    Raises:
+        InvalidManifest: there are no files, or a field is not valid.
+    """
+    if problems := list(_field_problems(fields)):
+        raise InvalidManifest("\n".join(f"--{n.replace('_', '-')}: {p}" for n, p in problems))
+    rows = [Row(path, str(path.relative_to(folder)), fields) for path in walk([folder])]
+    if not rows:
+        raise InvalidManifest(f"{clean(str(folder))} contains no files.")
+    return rows
+
+
+def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> list[Row]:
+    """Read the rows of a manifest, a table as CSV whose first line names its columns.
+
+    Args:
+        manifest: UTF-8, separated by commas, semicolons or tabs.
+        folder: what the column ``file`` is relative to.
+        fields: values for rows whose own cell is empty.
+
+    Raises:
+        InvalidManifest: what is wrong, by line and column. Nothing is left out silently.
+        OSError: the manifest cannot be read.
+    """
+    try:
+        text = manifest.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidManifest(
+            f"{clean(str(manifest))}: byte {error.start} is not UTF-8. Save the table as "
+            '"CSV UTF-8".'
+        ) from None
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
+    problems: list[str] = []
+    lines_of: dict[str, int] = {}
+    try:
+        columns = _columns(next(reader, []))
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            line = reader.line_num
+            found = list(_cell_problems(cells, columns, folder))
+            problems += [f"line {line}, column {column}: {what}" for column, what in found]
+            if found:
+                continue
+            given = {c: v.strip() for c, v in zip(columns, cells, strict=False) if v.strip()}
+            row = Row(folder / given[FILE], given.pop(FILE), {**fields, **given})
+            first = lines_of.setdefault(json.dumps([row.name, row.fields], sort_keys=True), line)
+            if first != line:
+                problems.append(f"line {line}: repeats line {first}; delete one of them")
+            rows.append(row)
+    except csv.Error as error:
+        problems.append(f"line {reader.line_num}: {error}")
+    if not rows and not problems:
+        problems.append("the table has no rows below its header")
+    if problems:
+        raise InvalidManifest(_listed(manifest, problems))
+    return rows
+
+
+def _columns(header: Sequence[str]) -> list[str]:
+    columns = [name.strip() for name in header]
+    expected = f"the columns are {', '.join(COLUMNS)}"
+    for number, name in enumerate(columns):
+        if name not in COLUMNS:
+            raise InvalidManifest(
+                f'Manifest, line 1: column {number + 1}, "{clean(name[:40])}", is not known; '
+                f"{expected}."
+            )
+        if name in columns[:number]:
+            raise InvalidManifest(f'Manifest, line 1: column "{name}" appears twice.')
+    if FILE not in columns:
+        raise InvalidManifest(f'Manifest, line 1: column "{FILE}" is missing; {expected}.')
+    return columns
+
+
+def _cell_problems(
+    cells: Sequence[str], columns: Sequence[str], folder: Path
+) -> Iterator[tuple[str, str]]:
+    if len(cells) > len(columns):
+        what = f"the line has {len(cells)} cells and the table {len(columns)} columns"
+        yield str(len(columns) + 1), what + "; put cells that contain a separator in quotes"
+        return
+    given = {c: v.strip() for c, v in zip(columns, cells, strict=False) if v.strip()}
+    name = given.pop(FILE, "")
+    if not name:
+        yield FILE, "is empty"
+    else:
+        yield from ((FILE, what) for what in _path_problems(name, folder))
+    yield from _field_problems(given)
+
+
+def _path_problems(name: str, folder: Path) -> Iterator[str]:
+    path = folder / name
+    shown = clean(name[:200])
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            yield f"{shown} is outside the folder"
+        elif path.is_dir():
+            yield f"{shown} is a folder; name its files one by one"
+        elif not path.is_file():
+            yield f"{shown} does not exist below {clean(str(folder))}"
+    except (OSError, ValueError):
+        yield f"{shown} is not a path"
+
+
+def _field_problems(fields: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with fields, by the rules that the service applies."""
+    try:
+        PictureForm.model_validate(fields)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            yield str(problem["loc"][0]), problem["msg"]
+
+
+def _listed(manifest: Path, problems: Sequence[str]) -> str:
+    shown = [f"  {p}" for p in problems[:SHOWN_PROBLEMS]]
+    if len(problems) > SHOWN_PROBLEMS:
+        shown.append(f"  and {len(problems) - SHOWN_PROBLEMS} more")
+    return "\n".join([f"{clean(str(manifest))} cannot be submitted; nothing was sent.", *shown])
+
+
+class Progress:
+    """Which rows were submitted, in a file, so that an interrupted run goes on where it stopped.
+
+    The file has a digest of each row and the id of its job, and neither names nor URLs.
+
+    Raises:
+        InvalidManifest: the file has a line that this class did not write.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._jobs: dict[str, str] = {}
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        for number, line in enumerate(lines, 1):
+            row, _, job = line.partition(" ")
+            if re.fullmatch(r"[0-9a-f]{64}", row) and re.fullmatch(r"[0-9a-z]{26}", job):
+                self._jobs[row] = job
+            elif number < len(lines):
+                raise InvalidManifest(
+                    f"{clean(str(path))}, line {number}: not written by deepfake submit. Delete "
+                    "the file to submit all rows again."
+                )
+            # The last line is cut short after a crash; its row is submitted again.
+
+    def job_of(self, row: str) -> str | None:
+        """Return the id of the job of a row with this digest, if it was submitted."""
+        return self._jobs.get(row)
+
+    def add(self, row: str, job: str) -> None:
+        """Record that a row was submitted."""
+        self._jobs[row] = job
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(f"{row} {job}\n")

@@ -1,0 +1,124 @@
+"""Manifests of ``deepfake submit``: what they may contain, and how errors are reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_service.cli.manifest import (
+    InvalidManifest,
+    Progress,
+    read_manifest,
+    rows_of_folder,
+)
+from deepfake_service.cli.submit_many import NAME_WIDTH, Outcome
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    media = tmp_path / "media"
+    (media / "sub").mkdir(parents=True)
+    for name in ("a.mp4", "sub/b.mp4", ".hidden"):
+        (media / name).write_bytes(name.encode())
+    return media
+
+
+def problem_of(folder: Path, content: str | bytes) -> str:
+    """Return the message with which a manifest is refused."""
+    manifest = folder.parent / "files.csv"
+    manifest.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(InvalidManifest) as refused:
+        read_manifest(manifest, folder, {})
+    return refused.value.message
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_empty_cells_take_the_values_of_the_options(folder: Path, separator: str) -> None:
+    lines = ["\ufefffile,case_reference,note", "a.mp4,C-1,", "", '"sub/b.mp4",,"two\nlines"']
+    manifest = folder.parent / "files.csv"
+    text = "\r\n".join(lines).replace("two\nlines", "seen twice").replace(",", separator)
+    manifest.write_text(text, newline="")
+    given = {"case_reference": "C-0", "platform": "P"}
+    first, second = read_manifest(manifest, folder, given)
+    assert (first.path, first.name) == (folder / "a.mp4", "a.mp4")
+    assert first.fields == {"case_reference": "C-1", "platform": "P"}
+    assert second.fields == {"case_reference": "C-0", "platform": "P", "note": "seen twice"}
+
+
+def test_every_error_of_a_manifest_names_its_line_and_column(folder: Path) -> None:
+    message = problem_of(
+        folder,
+        "file,source_url,captured_at,note\n"
+        "missing.mp4,ftp://x,2026-01-31 12:00,\n"
+        "../files.csv,,,\n"
+        "sub,,,\n"
+        ",https://example.org,,\n"
+        f"a.mp4,,,{'n' * 2001}\n"
+        "a.mp4,1,2,3,4\n"
+        "a.mp4\n"
+        "a.mp4\n",
+    )
+    for expected in (
+        "line 2, column file: missing.mp4 does not exist",
+        "line 2, column source_url: send a URL",
+        "line 2, column captured_at: add a time zone",
+        "line 3, column file: ../files.csv is outside the folder",
+        "line 4, column file: sub is a folder",
+        "line 5, column file: is empty",
+        "line 6, column note: String should have at most 2000 characters",
+        "line 7, column 5: the line has 5 cells",
+        "line 9: repeats line 8",
+    ):
+        assert expected in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", '"file" is missing'),
+        ("file\n", "no rows below its header"),
+        ("file,color\na.mp4,red\n", 'column 2, "color", is not known'),
+        ("file,note,note\n", '"note" appears twice'),
+        ("note\nx\n", '"file" is missing'),
+        ('file\n"a.mp4\n', "line 2: unexpected end of data"),
+        ("file\n한글.mp4\n".encode("cp949"), "byte 5 is not UTF-8"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(
+    folder: Path, content: str | bytes, expected: str
+) -> None:
+    assert expected in problem_of(folder, content)
+
+
+def test_a_folder_gives_a_row_for_each_file_that_is_not_hidden(folder: Path) -> None:
+    rows = rows_of_folder(folder, {"platform": "P"})
+    assert [row.name for row in rows] == ["a.mp4", "sub/b.mp4"]
+    with pytest.raises(InvalidManifest, match="--source-url: send a URL"):
+        rows_of_folder(folder, {"source_url": "x"})
+
+
+def test_recorded_rows_are_known_until_their_file_or_a_field_changes(folder: Path) -> None:
+    path = folder.parent / "files.csv.submitted"
+    row = rows_of_folder(folder, {})[0]
+    before, job = row.digest("http://a"), "01k8c1pnwkxb1rv6h6j80vnvd1"
+    Progress(path).add(before, job)
+    path.write_text(path.read_text() + "cut sh")
+    assert Progress(path).job_of(before) == job
+    assert Progress(path).job_of(row.digest("http://b")) is None
+    assert rows_of_folder(folder, {"note": "n"})[0].digest("http://a") != before
+    row.path.write_bytes(b"changed")
+    assert row.digest("http://a") != before
+    path.write_text("something else\n" + path.read_text())
+    with pytest.raises(InvalidManifest, match="line 1: not written by deepfake submit"):
+        Progress(path)
+
+
+def test_names_are_cut_to_the_columns_that_they_take(folder: Path) -> None:
+    row = rows_of_folder(folder, {})[0]
+    long = type(row)(row.path, "한글" * 30 + "/end.mp4\x1b", {})
+    line = Outcome(long, None, "too large").to_line()
+    assert line.startswith("…")
+    assert "end.mp4\N{REPLACEMENT CHARACTER}" in line
+    wide = sum(2 if "가" <= c <= "힣" else 1 for c in line.partition("  ")[0])
+    assert NAME_WIDTH - 2 <= wide <= NAME_WIDTH
