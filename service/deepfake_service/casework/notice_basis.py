@@ -43,27 +43,11 @@ class NoticeBasis:
         """
         basis = []
         for media_id in sorted(media_ids):
-            digest = session.get_one(Media, media_id).sha256
-            jobs = session.scalars(
-                select(Job)
-                .join(Media, Job.media_id == Media.id)
-                .where(
-                    Job.case_id == case.id,
-                    Media.sha256 == digest,
-                    Job.state == JobState.SUCCEEDED,
-                )
-                .order_by(Job.created_at.desc())
-            ).all()
-            job = self._founding(jobs)
-            if job.evidence_expired_at is None and is_outdated(session, job.id):
-                raise NoticeRefused(
-                    "The evidence does not contain the last decision yet. Request the evidence, "
-                    "and create the notice after that."
-                )
+            job = self.founding(session, case, media_id)
             edition = newest_edition(session, job.id)
             basis.append(
                 Basis(
-                    sha256=digest,
+                    sha256=session.get_one(Media, media_id).sha256,
                     verdict=str(job.verdict),
                     finding=job.finding,
                     job=job.id,
@@ -72,6 +56,31 @@ class NoticeBasis:
                 )
             )
         return basis
+
+    def founding(self, session: Session, case: Case, media_id: str) -> Job:
+        """Return the examination of a medium that a notice may rest on.
+
+        Raises:
+            NoticeRefused: its finding was not confirmed, or there is none.
+        """
+        digest = session.get_one(Media, media_id).sha256
+        jobs = session.scalars(
+            select(Job)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                Job.case_id == case.id,
+                Media.sha256 == digest,
+                Job.state == JobState.SUCCEEDED,
+            )
+            .order_by(Job.created_at.desc())
+        ).all()
+        job = self._founding(jobs)
+        if job.evidence_expired_at is None and is_outdated(session, job.id):
+            raise NoticeRefused(
+                "The evidence does not contain the last decision yet. Request the evidence, "
+                "and create the notice after that."
+            )
+        return job
 
     def _founding(self, jobs: Sequence[Job]) -> Job:
         """Return the examination that a notice may rest on.

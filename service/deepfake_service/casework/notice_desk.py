@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +41,7 @@ from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     DatabaseUnavailable,
     NotFound,
+    NoticeRefused,
 )
 from deepfake_service.notices.kinds import checked, kind_of
 from deepfake_service.notices.render import NoticeSubject, compose, composed_of
@@ -122,6 +123,24 @@ class NoticeDesk:
                 )
             )
             return self._json(notice, content, history)
+
+    def obstacles(self, caller: Caller, case_id: str, media_ids: Iterable[str]) -> dict[str, str]:
+        """Return why no notice can be made about media of a case, by medium.
+
+        Media that a notice can be made about are left out.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+        """
+        found = {}
+        with self._database.read() as session:
+            case, _ = self._case(session, caller, case_id)
+            for media_id in media_ids:
+                try:
+                    self._basis.founding(session, case, media_id)
+                except NoticeRefused as error:
+                    found[media_id] = error.message
+        return found
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
         """Return a notice with its fields and its text, and audit that it was read.

@@ -9,7 +9,6 @@ from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.notice_states import (
     KOREAN,
     OUTCOMES,
@@ -19,7 +18,7 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Finding, JobState, NoticeState
+from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
@@ -28,6 +27,7 @@ from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.render import choice, cited
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
+from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
 from deepfake_service.web.pages import Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -226,10 +226,11 @@ def _form_page(
     chosen = set(values.get("occurrences", "").split())
     occurrences = _occurrences(services, caller, notice_form, chosen)
     jobs = _jobs_by_media(services, caller, notice_form.case_id, occurrences)
+    media = {o["media_id"] for o in occurrences.occurrences}
+    obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
+    usable = [o for o in occurrences.occurrences if o["media_id"] not in obstacles]
     if not values:
-        chosen = {o["id"] for o in occurrences.occurrences if _is_basis(jobs.get(o["media_id"]))}
-    platforms = {o["platform"] for o in occurrences.occurrences if o["platform"]}
-    only_platform = platforms.pop() if len(platforms) == 1 else ""
+        chosen = posts_of_recipient(kind.id, usable)
     inputs = form_inputs(kind, language, values, minor=case["minor"])
     return page(
         request,
@@ -248,7 +249,9 @@ def _form_page(
         clock=notice_words.of("clocks", kind.id),
         inputs=inputs,
         chosen=chosen,
-        recipient=values.get("recipient", only_platform),
+        usable=len(usable),
+        obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
+        recipient=values.get("recipient", recipient_of(kind.id, usable, language)),
         wanted_language=values.get("language", language),
         errors={e.field.removeprefix("fields."): e.translated(translate) for e in attempt.errors},
     )
@@ -279,15 +282,6 @@ def _jobs_by_media(
     filters = Filters(case_id=case_id, media=media)
     jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
     return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
-
-
-def _is_basis(job: dict[str, Any] | None) -> bool:
-    """Return whether a notice may be based on a job, as far as its row says."""
-    if job is None or job["state"] != JobState.SUCCEEDED:
-        return False
-    if job["finding"] is not None:
-        return bool(job["finding"] == Finding.CONFIRMED)
-    return bool(job["verdict"] == VerdictCode.LIKELY_MANIPULATED)
 
 
 @router.get("/notices")
