@@ -71,7 +71,7 @@ async def test_an_altered_item_is_named_in_the_queue_without_its_content(service
     alter(service, "UPDATE accounts SET role = 'admin' WHERE name LIKE 'auditor%'")
     await service.sign_in(Role.ADMIN)
     del service.client.headers["Authorization"]
-    page = (await service.client.get("/")).text
+    page = (await service.client.get("/?tab=all")).text
     assert "deepfake audit verify" in page
     assert f"<code>{jobs[1]['id']}</code>" in page
     assert f"/items/{jobs[1]['id']}" not in page
