@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
@@ -17,6 +17,7 @@ from deepfake_service.casework.core.notice_states import (
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.notice_package import package_of
 from deepfake_service.container import Services
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
@@ -24,11 +25,11 @@ from deepfake_service.errors import FieldError, InvalidRequest, NotFound, Notice
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of
-from deepfake_service.notices.render import choice, cited
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
+from deepfake_service.web.notice_inputs import choices_of, form_inputs
 from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect
+from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -39,49 +40,6 @@ SIGNATURE_FIELDS = ("signature", "signed_")
 """Prefixes of the names of fields that belong to a signature."""
 MAX_OFFSET_MINUTES = 14 * 60
 """The time zone farthest from UTC is UTC+14."""
-
-
-def _choices(annotation: Any) -> list[str | bool]:
-    """Return the values of a field that is a choice, including one that is optional."""
-    return [
-        value
-        for part in (annotation, *get_args(annotation))
-        for value in get_args(part)
-        if isinstance(value, str | bool)
-    ]
-
-
-def form_inputs(
-    kind: Kind, language: str, values: dict[str, str], *, minor: bool
-) -> list[dict[str, Any]]:
-    """Describe the form inputs for the fields of a kind of notice, filled in with ``values``."""
-    inputs = []
-    for name, info in kind.fields.model_fields.items():
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        options = _choices(info.annotation)
-        choices = [option for option in options if isinstance(option, str)]
-        is_required = info.is_required() and not (minor and name in kind.waived_for_minors)
-        if True in options:
-            input_kind = "affirmed"
-        elif choices:
-            input_kind = "choice"
-        elif extra["multiline"]:
-            input_kind = "lines"
-        else:
-            input_kind = "date" if name == "signed_on" else "text"
-        inputs.append(
-            {
-                "name": name,
-                "label": extra[f"label_{language}"],
-                "provision": cited(str(extra["provision"]), language),
-                "required": is_required,
-                "value": values.get(name, ""),
-                "choices": [(option, choice(language, option)) for option in choices],
-                "kind": input_kind,
-            }
-        )
-    return inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +155,7 @@ def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> Not
     fields: dict[str, Any] = {}
     for name, info in kind.fields.model_fields.items():
         if values.get(name):
-            is_affirmation = True in _choices(info.annotation)
+            is_affirmation = True in choices_of(info.annotation)
             fields[name] = values[name] == "yes" if is_affirmation else values[name]
     for name in kind.waived_for_minors:
         fields.setdefault(name, None)
@@ -296,6 +254,20 @@ def get_notice(
 ) -> Response:
     """Show a notice, its deadline, its outcome and its history."""
     return _notice_page(request, services, caller, notice_id, Attempt({}))
+
+
+@router.get("/notices/{notice_id}/package.zip")
+def get_package(notice_id: Id, caller: PageReader, services: ServicesDep) -> Response:
+    """Return what is sent with a notice as a ZIP."""
+    content = package_of(services.notice_desk, services.cases, caller, notice_id)
+    return Response(
+        content,
+        media_type="application/zip",
+        headers={
+            **HEADERS,
+            "Content-Disposition": f'attachment; filename="notice-{notice_id}.zip"',
+        },
+    )
 
 
 def _notice_page(

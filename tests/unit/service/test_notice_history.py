@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+import json
 import re
+import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -293,3 +296,18 @@ async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Se
     )
     assert answer.status_code == 422
     assert 'value="2001-01-01T00:00"' in answer.text
+
+
+async def test_the_package_of_a_notice_has_what_its_contents_say(service: Service) -> None:
+    notice = await drafted(service)
+    pdf = (await service.client.get(f"/v1/notices/{notice['id']}/notice.pdf")).content
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+    package = await service.client.get(f"/notices/{notice['id']}/package.zip")
+    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    contents = json.loads(files.pop("contents.json"))
+    assert files["notice.pdf"] == pdf
+    assert files["notice.txt"].decode() == notice["text"]
+    assert contents["files"] == {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}
+    assert [e["job"] for e in contents["evidence"]] == [b["job"] for b in notice["basis"]]

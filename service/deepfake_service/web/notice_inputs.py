@@ -1,0 +1,51 @@
+"""The inputs of a notice's form, one for each field of its kind."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from deepfake_service.notices.kinds import Kind
+from deepfake_service.notices.render import choice, cited
+
+
+def choices_of(annotation: Any) -> list[str | bool]:
+    """Return the values of a field that is a choice, including one that is optional."""
+    return [
+        value
+        for part in (annotation, *get_args(annotation))
+        for value in get_args(part)
+        if isinstance(value, str | bool)
+    ]
+
+
+def form_inputs(
+    kind: Kind, language: str, values: dict[str, str], *, minor: bool
+) -> list[dict[str, Any]]:
+    """Describe the form inputs for the fields of a kind of notice, filled in with ``values``."""
+    inputs = []
+    for name, info in kind.fields.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        options = choices_of(info.annotation)
+        choices = [option for option in options if isinstance(option, str)]
+        is_required = info.is_required() and not (minor and name in kind.waived_for_minors)
+        if True in options:
+            input_kind = "affirmed"
+        elif choices:
+            input_kind = "choice"
+        elif extra["multiline"]:
+            input_kind = "lines"
+        else:
+            input_kind = "date" if name == "signed_on" else "text"
+        inputs.append(
+            {
+                "name": name,
+                "label": extra[f"label_{language}"],
+                "provision": cited(str(extra["provision"]), language),
+                "required": is_required,
+                "value": values.get(name, ""),
+                "choices": [(option, choice(language, option)) for option in choices],
+                "kind": input_kind,
+            }
+        )
+    return inputs
