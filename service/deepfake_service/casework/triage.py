@@ -24,7 +24,7 @@ from deepfake_service.casework.core.pagination import Filters, JobPage, conditio
 from deepfake_service.casework.core.queries import find_job, iso_time, job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
-from deepfake_service.casework.core.visibility import visible_to
+from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
 from deepfake_service.db.row_authentication import load_list
@@ -214,6 +214,19 @@ class Triage:
             "clock": None,
             "place": None,
         }
+
+    def copies(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+        """Return the earlier cases that a job's medium resembles, and whether they are confirmed.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+        """
+        found: dict[str, Any] = {"id": job_id, "copies": []}
+        with self._database.read() as session:
+            find_visible(session, caller, Job, job_id)
+            self._add_copies(session, caller, [found])
+        copies: list[dict[str, Any]] = found["copies"]
+        return copies
 
     def _add_copies(self, session: Session, caller: Caller, found: list[dict[str, Any]]) -> None:
         """Name the earlier cases that the jobs' media resemble."""

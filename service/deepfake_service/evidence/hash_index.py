@@ -21,8 +21,6 @@ MIN_SHARE = 0.8
 ALIKE_SHARE, ALIKE_FRAMES = 0.5, 10
 """Share of the distinct hashes of either medium, or number of those of both, from which the media
 resemble each other: an excerpt, or a longer video with an excerpt in it, resembles the original."""
-_AT_ONCE = 256
-"""Hashes compared at once, to bound memory to some tens of megabytes."""
 _PAIRS_AT_ONCE = 500_000
 """Pairs of hashes compared at once. Each takes some 70 bytes."""
 _SIDE = 16
@@ -35,15 +33,15 @@ def usable(hashes: Mapping[str, Any]) -> list[str]:
 
 
 def share_alike(submitted: list[str], known: list[str]) -> float:
-    """Return the share, 0 to 1, of the ``submitted`` hashes that match one of ``known``."""
+    """Return the share, 0 to 1, of the ``submitted`` hashes that match one of ``known``.
+
+    It is that of the orientation in which most of them match: a medium that is mirrored or turned
+    by right angles as a whole is a copy too.
+    """
     if not submitted or not known:
         return 0.0
     ours, theirs = packed(submitted), packed(known)
-    alike = 0
-    for start in range(0, len(ours), _AT_ONCE):
-        near = distances(ours[start : start + _AT_ONCE], theirs).min(axis=1)
-        alike += int((near <= MAX_DISTANCE).sum())
-    return alike / len(ours)
+    return max(_hits(ours, turned)[0] for turned in orientations(theirs)) / len(ours)
 
 
 def resembles(submitted: Sequence[str], known: Sequence[str]) -> bool:

@@ -72,7 +72,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "view": None,
         "missing": None,
         "reviews": services.reviews.of(caller, job_id),
-        "matches": services.hash_bank.matches(caller, job_id),
+        "matches": services.triage.copies(caller, job_id),
         "editions": services.evidence_store.editions(caller, job_id),
         "notices": services.notice_desk.of_case(caller, job["case_id"]).notices,
         "kinds": list(KINDS),

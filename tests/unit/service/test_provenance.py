@@ -132,6 +132,16 @@ def test_a_copy_is_near_and_another_picture_is_far() -> None:
     assert share_alike([], found) == 0.0
 
 
+def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> None:
+    known = mediakit.astronaut()
+    copy = np.clip(known[::2, ::-2].astype(float) * 0.9 + 12, 0, 255).astype(np.uint8)
+    other = np.ascontiguousarray(np.roll(known, 200, axis=(0, 1))[::-1])
+    hashes = [pdq(np.ascontiguousarray(p)).pdq for p in (known, copy, other)]
+    assert distances(packed(hashes[:1]), packed(hashes[1:2]))[0][0] > 31
+    assert share_alike([hashes[1]], [hashes[0]]) == 1.0
+    assert share_alike([hashes[2]], [hashes[0]]) == 0.0
+
+
 def test_poor_frames_are_left_out_and_exports_have_the_exchanged_form() -> None:
     hashes = {"pdq": [{"pdq": "ab" * 32, "quality": 100}, {"pdq": "cd" * 32, "quality": 49}]}
     assert usable(hashes) == ["ab" * 32]
