@@ -44,8 +44,8 @@ from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
+from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
-from deepfake_service.web import items, queue, signing_in
 from deepfake_service.web import notices as web_notices
 from deepfake_service.worker import worker_running
 
@@ -146,7 +146,16 @@ def create_app(
         min_upload_rate=settings.min_upload_rate,
     )
     problems.install(app)
-    for module in (signing_in, queue, items, web_notices, web_help, web_admin, web_account):
+    for module in (
+        signing_in,
+        queue,
+        bulk_reviews,
+        items,
+        web_notices,
+        web_help,
+        web_admin,
+        web_account,
+    ):
         app.include_router(module.router)
     return app
 

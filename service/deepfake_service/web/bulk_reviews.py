@@ -1,0 +1,98 @@
+"""Pages on which a reviewer decides about several items of the queue at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from deepfake_service.casework.bulk_reviews import MAX_ITEMS, decide_each
+from deepfake_service.container import Services
+from deepfake_service.db.enums import Decision
+from deepfake_service.documents.i18n import translations
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.http.auth import PageReviewer
+from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.security.accounts import Caller
+from deepfake_service.web.items import MAX_REASON
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import Form, PageRoute, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+Selected = Annotated[
+    list[Annotated[str, Field(max_length=26)]],
+    Query(max_length=MAX_ITEMS, alias="job", default_factory=list),
+]
+
+
+@router.get("/reviews")
+def get_reviews(
+    request: Request, caller: PageReviewer, services: ServicesDep, selected: Selected
+) -> Response:
+    """List the selected items, and ask for one decision and one reason."""
+    items = _items(services, caller, selected)
+    return page(request, "bulk_review.html", caller, **_values(items))
+
+
+@router.post("/reviews")
+def post_reviews(
+    request: Request, caller: PageReviewer, services: ServicesDep, fields: Form
+) -> Response:
+    """Record the decision on each item, and list what was recorded and what was refused."""
+    selected = [line for line in fields.get("job", "").splitlines() if line]
+    if not 1 <= len(selected) <= MAX_ITEMS:
+        raise InvalidRequest(errors=[FieldError("job", "choose one")])
+    decision, reason = fields.get("decision", ""), fields.get("reason", "")
+    invalid = []
+    if decision not in set(Decision):
+        invalid.append(FieldError("decision", "choose one"))
+    if not 1 <= len(reason) <= MAX_REASON:
+        invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
+    if fields.get("sure") != "yes":
+        invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
+    translate = translations(language_of(request)).gettext
+    items = _items(services, caller, selected)
+    values = _values(items)
+    if invalid:
+        # What the reviewer chose and wrote is not lost.
+        values |= {"decision": decision, "reason": reason}
+        values["problems"] = [(e.field, e.translated(translate)) for e in invalid]
+        return page(request, "bulk_review.html", caller, status=422, **values)
+    names = {item["id"]: item["name"] for item in items}
+    values["outcomes"] = [
+        {
+            "id": outcome.job_id,
+            "name": names.get(outcome.job_id, outcome.job_id),
+            "finding": outcome.finding,
+            "refusal": outcome.refusal and translate(outcome.refusal.message),
+        }
+        for outcome in decide_each(services.reviews, caller, selected, Decision(decision), reason)
+    ]
+    return page(request, "bulk_review.html", caller, **values)
+
+
+def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the selected items that exist and that the caller may see, each once."""
+    items = []
+    for job_id in dict.fromkeys(selected):
+        try:
+            job = services.queries.progress(caller, job_id)
+            listing = services.triage.listing(caller, job_id)
+        except NotFound:
+            continue
+        items.append({**job, "name": listing["name"] or job["sha256"][:12]})
+    return items
+
+
+def _values(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "items": items,
+        "decisions": [str(d) for d in Decision],
+        "decision": "",
+        "reason": "",
+        "problems": [],
+        "outcomes": None,
+    }

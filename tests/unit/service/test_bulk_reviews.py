@@ -1,0 +1,102 @@
+"""One decision on several items, and on the copy of a confirmed case, in the console."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_service.db import AuditEntry, Job, Match, Review, new_id
+from deepfake_service.db.enums import Finding, JobState, Role
+from deepfake_service.security.audit_log import Action
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined
+from tests.support.submitting import VIDEO, submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def items(service: Service, count: int, *, ended: int) -> list[str]:
+    """Submit some items, end the first of them and sign the analyst in."""
+    jobs = [(await submit(service, VIDEO + bytes([n])))["id"] for n in range(count)]
+    with service.database.write() as session:
+        for job_id in jobs[:ended]:
+            job = session.get_one(Job, job_id)
+            job.state, job.finished_at = JobState.SUCCEEDED, service.clock()
+    await service.sign_in(Role.ANALYST)
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    return jobs
+
+
+def csrf_of(text: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', text)
+    assert found, text
+    return found[1]
+
+
+async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_listed(
+    service: Service,
+) -> None:
+    jobs = await items(service, 3, ended=2)
+    page = await service.client.get("/reviews", params={"job": jobs})
+    form = {
+        "csrf": csrf_of(page.text), "job": [*jobs, jobs[0], new_id()], "decision": "rejected",
+        "reason": "satire", "sure": "yes",
+    }  # fmt: skip
+    answer = await service.client.post("/reviews", data=form)
+    assert answer.status_code == 200
+    assert "Recorded: 2" in answer.text
+    assert "Not recorded: 2" in answer.text
+    assert "There is no verdict to review." in answer.text
+    with service.database.read() as session:
+        assert sorted(session.scalars(select(Review.job_id))) == sorted(jobs[:2])
+        audited = select(AuditEntry.subject).where(AuditEntry.action == str(Action.CASE_REVIEWED))
+        assert sorted(session.scalars(audited)) == sorted(jobs[:2])
+        assert {session.get_one(Job, j).finding for j in jobs[:2]} == {Finding.REJECTED}
+
+
+async def test_nothing_is_recorded_without_a_confirmation_and_what_was_typed_stays(
+    service: Service,
+) -> None:
+    jobs = await items(service, 2, ended=2)
+    token = csrf_of((await service.client.get("/reviews", params={"job": jobs})).text)
+    form = {"csrf": token, "job": jobs, "decision": "confirmed", "reason": "seen before"}
+    answer = await service.client.post("/reviews", data=form)
+    assert answer.status_code == 422
+    assert ">seen before</textarea>" in answer.text
+    assert 'value="confirmed" required checked' in answer.text
+    assert all(f'name="job" value="{job}"' in answer.text for job in jobs)
+    with service.database.read() as session:
+        assert session.scalars(select(Review.id)).all() == []
+
+
+async def test_the_queue_offers_ended_items_to_reviewers(service: Service) -> None:
+    jobs = await items(service, 2, ended=1)
+    page = (await service.client.get("/?tab=all")).text
+    assert f'form="bulk" name="job" value="{jobs[0]}"' in page
+    assert f'form="bulk" name="job" value="{jobs[1]}"' not in page
+
+
+async def test_the_copy_of_a_confirmed_case_names_it_and_is_confirmed_with_its_own_reason(
+    service: Service,
+) -> None:
+    known = await examined(service, kit.video(), case_reference="K-1")
+    copy = await examined(service, kit.video(), case_reference="K-2")
+    with service.database.write() as session:
+        session.get_one(Job, known["id"]).finding = Finding.CONFIRMED
+        match = {"job_id": copy["id"], "case_id": known["case_id"], "percent": 100}
+        session.add(Match(id=new_id(), created_at=service.clock(), **match))
+    await service.sign_in(Role.ANALYST)
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    page = (await service.client.get(f"/items/{copy['id']}")).text
+    assert f'<a href="/cases/{known["case_id"]}"><bdi>K-1</bdi></a>' in page
+    reason = "Copy of the media confirmed in case K-1"
+    assert f">{reason}</textarea>" in page
+    form = {"csrf": csrf_of(page), "decision": "confirmed", "reason": reason}
+    await service.client.post(f"/items/{copy['id']}/review", data=form)
+    with service.database.read() as session:
+        assert session.get_one(Job, copy["id"]).finding == Finding.CONFIRMED
