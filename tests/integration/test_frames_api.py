@@ -277,7 +277,9 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
         assert frame["name"] == "private-name.png"
         assert frame["score"] is not None
         assert client.post("/v1/frames", files={"file": b"x"}).status_code == 422
-        assert 'verdict="' in client.get("/metrics").text
+        metrics = client.get("/metrics").text
+        assert 'route="/v1/frames"' in metrics
+        assert "verdict=" not in metrics  # anybody who polls would learn each verdict
     assert server.written_elsewhere() == []
     written = {p.name for p in server.data_dir.iterdir()}
     assert written - {"records.sqlite-shm", "records.sqlite-wal"} == {

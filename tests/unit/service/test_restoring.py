@@ -205,6 +205,7 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
     with pytest.raises(DataDirError, match="already exists"):
         copy_backup(restored, backup)
     other = Settings(data_dir=tmp_path / "other", master_key=SecretStr("A" * 43 + "="))
+    open_database(other).close()
     with pytest.raises(DataDirError, match="had a journal"):
         restore(other, journal)
 
