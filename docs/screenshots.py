@@ -68,6 +68,7 @@ def _photograph(page: Page, job_id: str, case_id: str) -> None:
     page.fill("#key", ADMIN_KEY)
     page.press("#key", "Enter")
     page.wait_for_url("**/")
+    page.wait_for_load_state("networkidle")
     page.screenshot(path=OUT / "queue.png")
     page.goto(f"/items/{job_id}")
     page.check("#unveil")
