@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations
@@ -42,7 +43,9 @@ ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 @router.get("/submit")
 def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
     """Show the upload form."""
-    return page(request, "submit.html", caller, most=state.settings.max_video_bytes)
+    most = state.settings.max_video_bytes
+    verdicts = [str(v) for v in VerdictCode]
+    return page(request, "submit.html", caller, most=most, verdicts=verdicts)
 
 
 @router.get("/items/{job_id}")

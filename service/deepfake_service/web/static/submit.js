@@ -131,7 +131,7 @@ function update(job) {
   const entry = followed.get(job.id);
   if (!entry) return;
   if (FINAL_STATES.includes(job.state)) {
-    end(job.id, job.state);
+    end(job.id, job.state, job.verdict);
     return;
   }
   const stages = { overview: words.overview, dense: words.dense, evidence: words.evidence };
@@ -144,7 +144,7 @@ function update(job) {
   entry.shown.state.textContent = (stages[stage] || words.queued) + counted;
 }
 
-function end(id, state) {
+function end(id, state, verdict) {
   const entry = followed.get(id);
   if (!entry) return;
   followed.delete(id);
@@ -154,7 +154,9 @@ function end(id, state) {
   }
   const { shown, name, link } = entry;
   shown.bar.value = shown.bar.max;
-  shown.state.textContent = { succeeded: words.done, cancelled: words.cancelled }[state] || words.failed;
+  const succeeded = words[`verdict_${verdict}`] || words.done;
+  shown.state.textContent = { succeeded, cancelled: words.cancelled }[state] || words.failed;
+  if (state === "succeeded" && verdict) shown.state.className = `verdict ${verdict}`;
   // Already submitted: the occurrence was added to the existing item.
   if (shown.known) shown.state.textContent += ` · ${words.known}`;
   shown.item.dataset.state = state;
