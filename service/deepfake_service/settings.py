@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -29,6 +29,11 @@ MIN_ADMIN_KEY_VARIETY = 10
 ScoreDetail = Literal["full", "rounded", "verdicts"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
+
+
+def _contact(what: str) -> Any:
+    text = f"{what} of the organisation that sends notices, which fills their forms."
+    return Field(default=None, max_length=200, description=text)
 
 
 class Settings(ResourceLimits):
@@ -171,6 +176,9 @@ class Settings(ResourceLimits):
         description="Values that `/v1/frames` and jobs answer to accounts of systems. `rounded`: "
         "only the log likelihood ratio, in whole numbers; `verdicts`: none. Evidence stays exact.",
     )
+    organisation_name: str | None = _contact("Name")
+    organisation_email: str | None = _contact("E-mail address")
+    organisation_phone: str | None = _contact("Telephone number")
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Deepfake detection service",
         description="Name of the organisation that issues evidence and notices. It appears in "
