@@ -114,7 +114,9 @@ class ManySubmitter:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
         """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        console = Console(stderr=True)
+        hidden = not console.is_terminal
+        with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
             sent = bars.add_task("submitted", total=len(rows))
             for row in rows:
                 self._submit(row)
