@@ -78,7 +78,7 @@ def test_times_are_marked_as_times_and_parameters_have_examples(api: dict[str, A
         for field, described in schema.get("properties", {}).items():
             forms = described.get("anyOf", [described])
             is_time = any(form.get("format") == "date-time" for form in forms)
-            if field.endswith("_at") != is_time and field not in ("at", "timestamp"):
+            if field.endswith("_at") != is_time and field not in ("at", "timestamp", "undo_until"):
                 unmarked.append(f"{name}.{field}")
     for name, operation in _operations(api):
         if name.endswith(("succeeded", "failed", "cancelled", "expired")):

@@ -25,6 +25,7 @@ from tests.unit.service.test_notices import BASIS, GOOD, SEEN
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
 NAMES = {
+    "PDF",
     "SHA", "PA", "log", "px", "PAdES", "PDQ", "MTCNN", "UTC", "UUID",
     # Files, commands and formats.
     "verdict", "custody", "hashes", "json", "docs", "verify", "by", "hand", "md", "rescore",
