@@ -7,6 +7,7 @@ if that warns, because then some part of the API is missing in its client.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,12 @@ CONFIG = {
         "ruff format . --isolated --quiet --line-length=100",
     ],
 }
+
+_FIXED_BOUNDARY = re.compile(
+    r' *headers\["Content-Type"\] = "multipart/form-data; boundary=[^"]*"\n'
+)
+"""The generator writes one boundary for all requests, which a file may contain. Without the header,
+httpx chooses a random one (RFC 2046, section 5.1.1)."""
 
 
 def generate(folder: Path) -> None:
@@ -40,6 +47,8 @@ def generate(folder: Path) -> None:
              "--output-path", str(folder), "--overwrite", "--fail-on-warning"],
             check=True,
         )  # fmt: skip
+    for module in (folder / "api").rglob("*.py"):
+        module.write_text(_FIXED_BOUNDARY.sub("", module.read_text("utf-8")), encoding="utf-8")
     (folder / "py.typed").touch()
 
 

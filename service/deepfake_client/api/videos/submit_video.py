@@ -85,7 +85,6 @@ def _get_kwargs(
     if isinstance(body, VideoUpload):
         _kwargs["files"] = body.to_multipart()
 
-        headers["Content-Type"] = "multipart/form-data; boundary=+++"
     if isinstance(body, File):
         _kwargs["content"] = body.payload
         headers["Content-Type"] = "application/octet-stream"
