@@ -23,6 +23,7 @@ from deepfake_service.api import (
     media,
     notices,
     operations,
+    reviews,
     videos,
     webhook_events,
 )
@@ -183,7 +184,19 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     description.install(app)
-    for module in (frames, videos, jobs, cases, media, evidence, notices, audit, operations, docs):
+    for module in (
+        frames,
+        videos,
+        jobs,
+        cases,
+        media,
+        evidence,
+        reviews,
+        notices,
+        audit,
+        operations,
+        docs,
+    ):
         app.include_router(module.router)
     return app
 

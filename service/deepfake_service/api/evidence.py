@@ -1,4 +1,4 @@
-"""Evidence of jobs, its verification, the keys that sign it, and reviews."""
+"""Evidence of jobs, its verification, and the keys that sign it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import StreamingResponse
+from pydantic import Field
 
 from deepfake_models.errors import SandboxBusy
 from deepfake_models.results import VerdictCode
 from deepfake_models.spec import is_none
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Decision, Finding, Role
+from deepfake_service.db.enums import Finding
 from deepfake_service.errors import Overloaded
 from deepfake_service.evidence.builder import TIMELINE, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
-from deepfake_service.http.auth import Reader, Reviewer, Verifier
+from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.binary import OCTETS, binary, media_type_for
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
@@ -31,7 +30,6 @@ from deepfake_service.http.schemas import (
     DOCUMENT,
     NO_STORE,
     PDF,
-    CaseId,
     ItemId,
     JobId,
     Language,
@@ -40,7 +38,6 @@ from deepfake_service.http.schemas import (
     Time,
 )
 from deepfake_service.http.uploads import receive_body, streams_body
-from deepfake_service.security.accounts import Caller
 
 router = api_router("evidence", prefix="")
 
@@ -315,129 +312,3 @@ def get_revocations(services: ServicesDep) -> Response:
     return Response(
         content, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
     )
-
-
-class ReviewIn(BaseModel):
-    """A person's decision about an examination."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    decision: Decision = Field(description="What you decide.")
-    reason: Annotated[str, Field(min_length=1, max_length=4000)] = Field(
-        description="Why. It becomes part of the evidence."
-    )
-
-
-class ReviewOut(Published):
-    """One decision."""
-
-    at: Time = Field(description="When it was decided.")
-    name: str = Field(description="Name of the reviewer.")
-    role: Role = Field(description="Role of the reviewer.")
-    decision: Decision = Field(description="What was decided.")
-    reason: str = Field(description="Why.")
-
-
-class ReviewsOut(Published):
-    """All decisions, and the finding that results from them."""
-
-    finding: Finding | None = Field(description="The finding; null if nobody has decided.")
-    reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
-
-
-@router.post(
-    "/v1/jobs/{job_id}/reviews",
-    summary="Review an examination",
-    status_code=201,
-    responses=problems(400, 401, 403, 404, 409, 410, 422, 503),
-)
-def review_job(
-    job_id: JobId, review: ReviewIn, caller: Reviewer, services: ServicesDep
-) -> ReviewsOut:
-    """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
-    verdict does not change; the evidence gets a new edition."""
-    services.reviews.decide(caller, job_id, review.decision, review.reason)
-    return _reviews(services, caller, job_id)
-
-
-@router.get(
-    "/v1/jobs/{job_id}/reviews",
-    summary="Read the reviews",
-    responses=problems(401, 403, 404, 410, 429, 503),
-)
-def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> ReviewsOut:
-    """Return every decision about an examination, oldest first."""
-    return _reviews(services, caller, job_id)
-
-
-def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
-    finding = services.queries.progress(caller, job_id)["finding"]
-    reviews = services.reviews.of(caller, job_id)
-    return ReviewsOut.model_validate({"finding": finding, "reviews": reviews})
-
-
-class MatchOut(Published):
-    """An earlier case that looks like a submission."""
-
-    case_id: ItemId = Field(description="Id of the earlier case.")
-    percent: int = Field(description="Share of its good-quality frames that look alike.")
-    found_at: Time = Field(description="When it was found.")
-
-
-class MatchesOut(Published):
-    """Earlier cases, most similar first."""
-
-    matches: list[MatchOut] = Field(description="The earlier cases.")
-
-
-@router.get(
-    "/v1/jobs/{job_id}/matches",
-    summary="List similar earlier cases",
-    responses=problems(401, 403, 404, 429, 503),
-)
-def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> MatchesOut:
-    """List the similar cases that are visible to this account. A match never changes a verdict."""
-    matches = services.hash_bank.matches(caller, job_id)
-    return MatchesOut.model_validate({"matches": matches})
-
-
-@router.get(
-    "/v1/known-hashes",
-    summary="Export the hashes of confirmed cases",
-    response_class=StreamingResponse,
-    responses={**binary("application/x-ndjson"), **problems(401, 403, 503)},
-)
-def export_known_hashes(
-    request: Request, caller: Reviewer, services: ServicesDep
-) -> StreamingResponse:
-    """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
-    Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
-    lines = services.hash_bank.export(caller)
-    return StreamingResponse(
-        lines, media_type=media_type_for(request, "application/x-ndjson"), headers=NO_STORE
-    )
-
-
-@router.put(
-    "/v1/cases/{case_id}/minor",
-    summary="Flag a possible minor",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
-def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
-    """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
-    and notices name the reporting route for child sexual abuse material."""
-    services.reviews.flag_minor(caller, case_id, enabled=True)
-    return Response(status_code=204)
-
-
-@router.delete(
-    "/v1/cases/{case_id}/minor",
-    summary="Remove the flag of a possible minor",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
-def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
-    """Record that no person shown is a minor."""
-    services.reviews.flag_minor(caller, case_id, enabled=False)
-    return Response(status_code=204)
