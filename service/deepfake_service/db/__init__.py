@@ -3,6 +3,7 @@
 from deepfake_service.db.access_tables import Invitation, PendingSignIn, SecondFactor
 from deepfake_service.db.database import Database, current_time, new_id
 from deepfake_service.db.hash_tables import FlaggedHashes, KnownHashes, Match
+from deepfake_service.db.notice_tables import Notice, NoticeEvent
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -17,8 +18,6 @@ from deepfake_service.db.tables import (
     Lease,
     Listing,
     Media,
-    Notice,
-    NoticeEvent,
     Occurrence,
     Review,
     RevokedEdition,

@@ -22,6 +22,7 @@ from sqlalchemy.orm.context import QueryContext
 
 from deepfake_service.db.access_tables import Invitation, SecondFactor
 from deepfake_service.db.hash_tables import FlaggedHashes
+from deepfake_service.db.notice_tables import Notice, NoticeEvent
 from deepfake_service.db.tables import (
     Account,
     AuditEntry,
@@ -31,8 +32,6 @@ from deepfake_service.db.tables import (
     Job,
     Key,
     Media,
-    Notice,
-    NoticeEvent,
     Occurrence,
     Review,
     RevokedEdition,

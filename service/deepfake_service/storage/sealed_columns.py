@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepfake_service.db.hash_tables import FlaggedHashes, KnownHashes
+from deepfake_service.db.notice_tables import Notice, NoticeEvent
 from deepfake_service.db.tables import (
     Base,
     Case,
     Job,
     Listing,
-    Notice,
-    NoticeEvent,
     Occurrence,
     Review,
 )
