@@ -17,6 +17,7 @@ from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
+from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.cli.score import clean, naming_bundle
 from deepfake_service.container import engine_running
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
@@ -26,7 +27,7 @@ from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings, unknown_variables
+from deepfake_service.settings import Settings
 
 KEEP_ALIVE_S = 15
 BACKLOG = 128

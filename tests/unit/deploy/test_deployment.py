@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from deepfake_models.decode.confinement import NAMESPACES
-from deepfake_service.settings import Settings, unknown_variables
+from deepfake_service.cli.environment import unknown_variables
+from deepfake_service.settings import Settings
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 UNIT = DEPLOY / "systemd" / "deepfake.service"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.errors import SettingsError
 from deepfake_service.settings import (
     CREDENTIALS,
     PREFIX,
     Settings,
     load_settings,
-    unknown_variables,
 )
 from deepfake_service.settings_table import settings_markdown
 
