@@ -77,6 +77,9 @@ def job(site: Site) -> dict[str, Any]:
     return done
 
 
+expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
+
+
 def assert_static_file(request: Any) -> None:
     if "/static/" in request.url:
         assert request.response().status == 200, request.url
@@ -316,6 +319,8 @@ VISIBLE_TEXT = """() => {
 }"""
 ENGLISH = re.compile(r"[A-Za-z]{2,}")
 DIGEST = re.compile(r"\b(?=\w*[0-9])\w{8,}")
+FILE_NAMES = re.compile(r"keyboard-\d\.png|<img src=x onerror=alert\(1\)>\S*")
+"""Names that tests gave to files; labels of the queue repeat them."""
 NOT_TRANSLATED = frozenset(
     {
         # Formats, units and names.
@@ -341,7 +346,7 @@ def test_korean_pages_contain_no_english(site: Site, browser: Browser, job: dict
     forms = [f"/cases/{job['case_id']}/notices/{kind}" for kind in kinds]
     for path in [*paths(job), *forms, "/?state=queued", "/?days=0&cursor=x", "/cases/none"]:
         page.goto(path)
-        text = DIGEST.sub("", page.evaluate(VISIBLE_TEXT))
+        text = DIGEST.sub("", FILE_NAMES.sub("", page.evaluate(VISIBLE_TEXT)))
         words = set(ENGLISH.findall(text)) - NOT_TRANSLATED
         if words:
             left[path] = words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,11 @@ def test_the_commands_of_the_page_on_evaluation(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_leads_to_a_table(folder: Path) -> None:
+def test_the_tutorial_leads_to_a_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "tutorial.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     (folder / "own_detector.py").write_text(code)
+    monkeypatch.delitem(sys.modules, "own_detector", raising=False)
     for command in commands("tutorial.md"):
         output = invoke(*command)
         if command[1] == "compare":

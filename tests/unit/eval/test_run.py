@@ -506,8 +506,8 @@ def test_a_domain_error_becomes_one_line_and_exit_code_1(
 ) -> None:
     line = ["deepfake-eval", "run", "--out", str(tmp_path / "o"), "--bundle", str(bundle)]
     monkeypatch.setattr("sys.argv", [*line, *arguments])
-    monkeypatch.setattr(cli._console, "_width", 300)
-    monkeypatch.setattr(cli._console, "_file", None)
+    monkeypatch.setattr(cli.console, "_width", 300)
+    monkeypatch.setattr(cli.console, "_file", None)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
