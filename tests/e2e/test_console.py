@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -213,6 +215,12 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.fill("#f-signed_on", "2026-01-03")
     page.get_by_role("button", name="통지 작성").click()
     expect(page.locator("pre.notice")).to_contain_text("02-765-4321")
+    package = page.request.get(f"{page.url.partition('?')[0]}/package.zip").body()
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:  # with the report that it refers to
+        folders = sorted(name.partition("/")[0] for name in archive.namelist())
+        assert folders == ["contents.json", "notice.pdf", "notice.txt", "reports", "screenshots"]
+        (report,) = (n for n in archive.namelist() if n.startswith("reports/"))
+        assert archive.read(report).startswith(b"%PDF")
     page.goto(f"/cases/{case[1]}")  # the notice that it replaces is withdrawn
     states = page.locator("td:nth-child(2)", has_text=re.compile(r"^(초안\(미발송\)|철회됨)$"))
     assert sorted(states.all_inner_texts()) == ["철회됨", "초안(미발송)"]

@@ -260,7 +260,9 @@ def get_notice(
 @router.get("/notices/{notice_id}/package.zip")
 def get_package(notice_id: Id, caller: PageReader, services: ServicesDep) -> Response:
     """Return what is sent with a notice as a ZIP."""
-    content = package_of(services.notice_desk, services.cases, caller, notice_id)
+    content = package_of(
+        services.notice_desk, services.cases, services.evidence_store, caller, notice_id
+    )
     return Response(
         content,
         media_type="application/zip",
