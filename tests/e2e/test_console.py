@@ -327,7 +327,7 @@ VISIBLE_TEXT = """() => {
 }"""
 ENGLISH = re.compile(r"[A-Za-z]{2,}")
 DIGEST = re.compile(r"\b(?=\w*[0-9])\w{8,}")
-FILE_NAMES = re.compile(r"keyboard-\d\.png|<img src=x onerror=alert\(1\)>\S*")
+FILE_NAMES = re.compile(r"<img src=x onerror=alert\(1\)>|\S*\.(?:png|mp4)\b")
 """Names that tests gave to files; labels of the queue repeat them."""
 NOT_TRANSLATED = frozenset(
     {
