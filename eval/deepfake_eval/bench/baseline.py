@@ -6,11 +6,11 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.decode.base import ClosesOnExit
 
 SCRIPT = Path(__file__).resolve().parents[2] / "baselines" / "naive_loop.py"
 SMALL_NETWORK = "tf_efficientnet_lite0"
@@ -36,7 +36,7 @@ def same_network(spec: BundleSpec) -> list[str]:
     return [*arguments, "--scales", *map(str, scales)]
 
 
-class NaiveLoop:
+class NaiveLoop(ClosesOnExit):
     """A running naive loop; a context manager.
 
     ``python`` is the interpreter of an environment with its packages.
@@ -85,14 +85,3 @@ class NaiveLoop:
         """End the process."""
         self._process.kill()
         self._process.communicate()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
