@@ -6,7 +6,6 @@ Each attempt adds a line to ``attempts.jsonl``, so that an interrupted run can r
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,9 @@ import numpy as np
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, rate
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import file_stamps, labelled_rows, load_dataset
+from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key
 from deepfake_eval.inference.queries import Answers, Attempt, attack
+from deepfake_eval.inference.records import append_record, read_records
 from deepfake_eval.inference.runner import Progress, no_progress
 from deepfake_eval.inference.targets import Target, score_picture, targets
 from deepfake_eval.robustness import Labelled, alternating
@@ -139,7 +139,7 @@ def _attempts(
     progress: Progress,
 ) -> Iterator[dict[str, Any]]:
     """Attack each of ``chosen`` in every way; yield the records of all attempts."""
-    known = _read(path)
+    known = read_records(path, {"label": str, "bound": int, "answers": str})
     ways = [(b, a) for b in options.bounds for a in options.answers]
     total = len(chosen) * len(ways)
     with path.open("a", encoding="utf-8") as file:
@@ -147,12 +147,8 @@ def _attempts(
             (target, way) for target in chosen for way in ways
         ):
             progress("attacking", number, total)
-            row = target.row
-            parts = [
-                scorer.bundle.sha256, row.dataset, row.media, file_stamps(target.path),
-                bound, answers, options.queries, options.seed,
-            ]  # fmt: skip
-            key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+            made_by = (scorer.bundle.sha256, bound, answers, options.queries, options.seed)
+            key = record_key(target.row, target.root, *made_by)
             if key not in known:
                 attempt = attack(
                     target,
@@ -163,8 +159,7 @@ def _attempts(
                     seed=options.seed,
                 )
                 known[key] = {"key": key, **_record(target, bound, answers, attempt)}
-                file.write(json.dumps(known[key]) + "\n")
-                file.flush()
+                append_record(file, known[key])
             yield known[key]
     progress("attacking", total, total)
 
@@ -176,23 +171,6 @@ def _record(target: Target, bound: int, answers: Answers, attempt: Attempt) -> d
         "group": row.group, "bound": bound, "answers": answers,
         "before": None if before is None else round(before, 4), **asdict(attempt),
     }  # fmt: skip
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of earlier runs by key.
-
-    Raises:
-        RunError: a line is not a record.
-    """
-    if not path.exists():
-        return {}
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {record["key"]: record for record in records}
-    except (ValueError, TypeError, KeyError) as error:
-        raise RunError(
-            f"{path.name}: a line is not a record. Delete the file to attack all pictures again."
-        ) from error
 
 
 def summarise(attempts: Iterable[dict[str, Any]], options: AttackOptions) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from deepfake_eval.inference.runner import (
     score_all,
 )
 from deepfake_eval.reporting.results import MISSING, write_results
-from deepfake_models.bundle import Bundle, load_bundle
+from deepfake_models.bundle import load_bundle
 from deepfake_models.files import atomic_write_text
 
 
@@ -91,7 +91,9 @@ def run(
     loaded = [load_dataset(text, options.split) for text in datasets]
     labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {record_key(bundle, options.frames, row, root): (row, root) for row, root in labelled}
+    keys = {
+        record_key(row, root, bundle.sha256, options.frames): (row, root) for row, root in labelled
+    }
     jobs = [Job(key, root / row.media) for key, (row, root) in keys.items()]
     records = score_all(bundle_dir, jobs, out / RECORDS, options, progress)
     predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
@@ -179,17 +181,13 @@ def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
     return text
 
 
-def record_key(
-    bundle: Bundle, frames: int | None, row: Row, root: Path, *variation: float | str
-) -> str:
+def record_key(row: Row, root: Path, *made_by: float | str | None) -> str:
     """Return the key of a medium's record.
 
-    It depends on the bundle, the number of frames, the row's data set and file, and ``variation``:
-    whatever else changes the result, such as a degradation.
+    It depends on the row's data set and file, and on ``made_by``: whatever else changes the result,
+    such as the SHA-256 of the bundle, the number of frames, or a degradation.
     """
-    content = [
-        bundle.sha256, frames, *variation, row.dataset, row.media, file_stamps(root / row.media),
-    ]  # fmt: skip
+    content = [*made_by, row.dataset, row.media, file_stamps(root / row.media)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -15,9 +13,10 @@ from typing import Any
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import file_stamps, labelled_rows, load_dataset
+from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key
 from deepfake_eval.inference import score_table
-from deepfake_eval.inference.runner import RECORDS, Progress, no_progress, read_records
+from deepfake_eval.inference.records import append_record, read_records
+from deepfake_eval.inference.runner import RECORDS, Progress, no_progress
 from deepfake_eval.inference.score_table import ScoreTableOptions
 from deepfake_eval.reporting.results import MISSING, write_results
 from deepfake_models.files import atomic_write_text
@@ -138,7 +137,7 @@ def _score_all(
 ) -> list[float | None]:
     """Return the score of each medium; new ones are appended to the records in ``path``."""
     records = read_records(path)
-    keys = [_key(name, row, root) for row, root in labelled]
+    keys = [record_key(row, root, name) for row, root in labelled]
     failures: list[str] = []
     with path.open("a", encoding="utf-8") as file:
         for done, (key, (row, root)) in enumerate(zip(keys, labelled, strict=True)):
@@ -154,8 +153,7 @@ def _score_all(
                 continue
             record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
             records[key] = record
-            file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-            file.flush()
+            append_record(file, record)
     progress("scoring", len(keys), len(keys))
     return [records[key]["item"]["score"] if key in records else None for key in keys]
 
@@ -170,11 +168,6 @@ def _number(value: object, name: str, media: str) -> float | None:
     if not math.isfinite(number):
         raise RunError(f"{name} returned {value!r} for {media}; a finite number or None is needed.")
     return number
-
-
-def _key(name: str, row: Row, root: Path) -> str:
-    content = [name, row.dataset, row.media, file_stamps(root / row.media)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _write_scores(path: Path, rows: Sequence[Row], scores: Sequence[float | None]) -> None:

@@ -138,12 +138,10 @@ def _score_variants(
     """Score every medium in every variant; return the predictions of each variant."""
     keys = {
         variant: [
-            record_key(
-                bundle, options.frames, row, root, options.seed, *dataclasses.astuple(variant)
-            )
+            record_key(row, root, bundle.sha256, options.frames, options.seed, *values)
             for row, root in labelled
         ]
-        for variant in variants
+        for variant, values in ((v, dataclasses.astuple(v)) for v in variants)
     }
     jobs = [
         Job(keys[variant][number], root / row.media, variant)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from deepfake_eval.errors import DatasetError
+from deepfake_eval.errors import DatasetError, EvalError
 
 SPLITS = ("train", "val", "test", "all")
 Label = Literal["real", "fake"]
@@ -89,6 +89,18 @@ class Dataset(Protocol):
                 message says what was expected and what was found.
         """
         ...
+
+
+def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
+    """Return a label of a table of media; raise ``error``, which says ``where``, for another."""
+    if label == "real":
+        return "real"
+    if label == "fake":
+        return "fake"
+    raise error(
+        f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, because 1 "
+        "means real in some lists and fake in others."
+    )
 
 
 def describe(folder: Path, limit: int = 8) -> str:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import SPLITS, Label, Row, Rows, files_below, relative, require
+from deepfake_eval.datasets.base import (
+    SPLITS,
+    Label,
+    Row,
+    Rows,
+    checked_label,
+    files_below,
+    relative,
+    require,
+)
 from deepfake_eval.errors import DatasetError
 
 LABELS: tuple[Label, ...] = ("real", "fake")
@@ -92,12 +101,7 @@ class Csv:
         part = line.get(self.split_column)
         if part is not None and split not in ("all", part):
             return None
-        label, media = line["label"], line["media"]
-        if label not in LABELS:
-            raise DatasetError(
-                f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, "
-                "because 1 means real in some lists and fake in others."
-            )
+        label, media = checked_label(line["label"], where, DatasetError), line["media"]
         pure = PurePosixPath(media or "")
         if not media or pure.is_absolute() or ".." in pure.parts:
             raise DatasetError(f"{where}: media must be a path below the folder of the table.")

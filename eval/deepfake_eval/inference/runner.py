@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -14,6 +13,7 @@ from typing import Any
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
+from deepfake_eval.inference.records import append_record, read_records
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.processors import usable_cores
 from deepfake_models.results import ReasonCode
@@ -78,8 +78,7 @@ def score_all(
     with records_path.open("a", encoding="utf-8") as file:
         for record in _score(bundle_dir, pending, options):
             records[record["key"]] = record
-            file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
-            file.flush()
+            append_record(file, record)
             done += 1
             progress("scoring", done, len(jobs))
     return records
@@ -174,33 +173,3 @@ def _start(bundle_dir: Path, options: ScoringOptions, threads: int) -> None:
 def _work(job: Job) -> dict[str, Any]:
     assert _worker is not None
     return _worker(job)
-
-
-def read_records(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the records of earlier runs by key; none if there is no file.
-
-    A run that was killed may leave an incomplete last line; it is removed from the file.
-
-    Raises:
-        RunError: any other line is not a record.
-    """
-    if not path.exists():
-        return {}
-    raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if len(whole) < len(raw):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    records = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            records[record["key"]] = {
-                "key": record["key"], "item": dict(record["item"]), "faces": list(record["faces"])
-            }  # fmt: skip
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(
-                f"{path.name}, line {number} is not a record. Delete the file to score all media "
-                "again."
-            ) from error
-    return records

@@ -24,6 +24,7 @@ import pandas as pd
 
 from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
+from deepfake_eval.datasets.base import checked_label
 from deepfake_eval.errors import RunError
 from deepfake_models.results import VerdictCode
 from deepfake_models.spec import ConditionsSpec
@@ -111,12 +112,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
-    label, media, kind = line["label"], line["media"], line.get("kind") or ""
-    if label not in ("real", "fake"):
-        raise RunError(
-            f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, because "
-            "1 means real in some lists and fake in others."
-        )
+    label, media = checked_label(line["label"], where, RunError), line["media"]
+    kind = line.get("kind") or ""
     if not media:
         raise RunError(f"{where}: the column media is empty.")
     if kind not in KINDS:

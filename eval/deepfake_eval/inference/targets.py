@@ -29,7 +29,7 @@ class Target:
     """A picture to attack: a still, or the middle frame of a video, (H, W, 3) uint8 RGB."""
 
     row: Row
-    path: Path
+    root: Path
     picture: Picture
     verdict: Verdict
     face: Face
@@ -90,5 +90,5 @@ def _target(scorer: Scorer, decoder: Decoder, row: Row, root: Path) -> Target | 
     if not judged or verdict.log_likelihood_ratio is None:
         return None
     face = max(judged, key=lambda f: f.log_likelihood_ratio or 0.0)
-    target = Target(row, root / row.media, frame.pixels, verdict, face)
+    target = Target(row, root, frame.pixels, verdict, face)
     return None if target.reached(verdict) else target
