@@ -296,9 +296,7 @@ class EvidenceStore:
             raise EvidenceMissing from error
         except KeyError as error:
             raise NotFound from error
-        if self._read_audit.is_first_read(caller, f"pictures/{job_id}"):
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.EVIDENCE_READ, job_id, "pictures")
+        self._read_audit.note(self._database, caller, Action.EVIDENCE_READ, job_id, "pictures")
         return picture
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:

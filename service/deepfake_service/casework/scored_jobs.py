@@ -12,7 +12,7 @@ from deepfake_service.casework.core.queries import Queries
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import Action, append_entry
+from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault, open_json
 
 VALUES = ("score", "log_likelihood_ratio")
@@ -37,9 +37,8 @@ class ScoredJobs:
         """
         page = self._queries.jobs(caller, filters, limit=limit, cursor=cursor)
         opened = self._opened([job["id"] for job in page.jobs])
-        if opened and self._read_audit.is_first_read(caller, "list"):
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.RESULT_READ, detail="list")
+        if opened:
+            self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
         unknown = dict.fromkeys(VALUES)
         jobs = [{**job, **opened.get(job["id"], unknown)} for job in page.jobs]
         if filters.order is Order.LIKELIHOOD:

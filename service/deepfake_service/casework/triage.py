@@ -30,7 +30,7 @@ from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import ImageryWithheld, NotFound
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import Action, append_entry
+from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault, open_json
 
 SCANNED = 1000
@@ -123,9 +123,8 @@ class Triage:
             self._add_clocks(session, found)
             if asked.tab in (Tab.WAITING, Tab.ALL):
                 _add_places(session, found)
-        if found and self._read_audit.is_first_read(caller, "list"):
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.RESULT_READ, detail="list")
+        if found:
+            self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
         if asked.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
         return JobPage(found, last.encoded() if more and last else None, altered)

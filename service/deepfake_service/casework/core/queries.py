@@ -59,9 +59,8 @@ class Queries:
         with self._database.read() as session:
             job, media, case = find_job(session, caller, job_id)
         result = self._result(job, case) if job.result is not None else None
-        if result is not None and audited and self._read_audit.is_first_read(caller, job_id):
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.RESULT_READ, job_id)
+        if result is not None and audited:
+            self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
         return {**job_json(job, media), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -119,9 +118,7 @@ class Queries:
             ImageryWithheld: a person shown may be a minor.
         """
         media, key = self._medium(caller, case_id, media_id, shown_to_admins=False)
-        if self._read_audit.is_first_read(caller, media_id):
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.MEDIA_READ, media_id)
+        self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
         assert media.blob is not None
         return self._vault.open(media.blob, key), media.size
 

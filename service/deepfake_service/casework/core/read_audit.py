@@ -6,7 +6,9 @@ import threading
 from datetime import datetime, timedelta
 
 from deepfake_service.clock import Clock
+from deepfake_service.db import Database
 from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, append_entry
 
 WINDOW = timedelta(minutes=10)
 
@@ -32,3 +34,19 @@ class ReadAudit:
                 return False
             self._until[key] = now + WINDOW
             return True
+
+    def note(
+        self,
+        database: Database,
+        caller: Caller,
+        action: Action,
+        subject: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Append an entry to the audit log, if a key reads this for the first time in ten minutes.
+
+        ``subject`` and ``detail`` are those of the entry, and together name what is read.
+        """
+        if self.is_first_read(caller, "/".join(part for part in (detail, subject) if part)):
+            with database.write() as session:
+                append_entry(session, caller.actor, action, subject, detail)
