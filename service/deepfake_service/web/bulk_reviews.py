@@ -16,7 +16,7 @@ from deepfake_service.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.http.auth import PageReviewer
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.security.accounts import Caller
-from deepfake_service.web.items import MAX_REASON
+from deepfake_service.web.items import decided
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page
 
@@ -45,12 +45,7 @@ def post_reviews(
     selected = [line for line in fields.get("job", "").splitlines() if line]
     if not 1 <= len(selected) <= MAX_ITEMS:
         raise InvalidRequest(errors=[FieldError("job", "choose one")])
-    decision, reason = fields.get("decision", ""), fields.get("reason", "")
-    invalid = []
-    if decision not in set(Decision):
-        invalid.append(FieldError("decision", "choose one"))
-    if not 1 <= len(reason) <= MAX_REASON:
-        invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
+    decision, reason, invalid = decided(fields)
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
     translate = translations(language_of(request)).gettext

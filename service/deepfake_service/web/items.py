@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -115,17 +116,23 @@ def get_next(job_id: Id, caller: PageReader, services: ServicesDep) -> Response:
     return redirect(f"/items/{following}" if following else "/")
 
 
-@router.post("/items/{job_id}/review")
-def post_review(
-    request: Request, job_id: Id, caller: PageReviewer, state: AppStateDep, fields: Form
-) -> Response:
-    """Record a reviewer's decision, or show the page again with what is wrong."""
+def decided(fields: Mapping[str, str]) -> tuple[str, str, list[FieldError]]:
+    """Return decision and reason of the form of a review, and what is wrong with them."""
     decision, reason = fields.get("decision", ""), fields.get("reason", "")
     invalid = []
     if decision not in set(Decision):
         invalid.append(FieldError("decision", "choose one"))
     if not 1 <= len(reason) <= MAX_REASON:
         invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
+    return decision, reason, invalid
+
+
+@router.post("/items/{job_id}/review")
+def post_review(
+    request: Request, job_id: Id, caller: PageReviewer, state: AppStateDep, fields: Form
+) -> Response:
+    """Record a reviewer's decision, or show the page again with what is wrong."""
+    decision, reason, invalid = decided(fields)
     try:
         if invalid:
             message = "; ".join(f"{e.field}: {e.detail}" for e in invalid)
