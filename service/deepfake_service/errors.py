@@ -120,7 +120,7 @@ class KeyUnknown(ServiceError):
 
 
 class LastAdministrator(ServiceError):
-    """No other administrator has a valid key. Create one first, so that somebody can get in."""
+    """No other administrator has a valid key. Create a key for one first."""
 
 
 # -- load and availability ------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def submit(
     """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
     With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
-    same command goes on where it stopped. The exit code is 0; 1 if the service cannot be reached,
+    same command resumes. The exit code is 0; 1 if the service cannot be reached,
     or rejects a file or fails at it; 2 if the options or the manifest are invalid. Nothing is
     sent then.
     """

@@ -175,7 +175,7 @@ def _listed(manifest: Path, problems: Sequence[str]) -> str:
 
 
 class Progress:
-    """Which rows were submitted, in a file, so that an interrupted run goes on where it stopped.
+    """Which rows were submitted, in a file, so that an interrupted run can resume.
 
     The file has a digest of each row and the id of its job, and neither names nor URLs.
 

@@ -149,8 +149,8 @@ def _greet_sandbox(confinement: Confinement) -> None:
 def _warn_of_root(log: BoundLogger) -> None:
     log.warning("running_as_root")
     sys.stderr.write(
-        "The service runs as root: whoever finds a fault in it gets the whole machine. Run it as "
-        "a user of its own; the unit and the compose file in deploy/ do.\n"
+        "The service runs as root: an attacker who exploits it controls the whole machine. Run it "
+        "as a user of its own; the unit and the compose file in deploy/ do.\n"
     )
     sys.stderr.flush()
 

@@ -182,7 +182,7 @@ class Accounts:
 
         Raises:
             KeyUnknown: there is no valid key with this id.
-            LastAdministrator: it is the only key by which an administrator can get in.
+            LastAdministrator: it is the only valid key of an administrator.
         """
         with self._database.write() as session:
             key = _valid_key(session, key_id)
