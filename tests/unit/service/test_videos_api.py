@@ -141,6 +141,17 @@ async def test_bodies_that_are_none_are_refused(service: Service) -> None:
     assert not blobs(service)
 
 
+async def test_an_empty_file_is_refused(service: Service) -> None:
+    raw = {"content": b"", "headers": {"Content-Type": "video/mp4"}}
+    for sent in (raw, {"files": {"file": ("secret-name.mp4", b"")}}):
+        answer = await service.client.post("/v1/videos", **sent)
+        assert answer.status_code == 422
+        (problem,) = answer.json()["errors"]
+        assert (problem["field"], "empty" in problem["detail"]) == ("file", True)
+    assert not blobs(service)
+    assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
+
+
 async def test_an_oversize_video_is_refused_while_it_arrives(start: Starter) -> None:
     async with start(max_video_bytes=100_000) as service:
         sent = 0
