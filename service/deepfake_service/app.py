@@ -28,6 +28,7 @@ from deepfake_service.api import (
     webhook_events,
 )
 from deepfake_service.api import docs_page as docs
+from deepfake_service.casework.webhook_deliveries import count_due
 from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
 from deepfake_service.db import Database
 from deepfake_service.evidence.readers import ConfinedReaders
@@ -126,6 +127,8 @@ def create_app(
             services = container.services
             state.metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
             state.metrics.watch_notices(services.notice_desk.count_overdue)
+            state.metrics.watch_webhooks(lambda: count_due(state.database))
+            state.metrics.watch_disk(state.free_bytes)
             state.metrics.watch_database(
                 lambda: state.database.damage is None, state.database.count_altered
             )

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from deepfake_service.db import AuditEntry, migrations
 from tests.support import pgkit
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site, wait_until
 
+VERSIONS = Path(migrations.__file__).parent / "versions"
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
 
@@ -20,6 +23,21 @@ def site(tmp_path: Path, postgres: pgkit.Server) -> Iterator[Site]:
     settings = {"DEEPFAKE_DATABASE_URL": postgres.new_database()}
     with Site(tmp_path, settings) as private:
         yield private
+
+
+def test_the_tables_can_be_migrated_before_anything_starts(
+    tmp_path: Path, postgres: pgkit.Server
+) -> None:
+    newest = max(path.name for path in VERSIONS.glob("[0-9]*.py"))[:4]
+    with Site(tmp_path, {"DEEPFAKE_DATABASE_URL": postgres.empty_database()}) as site:
+        for _ in range(2):
+            assert site.command("migrate").strip() == f"The database is at version {newest}."
+        with site.database() as database, database.read() as session:
+            keys = [e.subject for e in session.scalars(select(AuditEntry)) if "key" in e.action]
+        assert keys == ["environment"]
+        site.serve("--no-worker")
+        with site.client as client:
+            assert client.get("/v1/jobs").status_code == 200
 
 
 def test_one_of_two_workers_is_killed_and_the_other_takes_over(site: Site) -> None:

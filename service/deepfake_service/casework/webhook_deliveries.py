@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.db.enums import CallbackContent, DeliveryState
-from deepfake_service.errors import CallbackRefused
+from deepfake_service.errors import CallbackRefused, DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -31,6 +32,17 @@ CANDIDATES_PER_ACCOUNT = 50
 """Due deliveries of one account among which one with an idle host is looked for."""
 
 _log = logger("deepfake_service.webhooks")
+
+
+def count_due(database: Database) -> float:
+    """Count the webhooks that are to be sent or sent again. NaN while the database does not
+    answer."""
+    counted = select(func.count()).where(Delivery.state == DeliveryState.DUE)
+    try:
+        with database.read() as session:
+            return float(session.scalar(counted) or 0)
+    except DatabaseUnavailable:
+        return math.nan
 
 
 class WebhookSecrets:

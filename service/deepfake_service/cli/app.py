@@ -346,6 +346,18 @@ def restore(
 
 
 @app.command()
+def migrate() -> None:
+    """Create or migrate the tables of the database, and store the administrator's key.
+
+    Services and workers do the same when they start. Where several start at once, run this first.
+    """
+    from deepfake_service.cli.migrate import migrate_tables
+    from deepfake_service.settings import load_settings
+
+    typer.echo(f"The database is at version {migrate_tables(load_settings())}.")
+
+
+@app.command()
 def worker() -> None:
     """Examine jobs, for a service started with --no-worker or alongside other workers."""
     from deepfake_service.observability import logs

@@ -91,9 +91,13 @@ class AppState:
         services.clock_guard.require()
         self.check_space()
 
+    def free_bytes(self) -> int:
+        """Return the free space on the disk of the data directory."""
+        return shutil.disk_usage(self.settings.data_dir).free
+
     def check_space(self) -> None:
         """Raise ``NotReady`` if the disk of the data directory is nearly full."""
-        free = shutil.disk_usage(self.settings.data_dir).free
+        free = self.free_bytes()
         if free < self.settings.min_free_bytes:
             raise NotReady(
                 f"The disk of the data directory is nearly full: {free} bytes are free, and "

@@ -120,6 +120,16 @@ class Metrics:
             "Records that this process has refused since it started, because they were altered.",
             registry=self.registry,
         )
+        self._disk_free = Gauge(
+            "deepfake_disk_free_bytes",
+            "Free space on the disk of the data directory.",
+            registry=self.registry,
+        )
+        self._webhooks_due = Gauge(
+            "deepfake_webhooks_due",
+            "Webhooks of ended jobs that are neither delivered nor given up.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "deepfake_webhooks",
             "Webhook delivery attempts, by outcome.",
@@ -148,6 +158,14 @@ class Metrics:
     def watch_notices(self, overdue: Callable[[], float]) -> None:
         """Read the number of overdue notices from the database at every scrape."""
         self._overdue.set_function(overdue)
+
+    def watch_webhooks(self, due: Callable[[], float]) -> None:
+        """Read the number of undelivered webhooks from the database at every scrape."""
+        self._webhooks_due.set_function(due)
+
+    def watch_disk(self, free_bytes: Callable[[], float]) -> None:
+        """Read the free space of the data directory at every scrape."""
+        self._disk_free.set_function(free_bytes)
 
     def watch_database(self, intact: Callable[[], bool], altered: Callable[[], int]) -> None:
         """Read at every scrape whether damage was noticed, and how many records were refused."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
@@ -15,6 +15,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from deepfake_service.errors import StorageError, StorageUnavailable
 from deepfake_service.files import private_folder
+from deepfake_service.settings import CREDENTIALS
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -31,6 +32,8 @@ CONCURRENT_PARTS = 2
 # request for that long.
 _CLIENT: ClientConfig = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=5)}
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+_PREFIXES = {"s3": "aws_", "gs": "google_", "az": "azure_"}
+"""How the names of each provider's credentials begin."""
 
 
 class BlobMissing(StorageError):
@@ -137,12 +140,38 @@ def _translating() -> Iterator[None]:
         raise StorageUnavailable from error
 
 
+def _credentials(url: str) -> dict[str, str]:
+    """Return the credentials of a provider that are files in the folder of secrets.
+
+    As with settings, a variable that is set comes before the file of its name.
+
+    Raises:
+        StorageError: a file cannot be read.
+    """
+    folder, prefix = os.environ.get(CREDENTIALS), _PREFIXES.get(url.partition(":")[0])
+    if not folder or prefix is None:
+        return {}
+    try:
+        return {
+            path.name.lower(): path.read_text(encoding="utf-8").strip()
+            for path in Path(folder).iterdir()
+            if path.name.lower().startswith(prefix) and path.name.upper() not in os.environ
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError("the credentials of the blob store cannot be read") from error
+
+
 def _client() -> ClientConfig:
     # Options passed here replace those of the environment, so this one is passed on. A store on a
     # private network may use plain HTTP, because blobs are encrypted before they are sent.
     if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"):
         return {**_CLIENT, "allow_http": True}
     return _CLIENT
+
+
+def _remote(url: str, config: S3Config | None = None) -> Blobs:
+    options = cast("S3Config", {**_credentials(url), **(config or {})})
+    return Blobs(from_url(url, config=options, client_options=_client(), retry_config=_RETRY))
 
 
 def open_blobs(url: str | None, folder: Path) -> Blobs:
@@ -159,7 +188,7 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
     try:
         if url.startswith("file:"):
             return Blobs(from_url(url))
-        return Blobs(from_url(url, client_options=_client(), retry_config=_RETRY))
+        return _remote(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store is invalid") from error
 
@@ -172,14 +201,11 @@ def open_checkpoint_store(url: str) -> Blobs:
     Raises:
         StorageError: the URL is invalid.
     """
-    config: S3Config = {"checksum_algorithm": "sha256"}
     try:
         if url.startswith("file:"):
             return Blobs(from_url(url))
         if url.startswith("s3:"):
-            return Blobs(
-                from_url(url, config=config, client_options=_client(), retry_config=_RETRY)
-            )
-        return Blobs(from_url(url, client_options=_client(), retry_config=_RETRY))
+            return _remote(url, {"checksum_algorithm": "sha256"})
+        return _remote(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("a URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid") from error

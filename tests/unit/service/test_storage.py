@@ -6,8 +6,10 @@ import base64
 import os
 import random
 import stat
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -26,7 +28,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
-from deepfake_service.storage.blobs import BlobMissing
+from deepfake_service.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
 
 KEY = new_key()
@@ -61,6 +63,44 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / "there").mkdir()
         return open_blobs(f"file://{tmp_path}/there", tmp_path)
     return open_blobs(None, tmp_path / "blobs")
+
+
+def test_credentials_of_an_object_store_can_be_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    class Relay(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    (tmp_path / "aws_access_key_id").write_text("from-a-file\n")
+    (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text("something\n")
+    (tmp_path / "deepfake_admin_key").write_text("not a credential of the store")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    try:
+        open_blobs("s3://evidence/a", tmp_path).put_bytes("media/1", b"x")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "from-a-variable")
+        open_blobs("s3://evidence/a", tmp_path).put_bytes("media/1", b"x")
+        open_checkpoint_store("s3://evidence/a").put_bytes("checkpoints/1", b"x")
+    finally:
+        server.shutdown()
+        server.server_close()
+    owners = [text.partition("Credential=")[2].partition("/")[0] for text in seen]
+    assert owners == ["from-a-file", "from-a-variable", "from-a-variable"]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -416,6 +417,9 @@ async def test_a_nearly_full_disk_makes_the_service_unready(start: Starter) -> N
         answer = await service.client.get("/readyz")
         assert answer.status_code == 503
         assert "nearly full" in answer.json()["detail"]
+        text = (await service.client.get("/metrics")).text
+        (free,) = re.findall(r"^deepfake_disk_free_bytes (\S+)$", text, re.MULTILINE)
+        assert 0 < float(free) < 10**18
         assert (await submit(service)).status_code == 503
         assert not blobs(service)
 

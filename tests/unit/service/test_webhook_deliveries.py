@@ -92,8 +92,10 @@ async def test_a_delivery_is_tried_again_later_and_finally_given_up(
         assert deliveries.send_due() == 0
         service.clock.advance(timedelta(seconds=2))
     assert state(service) is DeliveryState.DUE
+    assert "deepfake_webhooks_due 1.0" in (await service.client.get("/metrics")).text
     assert deliveries.send_due() == 1
     assert state(service) is DeliveryState.FAILED
+    assert "deepfake_webhooks_due 0.0" in (await service.client.get("/metrics")).text
     service.clock.advance(timedelta(days=30))
     assert deliveries.send_due() == 0
     assert len(receiver.bodies) == len(webhooks.BACK_OFF) + 1
