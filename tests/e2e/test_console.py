@@ -520,7 +520,7 @@ def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
         assert new
         headers = {"Authorization": f"Bearer {new[0]}"}
         assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200
-        revoke = {"csrf": token[1], "revoke": new[0].split("_")[1]}
+        revoke = {"csrf": token[1], "revoke": new[0].split("_")[1], "sure": "yes"}
         assert client.post("/admin/keys", data=revoke).status_code == 200
         assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 401
         assert client.post("/admin/accounts", data={**form, "role": "king"}).status_code == 422

@@ -10,6 +10,7 @@ from .case_out import CaseOut
 from .cases_out import CasesOut
 from .composed import Composed
 from .decision import Decision
+from .delete_job_case import DeleteJobCase
 from .edition_out import EditionOut
 from .editions_out import EditionsOut
 from .event_job_out import EventJobOut
@@ -109,6 +110,7 @@ __all__ = (
     "CasesOut",
     "Composed",
     "Decision",
+    "DeleteJobCase",
     "EditionOut",
     "EditionsOut",
     "EventJobOut",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
@@ -154,9 +154,21 @@ def get_job(job_id: JobId, caller: Reader, state: AppStateDep) -> JobOut:
     status_code=204,
     responses=problems(401, 403, 404, 409, 429, 503),
 )
-def delete_job(job_id: JobId, caller: Reader, services: ServicesDep) -> Response:
-    """Stop the job and delete its media and result, and its case if nothing else is in it."""
-    services.retention.cancel(caller, job_id)
+def delete_job(
+    job_id: JobId,
+    caller: Reader,
+    services: ServicesDep,
+    case: Annotated[
+        Literal["keep", "delete"],
+        Query(
+            description="`delete` deletes the case as well if nothing else is in it. Otherwise it "
+            "stays, with its reference and its notices, until it is deleted or expires."
+        ),
+    ] = "keep",
+) -> Response:
+    """Stop the job and delete its result, its evidence and its media, with where they were seen,
+    unless another job has the same media. The case stays, even if it is empty then."""
+    services.retention.cancel(caller, job_id, with_case=case == "delete")
     return Response(status_code=204)
 
 

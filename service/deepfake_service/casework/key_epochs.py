@@ -4,6 +4,8 @@
 2. The other cases are wrapped again, in small transactions.
 3. Once no case needs an older key, it is destroyed. Copies of the deleted case's wrapped key that
    are left on the disk cannot be unwrapped any more, not even with the master key.
+
+The key that a case had before its last item was deleted counts as one of a deleted case.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES, Epoch
 
 BATCH = 200
 """Cases that are wrapped again in one transaction, which other writers wait for."""
-_DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED)
+_DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED, Action.CASE_EMPTIED)
 
 _log = logger("deepfake_service.key_epochs")
 

@@ -71,12 +71,13 @@ class NoticeDesk:
         """
         kind = kind_of(request.kind)
         with self._database.write() as session:
-            case, key = self._case(session, caller, case_id)
+            case, _ = self._case(session, caller, case_id)
             # Reviews of the account's cases wait until this transaction ends.
             self._database.one_at_a_time(session, case.account_id)
             session.refresh(case)
             if case.wrapped_key is None:
                 raise NotFound
+            key = self._vault.case_key(case)  # another one if the case was emptied meanwhile
             reference = open_json(key, case)["reference"]
             occurrences = self._occurrences(session, case, request.occurrence_ids)
             contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]

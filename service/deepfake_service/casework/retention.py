@@ -1,4 +1,9 @@
-"""Deletion at a caller's request: cancel jobs, shred cases, and the legal holds that prevent it."""
+"""Deletion at a caller's request: cancel jobs, shred cases, and the legal holds that prevent it.
+
+A case outlives its items: its reference and its notices stay until somebody deletes the case, or it
+expires. The last item takes the case's key with it, so that what was encrypted for the item cannot
+be read from freed blocks of the disk either.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import is_being_deleted, lock_case, lock_deletable
-from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.cases import folder_of, screenshot_of
 from deepfake_service.casework.core.listings import drop_thumbnail
 from deepfake_service.casework.core.visibility import find_visible, may_delete
 from deepfake_service.casework.evidence_store import material_of
@@ -19,14 +24,17 @@ from deepfake_service.db import (
     Edition,
     Job,
     KnownHashes,
+    Match,
     Media,
+    Notice,
+    Occurrence,
 )
 from deepfake_service.db.enums import ENDED, JobState
 from deepfake_service.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.jobs import JobQueue
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
-from deepfake_service.storage import Vault
+from deepfake_service.storage import CASE_KEYS_LOCK, Vault, open_json, seal_json
 
 OfAccount = TypeVar("OfAccount", Case, Job)
 
@@ -39,8 +47,11 @@ class Retention:
         self._vault = vault
         self._queue = queue
 
-    def cancel(self, caller: Caller, job_id: str) -> None:
-        """Stop a job and delete what belongs to it, and its case if it has no other job.
+    def cancel(self, caller: Caller, job_id: str, *, with_case: bool = False) -> bool:
+        """Stop a job and delete what belongs to it, and return whether its case was deleted, too.
+
+        Args:
+            with_case: delete the case as well, unless it has other jobs.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it.
@@ -64,13 +75,14 @@ class Retention:
                 Job.id != job_id,
                 Job.state != JobState.CANCELLED,
             )
-            is_last = not session.scalars(others.limit(1)).first()
-            if is_last:
+            deletes_case = with_case and not session.scalars(others.limit(1)).first()
+            if deletes_case:
                 delete_case_key(session, caller.actor, Action.CASE_SHREDDED, case)
-        if is_last:
+        if deletes_case:
             self.finish_shredding(case.id)
         else:
             self.delete_job(job_id)
+        return deletes_case
 
     def shred(self, case_id: str, caller: Caller) -> None:
         """Delete a case by deleting its key, and then everything that the key decrypts.
@@ -125,21 +137,55 @@ class Retention:
             case = lock_case(session, job.case_id)
             if case is None or case.held_at is not None:
                 return
-            is_shared = session.scalars(
-                select(Job.id).where(Job.media_id == medium.id, Job.id != job_id).limit(1)
-            ).first()
         self._queue.cancel(job_id)
-        if medium.blob and not is_shared:
-            self._vault.blobs.delete(medium.blob)
         self.delete_evidence(job)
         self._delete_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
+            self._database.one_at_a_time(session, case.account_id)
+            self._database.one_at_a_time(session, CASE_KEYS_LOCK)
+            case = lock_case(session, job.case_id)
             session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))
-            if not is_shared:
-                session.execute(delete(Media).where(Media.id == medium.id))
+            blobs = self._delete_medium(session, medium)
+            if case is not None and case.wrapped_key is not None:
+                self._clear_if_empty(session, case)
         self._database.purge_deleted()
+        # If the process stops here, nobody can decrypt them, and the sweep of orphans deletes them.
+        for blob in blobs:
+            self._vault.blobs.delete(blob)
+
+    @staticmethod
+    def _delete_medium(session: Session, medium: Media) -> list[str]:
+        """Delete a medium that no job needs any longer, with its key and its occurrences.
+
+        Returns:
+            The blobs to delete: the medium and the screenshots of where it was seen.
+        """
+        jobs = select(Job.id).where(Job.media_id == medium.id).limit(1)
+        if session.scalars(jobs).first() is not None:
+            return []
+        seen = session.scalars(select(Occurrence.id).where(Occurrence.media_id == medium.id)).all()
+        session.execute(delete(Media).where(Media.id == medium.id))
+        screenshots = [screenshot_of(medium.case_id, occurrence_id) for occurrence_id in seen]
+        return [medium.blob, *screenshots] if medium.blob else screenshots
+
+    def _clear_if_empty(self, session: Session, case: Case) -> None:
+        """Leave of a case without jobs its reference and its notices only.
+
+        It gets another key, so that what its items left cannot be decrypted: evidence and
+        screenshots are encrypted with the key of the case itself. Notices keep the old one in use:
+        they, and the PDFs in the store, are encrypted with it as well.
+        """
+        if session.scalars(select(Job.id).where(Job.case_id == case.id).limit(1)).first():
+            return
+        session.execute(delete(Match).where(Match.case_id == case.id))
+        if session.scalars(select(Notice.id).where(Notice.case_id == case.id).limit(1)).first():
+            return
+        content = open_json(self._vault.case_key(case), case)
+        key, case.wrapped_key = self._vault.new_case_key(case.id)
+        seal_json(key, case, content)
+        append_entry(session, SERVICE, Action.CASE_EMPTIED, case.id)
 
     def delete_evidence(self, job: Job, *, expiring: bool = False) -> None:
         """Delete the blobs of a job's evidence. The list of its editions remains.

@@ -69,6 +69,8 @@ class Action(StrEnum):
     MEDIA_EXPIRED = "media.expired"
     CASE_SHREDDED = "case.shredded"
     CASE_EXPIRED = "case.expired"
+    CASE_EMPTIED = "case.emptied"
+    """The key of a case was replaced, because its last item was deleted."""
     SCREENSHOT_EXPIRED = "screenshot.expired"
     HASHES_EXPIRED = "hashes.expired"
     RESTORED = "installation.restored"

@@ -18,7 +18,7 @@ from deepfake_service.security import audit_log
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, safe
+from deepfake_service.web.pages import Form, PageRoute, page, require_sure, safe
 from deepfake_service.web.plots import rates_by_width
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -66,6 +66,7 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
     """Create another key for the administrator's own account, an invitation for that of another, or
     revoke a key."""
     if fields.get("revoke"):
+        require_sure(fields)
         state.accounts.revoke(fields["revoke"], caller.actor)
         return _admin_page(request, caller, state)
     name = fields.get("account", "")

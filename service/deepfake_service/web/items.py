@@ -31,7 +31,7 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect
+from deepfake_service.web.pages import Form, PageRoute, page, redirect, require_sure
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -62,6 +62,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
     after_review = timedelta(hours=state.settings.media_hours_after_review)
     job = services.queries.progress(caller, job_id)
     case = services.queries.brief(caller, job["case_id"])
+    in_case = Filters(case_id=job["case_id"])
     occurrences = services.queries.occurrences(
         caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES_PER_PAGE
     )
@@ -81,6 +82,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "notices": services.notice_desk.of_case(caller, job["case_id"]).notices,
         "kinds": list(KINDS),
         "deletable": services.queries.deletable(caller, job_id),
+        "alone": len(services.queries.jobs(caller, in_case, limit=2, cursor=None).jobs) == 1,
         "decisions": [str(d) for d in Decision],
         "reason": "",
         "problem": None,
@@ -148,11 +150,13 @@ def post_review(
 
 @router.post("/items/{job_id}/delete")
 def post_delete(job_id: Id, caller: PageReader, services: ServicesDep, fields: Form) -> Response:
-    """Cancel the job and delete the item."""
-    if fields.get("sure") != "yes":
-        raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
-    services.retention.cancel(caller, job_id)
-    return redirect("/")
+    """Cancel the job and delete the item, and its case if that was chosen and it has no other."""
+    require_sure(fields)
+    case_id = services.queries.progress(caller, job_id)["case_id"]
+    with_case = fields.get("case") == "delete"
+    if services.retention.cancel(caller, job_id, with_case=with_case):
+        return redirect("/", "case_deleted")
+    return redirect(f"/cases/{case_id}", "item_deleted")
 
 
 @router.get("/cases/{case_id}")
@@ -166,13 +170,17 @@ def get_case(
 ) -> Response:
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
     queries = services.queries
+    case = queries.brief(caller, case_id)
+    items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     return page(
         request,
         "case.html",
         caller,
         kinds=list(KINDS),
-        case=queries.brief(caller, case_id),
-        items=queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor),
+        case=case,
+        items=items,
+        empty=not (items.jobs or items.altered or cursor),
+        deletable=queries.case_deletable(caller, case_id),
         seen=queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen),
         notices=services.notice_desk.of_case(caller, case_id).notices,
         cursor=cursor,
@@ -183,14 +191,28 @@ def get_case(
 @router.post("/cases/{case_id}/hold")
 def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Form) -> Response:
     """Set or lift a legal hold."""
-    services.retention.hold(caller, case_id, enabled=fields.get("wanted") == "yes")
-    return redirect(f"/cases/{case_id}")
+    enabled = fields.get("wanted") == "yes"
+    if not enabled:
+        require_sure(fields)
+    services.retention.hold(caller, case_id, enabled=enabled)
+    return redirect(f"/cases/{case_id}", "hold_set" if enabled else "hold_lifted")
 
 
 @router.post("/cases/{case_id}/minor")
 def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields: Form) -> Response:
     """Flag a case for a possible minor, or remove the flag."""
     flagged = fields.get("wanted") == "yes"
+    if flagged:
+        require_sure(fields)
     services.reviews.flag_minor(caller, case_id, enabled=flagged)
-    # The reviewer who set the flag may have lost access to the case.
-    return redirect("/" if flagged else f"/cases/{case_id}")
+    return redirect(f"/cases/{case_id}", "minor_flagged" if flagged else "minor_unflagged")
+
+
+@router.post("/cases/{case_id}/delete")
+def post_delete_case(
+    case_id: Id, caller: PageReader, services: ServicesDep, fields: Form
+) -> Response:
+    """Delete a case with everything in it."""
+    require_sure(fields)
+    services.retention.shred(case_id, caller)
+    return redirect("/", "case_deleted")

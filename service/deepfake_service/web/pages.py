@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import (
+    FieldError,
     InvalidRequest,
     NotAuthenticated,
     RequestTooLarge,
@@ -137,6 +138,7 @@ def page(
             is_admin=caller is not None and caller.role is Role.ADMIN,
             csrf=csrf_of(token) if token else "",
             path=request.url.path,
+            done=request.query_params.get("done"),
             here=quote(_path_and_query(request), safe="/"),
             issuer=app_state(request).settings.issuer,
             **values,
@@ -155,8 +157,23 @@ def safe(svg: str) -> Markup:
     return Markup(svg)  # noqa: S704
 
 
-def redirect(path: str) -> RedirectResponse:
-    """Redirect to a page of the console after a change (303 See Other)."""
+def require_sure(fields: Mapping[str, str]) -> None:
+    """Check that the box of a form that cannot be undone was ticked.
+
+    Raises:
+        InvalidRequest: it was not.
+    """
+    if fields.get("sure") != "yes":
+        raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
+
+
+def redirect(path: str, done: str | None = None) -> RedirectResponse:
+    """Redirect to a page of the console after a change (303 See Other).
+
+    Args:
+        done: what was done, as ``macros.html`` names it: the page says so.
+    """
+    path = f"{path}?done={done}" if done else path
     return RedirectResponse(path, status_code=303, headers=HEADERS)
 
 

@@ -26,6 +26,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 PAGE = 50
 OVERDUE_SHOWN = 20
+CASES_SHOWN = 5
+"""Empty cases with the reference that is searched for: each account may have one."""
 COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
     "finding", "sha256", "submitted_at", "finished_at", "leaning",
@@ -74,13 +76,7 @@ class QueueQuery(BaseModel):
 
     def filters(self, state: AppState, caller: Caller, now: datetime) -> Filters:
         """Return the filters as the database applies them."""
-        references = None
-        if self.reference:
-            submissions = state.require_services().submissions
-            references = tuple(
-                submissions.reference_of(account.id, self.reference)
-                for account in state.accounts.all()
-            )
+        references = _references(state, self.reference) if self.reference else None
         return Filters(
             state=self.state or None,
             verdict=self.verdict or None,
@@ -123,6 +119,12 @@ class QueueQuery(BaseModel):
         return self.model_dump(exclude={"cursor"}, exclude_defaults=True)
 
 
+def _references(state: AppState, text: str) -> tuple[str, ...]:
+    """Return the digests by which the case of any account with this reference is found."""
+    submissions = state.require_services().submissions
+    return tuple(submissions.reference_of(account.id, text) for account in state.accounts.all())
+
+
 @router.get("/")
 def get_queue(
     request: Request,
@@ -135,6 +137,12 @@ def get_queue(
     now = state.database.clock()
     asked = query.asked(state, caller, now)
     found = services.triage.page(caller, asked)
+    cases: list[dict[str, Any]] = []
+    if query.q and not found.jobs:
+        of_reference = Filters(references=_references(state, query.q))
+        cases = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)[
+            "cases"
+        ]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     return page(
         request,
@@ -142,6 +150,7 @@ def get_queue(
         caller,
         jobs=found.jobs,
         altered=found.altered,
+        cases=cases,
         next=found.next,
         query=query,
         tab=asked.tab,

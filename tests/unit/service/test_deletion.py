@@ -17,8 +17,18 @@ from sqlalchemy import select
 
 from deepfake_service.casework.clock_guard import LONGEST_STANDSTILL, TOLERANCE
 from deepfake_service.casework.sweeps import GRACE
-from deepfake_service.db import AuditEntry, Case, Database, Fact, Job, Media, Occurrence
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db import (
+    AuditEntry,
+    Case,
+    Database,
+    Fact,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    new_id,
+)
+from deepfake_service.db.enums import JobState, NoticeState, Role
 from deepfake_service.db.write_ahead_log import overwrite_log
 from deepfake_service.errors import DataDirError, DecryptionFailed
 from deepfake_service.security.audit_log import verify
@@ -127,6 +137,129 @@ def admin(service: Service) -> dict[str, str]:
 def all_entries(service: Service) -> list[AuditEntry]:
     with service.database.read() as session:
         return list(session.scalars(select(AuditEntry)))
+
+
+async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_disk(
+    start: Any, tmp_path: Path
+) -> None:
+    with loop_mount(tmp_path) as (image, mounted):
+        (tmp_path / "var").symlink_to(mounted / "var")
+        (mounted / "var").mkdir()
+        async with start(min_free_bytes=0) as service:
+            job = await submit(service, case_reference="STAYS")
+        master_key = base64.b64decode((mounted / "var" / "master-key").read_text())
+        before = image_of(image, mounted)
+        keys = carve_case_keys(before, master_key, job["case_id"])
+        assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
+        async with start(epoch_hours=0.0, min_free_bytes=0) as service:
+            path = f"/v1/jobs/{job['id']}"
+            deleted = await service.client.delete(path, headers=admin(service))
+            assert deleted.status_code == 204
+            epochs = service.app.state.shared.services.key_epochs
+            for _ in range(2):
+                epochs.advance()
+            after = image_of(image, mounted)
+            left = carve_case_keys(after, master_key, job["case_id"])
+            assert len(left) == 1
+            assert not left & keys
+            path = f"/v1/cases/{job['case_id']}"
+            case = (await service.client.get(path, headers=admin(service))).json()
+            assert case["case_reference"] == "STAYS"
+
+
+async def test_an_empty_case_expires_as_other_cases_do(service: Service) -> None:
+    job = await submit(service, case_reference="R")
+    examined(service, job)
+    assert (await delete_job(service, job)).status_code == 204
+    settings = service.app.state.shared.settings
+    for days, status in ((settings.evidence_days + settings.case_days - 1, 200), (2, 404)):
+        service.clock.advance(timedelta(days=days))
+        for _ in range(2):
+            sweep(service)
+            service.clock.advance(timedelta(hours=1))
+        answer = await service.client.get(f"/v1/cases/{job['case_id']}")
+        assert answer.status_code == status, days
+    (expired,) = [e for e in all_entries(service) if e.action == "case.expired"]
+    assert expired.subject == job["case_id"]
+
+
+async def test_a_case_with_notices_keeps_them_and_its_key_when_it_is_emptied(
+    service: Service,
+) -> None:
+    job = await submit(service, case_reference="R")
+    with service.database.write() as session:
+        case = session.get_one(Case, job["case_id"])
+        before = case.wrapped_key
+        notice = Notice(
+            id=new_id(), case_id=case.id, account_id=case.account_id, kind="eu-dsa-16",
+            language="en", state=NoticeState.SENT, sealed=b"", created_at=service.clock(),
+        )  # fmt: skip
+        session.add(notice)
+    assert (await delete_job(service, job)).status_code == 204
+    with service.database.read() as session:
+        assert session.get_one(Case, job["case_id"]).wrapped_key == before
+        assert session.get(Notice, notice.id) is not None
+
+
+async def test_the_console_says_what_becomes_of_the_case(service: Service) -> None:
+    jobs = [await submit(service, VIDEO + bytes([n]), case_reference="R-<1>") for n in range(2)]
+    await service.sign_in(Role.PIPELINE)
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    page = (await service.client.get(f"/items/{jobs[0]['id']}")).text
+    token = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert token
+    assert "The case R-&lt;1&gt; stays, with its other items." in page
+    form = {"csrf": token[1], "sure": "yes"}
+    unsure = await service.client.post(f"/items/{jobs[0]['id']}/delete", data={"csrf": token[1]})
+    assert unsure.status_code == 422
+    deleted = await service.client.post(f"/items/{jobs[0]['id']}/delete", data=form)
+    assert deleted.headers["location"] == f"/cases/{jobs[0]['case_id']}?done=item_deleted"
+    page = (await service.client.get(f"/items/{jobs[1]['id']}")).text
+    assert "This is the only item of the case R-&lt;1&gt;." in page
+    deleted = await service.client.post(
+        f"/items/{jobs[1]['id']}/delete", data={**form, "case": "keep"}
+    )
+    page = (await service.client.get(deleted.headers["location"])).text
+    assert "The item was deleted. Its case stays." in page
+    assert "This case has no items" in page
+    case = f"/cases/{jobs[1]['case_id']}"
+    assert f'href="{case}"' in (await service.client.get("/?q=R-<1>")).text
+    assert (await service.client.post(f"{case}/delete", data=form)).headers[
+        "location"
+    ] == "/?done=case_deleted"
+    assert (await service.client.get(case)).status_code == 404
+    last = await submit_signed_in(service, form["csrf"])
+    deleted = await service.client.post(
+        f"/items/{last['id']}/delete", data={**form, "case": "delete"}
+    )
+    assert deleted.headers["location"] == "/?done=case_deleted"
+    assert "The case was deleted" in (await service.client.get(deleted.headers["location"])).text
+
+
+async def submit_signed_in(service: Service, token: str) -> dict[str, Any]:
+    """Submit a video as the browser that is signed in does."""
+    answer = await service.client.post(
+        "/v1/videos", files={"file": ("v.mp4", VIDEO)}, headers={"X-CSRF-Token": token}
+    )
+    assert answer.is_success, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def test_who_may_see_but_not_delete_is_told_so_in_the_console(service: Service) -> None:
+    job = await submit(service, case_reference="R")
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ANALYST)
+    for path in (f"/items/{job['id']}", f"/cases/{job['case_id']}"):
+        page = await service.client.get(path)
+        assert f'action="{path}/delete"' not in page.text
+        assert "or an administrator, can delete it" in page.text
+        token = re.search(r'name="csrf" content="([^"]+)"', page.text)
+        assert token
+        form = {"csrf": token[1], "sure": "yes"}
+        assert (await service.client.post(f"{path}/delete", data=form)).status_code == 403
 
 
 async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_does(

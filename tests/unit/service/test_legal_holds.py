@@ -80,7 +80,7 @@ async def test_m5_a_hold_set_while_a_case_is_deleted_is_not_acknowledged(
     if path == "shred":
         retention.shred(job["case_id"], caller)
     else:
-        retention.cancel(caller, job["id"])
+        retention.cancel(caller, job["id"], with_case=True)
     meanwhile.join()
     assert meanwhile.refused is not None
     with service.database.read() as session:

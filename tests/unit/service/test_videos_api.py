@@ -266,14 +266,15 @@ async def test_roles_see_what_they_may(service: Service) -> None:
         assert answer.status_code == 403
 
 
-async def test_a_cancelled_job_is_shredded_and_its_case_with_it(service: Service) -> None:
+async def test_a_case_is_deleted_with_its_last_job_if_that_is_asked_for(service: Service) -> None:
     one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
     two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
-    assert (await service.client.delete(f"/v1/jobs/{one['id']}")).status_code == 204
+    assert (await service.client.delete(f"/v1/jobs/{one['id']}?case=delete")).status_code == 204
     assert (await service.client.get(f"/v1/jobs/{one['id']}")).status_code == 404
     assert (await service.client.get(f"/v1/jobs/{two['id']}")).status_code == 200
     assert len(blobs(service)) == 1
-    assert (await service.client.delete(f"/v1/jobs/{two['id']}")).status_code == 204
+    assert (await service.client.delete(f"/v1/jobs/{two['id']}?case=shred")).status_code == 422
+    assert (await service.client.delete(f"/v1/jobs/{two['id']}?case=delete")).status_code == 204
     assert (await service.client.get(f"/v1/cases/{two['case_id']}")).status_code == 404
     assert not blobs(service)
     with service.database.read() as session:
@@ -293,6 +294,38 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
     assert _holding(folder, wrapped)
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
     assert not _holding(folder, wrapped)
+
+
+async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case(
+    service: Service,
+) -> None:
+    job = (await submit(service, case_reference="R-1", source_url="https://example.org/1")).json()
+    shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    path = f"/v1/cases/{job['case_id']}"
+    assert (await service.client.post(f"{path}/occurrences", files=shot)).status_code == 201
+    with service.database.read() as session:
+        keys = [
+            session.get_one(Case, job["case_id"]).wrapped_key,
+            session.get_one(Media, job["media_id"]).wrapped_key,
+        ]
+    assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+    assert not blobs(service)
+    case = (await service.client.get(path)).json()
+    assert (case["case_reference"], case["jobs"], case["occurrences"]) == ("R-1", [], [])
+    if service.database.engine.dialect.name == "sqlite":
+        folder = service.app.state.shared.settings.data_dir
+        assert not [key for key in keys if key and _holding(folder, key)]
+    with service.database.read() as session:
+        verify(session)
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.number)).all()
+    deletion = [(e.action, e.subject) for e in entries]
+    assert ("job.deleted", job["id"]) in deletion
+    assert ("case.emptied", job["case_id"]) in deletion
+    assert "case.shredded" not in dict(deletion)
+    # The case is as good as new.
+    again = (await submit(service, case_reference="R-1")).json()
+    assert (again["case_id"], again["id"] != job["id"]) == (job["case_id"], True)
+    assert (await service.client.get(path)).json()["case_reference"] == "R-1"
 
 
 def _holding(folder: Path, needle: bytes) -> list[Path]:
@@ -551,10 +584,9 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
             killed.setattr(
                 retention.__class__, name, lambda *_: (_ for _ in ()).throw(RuntimeError)
             )
+            caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
             with pytest.raises(RuntimeError):
-                retention.cancel(
-                    service.accounts.authenticate(service.keys[Role.PIPELINE]), job["id"]
-                )
+                retention.cancel(caller, job["id"], with_case=True)
         sweep(service)
         assert (await service.client.get(f"/v1/jobs/{job['id']}")).status_code == 404
     assert not blobs(service)
@@ -695,8 +727,9 @@ async def test_hashes_go_with_the_item_that_they_are_of(service: Service) -> Non
     assert left == [other["id"]]
 
 
+@pytest.mark.parametrize("with_case", [True, False])
 async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, with_case: bool
 ) -> None:
     job = (await submit(service, case_reference="R")).json()
     other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
@@ -706,14 +739,17 @@ async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
 
     def meanwhile(job_id: str) -> None:
         monkeypatch.setattr(retention, "delete_job", real)
-        retention.cancel(caller, other["id"])  # before this one's rows are gone
+        # Before the rows of this one are gone.
+        retention.cancel(caller, other["id"], with_case=with_case)
         real(job_id)
 
     monkeypatch.setattr(retention, "delete_job", meanwhile)
-    retention.cancel(caller, job["id"])
+    retention.cancel(caller, job["id"], with_case=with_case)
     with service.database.read() as session:
-        assert session.get(Case, job["case_id"]) is None
-        assert session.get(Job, job["id"]) is None
+        assert (session.get(Case, job["case_id"]) is None) is with_case
+        assert not session.scalars(select(Job)).all()
+        emptied = session.scalars(select(AuditEntry).where(AuditEntry.action == "case.emptied"))
+        assert len(emptied.all()) == (0 if with_case else 1)
     assert not blobs(service)
 
 

@@ -6,19 +6,33 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.delete_job_case import DeleteJobCase
 from ...models.problem_out import ProblemOut
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     job_id: str,
+    *,
+    case: DeleteJobCase | Unset = DeleteJobCase.KEEP,
 ) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    json_case: str | Unset = UNSET
+    if not isinstance(case, Unset):
+        json_case = case.value
+
+    params["case"] = json_case
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "delete",
         "url": "/v1/jobs/{job_id}".format(
             job_id=quote(str(job_id), safe=""),
         ),
+        "params": params,
     }
 
     return _kwargs
@@ -87,13 +101,18 @@ def sync_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    case: DeleteJobCase | Unset = DeleteJobCase.KEEP,
 ) -> Response[Any | ProblemOut]:
     """Cancel and delete a job
 
-     Stop the job and delete its media and result, and its case if nothing else is in it.
+     Stop the job and delete its result, its evidence and its media, with where they were seen,
+    unless another job has the same media. The case stays, even if it is empty then.
 
     Args:
         job_id (str): Id of the job.
+        case (DeleteJobCase | Unset): `delete` deletes the case as well if nothing else is in it.
+            Otherwise it stays, with its reference and its notices, until it is deleted or expires.
+            Default: DeleteJobCase.KEEP.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -105,6 +124,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+        case=case,
     )
 
     response = client.get_httpx_client().request(
@@ -118,13 +138,18 @@ def sync(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    case: DeleteJobCase | Unset = DeleteJobCase.KEEP,
 ) -> Any | ProblemOut | None:
     """Cancel and delete a job
 
-     Stop the job and delete its media and result, and its case if nothing else is in it.
+     Stop the job and delete its result, its evidence and its media, with where they were seen,
+    unless another job has the same media. The case stays, even if it is empty then.
 
     Args:
         job_id (str): Id of the job.
+        case (DeleteJobCase | Unset): `delete` deletes the case as well if nothing else is in it.
+            Otherwise it stays, with its reference and its notices, until it is deleted or expires.
+            Default: DeleteJobCase.KEEP.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -137,6 +162,7 @@ def sync(
     return sync_detailed(
         job_id=job_id,
         client=client,
+        case=case,
     ).parsed
 
 
@@ -144,13 +170,18 @@ async def asyncio_detailed(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    case: DeleteJobCase | Unset = DeleteJobCase.KEEP,
 ) -> Response[Any | ProblemOut]:
     """Cancel and delete a job
 
-     Stop the job and delete its media and result, and its case if nothing else is in it.
+     Stop the job and delete its result, its evidence and its media, with where they were seen,
+    unless another job has the same media. The case stays, even if it is empty then.
 
     Args:
         job_id (str): Id of the job.
+        case (DeleteJobCase | Unset): `delete` deletes the case as well if nothing else is in it.
+            Otherwise it stays, with its reference and its notices, until it is deleted or expires.
+            Default: DeleteJobCase.KEEP.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -162,6 +193,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         job_id=job_id,
+        case=case,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -173,13 +205,18 @@ async def asyncio(
     job_id: str,
     *,
     client: AuthenticatedClient,
+    case: DeleteJobCase | Unset = DeleteJobCase.KEEP,
 ) -> Any | ProblemOut | None:
     """Cancel and delete a job
 
-     Stop the job and delete its media and result, and its case if nothing else is in it.
+     Stop the job and delete its result, its evidence and its media, with where they were seen,
+    unless another job has the same media. The case stays, even if it is empty then.
 
     Args:
         job_id (str): Id of the job.
+        case (DeleteJobCase | Unset): `delete` deletes the case as well if nothing else is in it.
+            Otherwise it stays, with its reference and its notices, until it is deleted or expires.
+            Default: DeleteJobCase.KEEP.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -193,5 +230,6 @@ async def asyncio(
         await asyncio_detailed(
             job_id=job_id,
             client=client,
+            case=case,
         )
     ).parsed

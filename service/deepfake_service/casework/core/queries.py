@@ -75,6 +75,12 @@ class Queries:
             job, case = find_visible(session, caller, Job, job_id)
         return may_delete(caller, job.account_id) and case.held_at is None
 
+    def case_deletable(self, caller: Caller, case_id: str) -> bool:
+        """Return whether the caller may delete a case, and no legal hold prevents it."""
+        with self._database.read() as session:
+            case = _find_case(session, caller, case_id)
+        return may_delete(caller, case.account_id) and case.held_at is None
+
     def waiting(self) -> float:
         """Count the jobs that no worker has begun. NaN while the database does not answer."""
         counted = select(func.count()).where(Job.state == JobState.QUEUED)

@@ -92,7 +92,7 @@ saved.hidden = false;
 saved.querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = new URLSearchParams(location.search);
-  for (const name of ["q", "reference", "cursor"]) query.delete(name);
+  for (const name of ["q", "reference", "cursor", "done"]) query.delete(name);
   const input = document.getElementById("saved-name");
   const filter = { name: input.value.trim(), query: String(query) };
   if (!filter.name) return;

@@ -1,0 +1,84 @@
+"""What cannot be undone is asked for first, and what was done is said afterwards."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from deepfake_service.db import Case
+from deepfake_service.db.enums import Role
+from tests.support.submitting import submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def signed_in(service: Service, role: Role) -> dict[str, str]:
+    """Sign the client in, and return the token that its forms have."""
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(role)
+    page = await service.client.get("/help")
+    token = re.search(r'name="csrf" content="([^"]+)"', page.text)
+    assert token
+    return {"csrf": token[1]}
+
+
+async def test_a_flag_for_a_possible_minor_is_confirmed_and_says_who_can_undo_it(
+    service: Service,
+) -> None:
+    job = await submit(service, case_reference="R")
+    form = await signed_in(service, Role.ANALYST)
+    case = f"/cases/{job['case_id']}"
+    page = (await service.client.get(case)).text
+    assert "Only you or an administrator can remove the flag." in page
+    unsure = await service.client.post(f"{case}/minor", data={**form, "wanted": "yes"})
+    assert unsure.status_code == 422
+    with service.database.read() as session:
+        assert session.get_one(Case, job["case_id"]).minor_at is None
+    sure = {**form, "wanted": "yes", "sure": "yes"}
+    answer = await service.client.post(f"{case}/minor", data=sure)
+    assert answer.headers["location"] == f"{case}?done=minor_flagged"
+    page = (await service.client.get(answer.headers["location"])).text
+    told = re.search(r'role="status">(?:(?!</p>).)*', page, re.DOTALL)
+    assert told
+    assert "Only you or an administrator can remove the flag." in told[0]
+    answer = await service.client.post(f"{case}/minor", data={**form, "wanted": "no"})
+    assert answer.headers["location"] == f"{case}?done=minor_unflagged"
+
+
+async def test_lifting_a_hold_is_confirmed(service: Service) -> None:
+    job = await submit(service, case_reference="R")
+    form = await signed_in(service, Role.ANALYST)
+    path = f"/cases/{job['case_id']}/hold"
+    assert (await service.client.post(path, data={**form, "wanted": "yes"})).status_code == 303
+    assert (await service.client.post(path, data={**form, "wanted": "no"})).status_code == 422
+    with service.database.read() as session:
+        assert session.get_one(Case, job["case_id"]).held_at is not None
+    lifted = await service.client.post(path, data={**form, "wanted": "no", "sure": "yes"})
+    assert lifted.status_code == 303
+    with service.database.read() as session:
+        assert session.get_one(Case, job["case_id"]).held_at is None
+
+
+async def test_revoking_a_key_is_confirmed(service: Service) -> None:
+    form = await signed_in(service, Role.ADMIN)
+    key_id = service.keys[Role.AUDITOR].split("_")[1]
+    revoke = {**form, "revoke": key_id}
+    page = (await service.client.get("/admin")).text
+    assert f'name="revoke" value="{key_id}"' in page
+    assert (await service.client.post("/admin/keys", data=revoke)).status_code == 422
+    service.accounts.authenticate(service.keys[Role.AUDITOR])
+    answer = await service.client.post("/admin/keys", data={**revoke, "sure": "yes"})
+    assert answer.status_code == 200
+    assert f'name="revoke" value="{key_id}"' not in answer.text
+
+
+@pytest.mark.parametrize("done", ["<b>", "nonsense", "item_deleted<b>"])
+async def test_a_page_says_only_what_it_knows(service: Service, done: str) -> None:
+    await signed_in(service, Role.ANALYST)
+    page = (await service.client.get("/", params={"done": done})).text
+    assert 'class="note told"' not in page
+    assert "<b>" not in page
