@@ -30,6 +30,10 @@ def test_a_quick_bench_measures_every_section_and_writes_tables_and_a_plot(tmp_p
     assert len(results["videos"]["not_measured"]) == 2
     assert [row["faces_found"] for row in results["pictures"]["single"]] == [1, 4]
     assert [row["clients"] for row in results["pictures"]["levels"]] == [1, 2]
+    statuses = {(row["kind"], row["status"]) for row in results["mixed"]["sent"]}
+    assert ("broken picture", 200) in statuses
+    assert sum(row["count"] for row in results["mixed"]["sent"]) == 20
+    assert results["mixed"]["memory"]["now_mb"] > 0
     assert results["jobs"][0]["jobs_per_minute"] > 0
     assert [row["faces_found"] for row in results["memory"]] == [2, 2]
     assert results["machine"]["cores"] >= 1

@@ -17,14 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_eval.bench.media import jpeg, with_padding
+from deepfake_eval.bench.mixed import memory_after
 from deepfake_eval.bench.plan import PictureCase, Plan
 from deepfake_eval.bench.rounds import Samples, percentile, ratio
 from deepfake_eval.bench.scoring import Replay, Run, run_floor, seconds_of
-from deepfake_eval.bench.service import Client, Response, Service, ServiceFailed
+from deepfake_eval.bench.service import (
+    FRAMES,
+    VIDEOS,
+    Client,
+    Response,
+    Service,
+    ServiceFailed,
+)
 from deepfake_models.bundle import Bundle
 from deepfake_models.decode.decoder import InProcessDecoder
 
-FRAMES, VIDEOS = "/v1/frames", "/v1/videos"
 POLL_S = 0.05
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
@@ -90,6 +97,13 @@ class LoadBench:
                 "half_load": half,
                 "memory": service.memory(),
             }
+
+    def mixed(self) -> dict[str, Any]:
+        """Measure the memory of a service after many requests of different kinds."""
+        path = self.folder / "mixed.mp4"
+        self.plan.job_clip.write(path)
+        with self._service("mixed") as service:
+            return memory_after(service, self.plan.mixed_requests, self.plan.pictures, path)
 
     def starts(self) -> dict[str, Any]:
         """Return the seconds from starting a service until ``/readyz`` answers 200.

@@ -56,6 +56,8 @@ class Plan:
     least_requests: int
     """Requests of each number of clients; more, if there are more clients."""
     half_load_requests: int
+    mixed_requests: int
+    """Requests of different kinds, after which the memory of the service is measured."""
     workers: tuple[int, ...]
     jobs: int
     job_clip: Clip
@@ -71,8 +73,8 @@ def _clip(height: int = 720, codec: str = "H.264", seconds: float = 30.0, faces:
 DEFAULT = Plan(
     rounds=3,
     videos=(
-        VideoCase(_clip(), 16, naive=True),
-        VideoCase(_clip(1080), 16, naive=True),
+        VideoCase(_clip(), 32, naive=True),
+        VideoCase(_clip(1080), 32, naive=True),
         VideoCase(_clip(360), 16),
         VideoCase(_clip(2160, seconds=10), 16),
         VideoCase(_clip(seconds=10), 16),
@@ -91,6 +93,7 @@ DEFAULT = Plan(
     clients=(1, 4, 16, 64),
     least_requests=24,
     half_load_requests=60,
+    mixed_requests=1000,
     workers=(1, 2),
     jobs=6,
     job_clip=_clip(seconds=10),
@@ -107,6 +110,7 @@ QUICK = Plan(
     clients=(1, 2),
     least_requests=4,
     half_load_requests=2,
+    mixed_requests=20,
     workers=(1,),
     jobs=1,
     job_clip=_clip(360, seconds=2),

@@ -128,6 +128,21 @@ def _pictures(section: dict[str, Any]) -> list[str]:
     ]
 
 
+def _mixed(section: dict[str, Any]) -> list[str]:
+    table = _table(
+        ["request", "status", "count"],
+        ([row["kind"], str(row["status"]), str(row["count"])] for row in section["sent"]),
+    )
+    return [
+        f"## {section['requests']} mixed requests",
+        f"{section['clients']} clients at a time. A broken picture is answered 200, with the reason "
+        "in place of its faces:",
+        table,
+        f"Memory of the service and its decoders afterwards: {section['memory']['now_mb']:.0f} MB; "
+        f"sum of the peaks of each process: {section['memory']['peak_mb']:.0f} MB.",
+    ]
+
+
 def _jobs(section: list[dict[str, Any]]) -> list[str]:
     table = _table(
         ["workers", "jobs", "jobs/minute", "MB of all processes", "sum of their peaks"],
@@ -172,6 +187,7 @@ def _start(section: dict[str, Any]) -> list[str]:
 _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "videos": _videos,
     "pictures": _pictures,
+    "mixed": _mixed,
     "jobs": _jobs,
     "memory": _memory,
     "start": _start,

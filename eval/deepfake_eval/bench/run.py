@@ -20,7 +20,7 @@ from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import load_bundle
 
 RESULTS, TABLES, PLOT = "bench.json", "bench.md", "bench.svg"
-SECTIONS = ("videos", "pictures", "jobs", "memory", "start")
+SECTIONS = ("videos", "pictures", "mixed", "jobs", "memory", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def bench(
         measures: dict[str, Callable[[], Any]] = {
             "videos": lambda: videos.run(plan.videos),
             "pictures": load.pictures,
+            "mixed": load.mixed,
             "jobs": load.jobs,
             "memory": lambda: memory.peaks(plan, folder, bundle.directory),
             "start": load.starts,

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from deepfake_eval.bench import machine
 from deepfake_eval.errors import EvalError
 
+FRAMES, VIDEOS = "/v1/frames", "/v1/videos"
 START_S = 180.0
 PREFIX = "DEEPFAKE_"
 MAX_RETRIES = 600
