@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,14 +30,24 @@ class FaceScore:
     """One value for each of the bundle's ``kinds``, before softmax; ``None`` where it has none."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A crop that is to be scored."""
+
+    crop: NDArray[np.uint8]
+    score: Future[FaceScore]
+
+
 class Classifier:
     """The classifier's graphs, which turn uint8 RGB crops into scores and maps.
 
     ``open_map`` opens the graph of the activation map, which few faces need: its memory is
     released after each call. Without it, the map is an output of the classifier's own graph.
 
-    Scores are calculated in the threads of ``pool``, by default in one, ``faces_at_once`` faces in
-    one run. A CPU gains nothing from larger batches, and each face needs some 20 MB of buffers.
+    Scores are calculated in the threads of ``pool``, by default in one, up to ``faces_at_once``
+    faces in one run. Faces of all callers share the runs: what waits while the threads are busy,
+    such as faces of another video, goes into the next one. A CPU gains nothing from larger batches,
+    and each face needs some 20 MB of buffers.
     """
 
     def __init__(
@@ -54,6 +66,8 @@ class Classifier:
         self.shape: tuple[int, ...] = (size, size, 3) if views == 1 else (views, size, size, 3)
         """Shape of the crop of one face; see ``faces.crops.cut_views``."""
         self._faces_at_once = faces_at_once
+        self._waiting: deque[_Waiting] = deque()
+        self._lock = threading.Lock()
         self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="classify")
 
     def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
@@ -61,11 +75,51 @@ class Classifier:
 
         Must not be called in a thread of the pool.
         """
-        return [score for batch in self.begin(crops) for score in batch.result()]
+        return [score.result() for score in self.begin(crops)]
 
-    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[list[FaceScore]]]:
-        """Begin to score ``crops``; the results in a row are those of ``scores``."""
-        return [self._pool.submit(self._score, batch) for batch in self._batches(crops)]
+    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[FaceScore]]:
+        """Begin to score ``crops``; return the future of each one's score, in order.
+
+        One that is cancelled before its run begins is left out of it. A crop on which the network
+        fails does not affect others in the same run.
+        """
+        self._check(crops)
+        waiting = [_Waiting(crop, Future()) for crop in crops]
+        with self._lock:
+            self._waiting.extend(waiting)
+        for _ in waiting:  # as many as runs of one face need; the rest find nothing to do
+            self._pool.submit(self._run)
+        return [one.score for one in waiting]
+
+    def _run(self) -> None:
+        """Score the faces that have waited longest."""
+        batch: list[_Waiting] = []
+        with self._lock:
+            while self._waiting and len(batch) < self._faces_at_once:
+                one = self._waiting.popleft()
+                if one.score.set_running_or_notify_cancel():
+                    batch.append(one)
+        if not batch:
+            return
+        try:
+            scores = self._score(np.stack([one.crop for one in batch]))
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].score.set_exception(error)
+                return
+            for one in batch:
+                self._score_alone(one)
+            return
+        for one, score in zip(batch, scores, strict=True):
+            one.score.set_result(score)
+
+    def _score_alone(self, one: _Waiting) -> None:
+        try:
+            (score,) = self._score(one.crop[None])
+        except Exception as error:
+            one.score.set_exception(error)
+        else:
+            one.score.set_result(score)
 
     def _score(self, crops: NDArray[np.uint8]) -> list[FaceScore]:
         outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
@@ -94,11 +148,14 @@ class Classifier:
         )
 
     def _batches(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        self._check(crops)
+        for start in range(0, len(crops), self._faces_at_once):
+            yield np.stack(crops[start : start + self._faces_at_once])
+
+    def _check(self, crops: Sequence[NDArray[np.uint8]]) -> None:
         for crop in crops:
             if crop.dtype != np.uint8 or crop.shape != self.shape:
                 raise ValueError(f"crops must be uint8 {self.shape}, not {crop.dtype} {crop.shape}")
-        for start in range(0, len(crops), self._faces_at_once):
-            yield np.stack(crops[start : start + self._faces_at_once])
 
     @staticmethod
     def _finite(

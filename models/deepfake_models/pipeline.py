@@ -45,7 +45,7 @@ class _Group:
     pixels: int
     observing: Future[list[_Observed]]
     observed: list[_Observed] = field(default_factory=list)
-    scoring: list[Future[list[FaceScore]]] = field(default_factory=list)
+    scoring: list[Future[FaceScore]] = field(default_factory=list)
 
 
 class FramePipeline:
@@ -120,7 +120,7 @@ class FramePipeline:
 
     @staticmethod
     def _finish(group: _Group) -> Iterator[ExaminedFrame]:
-        scores = iter([score for task in group.scoring for score in task.result()])
+        scores = iter([task.result() for task in group.scoring])
         for frame in group.observed:
             faces = tuple(f.scored(None if f.crop is None else next(scores)) for f in frame.faces)
             yield ExaminedFrame(frame.time_s, faces, frame.signature)

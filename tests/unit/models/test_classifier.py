@@ -93,6 +93,49 @@ def test_faces_are_scored_side_by_side_in_the_threads_of_the_pool() -> None:
     assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
 
 
+class Held(Mean):
+    """Waits in its first run until it is released, and fails on white crops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def run(self, names: Any, feed: Any) -> list[NDArray[Any]]:
+        self.entered.set()
+        assert self.released.wait(60)
+        if (feed["crops"] == 255).all(axis=(1, 2, 3)).any():
+            raise RuntimeError("white")
+        return super().run(names, feed)
+
+
+def test_faces_of_several_callers_share_the_runs() -> None:
+    session, given = Held(), crops(SIZE, SIZE, 3, count=6)
+    classifier = Classifier(session, spec(), faces_at_once=4)
+    first = classifier.begin(given[:1])
+    assert session.entered.wait(60)
+    one_video, another = classifier.begin(given[1:4]), classifier.begin(given[4:])
+    session.released.set()
+    scores = [future.result(60).logit for future in (*first, *one_video, *another)]
+    assert scores == pytest.approx([c.mean() for c in given])
+    assert [count for _, count in session.asked] == [1, 4, 1]
+
+
+def test_a_face_that_fails_or_is_no_longer_wanted_affects_no_other() -> None:
+    session, given = Held(), crops(SIZE, SIZE, 3, count=5)
+    given[2][...] = 255
+    classifier = Classifier(session, spec(), faces_at_once=4)
+    first = classifier.begin(given[:1])
+    assert session.entered.wait(60)
+    rest = classifier.begin(given[1:])
+    assert rest[0].cancel()
+    session.released.set()
+    assert first[0].result(60).logit == pytest.approx(given[0].mean())
+    with pytest.raises(RuntimeError, match="white"):
+        rest[1].result(60)
+    remaining = [future.result(60).logit for future in rest[2:]]
+    assert remaining == pytest.approx([c.mean() for c in given[3:]])
+
+
 def test_the_graph_of_the_map_is_opened_for_a_map_alone() -> None:
     session, opened = Mean(), [Mean()]
     classifier = Classifier(session, spec(further=(0.8,)), open_map=opened.pop)
