@@ -135,8 +135,8 @@ def _mixed(section: dict[str, Any]) -> list[str]:
     )
     return [
         f"## {section['requests']} mixed requests",
-        f"{section['clients']} clients at a time. A broken picture is answered 200, with the reason "
-        "in place of its faces:",
+        f"{section['clients']} clients at a time. A broken picture is answered 200, with the "
+        "reason in place of its faces:",
         table,
         f"Memory of the service and its decoders afterwards: {section['memory']['now_mb']:.0f} MB; "
         f"sum of the peaks of each process: {section['memory']['peak_mb']:.0f} MB.",
