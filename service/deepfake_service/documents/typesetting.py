@@ -1,9 +1,16 @@
-"""Typesetting with Typst: a template and data become a PDF/A-3, in a font that has Hangul."""
+"""Typesetting with Typst: a template and data become a PDF/A-3, in a font that has Hangul.
+
+Letters that this font lacks are taken from the fonts of the system, and else from those that Typst
+includes, which have Hebrew, Arabic, Greek and Cyrillic. Typst shapes them and orders them from
+right to left where their script is written so (UAX #9).
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,8 +19,21 @@ import typst
 from fontTools.ttLib import TTFont
 from pylopdf_fonts_ko import sans_path
 
+from deepfake_service.documents.characters import code_point, revealed
+from deepfake_service.documents.i18n import words
+
 MAX_TEXT_CHARS = 6000
-_REPLACEMENT = "□"
+FONTS = (
+    "Noto Sans KR", "Noto Sans Hebrew", "Noto Sans Arabic", "Noto Naskh Arabic", "DejaVu Sans",
+    "Libertinus Serif", "DejaVu Sans Mono",
+)  # fmt: skip
+"""Families in the order in which they are searched for a glyph; after these, all others."""
+_MARK = re.compile(r"\[U\+[0-9A-F]{4,6}\]")
+"""The code point of a character that is not shown."""
+_UNSHOWN = re.compile(r'the text `"((?:[^"\\]|\\.)+)"` could not be displayed')
+"""Typst's message about a text without a glyph, quoted as Rust does."""
+_ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}|\\(.)")
+_MAX_ATTEMPTS = 3
 
 
 @cache
@@ -25,41 +45,54 @@ def _glyphs() -> frozenset[int]:
 @cache
 def _fonts() -> typst.Fonts:
     return typst.Fonts(
-        include_system_fonts=False,
-        include_embedded_fonts=False,
+        include_system_fonts=True,
+        include_embedded_fonts=True,
         font_paths=[str(sans_path().parent)],
     )
 
 
 def readable(text: str) -> str:
-    """Return text of unknown origin in a form that a document can show.
+    """Return text of unknown origin in a form that a document can show, on one line.
 
-    A single glyph that the font lacks makes Typst refuse the whole PDF/A, and bidirectional marks
-    can make a URL read as another one. So control and formatting characters are removed, and a
-    character without a glyph becomes a box.
+    Bidirectional marks can make a URL read as another one: characters that are not shown become
+    their code points.
     """
-    shown_chars = []
-    for char in unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS]):
-        category = unicodedata.category(char)
-        if char in "\n\t" or category.startswith("Z"):
-            shown_chars.append(" ")
-        elif category.startswith("C"):
-            continue
-        else:
-            shown_chars.append(char if ord(char) in _glyphs() else _REPLACEMENT)
-    shown = "".join(shown_chars).strip()
+    normal = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS])
+    spaced = (" " if c in "\n\t" or unicodedata.category(c).startswith("Z") else c for c in normal)
+    shown = revealed("".join(spaced)).strip()
     return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
 
 
 def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     """Return the PDF/A-3b (ISO 19005-3) that ``template`` makes of ``data``, dated ``at``.
 
-    The same arguments give the same bytes.
+    A glyph that no font has would make Typst refuse the whole PDF/A. Such characters are set as
+    their code points, and ``characters_note`` of the data, which is ``None`` otherwise, says so.
+    The same arguments and fonts give the same bytes.
+
+    Args:
+        data: all texts, and the language as ``lang``.
     """
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return _compiled(template, data, at)
+        except typst.TypstError as error:
+            missing = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
+            if not missing:
+                break
+            pattern = re.compile("|".join(map(re.escape, sorted(missing, key=len, reverse=True))))
+            data = _changed(data, lambda s, p=pattern: p.sub(lambda m: _named(m[0]), s))
+    return _compiled(template, _changed(data, _in_main_font), at)
+
+
+def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
+    is_marked = _MARK.search(json.dumps(data, ensure_ascii=False))
+    note = words(data["lang"])("characters_note") if is_marked else None
+    content = {**data, "fonts": FONTS, "characters_note": note}
     pdf: bytes = typst.compile(
         template,
         font_paths=_fonts(),
-        sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
+        sys_inputs={"data": json.dumps(content, ensure_ascii=False)},
         pdf_standards=["a-3b"],
         timestamp=at.replace(microsecond=0),  # Typst takes whole seconds
     )
@@ -67,3 +100,26 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     # update, and without a newline before it the signed file would not be a PDF/A (ISO 19005-3,
     # 6.1.9).
     return pdf + b"\n"
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """Return JSON data with every text in it changed, but no names."""
+    if isinstance(value, dict):
+        return {name: _changed(each, change) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_changed(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _named(text: str) -> str:
+    """Return the code points of the characters in ``text``."""
+    return "".join(f"[{code_point(char)}]" for char in text)
+
+
+def _in_main_font(text: str) -> str:
+    """Return ``text`` with the code points of all characters that the main font lacks."""
+    return "".join(c if ord(c) in _glyphs() or c == "\n" else _named(c) for c in text)
+
+
+def _unquoted(text: str) -> str:
+    return _ESCAPED.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], text)
