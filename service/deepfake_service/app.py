@@ -117,7 +117,7 @@ def create_app(
             decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
             engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
             container = stack.enter_context(
-                open_container(settings, state.database, engine.model["sha256"])
+                open_container(settings, state.database, engine.model["sha256"], decoding)
             )
             if worker and isinstance(decoding, ProcessDecoder):
                 examining = worker_running(container, opened, decoding, state.metrics)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
+from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.clock_guard import ClockGuard
+from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
@@ -22,6 +24,7 @@ from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_basis import NoticeBasis
+from deepfake_service.casework.notice_captures import NoticeCaptures
 from deepfake_service.casework.notice_clock import NoticeClock
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.notice_documents import NoticeDocuments
@@ -79,6 +82,7 @@ class Services:
     checkpoints: Checkpoints
     notice_desk: NoticeDesk
     notice_clock: NoticeClock
+    contacts: Contacts
     hash_bank: HashBank
     minor_flags: MinorFlags
     reviews: Reviews
@@ -157,7 +161,7 @@ def program_version() -> str:
 
 @contextlib.contextmanager
 def open_container(
-    settings: Settings, database: Database, bundle_sha256: str
+    settings: Settings, database: Database, bundle_sha256: str, decoder: Decoder
 ) -> Iterator[Container]:
     """Open the vault, the queue and the services of casework.
 
@@ -165,6 +169,7 @@ def open_container(
         settings: where everything is, and how long it is retained.
         database: stays open when the context ends.
         bundle_sha256: the identity of the model bundle that new jobs are examined with.
+        decoder: decodes the screenshots that notices enclose.
 
     Raises:
         StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not those
@@ -190,11 +195,13 @@ def open_container(
         cases = Cases(database, vault, blind_index)
         signing_keys = open_signing_keys(settings, database, keys)
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
+        contacts = Contacts(database, keys, initial_organisation(settings))
+        sender = Sender(settings.issuer, contacts.organisation)
         evidence_store = EvidenceStore(
             database,
             vault,
             signing_keys,
-            issuer=settings.issuer,
+            sender=sender,
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
         )
@@ -202,7 +209,8 @@ def open_container(
             database,
             vault,
             signing_keys,
-            issuer=settings.issuer,
+            NoticeCaptures(database, vault, decoder),
+            sender=sender,
             post=timestamps.poster(settings.timestamp_url),
         )
         basis = NoticeBasis(vault, two_people=settings.two_person_review)
@@ -253,6 +261,7 @@ def open_container(
             checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
             notice_clock=NoticeClock(database, vault),
+            contacts=contacts,
             hash_bank=hash_bank,
             minor_flags=minor_flags,
             reviews=Reviews(

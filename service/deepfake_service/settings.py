@@ -31,7 +31,7 @@ LogFormat = Literal["json", "console"]
 
 
 def _contact(what: str) -> Any:
-    text = f"{what} of the organisation that sends notices, which fills their forms."
+    text = f"{what} of the organisation that sends notices, until it is edited in the console."
     return Field(default=None, max_length=200, description=text)
 
 

@@ -52,10 +52,12 @@ from .notice_base_language import NoticeBaseLanguage
 from .notice_event_kind import NoticeEventKind
 from .notice_event_out import NoticeEventOut
 from .notice_out import NoticeOut
+from .notice_out_captures_type_0 import NoticeOutCapturesType0
 from .notice_out_fields import NoticeOutFields
 from .notice_out_kind import NoticeOutKind
 from .notice_out_language import NoticeOutLanguage
 from .notice_request import NoticeRequest
+from .notice_request_captures import NoticeRequestCaptures
 from .notice_request_fields import NoticeRequestFields
 from .notice_request_kind import NoticeRequestKind
 from .notice_request_language import NoticeRequestLanguage
@@ -152,10 +154,12 @@ __all__ = (
     "NoticeEventKind",
     "NoticeEventOut",
     "NoticeOut",
+    "NoticeOutCapturesType0",
     "NoticeOutFields",
     "NoticeOutKind",
     "NoticeOutLanguage",
     "NoticeRequest",
+    "NoticeRequestCaptures",
     "NoticeRequestFields",
     "NoticeRequestKind",
     "NoticeRequestLanguage",

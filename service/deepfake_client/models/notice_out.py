@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.notice_out_captures_type_0 import NoticeOutCapturesType0
 from ..models.notice_out_kind import NoticeOutKind
 from ..models.notice_out_language import NoticeOutLanguage
 from ..models.notice_state import NoticeState
@@ -54,6 +55,8 @@ class NoticeOut:
     """ The fields of its kind, as they were given. """
     occurrence_ids: list[str]
     """ Ids of the occurrences that it is about. """
+    captures: None | NoticeOutCapturesType0
+    """ How its PDF shows the screenshots of the occurrences; null if it does not. """
     basis: list[Basis]
     """ The examinations that it relies on. """
     text: str
@@ -110,6 +113,12 @@ class NoticeOut:
 
         occurrence_ids = self.occurrence_ids
 
+        captures: None | str
+        if isinstance(self.captures, NoticeOutCapturesType0):
+            captures = self.captures.value
+        else:
+            captures = self.captures
+
         basis = []
         for basis_item_data in self.basis:
             basis_item = basis_item_data.to_dict()
@@ -149,6 +158,7 @@ class NoticeOut:
                 "receipt": receipt,
                 "fields": fields,
                 "occurrence_ids": occurrence_ids,
+                "captures": captures,
                 "basis": basis,
                 "text": text,
                 "words": words,
@@ -246,6 +256,21 @@ class NoticeOut:
 
         occurrence_ids = cast(list[str], d.pop("occurrence_ids"))
 
+        def _parse_captures(data: object) -> None | NoticeOutCapturesType0:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                captures_type_0 = NoticeOutCapturesType0(data)
+
+                return captures_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | NoticeOutCapturesType0, data)
+
+        captures = _parse_captures(d.pop("captures"))
+
         basis = []
         _basis = d.pop("basis")
         for basis_item_data in _basis:
@@ -295,6 +320,7 @@ class NoticeOut:
             receipt=receipt,
             fields=fields,
             occurrence_ids=occurrence_ids,
+            captures=captures,
             basis=basis,
             text=text,
             words=words,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.notice_request_captures import NoticeRequestCaptures
 from ..models.notice_request_kind import NoticeRequestKind
 from ..models.notice_request_language import NoticeRequestLanguage
 from ..types import UNSET, Unset
@@ -30,6 +31,8 @@ class NoticeRequest:
     """ Its language. """
     recipient: None | str | Unset = UNSET
     """ Who it is addressed to. """
+    captures: NoticeRequestCaptures | Unset = NoticeRequestCaptures.CLEAR
+    """ How the PDF shows the screenshots of the occurrences, if its kind needs them. """
 
     def to_dict(self) -> dict[str, Any]:
         kind = self.kind.value
@@ -48,6 +51,10 @@ class NoticeRequest:
         else:
             recipient = self.recipient
 
+        captures: str | Unset = UNSET
+        if not isinstance(self.captures, Unset):
+            captures = self.captures.value
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -61,6 +68,8 @@ class NoticeRequest:
             field_dict["language"] = language
         if recipient is not UNSET:
             field_dict["recipient"] = recipient
+        if captures is not UNSET:
+            field_dict["captures"] = captures
 
         return field_dict
 
@@ -91,12 +100,20 @@ class NoticeRequest:
 
         recipient = _parse_recipient(d.pop("recipient", UNSET))
 
+        _captures = d.pop("captures", UNSET)
+        captures: NoticeRequestCaptures | Unset
+        if isinstance(_captures, Unset):
+            captures = UNSET
+        else:
+            captures = NoticeRequestCaptures(_captures)
+
         notice_request = cls(
             kind=kind,
             occurrence_ids=occurrence_ids,
             fields=fields,
             language=language,
             recipient=recipient,
+            captures=captures,
         )
 
         return notice_request

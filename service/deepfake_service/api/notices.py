@@ -7,7 +7,13 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import Field
 
-from deepfake_service.casework.core.notice_states import Kind, Language, NoticeRequest, NoticeUpdate
+from deepfake_service.casework.core.notice_states import (
+    CaptureChoice,
+    Kind,
+    Language,
+    NoticeRequest,
+    NoticeUpdate,
+)
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.binary import binary, media_type_for
@@ -106,6 +112,9 @@ class NoticeOut(NoticeBase):
     receipt: str | None = Field(description="Text or number of the recipient's receipt.")
     fields: dict[str, Any] = Field(description="The fields of its kind, as they were given.")
     occurrence_ids: list[ItemId] = Field(description="Ids of the occurrences that it is about.")
+    captures: CaptureChoice | None = Field(
+        description="How its PDF shows the screenshots of the occurrences; null if it does not."
+    )
     basis: list[Basis] = Field(description="The examinations that it relies on.")
     text: str = Field(description="Plain text, for pasting into a form.")
     words: Composed = Field(description="Its text in parts.")

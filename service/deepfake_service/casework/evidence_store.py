@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.editions import (
@@ -92,14 +93,14 @@ class EvidenceStore:
         vault: Vault,
         keys: SigningKeys,
         *,
-        issuer: str,
+        sender: Sender,
         software: str,
         timestamp_url: str | None,
     ) -> None:
         self._database = database
         self._vault = vault
         self.keys = keys
-        self._issuer = issuer
+        self._sender = sender
         self._software = software
         self._read_audit = ReadAudit(database.clock)
         self._stamps: dict[str, Any] = {}
@@ -160,6 +161,7 @@ class EvidenceStore:
         raise EvidenceBusy
 
     def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
+        organisation = self._sender.organisation().known()
         with self._database.read() as session:
             job = session.get(Job, job_id)
             if job is None:
@@ -182,7 +184,7 @@ class EvidenceStore:
                 created_at=self._database.clock(),
             )
             dossier = Dossier(
-                issuer=self._issuer,
+                issuer=self._sender.issuer,
                 edition=edition.number,
                 predecessor=last.sha256 if last else None,
                 created_at=str(iso_time(edition.created_at)),
@@ -206,6 +208,7 @@ class EvidenceStore:
                 custody=custody_of(session, job, media, case),
                 software=self._software,
                 occurrences_omitted=omitted,
+                organisation=organisation or None,
             )
         return dossier, material, edition, key
 

@@ -87,12 +87,14 @@ class NoticeDesk:
             fields = checked(kind, request.fields, contents, minor=minor)
             require_shown("recipient", request.recipient, lines=False)
             basis = self._basis.of(session, case, key, {o.media_id for o in occurrences})
+            captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
                 contents,
                 basis,
                 recipient=request.recipient,
                 reference=reference,
                 minor=minor,
+                captures=captures,
             )
             composed = compose(kind, fields, subject, language=request.language)
             notice = Notice(
@@ -110,6 +112,7 @@ class NoticeDesk:
                 "occurrence_ids": list(request.occurrence_ids),
                 "basis": [asdict(b) for b in basis],
                 "composed": asdict(composed),
+                "captures": captures,
                 "receipt": None,
             }
             seal_json(key, notice, content)
@@ -296,6 +299,7 @@ class NoticeDesk:
             "receipt": content["receipt"],
             "fields": content["fields"],
             "occurrence_ids": content["occurrence_ids"],
+            "captures": content.get("captures"),
             "basis": content["basis"],
             "text": composed.text(),
             "words": asdict(composed),

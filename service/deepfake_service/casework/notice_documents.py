@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
+from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
-from deepfake_service.db import Database, Notice, NoticeEvent, new_id
+from deepfake_service.casework.notice_captures import NoticeCaptures
+from deepfake_service.db import Case, Database, Notice, NoticeEvent, new_id
 from deepfake_service.db.enums import NoticeEventKind
 from deepfake_service.errors import NotFound, RecordAltered
 from deepfake_service.evidence import pdf_signature
+from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.render import composed_of
 from deepfake_service.security.audit_log import Actor
 from deepfake_service.security.signing_keys import SigningKeys
@@ -24,8 +27,9 @@ class NoticeDocuments:
         database: Database,
         vault: Vault,
         keys: SigningKeys,
+        captures: NoticeCaptures,
         *,
-        issuer: str,
+        sender: Sender,
         post: pdf_signature.PostQuery | None = None,
     ) -> None:
         """
@@ -35,7 +39,8 @@ class NoticeDocuments:
         self._database = database
         self._vault = vault
         self._keys = keys
-        self._issuer = issuer
+        self._captures = captures
+        self._sender = sender
         self._post = post
 
     def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
@@ -57,11 +62,14 @@ class NoticeDocuments:
     def _make(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
         content = open_json(key, notice)
         composed = composed_of(content["composed"])
-        pdf = composed.pdf(notice.language, notice.created_at, self._issuer)
-        # Not in a transaction: an authority may take its time.
-        pdf = pdf_signature.sign(
-            pdf, self._keys.current(), self._issuer, self._post, field="Notice"
+        issuer = self._sender.issuer
+        imprint = Imprint(issuer, notice.created_at, self._sender.organisation())
+        # Not in a transaction: decoding and an authority may take their time.
+        captures = (
+            [] if self._is_withheld(notice) else self._captures.of(actor, notice, key, content)
         )
+        pdf = notice_pdf(notice.kind, composed, notice.language, imprint, captures)
+        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self._post, field="Notice")
         event_id = new_id()
         name = _blob_of(notice, event_id)
         self._vault.write(name, key, pdf)
@@ -82,6 +90,11 @@ class NoticeDocuments:
                 return pdf
         self._vault.blobs.delete(name)  # another request made it at the same time
         return self._stored(notice, signed, key)
+
+    def _is_withheld(self, notice: Notice) -> bool:
+        """Return whether a person shown may be a minor: then no picture leaves the service."""
+        with self._database.read() as session:
+            return session.get_one(Case, notice.case_id).minor_at is not None
 
     def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
         pdf = self._vault.read(_blob_of(notice, signed.id), key)

@@ -1,6 +1,7 @@
 """The database of the service: SQLite by default, or PostgreSQL."""
 
 from deepfake_service.db.access_tables import Invitation, PendingSignIn, SecondFactor
+from deepfake_service.db.contact_tables import Contact
 from deepfake_service.db.database import Database, current_time, new_id
 from deepfake_service.db.hash_tables import FlaggedHashes, KnownHashes, Match
 from deepfake_service.db.notice_tables import Notice, NoticeEvent
@@ -31,6 +32,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "Case",
+    "Contact",
     "Database",
     "Delivery",
     "Edition",

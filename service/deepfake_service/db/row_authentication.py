@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.context import QueryContext
 
 from deepfake_service.db.access_tables import Invitation, SecondFactor
+from deepfake_service.db.contact_tables import Contact
 from deepfake_service.db.hash_tables import FlaggedHashes
 from deepfake_service.db.notice_tables import Notice, NoticeEvent
 from deepfake_service.db.tables import (
@@ -73,6 +74,7 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     FlaggedHashes: ("id", "case_id", "job_id", "digest", "flagged_by", "sealed", "created_at"),
     AuditEntry: ("number", "hash"),
     Invitation: ("id", "account_id", "created_at", "expires_at"),
+    Contact: ("id", "sealed", "changed_at"),
     SecondFactor: ("id", "secret", "created_at", "confirmed_at", "last_step"),
 }  # fmt: skip
 """The authenticated columns of each table. The primary key is among them, so that codes cannot be

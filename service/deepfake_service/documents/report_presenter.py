@@ -18,6 +18,7 @@ from deepfake_service.documents.formatting import (
     verbal,
 )
 from deepfake_service.documents.i18n import Words
+from deepfake_service.documents.organisation import Organisation
 from deepfake_service.documents.timeline import timeline
 from deepfake_service.documents.typesetting import readable
 
@@ -80,14 +81,21 @@ class SummaryPresenter:
     def heading(self) -> dict[str, Any]:
         """Return the report's title, subtitle, footer and issuer."""
         d, w = self._d, self._w
+        organisation = d.get("organisation", {})
+        name = readable(Organisation(**organisation).name(w.language) or d["issuer"])
         return {
             "title": w("title"),
             "issuer": readable(d["issuer"]),
             "subtitle": w("subtitle", edition=d["edition"], date=to_the_second(d["created_at"])),
             "case": readable(d["case"]["reference"] or d["case"]["id"]),
             "item": f"SHA-256 {d['item']['sha256'][:16]}…",
-            "footer": f"{readable(d['issuer'])} · {d['job']['id']} · {d['edition']}",
-            "issued": w("issuer", issuer=readable(d["issuer"])),
+            "footer": f"{name} · {d['job']['id']} · {d['edition']}",
+            "issued": w("issuer", issuer=name),
+            "reached_at": [
+                [w(f"organisation_{key}"), readable(value)]
+                for key in ("address", "contact", "phone", "email")
+                if (value := organisation.get(key))
+            ],
         }
 
     def page_one(self) -> dict[str, Any]:

@@ -7,12 +7,12 @@ right to left where their script is written so (UAX #9).
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 import typst
@@ -36,13 +36,13 @@ _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}|\\(.)")
 _MAX_ATTEMPTS = 3
 
 
-@cache
+@functools.cache
 def _glyphs() -> frozenset[int]:
     with TTFont(sans_path(), lazy=True) as font:
         return frozenset(font.getBestCmap())
 
 
-@cache
+@functools.cache
 def _fonts() -> typst.Fonts:
     return typst.Fonts(
         include_system_fonts=True,
@@ -71,7 +71,7 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     The same arguments and fonts give the same bytes.
 
     Args:
-        data: all texts, and the language as ``lang``.
+        data: all texts, the language as ``lang``, and ``polite`` if Korean addresses a reader.
     """
     for _ in range(_MAX_ATTEMPTS):
         try:
@@ -80,14 +80,14 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
             missing = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
             if not missing:
                 break
-            pattern = re.compile("|".join(map(re.escape, sorted(missing, key=len, reverse=True))))
-            data = _changed(data, lambda s, p=pattern: p.sub(lambda m: _named(m[0]), s))
+            data = _changed(data, functools.partial(_with_named, missing))
     return _compiled(template, _changed(data, _in_main_font), at)
 
 
 def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     is_marked = _MARK.search(json.dumps(data, ensure_ascii=False))
-    note = words(data["lang"])("characters_note") if is_marked else None
+    texts = words(data["lang"], polite=bool(data.get("polite")))
+    note = texts("characters_note") if is_marked else None
     content = {**data, "fonts": FONTS, "characters_note": note}
     pdf: bytes = typst.compile(
         template,
@@ -109,6 +109,12 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list | tuple):
         return [_changed(each, change) for each in value]
     return change(value) if isinstance(value, str) else value
+
+
+def _with_named(missing: Collection[str], text: str) -> str:
+    """Return ``text`` with the code points of the characters in ``missing``, longest first."""
+    pattern = "|".join(re.escape(each) for each in sorted(missing, key=len, reverse=True))
+    return re.sub(pattern, lambda match: _named(match[0]), text)
 
 
 def _named(text: str) -> str:

@@ -81,6 +81,8 @@ class Dossier:
     software: str
     occurrences_omitted: dict[str, Any] | None = None
     """``count`` and ``sha256`` of the occurrences that are left out, if there are any."""
+    organisation: dict[str, str] | None = None
+    """The names and contacts of the organisation that issues it, if they are known."""
 
 
 def report_of(language: str) -> str:
@@ -224,6 +226,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
         {
             "format": FORMAT,
             "issuer": dossier.issuer,
+            **({"organisation": dossier.organisation} if dossier.organisation else {}),
             "edition": dossier.edition,
             "predecessor": dossier.predecessor,
             "created_at": dossier.created_at,

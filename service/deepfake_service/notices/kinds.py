@@ -137,7 +137,7 @@ def checked(
     except ValidationError as error:
         for e in error.errors(include_input=False, include_url=False):
             name = ".".join(str(p) for p in e["loc"]) or "fields"
-            invalid.append(_field_error(f"fields.{name}", e))
+            invalid.append(field_error_of(f"fields.{name}", e))
     if fields is not None and not minor:
         invalid += [
             FieldError(f"fields.{name}", "missing")
@@ -176,7 +176,7 @@ def _occurrence_errors(
     return missing
 
 
-def _field_error(name: str, error: Any) -> FieldError:
+def field_error_of(name: str, error: Any) -> FieldError:
     """Return what is wrong with a field."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, HiddenCharacter):

@@ -1,12 +1,11 @@
-"""Notices as plain text, for pasting into a form, and as PDFs."""
+"""The text of notices, for pasting into a form; ``notices/pdf.py`` sets it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from importlib.resources import files
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,7 +13,6 @@ from pydantic import Field
 from deepfake_service.documents.characters import revealed, revealed_url
 from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import Words, words
-from deepfake_service.documents.typesetting import pdf_of, readable
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
 
@@ -49,14 +47,27 @@ class NoticeSubject:
     reference: str | None = None
     minor: bool = False
     """A person shown may be a minor."""
+    captures: str | None = None
+    """How the PDF shows the screenshots: ``clear`` or ``blurred``; ``None`` if it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and lines of text."""
+    """A label and lines of text."""
 
-    heading: Annotated[str, Field(description="Its heading.")]
+    heading: Annotated[str, Field(description="Its label.")]
     lines: Annotated[list[str], Field(description="Its lines.")]
+    name: Annotated[
+        str | None, Field(description="The field of the notice that it states, or its part.")
+    ] = None
+    provision: Annotated[
+        str | None, Field(description="The provision that requires the field.")
+    ] = None
+
+    @property
+    def title(self) -> str:
+        """The label with the provision."""
+        return f"{self.heading} ({self.provision})" if self.provision else self.heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +82,21 @@ class Composed:
         """Return the notice as plain text."""
         parts = [self.title, "", self.opening]
         for section in self.sections:
-            parts += ["", section.heading, *(f"  {line}" for line in section.lines)]
+            parts += ["", section.title, *(f"  {line}" for line in section.lines)]
         return "\n".join(parts) + "\n"
-
-    def pdf(self, language: str, at: datetime, issuer: str) -> bytes:
-        """Return the notice as a PDF/A dated ``at``."""
-        template = (files("deepfake_service.notices") / "templates" / "notice.typ").read_bytes()
-        data = {
-            "title": self.title,
-            "opening": self.opening,
-            "sections": [
-                {"heading": s.heading, "lines": [readable(line) for line in s.lines]}
-                for s in self.sections
-            ],
-            "lang": language,
-            "issuer": readable(issuer),
-            "date": at.strftime("%Y-%m-%d"),
-        }
-        return pdf_of(template, data, at)
 
 
 def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str) -> Composed:
     """Write a notice. What a person states or signs is in their own words, unchanged."""
     # A letter: in Korean it addresses its recipient politely, unlike a report.
     t = words(language, "notice", polite=True)
-    sections = [Section(t("by"), [t.of("provisions", kind.id)])]
+    sections = [Section(t("by"), [t.of("provisions", kind.id)], "by")]
     if subject.recipient:
-        sections.insert(0, Section(t("to"), [revealed(subject.recipient)]))
+        sections.insert(0, Section(t("to"), [revealed(subject.recipient)], "to"))
     if subject.minor:
-        sections.append(Section(t("important"), [t("minor", route=t.of("routes", kind.id))]))
-    sections.append(Section(t("about"), [_location(o, t) for o in subject.occurrences]))
+        text = t("minor", route=t.of("routes", kind.id))
+        sections.append(Section(t("important"), [text], "important"))
+    sections.append(Section(t("about"), _places(subject.occurrences, t), "about"))
     for name, info in type(fields).model_fields.items():
         value = getattr(fields, name)
         if value is None:
@@ -108,25 +104,34 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
         provision = cited(str(extra["provision"]), language)
-        heading = f"{extra[f'label_{language}']} ({provision})"
-        sections.append(Section(heading, _lines(value, t)))
-    sections.append(Section(t("evidence"), _evidence(subject.basis, t)))
+        label = str(extra[f"label_{language}"])
+        sections.append(Section(label, _lines(value, t), name, provision))
+    sections.append(Section(t("evidence"), _evidence(subject.basis, t), "evidence"))
+    if subject.captures:
+        count = sum(bool(o["screenshot"]) for o in subject.occurrences)
+        text = t(f"captures_{subject.captures}", count=count)
+        sections.append(Section(t("enclosed"), [text], "enclosed"))
     if subject.reference:
-        sections.append(Section(t("case"), [revealed(subject.reference)]))
+        sections.append(Section(t("case"), [revealed(subject.reference)], "case"))
     return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
 
 
-def _location(occurrence: dict[str, Any], t: Words) -> str:
-    captured = occurrence["captured_at"]
-    url = occurrence["source_url"]
-    parts = [
-        revealed_url(url) if url else t("no_url"),
+def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
+    """Return the lines on where the content is: a URL, and below it what else is known."""
+    lines = []
+    for number, occurrence in enumerate(occurrences, 1):
+        url = occurrence["source_url"]
+        place = revealed_url(url) if url else t("no_url")
+        lines.append(f"{number}. {place}" if len(occurrences) > 1 else place)
+        captured = occurrence["captured_at"]
         # Written by others: an account may be called anything.
-        revealed(occurrence["platform"] or ""),
-        revealed(occurrence["account"] or ""),
-        captured and to_the_second(captured),
-    ]
-    return " · ".join(p for p in parts if p)
+        known = (
+            ("platform", revealed(occurrence["platform"] or "")),
+            ("account", revealed(occurrence["account"] or "")),
+            ("captured_at", to_the_second(captured) if captured else ""),
+        )
+        lines += [f"{t(name)}: {value}" for name, value in known if value]
+    return lines
 
 
 def _lines(value: object, t: Words) -> list[str]:
@@ -189,6 +194,8 @@ def composed_of(stored: dict[str, Any]) -> Composed:
             Section(
                 revealed(section["heading"]),
                 [revealed(line, lines=True) for line in section["lines"]],
+                section.get("name"),
+                section.get("provision"),
             )
             for section in stored["sections"]
         ],

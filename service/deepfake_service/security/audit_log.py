@@ -101,6 +101,9 @@ class Action(StrEnum):
     RECORDS_SEALED = "records.sealed"
     ROW_ACCEPTED = "row.accepted"
     EDITION_WITHDRAWN = "edition.withdrawn"
+    ORGANISATION_CHANGED = "organisation.changed"
+    """The names of the changed fields are in the detail."""
+    CONTACT_CHANGED = "contact.changed"
 
 
 @dataclass(frozen=True, slots=True)

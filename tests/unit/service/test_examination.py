@@ -100,15 +100,14 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 
 @pytest.fixture
 def worker(scorer: Scorer, tmp_path: Path) -> Iterator[Worker]:
-    settings = Settings(data_dir=tmp_path / "var")
+    settings, decoder = Settings(data_dir=tmp_path / "var"), CountingDecoder()
     with (
         contextlib.closing(open_database(settings)) as database,
-        open_container(settings, database, scorer.bundle.sha256) as container,
+        open_container(settings, database, scorer.bundle.sha256, decoder) as container,
     ):
         accounts = Accounts(database)
         accounts.create("tester", "person", Role.ANALYST)
         caller = accounts.authenticate(accounts.create_key("tester").text)
-        decoder = CountingDecoder()
         services = container.services
         steps = Examination(
             database,

@@ -16,8 +16,10 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
+from deepfake_service.documents.organisation import Organisation
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
+from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
 
 SEEN = [
@@ -105,9 +107,10 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
         if isinstance(value, str) and " " in value:
             assert value in text
     assert "forgery" not in text  # no person has stated that
-    pdf = letter.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+    imprint = Imprint("Centre", datetime(2026, 1, 2, tzinfo=UTC), Organisation())
+    pdf = notice_pdf(kind, letter, language, imprint)
     assert pdf.startswith(b"%PDF")
-    assert pdf == letter.pdf(language, datetime(2026, 1, 2, tzinfo=UTC), "Centre")
+    assert pdf == notice_pdf(kind, letter, language, imprint)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -52,6 +52,7 @@ Language = Annotated[
     str, AfterValidator(_one_of(LANGUAGES)), Field(json_schema_extra={"enum": list(LANGUAGES)})
 ]
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+CaptureChoice = Literal["clear", "blurred"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,13 @@ class NoticeRequest:
     recipient: Annotated[
         str | None, Field(max_length=200, description="Who it is addressed to.")
     ] = None
+    captures: Annotated[
+        CaptureChoice,
+        Field(
+            description="How the PDF shows the screenshots of the occurrences, if its kind "
+            "needs them."
+        ),
+    ] = "clear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

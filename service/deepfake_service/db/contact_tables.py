@@ -1,0 +1,23 @@
+"""The table of contacts: the organisation's, and those of accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import LargeBinary, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from deepfake_service.db.column_types import Moment
+from deepfake_service.db.tables import ID_CHARS, Authenticated
+
+
+class Contact(Authenticated):
+    """How the organisation, or the owner of an account, is named and reached."""
+
+    __tablename__ = "contacts"
+
+    id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
+    """The id of an account, or the constant of the organisation."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Names and addresses as JSON, under a key of the installation."""
+    changed_at: Mapped[datetime] = mapped_column(Moment)

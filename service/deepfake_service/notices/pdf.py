@@ -1,0 +1,151 @@
+"""Notices as PDFs: a letter, or the statutory form where the law has one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from importlib.resources import files
+from typing import Any
+
+from deepfake_service.documents.characters import revealed_url
+from deepfake_service.documents.formatting import to_the_second
+from deepfake_service.documents.i18n import Words, words
+from deepfake_service.documents.organisation import Organisation
+from deepfake_service.documents.typesetting import pdf_of, readable
+from deepfake_service.notices.render import Composed, Section
+
+FORMS = {"kr-tba-22-5": "kr_tba_22_5.typ"}
+"""The template of the statutory form of a kind of notice; the others are letters."""
+REQUESTS = ("report", "deletion")
+REASONS = ("illegal_filming", "false_video", "child_sexual_exploitation")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where and when a screenshot was taken, as far as is known."""
+
+    url: str | None
+    captured_at: str | None
+    """According to who captured it."""
+    recorded_at: str
+
+    def __repr__(self) -> str:
+        return "Post()"
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A screenshot of a post, as a page of the PDF shows it."""
+
+    post: Post
+    sha256: str | None = None
+    """Of the stored file; ``None`` if it was deleted."""
+    jpeg: bytes | None = None
+    """The picture; ``None`` if it was deleted or could not be decoded."""
+    size: tuple[int, int] = (0, 0)
+    blurred: bool = False
+
+    def __repr__(self) -> str:
+        return "Capture()"
+
+
+@dataclass(frozen=True, slots=True)
+class Imprint:
+    """Who sends a notice, and when it was made."""
+
+    issuer: str
+    at: datetime
+    organisation: Organisation
+
+
+def notice_pdf(
+    kind: str, composed: Composed, language: str, imprint: Imprint, captures: Sequence[Capture] = ()
+) -> bytes:
+    """Return a notice as a PDF/A, with a page for each capture."""
+    data = notice_data(kind, composed, language, imprint, captures)
+    name = FORMS[kind] if "cells" in data else "notice.typ"
+    folder = files("deepfake_service.notices") / "templates"
+    template = (folder / "shared.typ").read_bytes() + (folder / name).read_bytes()
+    return pdf_of(template, data, imprint.at)
+
+
+def notice_data(
+    kind: str, composed: Composed, language: str, imprint: Imprint, captures: Sequence[Capture] = ()
+) -> dict[str, Any]:
+    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter.
+
+    Notices of earlier versions, whose parts have no names, are letters.
+    """
+    t = words(language, "notice", polite=True)
+    is_form = kind in FORMS and all(s.name for s in composed.sections)
+    return {
+        "title": composed.title,
+        "opening": composed.opening,
+        "lang": language,
+        "polite": True,
+        "issuer": readable(imprint.organisation.name(language) or imprint.issuer),
+        "sender": [readable(line) for line in imprint.organisation.reached_at()],
+        "date": imprint.at.strftime("%Y-%m-%d"),
+        "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
+        **(_form(composed, t) if is_form else {"rows": [_row(s) for s in composed.sections]}),
+    }
+
+
+def _row(section: Section) -> dict[str, Any]:
+    return {
+        "label": readable(section.heading),
+        "provision": section.provision and readable(section.provision),
+        "lines": [readable(line) for line in section.lines],
+    }
+
+
+def _form(composed: Composed, t: Words) -> dict[str, Any]:
+    """Return the cells of the statutory form, by the names of the notice's fields."""
+    lines = {str(s.name): [readable(line) for line in s.lines] for s in composed.sections}
+    signed_on = date.fromisoformat(lines["signed_on"][0])
+    recipient = " ".join(lines.get("to", []))
+    return {
+        "cells": lines,
+        "requests": _marked(REQUESTS, lines["request"], t),
+        "reasons": _marked(REASONS, lines["reason"], t),
+        "signed_on": t("form_date", year=signed_on.year, month=signed_on.month, day=signed_on.day),
+        "addressee": t("form_addressee", name=recipient) if recipient else None,
+        "notes": t.list("form_note"),
+        "words": t.plain,
+    }
+
+
+def _marked(options: Sequence[str], chosen: list[str], t: Words) -> list[dict[str, Any]]:
+    texts = [t.of("choices", option) for option in options]
+    return [{"text": text, "is_marked": text in chosen} for text in texts]
+
+
+def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, Any]:
+    post = capture.post
+    url = readable(revealed_url(post.url)) if post.url else t("no_url")
+    when = "captured_at" if post.captured_at else "recorded_at"
+    at = to_the_second(post.captured_at or post.recorded_at)
+    rows = [(t("capture_url"), url), (t(when), at)]
+    if capture.sha256:
+        rows.append((t("capture_sha256"), capture.sha256))
+    note = t("capture_blurred") if capture.blurred else None
+    if capture.jpeg is None:
+        note = t("capture_unreadable" if capture.sha256 else "capture_gone")
+    return {
+        "heading": t("capture_heading", number=number, count=count),
+        "rows": rows,
+        "picture": capture.jpeg and _svg(capture.jpeg, *capture.size),
+        "alt": t("capture_heading", number=number, count=count),
+        "note": note,
+    }
+
+
+def _svg(jpeg: bytes, width: int, height: int) -> str:
+    """Return an SVG that holds a picture: texts are all that Typst takes from its caller."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}"><image width="{width}" height="{height}" '
+        f'href="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"/></svg>'
+    )

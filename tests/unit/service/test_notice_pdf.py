@@ -1,0 +1,205 @@
+"""PDFs of notices: the statutory form, letters in rows, and pages of screen captures."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyhanko.pdf_utils.reader import PdfFileReader
+from sqlalchemy import select
+
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_service.casework.core.cases import screenshot_of
+from deepfake_service.casework.notice_captures import MAX_SIDE, NoticeCaptures
+from deepfake_service.db import AuditEntry, Case, Notice, Occurrence
+from deepfake_service.documents.organisation import Organisation
+from deepfake_service.notices.kinds import KINDS, checked
+from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
+from deepfake_service.notices.render import Composed, NoticeSubject, compose, composed_of
+from tests.support import mediakit
+from tests.unit.service.conftest import Service
+from tests.unit.service.test_documents import leaves
+from tests.unit.service.test_notice_history import confirmed
+from tests.unit.service.test_notices import BASIS, GOOD, SEEN
+
+CENTRE = Organisation(
+    "지원센터", "Support Centre", "서울 중구 1", "02-1", "a@example.org", "상담팀"
+)
+IMPRINT = Imprint("Issuer", datetime(2026, 1, 2, tzinfo=UTC), CENTRE)
+FORM = "kr-tba-22-5"
+POST = Post("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
+
+
+def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> Composed:
+    fields = checked(KINDS[kind], {**GOOD[kind], **given}, SEEN, minor=False)
+    subject = NoticeSubject(SEEN, BASIS, recipient="Example", reference="R-1")
+    return compose(KINDS[kind], fields, replace(subject, **changes), language=language)
+
+
+def page_count(pdf: bytes) -> int:
+    return int(PdfFileReader(io.BytesIO(pdf)).root["/Pages"]["/Count"])
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: str) -> None:
+    letter = composed(FORM, language, {"location_without_url": "검색어"}, captures="blurred")
+    data = notice_data(FORM, letter, language, IMPRINT)
+    stated = {n: v for n, v in GOOD[FORM].items() if n not in ("request", "reason")}
+    for name, value in {**stated, "to": "Example", "case": "R-1"}.items():
+        assert data["cells"][name] == [value]
+    assert "https://example.org/watch?v=1" in data["cells"]["about"]
+    assert [o["is_marked"] for o in data["requests"]] == [False, True]
+    assert [o["is_marked"] for o in data["reasons"]] == [False, True, False]
+    assert "Example" in data["addressee"]
+    assert len(data["notes"]) == 3
+    assert "1" in data["cells"]["enclosed"][0]
+    assert page_count(notice_pdf(FORM, letter, language, IMPRINT)) == 1
+
+
+def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
+    seen = [{**SEEN[0], "id": str(n), "source_url": f"https://example.org/{n}"} for n in range(60)]
+    for kind in (FORM, "eu-dsa-16"):
+        letter = composed(kind, "ko", {}, occurrences=seen)
+        data = notice_data(kind, letter, "ko", IMPRINT)
+        assert sum("https://example.org/" in text for text in leaves(data)) == 60
+        assert page_count(notice_pdf(kind, letter, "ko", IMPRINT)) > 2
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {FORM}))
+def test_a_letter_has_a_row_for_each_part(kind: str) -> None:
+    letter = composed(kind, "en", {})
+    data = notice_data(kind, letter, "en", IMPRINT)
+    assert [row["label"] for row in data["rows"]] == [s.heading for s in letter.sections]
+    assert [row["provision"] for row in data["rows"] if row["provision"]]
+    assert data["issuer"] == "Support Centre"
+    assert data["sender"] == ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
+
+
+def test_a_notice_of_an_earlier_version_stays_a_letter() -> None:
+    letter = composed(FORM, "ko", {})
+    stored = {
+        "title": letter.title,
+        "opening": letter.opening,
+        "sections": [{"heading": s.title, "lines": s.lines} for s in letter.sections],
+    }
+    earlier = composed_of(stored)
+    assert earlier.text() == letter.text()
+    assert "rows" in notice_data(FORM, earlier, "ko", IMPRINT)
+    assert page_count(notice_pdf(FORM, earlier, "ko", IMPRINT)) == 1
+
+
+def test_each_capture_has_a_page_that_names_it() -> None:
+    jpeg = mediakit.picture(mediakit.astronaut(), "JPEG")
+    captures = [
+        Capture(POST, "ab" * 32, jpeg, (512, 512), blurred=True),
+        Capture(replace(POST, captured_at=None), "cd" * 32),
+        Capture(POST),
+    ]
+    letter = composed(FORM, "en", {}, captures="blurred")
+    pages = notice_data(FORM, letter, "en", IMPRINT, captures)["captures"]
+    assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
+    assert dict(pages[0]["rows"]) == {
+        "URL": POST.url, "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
+    }  # fmt: skip
+    assert dict(pages[1]["rows"])["Recorded"] == "2026-01-03 03:04:05 UTC"
+    assert "blurred" in pages[0]["note"]
+    assert "decoded" in pages[1]["note"]
+    assert "deleted" in pages[2]["note"]
+    pdf = notice_pdf(FORM, letter, "en", IMPRINT, captures)
+    assert page_count(pdf) == 4
+    assert len(pdf) > len(jpeg)
+
+
+def picture() -> bytes:
+    """Return a large screenshot of fine stripes."""
+    pixels = np.zeros((200, 2000, 3), np.uint8)
+    pixels[:, ::4] = 255
+    return mediakit.picture(pixels, "PNG")
+
+
+def contrast(capture: Capture) -> float:
+    assert capture.jpeg is not None
+    with Image.open(io.BytesIO(capture.jpeg)) as image:
+        assert image.size == capture.size == (MAX_SIDE, 180)
+        return float(np.asarray(image.convert("L"), np.float64).std())
+
+
+@pytest.fixture
+def decoding(service: Service) -> NoticeCaptures:
+    """Decode pictures in the service, whose decoder reads texts otherwise."""
+    services = service.app.state.shared.services
+    captures = services.notice_desk._documents._captures
+    captures._decoder = InProcessDecoder()
+    return captures
+
+
+async def noticed(service: Service, choice: str | None) -> tuple[str, dict[str, Any]]:
+    """Create the statutory form about a post with a screenshot; return its case and the notice."""
+    case_id, _ = await confirmed(service)
+    files = {"screenshot": ("s.png", picture(), "image/png")}
+    fields = {"source_url": "https://example.org/1", "captured_at": "2026-01-02T03:04:05Z"}
+    path = f"/v1/cases/{case_id}/occurrences"
+    seen = (await service.client.post(path, data=fields, files=files)).json()["id"]
+    content = {"kind": FORM, "language": "ko", "occurrence_ids": [seen], "fields": GOOD[FORM]}
+    if choice:
+        content["captures"] = choice
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 201, answer.text
+    return case_id, answer.json()
+
+
+@pytest.mark.parametrize("choice", [None, "blurred"])
+async def test_the_pdf_of_a_notice_encloses_its_captures(
+    service: Service, decoding: NoticeCaptures, choice: str | None
+) -> None:
+    case_id, notice = await noticed(service, choice)
+    assert notice["captures"] == (choice or "clear")
+    pdf = (await service.client.get(f"/v1/notices/{notice['id']}/notice.pdf")).content
+    assert page_count(pdf) == 2
+    seen = notice["occurrence_ids"][0]
+    caller = service.accounts.authenticate(next(iter(service.keys.values())))
+    with service.database.read() as session:
+        row, case = session.get_one(Notice, notice["id"]), session.get_one(Case, case_id)
+        read = select(AuditEntry).where(AuditEntry.action == "screenshot.read")
+        assert [e.subject for e in session.scalars(read)] == [seen]
+    vault = service.app.state.shared.services.cases._vault
+    key = vault.case_key(case)
+    content = {"captures": notice["captures"], "occurrence_ids": [seen]}
+    (capture,) = decoding.of(caller.actor, row, key, content)
+    assert capture.post.url == "https://example.org/1"
+    assert capture.post.captured_at.startswith("2026-01-02T03:04:05")
+    assert (contrast(capture) < 20) is (choice == "blurred")
+    vault.blobs.delete(screenshot_of(case_id, seen))
+    (gone,) = decoding.of(caller.actor, row, key, content)
+    assert (gone.sha256, gone.jpeg) == (None, None)
+    assert decoding.of(caller.actor, row, key, {"occurrence_ids": [seen]}) == []
+
+
+async def test_a_capture_that_cannot_be_decoded_is_named_by_its_digest(service: Service) -> None:
+    _, notice = await noticed(service, None)  # the decoder of the service reads no PNG
+    pdf = (await service.client.get(f"/v1/notices/{notice['id']}/notice.pdf")).content
+    assert page_count(pdf) == 2
+
+
+async def test_no_capture_is_enclosed_after_a_person_was_flagged_as_a_possible_minor(
+    service: Service, decoding: NoticeCaptures
+) -> None:
+    case_id, notice = await noticed(service, None)
+    with service.database.write() as session:
+        session.get_one(Case, case_id).minor_at = service.database.clock()
+        assert session.scalars(select(Occurrence.id)).first() is not None
+    desk = service.app.state.shared.services.notice_desk
+    with service.database.read() as session:
+        row = session.get_one(Notice, notice["id"])
+        key = service.app.state.shared.services.cases._vault.case_key(
+            session.get_one(Case, case_id)
+        )
+    caller = service.accounts.authenticate(next(iter(service.keys.values())))
+    pdf = await asyncio.to_thread(desk._documents.pdf, caller.actor, row, key)
+    assert page_count(pdf) == 1
