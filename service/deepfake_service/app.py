@@ -23,6 +23,7 @@ from deepfake_service.api import (
     media,
     notices,
     operations,
+    organisation,
     reviews,
     videos,
     webhook_events,
@@ -49,6 +50,7 @@ from deepfake_service.web import admin as web_admin
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import notices as web_notices
+from deepfake_service.web import organisation as web_organisation
 from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
@@ -158,6 +160,7 @@ def create_app(
         web_notices,
         web_help,
         web_admin,
+        web_organisation,
         web_account,
     ):
         app.include_router(module.router)
@@ -196,6 +199,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         evidence,
         reviews,
         notices,
+        organisation,
         audit,
         operations,
         docs,

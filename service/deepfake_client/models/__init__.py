@@ -68,6 +68,8 @@ from .occurrence_out import OccurrenceOut
 from .occurrence_upload import OccurrenceUpload
 from .occurrences_out import OccurrencesOut
 from .order import Order
+from .organisation_out import OrganisationOut
+from .organisation_record import OrganisationRecord
 from .outcome import Outcome
 from .picture_upload import PictureUpload
 from .priority import Priority
@@ -170,6 +172,8 @@ __all__ = (
     "OccurrencesOut",
     "OccurrenceUpload",
     "Order",
+    "OrganisationOut",
+    "OrganisationRecord",
     "Outcome",
     "PictureUpload",
     "Priority",

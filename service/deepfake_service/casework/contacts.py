@@ -91,9 +91,9 @@ class Contacts:
 
     def change_organisation(self, caller: Caller, record: OrganisationRecord) -> None:
         """Store the organisation. The audit log names the fields that were changed."""
-        before = asdict(self.organisation())
+        before, key = asdict(self.organisation()), self._key()
         with self._database.write() as session:
-            self._store(session, ORGANISATION, asdict(record))
+            _store(session, key, ORGANISATION, asdict(record))
             changed = sorted(name for name, v in asdict(record).items() if v != before[name])
             append_entry(
                 session,
@@ -105,8 +105,9 @@ class Contacts:
 
     def change_own(self, caller: Caller, contact: OwnContact) -> None:
         """Store the contact of the caller's account."""
+        key = self._key()
         with self._database.write() as session:
-            self._store(session, caller.account_id, asdict(contact))
+            _store(session, key, caller.account_id, asdict(contact))
             append_entry(session, caller.actor, Action.CONTACT_CHANGED, caller.account_id)
 
     def form_values(self, caller: Caller, language: str) -> dict[str, str]:
@@ -127,14 +128,16 @@ class Contacts:
         content: dict[str, Any] = json.loads(unseal(self._key(), row.sealed, _context(row_id)))
         return content
 
-    def _store(self, session: Session, row_id: str, content: dict[str, Any]) -> None:
-        row = session.get(Contact, row_id) or Contact(id=row_id)
-        row.sealed = seal(self._key(), json.dumps(content).encode(), _context(row_id))
-        row.changed_at = current_time(session)
-        session.add(row)
-
     def _key(self) -> bytes:
+        """Return the key of contacts. The first call writes it: not in a transaction."""
         return installation_secret(self._database, self._keys, _SECRET)
+
+
+def _store(session: Session, key: bytes, row_id: str, content: dict[str, Any]) -> None:
+    row = session.get(Contact, row_id) or Contact(id=row_id)
+    row.sealed = seal(key, json.dumps(content).encode(), _context(row_id))
+    row.changed_at = current_time(session)
+    session.add(row)
 
 
 def initial_organisation(settings: Settings) -> Organisation:

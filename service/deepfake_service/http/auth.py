@@ -220,6 +220,8 @@ Reviewer = Annotated[Caller, Depends(requires(MAY_REVIEW))]
 """Reviews examinations and flags possible minors."""
 Auditor = Annotated[Caller, Depends(requires(MAY_AUDIT))]
 """Reads the audit log."""
+Administrator = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN})))]
+"""Changes what concerns the whole installation."""
 SignedIn = Annotated[Caller, Depends(signed_in_caller)]
 """Has signed in to the console, in any role."""
 PageReader = Annotated[Caller, Depends(requires(MAY_SUBMIT, signed_in_caller))]

@@ -91,6 +91,8 @@ def _admin_page(
     new_key: str | None = None,
     invitation: str | None = None,
 ) -> Response:
+    language = language_of(request)
+    organisation = state.require_services().contacts.organisation()
     return page(
         request,
         "admin.html",
@@ -102,9 +104,10 @@ def _admin_page(
         accounts=state.accounts.all(),
         keys=state.accounts.keys(),
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
+        organisation=[n for n in (organisation.name(language), *organisation.reached_at()) if n],
         signing_keys=state.require_services().evidence_store.keys.all(),
         health=_health(state),
-        **_model(state, language_of(request)),
+        **_model(state, language),
     )
 
 

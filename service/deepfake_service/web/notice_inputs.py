@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from deepfake_service.notices.kinds import Kind
 from deepfake_service.notices.render import choice, cited
-from deepfake_service.settings import Settings
 
-_ORGANISATION = {
-    "organisation_name": ("notifier_name", "reporter_name"),
-    "organisation_email": ("notifier_email", "reporter_email", "contact_email"),
-    "organisation_phone": ("reporter_phone", "contact_phone"),
+_CONTACTS = {
+    "name": ("notifier_name", "reporter_name"),
+    "email": ("notifier_email", "reporter_email", "contact_email"),
+    "phone": ("reporter_phone", "contact_phone"),
 }
-"""The fields that each setting fills. No statement and no signature is among them."""
+"""The fields that a contact fills. No statement and no signature is among them."""
 
 
-def organisation_values(settings: Settings) -> dict[str, str]:
-    """Return the initial values of fields about the organisation that sends notices."""
-    return {
-        field: getattr(settings, name)
-        for name, fields in _ORGANISATION.items()
-        if getattr(settings, name)
-        for field in fields
-    }
+def contact_values(contact: Mapping[str, str]) -> dict[str, str]:
+    """Return the initial values of fields about who sends a notice.
+
+    Args:
+        contact: the ``name``, ``email`` and ``phone`` that are known.
+    """
+    return {field: value for name, value in contact.items() for field in _CONTACTS[name]}
 
 
 def choices_of(annotation: Any) -> list[str | bool]:

@@ -23,11 +23,11 @@ from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import ServicesDep, app_state
+from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
-from deepfake_service.web.notice_inputs import choices_of, form_inputs, organisation_values
+from deepfake_service.web.notice_inputs import choices_of, contact_values, form_inputs
 from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
 from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
 
@@ -189,7 +189,7 @@ def _form_page(
     usable = [o for o in occurrences.occurrences if o["media_id"] not in obstacles]
     if not values:
         chosen = posts_of_recipient(kind.id, usable)
-    filled = values or organisation_values(app_state(request).settings)
+    filled = values or contact_values(services.contacts.form_values(caller, language))
     inputs = form_inputs(kind, language, filled, minor=case["minor"])
     return page(
         request,

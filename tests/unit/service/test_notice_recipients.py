@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.settings import Settings
-from deepfake_service.web.notice_inputs import form_inputs, organisation_values
+from deepfake_service.web.notice_inputs import contact_values, form_inputs
 from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
 
 
@@ -36,12 +35,10 @@ def test_a_support_centre_is_told_of_all_posts_and_an_authority_is_not_guessed()
     assert (recipient_of("eu-dsa-16", [], "en"), posts_of_recipient("eu-dsa-16", [])) == ("", set())
 
 
-def test_an_organisation_fills_contacts_but_never_a_statement_or_a_signature() -> None:
-    settings = Settings(organisation_name="Centre", organisation_email="a@example.org",
-                        organisation_phone="02-1234-5678")  # fmt: skip
-    values = organisation_values(settings)
+def test_a_contact_fills_contact_fields_but_never_a_statement_or_a_signature() -> None:
+    values = contact_values({"name": "Centre", "email": "a@example.org", "phone": "02-1234-5678"})
     for kind in KINDS.values():
         filled = {i["name"] for i in form_inputs(kind, "en", values, minor=False) if i["value"]}
         assert not [n for n in filled if "faith" in n or n.startswith("sign")]
     assert values["reporter_name"] == "Centre"
-    assert organisation_values(Settings()) == {}
+    assert contact_values({}) == {}

@@ -23,7 +23,9 @@ PUBLIC = {
     "GET /language/{language}", "GET /static/{name}",
 }  # fmt: skip
 """Routes that answer anybody. None of them shows anything of a case."""
-ANY_ROLE = {"GET /account", "POST /account/second-factor", "POST /sign-out"}
+ANY_ROLE = {
+    "GET /account", "POST /account/contact", "POST /account/second-factor", "POST /sign-out",
+}  # fmt: skip
 """Routes about the account that has signed in, whatever its role."""
 
 

@@ -1,0 +1,160 @@
+"""The organisation and one's own contact: stored sealed, audited, shown in forms and reports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.casework.contacts import Contacts, OrganisationRecord, initial_organisation
+from deepfake_service.db import AuditEntry, Contact
+from deepfake_service.db.enums import Role
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.organisation import Organisation
+from deepfake_service.documents.report import report_texts
+from deepfake_service.evidence.builder import build, verdict_document
+from deepfake_service.settings import Settings
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+from tests.unit.service.conftest import Service
+from tests.unit.service.test_notice_history import confirmed
+
+CENTRE = {
+    "name_ko": "서울지원센터", "name_en": "Seoul Centre", "address": "서울 중구 1",
+    "phone": "02-815-0382", "email": "help@example.org", "contact": "삭제지원팀",
+}  # fmt: skip
+
+
+def bearer(service: Service, role: Role) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+async def put(service: Service, role: Role = Role.ADMIN, **changes: Any) -> Any:
+    return await service.client.put(
+        "/v1/organisation", json={**CENTRE, **changes}, headers=bearer(service, role)
+    )
+
+
+async def post_page(service: Service, path: str, fields: dict[str, str]) -> Any:
+    """Send the form of a page, as a browser does."""
+    page = (await service.client.get("/account")).text
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+    origin = {"Origin": str(service.client.base_url)}
+    return await service.client.post(path, data={"csrf": csrf, **fields}, headers=origin)
+
+
+async def test_an_administrator_changes_the_organisation_and_others_read_it(
+    service: Service,
+) -> None:
+    for role in (Role.PIPELINE, Role.ANALYST, Role.AUDITOR):
+        assert (await put(service, role)).status_code == 403
+    assert (await put(service)).json() == CENTRE
+    assert (await service.client.get("/v1/organisation")).json() == CENTRE
+    assert (await put(service, phone=None)).json()["phone"] is None
+    with service.database.read() as session:
+        chosen = select(AuditEntry).where(AuditEntry.action == "organisation.changed")
+        assert [e.detail for e in session.scalars(chosen.order_by(AuditEntry.number))] == [
+            "address,contact,email,name_en,name_ko,phone", "phone",
+        ]  # fmt: skip
+        row = session.scalars(select(Contact)).one()
+        assert "서울".encode() not in row.sealed
+        assert b"help@" not in row.sealed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("email", "nobody"), ("phone", "call me"), ("name_ko", "a\u202eb"), ("more", "x")],
+)
+async def test_an_organisation_that_cannot_be_is_refused(
+    service: Service, field: str, value: str
+) -> None:
+    answer = await put(service, **{field: value})
+    assert answer.status_code == 422
+    assert field in answer.text
+
+
+async def test_the_page_of_the_organisation_keeps_what_was_typed(service: Service) -> None:
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.ADMIN)
+    path = "/admin/organisation"
+    wrong = await post_page(service, path, {"name_ko": "센터", "email": "nobody"})
+    assert wrong.status_code == 422
+    assert 'value="nobody" maxlength="200"  aria-invalid="true"' in wrong.text
+    assert 'value="센터"' in wrong.text
+    assert (await post_page(service, path, {"name_ko": "센터", "email": ""})).status_code == 303
+    page = (await service.client.get(path)).text
+    assert 'value="센터"' in page
+    assert "센터" in (await service.client.get("/admin")).text
+    await service.sign_in(Role.ANALYST)
+    assert (await service.client.get(path)).status_code == 403
+
+
+async def test_a_form_is_filled_by_the_organisation_and_by_ones_own_contact_first(
+    service: Service,
+) -> None:
+    assert (await put(service)).status_code == 200
+    case_id, _ = await confirmed(service)
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+
+    async def filled() -> dict[str, str]:
+        page = (await service.client.get(f"/cases/{case_id}/notices/kr-tba-22-5")).text
+        return dict(re.findall(r'<input id="f-(\w+)" name="\w+" value="([^"]*)"', page))
+
+    first = await filled()
+    assert (first["reporter_name"], first["reporter_email"]) == ("서울지원센터", "help@example.org")
+    wrong = await post_page(service, "/account/contact", {"name": "김담당", "phone": "no"})
+    assert wrong.status_code == 422
+    assert 'value="김담당"' in wrong.text
+    saved = await post_page(service, "/account/contact", {"name": "김담당", "phone": ""})
+    assert saved.status_code == 303
+    second = await filled()
+    assert (second["reporter_name"], second["reporter_phone"]) == ("김담당", "02-815-0382")
+    assert second["signature"] == ""
+    await service.sign_in(Role.ADMIN)
+    assert (await filled())["reporter_name"] == "서울지원센터"  # another account
+
+
+def test_settings_are_the_organisation_until_one_is_stored(tmp_path: Path) -> None:
+    settings = Settings(organisation_name="Centre", organisation_email="a@example.org")
+    initial = initial_organisation(settings)
+    assert (initial.name("ko"), initial.name("en")) == ("Centre", "Centre")
+    assert Organisation(name_en="Centre").name("ko") == "Centre"
+    assert initial.known() == {
+        "name_ko": "Centre", "name_en": "Centre", "email": "a@example.org",
+    }  # fmt: skip
+
+
+async def test_what_is_stored_replaces_the_settings_as_a_whole(service: Service) -> None:
+    services = service.app.state.shared.services
+    contacts = Contacts(service.database, services.contacts._keys, Organisation(phone="02-1"))
+    assert contacts.organisation() == Organisation(phone="02-1")
+    caller = service.accounts.authenticate(service.keys[Role.ADMIN])
+    contacts.change_organisation(caller, OrganisationRecord(name_ko="센터"))
+    assert contacts.organisation() == Organisation(name_ko="센터")
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_a_report_names_the_organisation_and_how_it_is_reached(language: str) -> None:
+    media = mediakit.picture(mediakit.astronaut(), "PNG")
+    material = kit.material(media)
+    dossier = kit.dossier(media, organisation=CENTRE)
+    document = verdict_document(dossier, material)
+    assert document["organisation"] == CENTRE
+    texts = report_texts(document, material.files, dossier.custody, words(language))
+    assert texts["issued"].endswith(CENTRE[f"name_{language}"])
+    assert [line[1] for line in texts["reached_at"]] == [
+        CENTRE[name] for name in ("address", "contact", "phone", "email")
+    ]
+    earlier = verdict_document(kit.dossier(media), material)
+    assert "organisation" not in earlier
+    assert not report_texts(earlier, material.files, dossier.custody, words(language))["reached_at"]
+
+
+def test_both_reports_are_set_with_the_organisation() -> None:
+    media = mediakit.picture(mediakit.astronaut(), "PNG")
+    name = {"name_ko": "센터", "email": "دار@example.org"}
+    assert build(kit.dossier(media, organisation=name), kit.material(media), kit.signers())
