@@ -29,6 +29,7 @@ from deepfake_service.casework.notice_clock import NoticeClock
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.casework.orphans import Orphans
+from deepfake_service.casework.reexaminations import Reexaminations
 from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
@@ -70,6 +71,7 @@ class Services:
     cases: Cases
     queries: Queries
     scored_jobs: ScoredJobs
+    reexaminations: Reexaminations
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -237,10 +239,10 @@ def open_container(
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
         )
         queries = Queries(database, vault)
+        submitted_to = SubmittedTo(bundle_sha256, copies)
         services = Services(
-            submissions=Submissions(
-                database, vault, queue, blind_index, cases, SubmittedTo(bundle_sha256, copies)
-            ),
+            submissions=Submissions(database, vault, queue, blind_index, cases, submitted_to),
+            reexaminations=Reexaminations(database, vault, queue, submitted_to),
             cases=cases,
             queries=queries,
             scored_jobs=ScoredJobs(database, vault, queries),

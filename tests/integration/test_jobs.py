@@ -61,6 +61,13 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     assert done["progress"]["done"] == done["progress"]["total"]
     again = site.submit(video, case_reference="R-1", source_url="https://example.org/2")
     assert again["id"] == job["id"]
+    with site.client as client:
+        more = client.post(f"/v1/jobs/{job['id']}/reexaminations", json={})
+    assert more.status_code == 202, more.text
+    closer = site.wait(more.json()["id"])
+    assert closer["media_id"] == job["media_id"]
+    sampled = [j["result"]["frames"]["sampled"] for j in (done, closer)]
+    assert sampled[0] < sampled[1] == done["result"]["media"]["frames"]
     brief = site.submit(video, retention="zero")
     assert brief["id"] != job["id"]
     dropped = site.wait(brief["id"])
@@ -74,7 +81,8 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
         assert not site.files_containing(marker)
         assert not site.files_containing(b"example.org")
         assert not site.files_containing(b'R-1"')
-        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+        for examination in (closer, job):
+            assert client.delete(f"/v1/jobs/{examination['id']}").status_code == 204
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
         assert client.get(f"/v1/cases/{job['case_id']}").json()["jobs"] == []
         assert client.delete(f"/v1/cases/{job['case_id']}").status_code == 204

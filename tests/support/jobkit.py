@@ -11,6 +11,7 @@ from deepfake_service.casework.core.listings import listed_result
 from deepfake_service.casework.result_copies import EndedJob, end_job
 from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import JobState, Role
+from deepfake_service.evidence.artifacts import Material
 from tests.support import evidencekit as kit
 
 # ``conftest.Service`` of the unit tests; conftest modules cannot be imported.
@@ -43,18 +44,21 @@ async def examined(
     answer = await post_video(service, video, role, **fields)
     assert answer.status_code == 202, answer.text
     job: dict[str, Any] = answer.json()
+    if job["state"] != JobState.SUCCEEDED:  # with a copied result
+        end(service, job["id"], kit.material(pictures or video))
+    return job
+
+
+def end(service: Service, job_id: str, material: Material) -> None:
+    """End a job as a worker does that gathers this material."""
     services = service.app.state.shared.services
-    material = kit.material(pictures or video)
     with service.database.read() as session:
-        row = session.get_one(Job, job["id"])
+        row = session.get_one(Job, job_id)
         key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
-    if row.state == JobState.SUCCEEDED:
-        return job  # with a copied result
     services.evidence_store.store_material(row, key, material)
     services.minor_flags.follow(row, material.examination["hashes"])
     result = material.examination["result"]
     listed = listed_result(result, material)
     ended = EndedJob(result, row.bundle_sha256, bool(material.pictures), listed)
     with service.database.write() as session:
-        end_job(session, session.get_one(Job, job["id"]), key, ended, timedelta(days=7))
-    return job
+        end_job(session, session.get_one(Job, job_id), key, ended, timedelta(days=7))

@@ -82,6 +82,7 @@ from .quality_out import QualityOut
 from .ready_out import ReadyOut
 from .reason_code import ReasonCode
 from .reason_out import ReasonOut
+from .reexamination_in import ReexaminationIn
 from .result_out import ResultOut
 from .result_out_kinds_type_0 import ResultOutKindsType0
 from .retention_policy import RetentionPolicy
@@ -186,6 +187,7 @@ __all__ = (
     "ReadyOut",
     "ReasonCode",
     "ReasonOut",
+    "ReexaminationIn",
     "ResultOut",
     "ResultOutKindsType0",
     "RetentionPolicy",

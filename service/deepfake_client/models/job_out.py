@@ -43,7 +43,8 @@ class JobOut:
     case_id: str
     """ Id of the case that it belongs to. """
     media_id: str
-    """ Id of the submitted file within the case. """
+    """ Id of the submitted file within the case. Jobs with the same one are examinations of that file with
+    different numbers of frames. """
     priority: Priority
     """ The priority of a job in the queue. """
     frames: int | None

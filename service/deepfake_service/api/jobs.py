@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import Query, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
-from deepfake_service.http.auth import Reader, check_still_authenticated
+from deepfake_service.http.auth import Reader, Submitter, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.problems import problems
@@ -67,7 +68,10 @@ class JobBase(Published):
     sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
     size: int = Field(description="Number of submitted bytes.")
     case_id: ItemId = Field(description="Id of the case that it belongs to.")
-    media_id: ItemId = Field(description="Id of the submitted file within the case.")
+    media_id: ItemId = Field(
+        description="Id of the submitted file within the case. Jobs with the same one are "
+        "examinations of that file with different numbers of frames."
+    )
     priority: Priority = Field(description="Its priority in the queue.")
     frames: int | None = Field(description="How many frames were asked for; null: as needed.")
     retention: RetentionPolicy = Field(
@@ -170,6 +174,47 @@ def delete_job(
     unless another job has the same media. The case stays, even if it is empty then."""
     services.retention.cancel(caller, job_id, with_case=case == "delete")
     return Response(status_code=204)
+
+
+class ReexaminationIn(BaseModel):
+    """With how many frames a video is examined again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] | None = Field(
+        default=None,
+        description=f"More than were examined, at most {MAX_FRAMES}. They are spread evenly; a "
+        "number above that of the video's frames means all of them. Null: as many as possible.",
+        examples=[500],
+    )
+
+
+@router.post(
+    "/jobs/{job_id}/reexaminations",
+    summary="Examine a video again",
+    status_code=202,
+    responses={
+        200: {"model": JobOut, "description": "The job that the same request created before."},
+        **problems(400, 401, 403, 404, 409, 410, 422, 429, 503),
+    },
+)
+def reexamine(
+    response: Response,
+    job_id: JobId,
+    wanted: ReexaminationIn,
+    caller: Submitter,
+    state: AppStateDep,
+    services: ServicesDep,
+) -> JobOut:
+    """Examine the stored media of a job again, with more frames: as another job in the same case,
+    with the same `media_id`, and with evidence and reviews of its own. The media are kept for it
+    as for a new submission. A repeated request returns the same job. 409 if the job has no verdict,
+    its media were deleted or are no video, or all their frames have been examined."""
+    accepted = services.reexaminations.request(caller, job_id, wanted.frames)
+    if not accepted.created:
+        response.status_code = 200
+    response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
+    return job_out(state, caller, accepted.job_id)
 
 
 @router.get(

@@ -27,6 +27,7 @@ NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
 BOUNDED = (
     Action.MEDIA_SUBMITTED,
+    Action.EXAMINATION_REPEATED,
     Action.OCCURRENCE_ADDED,
     Action.CASE_REVIEWED,
     Action.RESULT_COPIED,
@@ -88,6 +89,15 @@ def requester_of(session: Session, job: Job) -> str:
     return f"{account.name} ({account.kind}, {account.role})"
 
 
+def origin_of(session: Session, job_id: str) -> str | None:
+    """Return the id of the job whose medium a job examines again; ``None`` for other jobs."""
+    return session.scalars(
+        select(AuditEntry.detail).where(
+            AuditEntry.subject == job_id, AuditEntry.action == str(Action.EXAMINATION_REPEATED)
+        )
+    ).first()
+
+
 def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
     rows = session.execute(
         select(Review, Account)
@@ -119,8 +129,16 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         RecordAltered: an entry does not have its authentication code.
     """
     seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
+    origin = origin_of(session, job.id)
     concerning = and_(
-        AuditEntry.subject.in_([job.id, media.id, case.id]),
+        or_(
+            AuditEntry.subject.in_([job.id, media.id, case.id]),
+            # A medium that is examined again was submitted with its first job.
+            and_(
+                AuditEntry.subject == origin,
+                AuditEntry.action == str(Action.MEDIA_SUBMITTED),
+            ),
+        ),
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
     )

@@ -30,6 +30,7 @@ from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.dossiers import (
     custody_of,
     occurrences_of,
+    origin_of,
     requester_of,
     reviews_of,
 )
@@ -173,6 +174,7 @@ class EvidenceStore:
             reference = open_json(key, case)["reference"]
             occurrences, omitted = occurrences_of(session, media, key, reference)
             reviews = reviews_of(session, job, key)
+            origin = origin_of(session, job.id)
             edition_id = new_id()
             edition = Edition(
                 id=edition_id,
@@ -200,6 +202,7 @@ class EvidenceStore:
                     "submitted_at": iso_time(job.created_at),
                     "examined_at": material.examination["examined_at"],
                     "requester": requester_of(session, job),
+                    **({"repeats": origin} if origin else {}),
                 },
                 item={"sha256": media.sha256, "size": media.size},
                 occurrences=occurrences,

@@ -48,6 +48,8 @@ from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
 from deepfake_service.storage.envelope import new_key, seal, unseal
 
+MAX_FRAMES = 2000
+"""Of one video: an evidence bundle has to hold their faces."""
 MAX_CALLBACKS = 5
 """Callback URLs of one job. Each is called up to nine times, so that a job with many would occupy
 the deliveries of all accounts."""

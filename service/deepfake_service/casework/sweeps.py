@@ -17,7 +17,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.case_lock import lock_case
@@ -172,12 +183,12 @@ class Sweeps:
                 )
 
     def _due_media(self, at: datetime) -> Select[str]:
-        """Select the media that are due at ``at``, and deleted ones that left a screenshot."""
-        late = exists().where(
-            Job.media_id == Media.id,
-            Job.state.in_(UNFINISHED),
-            Job.created_at <= at - self._periods.media_unexamined,
-        )
+        """Select the media that are due at ``at``, and deleted ones that left a screenshot.
+
+        Media that are being examined again are not, unless that has been waiting for too long.
+        """
+        late = _being_examined().where(Job.created_at <= at - self._periods.media_unexamined)
+        waiting = _being_examined().where(Job.created_at > at - self._periods.media_unexamined)
         reviewed = Case.reviewed_at <= at - self._periods.media_after_review
         scored = Media.expires_at.is_not(None)
         screenshots = exists().where(
@@ -185,13 +196,16 @@ class Sweeps:
             Occurrence.screenshot_expired_at.is_(None),
             Occurrence.created_at <= at - self._periods.media_after_verdict,
         )
-        due = or_(Media.expires_at <= at, and_(scored, reviewed), late)
+        due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting)
         return (
             select(Media.id)
             .join(Case, Media.case_id == Case.id)
             .where(
                 Case.held_at.is_(None),
-                or_(and_(Media.blob.is_not(None), due), and_(Media.blob.is_(None), screenshots)),
+                or_(
+                    and_(Media.blob.is_not(None), due, ~waiting),
+                    and_(Media.blob.is_(None), screenshots),
+                ),
             )
         )
 
@@ -300,7 +314,7 @@ class Sweeps:
                 )
                 .limit(self._share(Media))
             ).all()
-        count = sum(_each(due, lambda media_id: expire(self._database, self._vault, media_id)))
+        count = sum(_each(due, lambda row: expire(self._database, self._vault, row, in_use=False)))
         if count:
             _log.info("media_expired", count=count)
 
@@ -364,6 +378,11 @@ class Sweeps:
             _log.info("case_expired", case_id=case_id)
 
         _each(case_ids, expire_case)
+
+
+def _being_examined() -> Exists:
+    """Return the condition that a job on a medium has not ended."""
+    return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))
 
 
 def _each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:

@@ -50,6 +50,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.IdempotencyConflict: (409, "idempotency_conflict"),
     errors.LastAdministrator: (409, "last_administrator"),
     errors.NoticeRefused: (409, "notice_refused"),
+    errors.NotReexaminable: (409, "not_reexaminable"),
     errors.NotReviewable: (409, "not_reviewable"),
     errors.TooManyCallbacks: (409, "too_many_callbacks"),
     errors.TooManyOccurrences: (409, "too_many_occurrences"),

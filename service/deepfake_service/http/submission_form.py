@@ -21,15 +21,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.cases import Sighting
-from deepfake_service.casework.submissions import Submission
+from deepfake_service.casework.submissions import MAX_FRAMES, Submission
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs.webhooks import Callback
 
 MAX_FIELD_BYTES = 8192
 """Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
-MAX_FRAMES = 2000
-"""Of one video: an evidence bundle has to hold their faces."""
 
 
 def _printable(value: str) -> str:

@@ -45,6 +45,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "method": tables.method(),
         "conditions": tables.conditions(),
         "is_video": is_video,
+        "sampled": document["result"]["frames"]["sampled"],
         "width": media["width"] if media else None,
         "height": media["height"] if media else None,
         "minor": document["case"]["minor"],

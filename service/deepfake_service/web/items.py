@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.casework.core.pagination import Filters, Order
 from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations
 from deepfake_service.errors import (
@@ -63,6 +63,8 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
     job = services.queries.progress(caller, job_id)
     case = services.queries.brief(caller, job["case_id"])
     in_case = Filters(case_id=job["case_id"])
+    of_medium = Filters(case_id=job["case_id"], media=(job["media_id"],), order=Order.OLDEST)
+    examinations = services.queries.jobs(caller, of_medium, limit=ITEMS_PER_PAGE, cursor=None)
     occurrences = services.queries.occurrences(
         caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES_PER_PAGE
     )
@@ -83,6 +85,8 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "kinds": list(KINDS),
         "deletable": services.queries.deletable(caller, job_id),
         "alone": len(services.queries.jobs(caller, in_case, limit=2, cursor=None).jobs) == 1,
+        "others": [other for other in examinations.jobs if other["id"] != job_id],
+        "more_frames": services.reexaminations.most(caller, job_id),
         "decisions": [str(d) for d in Decision],
         "reason": "",
         "problem": None,
@@ -146,6 +150,13 @@ def post_review(
         values["problem"] = translations(language_of(request)).gettext(error.message)
         return page(request, "item.html", caller, status=problem_of(error).status, **values)
     return redirect(f"/items/{job_id}#review")
+
+
+@router.post("/items/{job_id}/reexamine")
+def post_reexamine(job_id: Id, caller: PageReader, services: ServicesDep, _: Form) -> Response:
+    """Examine a video again with as many frames as possible, and go to that examination."""
+    accepted = services.reexaminations.request(caller, job_id)
+    return redirect(f"/items/{accepted.job_id}", "reexamined" if accepted.created else None)
 
 
 @router.post("/items/{job_id}/delete")

@@ -209,14 +209,14 @@ async def test_the_console_says_what_becomes_of_the_case(service: Service) -> No
     page = (await service.client.get(f"/items/{jobs[0]['id']}")).text
     token = re.search(r'name="csrf" value="([^"]+)"', page)
     assert token
-    assert "The case R-&lt;1&gt; stays, with its other items." in page
+    assert "The case <bdi>R-&lt;1&gt;</bdi> stays, with its other items." in page
     form = {"csrf": token[1], "sure": "yes"}
     unsure = await service.client.post(f"/items/{jobs[0]['id']}/delete", data={"csrf": token[1]})
     assert unsure.status_code == 422
     deleted = await service.client.post(f"/items/{jobs[0]['id']}/delete", data=form)
     assert deleted.headers["location"] == f"/cases/{jobs[0]['case_id']}?done=item_deleted"
     page = (await service.client.get(f"/items/{jobs[1]['id']}")).text
-    assert "This is the only item of the case R-&lt;1&gt;." in page
+    assert "This is the only item of the case <bdi>R-&lt;1&gt;</bdi>." in page
     deleted = await service.client.post(
         f"/items/{jobs[1]['id']}/delete", data={**form, "case": "keep"}
     )

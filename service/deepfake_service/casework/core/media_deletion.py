@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import screenshot_of
-from deepfake_service.db import Database, Media, Occurrence
+from deepfake_service.db import Database, Job, Media, Occurrence
+from deepfake_service.db.enums import UNFINISHED
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault
 
 
-def expire(database: Database, vault: Vault, media_id: str) -> bool:
+def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = True) -> bool:
     """Delete a medium, and return whether it existed and was not under a hold.
+
+    Unless ``in_use``, it is left alone if a job that has not ended needs it.
 
     The key is deleted first, in the transaction that checks for a hold. If the process stops after
     that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes. The
@@ -24,7 +28,7 @@ def expire(database: Database, vault: Vault, media_id: str) -> bool:
         if media is None or case is None or case.held_at is not None:
             return False
         session.refresh(media)
-        if not media.blob:
+        if not media.blob or (not in_use and _is_in_use(session, media_id)):
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
@@ -52,6 +56,11 @@ def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> N
         if _exists(vault, name):
             append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
     vault.blobs.delete(name)
+
+
+def _is_in_use(session: Session, media_id: str) -> bool:
+    jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
+    return session.scalars(jobs.limit(1)).first() is not None
 
 
 def _exists(vault: Vault, name: str) -> bool:
