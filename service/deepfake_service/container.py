@@ -36,6 +36,7 @@ from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.scored_jobs import ScoredJobs
 from deepfake_service.casework.submissions import Submissions, SubmittedTo
+from deepfake_service.casework.submitted_jobs import SubmittedJobs
 from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
@@ -72,6 +73,7 @@ class Services:
     queries: Queries
     scored_jobs: ScoredJobs
     reexaminations: Reexaminations
+    submitted_jobs: SubmittedJobs
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -246,6 +248,7 @@ def open_container(
             cases=cases,
             queries=queries,
             scored_jobs=ScoredJobs(database, vault, queries),
+            submitted_jobs=SubmittedJobs(database, vault),
             retention=retention,
             sweeps=Sweeps(
                 database,
