@@ -51,6 +51,7 @@ from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
+from deepfake_service.web import submit as web_submit
 from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
@@ -157,6 +158,7 @@ def create_app(
         queue,
         bulk_reviews,
         items,
+        web_submit,
         web_notices,
         web_help,
         web_admin,

@@ -124,7 +124,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.fill("#case_reference", "R-2026-7")
     page.fill("#source_url", "https://example.org/watch")
     page.fill("#note", "신고자가 보낸 링크")
-    page.click("main form button")
+    page.click("#send")
     done = page.locator("#uploads li[data-state=succeeded]")
     expect(done).to_have_count(10, timeout=120_000)
     done.filter(has_text="한 영상").get_by_role("link").click()
@@ -238,6 +238,123 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#outcome", "temporarily_blocked")
     page.get_by_role("button", name="결과 저장").click()
     expect(page.locator("main")).to_contain_text("임시 차단됨(심의 중)")
+    page.context.close()
+
+
+def paste(page: Page, text: str, into: str = "body") -> None:
+    """Paste text, as a browser does when a person presses Ctrl+V in ``into``."""
+    page.locator(into).first.evaluate(
+        """(element, text) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.setData("text/plain", text);
+          const options = { clipboardData, bubbles: true, cancelable: true };
+          element.dispatchEvent(new ClipboardEvent("paste", options));
+        }""",
+        text,
+    )
+
+
+def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = signed_in(browser, site, key, timezone_id="Asia/Seoul")
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.url) if r.url.endswith("/v1/videos") else None)
+    folder = tmp_path / "chosen"
+    (folder / "sub").mkdir(parents=True)
+    for n, name in enumerate(("a.png", "sub/나.png", ".hidden.png")):
+        small = mediakit.resized(mediakit.astronaut(), 300 + n, 256)
+        (folder / name).write_bytes(mediakit.picture(small, "PNG"))
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "empty.mp4").write_bytes(b"")
+    table = "file,source_url,note,captured_at\r\n" + "".join(
+        f"{line}\r\n"
+        for line in (
+            'a.png,t.me/1,"말, 말",2026-01-31 오후 9:05',
+            "sub/나.png,https://example.org/2,,",
+            "sub/나.png,https://example.org/3,,",
+            "later.png,https://example.org/4,,",
+        )
+    )
+    (folder / "table.csv").write_bytes(table.encode("cp949"))  # as Excel saves it in Korea
+    page.goto("/submit")
+    page.set_input_files("#folder", folder)
+    names = page.locator("#batch tbody .path bdi")
+    expect(names).to_have_text(["a.png", "broken.mp4", "empty.mp4", "sub/나.png", "sub/나.png"])
+
+    def cell(row: int, name: str) -> Any:
+        return page.locator("#batch tbody tr").nth(row).locator(f"[name={name}]")
+
+    expect(cell(0, "note")).to_have_value("말, 말")
+    expect(cell(0, "captured_at")).to_have_value("2026-01-31 21:05+09:00")
+    expect(cell(4, "source_url")).to_have_value("https://example.org/3")
+    expect(cell(0, "source_url")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#batch tbody tr").nth(2)).to_contain_text("비어 있습니다")
+    expect(page.locator("#problems")).to_contain_text("later.png")
+    page.click("#send")
+    expect(page.locator("#problems")).to_be_focused()
+    violations = Axe().run(page).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in SERIOUS] == []
+    (tmp_path / "later.png").write_bytes(
+        mediakit.picture(mediakit.resized(mediakit.astronaut(), 310, 256), "PNG")
+    )
+    page.set_input_files("#files", tmp_path / "later.png")  # the line was waiting for it
+    expect(page.locator("#problems")).to_be_hidden()
+    expect(cell(5, "source_url")).to_have_value("https://example.org/4")
+    page.click("#send")
+    expect(cell(0, "source_url")).to_be_focused()
+    expect(page.locator("#summary")).to_contain_text("2개 행에 오류")
+    assert sent == []
+    # Cells from a spreadsheet fill those to the right and below.
+    paste(page, "https://t.me/1\t텔레그램\nhttps://t.me/2\t텔레그램\n", "[name=source_url]")
+    expect(cell(1, "platform")).to_have_value("텔레그램")
+    page.locator("#batch tbody tr").nth(2).locator(".remove").click()
+    page.fill("#case_reference", "T-1")
+    paste(page, "file\tcase_reference\nlater.png\tT-2\n")
+    page.route("**/v1/videos", lambda route: route.abort(), times=1)
+    page.click("#send")
+    failed = page.locator("#batch tbody tr[data-state=failed]")
+    expect(failed).to_contain_text("연결이 끊겼습니다")
+    expect(page.locator("#batch tbody tr")).to_have_count(1)
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.evaluate("location.assign('/help')")
+    expect(failed).to_be_visible()
+    assert asked == ["beforeunload"]
+    failed.locator(".again").click()
+    rows = page.locator("#uploads li")
+    ended = page.locator("#uploads li:not([data-waits])")
+    expect(ended).to_have_count(4, timeout=120_000)  # the two posts of one file are one item
+    page.reload()
+    expect(ended).to_have_count(4)
+    expect(rows.filter(has_text="나.png")).to_contain_text("게시물 2건")
+    expect(rows.filter(has_text="later.png")).to_contain_text("T-2")
+    expect(rows.filter(has_text="broken.mp4")).to_contain_text("읽을 수 없는 파일")
+    expect(rows.filter(has_text="a.png").locator(".verdict")).not_to_be_empty()
+    stored = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    assert not re.search(r"png|mp4|T-1|example", stored)
+
+    # A file that was sent before is not deleted from here; one that waits is, after a question.
+    clips = [tmp_path / f"wait-{n}.mp4" for n in range(5)]
+    for n, path in enumerate(clips):
+        path.write_bytes(clip(20 + n))
+    page.set_input_files("#files", [folder / "a.png", *clips])
+    page.fill("#case_reference", "T-1")
+    page.click("#send")
+    expect(rows).to_have_count(9, timeout=60_000)
+    expect(rows.filter(has_text="a.png").locator(".cancel")).to_have_count(0)
+    waiting = rows.filter(has=page.locator(".cancel")).last
+    job_id = (waiting.get_attribute("id") or "").removeprefix("job-")
+    row = page.locator(f"#job-{job_id}")
+    row.locator(".cancel").click()
+    expect(page.locator("#cancelling")).to_contain_text("사건은 남습니다")
+    page.get_by_role("button", name="계속 검사").click()
+    expect(row.locator(".cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="취소하고 삭제").click()
+    expect(row).to_have_attribute("data-state", "cancelled")
+    with site.client_of(key) as client:
+        assert client.get(f"/v1/jobs/{job_id}").status_code == 404
     page.context.close()
 
 

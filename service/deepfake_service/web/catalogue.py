@@ -23,6 +23,7 @@ from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.web.pages import INVALID_FORM
+from deepfake_service.web.submit import CELL_MESSAGES
 
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -94,7 +95,7 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    used = template_messages() | error_messages() | raised_messages()
+    used = template_messages() | error_messages() | raised_messages() | {*CELL_MESSAGES.values()}
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)
     keys = {name: Counter(m.context for m in load(name) if m.context) for name in CATALOGUES}

@@ -1,4 +1,4 @@
-"""Pages to submit media, of one item, of its case, and the decisions made on them."""
+"""Pages of one item, of its case, and the decisions made on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters, Order
 from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations
@@ -39,14 +38,6 @@ Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
-
-
-@router.get("/submit")
-def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
-    """Show the upload form."""
-    most = state.settings.max_video_bytes
-    verdicts = [str(v) for v in VerdictCode]
-    return page(request, "submit.html", caller, most=most, verdicts=verdicts)
 
 
 @router.get("/items/{job_id}")

@@ -28,6 +28,9 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 STATIC = {
     "console.css": "text/css",
     "submit.js": "text/javascript",
+    "sheet.js": "text/javascript",
+    "submitted.js": "text/javascript",
+    "delimited.js": "text/javascript",
     "item.js": "text/javascript",
     "queue.js": "text/javascript",
     "times.js": "text/javascript",

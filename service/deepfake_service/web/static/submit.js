@@ -1,206 +1,234 @@
-// Uploads files one at a time and shows the progress of each. Two jobs are followed by server-sent
-// events, because browsers open at most six connections to a site; the others are polled together.
-const form = document.getElementById("submit");
-const words = form.dataset;
-const input = document.getElementById("files");
+// Choosing files and tables, and sending the rows: a few at once, each with its progress.
+import { completeTime, decode } from "./delimited.js";
+import {
+  FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
+  rows, summarise, useTable,
+} from "./sheet.js";
+import { announce, explain, keep, renew, session } from "./submitted.js";
+
+const AT_ONCE = 3;
+const MAX_WAITS = 20;
+const LONGEST_WAIT_S = 60;
+const MANIFEST = /\.(csv|tsv|txt)$/i;
+const words = document.getElementById("submit").dataset;
+const body = document.querySelector("#batch tbody");
 const drop = document.getElementById("drop");
-const list = document.getElementById("uploads");
-const csrf = document.querySelector("meta[name=csrf]").content;
-const FIELDS = ["case_reference", "source_url", "platform", "account", "note"];
-const POLL_INTERVAL_MS = 3000;
-const MAX_EVENT_STREAMS = 2;
-const FINAL_STATES = ["succeeded", "failed", "cancelled", "expired"];
-const waiting = [];
-const followed = new Map();
-let listening = 0;
-let busy = false;
+let pausedUntil = 0;
 
-function announce(text) {
-  document.getElementById("said").textContent = text;
+// Times without a zone are in the reader's.
+const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: "short" });
+for (const place of document.querySelectorAll(".zone")) {
+  place.textContent = `(${zone.formatToParts().find((part) => part.type === "timeZoneName").value})`;
 }
 
-function row(file) {
-  const item = document.createElement("li");
-  const name = document.createElement("bdi");
-  name.textContent = file.name.slice(0, 120);
-  const actions = document.createElement("span");
-  const bar = document.createElement("progress");
-  bar.max = 1;
-  bar.value = 0;
-  const state = document.createElement("span");
-  state.className = "hint";
-  const cancel = document.createElement("button");
-  cancel.type = "button";
-  cancel.className = "plain";
-  cancel.textContent = words.cancel;
-  cancel.setAttribute("aria-label", `${words.cancel}: ${file.name.slice(0, 120)}`);
-  bar.setAttribute("aria-label", file.name.slice(0, 120));
-  actions.append(cancel);
-  item.append(name, actions, bar, state);
-  list.prepend(item);
-  return { item, actions, bar, state, cancel };
-}
+// Choosing
 
-function add(files) {
-  for (const file of files) {
-    const shown = row(file);
-    if (file.size > Number(words.most)) {
-      shown.state.textContent = words.large;
-      shown.cancel.remove();
-      continue;
-    }
-    shown.state.textContent = words.queued;
-    const entry = { file, shown, fields: {} };
-    for (const name of FIELDS) {
-      const value = form.elements[name].value.trim();
-      if (value) entry.fields[name] = value;
-    }
-    shown.cancel.addEventListener("click", () => {
-      const at = waiting.indexOf(entry);
-      if (at >= 0) waiting.splice(at, 1);
-      if (entry.request) entry.request.abort();
-      shown.state.textContent = words.cancelled;
-      shown.cancel.remove();
-    });
-    waiting.push(entry);
+// Hidden files are left out, as by "deepfake submit DIR".
+const isHidden = (path) => path.split("/").some((part) => part.startsWith("."));
+
+async function take(files) {
+  const shown = files.filter(({ path }) => !isHidden(path));
+  const tables = shown.filter(({ path }) => MANIFEST.test(path));
+  addAll(shown.filter(({ path }) => !MANIFEST.test(path)));
+  for (const { file } of tables) {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    useTable(() => decode(bytes));
   }
-  next();
+  if (rows.length) document.getElementById("batch-title").scrollIntoView({ block: "nearest" });
 }
 
-function next() {
-  const entry = busy ? undefined : waiting.shift();
-  if (!entry) return;
-  busy = true;
-  const done = () => { busy = false; next(); };
-  const body = new FormData();
-  for (const [name, value] of Object.entries(entry.fields)) body.append(name, value);
-  body.append("file", entry.file);
-  const request = new XMLHttpRequest();
-  entry.request = request;
-  request.open("POST", "/v1/videos");
-  request.setRequestHeader("X-CSRF-Token", csrf);
-  request.upload.addEventListener("progress", (event) => {
-    entry.shown.bar.value = event.loaded / event.total;
-    entry.shown.state.textContent = `${words.uploading} ${Math.round((100 * event.loaded) / event.total)}%`;
-  });
-  request.addEventListener("load", () => {
-    let response = {};
-    try { response = JSON.parse(request.responseText); } catch { /* a proxy's error page */ }
-    if (request.status === 200 || request.status === 202) {
-      entry.shown.known = request.status === 200;
-      follow(entry, response);
-    }
-    else {
-      const invalid = (response.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
-      entry.shown.state.textContent = `${words.failed}: ${invalid || response.detail || request.status}`;
-      entry.shown.cancel.remove();
-    }
-    done();
-  });
-  request.addEventListener("error", () => { entry.shown.state.textContent = words.lost; done(); });
-  request.addEventListener("abort", done);
-  request.send(body);
-}
-
-function follow(entry, job) {
-  const { shown, file } = entry;
-  const name = file.name.slice(0, 120);
-  const link = document.createElement("a");
-  link.href = `/items/${job.id}`;
-  link.textContent = words.open;
-  link.setAttribute("aria-label", `${words.open}: ${name}`);
-  const cancel = document.createElement("button");
-  cancel.type = "button";
-  cancel.className = "plain";
-  cancel.textContent = words.cancel;
-  cancel.setAttribute("aria-label", `${words.cancel}: ${name}`);
-  cancel.addEventListener("click", async () => {
-    const headers = { "X-CSRF-Token": csrf };
-    const response = await fetch(`/v1/jobs/${job.id}`, { method: "DELETE", headers });
-    if (response.ok) end(job.id, "cancelled");
-    else shown.state.textContent = words.failed;
-  });
-  shown.actions.replaceChildren(link, " ", cancel);
-  followed.set(job.id, { shown, name, link, events: null });
-  update(job);
-  listen();
-}
-
-// Updates the row of a job.
-function update(job) {
-  const entry = followed.get(job.id);
-  if (!entry) return;
-  if (FINAL_STATES.includes(job.state)) {
-    end(job.id, job.state, job.verdict);
+async function walk(entry, path, found) {
+  if (entry.isFile) {
+    found.push({ file: await new Promise((done, failed) => entry.file(done, failed)), path });
     return;
   }
-  const stages = { overview: words.overview, dense: words.dense, evidence: words.evidence };
-  const { done, total, stage } = job.progress;
-  if (total) {
-    entry.shown.bar.max = total;
-    entry.shown.bar.value = done;
-  }
-  const counted = total ? ` ${done} / ${total}` : "";
-  entry.shown.state.textContent = (stages[stage] || words.queued) + counted;
-}
-
-function end(id, state, verdict) {
-  const entry = followed.get(id);
-  if (!entry) return;
-  followed.delete(id);
-  if (entry.events) {
-    entry.events.close();
-    listening -= 1;
-  }
-  const { shown, name, link } = entry;
-  shown.bar.value = shown.bar.max;
-  const succeeded = words[`verdict_${verdict}`] || words.done;
-  shown.state.textContent = { succeeded, cancelled: words.cancelled }[state] || words.failed;
-  if (state === "succeeded" && verdict) shown.state.className = `verdict ${verdict}`;
-  // Already submitted: the occurrence was added to the existing item.
-  if (shown.known) shown.state.textContent += ` · ${words.known}`;
-  shown.item.dataset.state = state;
-  shown.actions.replaceChildren(...(state === "cancelled" ? [] : [link]));
-  announce(`${name}: ${shown.state.textContent}`);
-  listen();
-}
-
-function listen() {
-  for (const [id, entry] of followed) {
-    if (listening >= MAX_EVENT_STREAMS) return;
-    if (entry.events) continue;
-    listening += 1;
-    entry.events = new EventSource(`/v1/jobs/${id}/events`);
-    entry.events.addEventListener("job", (event) => update(JSON.parse(event.data)));
-    entry.events.addEventListener("gone", () => end(id, "cancelled"));
+  const reader = entry.createReader();
+  for (;;) { // it returns a hundred entries at most
+    const some = await new Promise((done, failed) => reader.readEntries(done, failed));
+    if (!some.length) return;
+    for (const inner of some) await walk(inner, path ? `${path}/${inner.name}` : inner.name, found);
   }
 }
 
-setInterval(async () => {
-  if (followed.size <= listening) return;
-  try {
-    const response = await fetch("/v1/jobs?limit=200");
-    if (response.ok) for (const job of (await response.json()).jobs) update(job);
-  } catch { /* offline: try again at the next interval */ }
-}, POLL_INTERVAL_MS);
+// Paths are those below the folder, if one is dropped.
+async function dropped(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.length) return take([...transfer.files].map((file) => ({ file, path: file.name })));
+  const folders = entries.filter((entry) => entry.isDirectory).length;
+  const found = [];
+  for (const entry of entries) await walk(entry, entry.isDirectory && folders === 1 ? "" : entry.name, found);
+  return take(found);
+}
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (!input.files.length) input.focus();
-  add(input.files);
-  input.value = "";
-});
+for (const id of ["files", "folder"]) {
+  const input = document.getElementById(id);
+  input.addEventListener("change", () => {
+    const files = [...input.files].map((file) => ({
+      file, path: file.webkitRelativePath ? file.webkitRelativePath.split("/").slice(1).join("/") : file.name,
+    }));
+    input.value = "";
+    take(files);
+  });
+}
 for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
 for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-// Dropped files wait for the button, as chosen files do.
-drop.addEventListener("drop", (event) => {
+// Anywhere on the page: the browser would otherwise open what is dropped beside the box.
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => { event.preventDefault(); dropped(event.dataTransfer); });
+
+addEventListener("paste", (event) => {
+  const control = event.target.closest?.("input, textarea, select");
+  if (control && !body.contains(control)) return;
+  const files = [...event.clipboardData.files].map((file) => ({ file, path: file.name }));
+  if (!control && files.length) take(files);
+  else if (!paste(event.clipboardData.getData("text/plain"), control)) return;
   event.preventDefault();
-  if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
 });
-// Otherwise the browser would open a file that is dropped outside the box.
-for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
-addEventListener("beforeunload", (event) => {
-  if (busy || waiting.length) event.preventDefault();
+document.getElementById("fill").addEventListener("click", () => {
+  const area = document.getElementById("paste");
+  if (!area.value.trim()) return area.focus();
+  useTable(() => area.value);
+  return undefined;
 });
+document.getElementById("discard").addEventListener("click", () => {
+  dismiss();
+  document.getElementById("batch-title").focus();
+});
+
+// Editing
+
+body.addEventListener("change", (event) => {
+  if (event.target.name === "captured_at") event.target.value = completeTime(event.target.value);
+  checkSoon();
+});
+for (const name of FIELDS) {
+  const control = document.getElementById(name);
+  control.addEventListener("change", () => {
+    if (name === "captured_at") control.value = completeTime(control.value);
+    checkSoon();
+  });
+}
+body.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.isComposing) return;
+  const open = rows.filter(editable);
+  const next = open[open.indexOf(rowAt(event.target)) + (event.shiftKey ? -1 : 1)];
+  if (next) editor(next, event.target.name).focus();
+});
+body.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const row = rowAt(button);
+  if (button.matches(".again")) send([row]);
+  else if (button.matches(".stop")) {
+    row.request?.abort();
+    enter(row, "draft");
+    summarise();
+    editor(row, "case_reference").focus();
+    next();
+  } else {
+    const at = rows.indexOf(row);
+    remove(row);
+    const near = rows[Math.min(at, rows.length - 1)];
+    if (near) near.tr.querySelector(".remove, .stop").focus();
+    else document.getElementById("files").focus();
+  }
+});
+
+// Sending
+
+async function send(some) {
+  if (blocked()) {
+    document.getElementById("problems").focus();
+    return;
+  }
+  let bad;
+  try { bad = await check(some); } catch (error) {
+    bad = [];
+    some = [];
+    announce(error.message);
+    document.getElementById("summary").textContent = error instanceof TypeError ? words.lost : error.message;
+  }
+  if (bad.length) {
+    announce(fill(words.wrong, { count: bad.length }));
+    const first = document.querySelector("#batch [aria-invalid=true]") || bad[0].tr.querySelector(".remove");
+    first.focus();
+    return;
+  }
+  for (const row of some.filter(editable)) enter(row, "waiting", words.queued);
+  summarise();
+  next();
+}
+
+function next() {
+  if (Date.now() < pausedUntil) return;
+  for (let free = AT_ONCE - rows.filter((row) => row.state === "sending").length; free > 0; free -= 1) {
+    const row = rows.find((other) => other.state === "waiting");
+    if (!row) return;
+    upload(row);
+  }
+}
+
+function upload(row) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fieldsOf(row))) form.append(name, value);
+  form.append("file", row.file, row.file.name);
+  enter(row, "sending", words.uploading);
+  const bar = row.tr.querySelector("progress");
+  const request = new XMLHttpRequest();
+  row.request = request;
+  request.open("POST", "/v1/videos");
+  request.setRequestHeader("X-CSRF-Token", session.token);
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    bar.max = total || 1;
+    bar.value = loaded;
+    row.tr.querySelector(".now").textContent = `${words.uploading} ${Math.round((100 * loaded) / (total || 1))}%`;
+  });
+  request.addEventListener("load", async () => {
+    await answered(row, request);
+    next();
+  });
+  request.addEventListener("error", () => { fail(row, words.lost); next(); });
+  request.send(form);
+}
+
+async function answered(row, request) {
+  let answer = {};
+  try { answer = JSON.parse(request.responseText); } catch { /* a proxy's error page */ }
+  const { status } = request;
+  if (status === 200 || status === 202) {
+    remove(row);
+    keep(answer.id, status === 202);
+    return;
+  }
+  const seconds = Number(request.getResponseHeader("Retry-After"));
+  if (seconds > 0 && row.waits < MAX_WAITS) {
+    const wait = Math.min(seconds, LONGEST_WAIT_S) * 1000;
+    row.waits += 1;
+    pausedUntil = Math.max(pausedUntil, Date.now() + wait);
+    setTimeout(next, wait + 50);
+    enter(row, "waiting", fill(words.busy, { seconds }));
+    return;
+  }
+  if ([401, 403].includes(status) && !row.renewed) {
+    row.renewed = true;
+    if (await renew()) {
+      enter(row, "waiting", words.queued);
+      return;
+    }
+  }
+  fail(row, explain(answer, status));
+  // Its fields are named by the page, in the reader's language.
+  if (status === 422) await check([row]).catch(() => {});
+}
+
+function fail(row, text) {
+  row.renewed = false;
+  enter(row, "failed", `${words.failed}: ${text}`);
+  summarise();
+  announce(`${row.path}: ${words.failed}: ${text}`);
+}
+
+document.getElementById("send").addEventListener("click", () => send(rows.filter(editable)));
+addEventListener("beforeunload", (event) => { if (rows.length) event.preventDefault(); });

@@ -1,0 +1,276 @@
+// The table of files that are not sent yet. What is wrong with a cell is told by the service, so that
+// the rules are those of the API and of "deepfake submit DIR --manifest".
+import { COLUMNS, InvalidTable, completeTime, readTable, split } from "./delimited.js";
+import { announce, renew, session } from "./submitted.js";
+
+const CHECKED_AT_ONCE = 50;
+const CHECK_AFTER_MS = 400;
+const SHOWN = 20;
+const CELLS = COLUMNS.slice(1);
+export const FIELDS = [...CELLS, "priority", "frames"];
+
+const page = document.getElementById("submit");
+const words = page.dataset;
+const body = document.querySelector("#batch tbody");
+const template = document.getElementById("row").content.firstElementChild;
+const problemBox = document.getElementById("problems");
+const common = Object.fromEntries(FIELDS.map((name) => [name, document.getElementById(name)]));
+const rowOf = new WeakMap();
+export let rows = [];
+let marks = 0;
+let unmatched = []; // lines of tables whose files are not chosen yet
+let problems = []; // what is wrong with tables; nothing is sent until it is solved or dismissed
+
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const cellOf = (row, name) => row.tr.querySelector(`[name=${name}]`);
+const own = (row, name) => cellOf(row, name).value.trim();
+export const editable = (row) => row.state === "draft" || row.state === "failed";
+const size = (bytes) => bytes < 1024 ? `${bytes} B` : bytes < 2 ** 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+// An empty cell takes the value that all rows share.
+export function fieldsOf(row) {
+  const values = FIELDS.map((name) => [name, own(row, name) || common[name].value.trim()]);
+  return Object.fromEntries(values.filter(([, value]) => value));
+}
+
+// Rows
+
+function add(file, path, after) {
+  const tr = template.cloneNode(true);
+  const row = { file, path, tr, state: "draft", waits: 0, wrong: false };
+  tr.querySelector("bdi").textContent = path;
+  tr.querySelector(".size").textContent = size(file.size);
+  for (const control of tr.querySelectorAll("[aria-label]")) {
+    control.setAttribute("aria-label", `${control.getAttribute("aria-label")}: ${path}`);
+  }
+  if (after) {
+    after.tr.after(tr);
+    rows.splice(rows.indexOf(after) + 1, 0, row);
+  } else {
+    body.append(tr);
+    rows.push(row);
+  }
+  rowOf.set(tr, row);
+  return row;
+}
+
+export function remove(row) {
+  rows = rows.filter((other) => other !== row);
+  row.tr.remove();
+  summarise();
+}
+
+export function enter(row, state, text = "") {
+  row.state = state;
+  for (const control of row.tr.querySelectorAll("input, select")) control.disabled = !editable(row);
+  row.tr.dataset.state = state;
+  row.tr.querySelector(".now").textContent = text;
+  row.tr.querySelector("progress").hidden = state !== "sending";
+  row.tr.querySelector(".again").hidden = state !== "failed";
+  row.tr.querySelector(".stop").hidden = editable(row);
+  row.tr.querySelector(".remove").hidden = !editable(row);
+}
+
+export function summarise() {
+  const left = rows.filter(editable);
+  document.getElementById("batch").hidden = !rows.length;
+  document.getElementById("count").textContent = rows.length;
+  const wrong = rows.filter((row) => row.wrong).length;
+  const bytes = size(rows.reduce((sum, row) => sum + row.file.size, 0));
+  document.getElementById("summary").textContent = wrong ? fill(words.invalid, { count: wrong }) : fill(words.summary, { count: rows.length, bytes });
+  document.getElementById("summary").classList.toggle("bad", Boolean(wrong));
+  document.getElementById("send").disabled = !left.length;
+  for (const name of FIELDS) for (const row of rows) {
+    cellOf(row, name).placeholder = common[name].value.trim() || (name === "frames" ? common.frames.placeholder : "");
+  }
+}
+
+// What is wrong
+
+function mark(control, place, text) {
+  place.textContent = text;
+  place.hidden = !text;
+  if (!control) return;
+  if (text) control.setAttribute("aria-invalid", "true");
+  else control.removeAttribute("aria-invalid");
+  if (text) control.setAttribute("aria-describedby", (place.id ||= `mark-${marks += 1}`));
+  else control.removeAttribute("aria-describedby");
+}
+
+function show(row, errors) {
+  const same = rows.slice(0, rows.indexOf(row)).findIndex((other) => other.path === row.path
+    && other.file.size === row.file.size && JSON.stringify(fieldsOf(other)) === JSON.stringify(fieldsOf(row)));
+  const ofFile = !row.file.size ? words.empty
+    : row.file.size > Number(words.most) ? words.large
+      : same >= 0 ? fill(words.repeats, { row: same + 1 }) : "";
+  mark(null, row.tr.querySelector(".of-file"), ofFile);
+  for (const name of FIELDS) {
+    const found = errors.find((error) => error.field === name);
+    const isCommon = found && !own(row, name);
+    mark(cellOf(row, name), cellOf(row, name).nextElementSibling, found && !isCommon ? found.detail : "");
+    if (isCommon) mark(common[name], common[name].nextElementSibling, found.detail);
+    if (found && !isCommon && ["priority", "frames"].includes(name)) row.tr.querySelector("details").open = true;
+  }
+  row.wrong = Boolean(ofFile) || errors.length > 0;
+}
+
+// Returns the rows that cannot be sent as they are.
+export async function check(some) {
+  for (let at = 0; at < some.length; at += CHECKED_AT_ONCE) {
+    const part = some.slice(at, at + CHECKED_AT_ONCE);
+    const sent = part.map(fieldsOf);
+    const ask = () => fetch("/submit/check", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRF-Token": session.token },
+      body: JSON.stringify(sent),
+    });
+    let answer = await ask();
+    if (!answer.redirected && answer.status === 403 && await renew()) answer = await ask();
+    if (answer.redirected) throw new Error(words.signedOut);
+    if (!answer.ok) throw new Error(`${words.failed} (${answer.status})`);
+    const found = (await answer.json()).rows;
+    part.forEach((row, n) => {
+      // Unless it was edited in the meantime, and will be checked again.
+      if (JSON.stringify(fieldsOf(row)) === JSON.stringify(sent[n])) show(row, found[n]);
+    });
+  }
+  summarise();
+  return some.filter((row) => row.wrong);
+}
+
+let timer = 0;
+export function checkSoon() {
+  summarise();
+  clearTimeout(timer);
+  timer = setTimeout(async () => {
+    for (const name of FIELDS) mark(common[name], common[name].nextElementSibling, "");
+    try { await check(rows.filter(editable)); } catch { /* said when the rows are sent */ }
+  }, CHECK_AFTER_MS);
+}
+
+function showProblems() {
+  const lines = [
+    ...problems,
+    ...unmatched.map(({ line, cells }) => fill(words.pFile, { line, name: cells.file })),
+  ];
+  const shown = lines.slice(0, SHOWN);
+  if (lines.length > SHOWN) shown.push(fill(words.more, { count: lines.length - SHOWN }));
+  problemBox.querySelector("ul").replaceChildren(...shown.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  }));
+  problemBox.hidden = !lines.length;
+}
+
+// Tables
+
+// Returns the rows of a file that a table names: the path below the chosen folder, or the end of it
+// if only one file has it.
+function matching(name) {
+  const plain = (path) => path.normalize("NFC").replaceAll("\\", "/").replace(/^\.\//, "");
+  const wanted = plain(name);
+  const open = rows.filter(editable);
+  const exact = open.filter((row) => plain(row.path) === wanted);
+  if (exact.length) return exact;
+  const ends = open.filter((row) => plain(row.path).endsWith(`/${wanted}`) || wanted.endsWith(`/${plain(row.path)}`));
+  return new Set(ends.map((row) => row.path)).size === 1 ? ends : [];
+}
+
+function put(row, cells) {
+  for (const [name, value] of Object.entries(cells)) {
+    if (value && name !== "file") cellOf(row, name).value = name === "captured_at" ? completeTime(value) : value;
+  }
+}
+
+// A file with several URLs has a line for each, and gets a row for each.
+function putByName(lines) {
+  const used = new Map();
+  let filled = 0;
+  for (const { line, cells } of lines) {
+    const found = cells.file ? matching(cells.file) : [];
+    if (!cells.file) problems.push(fill(words.pNoFile, { line }));
+    else if (!found.length) unmatched.push({ line, cells });
+    else {
+      const count = used.get(found[0].path) || 0;
+      used.set(found[0].path, count + 1);
+      const last = found[found.length - 1];
+      put(found[count] || add(last.file, last.path, last), cells);
+      filled += 1;
+    }
+  }
+  return filled;
+}
+
+// Reports an invalid table instead of using it.
+function attempt(use) {
+  let filled = 0;
+  try {
+    filled = use();
+  } catch (error) {
+    if (!(error instanceof InvalidTable)) throw error;
+    const kind = error.kind[0].toUpperCase() + error.kind.slice(1);
+    problems.push(fill(words[`p${kind}`], error.values));
+  }
+  showProblems();
+  checkSoon();
+  announce(fill(words.filled, { count: filled }));
+  document.getElementById("filled").textContent = fill(words.filled, { count: filled });
+}
+
+function putInOrder(open, lines) {
+  if (lines.length > open.length) throw new InvalidTable("rows", { lines: lines.length, files: open.length });
+  lines.forEach((cells, n) => put(open[n], cells));
+  return lines.length;
+}
+
+export function useTable(read) {
+  attempt(() => {
+    const { columns, lines } = readTable(read(), (name) => matching(name).length > 0);
+    if (columns.includes("file")) return putByName(lines);
+    return putInOrder(rows.filter(editable), lines.map(({ cells }) => cells));
+  });
+}
+
+// Cells that are pasted into a cell fill those to the right and below, as in a spreadsheet.
+function useCells(text, control) {
+  const open = rows.slice(rows.indexOf(rowOf.get(control.closest("tr")))).filter(editable);
+  const names = CELLS.slice(CELLS.indexOf(control.name));
+  const lines = text.includes("\t") ? split(text, true) : text.split("\n").map((cell) => ({ cells: [cell.trim()] }));
+  attempt(() => {
+    const wide = lines.findIndex(({ cells }) => cells.length > names.length);
+    if (wide >= 0) throw new InvalidTable("cells", { line: wide + 1, cells: lines[wide].cells.length, columns: names.length });
+    return putInOrder(open, lines.map(({ cells }) => Object.fromEntries(cells.map((cell, n) => [names[n], cell]))));
+  });
+}
+
+// Uses pasted text if it is a table, and returns whether it was. In a cell, one line is just text.
+export function paste(pasted, control) {
+  const text = pasted.replace(/\r\n?/g, "\n").replace(/\n+$/, "");
+  if (!rows.length || !(control ? /[\t\n]/ : /[\t\n,;]/).test(text)) return false;
+  const names = text.split("\n", 1)[0].split(/[\t,;]/);
+  if (control && CELLS.includes(control.name) && !names.some((name) => COLUMNS.includes(name.trim()))) useCells(text, control);
+  else useTable(() => text);
+  return true;
+}
+
+// New files may be those that a table named before.
+export function addAll(files) {
+  const collator = new Intl.Collator(undefined, { numeric: true });
+  for (const { file, path } of files.sort((a, b) => collator.compare(a.path, b.path))) add(file, path);
+  const lines = unmatched;
+  unmatched = [];
+  putByName(lines);
+  showProblems();
+  checkSoon();
+}
+
+export const blocked = () => !problemBox.hidden;
+export function dismiss() {
+  problems = [];
+  unmatched = [];
+  showProblems();
+}
+
+export const rowAt = (element) => rowOf.get(element.closest("tr"));
+export function editor(row, name) { return cellOf(row, name); }

@@ -1,0 +1,113 @@
+"""The page on which files are submitted: it checks rows before they are sent, and shows what
+became of those that were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field, ValidationError
+
+from deepfake_models.results import ReasonCode
+from deepfake_service import errors
+from deepfake_service.casework.submissions import MAX_FRAMES
+from deepfake_service.db.enums import Priority
+from deepfake_service.documents.i18n import translations
+from deepfake_service.errors import FieldError
+from deepfake_service.http.auth import CSRF_HEADER, PageReader, check_csrf
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.problems import problem_of
+from deepfake_service.http.submission_form import VideoForm
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import HEADERS, PageRoute, page
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+MAX_JOBS = 100
+"""Jobs of one request: their ids have 30 characters each in its address, of which proxies take
+8,000 in all."""
+MAX_ROWS = 50
+"""Rows of one request: each has up to 8,000 characters, and the body of a request 1 MiB."""
+OTHER = "not a valid value"
+CELL_MESSAGES = {
+    "string_too_long": "at most {max_length} characters are allowed",
+    "not_printable": "use printable characters only",
+    "not_a_url": "enter a URL that begins with http:// or https://",
+    "not_a_time": "enter a time such as 2026-01-31 21:00",
+    "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
+    "not_a_number": "enter a whole number from 1 to {most}",
+    "greater_than_equal": "enter a whole number from 1 to {most}",
+    "less_than_equal": "enter a whole number from 1 to {most}",
+    "other": OTHER,
+}
+"""What is wrong with a cell, by the type of Pydantic's error."""
+SHOWN_PROBLEMS = (
+    errors.BeingDeleted, errors.CaseHeld, errors.CaseShredded, errors.CrossSiteRequest,
+    errors.DatabaseUnavailable, errors.Forbidden, errors.InvalidRequest, errors.MalformedRequest,
+    errors.NotAuthenticated, errors.NotFound, errors.NotReady, errors.Overloaded,
+    errors.RequestTooLarge, errors.StorageUnavailable, errors.TooManyOccurrences,
+    errors.TooManyRequests, errors.UploadTimeout,
+)  # fmt: skip
+"""What the API may answer to an upload or to its cancellation; the API answers in English."""
+
+Ids = list[Annotated[str, Field(max_length=26)]]
+Jobs = Annotated[Ids, Query(alias="job", max_length=MAX_JOBS, default_factory=list)]
+Known = Annotated[Ids, Query(alias="known", max_length=MAX_JOBS, default_factory=list)]
+Rows = Annotated[
+    list[Annotated[dict[str, str], Field(max_length=len(VideoForm.model_fields))]],
+    Body(max_length=MAX_ROWS),
+]
+
+
+@router.get("/submit")
+def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
+    """Show the form for uploads. Scripts make the table of files."""
+    translate = translations(language_of(request)).gettext
+    problems = {p.code: translate(p.detail) for p in (problem_of(k()) for k in SHOWN_PROBLEMS)}
+    return page(
+        request,
+        "submit.html",
+        caller,
+        most=state.settings.max_video_bytes,
+        problems=problems,
+        priorities=[str(p) for p in Priority],
+        default_priority=str(VideoForm.model_fields["priority"].default),
+    )
+
+
+@router.post("/submit/check")
+def post_check(request: Request, _: PageReader, rows: Rows) -> Response:
+    """Return what is wrong with the cells of rows, by the rules of ``POST /v1/videos``. Neither
+    stores nor logs anything of them."""
+    check_csrf(request, request.headers.get(CSRF_HEADER))
+    translate = translations(language_of(request)).gettext
+    found = [
+        [{"field": e.field, "detail": e.translated(translate)} for e in _invalid_cells(row)]
+        for row in rows
+    ]
+    return JSONResponse({"rows": found}, headers=HEADERS)
+
+
+@router.get("/submit/jobs")
+def get_submitted(
+    request: Request, caller: PageReader, services: ServicesDep, jobs: Jobs, known: Known
+) -> Response:
+    """Return the rows of jobs that the account submitted. ``known`` are those that existed before
+    the browser sent their file: they are not offered for cancellation."""
+    listed = services.submitted_jobs.of(caller, jobs)
+    for job in listed.jobs:
+        job["unreadable"] = any(ReasonCode(code).input_at_fault for code in job["reasons"])
+    values: dict[str, Any] = {"jobs": listed.jobs, "altered": listed.altered, "known": set(known)}
+    return page(request, "submitted.html", caller, **values)
+
+
+def _invalid_cells(row: Mapping[str, str]) -> Iterator[FieldError]:
+    try:
+        VideoForm.model_validate({name: value for name, value in row.items() if value})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            template = CELL_MESSAGES.get(problem["type"], OTHER)
+            values = {"most": MAX_FRAMES, "max_length": problem.get("ctx", {}).get("max_length", 0)}
+            yield FieldError(str(problem["loc"][0])[:64], template, template, values)
