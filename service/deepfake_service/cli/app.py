@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import io
 import json
 import os
 import sys
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from deepfake_models.allocator import share_arenas
-from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service.cli.admin import accounts, audit, keys
 from deepfake_service.cli.clock import clock
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, writes_utf8
 from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
+from deepfake_service.cli.submit_command import submit
 from deepfake_service.cli.verify import evidence, signing, verify_bundle
 
 app = typer.Typer(
@@ -37,9 +36,8 @@ app.add_typer(audit, name="audit")
 app.add_typer(evidence, name="evidence")
 app.add_typer(clock, name="clock")
 keys.add_typer(signing, name="signing")
+app.command("submit")(submit)
 app.command("verify")(verify_bundle)
-
-EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
 
 
 def _print_version(requested: bool) -> None:
@@ -96,7 +94,7 @@ def score(
         if as_json:
             for item in score_paths(scorer, files, frames):
                 line = item.to_json(scorer.bundle, faces=faces)
-                typer.echo(json.dumps(line, ensure_ascii=not _writes_utf8()))
+                typer.echo(json.dumps(line, ensure_ascii=not writes_utf8()))
                 sys.stdout.flush()
                 unreadable |= item.unreadable
         else:
@@ -108,10 +106,6 @@ def _report_empty(folder: Path) -> None:
     typer.echo(f"{clean(str(folder))} contains no files", err=True)
 
 
-def _writes_utf8() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-
-
 @app.command()
 def serve(
     worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
@@ -121,154 +115,6 @@ def serve(
     from deepfake_service.settings import load_settings
 
     run(load_settings(), worker=worker)
-
-
-@dataclass(frozen=True)
-class _ServiceOptions:
-    """How to reach a service."""
-
-    url: Annotated[
-        str,
-        typer.Option(
-            help="Base URL of the service.",
-            envvar="DEEPFAKE_URL",
-            show_default="this machine, at DEEPFAKE_PORT or 8000",
-        ),
-    ] = f"http://127.0.0.1:{os.environ.get('DEEPFAKE_PORT', '8000')}"
-    key: Annotated[
-        str,
-        typer.Option(
-            help="Key of an account of the service.",
-            envvar="DEEPFAKE_KEY",
-            prompt=True,
-            hide_input=True,
-        ),
-    ] = ""
-
-
-@dataclass(frozen=True)
-class _SubmissionOptions:
-    """The fields that accompany a submitted file."""
-
-    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None
-    source_url: Annotated[str | None, typer.Option(help="URL at which the media were seen.")] = None
-    platform: Annotated[str | None, typer.Option(help="Platform on which they were seen.")] = None
-    note: Annotated[str | None, typer.Option(help="Remarks.")] = None
-    captured_at: Annotated[
-        str | None, typer.Option(help="When they were seen: ISO 8601 with a time zone.")
-    ] = None
-
-
-@dataclass(frozen=True)
-class _WorkOptions:
-    """How media are submitted."""
-
-    priority: Annotated[
-        Literal["live", "batch", "low"] | None,
-        typer.Option(help="Queue priority. Default: live for a file, batch for a folder."),
-    ] = None
-    frames: Annotated[
-        int | None, typer.Option(min=1, help="Examine exactly this many evenly spaced frames.")
-    ] = None
-    wait: Annotated[
-        bool | None,
-        typer.Option(
-            "--wait/--no-wait", help="Wait for verdicts. Default: for a folder, not for a file."
-        ),
-    ] = None
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the job, or one object per line for a folder.")
-    ] = False
-
-
-@app.command()
-@flatten_options
-def submit(
-    path: Annotated[Path, typer.Argument(help="Video, picture or folder to submit.", exists=True)],
-    service: _ServiceOptions,
-    submission: _SubmissionOptions,
-    work: _WorkOptions,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV that lists files of the folder, with the columns file, case_reference, "
-            "source_url, platform, account, note and captured_at. Only they are submitted.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
-) -> None:
-    """Submit a file, or the files of a folder, to a running service and print the verdicts.
-
-    With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
-    same command resumes. The exit code is 0; 1 if the service cannot be reached,
-    or rejects a file or fails at it; 2 if the options or the manifest are invalid. Nothing is
-    sent then.
-    """
-    if path.is_dir():
-        raise typer.Exit(_submit_many(path, manifest, service, submission, work))
-    if manifest is not None:
-        raise typer.BadParameter("requires a folder", param_hint="--manifest")
-    from deepfake_service.cli.submit import Submitter, submission_bars, summary
-
-    fields = {**dataclasses.asdict(submission), "frames": work.frames}
-    fields["priority"] = work.priority or "live"
-    with Submitter(service.url, service.key) as submitter, submission_bars() as bars:
-        job = submitter.submit(path, fields, bars.uploaded)
-        if work.wait:
-            job = submitter.wait(job.content.id, bars.examined)
-    if work.as_json:
-        typer.echo(json.dumps(job.sent, ensure_ascii=not _writes_utf8()))
-    else:
-        typer.echo(summary(job.content))
-    raise typer.Exit(EXIT_UNREADABLE if job.content.state == "failed" else EXIT_OK)
-
-
-def _submit_many(
-    folder: Path,
-    manifest: Path | None,
-    service: _ServiceOptions,
-    submission: _SubmissionOptions,
-    work: _WorkOptions,
-) -> int:
-    """Submit the files of a folder and return the exit code."""
-    from deepfake_service.cli.manifest import (
-        InvalidManifest,
-        Progress,
-        read_manifest,
-        rows_of_folder,
-    )
-    from deepfake_service.cli.submit import Submitter
-    from deepfake_service.cli.submit_many import ManySubmitter, Options, Outcome, heading
-
-    fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
-    try:
-        if manifest is None:
-            rows, progress = rows_of_folder(folder, fields), Progress(None)
-        else:
-            rows = read_manifest(manifest, folder, fields)
-            progress = Progress(manifest.with_name(f"{manifest.name}.submitted"))
-    except InvalidManifest as error:
-        typer.echo(f"error: {error.message}", err=True)
-        return EXIT_INVALID
-    wait = work.wait is not False
-
-    def report(outcome: Outcome) -> None:
-        if work.as_json:
-            typer.echo(json.dumps(outcome.to_json(), ensure_ascii=not _writes_utf8()))
-        else:
-            typer.echo(outcome.to_line())
-        sys.stdout.flush()
-
-    if not work.as_json:
-        typer.echo(heading())
-    options = Options(service.url, work.priority or "batch", work.frames, wait)
-    with Submitter(service.url, service.key) as submitter:
-        many = ManySubmitter(submitter, options, progress, report)
-        many.run(rows)
-    if many.problems:
-        typer.echo(f"{many.problems} of {len(rows)} files were rejected or failed", err=True)
-    return EXIT_UNREADABLE if many.problems else EXIT_OK
 
 
 @app.command()

@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,11 @@ class Row:
     """The path below the folder, as the manifest has it."""
     fields: dict[str, str]
 
+    def identity(self) -> bytes:
+        """Return a digest of the file's name and the fields."""
+        known = json.dumps([self.name, self.fields], sort_keys=True)
+        return hashlib.sha256(known.encode()).digest()
+
     def digest(self, service: str) -> str:
         """Return the SHA-256 of the content of the file, the fields and the service's address.
 
@@ -49,7 +55,21 @@ class Row:
         return hashlib.sha256(known.encode()).hexdigest()
 
 
-def rows_of_folder(folder: Path, fields: dict[str, str]) -> list[Row]:
+class Rows:
+    """Rows to submit, made one by one each time they are iterated: there may be many."""
+
+    def __init__(self, count: int, make: Callable[[], Iterator[Row]]) -> None:
+        self._count = count
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._make()
+
+
+def rows_of_folder(folder: Path, fields: dict[str, str]) -> Rows:
     """Return a row for each file below ``folder``, without hidden ones.
 
     Raises:
@@ -57,14 +77,16 @@ def rows_of_folder(folder: Path, fields: dict[str, str]) -> list[Row]:
     """
     if problems := list(_field_problems(fields)):
         raise InvalidManifest("\n".join(f"--{n.replace('_', '-')}: {p}" for n, p in problems))
-    rows = [Row(path, str(path.relative_to(folder)), fields) for path in walk([folder])]
-    if not rows:
+    paths = list(walk([folder]))
+    if not paths:
         raise InvalidManifest(f"{clean(str(folder))} contains no files.")
-    return rows
+    return Rows(
+        len(paths), lambda: (Row(path, str(path.relative_to(folder)), fields) for path in paths)
+    )
 
 
-def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> list[Row]:
-    """Read the rows of a manifest, a table as CSV whose first line names its columns.
+def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
+    """Read a manifest, a table as CSV whose first line names its columns, and check every row.
 
     Args:
         manifest: UTF-8, separated by commas, semicolons or tabs.
@@ -76,40 +98,77 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> list[
         OSError: the manifest cannot be read.
     """
     try:
-        text = manifest.read_bytes().decode("utf-8-sig")
+        table = _Table(manifest.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidManifest(
             f"{clean(str(manifest))}: byte {error.start} is not UTF-8. Save the table as "
             '"CSV UTF-8".'
         ) from None
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[Row] = []
     problems: list[str] = []
-    lines_of: dict[str, int] = {}
+    line_of: dict[bytes, int] = {}
+    count = 0
     try:
-        columns = _columns(next(reader, []))
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            line = reader.line_num
-            found = list(_cell_problems(cells, columns, folder))
+        for line, cells in table.lines():
+            found = list(_cell_problems(cells, table.columns, folder))
             problems += [f"line {line}, column {column}: {what}" for column, what in found]
             if found:
                 continue
-            given = {c: v.strip() for c, v in zip(columns, cells, strict=False) if v.strip()}
-            row = Row(folder / given[FILE], given.pop(FILE), {**fields, **given})
-            first = lines_of.setdefault(json.dumps([row.name, row.fields], sort_keys=True), line)
+            count += 1
+            first = line_of.setdefault(table.row(cells, folder, fields).identity(), line)
             if first != line:
                 problems.append(f"line {line}: repeats line {first}; delete one of them")
-            rows.append(row)
     except csv.Error as error:
-        problems.append(f"line {reader.line_num}: {error}")
-    if not rows and not problems:
+        problems.append(f"line {table.line}: {error}")
+    if not count and not problems:
         problems.append("the table has no rows below its header")
     if problems:
         raise InvalidManifest(_listed(manifest, problems))
-    return rows
+    return Rows(count, lambda: (table.row(cells, folder, fields) for _, cells in table.lines()))
+
+
+class _Table:
+    """A table as CSV, of which each pass yields the lines below the header that are not empty.
+
+    Raises:
+        InvalidManifest: the header is not valid.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+        self.line = 1
+        """The line that was read last, counted from 1."""
+        self.columns: list[str] = []
+        try:
+            self.columns = _columns(next(self._reader(), []))
+        except csv.Error as error:
+            raise InvalidManifest(f"Manifest, line 1: {error}") from None
+
+    def _reader(self) -> Iterator[list[str]]:
+        reader = csv.reader(
+            io.StringIO(self._text, newline=""), delimiter=self._delimiter, strict=True
+        )
+        try:
+            for cells in reader:
+                self.line = reader.line_num
+                yield cells
+        except csv.Error:
+            self.line = reader.line_num
+            raise
+
+    def lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each line that is not empty, and its cells."""
+        reader = self._reader()
+        next(reader, None)
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield self.line, cells
+
+    def row(self, cells: Sequence[str], folder: Path, fields: dict[str, str]) -> Row:
+        """Return the row of a line without problems."""
+        given = {c: v.strip() for c, v in zip(self.columns, cells, strict=False) if v.strip()}
+        name = given.pop(FILE)
+        return Row(folder / name, name, {**fields, **given})
 
 
 def _columns(header: Sequence[str]) -> list[str]:
@@ -177,7 +236,8 @@ def _listed(manifest: Path, problems: Sequence[str]) -> str:
 class Progress:
     """Which rows were submitted, in a file, so that an interrupted run can resume.
 
-    The file has a digest of each row and the id of its job, and neither names nor URLs.
+    May be used by several threads. The file has a digest of each row and the id of its job, and
+    neither names nor URLs.
 
     Raises:
         InvalidManifest: the file has a line that this class did not write.
@@ -187,6 +247,7 @@ class Progress:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._jobs: dict[str, str] = {}
+        self._lock = threading.Lock()
         lines = path.read_text().splitlines() if path is not None and path.exists() else []
         for number, line in enumerate(lines, 1):
             row, _, job = line.partition(" ")
@@ -205,7 +266,8 @@ class Progress:
 
     def add(self, row: str, job: str) -> None:
         """Record that a row was submitted."""
-        self._jobs[row] = job
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(f"{row} {job}\n")
+        with self._lock:
+            self._jobs[row] = job
+            if self._path is not None:
+                with self._path.open("a") as file:
+                    file.write(f"{row} {job}\n")

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bars
 
 from deepfake_client.models import JobState
-from deepfake_service.cli.manifest import Progress, Row
+from deepfake_service.cli.manifest import Progress, Row, Rows
 from deepfake_service.cli.score import clean
+from deepfake_service.cli.submission_meter import SubmissionMeter
 from deepfake_service.cli.submit import (
     FINAL_STATES,
     POLL_S,
     Job,
     ServiceBusy,
     ServiceRefused,
+    ServiceUnreachable,
     Submitter,
 )
 
-POLLED_AT_ONCE = 10
-"""Jobs end roughly in the order of their submission, so only the oldest are asked for."""
-MAX_WAITS = 20
+POLLED_AT_ONCE = 10, 100
+"""Jobs end roughly in the order of their submission, so only the oldest are asked for: so many, and
+while all of them have ended, more."""
+UNREACHABLE_S = 120.0
+"""How long a service that has answered before may be away, such as for a restart."""
+RETRY_S = 2.0
 NAME_WIDTH, CASE_WIDTH, STATE_WIDTH = 32, 18, 24
 
 
@@ -88,10 +93,23 @@ class Options:
     priority: str
     frames: int | None
     wait: bool
+    parallel: int = 4
+    """Files that are sent at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A row whose verdict is awaited. There may be many, so it holds little."""
+
+    row: Row
+    job_id: str
 
 
 class ManySubmitter:
-    """Submits rows one at a time and reports each of them once, as soon as it has ended."""
+    """Submits rows and reports each of them once, as soon as it has ended.
+
+    ``report`` is called in the thread that calls ``run``.
+    """
 
     def __init__(
         self,
@@ -104,79 +122,119 @@ class ManySubmitter:
         self._options = options
         self._progress = progress
         self._report = report
-        self._pending: list[Outcome] = []
+        self._pending: deque[_Pending] = deque()
+        self._window = POLLED_AT_ONCE[0]
+        self._poll_at = 0.0
+        self._stopping = threading.Event()
+        self._reached = False
         self.problems = 0
 
-    def run(self, rows: Sequence[Row]) -> None:
+    def run(self, rows: Rows) -> None:
         """Submit all rows; wait for their verdicts if the options say so.
+
+        Rows are read while others are sent. While the service asks to wait, nothing is sent; a
+        service that goes away is given ``UNREACHABLE_S`` seconds to come back.
 
         Raises:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
         """
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        hidden = not console.is_terminal
-        with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
-            sent = bars.add_task("submitted", total=len(rows))
-            for row in rows:
-                self._submit(row)
-                bars.advance(sent)
-                self._poll()
-            waited = bars.add_task("examined", total=len(rows))
-            while self._pending:
-                bars.update(waited, completed=len(rows) - len(self._pending))
-                time.sleep(POLL_S)
-                self._poll()
+        parallel = self._options.parallel
+        sending: deque[Future[Outcome | _Pending]] = deque()
+        # Half of the threads remain for questions about jobs.
+        with (
+            SubmissionMeter(len(rows), wait=self._options.wait) as meter,
+            ThreadPoolExecutor(2 * parallel, thread_name_prefix="submit") as pool,
+        ):
+            try:
+                for row in rows:
+                    if len(sending) >= parallel:
+                        self._take(sending.popleft().result(), meter)
+                    sending.append(pool.submit(self._send, row))
+                    if time.monotonic() >= self._poll_at:
+                        self._poll(pool, meter)
+                while sending:
+                    self._take(sending.popleft().result(), meter)
+                while self._pending:
+                    time.sleep(max(0.0, self._poll_at - time.monotonic()))
+                    self._poll(pool, meter)
+            finally:
+                self._stopping.set()
+                for task in sending:
+                    task.cancel()
 
-    def _submit(self, row: Row) -> None:
+    def _send(self, row: Row) -> Outcome | _Pending:
+        """Submit a row unless that was done before."""
         fields = {**row.fields, "priority": self._options.priority, "frames": self._options.frames}
         try:
             digest = row.digest(self._options.service)
             known = self._progress.job_of(digest)
-            if known is None:
-                job = self._patiently(
-                    lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None)
-                )
-                self._progress.add(digest, job.content.id)
-            else:
-                job = self._patiently(lambda: self._submitter.read(known))
+            if known is not None and self._options.wait:
+                return _Pending(row, known)
+            if known is not None:
+                return Outcome(row, self._patiently(lambda: self._submitter.read(known)))
+            job = self._patiently(
+                lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None)
+            )
+            self._progress.add(digest, job.content.id)
         except OSError as error:
-            self._end(Outcome(row, None, f"the file cannot be read: {error.strerror or error}"))
-            return
+            return Outcome(row, None, f"the file cannot be read: {error.strerror or error}")
         except ServiceRefused as error:
-            self._end(Outcome(row, None, error.message))
-            return
-        outcome = Outcome(row, job)
+            return Outcome(row, None, error.message)
         if job.content.state in FINAL_STATES or not self._options.wait:
-            self._end(outcome)
+            return Outcome(row, job)
+        return _Pending(row, job.content.id)
+
+    def _take(self, sent: Outcome | _Pending, meter: SubmissionMeter) -> None:
+        meter.submitted()
+        if isinstance(sent, _Pending):
+            self._pending.append(sent)
         else:
-            self._pending.append(outcome)
+            self._end(sent, meter)
 
-    def _poll(self) -> None:
+    def _poll(self, pool: ThreadPoolExecutor, meter: SubmissionMeter) -> None:
         """Report those of the oldest pending rows that have ended."""
-        for outcome in self._pending[:POLLED_AT_ONCE]:
-            assert outcome.job is not None
-            job_id = outcome.job.content.id
-            try:
-                job = self._patiently(lambda job_id=job_id: self._submitter.read(job_id))  # type: ignore[misc]
-            except ServiceRefused as error:
-                self._pending.remove(outcome)
-                self._end(Outcome(outcome.row, None, error.message))
-                continue
-            if job.content.state in FINAL_STATES:
-                self._pending.remove(outcome)
-                self._end(Outcome(outcome.row, job))
+        least, most = POLLED_AT_ONCE
+        asked = [self._pending.popleft() for _ in range(min(self._window, len(self._pending)))]
+        unfinished = []
+        for pending, outcome in zip(asked, pool.map(self._ask, asked), strict=True):
+            if outcome is None:
+                unfinished.append(pending)
+            else:
+                self._end(outcome, meter)
+        self._pending.extendleft(reversed(unfinished))
+        full = len(asked) == self._window and not unfinished
+        self._window = min(2 * self._window, most) if full else least
+        self._poll_at = time.monotonic() + (0.0 if full else POLL_S)
 
-    def _end(self, outcome: Outcome) -> None:
+    def _ask(self, pending: _Pending) -> Outcome | None:
+        """Return what became of a row; ``None`` while its job has not ended."""
+        try:
+            job = self._patiently(lambda: self._submitter.read(pending.job_id))
+        except ServiceRefused as error:
+            return Outcome(pending.row, None, error.message)
+        return Outcome(pending.row, job) if job.content.state in FINAL_STATES else None
+
+    def _end(self, outcome: Outcome, meter: SubmissionMeter) -> None:
         self.problems += outcome.failed
+        meter.ended()
         self._report(outcome)
 
-    @staticmethod
-    def _patiently(call: Callable[[], Job]) -> Job:
-        """Return what ``call`` returns; wait as the service asks when it is busy."""
-        for _ in range(MAX_WAITS):
+    def _patiently(self, call: Callable[[], Job]) -> Job:
+        """Return what ``call`` returns; wait as the service asks when it is busy or away."""
+        away_since: float | None = None
+        while True:
             try:
-                return call()
+                job = call()
             except ServiceBusy as error:
-                time.sleep(error.wait_s)
-        return call()
+                wait_s, away_since = error.wait_s, None
+                if self._stopping.wait(wait_s):
+                    raise
+            except ServiceUnreachable:
+                now = time.monotonic()
+                away_since = now if away_since is None else away_since
+                gone = not self._reached or now - away_since > UNREACHABLE_S
+                if gone or self._stopping.wait(RETRY_S):
+                    raise
+            else:
+                self._reached = True
+                return job
