@@ -128,7 +128,7 @@ def create_app(
                 # loop.
                 await stack.enter_async_context(_in_thread(examining))
             services = container.services
-            state.metrics.watch_jobs(services.queries.waiting, services.queries.oldest_s)
+            state.metrics.watch_queue(services.backlog.state, services.queries.oldest_s)
             state.metrics.watch_notices(services.notice_desk.count_overdue)
             state.metrics.watch_webhooks(lambda: count_due(state.database))
             state.metrics.watch_disk(state.free_bytes)

@@ -42,7 +42,7 @@ from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database
 from deepfake_service.evidence import timestamps
-from deepfake_service.jobs import JobQueue
+from deepfake_service.jobs import Backlog, JobQueue, Scaling
 from deepfake_service.observability.logs import logger
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.sandbox_setting import naming_the_setting
@@ -71,6 +71,7 @@ class Services:
     submissions: Submissions
     cases: Cases
     queries: Queries
+    backlog: Backlog
     scored_jobs: ScoredJobs
     reexaminations: Reexaminations
     submitted_jobs: SubmittedJobs
@@ -102,6 +103,7 @@ class Container:
     database: Database
     vault: Vault
     journal: Journal
+    queue: JobQueue
     services: Services
 
 
@@ -193,7 +195,7 @@ def open_container(
         _log.warning("no_epoch_keys", setting=f"{PREFIX}EPOCH_KEYS")
     journal = open_journal(settings, database)
     journal.catch_up()
-    with contextlib.closing(JobQueue(database)) as queue:
+    with contextlib.closing(JobQueue(database, settings.jobs_at_once_per_account)) as queue:
         blind_index = BlindIndex(database, keys)
         retention, clock_guard = Retention(database, vault, queue), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
@@ -247,6 +249,7 @@ def open_container(
             reexaminations=Reexaminations(database, vault, queue, submitted_to),
             cases=cases,
             queries=queries,
+            backlog=Backlog(database, Scaling(settings.target_wait_s, settings.jobs_at_once)),
             scored_jobs=ScoredJobs(database, vault, queries),
             submitted_jobs=SubmittedJobs(database, vault),
             retention=retention,
@@ -278,7 +281,7 @@ def open_container(
             second_factors=SecondFactors(database, keys, settings.issuer),
             triage=Triage(database, vault),
         )
-        yield Container(settings, database, vault, journal, services)
+        yield Container(settings, database, vault, journal, queue, services)
 
 
 def _periods(settings: Settings) -> RetentionPeriods:

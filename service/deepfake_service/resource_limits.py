@@ -43,8 +43,24 @@ class ResourceLimits(BaseSettings):
     jobs_at_once: Count = Field(
         default=2,
         description="Videos that one worker examines concurrently. Each needs a decoder process "
-        "and up to 50 MB for frames. If several workers share a database, the value of the worker "
-        "started last applies to all.",
+        "and up to 50 MB for frames.",
+    )
+    jobs_at_once_per_account: Count | None = Field(
+        default=None,
+        description="Videos of one account that all workers together examine concurrently. Further "
+        "ones wait while other accounts' are examined. Unset: no limit; accounts take turns in any "
+        "case. Give the service and every worker the same value.",
+    )
+    take_over_minutes: Annotated[float, Field(ge=0.0, le=10080.0)] = Field(
+        default=10.0,
+        description="Minutes that a job which was begun waits for a worker with its model bundle "
+        "and version. After that, a worker with another one examines it anew from the beginning.",
+    )
+    target_wait_s: Seconds = Field(
+        default=60.0,
+        description="Seconds within which a job should begin. From that, from what waits and from "
+        "how long jobs take, `deepfake_workers_wanted` in `/metrics` follows, by which workers can "
+        "be scaled; see the page on jobs.",
     )
     submissions_per_account: str = Field(
         default="600/minute",

@@ -23,7 +23,7 @@ from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, engine_running, open_container
 from deepfake_service.db import Database
 from deepfake_service.errors import SettingsError
-from deepfake_service.jobs import Runner
+from deepfake_service.jobs import Runner, WorkerRules
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import PREFIX
@@ -66,7 +66,10 @@ def worker_running(
         metrics,
         allow_private=settings.callbacks_to_private_addresses,
     )
-    runner = Runner(container.database, steps, at_once=settings.jobs_at_once, on_step=metrics.step)
+    rules = WorkerRules(
+        scorer.bundle.sha256, settings.jobs_at_once, 60.0 * settings.take_over_minutes
+    )
+    runner = Runner(container.database, container.queue, steps, rules, on_step=metrics.step)
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
@@ -157,6 +160,7 @@ def run_worker(settings: Settings) -> None:
         open_container(settings, database, scorer.bundle.sha256, decoder) as container,
         worker_running(container, scorer, decoder, metrics),
     ):
+        metrics.watch_queue(container.services.backlog.state, container.services.queries.oldest_s)
         if settings.worker_metrics_port:
             start_http_server(
                 settings.worker_metrics_port, settings.host, registry=metrics.registry

@@ -34,6 +34,7 @@ START_S = 240.0
 JOB_S = 240.0
 """A job takes a second or two on an idle machine."""
 POLL_S = 0.05
+PROGRAM = ("-m", "deepfake_service")
 
 
 def wait_until(
@@ -160,15 +161,17 @@ class Site:
             accounts.create(name, kind, Role(role))
             return accounts.create_key(name).text
 
-    def start(self, *words: str) -> Process:
-        """Start ``deepfake WORDS`` on this site."""
+    def start(self, *words: str, program: tuple[str, ...] = PROGRAM, **settings: str) -> Process:
+        """Start ``deepfake WORDS`` on this site, with ``settings`` of its own.
+
+        ``program`` are the interpreter's arguments that run it.
+        """
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         log = self.root / f"log-{len(self.processes)}"
         with log.open("wb") as file:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "deepfake_service", *words],
-                env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                start_new_session=True,
+                [sys.executable, *program, *words], env={**self.environment, **settings},
+                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
             )  # fmt: skip
         process = Process(popen, log)
         self.processes.append(process)
@@ -188,9 +191,9 @@ class Site:
         wait_until(ready, START_S, lambda: process.log)
         return process
 
-    def worker(self) -> Process:
-        """Start a worker and wait until it takes jobs."""
-        process = self.start("worker")
+    def worker(self, program: tuple[str, ...] = PROGRAM, **settings: str) -> Process:
+        """Start a worker, with ``settings`` of its own, and wait until it takes jobs."""
+        process = self.start("worker", program=program, **settings)
         process.wait_for_log(r"(worker_started)")
         return process
 

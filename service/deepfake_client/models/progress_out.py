@@ -13,7 +13,8 @@ class ProgressOut:
     """The progress of an examination, in frames."""
 
     stage: None | str
-    """ `overview`, `dense` (around suspect moments), then `evidence`. """
+    """ `overview`, `dense` (around suspect moments), then `evidence`. `awaiting_model`: the job was begun, and no
+    worker that runs now has its model bundle and version. """
     done: int
     """ Frames of this stage that have been examined. """
     total: int | None

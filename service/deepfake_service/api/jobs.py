@@ -46,7 +46,9 @@ class ProgressOut(Published):
     """The progress of an examination, in frames."""
 
     stage: str | None = Field(
-        description="`overview`, `dense` (around suspect moments), then `evidence`."
+        description="`overview`, `dense` (around suspect moments), then `evidence`. "
+        "`awaiting_model`: the job was begun, and no worker that runs now has its model bundle and "
+        "version."
     )
     done: int = Field(description="Frames of this stage that have been examined.")
     total: int | None = Field(description="Frames of this stage; null until that is known.")

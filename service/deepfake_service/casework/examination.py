@@ -9,6 +9,8 @@ from datetime import timedelta
 from io import BufferedReader
 from typing import TypeVar
 
+from sqlalchemy.orm import Session
+
 from deepfake_models.decision.decide import Part
 from deepfake_models.decode.base import OpenMedia, SavedTimeline, Timeline
 from deepfake_models.decode.credentials import not_read
@@ -42,6 +44,7 @@ would open the media more often."""
 DECODER_ATTEMPTS = 3
 DECODER_PAUSE_S = 0.5
 TOO_MANY_ATTEMPTS = "too_many_attempts"
+ANOTHER_MODEL = "another_model"
 
 T = TypeVar("T")
 
@@ -116,13 +119,27 @@ class Examination:
             if job is None or job.state in ENDED:
                 raise JobOver
             job.attempts += 1
-            too_many = job.attempts > self._rules.max_attempts
-            if not too_many:
+            refusal = self._refusal(job)
+            if refusal is None:
                 job.state = JobState.RUNNING
                 job.started_at = job.started_at or self._database.clock()
-        if too_many:
-            self.fail(job_id, TOO_MANY_ATTEMPTS)
+        if refusal is not None:
+            self.fail(job_id, refusal)
             raise JobOver
+
+    def _refusal(self, job: Job) -> str | None:
+        """Return the code of the reason why a job must not be examined here."""
+        if job.attempts > self._rules.max_attempts:
+            return TOO_MANY_ATTEMPTS
+        # The queue gives this worker jobs of its model only: this is a second line.
+        return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
+
+    def begin_anew(self, session: Session, job: Job) -> None:
+        """See ``ExaminationSteps``."""
+        job.bundle_sha256 = self._scorer.bundle.sha256
+        job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
+        job.stage, job.done, job.total = None, 0, None
+        append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
 
     def plan_overview(self, job_id: str) -> int:
         """See ``ExaminationSteps``. The timeline is saved: later steps need no scan for it."""
@@ -134,8 +151,8 @@ class Examination:
             # Media that cannot be examined have a verdict too: it is no failure of the service.
             files.save_verdict(unable(error))
             return 0
-        # An interrupted attempt before this one may have failed to open the media.
-        files.delete_verdict()
+        # An attempt before this one may have failed to open the media, or was of another model.
+        files.delete_leftovers()
         frames = self._scorer.plan(timeline, opened.job.frames)
         chunks = _chunks(frames)
         files.save_timeline(timeline)

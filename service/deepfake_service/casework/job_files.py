@@ -87,9 +87,10 @@ class JobFiles:
         content = self._read(_VERDICT)
         return load_verdict(content) if content else None
 
-    def delete_verdict(self) -> None:
-        """Delete the verdict of an interrupted attempt that could not open the media."""
-        self._vault.blobs.delete(self._prefix + _VERDICT)
+    def delete_leftovers(self) -> None:
+        """Delete what an earlier attempt left that ``save_plan`` does not replace."""
+        for name in (_VERDICT, _OVERVIEW):
+            self._vault.blobs.delete(self._prefix + name)
 
     def delete_all(self, chunks: int) -> None:
         """Delete everything, with the parts of ``chunks`` chunks."""

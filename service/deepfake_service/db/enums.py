@@ -40,6 +40,10 @@ REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
 """States of jobs that are returned for equal content. Jobs in other states are worth a retry."""
 
 
+AWAITING_MODEL = "awaiting_model"
+"""The stage of a job that was begun with a model bundle or version that no living worker has."""
+
+
 class Priority(StrEnum):
     """The priority of a job in the queue."""
 

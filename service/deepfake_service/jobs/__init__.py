@@ -1,7 +1,16 @@
 """Durable jobs: queued in the transaction that accepts them, and resumed if their worker dies."""
 
+from deepfake_service.jobs.backlog import Backlog, Scaling
 from deepfake_service.jobs.queue import JobQueue
-from deepfake_service.jobs.runner import Runner
+from deepfake_service.jobs.runner import Runner, WorkerRules
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 
-__all__ = ["ExaminationSteps", "ExaminationWorkflow", "JobQueue", "Runner"]
+__all__ = [
+    "Backlog",
+    "ExaminationSteps",
+    "ExaminationWorkflow",
+    "JobQueue",
+    "Runner",
+    "Scaling",
+    "WorkerRules",
+]

@@ -9,7 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Lease, current_time
 
 BEAT_S = 2.0
 """How often a worker renews its lease."""
@@ -18,6 +22,15 @@ LEASE_S = 10.0
 dead."""
 FORGOTTEN_AFTER_S = 60.0
 """How long the lease of a dead worker is kept."""
+
+
+def renew(session: Session, lease: Lease) -> None:
+    """Write a lease that ends ``LEASE_S`` seconds from now.
+
+    Call it in a transaction for writing: a worker that waited for the lock is alive.
+    """
+    lease.expires_at = current_time(session) + timedelta(seconds=LEASE_S)
+    session.merge(lease)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,30 +10,35 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from dbos import DBOS, DBOSConfig, WorkflowStatus
-from sqlalchemy import delete, select
+from dbos import DBOS, DBOSConfig, Queue
+from sqlalchemy import delete
 
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S, Heartbeats
-from deepfake_service.jobs.queue import (
-    APPLICATION,
-    EXAMINE,
-    QUEUE,
-    WORKFLOW_VERSION,
-    PlainJson,
-    quieten,
-)
+from deepfake_service.jobs.heartbeats import BEAT_S, renew
+from deepfake_service.jobs.names import APPLICATION, QUEUE
+from deepfake_service.jobs.queue import JobQueue, PlainJson, quieten
+from deepfake_service.jobs.take_over import TakeOver, Taker
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.observability.logs import describe, logger
 
-_TAKING_OVER = "taking-over"
-"""The lease of the worker that takes jobs over: one at a time, or two would queue the same jobs."""
-
 _log = logger("deepfake_service.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRules:
+    """Which jobs a worker examines, and how many."""
+
+    bundle_sha256: str
+    """The identity of its model bundle."""
+    at_once: int
+    """How many jobs it examines at the same time."""
+    take_over_s: float
+    """After how many seconds it examines jobs anew that no worker can go on with."""
 
 
 class Runner:
@@ -42,57 +47,77 @@ class Runner:
     def __init__(
         self,
         database: Database,
+        queue: JobQueue,
         steps: ExaminationSteps,
+        rules: WorkerRules,
         *,
-        at_once: int,
         on_step: Callable[[str, float], None],
         polling_s: float = 0.5,
     ) -> None:
         quieten()
         self._database = database
-        self._at_once = at_once
+        self._rules = rules
         self._polling_s = polling_s
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self._strays: set[str] = set()
-        self._heartbeats = Heartbeats()
+        workflow = ExaminationWorkflow(steps, on_step, self._stop)
+        taker = Taker(self.executor_id, rules.bundle_sha256, workflow.active)
+        take_over = TakeOver(database, steps, taker, take_over_s=rules.take_over_s)
         # Each chore has its own thread: taking over may wait for the database, and a worker that
         # waits must still renew its lease.
         chores = (
-            ("lease", self._renew_lease, self._ended),
-            ("rescue", self._take_over, self._stop),
+            ("lease", self._renew_lease, BEAT_S, self._ended),
+            ("rescue", take_over.look, BEAT_S, self._stop),
+            ("release", queue.release, polling_s, self._stop),
         )
         self._threads = [
             threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)
             for chore in chores
         ]
+        self._version = taker.version
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,
-            "application_version": WORKFLOW_VERSION,
+            "application_version": self._version,
             "executor_id": self.executor_id,
             "serializer": PlainJson(),
             "log_level": "CRITICAL",
         }
         DBOS.destroy(destroy_registry=True)
-        DBOS(config=config)
-        workflow = ExaminationWorkflow(steps, on_step, self._stop)
+        self._dbos = DBOS(config=config)
         workflow.register()
-        self._active = workflow.active
 
     def start(self) -> None:
         """Begin to take jobs from the queue."""
         self._renew_lease()
         DBOS.launch()
+        self._limit_this_worker()
         DBOS.register_queue(
             QUEUE,
-            worker_concurrency=self._at_once,
+            worker_concurrency=self._rules.at_once,
             polling_interval_sec=self._polling_s,
             on_conflict="always_update",
         )
         for thread in self._threads:
             thread.start()
+
+    def _limit_this_worker(self) -> None:
+        """Let this worker examine as many jobs at a time as its own settings say.
+
+        DBOS keeps one limit for all workers of a queue in the database, that of the worker which
+        started last, and reads it before each look into the queue.
+        """
+        records = self._dbos._sys_db
+        of_all_workers = records.get_queue
+
+        def get_queue(name: str, **options: Any) -> Queue | None:
+            queue = of_all_workers(name, **options)
+            if queue is not None and name == QUEUE:
+                queue._worker_concurrency = self._rules.at_once
+            return queue
+
+        records.get_queue = get_queue  # type: ignore[method-assign]
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
@@ -108,8 +133,10 @@ class Runner:
         except DatabaseUnavailable:
             return  # the lease no longer changes, and others notice
 
-    def _repeat(self, name: str, chore: Callable[[], None], until: threading.Event) -> None:
-        while not until.wait(BEAT_S):
+    def _repeat(
+        self, name: str, chore: Callable[[], None], every_s: float, until: threading.Event
+    ) -> None:
+        while not until.wait(every_s):
             try:
                 chore()
             except DatabaseUnavailable:
@@ -119,66 +146,9 @@ class Runner:
 
     def _renew_lease(self) -> None:
         with self._database.write() as session:
-            # From the moment that the lock was acquired: a worker that waits for it is alive.
-            until = self._database.clock() + timedelta(seconds=LEASE_S)
-            session.merge(Lease(executor_id=self.executor_id, expires_at=until))
-
-    def _take_over(self) -> None:
-        """Requeue the jobs of workers that are no longer alive."""
-        orphans = self._orphans()
-        self._delete_old_leases()
-        if not orphans:
-            return
-        if not self._claim():
-            return
-        try:
-            for job_id in self._orphans():
-                DBOS.resume_workflow(job_id, queue_name=QUEUE)
-                _log.warning("job_taken_over", job_id=job_id)
-        finally:
-            with self._database.write() as session:
-                session.execute(delete(Lease).where(Lease.executor_id == _TAKING_OVER))
-
-    def _orphans(self) -> list[str]:
-        # Listed before the leases are read: a worker that starts in between has a lease first.
-        running = DBOS.list_workflows(
-            status="PENDING", name=EXAMINE, load_input=False, load_output=False
-        )
-        with self._database.read() as session:
-            leases = {row.executor_id: row.expires_at for row in session.scalars(select(Lease))}
-        self._heartbeats.watch(leases)
-        alive = self._heartbeats.alive()
-        dead = [
-            w.workflow_id
-            for w in running
-            if w.executor_id not in alive and w.workflow_id not in self._active
-        ]
-        return dead + self._own_strays(running)
-
-    def _own_strays(self, running: Sequence[WorkflowStatus]) -> list[str]:
-        """Return this worker's jobs that none of its threads runs.
-
-        Such a job is left over when the result of a step could not be written. It must be seen
-        twice in a row, because a job may be about to begin.
-        """
-        assigned = {w.workflow_id for w in running if w.executor_id == self.executor_id}
-        strays = assigned - self._active
-        lasting, self._strays = strays & self._strays, strays
-        return sorted(lasting)
-
-    def _delete_old_leases(self) -> None:
-        for executor_id, last in self._heartbeats.long_dead().items():
-            with self._database.write() as session:
-                # A worker that was merely slow has changed its lease, and keeps it.
-                session.execute(
-                    delete(Lease).where(Lease.executor_id == executor_id, Lease.expires_at == last)
-                )
-
-    def _claim(self) -> bool:
-        with self._database.write() as session:
-            held = session.get(Lease, _TAKING_OVER, with_for_update=True)
-            if held is not None and not self._heartbeats.is_dead(_TAKING_OVER, held.expires_at):
-                return False
-            until = self._database.clock() + timedelta(seconds=LEASE_S)
-            session.merge(Lease(executor_id=_TAKING_OVER, expires_at=until))
-        return True
+            renew(
+                session,
+                Lease(
+                    executor_id=self.executor_id, version=self._version, slots=self._rules.at_once
+                ),
+            )

@@ -8,7 +8,7 @@ the jobs of others by more than the ones that have begun.
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
@@ -24,7 +24,8 @@ _BAND = 2**31 // len(Priority) - 1
 
 def next_turn(session: Session, account_id: str, priority: Priority) -> int:
     """Return the turn of a new job of an account. Call it for one job of the account at a time."""
-    queued = Job.state == JobState.QUEUED
+    # A job that waits for its model has begun: its turn was served long ago.
+    queued = and_(Job.state == JobState.QUEUED, Job.started_at.is_(None))
     served = select(func.min(Job.turn)).where(queued, Job.priority == priority)
     own = select(func.max(Job.turn)).where(
         Job.account_id == account_id, Job.state.in_(UNFINISHED), Job.priority == priority

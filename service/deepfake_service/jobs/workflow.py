@@ -14,9 +14,11 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from dbos import DBOS, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
+from deepfake_service.db import Job
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.jobs.queue import EXAMINE
+from deepfake_service.jobs.names import EXAMINE
 from deepfake_service.observability.logs import describe, logger
 
 # DBOS stores these names with running jobs: a job that an earlier version began is resumed by them.
@@ -53,6 +55,13 @@ class ExaminationSteps(Protocol):
 
         Raises:
             JobOver: the job has ended, or was taken up too often and has failed now.
+        """
+        ...
+
+    def begin_anew(self, session: Session, job: Job) -> None:
+        """Make ``job``, which another model or version was to examine, one of this worker's.
+
+        What was examined of it so far is not used. Audited.
         """
         ...
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deepfake_models.results import Verdict
+from deepfake_service.observability.queue_state import QueueCollector, QueueState
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
@@ -87,9 +88,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._jobs_waiting = Gauge(
-            "deepfake_jobs_waiting", "Jobs that no worker has started.", registry=self.registry
-        )
+        self._queue = QueueCollector()
+        self.registry.register(self._queue)
         self._oldest_job = Gauge(
             "deepfake_oldest_job_seconds",
             "Age of the oldest unfinished job.",
@@ -150,9 +150,11 @@ class Metrics:
         self._queue_depth.set_function(queue_depth)
         self._buffered.set_function(buffered)
 
-    def watch_jobs(self, waiting: Callable[[], float], oldest_s: Callable[[], float]) -> None:
-        """Read these two gauges from the database at every scrape."""
-        self._jobs_waiting.set_function(waiting)
+    def watch_queue(
+        self, state: Callable[[], QueueState | None], oldest_s: Callable[[], float]
+    ) -> None:
+        """Read the gauges of the queue from the database at every scrape."""
+        self._queue.read = state
         self._oldest_job.set_function(oldest_s)
 
     def watch_notices(self, overdue: Callable[[], float]) -> None:

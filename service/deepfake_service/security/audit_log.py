@@ -66,6 +66,9 @@ class Action(StrEnum):
     MEDIA_READ = "media.read"
     MEDIA_EXPORTED = "media.exported"
     JOB_FINISHED = "job.finished"
+    JOB_REASSIGNED = "job.reassigned"
+    """No worker had the model or version of a job; the SHA-256 of the bundle that examines it
+    instead is the detail."""
     JOB_CANCELLED = "job.cancelled"
     JOB_DELETED = "job.deleted"
     MEDIA_EXPIRED = "media.expired"

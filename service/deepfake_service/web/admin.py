@@ -112,10 +112,10 @@ def _admin_page(
 
 
 def _health(state: AppState) -> dict[str, Any]:
-    queries = state.require_services().queries
-    oldest_s = queries.oldest_s()
+    services = state.require_services()
+    oldest_s, queue = services.queries.oldest_s(), services.backlog.state()
     return {
-        "waiting": queries.waiting(),
+        "waiting": sum(queue.waiting.values()) if queue else 0,
         "oldest_s": None if math.isnan(oldest_s) else round(oldest_s),
         "free": shutil.disk_usage(state.settings.data_dir).free,
     }

@@ -241,8 +241,8 @@ Starter = Callable[..., AbstractAsyncContextManager[Service]]
 
 ON_BOTH = frozenset(
     {
-        "test_accounts", "test_altered_rows", "test_audit", "test_database", "test_legal_holds",
-        "test_videos_api",
+        "test_account_limit", "test_accounts", "test_altered_rows", "test_audit", "test_backlog",
+        "test_database", "test_legal_holds", "test_take_over", "test_videos_api",
     }
 )  # fmt: skip
 """Modules whose tests run on SQLite and on PostgreSQL."""

@@ -460,7 +460,7 @@ async def test_a_nearly_full_disk_makes_the_service_unready(start: Starter) -> N
 async def test_metrics_tell_of_the_queue(service: Service) -> None:
     await submit(service)
     text = (await service.client.get("/metrics")).text
-    assert "deepfake_jobs_waiting 1.0" in text
+    assert 'deepfake_jobs_waiting{priority="batch"} 1.0' in text
     assert any(
         line.startswith("deepfake_oldest_job_seconds ") and float(line.split()[1]) >= 0
         for line in text.splitlines()

@@ -25,7 +25,7 @@ from deepfake_service.casework.core.pagination import (
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Media, Occurrence
-from deepfake_service.db.enums import UNFINISHED, JobState, Role
+from deepfake_service.db.enums import UNFINISHED, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     DatabaseUnavailable,
@@ -80,15 +80,6 @@ class Queries:
         with self._database.read() as session:
             case = _find_case(session, caller, case_id)
         return may_delete(caller, case.account_id) and case.held_at is None
-
-    def waiting(self) -> float:
-        """Count the jobs that no worker has begun. NaN while the database does not answer."""
-        counted = select(func.count()).where(Job.state == JobState.QUEUED)
-        try:
-            with self._database.read() as session:
-                return float(session.scalar(counted) or 0)
-        except DatabaseUnavailable:
-            return math.nan
 
     def oldest_s(self) -> float:
         """Return the age in seconds of the oldest unfinished job.

@@ -1,0 +1,149 @@
+"""How much waits in the queue, and how many workers it takes: the signals to scale by.
+
+Every process reads the same figures, in one query, at most once in ``MAX_AGE_S``. The number of
+workers wanted is
+
+    ceil((running + waiting * seconds / target) / slots), at least 1
+
+``running`` and ``waiting`` count jobs. ``seconds`` is what the latest ``SAMPLE`` examinations took
+on average, from their first step to their verdict. A worker has ``slots`` jobs at a time, so within
+``target`` seconds it begins ``slots * target / seconds`` more of them. One worker is wanted even if
+nothing waits, because workers also delete what expires and send webhooks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import CompoundSelect, String, cast, func, literal, null, select, union_all
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Database, Job, Lease
+from deepfake_service.db.column_types import Moment
+from deepfake_service.db.enums import UNFINISHED, JobState, Priority
+from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.jobs.names import job_version
+from deepfake_service.observability.queue_state import QueueState
+
+MAX_AGE_S = 5.0
+"""How long figures are reused: scrapes of many processes must not become a load."""
+OUTDATED_AFTER_S = 300.0
+"""How long the last figures are told while the database does not answer: no workers are stopped or
+started for the sake of a short outage."""
+SAMPLE = 50
+"""Ended examinations whose duration counts."""
+DEFAULT_SECONDS = 10.0
+"""What a job is taken to last before any has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What the settings say about the number of workers."""
+
+    target_wait_s: float
+    slots: int
+    """Jobs that a worker examines at a time, where no worker lives to tell."""
+
+
+class Backlog:
+    """Reads the state of the queue. ``ticks`` returns seconds from a clock that cannot be set."""
+
+    def __init__(
+        self,
+        database: Database,
+        scaling: Scaling,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._scaling = scaling
+        self._ticks = ticks
+        self._lock = threading.Lock()
+        self._last: tuple[float, QueueState] | None = None
+
+    def state(self) -> QueueState | None:
+        """Return the state of the queue, at most ``MAX_AGE_S`` seconds old.
+
+        While the database does not answer, it is the last one, and ``None`` once that is older than
+        ``OUTDATED_AFTER_S``.
+        """
+        with self._lock:
+            now = self._ticks()
+            if self._last is None or now - self._last[0] >= MAX_AGE_S:
+                try:
+                    with self._database.read() as session:
+                        self._last = now, self._read(session)
+                except DatabaseUnavailable:
+                    if self._last is not None and now - self._last[0] >= OUTDATED_AFTER_S:
+                        self._last = None
+            return self._last[1] if self._last else None
+
+    def _read(self, session: Session) -> QueueState:
+        now = self._database.clock()
+        waiting = {str(priority): 0 for priority in Priority}
+        oldest_s = {str(priority): 0.0 for priority in Priority}
+        unfinished: dict[str, int] = {}
+        slots: list[int] = []
+        served: set[str] = set()
+        seconds: list[float] = []
+        running = 0
+        for kind, text, count, first, second in session.execute(_figures()):
+            if kind == "waiting":
+                waiting[text] = count
+                oldest_s[text] = max(0.0, (now - first).total_seconds())
+            elif kind == "bundle":
+                unfinished[job_version(text)] = count
+            elif kind == "running":
+                running = count
+            elif kind == "lease" and first > now:
+                served.add(text)
+                slots.append(count)
+            elif kind == "ended":
+                seconds.append((second - first).total_seconds())
+        return QueueState(
+            waiting,
+            oldest_s,
+            sum(count for version, count in unfinished.items() if version not in served),
+            len(slots),
+            self._wanted(sum(waiting.values()), running, slots, seconds),
+        )
+
+    def _wanted(self, waiting: int, running: int, slots: list[int], seconds: list[float]) -> int:
+        mean_s = sum(seconds) / len(seconds) if seconds else DEFAULT_SECONDS
+        each = sum(slots) / len(slots) if slots else self._scaling.slots
+        needed = (running + waiting * mean_s / self._scaling.target_wait_s) / each
+        return max(1, math.ceil(needed))
+
+
+def _figures() -> CompoundSelect[Any]:
+    """Return one statement for all figures: rows of a kind, a text, a count and two times."""
+    no_text, no_time = cast(null(), String), cast(null(), Moment)
+    by_priority = cast(Job.priority, String)
+    oldest = func.min(Job.created_at, type_=Moment)
+    latest = (
+        select(Job.started_at, Job.finished_at)
+        # A job that ended with a copied result began and ended at once.
+        .where(Job.state == JobState.SUCCEEDED, Job.finished_at > Job.started_at)
+        .order_by(Job.created_at.desc())
+        .limit(SAMPLE)
+        .subquery()
+    )
+    return union_all(
+        select(literal("waiting"), by_priority, func.count(), oldest, no_time)
+        .where(Job.state == JobState.QUEUED)
+        .group_by(by_priority),
+        select(literal("bundle"), Job.bundle_sha256, func.count(), no_time, no_time)
+        .where(Job.state.in_(UNFINISHED))
+        .group_by(Job.bundle_sha256),
+        select(literal("running"), no_text, func.count(), no_time, no_time).where(
+            Job.state == JobState.RUNNING
+        ),
+        select(literal("lease"), Lease.version, Lease.slots, Lease.expires_at, no_time).where(
+            Lease.version.is_not(None)
+        ),
+        select(literal("ended"), no_text, literal(1), latest.c.started_at, latest.c.finished_at),
+    )

@@ -1,0 +1,139 @@
+"""DBOS's rows of jobs, for changes that DBOS offers no call for, or none in our transaction.
+
+DBOS's tables are in the same database, on PostgreSQL in a schema of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, CursorResult, Integer, String, column, delete, select, table
+from sqlalchemy.orm import Session
+
+from deepfake_service.db import Database
+from deepfake_service.jobs.names import EXAMINE, QUEUE
+
+PENDING, ENQUEUED, DELAYED = "PENDING", "ENQUEUED", "DELAYED"
+WAITING = (ENQUEUED, DELAYED)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRow:
+    """The state of a job for DBOS."""
+
+    job_id: str
+    status: str
+    version: str | None
+    executor_id: str | None
+
+
+class WorkflowRows:
+    """The rows of unfinished jobs."""
+
+    def __init__(self, database: Database) -> None:
+        schema = "dbos" if database.engine.dialect.name == "postgresql" else None
+        self.table = table(
+            "workflow_status",
+            column("workflow_uuid", String),
+            column("name", String),
+            column("status", String),
+            column("application_version", String),
+            column("executor_id", String),
+            column("queue_name", String),
+            column("owner_xid", String),
+            column("priority", Integer),
+            column("created_at", BigInteger),
+            column("started_at_epoch_ms", BigInteger),
+            column("recovery_attempts", BigInteger),
+            schema=schema,
+        )
+        self._steps = table("operation_outputs", column("workflow_uuid", String), schema=schema)
+
+    def pending(self, session: Session, version: str) -> Sequence[WorkflowRow]:
+        """Return the jobs of a version that a worker has taken from the queue."""
+        columns = self.table.c
+        return self._rows(
+            session, columns.status == PENDING, columns.application_version == version
+        )
+
+    def versions(self, session: Session) -> set[str]:
+        """Return the versions of unfinished jobs."""
+        columns = self.table.c
+        found = session.scalars(
+            select(columns.application_version)
+            .where(columns.name == EXAMINE, columns.status.in_((PENDING, *WAITING)))
+            .distinct()
+        )
+        return {version for version in found if version is not None}
+
+    def of_version(self, session: Session, version: str, limit: int) -> Sequence[WorkflowRow]:
+        """Return the first unfinished jobs of a version, in the order of the queue."""
+        columns = self.table.c
+        is_unfinished = columns.status.in_((PENDING, *WAITING))
+        return self._rows(
+            session, is_unfinished, columns.application_version == version, limit=limit
+        )
+
+    def lock(self, session: Session, row: WorkflowRow) -> bool:
+        """Lock ``row`` in this transaction, and return whether it is still as it was."""
+        columns = self.table.c
+        found = session.execute(
+            select(columns.workflow_uuid)
+            .where(
+                columns.workflow_uuid == row.job_id,
+                columns.status == row.status,
+                columns.application_version == row.version,
+                columns.executor_id.is_not_distinct_from(row.executor_id),
+            )
+            .with_for_update()
+        ).first()
+        return found is not None
+
+    def requeue(self, session: Session, row: WorkflowRow, version: str) -> None:
+        """Queue a job, which ``lock`` has locked, for workers of ``version``."""
+        session.execute(
+            self.table.update()
+            .where(self.table.c.workflow_uuid == row.job_id)
+            .values(
+                status=DELAYED if row.status == DELAYED else ENQUEUED,
+                application_version=version,
+                queue_name=QUEUE,
+                executor_id=None,
+                owner_xid=None,
+                started_at_epoch_ms=None,
+                recovery_attempts=0,
+            )
+        )
+
+    def forget_steps(self, session: Session, job_id: str) -> None:
+        """Delete the results of a job's steps, so that it begins anew."""
+        session.execute(delete(self._steps).where(self._steps.c.workflow_uuid == job_id))
+
+    def set_status(self, session: Session, before: str, after: str, *conditions: Any) -> int:
+        """Change the status of the jobs that meet ``conditions``, and return how many."""
+        columns = self.table.c
+        changed = session.execute(
+            self.table.update()
+            .where(columns.name == EXAMINE, columns.status == before, *conditions)
+            .values(status=after)
+        )
+        return cast(CursorResult[Any], changed).rowcount
+
+    def _rows(
+        self, session: Session, *conditions: Any, limit: int | None = None
+    ) -> Sequence[WorkflowRow]:
+        columns = self.table.c
+        found = session.execute(
+            select(
+                columns.workflow_uuid,
+                columns.status,
+                columns.application_version,
+                columns.executor_id,
+            )
+            .where(columns.name == EXAMINE, *conditions)
+            .order_by(columns.priority, columns.created_at)
+            .limit(limit)
+        )
+        return [WorkflowRow(*row) for row in found]

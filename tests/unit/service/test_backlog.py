@@ -1,0 +1,164 @@
+"""The signals to scale by: what waits, which workers live, and how many are wanted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from deepfake_service.db import Job, Lease
+from deepfake_service.db.enums import JobState, Priority
+from deepfake_service.jobs import Backlog, Scaling
+from deepfake_service.jobs.backlog import DEFAULT_SECONDS, MAX_AGE_S, OUTDATED_AFTER_S
+from deepfake_service.jobs.names import job_version
+from tests.support.jobkit import post_video
+from tests.unit.service.conftest import Service
+
+TARGET_S, SLOTS = 20.0, 2
+
+
+class Ticks:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += MAX_AGE_S  # so that nothing is reused
+        return self.now
+
+
+def backlog(service: Service, ticks: Ticks | None = None) -> Backlog:
+    return Backlog(service.database, Scaling(TARGET_S, SLOTS), ticks or Ticks())
+
+
+async def queued(service: Service, *names: str, priority: str = "batch") -> list[str]:
+    """Submit videos, which wait because there is no worker."""
+    answers = [await post_video(service, name.encode(), priority=priority) for name in names]
+    return [answer.json()["id"] for answer in answers]
+
+
+def add_worker(service: Service, name: str, slots: int, bundle: str = "0" * 64) -> None:
+    with service.database.write() as session:
+        expires_at = service.clock() + timedelta(seconds=10)
+        version = job_version(bundle)
+        session.add(Lease(executor_id=name, expires_at=expires_at, version=version, slots=slots))
+
+
+async def test_waiting_jobs_are_counted_by_priority_with_the_age_of_the_oldest(
+    service: Service,
+) -> None:
+    await queued(service, "first")
+    service.clock.advance(timedelta(seconds=3000))
+    first, *_ = await queued(service, "second", "third", priority="low")
+    service.clock.advance(timedelta(seconds=1200))
+    state = backlog(service).state()
+    assert state is not None
+    assert state.waiting == {"live": 0, "batch": 1, "low": 2}
+    assert state.oldest_s == pytest.approx({"live": 0, "batch": 4200, "low": 1200}, abs=60)
+    with service.database.write() as session:
+        session.get_one(Job, first).state = JobState.RUNNING
+    state = backlog(service).state()
+    assert state is not None
+    assert state.waiting["low"] == 1
+    assert list(state.waiting) == [str(priority) for priority in Priority]
+
+
+async def test_workers_that_renew_their_lease_are_alive(service: Service) -> None:
+    add_worker(service, "one", 2)
+    service.clock.advance(timedelta(seconds=8))
+    add_worker(service, "two", 2)
+    with service.database.write() as session:  # not a worker, and a worker of an older program
+        for name in ("taking-over", "old"):
+            session.add(Lease(executor_id=name, expires_at=service.clock() + timedelta(hours=1)))
+    state = backlog(service).state()
+    assert state is not None
+    assert state.workers_alive == 2
+    service.clock.advance(timedelta(seconds=4))
+    state = backlog(service).state()
+    assert state is not None
+    assert state.workers_alive == 1
+
+
+async def test_jobs_whose_model_no_worker_has_are_counted(service: Service) -> None:
+    await queued(service, "first", "second")
+    add_worker(service, "other", 2, bundle="f" * 64)
+    state = backlog(service).state()
+    assert state is not None
+    assert state.without_worker == 2
+    add_worker(service, "same", 2)
+    state = backlog(service).state()
+    assert state is not None
+    assert state.without_worker == 0
+
+
+async def test_the_wanted_workers_follow_from_the_backlog_and_the_time_a_job_takes(
+    service: Service,
+) -> None:
+    state = backlog(service).state()
+    assert state is not None
+    assert state.workers_wanted == 1  # workers delete and notify, even if nothing waits
+    jobs = await queued(service, *map(str, range(9)))
+
+    def wanted() -> int:
+        state = backlog(service).state()
+        assert state is not None
+        return state.workers_wanted
+
+    # 9 jobs of 10 s in 20 s are 4.5 at a time, on workers with two each.
+    assert DEFAULT_SECONDS == 10.0
+    assert wanted() == 3
+    with service.database.write() as session:
+        job = session.get_one(Job, jobs[0])
+        job.started_at = now = service.clock()
+        job.finished_at = now + timedelta(seconds=30)
+        job.state = JobState.SUCCEEDED
+        copied = session.get_one(Job, jobs[1])
+        copied.started_at = copied.finished_at = now
+        copied.state = JobState.SUCCEEDED
+        session.get_one(Job, jobs[2]).state = JobState.RUNNING
+    # 6 jobs of 30 s in 20 s are 9 at a time, and one runs. A copied result took no time.
+    assert wanted() == 5
+    add_worker(service, "large", 10)
+    assert wanted() == 1
+
+
+async def test_figures_are_reused_and_outlast_a_short_outage(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    backlog = Backlog(service.database, Scaling(TARGET_S, SLOTS), lambda: now)
+
+    def waiting() -> int | None:
+        state = backlog.state()
+        return state.waiting["batch"] if state else None
+
+    assert waiting() == 0
+    await queued(service, "new")
+    now = MAX_AGE_S / 2
+    assert waiting() == 0
+    now = MAX_AGE_S
+    assert waiting() == 1
+
+    def fail(*_: object) -> None:
+        raise OperationalError("", {}, Exception())
+
+    monkeypatch.setattr(service.database, "_session", fail)
+    now = 2 * MAX_AGE_S
+    assert waiting() == 1
+    now += OUTDATED_AFTER_S
+    assert waiting() is None
+
+
+async def test_the_gauges_have_the_names_that_scalers_ask_for(service: Service) -> None:
+    add_worker(service, "one", 2)
+    await queued(service, "first")
+    text = (await service.client.get("/metrics")).text
+    for line in (
+        'deepfake_jobs_waiting{priority="live"} 0.0',
+        'deepfake_jobs_waiting{priority="batch"} 1.0',
+        'deepfake_jobs_oldest_waiting_seconds{priority="live"} 0.0',
+        "deepfake_jobs_without_worker 0.0",
+        "deepfake_workers_alive 1.0",
+        "deepfake_workers_wanted 1.0",
+    ):
+        assert f"\n{line}\n" in text, line

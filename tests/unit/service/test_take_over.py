@@ -1,0 +1,242 @@
+"""Who takes over jobs that no worker goes on with, and when.
+
+The jobs here were accepted with another model bundle than the one of the worker that looks.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import column, func, select, table
+
+from deepfake_service.casework.examination import Examination
+from deepfake_service.db import AuditEntry, Job, Lease
+from deepfake_service.db.enums import AWAITING_MODEL, JobState
+from deepfake_service.jobs import names
+from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S
+from deepfake_service.jobs.take_over import UNCLAIMED_AFTER_S, TakeOver, Taker
+from deepfake_service.jobs.workflow_rows import DELAYED, ENQUEUED, PENDING, WorkflowRows
+from deepfake_service.security.audit_log import Action
+from tests.support.jobkit import post_video
+from tests.unit.service.conftest import Service
+
+OF_JOBS, OF_TAKER = "0" * 64, "f" * 64
+TAKE_OVER_S = 120.0
+
+
+class Steps(Examination):
+    """The real step that begins a job anew; the others need a model."""
+
+    def __init__(self, bundle_sha256: str) -> None:
+        class Bundle:
+            sha256 = bundle_sha256
+
+        self._scorer: Any = type("Scorer", (), {"bundle": Bundle})()
+
+
+class Worker:
+    """A worker that looks for jobs to take over, and whose time passes when a test says so."""
+
+    def __init__(self, service: Service, bundle_sha256: str = OF_TAKER) -> None:
+        self._service = service
+        self._now = 0.0
+        taker = Taker("the-taker", bundle_sha256, set())
+        self.version = taker.version
+        self._take_over = TakeOver(
+            service.database,
+            Steps(bundle_sha256),
+            taker,
+            take_over_s=TAKE_OVER_S,
+            ticks=lambda: self._now,
+        )
+
+    def look_for(self, seconds: float) -> None:
+        """Look every few seconds, while the leases of living workers change."""
+        for _ in range(1 + int(seconds / BEAT_S)):
+            with self._service.database.write() as session:
+                for lease in session.scalars(select(Lease).where(Lease.executor_id.like("alive%"))):
+                    lease.expires_at += timedelta(seconds=1)
+            self._take_over.look()
+            self._now += BEAT_S
+
+
+def add_lease(service: Service, name: str, version: str | None) -> None:
+    with service.database.write() as session:
+        session.add(Lease(executor_id=name, expires_at=service.clock(), version=version, slots=1))
+
+
+async def submitted(service: Service, name: str = "one") -> str:
+    answer = await post_video(service, name.encode())
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def row_of(service: Service, job_id: str) -> tuple[str, str]:
+    """Return the status and the version of a job for DBOS."""
+    columns = WorkflowRows(service.database).table.c
+    with service.database.read() as session:
+        found = session.execute(
+            select(columns.status, columns.application_version).where(
+                columns.workflow_uuid == job_id
+            )
+        ).one()
+    return (found[0], found[1])
+
+
+def change_row(service: Service, job_id: str, **values: Any) -> None:
+    rows = WorkflowRows(service.database).table
+    with service.database.write() as session:
+        session.execute(rows.update().where(rows.c.workflow_uuid == job_id).values(**values))
+
+
+def begin(service: Service, job_id: str, executor_id: str = "dead") -> None:
+    """Make a job one that a worker has taken up, with one step done, and died."""
+    change_row(service, job_id, status=PENDING, executor_id=executor_id)
+    with service.database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.state, job.started_at, job.stage = JobState.RUNNING, service.clock(), "overview"
+        steps = _steps(service)
+        session.execute(
+            steps.insert().values(
+                workflow_uuid=job_id, function_id=1, function_name="look", retention_timestamp=0
+            )
+        )
+
+
+def _steps(service: Service) -> Any:
+    schema = "dbos" if service.database.engine.dialect.name == "postgresql" else None
+    names = ("workflow_uuid", "function_id", "function_name", "retention_timestamp")
+    return table("operation_outputs", *map(column, names), schema=schema)
+
+
+def steps_of(service: Service, job_id: str) -> int:
+    steps = _steps(service)
+    with service.database.read() as session:
+        return session.scalar(select(func.count()).where(steps.c.workflow_uuid == job_id)) or 0
+
+
+def job_of(service: Service, job_id: str) -> Job:
+    with service.database.read() as session:
+        return session.get_one(Job, job_id)
+
+
+def reassigned(service: Service) -> list[tuple[str | None, str | None]]:
+    with service.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.action == str(Action.JOB_REASSIGNED))
+        )
+        return [(entry.subject, entry.detail) for entry in entries]
+
+
+async def test_a_new_job_of_a_model_that_no_worker_has_is_taken_after_a_while(
+    service: Service,
+) -> None:
+    job_id = await submitted(service)
+    worker = Worker(service)
+    worker.look_for(UNCLAIMED_AFTER_S - 2 * BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, names.job_version(OF_JOBS))
+    worker.look_for(2 * BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, worker.version)
+    assert job_of(service, job_id).bundle_sha256 == OF_TAKER
+    assert reassigned(service) == [(job_id, OF_TAKER)]
+
+
+async def test_jobs_of_a_living_worker_are_left_to_it(service: Service) -> None:
+    add_lease(service, "alive", names.job_version(OF_JOBS))
+    waiting, begun = await submitted(service, "one"), await submitted(service, "two")
+    begin(service, begun, "alive")
+    Worker(service).look_for(10 * TAKE_OVER_S)
+    assert row_of(service, waiting) == (ENQUEUED, names.job_version(OF_JOBS))
+    assert row_of(service, begun) == (PENDING, names.job_version(OF_JOBS))
+    assert job_of(service, begun).state == JobState.RUNNING
+    assert not reassigned(service)
+
+
+async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_anew(
+    service: Service,
+) -> None:
+    add_lease(service, "dead", names.job_version(OF_JOBS))
+    job_id = await submitted(service)
+    begin(service, job_id)
+    worker = Worker(service)
+    worker.look_for(LEASE_S - BEAT_S)
+    assert job_of(service, job_id).state == JobState.RUNNING, "its worker may still live"
+    worker.look_for(2 * BEAT_S)
+    job = job_of(service, job_id)
+    assert (job.state, job.stage) == (JobState.QUEUED, AWAITING_MODEL)
+    worker.look_for(TAKE_OVER_S - LEASE_S)
+    assert row_of(service, job_id) == (PENDING, names.job_version(OF_JOBS))
+    assert (job_of(service, job_id).bundle_sha256, steps_of(service, job_id)) == (OF_JOBS, 1)
+    worker.look_for(LEASE_S + BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, worker.version)
+    job = job_of(service, job_id)
+    assert (job.bundle_sha256, job.started_at, job.stage) == (OF_TAKER, None, None)
+    assert steps_of(service, job_id) == 0
+    assert reassigned(service) == [(job_id, OF_TAKER)]
+
+
+async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
+    service: Service,
+) -> None:
+    job_id = await submitted(service)
+    begin(service, job_id)
+    worker = Worker(service)
+    worker.look_for(TAKE_OVER_S - BEAT_S)
+    add_lease(service, "alive-again", names.job_version(OF_JOBS))
+    worker.look_for(BEAT_S)
+    with service.database.write() as session:
+        session.delete(session.get_one(Lease, "alive-again"))
+    worker.look_for(TAKE_OVER_S - BEAT_S)
+    assert row_of(service, job_id) == (PENDING, names.job_version(OF_JOBS))
+
+
+async def test_a_job_of_an_earlier_program_goes_on_where_it_is(service: Service) -> None:
+    job_id = await submitted(service)
+    begin(service, job_id)
+    change_row(service, job_id, application_version=names.FIRST_VERSION)
+    add_lease(service, "alive-old", None)
+    worker = Worker(service, OF_JOBS)
+    worker.look_for(2 * TAKE_OVER_S)
+    assert row_of(service, job_id) == (PENDING, names.FIRST_VERSION), "the old program still runs"
+    with service.database.write() as session:
+        session.delete(session.get_one(Lease, "alive-old"))
+    worker.look_for(BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, worker.version)
+    assert steps_of(service, job_id) == 1
+    assert not reassigned(service)
+
+
+async def test_another_workflow_is_another_version(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await submitted(service)
+    begin(service, job_id)
+    monkeypatch.setattr(names, "WORKFLOW_VERSION", "2")
+    worker = Worker(service, OF_JOBS)
+    worker.look_for(TAKE_OVER_S - 2 * BEAT_S)
+    assert row_of(service, job_id)[0] == PENDING
+    worker.look_for(2 * BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, worker.version)
+    assert steps_of(service, job_id) == 0
+
+
+async def test_what_is_left_of_an_ended_job_is_finished_and_not_examined(service: Service) -> None:
+    job_id = await submitted(service)
+    begin(service, job_id)
+    with service.database.write() as session:
+        session.get_one(Job, job_id).state = JobState.CANCELLED
+    worker = Worker(service)
+    worker.look_for(BEAT_S)
+    assert row_of(service, job_id) == (ENQUEUED, worker.version)
+    assert job_of(service, job_id).bundle_sha256 == OF_JOBS
+    assert not reassigned(service)
+
+
+async def test_a_job_that_its_account_s_limit_holds_back_stays_so(service: Service) -> None:
+    job_id = await submitted(service)
+    change_row(service, job_id, status=DELAYED)
+    worker = Worker(service)
+    worker.look_for(UNCLAIMED_AFTER_S + BEAT_S)
+    assert row_of(service, job_id) == (DELAYED, worker.version)
