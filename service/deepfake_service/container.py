@@ -13,6 +13,7 @@ from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.casework.altered_records import AlteredRecords
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation
 from deepfake_service.casework.core.blind_index import BlindIndex
@@ -93,6 +94,7 @@ class Services:
     reviews: Reviews
     second_factors: SecondFactors
     triage: Triage
+    altered_records: AlteredRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,7 @@ def open_container(
             ),
             second_factors=SecondFactors(database, keys, settings.issuer),
             triage=Triage(database, vault),
+            altered_records=AlteredRecords(database),
         )
         yield Container(settings, database, vault, journal, queue, services)
 

@@ -172,7 +172,7 @@ class Settings(ResourceLimits):
     )
     system_scores: ScoreDetail = Field(
         default="full",
-        description="Values that `/v1/frames` and jobs answer to accounts of systems. `rounded`: "
+        description="Values that the API and the console tell accounts of systems. `rounded`: "
         "only the log likelihood ratio, in whole numbers; `verdicts`: none. Evidence stays exact.",
     )
     organisation_name: str | None = _contact("Name")

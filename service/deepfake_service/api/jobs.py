@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.casework.core.pagination import Order
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
@@ -32,7 +33,8 @@ from deepfake_service.http.schemas import (
     Sha256,
     Time,
 )
-from deepfake_service.http.score_detail import answer_to
+from deepfake_service.http.score_detail import answer_to, is_told_values
+from deepfake_service.http.submission_form import invalid_field
 from deepfake_service.security.accounts import Caller
 
 router = api_router("jobs")
@@ -136,6 +138,9 @@ def list_jobs(
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(state, caller)
+    told = is_told_values(caller, state.settings.system_scores)
+    if filters.order is Order.LIKELIHOOD and not told:
+        raise invalid_field("order", "this account is not told the values of jobs")
     listed = services.scored_jobs.page(caller, filters, limit=page.limit, cursor=page.cursor)
     jobs = [
         answer_to(caller, ListedJobOut.model_validate(job), state.settings.system_scores)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_models.results import Leaning, VerdictCode
@@ -72,6 +72,8 @@ class Asked:
     """Part of a case reference, a file name or a SHA-256."""
     cursor: str | None = None
     limit: int = 50
+    valued: bool = True
+    """Whether the caller is told values; otherwise, nothing is in their order either."""
 
 
 class Triage:
@@ -125,7 +127,10 @@ class Triage:
                 _add_places(session, found)
         if found:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        if asked.tab in RANKED:
+        if not asked.valued:
+            for job in found:
+                job["listing"]["llr"] = None
+        elif asked.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
         return JobPage(found, last.encoded() if more and last else None, altered)
 
@@ -185,7 +190,8 @@ class Triage:
         standing = _standing(caller)
         order: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [Job.created_at, Job.id]
         if asked.tab in RANKED:
-            order = [standing, func.coalesce(Job.rank, UNRANKED), *order]
+            rank = func.coalesce(Job.rank, UNRANKED) if asked.valued else literal(UNRANKED)
+            order = [standing, rank, *order]
         statement = (
             select(*order)
             .join(Case, Job.case_id == Case.id)

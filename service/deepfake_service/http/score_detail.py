@@ -7,6 +7,7 @@ leanings and reasons are answered to every account, and evidence always has the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -24,9 +25,23 @@ _WITHHELD = ("score", "peak_score", "kinds")
 likelihood ratio where it is near the prior."""
 
 
+def is_told_values(caller: Caller, detail: ScoreDetail) -> bool:
+    """Return whether ``caller`` is told exact values if accounts of systems are told ``detail``."""
+    return not caller.system or detail == "full"
+
+
+def row_for(caller: Caller, row: Mapping[str, Any], detail: ScoreDetail) -> dict[str, Any]:
+    """Return what ``caller`` is told of a row of a table, as ``answer_to`` does of an answer."""
+    if is_told_values(caller, detail):
+        return dict(row)
+    changed = {name: None if name in _WITHHELD else value for name, value in row.items()}
+    ratio = row["log_likelihood_ratio"]
+    return changed | {"log_likelihood_ratio": coarse(ratio) if detail == "rounded" else None}
+
+
 def answer_to(caller: Caller, answer: Answer, detail: ScoreDetail) -> Answer:
     """Return what ``caller`` is told of ``answer`` if accounts of systems are told ``detail``."""
-    if not caller.system or detail == "full":
+    if is_told_values(caller, detail):
         return answer
     return _coarsened(answer, detail)
 

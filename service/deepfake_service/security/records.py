@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,20 +170,50 @@ def _code(
 
 def altered_rows(database: Database) -> Iterator[tuple[str, str]]:
     """Yield the table and the id of every row whose code does not belong to it."""
+    for model in COLUMNS:
+        after, ended = None, False
+        while not ended:
+            page = altered_after(database, model, after)
+            yield from ((model.__tablename__, row_id) for row_id in page.altered)
+            after, ended = page.last, page.last is None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPage:
+    """The ids of altered rows in a page of a table, and its last primary key; ``None`` if it is
+    empty."""
+
+    altered: list[str]
+    last: Any
+
+
+def altered_after(database: Database, model: type[Authenticated], after: Any) -> CheckedPage:
+    """Check the codes of the rows of a table that follow the primary key ``after``.
+
+    They are read by columns and not as objects: nothing is refused by that.
+    """
+    _, key = _table_of(model)
+    with database.read() as session:
+        rows = _page(session, model, after)
+    return CheckedPage(_altered(database, model, rows), rows[-1][key.name] if rows else None)
+
+
+def still_altered(database: Database, model: type[Authenticated], ids: Sequence[str]) -> list[str]:
+    """Return which of these rows exist and have a code that does not belong to them."""
+    table, key = _table_of(model)
+    query = select(*(table.c[name] for name in COLUMNS[model]), table.c.mac).where(key.in_(ids))
+    with database.read() as session:
+        return _altered(database, model, session.execute(query).mappings().all())
+
+
+def _altered(
+    database: Database, model: type[Authenticated], rows: Sequence[RowMapping]
+) -> list[str]:
     authenticator = database.authenticator
     assert authenticator is not None
-    for model, columns in COLUMNS.items():
-        table, key = _table_of(model)
-        after = None
-        while True:
-            with database.read() as session:
-                rows = _page(session, model, after)
-            for row in rows:
-                if row["mac"] != _code(authenticator, table, columns, row):
-                    yield table.name, str(row[key.name])
-            if not rows:
-                break
-            after = rows[-1][key.name]
+    table, key = _table_of(model)
+    columns = COLUMNS[model]
+    return [str(r[key.name]) for r in rows if r["mac"] != _code(authenticator, table, columns, r)]
 
 
 def accept_row(database: Database, table: str, row_id: str) -> None:

@@ -22,6 +22,7 @@ from babel.messages.extract import extract_from_dir
 from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES
 
@@ -33,6 +34,7 @@ FORM_PACKAGES = ("casework", "notices", "web")
 COMPOSED = frozenset(
     {
         INVALID_FORM,
+        VALUES_WITHHELD,
         "1 to 100 printable characters",
         "1 to 4000 characters are needed",
         "required",

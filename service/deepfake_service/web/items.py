@@ -25,6 +25,7 @@ from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
+from deepfake_service.http.score_detail import is_told_values
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
@@ -37,6 +38,10 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
+VALUES_WITHHELD = (
+    "This account belongs to a system, and such accounts are not told exact values here "
+    "(DEEPFAKE_SYSTEM_SCORES). The evidence has them."
+)
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 
 
@@ -69,6 +74,8 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "place": services.triage.place(caller, job_id),
         "view": None,
         "missing": None,
+        "withheld": job["state"] == JobState.SUCCEEDED
+        and not is_told_values(caller, state.settings.system_scores),
         "reviews": services.reviews.of(caller, job_id),
         "matches": services.triage.copies(caller, job_id),
         "editions": services.evidence_store.editions(caller, job_id),
@@ -83,7 +90,9 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "problem": None,
         "kept_until": _media_expire_at(job, case, after_review),
     }
-    if job["state"] == JobState.SUCCEEDED:
+    if values["withheld"]:
+        values["missing"] = translations(language).gettext(VALUES_WITHHELD)
+    elif job["state"] == JobState.SUCCEEDED:
         try:
             edition = services.evidence_store.edition(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))

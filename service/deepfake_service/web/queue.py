@@ -18,6 +18,7 @@ from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import Finding, JobState, Role
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.score_detail import is_told_values, row_for
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW
 from deepfake_service.web.pages import HEADERS, PageRoute, page
@@ -30,7 +31,7 @@ CASES_SHOWN = 5
 """Empty cases with the reference that is searched for: each account may have one."""
 COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
-    "finding", "sha256", "submitted_at", "finished_at", "leaning",
+    "finding", "sha256", "submitted_at", "finished_at", "leaning", "file_name",
 )  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""
@@ -99,7 +100,8 @@ class QueueQuery(BaseModel):
             exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
             if services.queries.jobs(caller, exact, limit=1, cursor=None).jobs:
                 filters, text = exact, ""
-        return Asked(self.shown_tab, filters, text, self.cursor, PAGE)
+        valued = is_told_values(caller, state.settings.system_scores)
+        return Asked(self.shown_tab, filters, text, self.cursor, PAGE, valued)
 
     @property
     def shown_tab(self) -> Tab:
@@ -137,6 +139,9 @@ def get_queue(
     now = state.database.clock()
     asked = query.asked(state, caller, now)
     found = services.triage.page(caller, asked)
+    altered = found.altered
+    if asked.tab is Tab.REVIEW:
+        altered = list(dict.fromkeys([*altered, *services.altered_records.items(caller)]))
     cases: list[dict[str, Any]] = []
     if query.q and not found.jobs:
         of_reference = Filters(references=_references(state, query.q))
@@ -149,7 +154,7 @@ def get_queue(
         "queue.html",
         caller,
         jobs=found.jobs,
-        altered=found.altered,
+        altered=altered,
         cases=cases,
         next=found.next,
         query=query,
@@ -186,7 +191,8 @@ def get_csv(
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
         for row in services.queries.results(caller, filters, limit=MAX_ROWS):
-            yield _csv_line([row[name] for name in COLUMNS])
+            told = row_for(caller, row, state.settings.system_scores)
+            yield _csv_line([told[name] for name in COLUMNS])
 
     return StreamingResponse(
         lines(),

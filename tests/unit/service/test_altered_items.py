@@ -11,7 +11,7 @@ from sqlalchemy import text
 from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import Job, Media
 from deepfake_service.db.enums import JobState, Role
-from deepfake_service.security.records import altered_rows
+from deepfake_service.security.records import accept_row, altered_rows
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -132,3 +132,65 @@ async def test_an_altered_case_does_not_keep_the_keys_of_deleted_ones(service: S
         epochs.advance()
     assert not before & {epoch.id for epoch in epochs._keys.all()}
     assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
+
+
+HIDING = {
+    "a finding": "UPDATE jobs SET state = 'succeeded', finding = 'rejected' WHERE id = :job",
+    "a state": "UPDATE jobs SET state = 'expired' WHERE id = :job",
+    "a hold": "UPDATE cases SET held_at = created_at WHERE id = :case",
+    "a size": "UPDATE media SET size = 7 WHERE id = :media",
+    "a post": "UPDATE occurrences SET digest = 'x' WHERE media_id = :media",
+}
+
+
+@pytest.mark.parametrize("what", HIDING)
+async def test_an_alteration_is_an_alarm_in_the_default_tab_wherever_it_moves_an_item(
+    service: Service, what: str
+) -> None:
+    jobs = await submit_three(service)
+    await service.sign_in(Role.ANALYST)
+    del service.client.headers["Authorization"]
+    assert "deepfake audit verify" not in (await service.client.get("/")).text
+    ids = {"job": jobs[1]["id"], "media": jobs[1]["media_id"], "case": jobs[1]["case_id"]}
+    alter(service, HIDING[what], **{k: v for k, v in ids.items() if f":{k}" in HIDING[what]})
+    page = (await service.client.get("/")).text
+    assert "deepfake audit verify" in page
+    assert f"<code>{jobs[1]['id']}</code>" in page
+    assert f"<code>{jobs[0]['id']}</code>" not in page
+    assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
+    # Once a person has accepted the record as it is, there is nothing to be alarmed about.
+    for table, row_id in list(altered_rows(service.database)):
+        accept_row(service.database, table, row_id)
+    assert "deepfake audit verify" not in (await service.client.get("/")).text
+
+
+async def test_an_alarm_names_only_items_that_the_account_may_see(service: Service) -> None:
+    jobs = await submit_three(service)
+    alter_one(service, jobs[1], "job")
+    stranger = service.accounts.create("stranger", "person", Role.PIPELINE)
+    assert stranger
+    key = service.accounts.create_key("stranger").text
+    del service.client.headers["Authorization"]
+    origin = {"Origin": str(service.client.base_url)}
+    await service.client.post("/sign-in", data={"key": key}, headers=origin)
+    page = await service.client.get("/")
+    assert page.status_code == 200
+    assert jobs[1]["id"] not in page.text
+
+
+async def test_records_are_checked_a_few_at_a_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.security.records._BATCH", 1)
+    jobs = await submit_three(service)
+    alter_one(service, jobs[2], "job")
+    records = service.app.state.shared.services.altered_records
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("deepfake_service.casework.altered_records.BUDGET_S", 2.5)
+    monkeypatch.setattr(
+        "deepfake_service.casework.altered_records.time.monotonic", lambda: float(next(ticks))
+    )
+    caller = service.accounts.authenticate(service.keys[Role.ADMIN])
+    found = [records.items(caller) for _ in range(8)]
+    assert found[0] == []
+    assert found[-1] == [jobs[2]["id"]]

@@ -234,3 +234,58 @@ async def test_a_limit_without_pdqhash_stops_the_start(
     SimilarPictures(service.database, None, Metrics()).check(caller(service), mediakit.astronaut())
     with pytest.raises(SettingsError, match="SIMILAR_PICTURES_PER_ACCOUNT needs the extra"):
         SimilarPictures(service.database, "9/hour", Metrics())
+
+
+# -- the console ----------------------------------------------------------------------------------
+
+
+def numbers_like(text: str, exact: float) -> list[str]:
+    """Return the texts in a page that are a value to two digits or more."""
+    return [form for form in (f"{exact:.2f}", f"{exact:+.2f}", f"{exact:.4f}") if form in text]
+
+
+@pytest.mark.parametrize("detail", ["full", "rounded", "verdicts"])
+async def test_the_console_and_its_export_tell_a_system_no_more(
+    start: Starter, detail: str
+) -> None:
+    async with start(system_scores=detail) as service:
+        use_system(service)
+        job = await examined(service, kit.video(), case_reference="CASE-A")
+        other = await examined(service, kit.video() + b"x", kit.video(), case_reference="CASE-B")
+        result = (
+            await service.client.get(f"/v1/jobs/{job['id']}", headers=headers(service, Role.ADMIN))
+        ).json()["result"]
+        exact = result["log_likelihood_ratio"]
+        ordered = await service.client.get("/v1/jobs?order=likelihood")
+        del service.client.headers["Authorization"]
+        await service.sign_in(Role.PIPELINE)
+        pages = [
+            (await service.client.get(path)).text
+            for path in ("/", "/?tab=all", f"/items/{job['id']}", f"/cases/{job['case_id']}")
+        ]
+        csv = (await service.client.get("/results.csv")).text
+    is_full = detail == "full"
+    shown = [bool(numbers_like(page, exact)) for page in pages]
+    assert shown == [is_full, is_full, is_full, False]
+    assert all(f"/items/{j['id']}" in pages[0] for j in (job, other))
+    assert f"/v1/jobs/{job['id']}/evidence" in pages[2]
+    assert bool(numbers_like(csv, exact)) is is_full
+    assert ordered.status_code == (200 if is_full else 422)
+    header, *rows = (line.split(",") for line in csv.splitlines())
+    cells = [dict(zip(header, row, strict=True)) for row in rows]
+    told = {"full": str(exact), "rounded": str(float(round(exact))), "verdicts": ""}[detail]
+    assert {cell["log_likelihood_ratio"] for cell in cells} == {told}
+    assert all(bool(cell["score"]) is is_full for cell in cells)
+    assert {cell["file_name"] for cell in cells} == {"v"}
+    assert {cell["verdict"] for cell in cells} == {result["verdict"]}
+
+
+async def test_a_person_sees_all_values_in_the_console(start: Starter) -> None:
+    async with start(system_scores="verdicts") as service:
+        job = await examined(service, kit.video(), case_reference="CASE-A")
+        result = (await service.client.get(f"/v1/jobs/{job['id']}")).json()["result"]
+        del service.client.headers["Authorization"]
+        await service.sign_in(Role.PIPELINE)
+        for path in ("/", f"/items/{job['id']}", "/results.csv"):
+            page = (await service.client.get(path)).text
+            assert numbers_like(page, result["log_likelihood_ratio"]), path

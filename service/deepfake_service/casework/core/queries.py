@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import media_key, open_occurrence
+from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
@@ -24,7 +25,7 @@ from deepfake_service.casework.core.pagination import (
 )
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
-from deepfake_service.db import Case, Database, Job, Media, Occurrence
+from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.db.enums import UNFINISHED, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
@@ -141,9 +142,12 @@ class Queries:
             with self._database.read() as session:
                 ids = [j["id"] for j in page.jobs]
                 rows = session.execute(
-                    select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(ids))
+                    select(Job, Case, Listing)
+                    .join(Case, Job.case_id == Case.id)
+                    .outerjoin(Listing, Listing.id == Job.id)
+                    .where(Job.id.in_(ids))
                 ).all()
-            by_id = {job.id: (job, case) for job, case in rows if case.sealed is not None}
+            by_id = {job.id: (job, case, known) for job, case, known in rows if case.sealed}
             for listed in page.jobs:
                 if listed["id"] in by_id:
                     yield self._result_row(*by_id[listed["id"]], listed["sha256"])
@@ -151,7 +155,10 @@ class Queries:
                 return
             cursor = page.next
 
-    def _result_row(self, job: Job, case: Case, sha256: str) -> dict[str, Any]:
+    def _result_row(
+        self, job: Job, case: Case, listing: Listing | None, sha256: str
+    ) -> dict[str, Any]:
+        name = open_listing(self._vault.case_key(case), listing)["name"]
         result = self._result(job, case) if job.result is not None else {}
         return {
             "job": job.id,
@@ -166,6 +173,7 @@ class Queries:
             "submitted_at": iso_time(job.created_at),
             "finished_at": iso_time(job.finished_at),
             "leaning": job.leaning,
+            "file_name": name,
         }
 
     def _result(self, job: Job, case: Case) -> dict[str, Any]:
