@@ -8,6 +8,7 @@ from attrs import define as _attrs_define
 
 from ..models.notice_event_kind import NoticeEventKind
 from ..models.notice_state import NoticeState
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="NoticeEventOut")
 
@@ -53,6 +54,8 @@ class NoticeEventOut:
     """ Keeps the digest from confirming guesses at the content. """
     digest: str
     """ SHA-256 of the event, as the audit log has it. """
+    reason: None | str | Unset = UNSET
+    """ Why it was sent before it was created here; left out otherwise. """
 
     def to_dict(self) -> dict[str, Any]:
         type_ = self.type_
@@ -104,6 +107,12 @@ class NoticeEventOut:
 
         digest = self.digest
 
+        reason: None | str | Unset
+        if isinstance(self.reason, Unset):
+            reason = UNSET
+        else:
+            reason = self.reason
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -126,6 +135,8 @@ class NoticeEventOut:
                 "digest": digest,
             }
         )
+        if reason is not UNSET:
+            field_dict["reason"] = reason
 
         return field_dict
 
@@ -228,6 +239,15 @@ class NoticeEventOut:
 
         digest = d.pop("digest")
 
+        def _parse_reason(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        reason = _parse_reason(d.pop("reason", UNSET))
+
         notice_event_out = cls(
             type_=type_,
             notice=notice,
@@ -245,6 +265,7 @@ class NoticeEventOut:
             document_sha256=document_sha256,
             salt=salt,
             digest=digest,
+            reason=reason,
         )
 
         return notice_event_out

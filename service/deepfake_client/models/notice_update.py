@@ -18,6 +18,9 @@ class NoticeUpdate:
 
     sent_at: datetime.datetime | None | Unset = UNSET
     """ When it was sent. This starts the deadline. """
+    sent_reason: None | str | Unset = UNSET
+    """ Why `sent_at` is before the notice was created, for example that it was sent by telephone. Required in that
+    case only. """
     receipt: None | str | Unset = UNSET
     """ Text or number of the receipt. """
     outcome: None | NoticeState | Unset = UNSET
@@ -35,6 +38,12 @@ class NoticeUpdate:
             sent_at = self.sent_at.isoformat()
         else:
             sent_at = self.sent_at
+
+        sent_reason: None | str | Unset
+        if isinstance(self.sent_reason, Unset):
+            sent_reason = UNSET
+        else:
+            sent_reason = self.sent_reason
 
         receipt: None | str | Unset
         if isinstance(self.receipt, Unset):
@@ -65,6 +74,8 @@ class NoticeUpdate:
         field_dict.update({})
         if sent_at is not UNSET:
             field_dict["sent_at"] = sent_at
+        if sent_reason is not UNSET:
+            field_dict["sent_reason"] = sent_reason
         if receipt is not UNSET:
             field_dict["receipt"] = receipt
         if outcome is not UNSET:
@@ -96,6 +107,15 @@ class NoticeUpdate:
             return cast(datetime.datetime | None | Unset, data)
 
         sent_at = _parse_sent_at(d.pop("sent_at", UNSET))
+
+        def _parse_sent_reason(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        sent_reason = _parse_sent_reason(d.pop("sent_reason", UNSET))
 
         def _parse_receipt(data: object) -> None | str | Unset:
             if data is None:
@@ -144,6 +164,7 @@ class NoticeUpdate:
 
         notice_update = cls(
             sent_at=sent_at,
+            sent_reason=sent_reason,
             receipt=receipt,
             outcome=outcome,
             answered_at=answered_at,

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import Field
 
+from deepfake_models.spec import is_none
 from deepfake_service.casework.core.notice_states import (
     CaptureChoice,
     Kind,
@@ -98,6 +99,11 @@ class NoticeEventOut(Published):
     due_at: Time | None = Field(description="The deadline of the recipient, as known then.")
     answered_at: Time | None = Field(description="When it was answered, as known then.")
     receipt: str | None = Field(description="Text or number of the receipt that was recorded.")
+    reason: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Why it was sent before it was created here; left out otherwise.",
+    )
     document_sha256: Sha256 | None = Field(
         description="SHA-256 of the text for `created`, of the PDF for `signed`."
     )

@@ -225,7 +225,8 @@ class NoticeDesk:
                 if step.receipt is not None:
                     content["receipt"] = step.receipt
                     seal_json(key, notice, content)
-                history.append(Happening(kind, caller.actor, step.receipt))
+                happening = Happening(kind, caller.actor, step.receipt, step.sent_reason)
+                history.append(happening)
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:

@@ -327,7 +327,8 @@ def _update(values: dict[str, str], now: datetime) -> NoticeUpdate:
     if what == "sent":
         sent_at = values.get("sent_at", "")
         return NoticeUpdate(
-            sent_at=_local_time(sent_at, values.get("offset", "")) if sent_at else now
+            sent_at=_local_time(sent_at, values.get("offset", "")) if sent_at else now,
+            sent_reason=values.get("sent_reason", "")[:500] or None,
         )
     if what == "undo":
         return NoticeUpdate(undo_sent=True)

@@ -280,6 +280,40 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert await sections() == ["closed"]
 
 
+async def test_a_notice_that_was_sent_before_it_was_made_states_when_and_why(
+    service: Service,
+) -> None:
+    notice = await drafted(service, kind="us-take-it-down", fields=GOOD["us-take-it-down"])
+    path = f"/v1/notices/{notice['id']}"
+    sent_at = service.database.clock() - timedelta(hours=3)
+    change = {"sent_at": sent_at.isoformat()}
+    for wrong in (
+        change,
+        {**change, "sent_reason": " "},
+        {**change, "sent_reason": f"a{RLO}b"},
+        {"sent_reason": "by telephone"},
+        {"sent_at": service.database.clock().isoformat(), "sent_reason": "by telephone"},
+    ):
+        answer = await service.client.patch(path, json=wrong)
+        assert answer.status_code == 422
+        assert [e["field"] for e in answer.json()["errors"]] == ["sent_reason"]
+    sent = await updated(service, notice["id"], **change, sent_reason="by telephone")
+    assert datetime.fromisoformat(sent["sent_at"]) == sent_at.replace(
+        microsecond=sent_at.microsecond // 1000 * 1000
+    )
+    due = datetime.fromisoformat(sent["due_at"]) - datetime.fromisoformat(sent["sent_at"])
+    assert due == timedelta(hours=48)  # the clock runs from the time that was stated
+    event = sent["history"][-1]
+    assert (event["event"], event["reason"]) == ("sent", "by telephone")
+    assert digest_of(event) == event["digest"]
+    assert "reason" not in sent["history"][0]
+    assert (
+        logged(service, notice["id"])[-1] == f"notice.updated sent sent earlier {event['digest']}"
+    )
+    await service.sign_in(Role.PIPELINE)
+    assert "by telephone" in (await service.client.get(f"/notices/{notice['id']}")).text
+
+
 async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Service) -> None:
     notice = await drafted(service)
     del service.client.headers["Authorization"]
@@ -289,13 +323,24 @@ async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Se
     page = answer.text
     form = {
         "csrf": re.findall(r'name="csrf" value="([^"]+)"', page)[0],
-        "what": "sent", "sent_at": "2001-01-01T00:00", "offset": "0",
+        "what": "sent", "sent_at": "2001-01-01T00:00", "offset": "0", "sent_reason": "",
     }  # fmt: skip
     answer = await service.client.post(
         f"/notices/{notice['id']}", data=form, headers={"Origin": str(service.client.base_url)}
     )
     assert answer.status_code == 422
     assert 'value="2001-01-01T00:00"' in answer.text
+    assert 'id="sent_reason-problem"' in answer.text
+    for sent_at in ("2999-01-01T00:00", "soon"):
+        answer = await service.client.post(
+            f"/notices/{notice['id']}",
+            data={**form, "sent_at": sent_at, "sent_reason": "by telephone"},
+            headers={"Origin": str(service.client.base_url)},
+        )
+        assert answer.status_code == 422
+        assert f'value="{sent_at}"' in answer.text
+        assert 'value="by telephone"' in answer.text
+        assert 'aria-describedby="sent_at-problem"' in answer.text
 
 
 async def test_the_package_of_a_notice_has_what_its_contents_say(service: Service) -> None:

@@ -46,6 +46,8 @@ class Happening:
     kind: NoticeEventKind
     actor: Actor
     receipt: str | None = None
+    reason: str | None = None
+    """Why a notice was sent before it was created."""
     document_sha256: str | None = None
     """Of the text when it was created, and of the PDF when it was signed."""
     event_id: str | None = None
@@ -81,7 +83,8 @@ class NoticeHistory:
             NoticeEventKind.CREATED: self._notice.kind,
             NoticeEventKind.SIGNED: happening.document_sha256,
         }.get(happening.kind, f"{happening.kind} {self._notice.state}")
-        detail = f"{first} {event.digest}"
+        earlier = " earlier" if happening.reason else ""
+        detail = f"{first}{earlier} {event.digest}"
         action = ACTIONS.get(happening.kind, Action.NOTICE_UPDATED)
         append_entry(self._session, happening.actor, action, self._notice.id, detail)
         return event
@@ -178,6 +181,7 @@ class NoticeHistory:
             "due_at": iso_time(notice.due_at),
             "answered_at": iso_time(notice.answered_at),
             "receipt": happening.receipt,
+            **({"reason": happening.reason} if happening.reason else {}),
             "document_sha256": happening.document_sha256,
             "salt": secrets.token_hex(SALT_BYTES),
         }

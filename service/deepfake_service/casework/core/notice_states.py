@@ -91,6 +91,14 @@ class NoticeUpdate:
     sent_at: Annotated[
         Moment | None, Field(description="When it was sent. This starts the deadline.")
     ] = None
+    sent_reason: Annotated[
+        str | None,
+        Field(
+            max_length=500,
+            description="Why `sent_at` is before the notice was created, for example that it was "
+            "sent by telephone. Required in that case only.",
+        ),
+    ] = None
     receipt: Annotated[
         str | None, Field(max_length=2000, description="Text or number of the receipt.")
     ] = None
@@ -108,7 +116,10 @@ class NoticeUpdate:
         if self.undo_sent:
             yield NoticeEventKind.SEND_UNDONE, NoticeUpdate()
         if self.sent_at is not None:
-            yield NoticeEventKind.SENT, NoticeUpdate(sent_at=self.sent_at)
+            reason = (self.sent_reason or "").strip() or None
+            yield NoticeEventKind.SENT, NoticeUpdate(sent_at=self.sent_at, sent_reason=reason)
+        elif self.sent_reason:
+            raise field_error("sent_reason", "only with the time at which it was sent")
         if self.receipt is not None:
             yield NoticeEventKind.RECEIPT, NoticeUpdate(receipt=self.receipt)
         if self.outcome is not None or self.answered_at is not None:
@@ -123,11 +134,12 @@ def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
         InvalidRequest: the update contradicts the notice's state or kind, or lies in the future.
     """
     require_shown("receipt", update.receipt, lines=True)
+    require_shown("sent_reason", update.sent_reason, lines=False)
     for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
         if at is not None and at > now:
             raise field_error(name, "in the future")
     if update.sent_at is not None:
-        _send(notice, update.sent_at)
+        _send(notice, update.sent_at, update.sent_reason)
     if update.outcome is not None:
         _conclude(notice, update.outcome, update.answered_at or now)
     elif update.answered_at is not None:
@@ -150,11 +162,19 @@ def undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
     notice.state, notice.sent_at, notice.due_at = NoticeState.DRAFTED, None, None
 
 
-def _send(notice: Notice, sent_at: datetime) -> None:
+def is_earlier(notice: Notice, sent_at: datetime) -> bool:
+    """Return whether a notice was sent before it was created here, by telephone for example."""
+    return sent_at < notice.created_at - CLOCK_SKEW
+
+
+def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     if notice.state != NoticeState.DRAFTED:
         raise field_error("sent_at", "the notice is already marked as sent")
-    if sent_at < notice.created_at - CLOCK_SKEW:
-        raise field_error("sent_at", "before the notice was created")
+    if is_earlier(notice, sent_at):
+        if not reason:
+            raise field_error("sent_reason", "before the notice was created: state the reason")
+    elif reason:
+        raise field_error("sent_reason", "only for a time before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
     deadline = kind_of(notice.kind).time_to_act
     notice.due_at = sent_at + deadline if deadline else None
