@@ -175,19 +175,14 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(page.get_by_role("alert")).to_contain_text("화면 캡처")
     case = re.search(r"/cases/(\w+)/", page.url)
     assert case
-    shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
-    with site.client as client:
-        jobs = client.get(f"/v1/cases/{case[1]}").json()["jobs"]
-        medium = next(j["media_id"] for j in jobs if j["finding"] == "confirmed")
-        client.post(
-            f"/v1/cases/{case[1]}/occurrences",
-            files={"screenshot": ("s.png", shot)},
-            data={"source_url": "https://example.org/other", "media_id": medium},
-        ).raise_for_status()
-    page.goto(f"/cases/{case[1]}/notices/kr-tba-22-5")
-    for box in page.locator("input[name=occurrences]").all():
-        label = box.locator("xpath=..").inner_text()
-        box.set_checked("example.org/other" in label)
+    shot = tmp_path / "capture.png"
+    shot.write_bytes(mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG"))
+    page.fill("#f-statement", "캡처를 추가해도 적은 내용은 남습니다. 삭제를 요청합니다.")
+    page.locator(".capture input[type=file]").first.set_input_files(shot)
+    expect(page.locator(".capture").first).to_contain_text("저장")
+    expect(page.locator("#f-statement")).to_have_value(re.compile("적은 내용은 남습니다"))
+    expect(page.locator("input[name=occurrences]:checked")).to_have_count(1)
+    page.check("input[name=captures][value=blurred]")
     for name, value in {
         "reporter_name": "김신고",
         "reporter_phone": "02-123-4567",
@@ -206,6 +201,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.select_option("#f-reason", "false_video")
     page.get_by_role("button", name="통지 작성").click()
     expect(page.locator("pre.notice")).to_contain_text("허위영상물")
+    expect(page.locator("pre.notice")).to_contain_text("흐리게 처리함")
     page.get_by_role("link", name="수정").click()
     expect(page.locator("#f-statement")).to_have_value(re.compile("동의 없이"))
     page.fill("#f-reporter_phone", "02-765-4321")
@@ -402,7 +398,8 @@ def paths(job: dict[str, Any]) -> list[str]:
     return [
         "/", "/submit", f"/items/{job['id']}", f"/cases/{job['case_id']}",
         f"/cases/{job['case_id']}/notices/us-take-it-down", "/overdue", "/help", "/admin",
-        "/audit", "/items/nothing",
+        f"/cases/{job['case_id']}/notices/kr-tba-22-5", "/admin/organisation", "/account",
+        "/notices", "/audit", "/items/nothing",
     ]  # fmt: skip
 
 

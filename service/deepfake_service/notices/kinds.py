@@ -166,14 +166,26 @@ def _occurrence_errors(
 ) -> list[FieldError]:
     if not occurrences:
         return [FieldError("occurrence_ids", "choose at least one post")]
-    missing = []
-    elsewhere = content.get("location_without_url")
-    for o in occurrences:
-        if not o["source_url"] and (kind.needs_url or (kind.needs_screenshot and not elsewhere)):
-            missing.append(FieldError(f"occurrences.{o['id']}.source_url", "missing"))
-        if kind.needs_screenshot and not o["screenshot"] and not minor:
-            missing.append(FieldError(f"occurrences.{o['id']}.screenshot", "missing"))
-    return missing
+    elsewhere = bool(content.get("location_without_url"))
+    return [
+        FieldError(f"occurrences.{o['id']}.{name}", "missing")
+        for o in occurrences
+        for name in lacking(kind, o, minor=minor, elsewhere=elsewhere)
+    ]
+
+
+def lacking(
+    kind: Kind, occurrence: Mapping[str, Any], *, minor: bool, elsewhere: bool = False
+) -> list[str]:
+    """Return what an occurrence lacks for a kind of notice: ``source_url`` and ``screenshot``.
+
+    Args:
+        elsewhere: whether the notice says otherwise where the content is.
+    """
+    needs_url = kind.needs_url or (kind.needs_screenshot and not elsewhere)
+    needs_screenshot = kind.needs_screenshot and not minor
+    needed = {"source_url": needs_url, "screenshot": needs_screenshot}
+    return [name for name, is_needed in needed.items() if is_needed and not occurrence[name]]
 
 
 def field_error_of(name: str, error: Any) -> FieldError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,23 +26,41 @@ def place_of(occurrence: Mapping[str, Any]) -> str:
     return host.removeprefix("www.")
 
 
-def recipient_of(kind: str, usable: Sequence[Mapping[str, Any]], language: str) -> str:
-    """Return the default recipient: by the kind of notice, or the platform of the newest post.
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """The posts that a notice can be about, newest first."""
+
+    usable: Sequence[Mapping[str, Any]]
+    complete: frozenset[str]
+    """Ids of those that lack nothing that the notice needs."""
+
+    def preferred(self) -> Mapping[str, Any] | None:
+        """Return the newest post that lacks nothing, or else the newest."""
+        return next(
+            (o for o in self.usable if o["id"] in self.complete), next(iter(self.usable), None)
+        )
+
+
+def recipient_of(kind: str, posts: Posts, language: str) -> str:
+    """Return the default recipient: by the kind of notice, or the platform of the preferred post.
 
     It is empty where only a person can know, as for an authority abroad.
-
-    Args:
-        usable: the posts that the notice can be about, newest first.
     """
     if kind == "kr-d4u":
         return SUPPORT_CENTRE[language]
-    if kind not in TO_PLATFORMS or not usable:
+    post = posts.preferred()
+    if kind not in TO_PLATFORMS or post is None:
         return ""
-    return str(usable[0]["platform"] or place_of(usable[0]))
+    return str(post["platform"] or place_of(post))
 
 
-def posts_of_recipient(kind: str, usable: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the ids of the posts that the default recipient of a notice is responsible for."""
-    if kind in TO_PLATFORMS:
-        usable = [o for o in usable if place_of(o) == place_of(usable[0])]
-    return {o["id"] for o in usable}
+def posts_of_recipient(kind: str, posts: Posts) -> set[str]:
+    """Return the ids of the posts that the default recipient of a notice is responsible for.
+
+    Those that lack something are left out, unless all do.
+    """
+    post, usable = posts.preferred(), posts.usable
+    if kind in TO_PLATFORMS and post is not None:
+        usable = [o for o in usable if place_of(o) == place_of(post)]
+    ids = {str(o["id"]) for o in usable}
+    return ids & posts.complete or ids

@@ -24,11 +24,11 @@ from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.kinds import Kind, kind_of, lacking
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
 from deepfake_service.web.notice_inputs import choices_of, contact_values, form_inputs
-from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
+from deepfake_service.web.notice_recipients import Posts, posts_of_recipient, recipient_of
 from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -36,6 +36,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
+ELSEWHERE = "location_without_url"
+"""Field that says where content without a URL is."""
 SIGNATURE_FIELDS = ("signature", "signed_")
 """Prefixes of the names of fields that belong to a signature."""
 MAX_OFFSET_MINUTES = 14 * 60
@@ -75,6 +77,7 @@ class NoticeForm:
             "occurrences": "\n".join(self.template["occurrence_ids"]),
             "recipient": self.template["recipient"] or "",
             "language": self.template["language"],
+            "captures": self.template["captures"] or "clear",
         }
 
 
@@ -166,6 +169,7 @@ def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> Not
         occurrence_ids=values.get("occurrences", "").split(),
         fields=fields,
         recipient=values.get("recipient") or None,
+        captures="blurred" if values.get("captures") == "blurred" else "clear",
     )
 
 
@@ -187,8 +191,13 @@ def _form_page(
     media = {o["media_id"] for o in occurrences.occurrences}
     obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
     usable = [o for o in occurrences.occurrences if o["media_id"] not in obstacles]
+    lacks = {
+        o["id"]: lacking(kind, o, minor=case["minor"], elsewhere=bool(values.get(ELSEWHERE)))
+        for o in occurrences.occurrences
+    }
+    posts = Posts(usable, frozenset(o["id"] for o in usable if not lacks[o["id"]]))
     if not values:
-        chosen = posts_of_recipient(kind.id, usable)
+        chosen = posts_of_recipient(kind.id, posts)
     filled = values or contact_values(services.contacts.form_values(caller, language))
     inputs = form_inputs(kind, language, filled, minor=case["minor"])
     return page(
@@ -208,9 +217,13 @@ def _form_page(
         clock=notice_words.of("clocks", kind.id),
         inputs=inputs,
         chosen=chosen,
+        lacks=lacks,
+        posts={o["id"]: o["source_url"] or o["platform"] for o in occurrences.occurrences},
+        encloses=kind.needs_screenshot and not case["minor"],
+        captures=values.get("captures", "clear"),
         usable=len(usable),
         obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
-        recipient=values.get("recipient", recipient_of(kind.id, usable, language)),
+        recipient=values.get("recipient", recipient_of(kind.id, posts, language)),
         wanted_language=values.get("language", language),
         errors={e.field.removeprefix("fields."): e.translated(translate) for e in attempt.errors},
     )

@@ -35,6 +35,7 @@ STATIC = {
     "queue.js": "text/javascript",
     "times.js": "text/javascript",
     "case.js": "text/javascript",
+    "notice.js": "text/javascript",
     "progress.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }

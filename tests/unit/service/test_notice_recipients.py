@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.web.notice_inputs import contact_values, form_inputs
-from deepfake_service.web.notice_recipients import posts_of_recipient, recipient_of
+from deepfake_service.web.notice_recipients import Posts, posts_of_recipient, recipient_of
 
 
 def post(name: str, platform: str | None, url: str | None = None) -> dict[str, Any]:
@@ -21,18 +22,35 @@ POSTS = [
 ]
 
 
+def posts(*lacking: str, of: Sequence[dict[str, Any]] = POSTS) -> Posts:
+    return Posts(of, frozenset(o["id"] for o in of) - set(lacking))
+
+
 def test_a_platform_is_told_of_its_own_posts_only() -> None:
-    assert recipient_of("eu-dsa-16", POSTS, "en") == "example.org"
-    assert posts_of_recipient("eu-dsa-16", POSTS) == {"a", "c"}
-    assert recipient_of("us-take-it-down", POSTS[1:], "en") == "Discord"
-    assert posts_of_recipient("us-take-it-down", POSTS[1:]) == {"b", "d"}
+    assert recipient_of("eu-dsa-16", posts(), "en") == "example.org"
+    assert posts_of_recipient("eu-dsa-16", posts()) == {"a", "c"}
+    assert recipient_of("us-take-it-down", posts(of=POSTS[1:]), "en") == "Discord"
+    assert posts_of_recipient("us-take-it-down", posts(of=POSTS[1:])) == {"b", "d"}
+
+
+def test_posts_that_lack_nothing_come_first() -> None:
+    some = posts("a", "c", "d")
+    assert recipient_of("kr-tba-22-5", some, "ko") == "Discord"
+    assert posts_of_recipient("kr-tba-22-5", some) == {"b"}
+    assert posts_of_recipient("kr-d4u", posts("a")) == {"b", "c", "d"}
+    none = posts("a", "b", "c", "d")  # then what they lack is said, and nothing is hidden
+    assert recipient_of("kr-tba-22-5", none, "ko") == "example.org"
+    assert posts_of_recipient("kr-tba-22-5", none) == {"a", "c"}
 
 
 def test_a_support_centre_is_told_of_all_posts_and_an_authority_is_not_guessed() -> None:
-    assert recipient_of("kr-d4u", POSTS, "ko") == "디지털성범죄피해자지원센터"
-    assert posts_of_recipient("kr-d4u", POSTS) == {"a", "b", "c", "d"}
-    assert recipient_of("budapest-29", POSTS, "en") == ""
-    assert (recipient_of("eu-dsa-16", [], "en"), posts_of_recipient("eu-dsa-16", [])) == ("", set())
+    assert recipient_of("kr-d4u", posts(), "ko") == "디지털성범죄피해자지원센터"
+    assert posts_of_recipient("kr-d4u", posts()) == {"a", "b", "c", "d"}
+    assert recipient_of("budapest-29", posts(), "en") == ""
+    nothing = posts(of=[])
+    assert (recipient_of("eu-dsa-16", nothing, "en"), posts_of_recipient("eu-dsa-16", nothing)) == (
+        "", set(),
+    )  # fmt: skip
 
 
 def test_a_contact_fills_contact_fields_but_never_a_statement_or_a_signature() -> None:

@@ -1,0 +1,35 @@
+// Adds a screenshot to a post of a notice's form. Records of posts are never changed, so it is
+// recorded as another one of the same post, which takes its place in the form.
+const csrf = document.querySelector("meta[name=csrf]").content;
+const form = document.getElementById("notice");
+
+async function add(place, input, status) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(place.dataset)) if (value) body.append(name, value);
+  body.append("screenshot", input.files[0]);
+  status.textContent = status.dataset.sending;
+  input.disabled = true;
+  const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
+  const response = await fetch(form.dataset.occurrences, options).catch(
+    () => new Response("", { status: 503 }),
+  );
+  const answer = await response.json().catch(() => ({}));
+  input.disabled = false;
+  if (!response.ok) {
+    const invalid = (answer.errors || []).map((e) => e.detail).join("; ");
+    status.textContent = invalid || answer.detail || String(response.status);
+    return;
+  }
+  const box = place.parentElement.querySelector("input[type=checkbox]");
+  [box.value, box.checked] = [answer.id, true];
+  place.parentElement.querySelector("[data-lacks]").remove();
+  place.textContent = status.dataset.saved;
+}
+
+for (const place of document.querySelectorAll(".capture")) {
+  const input = place.querySelector("input");
+  place.hidden = false;
+  input.addEventListener("change", () => {
+    if (input.files.length) add(place, input, place.querySelector("[role=status]"));
+  });
+}
