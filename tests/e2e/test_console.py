@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import io
 import re
 import shutil
@@ -14,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from deepfake_service.cli.manifest import InvalidManifest, read_manifest
 from tests.support import mediakit
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site
@@ -307,11 +310,28 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     page.locator("#batch tbody tr").nth(2).locator(".remove").click()
     page.fill("#case_reference", "T-1")
     paste(page, "file\tcase_reference\nlater.png\tT-2\n")
-    page.route("**/v1/videos", lambda route: route.abort(), times=1)
+    invalid = {"type": "x:invalid_request", "errors": [{"field": "note", "detail": "not this"}]}
+    answers: list[dict[str, Any]] = [
+        {"status": 429, "headers": {"Retry-After": "1"}, "json": {}},
+        {"status": 422, "json": invalid},
+    ]
+
+    def answer(route: Route) -> None:
+        if answers:
+            route.fulfill(**answers.pop())
+        else:
+            route.abort()
+
+    page.route("**/v1/videos", answer, times=3)
     page.click("#send")
     failed = page.locator("#batch tbody tr[data-state=failed]")
+    expect(failed).to_have_count(2)
+    expect(page.locator("#batch tbody tr")).to_have_count(2)  # the one that had to wait was sent
+    refused = failed.filter(has=page.locator("[name=note][aria-invalid=true]"))
+    expect(refused).to_contain_text("not this")
+    refused.locator(".again").click()
+    expect(failed).to_have_count(1)
     expect(failed).to_contain_text("연결이 끊겼습니다")
-    expect(page.locator("#batch tbody tr")).to_have_count(1)
     asked: list[str] = []
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.evaluate("location.assign('/help')")
@@ -352,6 +372,73 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     with site.client_of(key) as client:
         assert client.get(f"/v1/jobs/{job_id}").status_code == 404
     page.context.close()
+
+
+READ_TABLES = """async (texts) => {
+  const { readTable } = await import("/static/delimited.js");
+  return texts.map((text) => {
+    try { return readTable(text, () => false).lines; } catch (error) { return error.kind; }
+  });
+}"""
+TIMES = """async (texts) => {
+  const { completeTime } = await import("/static/delimited.js");
+  return texts.map(completeTime);
+}"""
+DECODE = """async (tables) => {
+  const { decode, split } = await import("/static/delimited.js");
+  return tables.map((bytes) => {
+    try { return split(decode(new Uint8Array(bytes))); } catch (error) { return error.kind; }
+  });
+}"""
+
+
+def read_by_command(table: str, folder: Path) -> list[dict[str, str]] | None:
+    """Return the lines that ``deepfake submit --manifest`` reads; ``None`` if it refuses them."""
+    manifest = folder / "m.csv"
+    manifest.write_bytes(table.encode())
+    with contextlib.suppress(InvalidManifest):
+        rows = read_manifest(manifest, folder, {})
+        return [{"file": row.name, **row.fields} for row in rows]
+    return None
+
+
+def test_the_page_reads_the_tables_that_the_command_line_reads(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
+    cells = ["a,b", 'say "no"', "c;d", "", " 가 ", "'", '"']
+    tables = []
+    for separator, ending in (*zip(",;\t", ("\n", "\r\n", "\n"), strict=True), (",", "\r\n")):
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=separator, lineterminator=ending)
+        writer.writerows([["file", "note", "account"], ["a.mp4", "", ""], []])
+        pairs = [[note, other] for note in cells for other in cells if note or other]
+        writer.writerows(["a.mp4", *pair] for pair in pairs)
+        tables.append("\ufeff" + out.getvalue())
+    tables += ["", "file\n", "file,color\na.mp4,x\n", "file,note,note\n", "file,note\na.mp4,1,2\n",
+               'file,note\na.mp4,"x\n', 'file,note\na.mp4,"x"y\n']  # fmt: skip
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    page = browser.new_page(base_url=site.url, timezone_id="Asia/Seoul")
+    page.goto("/sign-in")
+    for table, lines in zip(tables, page.evaluate(READ_TABLES, tables), strict=True):
+        expected = read_by_command(table, tmp_path)
+        assert (expected is None) == isinstance(lines, str), (table, lines)
+        if expected is not None:
+            assert [{n: v for n, v in line["cells"].items() if v} for line in lines] == expected
+            assert [line["line"] for line in lines][:2] == [2, 4]  # the third one is empty
+
+    text = "파일,뙜"  # the second word is in CP949 only, not in KS X 1001
+    encoded = [text.encode(name) for name in ("utf-8-sig", "utf-8", "cp949", "utf-16")]
+    read = page.evaluate(DECODE, [list(data) for data in [*encoded, b"\xff\xff\x80"]])
+    assert read == [[{"line": 1, "cells": ["파일", "뙜"]}]] * 4 + ["encoding"]
+    assert page.evaluate(
+        TIMES,
+        ["2026-01-31 21:00", "2026. 1. 31. 오후 9:05:07", "2026/1/31 12:30 AM", "2026-01-31",
+         "2026-01-31T21:00Z", "yesterday"],
+    ) == [
+        "2026-01-31 21:00+09:00", "2026-01-31 21:05:07+09:00", "2026-01-31 00:30+09:00",
+        "2026-01-31", "2026-01-31T21:00Z", "yesterday",
+    ]  # fmt: skip
+    page.close()
 
 
 def test_items_are_reviewed_by_keyboard_from_the_queue(

@@ -6,6 +6,7 @@ import { announce, renew, session } from "./submitted.js";
 const CHECKED_AT_ONCE = 50;
 const CHECK_AFTER_MS = 400;
 const SHOWN = 20;
+const ENVELOPE = 65536; // bytes of a request beside its file
 const CELLS = COLUMNS.slice(1);
 export const FIELDS = [...CELLS, "priority", "frames"];
 
@@ -18,6 +19,7 @@ const common = Object.fromEntries(FIELDS.map((name) => [name, document.getElemen
 const rowOf = new WeakMap();
 export let rows = [];
 let marks = 0;
+let edited = new Set(); // rows that are checked soon
 let unmatched = []; // lines of tables whose files are not chosen yet
 let problems = []; // what is wrong with tables; nothing is sent until it is solved or dismissed
 
@@ -97,16 +99,16 @@ function mark(control, place, text) {
   else control.removeAttribute("aria-describedby");
 }
 
-function show(row, errors) {
+export function show(row, errors) {
   const same = rows.slice(0, rows.indexOf(row)).findIndex((other) => other.path === row.path
     && other.file.size === row.file.size && JSON.stringify(fieldsOf(other)) === JSON.stringify(fieldsOf(row)));
   const ofFile = !row.file.size ? words.empty
-    : row.file.size > Number(words.most) ? words.large
+    : row.file.size > Number(words.most) - ENVELOPE ? words.large
       : same >= 0 ? fill(words.repeats, { row: same + 1 }) : "";
   mark(null, row.tr.querySelector(".of-file"), ofFile);
   for (const name of FIELDS) {
     const found = errors.find((error) => error.field === name);
-    const isCommon = found && !own(row, name);
+    const isCommon = found && !own(row, name) && common[name].value.trim();
     mark(cellOf(row, name), cellOf(row, name).nextElementSibling, found && !isCommon ? found.detail : "");
     if (isCommon) mark(common[name], common[name].nextElementSibling, found.detail);
     if (found && !isCommon && ["priority", "frames"].includes(name)) row.tr.querySelector("details").open = true;
@@ -116,6 +118,7 @@ function show(row, errors) {
 
 // Returns the rows that cannot be sent as they are.
 export async function check(some) {
+  for (const row of some) edited.delete(row);
   for (let at = 0; at < some.length; at += CHECKED_AT_ONCE) {
     const part = some.slice(at, at + CHECKED_AT_ONCE);
     const sent = part.map(fieldsOf);
@@ -126,6 +129,7 @@ export async function check(some) {
     });
     let answer = await ask();
     if (!answer.redirected && answer.status === 403 && await renew()) answer = await ask();
+    document.getElementById("signed-out").hidden = !answer.redirected;
     if (answer.redirected) throw new Error(words.signedOut);
     if (!answer.ok) throw new Error(`${words.failed} (${answer.status})`);
     const found = (await answer.json()).rows;
@@ -138,13 +142,17 @@ export async function check(some) {
   return some.filter((row) => row.wrong);
 }
 
+// Checks one row that was edited, or all of them, once nothing was edited for a moment.
 let timer = 0;
-export function checkSoon() {
+export function checkSoon(row) {
   summarise();
+  for (const other of row ? [row] : rows) edited.add(other);
   clearTimeout(timer);
   timer = setTimeout(async () => {
-    for (const name of FIELDS) mark(common[name], common[name].nextElementSibling, "");
-    try { await check(rows.filter(editable)); } catch { /* said when the rows are sent */ }
+    const some = rows.filter((other) => edited.has(other) && editable(other));
+    edited = new Set();
+    if (!row) for (const name of FIELDS) mark(common[name], common[name].nextElementSibling, "");
+    try { await check(some); } catch { /* said when the rows are sent */ }
   }, CHECK_AFTER_MS);
 }
 
@@ -190,7 +198,10 @@ function putByName(lines) {
   for (const { line, cells } of lines) {
     const found = cells.file ? matching(cells.file) : [];
     if (!cells.file) problems.push(fill(words.pNoFile, { line }));
-    else if (!found.length) unmatched.push({ line, cells });
+    else if (!found.length) {
+      const known = unmatched.some((other) => JSON.stringify(other.cells) === JSON.stringify(cells));
+      if (!known) unmatched.push({ line, cells });
+    }
     else {
       const count = used.get(found[0].path) || 0;
       used.set(found[0].path, count + 1);
@@ -244,10 +255,10 @@ function useCells(text, control) {
   });
 }
 
-// Uses pasted text if it is a table, and returns whether it was. In a cell, one line is just text.
+// Uses pasted text if it is a table, and returns whether it was. One cell is just text.
 export function paste(pasted, control) {
   const text = pasted.replace(/\r\n?/g, "\n").replace(/\n+$/, "");
-  if (!rows.length || !(control ? /[\t\n]/ : /[\t\n,;]/).test(text)) return false;
+  if (!rows.length || !/[\t\n]/.test(text)) return false;
   const names = text.split("\n", 1)[0].split(/[\t,;]/);
   if (control && CELLS.includes(control.name) && !names.some((name) => COLUMNS.includes(name.trim()))) useCells(text, control);
   else useTable(() => text);

@@ -2,7 +2,7 @@
 import { completeTime, decode } from "./delimited.js";
 import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
-  rows, summarise, useTable,
+  rows, show, summarise, useTable,
 } from "./sheet.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
 
@@ -94,14 +94,14 @@ document.getElementById("fill").addEventListener("click", () => {
 });
 document.getElementById("discard").addEventListener("click", () => {
   dismiss();
-  document.getElementById("batch-title").focus();
+  document.getElementById(rows.length ? "batch-title" : "files").focus();
 });
 
 // Editing
 
 body.addEventListener("change", (event) => {
   if (event.target.name === "captured_at") event.target.value = completeTime(event.target.value);
-  checkSoon();
+  checkSoon(rowAt(event.target));
 });
 for (const name of FIELDS) {
   const control = document.getElementById(name);
@@ -219,8 +219,10 @@ async function answered(row, request) {
     }
   }
   fail(row, explain(answer, status));
-  // Its fields are named by the page, in the reader's language.
-  if (status === 422) await check([row]).catch(() => {});
+  if (status !== 422) return;
+  // The page names what is wrong in the reader's language; the API knows no other than English.
+  const found = await check([row]).catch(() => []);
+  if (!found.length) show(row, (answer.errors || []).filter(({ field }) => FIELDS.includes(field)));
 }
 
 function fail(row, text) {
