@@ -48,7 +48,11 @@ def run(
         _run_detector(detector, media)
         return
     options = RunOptions(
-        frames=frames or None, workers=media.workers, split=media.split, draws=media.draws
+        frames=frames or None,
+        workers=media.workers,
+        scheduler=media.scheduler,
+        split=media.split,
+        draws=media.draws,
     )
     with progress_shown(console) as progress:
         metrics = run_all(
@@ -73,7 +77,7 @@ def _run_detector(detector: str, media: MediaOptions) -> None:
     from deepfake_eval.inference.score_table import ScoreTableOptions
     from deepfake_eval.reporting.results import REPORT
 
-    if media.bundle or media.workers > 1:
+    if media.bundle or media.workers > 1 or media.scheduler:
         raise typer.BadParameter("--detector runs without --bundle, and in one process")
     with progress_shown(console) as progress:
         metrics = run_detector(

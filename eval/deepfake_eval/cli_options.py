@@ -14,6 +14,12 @@ console = Console(stderr=True)
 BundleOption = Annotated[
     Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786."
+    ),
+]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
 FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
 
@@ -37,6 +43,7 @@ class MediaOptions:
     workers: Annotated[
         int, typer.Option(min=1, help="Number of processes that score media in parallel.")
     ] = 1
+    scheduler: SchedulerOption = None
     draws: DrawsOption = 1000
 
 

@@ -60,6 +60,7 @@ def robustness(
     options = SweepOptions(
         frames=frames or None,
         workers=media.workers,
+        scheduler=media.scheduler,
         split=media.split,
         draws=media.draws,
         degradations=[name.strip() for name in sweep.only.split(",") if name.strip()],

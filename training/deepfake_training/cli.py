@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from deepfake_eval.cli_options import SchedulerOption
 from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
 
@@ -169,6 +170,7 @@ def crossvalidate(
             "--leave-out", help="Leave out the config's sets of methods and sources, not folds."
         ),
     ] = False,
+    scheduler: SchedulerOption = None,
 ) -> None:
     """Fit one run for each part of the folds, or each leave-out set. Resumes if interrupted."""
     from deepfake_training.data.splits import fold_splits, leave_out_splits
@@ -177,7 +179,7 @@ def crossvalidate(
     settings, _ = load_config(config)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
     with _bar() as bar:
-        run_splits(crops, out, splits, progress=_split_bars(bar))
+        run_splits(crops, out, splits, progress=_split_bars(bar), scheduler=scheduler)
     typer.echo(summarise(out, settings))
 
 

@@ -1,19 +1,23 @@
-"""Score many media in one or several processes, and record the results so that a run can resume."""
+"""Score many media in one or several processes or on a cluster, and record the results so that a
+run can resume."""
 
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deepfake_eval import cluster
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_eval.inference.records import append_record, read_records
+from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.processors import usable_cores
 from deepfake_models.results import ReasonCode
@@ -39,13 +43,15 @@ class ScoringOptions:
 
     ``frames`` evenly spread frames of each video are examined, 32 by default as in most papers;
     ``None`` lets the bundle choose the frames, as the service does. ``workers`` processes share the
-    media. ``seed`` is the seed of added noise.
+    media; with ``scheduler``, the address of a Dask scheduler, its workers do. ``seed`` is the seed
+    of added noise.
     """
 
     frames: int | None = 32
     workers: int = 1
     device: Device = "auto"
     seed: int = 0
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ def score_all(
 
     Raises:
         RunError: a line of the file is not a record, or a worker process ended unexpectedly.
+        ClusterError: the cluster cannot be used; see ``cluster``.
     """
     records = read_records(records_path)
     pending = [j for j in jobs if _is_pending(records.get(j.key))]
@@ -93,6 +100,9 @@ def _score(
 ) -> Iterator[dict[str, Any]]:
     """Score ``jobs`` and yield a record for each, in the order in which they finish."""
     if not jobs:
+        return
+    if options.scheduler is not None:
+        yield from _score_on_cluster(bundle_dir, jobs, options, options.scheduler)
         return
     if options.workers == 1:
         worker = _Worker(bundle_dir, options, threads=0)
@@ -129,6 +139,30 @@ def _score(
         finally:
             for future in running:
                 future.cancel()
+
+
+def _score_on_cluster(
+    bundle_dir: Path, jobs: Sequence[Job], options: ScoringOptions, scheduler: str
+) -> Iterator[dict[str, Any]]:
+    setting = _Setting(
+        bundle_dir.resolve(),
+        load_bundle(bundle_dir).sha256,
+        ScoringOptions(frames=options.frames, device=options.device, seed=options.seed),
+        tuple(cluster.versions().items()),
+    )
+    tasks = ((setting, replace(job, path=job.path.resolve())) for job in jobs)
+    with cluster.connected(scheduler) as workers:
+        yield from workers.map(_work_on_cluster, tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a worker of a cluster must have in common with the machine that collects the records."""
+
+    bundle_dir: Path
+    bundle_sha256: str
+    options: ScoringOptions
+    versions: tuple[tuple[str, str], ...]
 
 
 class _Worker:
@@ -173,3 +207,32 @@ def _start(bundle_dir: Path, options: ScoringOptions, threads: int) -> None:
 def _work(job: Job) -> dict[str, Any]:
     assert _worker is not None
     return _worker(job)
+
+
+_worker_of: dict[_Setting, _Worker] = {}
+_opening = threading.Lock()
+
+
+def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
+    """Score a medium in a process that outlives this run, and may have worked for another."""
+    setting, job = task
+    with _opening:  # a worker may have several threads
+        worker = _worker_of.get(setting)
+        if worker is None:
+            cluster.check_versions(dict(setting.versions))
+            if not setting.bundle_dir.is_dir():
+                raise cluster.ClusterError(
+                    f"A worker does not see the bundle folder {setting.bundle_dir}. Bundle and "
+                    "media must have the same paths on all machines."
+                )
+            if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
+                raise cluster.ClusterError(
+                    f"A worker has another bundle in {setting.bundle_dir} than this machine."
+                )
+            for old in _worker_of.values():
+                old.close()
+            _worker_of.clear()
+            worker = _worker_of[setting] = _Worker(setting.bundle_dir, setting.options, threads=0)
+    if not job.path.exists():
+        raise cluster.ClusterError(f"A worker does not see {job.path}. Share the folder.")
+    return worker(job)

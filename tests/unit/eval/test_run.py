@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
+from deepfake_eval import cli, cluster
 from deepfake_eval.analysis.compare import compare
+from deepfake_eval.cluster import ClusterError
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.errors import DatasetError, RunError
 from deepfake_eval.evaluate import (
@@ -37,7 +40,7 @@ from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
-from tests.support import evalkit, mediakit
+from tests.support import clusterkit, evalkit, mediakit
 
 DRAWS = 40
 
@@ -325,6 +328,38 @@ def test_worker_processes_give_the_same_results(
     one = pd.read_parquet(done[0] / "predictions.parquet")
     two = pd.read_parquet(tmp_path / "predictions.parquet")
     pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_give_the_same_results(
+    bundle: Path,
+    media: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with clusterkit.cluster(workers=2) as scheduler:
+        options = RunOptions(draws=DRAWS, scheduler=scheduler)
+        metrics = run(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
+        mixed = cluster.versions() | {"numpy": "1.0"}
+        monkeypatch.setattr(cluster, "versions", lambda: mixed)
+        with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
+            run(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
+    one = pd.read_parquet(done[0] / "predictions.parquet")
+    several = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    pd.testing.assert_frame_equal(one, several, rtol=1e-4)
+    assert metrics["levels"] == done[1]["levels"]
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(
+    bundle: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    options = RunOptions(draws=5, scheduler=f"tcp://127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match=f"No Dask scheduler responds at .*{port}"):
+        run(bundle, [f"csv,title=made:{media}"], tmp_path, options)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

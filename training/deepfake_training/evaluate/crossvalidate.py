@@ -3,13 +3,17 @@ that is left out."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from deepfake_eval import cluster
 from deepfake_models.files import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.splits import Split, fold_splits, leave_out_splits
@@ -31,12 +35,25 @@ Weights = dict[str, torch.Tensor]
 
 
 def run_splits(
-    crops: Path, out: Path, splits: Sequence[Split], *, progress: Progress | None = None
+    crops: Path,
+    out: Path,
+    splits: Sequence[Split],
+    *,
+    progress: Progress | None = None,
+    scheduler: str | None = None,
 ) -> pd.DataFrame:
     """Fit each split into ``out/NAME``; return all held-out crops with the name of their ``split``.
 
-    Completed runs are not repeated, and interrupted ones resume.
+    Completed runs are not repeated, and interrupted ones resume. With ``scheduler``, the address of
+    a Dask scheduler, its workers fit the splits, each worker one at a time; ``progress`` is then
+    called when a split is complete.
+
+    Raises:
+        ClusterError: the cluster cannot be used; see ``deepfake_eval.cluster``.
     """
+    if scheduler is not None:
+        _run_on_cluster(crops.resolve(), out.resolve(), splits, progress, scheduler)
+        return held_out_crops(out, splits)
     for split in splits:
 
         def report(step: StepReport, split: Split = split) -> None:
@@ -45,6 +62,44 @@ def run_splits(
 
         fit(crops, out / split.name, split.config, progress=report)
     return held_out_crops(out, splits)
+
+
+def _run_on_cluster(
+    crops: Path, out: Path, splits: Sequence[Split], progress: Progress | None, scheduler: str
+) -> None:
+    tasks = [_Task(crops, out, split, cluster.versions()) for split in splits]
+    by_name = {split.name: split for split in splits}
+    # Heads share the features of the frozen network, which the first of them computes and stores.
+    alone = 1 if splits and splits[0].config.backbone.tune == "head" else 0
+    with cluster.connected(scheduler) as workers:
+        for part in (tasks[:alone], tasks[alone:]):
+            for name, last in workers.map(_fit_on_cluster, part):
+                if progress and last:
+                    progress(by_name[name], last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A split to fit on a worker of a cluster."""
+
+    crops: Path
+    out: Path
+    split: Split
+    versions: dict[str, str]
+
+
+_fitting = threading.Lock()
+
+
+def _fit_on_cluster(task: _Task) -> tuple[str, StepReport | None]:
+    """Fit a split; return its name and the last report, if there was anything left to do."""
+    cluster.check_versions(task.versions)
+    if not task.crops.is_dir():
+        raise cluster.ClusterError(f"A worker does not see {task.crops}. Share the folder.")
+    reports: deque[StepReport] = deque(maxlen=1)
+    with _fitting:  # a worker may have several threads, and torch uses all cores
+        fit(task.crops, task.out / task.split.name, task.split.config, progress=reports.append)
+    return task.split.name, reports[-1] if reports else None
 
 
 def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:

@@ -1,0 +1,130 @@
+"""Run functions of this program on the workers of a Dask scheduler, on one machine or many.
+
+The workers need the same version of this program, and the same files at the same paths: a shared
+file system. Whoever reaches the scheduler can run any code on its workers, as with every cluster of
+this kind: keep it in a private network, or use TLS as Dask's documentation describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from deepfake_eval.errors import EvalError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+CONNECT_S = 30
+VERSIONED = ("deepfake-service", "onnxruntime", "onnxruntime-gpu", "numpy", "av", "pillow", "torch")
+"""Packages that may change results."""
+
+
+class ClusterError(EvalError):
+    """The Dask cluster cannot be used."""
+
+
+class Cluster:
+    """The workers of a scheduler; ``client`` is a ``distributed.Client``, which has no types."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield ``function(task)`` of each task, in the order in which they finish.
+
+        The function must be importable on the workers. Tasks of a worker that dies are run by
+        another one. A few tasks for each worker are sent at a time, so ``tasks`` may be long.
+
+        Raises:
+            ClusterError: a task ended several workers, or the scheduler was lost.
+            Exception: whatever the function raises.
+        """
+        from distributed import CancelledError, KilledWorker, as_completed
+
+        remaining = iter(tasks)
+        running: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]
+        try:
+            while True:
+                for task in remaining:
+                    running.add(self._client.submit(function, task, pure=False))
+                    if running.count() >= 2 * self._threads():
+                        break
+                if running.is_empty():
+                    return
+                finished = next(running)
+                yield finished.result()
+        except KilledWorker as error:
+            raise ClusterError(
+                "A task ended the worker processes that tried it, perhaps because memory ran out. "
+                "Look at the logs of the workers, and run the same command again to resume."
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise ClusterError(
+                "The connection to the scheduler was lost. Run the same command again to resume."
+            ) from error
+        finally:
+            running.clear()
+
+    def _threads(self) -> int:
+        # At least one: tasks wait at the scheduler until a worker is there.
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Cluster]:
+    """Connect to the scheduler at an address such as ``tcp://10.0.0.5:8786``.
+
+    Raises:
+        ClusterError: Dask is not installed, the scheduler does not respond, or it has no workers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ClusterError(
+            "--scheduler needs Dask: pip install 'deepfake-service[cluster]'"
+        ) from None
+    try:
+        client: Any = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClusterError(
+            f"No Dask scheduler responds at {scheduler}. Start one with `dask scheduler`, and "
+            "workers with `dask worker`."
+        ) from error
+    with client:
+        if not client.nthreads():
+            raise ClusterError(
+                f"The scheduler at {scheduler} has no workers: start some with `dask worker "
+                f"{scheduler} --nthreads 1`."
+            )
+        yield Cluster(client)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that may change results."""
+    found: dict[str, str] = {}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except ImportError:  # not installed
+            continue
+    return found
+
+
+def check_versions(expected: dict[str, Any]) -> None:
+    """Compare this worker's packages with those of the machine that sent a task.
+
+    Raises:
+        ClusterError: a package has another version, which is named.
+    """
+    here = versions()
+    for package in sorted(expected.keys() | here.keys()):
+        if expected.get(package) != here.get(package):
+            raise ClusterError(
+                f"A worker has {package} {here.get(package, '(not installed)')} and this machine "
+                f"{expected.get(package, '(not installed)')}: results could differ. Install the "
+                "same versions everywhere."
+            )
