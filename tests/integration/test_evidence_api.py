@@ -184,6 +184,7 @@ def test_reviews_notices_and_matches(
         (match,) = bea.get(f"/v1/jobs/{again['id']}/matches").json()["matches"]
         assert match["case_id"] == job["case_id"]
         assert match["percent"] >= 80
+        assert match["known_percent"] >= 80
         assert site.job(again["id"])["finding"] is None
 
         assert decide(bea, "rejected") == "undecided"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -16,7 +16,10 @@ class MatchOut:
     case_id: str
     """ Id of the earlier case. """
     percent: int
-    """ Share of its good-quality frames that look alike. """
+    """ Per cent of the good-quality frames of this submission that look like one of the earlier case. """
+    known_percent: int | None
+    """ Per cent of the good-quality frames of the earlier case's medium that look like one of this submission; null
+    for matches that an earlier version found. """
     found_at: datetime.datetime
     """ When it was found. """
 
@@ -24,6 +27,9 @@ class MatchOut:
         case_id = self.case_id
 
         percent = self.percent
+
+        known_percent: int | None
+        known_percent = self.known_percent
 
         found_at = self.found_at.isoformat()
 
@@ -33,6 +39,7 @@ class MatchOut:
             {
                 "case_id": case_id,
                 "percent": percent,
+                "known_percent": known_percent,
                 "found_at": found_at,
             }
         )
@@ -46,11 +53,19 @@ class MatchOut:
 
         percent = d.pop("percent")
 
+        def _parse_known_percent(data: object) -> int | None:
+            if data is None:
+                return data
+            return cast(int | None, data)
+
+        known_percent = _parse_known_percent(d.pop("known_percent"))
+
         found_at = datetime.datetime.fromisoformat(d.pop("found_at"))
 
         match_out = cls(
             case_id=case_id,
             percent=percent,
+            known_percent=known_percent,
             found_at=found_at,
         )
 

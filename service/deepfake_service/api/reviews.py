@@ -91,7 +91,14 @@ class MatchOut(Published):
     """An earlier case that looks like a submission."""
 
     case_id: ItemId = Field(description="Id of the earlier case.")
-    percent: int = Field(description="Share of its good-quality frames that look alike.")
+    percent: int = Field(
+        description="Per cent of the good-quality frames of this submission that look like one of "
+        "the earlier case."
+    )
+    known_percent: int | None = Field(
+        description="Per cent of the good-quality frames of the earlier case's medium that look "
+        "like one of this submission; null for matches that an earlier version found."
+    )
     found_at: Time = Field(description="When it was found.")
 
 

@@ -27,7 +27,7 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Finding
-from deepfake_service.evidence.hash_index import MIN_SHARE, exchange_lines, share_alike, usable
+from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, installation_secret, open_json, seal_json
@@ -35,6 +35,8 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 _NAME = "matching"
 CATCH_UP_BATCH = 100
+MOST_SIMILAR = ((Match.percent + func.coalesce(Match.known_percent, 0)).desc(), Match.id)
+"""The order of matches: the most similar first."""
 
 
 class HashBank:
@@ -140,11 +142,11 @@ class HashBank:
                 select(KnownHashes).where(KnownHashes.case_id != job.case_id)
             ).all()
         for entry in known:
-            share = share_alike(submitted, open_json(self._key, entry)["pdq"])
-            if share >= MIN_SHARE:
-                self._link(job, entry, share)
+            shares = shares_alike(submitted, open_json(self._key, entry)["pdq"])
+            if shares.match:
+                self._link(job, entry, shares)
 
-    def _link(self, job: Job, entry: KnownHashes, share: float) -> None:
+    def _link(self, job: Job, entry: KnownHashes, shares: Shares) -> None:
         with self._database.write() as session:
             linked = select(Match.id).where(Match.job_id == job.id, Match.case_id == entry.case_id)
             if session.scalars(linked).first() is not None:
@@ -154,7 +156,8 @@ class HashBank:
                     id=new_id(),
                     job_id=job.id,
                     case_id=entry.case_id,
-                    percent=int(100 * share),
+                    percent=int(100 * shares.submitted),
+                    known_percent=int(100 * shares.known),
                     created_at=self._database.clock(),
                 )
             )
@@ -168,11 +171,16 @@ class HashBank:
                 select(Match)
                 .join(Case, Match.case_id == Case.id)
                 .where(Match.job_id == job_id, visible_to(caller), Case.wrapped_key.is_not(None))
-                .order_by(Match.percent.desc(), Match.id)
+                .order_by(*MOST_SIMILAR)
                 .limit(MAX_PAGE)
             ).all()
         return [
-            {"case_id": m.case_id, "percent": m.percent, "found_at": iso_time(m.created_at)}
+            {
+                "case_id": m.case_id,
+                "percent": m.percent,
+                "known_percent": m.known_percent,
+                "found_at": iso_time(m.created_at),
+            }
             for m in matches
         ]
 

@@ -25,6 +25,7 @@ from deepfake_service.casework.core.queries import find_job, iso_time, job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
 from deepfake_service.casework.core.visibility import find_visible, visible_to
+from deepfake_service.casework.hash_bank import MOST_SIMILAR
 from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
 from deepfake_service.db.row_authentication import load_list
@@ -242,7 +243,7 @@ class Triage:
             select(Match, Case, Case.id.in_(confirmed))
             .join(Case, Match.case_id == Case.id)
             .where(Match.job_id.in_(jobs), visible_to(caller), Case.sealed.is_not(None))
-            .order_by(Match.percent.desc(), Match.id),
+            .order_by(*MOST_SIMILAR),
         )
         for match, earlier, is_confirmed in matches.rows:
             reference = open_json(self._vault.case_key(earlier), earlier)["reference"]
@@ -251,6 +252,7 @@ class Triage:
                     "case_id": earlier.id,
                     "case_reference": reference,
                     "percent": match.percent,
+                    "known_percent": match.known_percent,
                     "confirmed": bool(is_confirmed),
                 }
             )

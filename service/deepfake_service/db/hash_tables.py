@@ -55,7 +55,9 @@ class Match(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     percent: Mapped[int] = mapped_column(Integer)
-    """Percentage of its frames of good quality that are alike."""
+    """Percentage of the submission's frames of good quality that are alike."""
+    known_percent: Mapped[int | None] = mapped_column(Integer)
+    """Percentage of the earlier medium's frames; ``None`` in matches of earlier versions."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "case_id"),)

@@ -1,7 +1,9 @@
 """Matching of media by the perceptual hashes of their frames, with vPDQ's measures.
 
 Two PDQ hashes match up to a Hamming distance of 31 of 256 bits, the threshold that PDQ's authors
-recommend. Two media match if four fifths of the frames of good quality do. ``resembles`` is a
+recommend. As vPDQ does, a comparison of two media counts the share of the frames of either that
+match one of the other, among those of good quality. They match if one share is four fifths: an
+excerpt matches the original, and so does a longer video that contains all of it. ``resembles`` is a
 laxer comparison, for flags that withhold pictures until a person has looked.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,16 +35,31 @@ def usable(hashes: Mapping[str, Any]) -> list[str]:
     return [h["pdq"] for h in hashes.get("pdq") or [] if h["quality"] >= MIN_QUALITY]
 
 
-def share_alike(submitted: list[str], known: list[str]) -> float:
-    """Return the share, 0 to 1, of the ``submitted`` hashes that match one of ``known``.
+@dataclass(frozen=True, slots=True, order=True)
+class Shares:
+    """The shares, 0 to 1, of the frames of two media that match a frame of the other."""
 
-    It is that of the orientation in which most of them match: a medium that is mirrored or turned
-    by right angles as a whole is a copy too.
+    submitted: float
+    known: float
+
+    @property
+    def match(self) -> bool:
+        """Whether the media match."""
+        return max(self.submitted, self.known) >= MIN_SHARE
+
+
+def shares_alike(submitted: list[str], known: list[str]) -> Shares:
+    """Return the shares of two media by the PDQ hashes of their frames in hex.
+
+    They are those of the orientation in which most frames match: a medium that is mirrored or
+    turned by right angles as a whole is a copy too.
     """
     if not submitted or not known:
-        return 0.0
+        return Shares(0.0, 0.0)
     ours, theirs = packed(submitted), packed(known)
-    return max(_hits(ours, turned)[0] for turned in orientations(theirs)) / len(ours)
+    hits = (_hits(ours, turned) for turned in orientations(theirs))
+    shares = [Shares(our / len(ours), their / len(theirs)) for our, their in hits]
+    return max(shares, key=lambda s: (max(s.submitted, s.known), s))
 
 
 def resembles(submitted: Sequence[str], known: Sequence[str]) -> bool:

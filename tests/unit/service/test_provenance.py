@@ -16,7 +16,7 @@ import pytest
 from deepfake_models.decode.credentials import read_credentials
 from deepfake_service.evidence import perceptual_hashes as perceptual
 from deepfake_service.evidence.artifacts import mime_of
-from deepfake_service.evidence.hash_index import exchange_lines, share_alike, usable
+from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
 from tests.support import mediakit
 
@@ -127,9 +127,13 @@ def test_a_copy_is_near_and_another_picture_is_far() -> None:
     found = [pdq(p).pdq for p in (one, small, other)]
     near = distances(packed(found[:1]), packed(found[1:]))[0]
     assert near[0] <= 31 < near[1]
-    assert share_alike([found[1]], [found[0], found[2]]) == 1.0
-    assert share_alike([found[2]] * 4 + [found[1]], [found[0]]) == pytest.approx(0.2)
-    assert share_alike([], found) == 0.0
+    assert shares_alike([found[1]], [found[0], found[2]]) == Shares(1.0, 0.5)
+    # A longer video that contains all of the known one is a match, too.
+    longer = shares_alike([found[2]] * 4 + [found[1]], [found[0]])
+    assert longer == Shares(pytest.approx(0.2), 1.0)
+    assert longer.match
+    assert not shares_alike([found[1], found[2]], [found[0], *["f" * 64] * 3]).match
+    assert shares_alike([], found) == Shares(0.0, 0.0)
 
 
 def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> None:
@@ -138,8 +142,8 @@ def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> No
     other = np.ascontiguousarray(np.roll(known, 200, axis=(0, 1))[::-1])
     hashes = [pdq(np.ascontiguousarray(p)).pdq for p in (known, copy, other)]
     assert distances(packed(hashes[:1]), packed(hashes[1:2]))[0][0] > 31
-    assert share_alike([hashes[1]], [hashes[0]]) == 1.0
-    assert share_alike([hashes[2]], [hashes[0]]) == 0.0
+    assert shares_alike([hashes[1]], [hashes[0]]) == Shares(1.0, 1.0)
+    assert shares_alike([hashes[2]], [hashes[0]]) == Shares(0.0, 0.0)
 
 
 def test_poor_frames_are_left_out_and_exports_have_the_exchanged_form() -> None:

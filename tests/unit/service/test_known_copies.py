@@ -1,0 +1,199 @@
+"""Which lightly edited copies of a known video are found, and by which shares of frames.
+
+Every copy is encoded and decoded. The lists below are those of ``docs/evidence.md``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_service.db import Case, Job, KnownHashes, new_id
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.evidence.hash_index import shares_alike, usable
+from deepfake_service.evidence.perceptual_hashes import hash_media
+from deepfake_service.storage import seal_json
+from tests.support import mediakit
+from tests.support.jobkit import headers
+from tests.support.submitting import VIDEO, submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+Frames = list[mediakit.Pixels]
+WIDTH, HEIGHT, SECONDS, RATE = 320, 256, 12, 5
+
+
+@cache
+def original() -> tuple[mediakit.Pixels, ...]:
+    return tuple(mediakit.panning(SECONDS * RATE, WIDTH, HEIGHT))
+
+
+@cache
+def another() -> tuple[mediakit.Pixels, ...]:
+    portrait = mediakit.grace_hopper()[:410]
+    return tuple(mediakit.panning(SECONDS * RATE, WIDTH, HEIGHT, portrait))
+
+
+def hashes_of(frames: Frames) -> dict[str, Any]:
+    """Encode frames, decode them again and hash them, as an examination does."""
+    video = mediakit.encode(frames, rate=RATE, options={"crf": "30"})
+    with InProcessDecoder().open(io.BytesIO(video)) as media:
+        return hash_media(media)
+
+
+@cache
+def known() -> dict[str, Any]:
+    return hashes_of(list(original()))
+
+
+def cropped(share: float) -> Callable[[Image.Image], Image.Image]:
+    """Cut off a share of width and height, and scale what is left to the former size."""
+    x, y = WIDTH * share / 2, HEIGHT * share / 2
+    box = (x, y, WIDTH - x, HEIGHT - y)
+    return lambda image: image.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC, box)
+
+
+def with_logo(image: Image.Image, share: float = 0.1) -> Image.Image:
+    """Cover a corner, a share of the height."""
+    side = round(HEIGHT * share)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((WIDTH - side - 4, 4, WIDTH - 4, side + 4), fill=(230, 30, 30))
+    draw.ellipse((WIDTH - side, 8, WIDTH - 8, side), fill=(255, 255, 255))
+    return image
+
+
+def with_caption(image: Image.Image) -> Image.Image:
+    """Write a line without a background."""
+    font = ImageFont.load_default(22)
+    place = (30, HEIGHT - 40)
+    outline = (0, 0, 0)
+    draw = ImageDraw.Draw(image)
+    text, white = "shared by someone", (255, 255, 255)
+    draw.text(place, text, white, font, stroke_width=1, stroke_fill=outline)
+    return image
+
+
+def with_banner(image: Image.Image) -> Image.Image:
+    """Cover a ninth of the height from edge to edge, with a line of text."""
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, HEIGHT - 36, WIDTH, HEIGHT - 8), fill=(0, 0, 0))
+    draw.text((10, HEIGHT - 32), "SUBSCRIBE", (255, 255, 255), ImageFont.load_default(20))
+    return image
+
+
+def brightened(factor: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.point(lambda value: min(255, round(value * factor)))
+
+
+def bordered(image: Image.Image) -> Image.Image:
+    """Add black bars above and below, a tenth of the height each."""
+    bar = HEIGHT // 10
+    framed = Image.new("RGB", (WIDTH, HEIGHT))
+    framed.paste(image.resize((WIDTH, HEIGHT - 2 * bar)), (0, bar))
+    return framed
+
+
+def rotated(degrees: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.rotate(degrees, Image.Resampling.BICUBIC)
+
+
+def edited(edit: Callable[[Image.Image], Image.Image]) -> Frames:
+    return [np.array(edit(Image.fromarray(frame))) for frame in original()]
+
+
+FOUND: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a crop of 2%": cropped(0.02),
+    "a logo of a tenth of the height": with_logo,
+    "a caption": with_caption,
+    "darker by 60%": brightened(0.4),
+    "brighter by 50%": brightened(1.5),
+    "half the width": lambda image: image.resize((WIDTH // 2, HEIGHT // 2)),
+    "stretched by a quarter": lambda image: image.resize((WIDTH * 5 // 4 // 2 * 2, HEIGHT)),
+    "grey": lambda image: image.convert("L").convert("RGB"),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "mirrored, with a logo": lambda image: with_logo(
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    ),
+}
+NOT_FOUND: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a crop of 5%": cropped(0.05),
+    "a crop of 10%": cropped(0.1),
+    "a logo of a quarter of the height": lambda image: with_logo(image, 0.25),
+    "a banner from edge to edge": with_banner,
+    "black bars": bordered,
+    "turned by 5 degrees": rotated(5),
+}
+
+
+@pytest.mark.parametrize("edit", FOUND)
+def test_an_edited_copy_is_found(edit: str) -> None:
+    shares = shares_alike(usable(hashes_of(edited(FOUND[edit]))), usable(known()))
+    assert shares.match
+    assert shares.submitted >= 0.8, shares
+
+
+@pytest.mark.parametrize("edit", NOT_FOUND)
+def test_a_copy_that_was_edited_more_is_not_found(edit: str) -> None:
+    shares = shares_alike(usable(hashes_of(edited(NOT_FOUND[edit]))), usable(known()))
+    assert not shares.match, shares
+
+
+def test_excerpts_and_longer_videos_are_told_apart_by_their_shares() -> None:
+    frames, other = list(original()), list(another())
+    half = shares_alike(usable(hashes_of(frames[: len(frames) // 2])), usable(known()))
+    assert half.match
+    assert half.submitted >= 0.9
+    assert half.known <= 0.7
+    longer = shares_alike(usable(hashes_of([*other, *frames, *other])), usable(known()))
+    assert longer.match
+    assert longer.submitted <= 0.5
+    assert longer.known >= 0.9
+    # A third of the known video in another one is not enough of either.
+    part = shares_alike(usable(hashes_of([*other, *frames[:20]])), usable(known()))
+    assert not part.match
+    assert not shares_alike(usable(hashes_of(other)), usable(known())).match
+
+
+async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> None:
+    frames = list(original())
+    async with start(matching=True) as service:
+        first = await submit(service, VIDEO + b"1", case_reference="KNOWN")
+        copy = await submit(service, VIDEO + b"2", case_reference="COPY")
+        bank = service.app.state.shared.services.hash_bank
+        remember(service, first["id"], known())
+        with service.database.read() as session:
+            bank.link_similar(session.get_one(Job, copy["id"]), hashes_of(frames[:30]))
+        admin = headers(service, Role.ADMIN)
+        answer = await service.client.get(f"/v1/jobs/{copy['id']}/matches", headers=admin)
+        (match,) = answer.json()["matches"]
+        assert match["case_id"] == first["case_id"]
+        assert match["percent"] >= 90
+        assert 40 <= match["known_percent"] <= 70
+        copies = service.app.state.shared.services.triage.copies(
+            service.accounts.authenticate(service.keys[Role.ADMIN]), copy["id"]
+        )
+        assert copies[0]["known_percent"] == match["known_percent"]
+
+
+def remember(service: Service, job_id: str, hashes: dict[str, Any]) -> None:
+    """Put the hashes of a job's medium into the bank, as a confirmed review does."""
+    services = service.app.state.shared.services
+    with service.database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.state = JobState.SUCCEEDED
+        case = session.get_one(Case, job.case_id)
+        entry = KnownHashes(
+            id=new_id(), case_id=case.id, job_id=job_id,
+            created_at=service.clock(), expires_at=service.clock(),
+        )  # fmt: skip
+        content = {"pdq": usable(hashes), "vpdq": hashes["vpdq"]}
+        seal_json(services.hash_bank._key, entry, content)
+        session.add(entry)
