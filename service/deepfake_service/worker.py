@@ -19,6 +19,7 @@ from deepfake_service.casework.examination import (
     ModelRuntime,
     ResultSinks,
 )
+from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, engine_running, open_container
 from deepfake_service.db import Database
@@ -47,9 +48,9 @@ def worker_running(
     container: Container, scorer: Scorer, decoder: Decoder, metrics: Metrics
 ) -> Iterator[None]:
     """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
-    settings, services = container.settings, container.services
+    settings, services, database = container.settings, container.services, container.database
     steps = Examination(
-        container.database,
+        database,
         container.vault,
         ModelRuntime(scorer, decoder),
         ResultSinks(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
@@ -60,7 +61,7 @@ def worker_running(
         ),
     )
     deliveries = WebhookDeliveries(
-        container.database,
+        database,
         container.vault,
         services.webhook_secrets,
         metrics,
@@ -69,22 +70,26 @@ def worker_running(
     rules = WorkerRules(
         scorer.bundle.sha256, settings.jobs_at_once, 60.0 * settings.take_over_minutes
     )
-    runner = Runner(container.database, container.queue, steps, rules, on_step=metrics.step)
+    runner = Runner(database, container.queue, steps, rules, on_step=metrics.step)
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
-    when_trusted = services.clock_guard.when_trusted
+    when_trusted, when_due = services.clock_guard.when_trusted, SharedChores(database).when_due
+    # One worker of all does these, and each worker those below.
+    shared: dict[str, tuple[Callable[[], object], float]] = {
+        "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
+        "orphans": (when_trusted(services.orphans.delete), ORPHANS_EVERY_S),
+        "known": (when_trusted(services.hash_bank.forget_expired), SWEEP_EVERY_S),
+        "flags": (services.minor_flags.catch_up, SWEEP_EVERY_S),
+        "flagged": (when_trusted(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
+        "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
+        "checkpoints": (services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
+    }
     chores = [
-        Chore("sweep", services.sweeps.sweep, SWEEP_EVERY_S),
+        *(Chore(name, when_due(name, *chore), chore[1]) for name, chore in shared.items()),
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
-        Chore("orphans", when_trusted(services.orphans.delete), ORPHANS_EVERY_S),
-        Chore("known", when_trusted(services.hash_bank.forget_expired), SWEEP_EVERY_S),
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
-        Chore("integrity", container.database.check_integrity, INTEGRITY_EVERY_S),
-        Chore("flags", services.minor_flags.catch_up, SWEEP_EVERY_S),
-        Chore("flagged", when_trusted(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
-        Chore("editions", services.reviews.catch_up, SWEEP_EVERY_S),
-        Chore("checkpoints", services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
+        Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.start_due, SEND_EVERY_S),
     ]
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BufferedReader
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -287,7 +287,7 @@ class Examination:
         job_id = opened.job.id
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
-            if job is None or job.state in ENDED:
+            if not self._is_ours(job):
                 raise JobOver
             end_job(session, job, opened.case_key, ended, self._rules.keep_after_verdict)
             assert job.started_at is not None
@@ -299,10 +299,19 @@ class Examination:
         self._sinks.metrics.job_ended(JobState.SUCCEEDED, seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
+    def _is_ours(self, job: Job | None) -> TypeGuard[Job]:
+        """Return whether a job goes on, and no worker with another model has taken it over.
+
+        A worker that was cut off does not know what happened meanwhile.
+        """
+        if job is None or job.state in ENDED:
+            return False
+        return job.bundle_sha256 == self._scorer.bundle.sha256
+
     def _open(self, job_id: str) -> _OpenedJob:
         with self._database.read() as session:
             job = session.get(Job, job_id)
-            if job is None or job.state in ENDED:
+            if not self._is_ours(job):
                 raise JobOver
             media = session.get_one(Media, job.media_id)
             case = session.get_one(Case, job.case_id)
@@ -362,7 +371,7 @@ class Examination:
         """
         with self._database.write() as session:
             job = session.get(Job, job_id)
-            if job is None or job.state in ENDED:
+            if not self._is_ours(job):
                 raise JobOver
             job.stage, job.done, job.total = stage, done, total
             if step_done:

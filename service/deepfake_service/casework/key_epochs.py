@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
 from deepfake_service.db import AuditEntry, Case, Database
 from deepfake_service.errors import DataDirError
 from deepfake_service.observability.logs import logger
+from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import CASE_KEYS_LOCK, EpochKeys, Vault
 from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES, Epoch
@@ -47,20 +48,24 @@ class KeyEpochs:
         """Check that every epoch key that a case needs exists.
 
         Raises:
-            DataDirError: one does not. The message names the file.
+            DataDirError: one does not. The message names the file, or the setting.
         """
-        if self._keys is None:
-            return
-        known = {epoch.prefix for epoch in self._keys.all()}
+        known = {epoch.prefix for epoch in self._keys.all()} if self._keys else set()
         with self._database.read() as session:
             wrapped = Case.wrapped_key.is_not(None)
             needed = set(session.scalars(select(_prefix()).where(wrapped).distinct()))
-        if any(n.startswith(EPOCH_MAGIC) and n not in known for n in needed):
-            problem = (
-                f"{self._keys.path} does not contain every epoch key that wraps a case. Put back "
-                "the file that belongs to this database."
+        if all(n in known for n in needed if n.startswith(EPOCH_MAGIC)):
+            return
+        if self._keys is None:
+            raise DataDirError(
+                "Cases of this database are wrapped by epoch keys, which this process does not "
+                f"have. Set {PREFIX}EPOCH_KEYS to the file of the other processes, on the same "
+                "machine."
             )
-            raise DataDirError(problem)
+        raise DataDirError(
+            f"{self._keys.path} does not contain every epoch key that wraps a case. Put back the "
+            "file that belongs to this database."
+        )
 
     def advance(self) -> None:
         """Take the next step of an epoch, if one is due. Call this every minute.

@@ -24,6 +24,9 @@ from deepfake_service.storage.envelope import KeyWrapper, unseal
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery belongs to one process. After that the process is taken for dead."""
+FINISH_WITHIN_S, FINISH_EVERY_S = 30.0, 1.0
+"""For how long, and how often, the outcome is written again if the database does not answer. With
+``webhooks.DEADLINE_S`` before it, that is less than ``CLAIMED_FOR``."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
 SENDERS_PER_ACCOUNT = 3
@@ -100,6 +103,7 @@ class WebhookDeliveries:
         self._metrics = metrics
         self._allow_private = allow_private
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
+        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._sending: dict[str, _Due] = {}
         self._known: dict[str, _Due] = {}
@@ -126,6 +130,7 @@ class WebhookDeliveries:
 
     def close(self) -> None:
         """Let the deliveries that are being sent finish."""
+        self._closing.set()
         self._senders.shutdown(cancel_futures=True)
 
     def _may_send(self, due: _Due) -> bool:
@@ -197,7 +202,7 @@ class WebhookDeliveries:
 
     def _send(self, due: _Due) -> None:
         try:
-            self._finish(due, self._try(due))
+            self._finish_through_outages(due, self._try(due))
         except Exception as error:
             _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
         finally:
@@ -217,6 +222,20 @@ class WebhookDeliveries:
             job |= {name: value for name, value in told.items() if value is not None}
         body = webhooks.event(f"job.{due.job.state}", job, now)
         return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body, now)
+
+    def _finish_through_outages(self, due: _Due, outcome: webhooks.Outcome) -> None:
+        """Record an outcome, if the database comes back before the claim ends.
+
+        Otherwise the webhook is sent again, with the same id.
+        """
+        for _ in range(round(FINISH_WITHIN_S / FINISH_EVERY_S)):
+            try:
+                self._finish(due, outcome)
+            except DatabaseUnavailable:
+                if self._closing.wait(FINISH_EVERY_S):
+                    return
+            else:
+                return
 
     def _finish(self, due: _Due, outcome: webhooks.Outcome) -> None:
         is_over = outcome.final or due.attempts > len(webhooks.BACK_OFF)

@@ -27,6 +27,7 @@ from ulid import PureRandomPolicy, ULIDGenerator
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.db.integrity import damage_of, is_damage
 from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
+from deepfake_service.db.server_connections import ServerClock, patient_url
 from deepfake_service.db.write_ahead_log import clear_log
 from deepfake_service.errors import (
     DatabaseDamaged,
@@ -53,18 +54,19 @@ class Database:
     """A pool of connections to ``url``, whose tables are migrated to this version. Close it.
 
     ``clock`` gives the times that are written to rows and compared with them. Every service reads
-    it from here, so that an installation has one clock, which tests can set.
+    it from here, so that an installation has one clock, which tests can set. By default it is the
+    clock of the PostgreSQL server, or that of the machine with SQLite.
 
     Raises:
         DatabaseError: the URL is invalid, or a newer version of this program made the database.
         DatabaseUnavailable: the database cannot be reached.
     """
 
-    def __init__(self, url: str, *, migrate: bool = True, clock: Clock = utc_now) -> None:
-        self.url = url
-        self.clock = clock
+    def __init__(self, url: str, *, migrate: bool = True, clock: Clock | None = None) -> None:
         self.engine = _engine(url)
+        self.url = patient_url(url)
         is_file = self.engine.dialect.name == "sqlite"
+        self.clock = clock or (utc_now if is_file else ServerClock())
         self._file = Path(self.engine.url.database or "") if is_file else None
         self.damage: str | None = None
         """What is wrong with an SQLite database; ``None`` as long as nothing was noticed."""
@@ -91,6 +93,7 @@ class Database:
             DatabaseUnavailable: the connection failed.
         """
         with self._noticing(), self._session(self.engine) as session:
+            self._adjust_clock(session)
             yield session
 
     @contextmanager
@@ -119,11 +122,16 @@ class Database:
             self._session(self._writing) as session,
             session.begin(),
         ):
+            self._adjust_clock(session)
             yield session
 
     def _session(self, engine: Engine) -> Session:
         info = {_CLOCK: self.clock, AUTHENTICATOR: self.authenticator}
         return Session(engine, expire_on_commit=False, info=info)
+
+    def _adjust_clock(self, session: Session) -> None:
+        if isinstance(self.clock, ServerClock):
+            self.clock.adjust(session)
 
     def one_at_a_time(self, session: Session, name: str) -> None:
         """Exclude other transactions that call this with ``name`` until this one ends.
@@ -245,10 +253,9 @@ def _engine(url: str) -> Engine:
             return _sqlite(parsed.database)
         if backend == "postgresql":
             return create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
+                make_url(patient_url(url)).set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
                 pool_size=10,
-                connect_args={"connect_timeout": 5},
                 hide_parameters=True,
             )
     except (ArgumentError, SQLAlchemyError, ValueError) as error:

@@ -96,7 +96,12 @@ class AppState:
         return shutil.disk_usage(self.settings.data_dir).free
 
     def check_space(self) -> None:
-        """Raise ``NotReady`` if the disk of the data directory is nearly full."""
+        """Raise ``NotReady`` if the disk of the data directory is nearly full.
+
+        It does not matter where the database and the blobs are elsewhere.
+        """
+        if self.settings.database_url is not None and self.settings.blob_url is not None:
+            return
         free = self.free_bytes()
         if free < self.settings.min_free_bytes:
             raise NotReady(

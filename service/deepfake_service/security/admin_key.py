@@ -49,6 +49,8 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
     """
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
+        # Several services may start at once, each with this to do.
+        database.one_at_a_time(session, "admin-key")
         _set_environment_key(session, text)
         if has_administrator(session):
             return None

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Column, RowMapping, Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from deepfake_service.clock import Clock, utc_now
+from deepfake_service.clock import Clock
 from deepfake_service.db import Account, Database, Secret
 from deepfake_service.db.database import has_tables
 from deepfake_service.db.row_authentication import (
@@ -38,7 +38,7 @@ _NOTE = (
 
 
 def open_database(
-    settings: Settings, clock: Clock = utc_now, *, restoring: bool = False
+    settings: Settings, clock: Clock | None = None, *, restoring: bool = False
 ) -> Database:
     """Open the database that ``settings`` name, migrate its tables, and authenticate its rows.
 

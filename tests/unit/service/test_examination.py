@@ -34,6 +34,7 @@ from deepfake_service.db import Job
 from deepfake_service.db.enums import Decision, JobState, Role
 from deepfake_service.errors import RecordAltered
 from deepfake_service.evidence.custody import CustodyMismatch
+from deepfake_service.jobs.workflow import JobOver
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.audit_log import SERVICE
@@ -201,6 +202,29 @@ def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
     opened.files.save_part(1, part, OLD)
     # One opening for the chunk, one for the evidence.
     assert worker.openings("conclude", job_id, 2) == (None, 2)
+
+
+def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
+    worker: Worker,
+) -> None:
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    worker.steps.plan_overview(job_id)
+    with worker.container.database.write() as session:
+        session.get_one(Job, job_id).bundle_sha256 = "f" * 64
+    for step in (
+        lambda: worker.steps.examine_chunk(job_id, 0),
+        lambda: worker.steps.plan_dense(job_id, 2),
+        lambda: worker.steps.conclude(job_id, 2),
+    ):
+        with pytest.raises(JobOver):
+            step()
+    assert worker.job(job_id).state == JobState.RUNNING
+    # The queue never gives it such a job; if it did, nothing would be examined.
+    with pytest.raises(JobOver):
+        worker.steps.take_up(job_id)
+    job = worker.job(job_id)
+    assert (job.state, job.failure) == (JobState.FAILED, "another_model")
 
 
 def test_a_verdict_in_the_form_of_version_0_1_is_read() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.api.webhook_events import EventJobOut
+from deepfake_service.casework import webhook_deliveries
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.casework.webhook_deliveries import (
     CLAIMED_FOR,
@@ -20,6 +21,7 @@ from deepfake_service.casework.webhook_deliveries import (
 )
 from deepfake_service.db import Case, Delivery, Job, new_id
 from deepfake_service.db.enums import DeliveryState, Role
+from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.observability.metrics import Metrics
@@ -113,6 +115,29 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     assert deliveries.send_due() == 1
     assert state(service) is DeliveryState.DELIVERED
     assert '"state":"queued"' in receiver.bodies[-1]
+
+
+async def test_an_outcome_is_recorded_once_the_database_is_back(
+    service: Service,
+    deliveries: WebhookDeliveries,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    finish, failures = deliveries._finish, iter([True, True])
+    monkeypatch.setattr(webhook_deliveries, "FINISH_EVERY_S", 0.01)
+
+    def fail_twice(*arguments: Any) -> None:
+        if next(failures, False):
+            raise DatabaseUnavailable
+        finish(*arguments)
+
+    monkeypatch.setattr(deliveries, "_finish", fail_twice)
+    assert deliveries.send_due() == 1
+    assert state(service) is DeliveryState.DELIVERED
+    service.clock.advance(2 * CLAIMED_FOR)
+    assert deliveries.send_due() == 0
+    assert len(receiver.bodies) == 1
 
 
 async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(

@@ -1,0 +1,170 @@
+"""What processes on several machines share, and what none of them may take to be its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url, text
+
+from deepfake_service.casework.key_epochs import KeyEpochs
+from deepfake_service.casework.shared_chores import SharedChores
+from deepfake_service.db import Account, Case, Database
+from deepfake_service.db.server_connections import ServerClock, patient_url
+from deepfake_service.errors import DataDirError
+from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.admin_key import ensure_admin_key
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_blobs, open_case_keys, open_keys
+from deepfake_service.storage.vault import Vault
+from tests.support import pgkit
+from tests.support.clocks import AdjustableClock
+from tests.support.jobkit import post_video
+from tests.unit.service.conftest import Service
+
+MASTER_KEY = SecretStr("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+
+
+@pytest.fixture
+def url(postgres: pgkit.Server) -> str:
+    return postgres.new_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with contextlib.closing(Database(url)) as opened:
+        yield opened
+
+
+class WrongClock:
+    """The clock of a machine that is three hours ahead."""
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + timedelta(hours=3)
+
+    def ticks(self) -> float:
+        return 0.0
+
+
+@pytest.mark.postgres
+def test_all_machines_go_by_the_clock_of_the_database(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.db.server_connections.utc_now", WrongClock())
+    database.clock = ServerClock()
+    with database.read():
+        pass
+    assert abs(database.clock() - datetime.now(UTC)) < timedelta(minutes=1)
+    database.clock = ServerClock()
+    with database.write():
+        pass
+    assert abs(database.clock() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.postgres
+def test_the_server_is_asked_for_its_time_now_and_then(database: Database) -> None:
+    machine = AdjustableClock()
+    clock = ServerClock()
+    clock.ticks = machine.ticks  # type: ignore[method-assign]
+    database.clock = clock
+    with database.read():
+        before = clock()
+    machine.advance(timedelta(seconds=20))  # the machine's ticks, and not the server's time
+    with database.read():
+        assert clock() - before > timedelta(seconds=19)
+    machine.advance(timedelta(seconds=11))
+    with database.read():
+        assert clock() - before < timedelta(seconds=19)
+
+
+@pytest.mark.postgres
+def test_both_ends_of_a_connection_notice_that_it_was_cut(database: Database) -> None:
+    for opened in (database, Database(database.url)):  # DBOS opens the URL that this one shows
+        with opened.read() as session:
+            timeout = session.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+            assert timeout == "1min"
+        opened.close()
+    query = make_url(patient_url("postgresql://host/name")).query
+    assert query["tcp_user_timeout"] == "15000"
+    own = patient_url("postgresql://u:p%40x@host/name?connect_timeout=9&options=-csearch_path%3Dx")
+    parsed = make_url(own)
+    assert (parsed.password, parsed.query["connect_timeout"]) == ("p@x", "9")
+    assert str(parsed.query["options"]).endswith("-csearch_path=x")
+    assert patient_url("sqlite:///a.sqlite") == "sqlite:///a.sqlite"
+
+
+@pytest.mark.postgres
+def test_services_that_start_at_once_agree_on_the_administrators_key(
+    tmp_path: Path, url: str
+) -> None:
+    together = 4
+    barrier = threading.Barrier(together)
+    key = "an-administrators-key-for-tests-0123456789"
+
+    def start(number: int) -> None:
+        settings = Settings(
+            data_dir=tmp_path / str(number),
+            database_url=SecretStr(url),
+            master_key=MASTER_KEY,
+            admin_key=SecretStr(key),
+        )
+        with contextlib.closing(open_database(settings)) as opened:
+            barrier.wait(60)
+            ensure_admin_key(opened, settings, terminal=False)
+
+    with ThreadPoolExecutor(together) as pool:
+        list(pool.map(start, range(together)))
+    settings = Settings(data_dir=tmp_path / "0", database_url=SecretStr(url), master_key=MASTER_KEY)
+    with contextlib.closing(open_database(settings)) as opened:
+        assert Accounts(opened).authenticate(key)
+        with opened.read() as session:
+            assert session.query(Account).count() == 1
+
+
+async def test_epoch_keys_that_another_process_has_are_missed_at_the_start(
+    service: Service, tmp_path: Path
+) -> None:
+    await post_video(service, b"video")
+    with service.database.read() as session:
+        assert session.query(Case).count() == 1
+    settings = service.app.state.shared.settings
+    keys = open_keys(settings)
+    vault = Vault(open_blobs(None, tmp_path / "blobs"), keys)
+    without = KeyEpochs(service.database, vault, None, min_age=timedelta(hours=1))
+    with pytest.raises(DataDirError, match="DEEPFAKE_EPOCH_KEYS"):
+        without.check()
+    own: Any = open_case_keys(settings, keys, service.clock)
+    KeyEpochs(service.database, vault, own, min_age=timedelta(hours=1)).check()
+
+
+def test_a_chore_is_done_by_one_worker_of_all(service: Service) -> None:
+    done: list[str] = []
+    workers = [
+        SharedChores(service.database).when_due("sweep", lambda n=name: done.append(n), 60.0)
+        for name in "ab"
+    ]
+    for work in workers:
+        work()
+    assert done == ["a"]
+    service.clock.advance(timedelta(seconds=50))
+    workers[1]()
+    assert done == ["a"]
+    service.clock.advance(timedelta(seconds=8))
+    for work in reversed(workers):
+        work()
+    assert done == ["a", "b"]
+
+
+async def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(service: Service) -> None:
+    state = service.app.state.shared
+    values = {"min_free_bytes": 10**18, "database_url": SecretStr("postgresql://h/n")}
+    state.settings = state.settings.model_copy(update={**values, "blob_url": "s3://bucket"})
+    state.check_space()
