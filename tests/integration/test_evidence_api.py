@@ -76,6 +76,9 @@ def test_evidence_from_the_service_verifies(
         (tmp_path / "e.zip").write_bytes(answer.content)
         report = pipe.get(f"/v1/jobs/{job['id']}/report.pdf?lang=en")
         assert report.content.startswith(b"%PDF")
+        copy = pipe.get(f"/v1/jobs/{job['id']}/report.pdf?lang=en&faces=false").content
+        assert copy.startswith(b"%PDF")
+        assert len(copy) < len(report.content) - 20_000
         assert pipe.get(f"/v1/jobs/{job['id']}/timeline.svg").content.startswith(b"<svg")
         for kind in ("faces", "heatmaps"):
             picture = pipe.get(f"/v1/jobs/{job['id']}/{kind}/1.png").content

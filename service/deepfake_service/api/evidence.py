@@ -114,9 +114,15 @@ def get_report(
     services: ServicesDep,
     lang: Annotated[Language, Query(description="Language of the report.")] = "ko",
     edition: Edition = None,
+    faces: Annotated[bool, Query(description="Whether it shows pictures of faces.")] = True,
 ) -> Response:
-    """Return the report of an edition: a signed PDF/A, in Korean or English. Audited."""
-    content = services.evidence_store.member(caller, job_id, report_of(lang), edition)
+    """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
+    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested."""
+    store = services.evidence_store
+    if faces:
+        content = store.member(caller, job_id, report_of(lang), edition)
+    else:
+        content = store.report_without_faces(caller, job_id, lang, edition)
     name = f"report-{job_id}-{lang}.pdf"
     return Response(
         content,

@@ -49,7 +49,7 @@ def report_texts(
         **summary.heading(),
         **summary.page_one(),
         "pictures": summary.pictures(pictures),
-        "pictures_note": summary.pictures_note(),
+        "pictures_note": summary.pictures_note(pictures),
         "pictures_meaning": summary.pictures_meaning(),
         "timeline": summary.timeline(),
         "people": summary.people(),

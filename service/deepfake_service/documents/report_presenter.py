@@ -248,11 +248,15 @@ class SummaryPresenter:
             for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
         ]
 
-    def pictures_note(self) -> str | None:
-        """Return why there are no pictures; ``None`` if there are some."""
+    def pictures_note(self, files_: Mapping[str, bytes]) -> str | None:
+        """Return why there are no pictures; ``None`` if ``files_`` has some."""
         if self._d["case"]["minor"]:
             return self._w("pictures_withheld")
-        return None if self._d["pictures"] else self._w("pictures_none")
+        if not self._d["pictures"]:
+            return self._w("pictures_none")
+        if any(p["crop"] in files_ for p in self._d["pictures"]):
+            return None
+        return self._w("pictures_left_out", edition=self._d["edition"])
 
     def pictures_meaning(self) -> str:
         """Return what the red of the overlays means, which depends on the model."""

@@ -14,6 +14,7 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ from deepfake_models.bundle import ConditionsSpec
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.results import Leaning
 from deepfake_service.documents.i18n import LANGUAGES, words
+from deepfake_service.documents.report import report_texts
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence import builder as edition_module
-from deepfake_service.evidence import timestamps
+from deepfake_service.evidence import pdf_signature, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material, PictureAltered, pixels_of, png
 from deepfake_service.evidence.builder import (
@@ -50,6 +52,7 @@ from deepfake_service.evidence.builder import (
     VERDICT,
     build,
     report_of,
+    report_without_faces,
 )
 from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.statement import opened, sign
@@ -656,6 +659,17 @@ def test_a_possible_minor_is_not_shown() -> None:
     assert not [n for n in there if n.endswith(".png")]
     assert verify(content, OURS, scorer=kit.scorer()).exit_code is ExitCode.VERIFIED
     assert len(there[report_of("en")]) < len(files()[report_of("en")]) - 50_000
+
+
+def test_a_report_without_faces_has_a_signature_of_its_own_and_says_what_it_leaves_out() -> None:
+    content, signers = kit.bundle(), kit.signers()
+    copy = report_without_faces(content, "en", signers)
+    assert len(copy) < len(files()[report_of("en")]) - 50_000
+    pdf_signature.verify(copy, list(signers.report_certificates), datetime.now(UTC))
+    document = json.loads(files()["data/verdict.json"])
+    shown = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    assert shown["pictures"] == []
+    assert f"Edition {document['edition']}" in shown["pictures_note"]
 
 
 def test_hostile_text_is_only_text() -> None:

@@ -17,6 +17,7 @@ def _get_kwargs(
     *,
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
+    faces: bool | Unset = True,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -33,6 +34,8 @@ def _get_kwargs(
     else:
         json_edition = edition
     params["edition"] = json_edition
+
+    params["faces"] = faces
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -118,15 +121,18 @@ def sync_detailed(
     client: AuthenticatedClient,
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
+    faces: bool | Unset = True,
 ) -> Response[File | ProblemOut]:
     """Get the report
 
-     Return the report of an edition: a signed PDF/A, in Korean or English. Audited.
+     Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
+    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
+        faces (bool | Unset): Whether it shows pictures of faces. Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -140,6 +146,7 @@ def sync_detailed(
         job_id=job_id,
         lang=lang,
         edition=edition,
+        faces=faces,
     )
 
     response = client.get_httpx_client().request(
@@ -155,15 +162,18 @@ def sync(
     client: AuthenticatedClient,
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
+    faces: bool | Unset = True,
 ) -> File | ProblemOut | None:
     """Get the report
 
-     Return the report of an edition: a signed PDF/A, in Korean or English. Audited.
+     Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
+    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
+        faces (bool | Unset): Whether it shows pictures of faces. Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -178,6 +188,7 @@ def sync(
         client=client,
         lang=lang,
         edition=edition,
+        faces=faces,
     ).parsed
 
 
@@ -187,15 +198,18 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
+    faces: bool | Unset = True,
 ) -> Response[File | ProblemOut]:
     """Get the report
 
-     Return the report of an edition: a signed PDF/A, in Korean or English. Audited.
+     Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
+    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
+        faces (bool | Unset): Whether it shows pictures of faces. Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -209,6 +223,7 @@ async def asyncio_detailed(
         job_id=job_id,
         lang=lang,
         edition=edition,
+        faces=faces,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -222,15 +237,18 @@ async def asyncio(
     client: AuthenticatedClient,
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
+    faces: bool | Unset = True,
 ) -> File | ProblemOut | None:
     """Get the report
 
-     Return the report of an edition: a signed PDF/A, in Korean or English. Audited.
+     Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
+    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
+        faces (bool | Unset): Whether it shows pictures of faces. Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -246,5 +264,6 @@ async def asyncio(
             client=client,
             lang=lang,
             edition=edition,
+            faces=faces,
         )
     ).parsed
