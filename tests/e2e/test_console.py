@@ -253,6 +253,17 @@ def paste(page: Page, text: str, into: str = "body") -> None:
     )
 
 
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files or folders on the page, as a person does who drags them from a file manager."""
+    box = page.locator("#drop").bounding_box()
+    assert box
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        event = {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
+        session.send("Input.dispatchDragEvent", event)
+
+
 def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
@@ -351,10 +362,11 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     assert not re.search(r"png|mp4|T-1|example", stored)
 
     # A file that was sent before is not deleted from here; one that waits is, after a question.
-    clips = [tmp_path / f"wait-{n}.mp4" for n in range(5)]
-    for n, path in enumerate(clips):
-        path.write_bytes(clip(20 + n))
-    page.set_input_files("#files", [folder / "a.png", *clips])
+    (tmp_path / "waiting").mkdir()
+    for n in range(5):
+        (tmp_path / "waiting" / f"{n}.mp4").write_bytes(clip(20 + n))
+    drop(page, tmp_path / "waiting", folder / "a.png")
+    expect(names).to_have_text([*(f"{n}.mp4" for n in range(5)), "a.png"])
     page.fill("#case_reference", "T-1")
     page.click("#send")
     expect(rows).to_have_count(9, timeout=60_000)

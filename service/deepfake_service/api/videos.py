@@ -106,7 +106,7 @@ async def submit_video(
         name = upload.name
     if not sealed.stored.size:
         await services.submissions.discard(sealed)
-        raise invalid_field(FILE, "the file is empty; get it again from where it came")
+        raise invalid_field(FILE, "the file is empty; download it again")
     submission = replace(form.submission(idempotency_key), file_name=name)
     await _check_callback(submission, sealed, state, services)
     accepted = await services.submissions.accept(caller, submission, sealed)

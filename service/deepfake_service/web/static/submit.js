@@ -145,10 +145,11 @@ async function send(some) {
   }
   let bad;
   try { bad = await check(some); } catch (error) {
-    bad = [];
-    some = [];
-    announce(error.message);
-    document.getElementById("summary").textContent = error instanceof TypeError ? words.lost : error.message;
+    const text = error instanceof TypeError ? words.lost : error.message;
+    document.getElementById("summary").textContent = text;
+    document.getElementById("summary").classList.add("bad");
+    announce(text);
+    return;
   }
   if (bad.length) {
     announce(fill(words.wrong, { count: bad.length }));
