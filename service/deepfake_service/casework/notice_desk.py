@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -39,7 +38,6 @@ from deepfake_service.db import (
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
-    DatabaseUnavailable,
     NotFound,
     NoticeRefused,
 )
@@ -195,14 +193,11 @@ class NoticeDesk:
         with self._database.read() as session:
             return [self._listed(n) for (n,) in load_list(session, statement).rows]
 
-    def count_overdue(self) -> float:
-        """Count the notices whose deadline has passed. NaN while the database does not answer."""
+    def count_overdue(self) -> int:
+        """Count the notices whose deadline has passed."""
         counted = select(func.count(Notice.id)).where(is_overdue(self._database.clock()))
-        try:
-            with self._database.read() as session:
-                return float(session.scalar(counted) or 0)
-        except DatabaseUnavailable:
-            return math.nan
+        with self._database.read() as session:
+            return session.scalar(counted) or 0
 
     def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> dict[str, Any]:
         """Record that a notice was sent, received or answered.

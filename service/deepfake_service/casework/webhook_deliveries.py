@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -37,15 +36,11 @@ CANDIDATES_PER_ACCOUNT = 50
 _log = logger("deepfake_service.webhooks")
 
 
-def count_due(database: Database) -> float:
-    """Count the webhooks that are to be sent or sent again. NaN while the database does not
-    answer."""
+def count_due(database: Database) -> int:
+    """Count the webhooks that are to be sent or sent again."""
     counted = select(func.count()).where(Delivery.state == DeliveryState.DUE)
-    try:
-        with database.read() as session:
-            return float(session.scalar(counted) or 0)
-    except DatabaseUnavailable:
-        return math.nan
+    with database.read() as session:
+        return session.scalar(counted) or 0
 
 
 class WebhookSecrets:

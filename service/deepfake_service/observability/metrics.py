@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deepfake_models.results import Verdict
+from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.observability.queue_state import QueueCollector, QueueState
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -155,15 +157,15 @@ class Metrics:
     ) -> None:
         """Read the gauges of the queue from the database at every scrape."""
         self._queue.read = state
-        self._oldest_job.set_function(oldest_s)
+        self._oldest_job.set_function(_or_nan(oldest_s))
 
     def watch_notices(self, overdue: Callable[[], float]) -> None:
         """Read the number of overdue notices from the database at every scrape."""
-        self._overdue.set_function(overdue)
+        self._overdue.set_function(_or_nan(overdue))
 
     def watch_webhooks(self, due: Callable[[], float]) -> None:
         """Read the number of undelivered webhooks from the database at every scrape."""
-        self._webhooks_due.set_function(due)
+        self._webhooks_due.set_function(_or_nan(due))
 
     def watch_disk(self, free_bytes: Callable[[], float]) -> None:
         """Read the free space of the data directory at every scrape."""
@@ -178,8 +180,8 @@ class Metrics:
         self, marked: Callable[[], float], clock_trusted: Callable[[], bool]
     ) -> None:
         """Read at every scrape how much will be deleted, and whether the clock can be trusted."""
-        self._marked.set_function(marked)
-        self._clock_trusted.set_function(lambda: float(clock_trusted()))
+        self._marked.set_function(_or_nan(marked))
+        self._clock_trusted.set_function(_or_nan(clock_trusted))
 
     def step(self, name: str, seconds: float) -> None:
         """Record the duration of one step of a job."""
@@ -228,6 +230,19 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+def _or_nan(read: Callable[[], float]) -> Callable[[], float]:
+    """Return a function that returns NaN while the database does not answer, and else what ``read``
+    does. The other metrics can then still be read."""
+
+    def value() -> float:
+        try:
+            return float(read())
+        except DatabaseUnavailable:
+            return math.nan
+
+    return value
 
 
 def known_method(method: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from typing import Annotated, Any
 
@@ -113,10 +112,10 @@ def _admin_page(
 
 def _health(state: AppState) -> dict[str, Any]:
     services = state.require_services()
-    oldest_s, queue = services.queries.oldest_s(), services.backlog.state()
+    queue = services.backlog.state()
     return {
         "waiting": sum(queue.waiting.values()) if queue else 0,
-        "oldest_s": None if math.isnan(oldest_s) else round(oldest_s),
+        "oldest_s": round(services.queries.oldest_s()),
         "free": shutil.disk_usage(state.settings.data_dir).free,
     }
 

@@ -482,6 +482,11 @@ async def test_without_a_database_requests_are_told_to_come_back(
         assert answer.json()["type"].endswith(":database_unavailable")
         assert "secret" not in answer.text
         assert (await service.client.get("/healthz")).status_code == 200
+        metrics = await service.client.get("/metrics")
+        assert metrics.status_code == 200
+        assert "deepfake_webhooks_due NaN" in metrics.text
+        assert "deepfake_clock_trusted NaN" in metrics.text
+        assert "deepfake_records_altered 0.0" in metrics.text
     assert (await submit(service)).status_code == 202
 
 

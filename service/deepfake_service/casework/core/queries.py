@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -29,7 +28,6 @@ from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.db.enums import UNFINISHED, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
-    DatabaseUnavailable,
     ImageryWithheld,
     NotFound,
 )
@@ -83,16 +81,10 @@ class Queries:
         return may_delete(caller, case.account_id) and case.held_at is None
 
     def oldest_s(self) -> float:
-        """Return the age in seconds of the oldest unfinished job.
-
-        It is 0 if there is none, and NaN while the database does not answer.
-        """
+        """Return the age in seconds of the oldest unfinished job, or 0 if there is none."""
         oldest = select(func.min(Job.created_at)).where(Job.state.in_(UNFINISHED))
-        try:
-            with self._database.read() as session:
-                at = session.scalar(oldest)
-        except DatabaseUnavailable:
-            return math.nan
+        with self._database.read() as session:
+            at = session.scalar(oldest)
         return (self._database.clock() - at).total_seconds() if at else 0.0
 
     def medium(self, caller: Caller, case_id: str, media_id: str) -> tuple[str, bytes]:
