@@ -101,10 +101,13 @@ def test_every_entry_has_a_digest() -> None:
 
 def test_the_image_is_built_from_digests_only() -> None:
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
-    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
-    assert set(bases) == {"${BASE}"}
+    stages = [line.split() for line in lines if line.startswith("FROM ")]
+    assert [name for _, name, *_ in stages if name not in {s[-1] for s in stages}] == [
+        "${BASE}"
+    ] * 2
     (base,) = [line for line in lines if line.startswith("ARG BASE=")]
     assert re.search(r"@sha256:[0-9a-f]{64}$", base)
+    assert [s[-1] for s in stages][-2:] == ["cuda", "cpu"]
     for line in lines:
         for command in re.findall(r"pip[^&]* (?:install|wheel) [^&]*", line):
             assert "--require-hashes" in command or "--no-deps" in command, command
