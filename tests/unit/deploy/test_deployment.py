@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from deepfake_models.decode.confinement import NAMESPACES
 from deepfake_service.cli.environment import unknown_variables
-from deepfake_service.settings import Settings
+from tests.support.deploykit import DEPLOY, written_secrets
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
 UNIT = DEPLOY / "systemd" / "deepfake.service"
 
 
@@ -31,44 +29,10 @@ def unit() -> dict[str, list[str]]:
     return values
 
 
-@pytest.fixture
-def service() -> Any:
-    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["service"]
-
-
-def test_the_container_keeps_its_restrictions(service: Any) -> None:
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert "cap_add" not in service
-    assert "privileged" not in service
-    assert service["user"].split(":")[0] not in ("0", "root")
-    assert "no-new-privileges:true" in service["security_opt"]
-    assert "seccomp:seccomp.json" in service["security_opt"]
-    assert service["mem_limit"] == service["memswap_limit"]
-    assert service["pids_limit"] > 0
-    assert service["ulimits"]["core"] == 0
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    assert service["environment"]["DEEPFAKE_SANDBOX"] == "require"
-
-
-def test_the_secrets_of_the_container_are_files(service: Any) -> None:
-    secret = {name for name, f in Settings.model_fields.items() if "SecretStr" in str(f.annotation)}
-    assert not {f"DEEPFAKE_{name.upper()}" for name in secret} & set(service["environment"])
-    assert {name.removeprefix("deepfake_") for name in service["secrets"]} <= secret
-    files = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["secrets"]
-    assert set(files) == set(service["secrets"])
-
-
-def test_the_health_check_uses_the_port_of_operations(service: Any) -> None:
-    port = service["environment"]["DEEPFAKE_OPERATIONS_PORT"]
-    assert f"127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
-
-
-def test_the_deployments_set_settings_that_exist(service: Any) -> None:
-    of_unit = [value.partition("=")[0] for value in unit()["Environment"]]
-    assert not unknown_variables([*service["environment"], *of_unit])
+def test_the_unit_sets_settings_that_exist() -> None:
+    named = [value.partition("=")[0] for value in unit()["Environment"]]
     loaded = [value.partition(":")[0] for value in unit()["LoadCredential"]]
-    assert not unknown_variables([*loaded, *service["secrets"]])
+    assert not unknown_variables([*named, *loaded])
 
 
 def test_the_seccomp_profile_allows_namespaces_of_the_sandbox_only() -> None:
@@ -114,12 +78,69 @@ def test_systemd_knows_every_option_of_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_proxy_does_not_write_uploads_to_its_disk() -> None:
-    text = (DEPLOY / "nginx.conf").read_text()
+    text = (DEPLOY / "nginx-proxy.conf").read_text()
     lines = {line.partition("#")[0].strip() for line in text.splitlines()}
     assert {
         "proxy_request_buffering off;",
         "proxy_buffering off;",
         "proxy_max_temp_file_size 0;",
         "proxy_set_header X-Forwarded-For $remote_addr;",
-        "proxy_next_upstream off;",
+        "proxy_next_upstream error;",
+        "location = /metrics { return 404; }",
+        "location = /readyz { return 404; }",
     } <= lines
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-compose.conf"])
+def test_each_proxy_sets_what_the_common_part_needs(name: str) -> None:
+    text = (DEPLOY / name).read_text()
+    assert text.count("include /etc/nginx/nginx-proxy.conf;") == 1
+    assert text.count("set $deepfake ") == 1
+    assert text.count("zone=deepfake_connections:") == 1
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-compose.conf"])
+def test_nginx_accepts_the_configuration(name: str, tmp_path: Path) -> None:
+    text = (DEPLOY / name).read_text()
+    certificate = written_secrets(tmp_path)
+    for pattern, path in (
+        (r"/etc/nginx/nginx-proxy.conf", DEPLOY / "nginx-proxy.conf"),
+        (r"/etc/ssl/centre.example/fullchain.pem|/run/secrets/tls_certificate.pem",
+         certificate / "tls-certificate.pem"),
+        (r"/etc/ssl/centre.example/key.pem|/run/secrets/tls_key.pem", certificate / "tls-key.pem"),
+        (r"/var/log/nginx", tmp_path),
+    ):  # fmt: skip
+        text = re.sub(pattern, str(path), text)
+    whole = tmp_path / "whole.conf"
+    whole.write_text(f"pid {tmp_path}/pid; events {{}}\nhttp {{\n{text}\n}}\n")
+    done = subprocess.run(
+        ["nginx", "-t", "-e", tmp_path / "errors", "-p", tmp_path, "-c", whole],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="no hadolint: make deploy-check")
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    done = subprocess.run(
+        ["hadolint", DEPLOY.parent / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck: make deploy-check")
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    scripts = [DEPLOY / "make-secrets.sh", DEPLOY / "constraints" / "update.sh"]
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("apparmor_parser") is None, reason="no AppArmor parser")
+def test_apparmor_accepts_the_profile() -> None:
+    words = ["apparmor_parser", "--skip-kernel-load", "--skip-cache"]
+    done = subprocess.run(
+        [*words, DEPLOY / "apparmor" / "deepfake"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
