@@ -18,11 +18,10 @@ from deepfake_service.casework.core.cases import open_occurrence, screenshot_of
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Database, Notice, Occurrence
 from deepfake_service.notices.pdf import Capture, Post
+from deepfake_service.notices.render import MAX_CAPTURES
 from deepfake_service.security.audit_log import Action, Actor, append_entry
 from deepfake_service.storage import BlobMissing, Vault
 
-MAX_CAPTURES = 50
-"""Pages of captures in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""
 MAX_SIDE = 1800
 """Longer side of a capture in the PDF, in pixels: 190 dots an inch on the height of a page."""
 BLUR_SHARE = 0.02

@@ -64,10 +64,6 @@ class NoticeClock:
         """Return the time by which deadlines are compared."""
         return self._database.clock()
 
-    def to_withdraw(self, caller: Caller) -> list[dict[str, Any]]:
-        """Return the notices that must be withdrawn, the longest marked first."""
-        return self._list(caller, TO_WITHDRAW, Notice.withdraw_at, [])
-
     def _list(
         self,
         caller: Caller,

@@ -16,6 +16,8 @@ from deepfake_service.documents.i18n import Words, words
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
 
+MAX_CAPTURES = 50
+"""Screenshots in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""
 _ARTICLE = re.compile(r"Article (?P<article>\d+)(?:\((?P<paragraph>\d+)\))?")
 _SECTION = re.compile(r"s\. (?P<section>\d+)")
 
@@ -108,9 +110,11 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
         sections.append(Section(label, _lines(value, t), name, provision))
     sections.append(Section(t("evidence"), _evidence(subject.basis, t), "evidence"))
     if subject.captures:
-        count = sum(bool(o["screenshot"]) for o in subject.occurrences)
-        text = t(f"captures_{subject.captures}", count=count)
-        sections.append(Section(t("enclosed"), [text], "enclosed"))
+        count = len(subject.occurrences)
+        lines = [t(f"captures_{subject.captures}", count=min(count, MAX_CAPTURES))]
+        if count > MAX_CAPTURES:
+            lines.append(t("captures_more"))
+        sections.append(Section(t("enclosed"), lines, "enclosed"))
     if subject.reference:
         sections.append(Section(t("case"), [revealed(subject.reference)], "case"))
     return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)

@@ -65,7 +65,9 @@ def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: st
 def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
     seen = [{**SEEN[0], "id": str(n), "source_url": f"https://example.org/{n}"} for n in range(60)]
     for kind in (FORM, "eu-dsa-16"):
-        letter = composed(kind, "ko", {}, occurrences=seen)
+        letter = composed(kind, "ko", {}, occurrences=seen, captures="clear")
+        assert "50장" in letter.text()
+        assert "나머지 화면 캡처는 파일로 따로 보냅니다." in letter.text()
         data = notice_data(kind, letter, "ko", IMPRINT)
         assert sum("https://example.org/" in text for text in leaves(data)) == 60
         assert page_count(notice_pdf(kind, letter, "ko", IMPRINT)) > 2
