@@ -5,6 +5,7 @@ No field has a default that would make a statement, or sign, on behalf of a pers
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from deepfake_service.documents.characters import shown
 
+MIN_STATEMENT_CHARS = 20
+MIN_SIGNATURE_CHARS = 2
+STATEMENT_TOO_SHORT = "at least 20 characters are required, or 10 Korean ones"
 _EMAIL = r"^[^@\s<>,;:\"']{1,64}@[^@\s<>,;:\"']{1,190}\.[^@\s<>,;:\"'.]{2,63}$"
 
 
@@ -23,6 +27,14 @@ def _shown_in_line(value: str) -> str:
     return shown(value, lines=False)
 
 
+def _substantiated(value: str) -> str:
+    """Require 20 letters, of which a Hangul syllable or a Chinese character counts as two."""
+    length = sum(2 if unicodedata.east_asian_width(char) == "W" else 1 for char in value)
+    if length < MIN_STATEMENT_CHARS:
+        raise ValueError(STATEMENT_TOO_SHORT)
+    return value
+
+
 Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
@@ -30,8 +42,9 @@ Text = Annotated[
 ]
 Statement = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=20, max_length=5000),
+    StringConstraints(strip_whitespace=True, min_length=MIN_STATEMENT_CHARS // 2, max_length=5000),
     AfterValidator(_shown_in_lines),
+    AfterValidator(_substantiated),
 ]
 Email = Annotated[
     str,
@@ -41,7 +54,7 @@ Email = Annotated[
 Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9+() -]{6,30}$")]
 Signature = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=2, max_length=200),
+    StringConstraints(strip_whitespace=True, min_length=MIN_SIGNATURE_CHARS, max_length=200),
     AfterValidator(_shown_in_line),
 ]
 Affirmed = Literal[True]

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.notices.fields import (
+    MIN_SIGNATURE_CHARS,
+    STATEMENT_TOO_SHORT,
     Budapest29,
     EuDsa16,
     Fields,
@@ -206,6 +208,8 @@ def _explanation(error: Any) -> str:
         return "tick this box: only the person making the notice can state this"
     if error["type"] == "string_too_short" and error["ctx"]["min_length"] == 1:
         return "required"
+    if error["type"] == "string_too_short" and error["ctx"]["min_length"] > MIN_SIGNATURE_CHARS:
+        return STATEMENT_TOO_SHORT
     if error["type"] == "string_too_short":
         return f"at least {error['ctx']['min_length']} characters are required"
     if error["type"] == "string_too_long":

@@ -22,6 +22,7 @@ from babel.messages.extract import extract_from_dir
 from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES
@@ -39,7 +40,7 @@ COMPOSED = frozenset(
         "1 to 4000 characters are needed",
         "required",
         "at least 2 characters are required",
-        "at least 20 characters are required",
+        STATEMENT_TOO_SHORT,
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         "decision: choose one",

@@ -18,6 +18,7 @@ from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.errors import InvalidRequest, NotFound
+from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
@@ -160,6 +161,26 @@ def test_an_empty_field_is_said_to_be_required() -> None:
     with pytest.raises(InvalidRequest) as error:
         checked(KINDS["kr-tba-22-5"], empty, SEEN, minor=False)
     assert [e.detail for e in error.value.errors] == ["required"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_enough"),
+    [
+        ("동의 없이 합성된 영상", True),  # nine syllables and three spaces
+        ("얼굴을 합성한 영상", False),
+        ("this is too short..", False),
+        ("this is long enough.", True),
+        ("짧음", False),
+    ],
+)
+def test_a_statement_in_korean_needs_half_the_characters(statement: str, is_enough: bool) -> None:
+    given = {**GOOD["kr-tba-22-5"], "statement": statement}
+    if is_enough:
+        checked(KINDS["kr-tba-22-5"], given, SEEN, minor=False)
+        return
+    with pytest.raises(InvalidRequest) as error:
+        checked(KINDS["kr-tba-22-5"], given, SEEN, minor=False)
+    assert [e.detail for e in error.value.errors] == [STATEMENT_TOO_SHORT]
 
 
 def test_a_url_and_a_screenshot_are_required_where_the_law_requires_them() -> None:
