@@ -139,6 +139,16 @@ def test_selectors_select_pods() -> None:
             assert workload["spec"]["selector"]["matchLabels"].items() <= labels(name).items()
 
 
+def test_the_route_leads_to_the_service_and_not_to_what_operators_read() -> None:
+    (route,) = [o for o in manifests(FOLDER / "overlays/cpu") if o["kind"] == "HTTPRoute"]
+    closed, opened = route["spec"]["rules"]
+    assert {m["path"]["value"] for m in closed["matches"]} == {"/readyz", "/metrics"}
+    assert "backendRefs" not in closed
+    (backend,) = opened["backendRefs"]
+    services = {s["metadata"]["name"]: s["spec"]["ports"] for s in of_kind("Service")}
+    assert backend["port"] in [port["port"] for port in services[backend["name"]]]
+
+
 def test_nothing_is_allowed_by_default() -> None:
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind("NetworkPolicy")}
     deny = policies.pop("deepfake-deny")
@@ -199,4 +209,4 @@ def test_the_objects_follow_the_schemas_of_kubernetes(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     unknown = set(re.findall(r"schema for kind (\w+)", done.stdout + done.stderr))
-    assert unknown <= {"PodMonitor", "ScaledObject"}  # of operators, not of Kubernetes
+    assert unknown <= {"HTTPRoute", "PodMonitor", "ScaledObject"}  # of operators, not of Kubernetes
