@@ -23,12 +23,14 @@ from deepfake_models.spec import (
     ConditionsSpec,
     CropSpec,
     DetectorSpec,
+    Histograms,
     InputSpec,
     LevelCalibrations,
     SamplingSpec,
     Spec,
     Thresholds,
     TrackSpec,
+    is_none,
 )
 
 MANIFEST = "bundle.json"
@@ -76,6 +78,8 @@ class BundleSpec(Spec):
     """Standard deviation of a face's logit under a change of one bit of one pixel. 8-bit arithmetic
     rounds such a change up or down, as it does with the last digits in which processors differ, so
     another machine may differ by as much. 0, which is left out: by no more than a hundredth."""
+    histograms: Annotated[Histograms | None, Field(exclude_if=is_none)] = None
+    """How the values of held-out media spread; left out where that was not recorded."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]

@@ -280,6 +280,51 @@ class Thresholds(Spec):
         return self.picture or self.face
 
 
+class ValueHistogram(Spec):
+    """How the values of whole held-out media spread, each judged by a fit that did not see it."""
+
+    edges: Annotated[tuple[float, ...], Field(min_length=3, max_length=101)]
+    """Edges of the bins on log10 likelihood ratios, ascending, one more than there are bins. A bin
+    includes its lower edge; values beyond the outer edges are in the first and the last bin."""
+    real: tuple[Count, ...]
+    """Real media in each bin."""
+    fake: tuple[Count, ...]
+    """Manipulated media in each bin."""
+    real_groups: PositiveInt
+    """Groups that the real media are of."""
+    fake_groups: PositiveInt
+    """Groups that the manipulated media are of."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> ValueHistogram:
+        if not _ascending(self.edges):
+            raise ValueError("edges must ascend")
+        for name, counts, groups in (
+            ("real", self.real, self.real_groups),
+            ("fake", self.fake, self.fake_groups),
+        ):
+            if len(counts) != len(self.edges) - 1:
+                raise ValueError(f"{name}: the edges make {len(self.edges) - 1} bins")
+            if sum(counts) < groups:
+                raise ValueError(f"{name}: {sum(counts)} media cannot be of {groups} groups")
+        return self
+
+
+class Histograms(Spec):
+    """Histograms of the values of whole media, on which a report shows where an item lies."""
+
+    item: Annotated[ValueHistogram | None, Field(exclude_if=is_none)] = None
+    """Of videos."""
+    picture: Annotated[ValueHistogram | None, Field(exclude_if=is_none)] = None
+    """Of stills."""
+
+    @model_validator(mode="after")
+    def _any(self) -> Histograms:
+        if self.item is None and self.picture is None:
+            raise ValueError("neither item nor picture")
+        return self
+
+
 class MeasuredRate(Spec):
     """A share of held-out faces, its 95% interval (clustered by group) and the sample sizes."""
 

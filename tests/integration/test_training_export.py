@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from deepfake_eval.analysis.histograms import histograms
 from deepfake_models.bundle import GRAPHS, Bundle, load_bundle
 from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
@@ -55,6 +57,7 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     assert set(GRAPHS) <= set(bundle.graphs)
     assert bundle.spec.training["parity_max_abs_difference"] <= 1e-3
     assert bundle.spec.calibration.item.groups == 4
+    assert bundle.spec.histograms is None  # of two groups of each class
     reliability = bundle.reliability()
     assert reliability["level_track"]["overall"]["false_positive_rate"]["groups"] == 2
     assert all(
@@ -135,7 +138,11 @@ def crossed(smoke: Config) -> Config:
 
 @pytest.mark.usefixtures("quick_detector")
 def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
-    manifest: Path, crops: Path, crossed: Config, tmp_path: Path
+    manifest: Path,
+    crops: Path,
+    crossed: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "cv"
     scores = run_splits(crops, folder, fold_splits(crossed, short=False))
@@ -150,6 +157,9 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", summarise(folder, crossed))
     fit(crops, tmp_path / "all", crossed)
     inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder, frames=4)
+    # Histograms of as few groups as these would not be kept otherwise.
+    few = partial(histograms, min_groups=6)
+    monkeypatch.setattr(bundle_module, "histograms", lambda *args: few(*args[:2]))
     bundle = export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     assert bundle.spec.calibration.item.groups == 12
     predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
@@ -158,6 +168,13 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     # Judged under the fitted calibration, not the neutral one with which they were scored.
     limit = bundle.spec.calibration.item.limit
     assert (items["log_likelihood_ratio"].abs() <= limit + 1e-9).all()
+    spread = bundle.spec.histograms
+    assert spread is not None
+    assert spread.picture is None
+    assert spread.item is not None
+    counted = (sum(spread.item.real), sum(spread.item.fake))
+    valued = items[items["log_likelihood_ratio"].notna()]
+    assert counted == tuple((valued["label"] == label).sum() for label in ("real", "fake"))
     # Six groups of each class: nothing may be decided under any condition.
     assert (items["verdict"] == "inconclusive").all()
     assert not any(

@@ -15,6 +15,7 @@ from deepfake_service.documents.i18n import Words
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.typesetting import pdf_of
+from deepfake_service.documents.value_plot import value_note
 
 
 def report(
@@ -51,6 +52,8 @@ def report_texts(
         "pictures": summary.pictures(pictures),
         "pictures_note": summary.pictures_note(pictures),
         "pictures_meaning": summary.pictures_meaning(),
+        "spread": summary.spread(),
+        "spread_note": value_note(document, words),
         "timeline": summary.timeline(),
         "people": summary.people(),
         "people_more": summary.people_more(),

@@ -21,6 +21,7 @@ from deepfake_service.documents.i18n import Words
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.documents.timeline import timeline
 from deepfake_service.documents.typesetting import readable
+from deepfake_service.documents.value_plot import value_plot
 
 COLOURS = {
     "likely_manipulated": "#fde2d4",
@@ -266,6 +267,11 @@ class SummaryPresenter:
     def timeline(self) -> str:
         """Return the timeline as an SVG."""
         return timeline(self._result, self._d["exact"]["faces"], self._d["examined_s"], self._w)
+
+    def spread(self, width: str = "720") -> str | None:
+        """Return where the value lies among measured media as an SVG; ``None`` if the model bundle
+        has no histogram of them."""
+        return value_plot(self._d, thresholds_of(self._d), self._w, width=width)
 
     def people(self) -> list[dict[str, str]]:
         """Return a row for each person listed."""

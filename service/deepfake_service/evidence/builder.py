@@ -309,7 +309,7 @@ def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[s
             mode="json",
             include={
                 "sampling", "detector", "crop", "input", "tracks", "aggregation",
-                "calibration", "thresholds", "kinds",
+                "calibration", "thresholds", "kinds", "histograms",
             },
         ),
         "software": software,

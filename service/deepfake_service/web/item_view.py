@@ -9,6 +9,7 @@ from deepfake_models.results import ReasonCode
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.report_presenter import SummaryPresenter, thresholds_of
 from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.documents.value_plot import value_note
 from deepfake_service.web.item_plot import log10_ratio, moments_plot
 from deepfake_service.web.pages import safe
 
@@ -24,6 +25,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     media = document["result"]["media"]
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures = _pictures(document)
+    spread = summary.spread(width="100%")
     is_video = bool(media) and media["kind"] == "video"
     return {
         **summary.page_one(),
@@ -32,6 +34,8 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "codes": codes,
         "broken": any(ReasonCode(code).input_at_fault for code in codes),
         "bins": bins_of(document),
+        "spread": safe(spread) if spread else None,
+        "spread_note": value_note(document, texts),
         "plot": safe(moments_plot(document, texts)) if is_video else None,
         "boxes": None if is_video or not media else _boxes(document),
         "people": _by_value(summary.people()) if not is_video else summary.people(),
@@ -108,8 +112,8 @@ def _by_value(people: list[dict[str, str]]) -> list[dict[str, str]]:
 def bins_of(document: dict[str, Any]) -> dict[str, Any] | None:
     """Return how measured material spreads over the ranges between the thresholds.
 
-    Model bundles carry no histogram of values, but the rates measured at each threshold, which give
-    the shares of material in each range. ``None`` for a result without a value.
+    The rates measured at each threshold give the shares of material in each range, also where a
+    model bundle carries no histogram of values. ``None`` for a result without a value.
 
     Returns:
         The ranges in ``bins``, from the lowest; ``here``, the index of the range of this value, and

@@ -12,6 +12,10 @@ from deepfake_models.bundle import GRAPHS, MANIFEST, REQUIRED, load_bundle, seal
 from deepfake_models.errors import BundleError
 from tests.support.judgingkit import bundle_fields
 
+HISTOGRAM = {
+    "edges": [-1.0, 0.0, 1.0], "real": [7, 2], "fake": [1, 4], "real_groups": 5, "fake_groups": 3,
+}  # fmt: skip
+
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
@@ -78,12 +82,31 @@ def test_a_truncated_manifest_is_refused(sealed: Path) -> None:
         ({"crop": {"size": 256}}, "crop.size"),
         ({"crop": {"size": "wide"}}, "crop.size"),
         ({"detector": {"thresholds": [0.6, 0.7]}}, "detector.thresholds"),
+        ({"histograms": {}}, "neither item nor picture"),
+        ({"histograms": {"face": None}}, r"histograms\.face"),
+        ({"histograms": {"item": {**HISTOGRAM, "edges": [0.0, 0.0, 1.0]}}}, "ascend"),
+        ({"histograms": {"item": {**HISTOGRAM, "edges": [0.0, 1.0]}}}, r"item\.edges"),
+        ({"histograms": {"item": {**HISTOGRAM, "real": [9]}}}, "real: the edges make 2 bins"),
+        ({"histograms": {"item": {**HISTOGRAM, "fake": [9, -1]}}}, r"item\.fake"),
+        ({"histograms": {"picture": {**HISTOGRAM, "fake": [1, 1]}}}, "cannot be of 3 groups"),
+        ({"histograms": {"picture": {**HISTOGRAM, "real_groups": 0}}}, "real_groups"),
     ],
 )
 def test_the_error_names_the_wrong_field(sealed: Path, change: dict[str, Any], named: str) -> None:
     edit(sealed, **change)
     with pytest.raises(BundleError, match=named):
         load_bundle(sealed)
+
+
+def test_histograms_are_optional_and_left_out_where_there_are_none(sealed: Path) -> None:
+    bundle = load_bundle(sealed)
+    assert bundle.spec.histograms is None
+    assert "histograms" not in json.loads(bundle.spec.model_dump_json())
+    edit(sealed, histograms={"picture": HISTOGRAM})
+    spec = load_bundle(sealed).spec
+    assert spec.histograms is not None
+    assert spec.histograms.item is None
+    assert spec.model_dump(mode="json")["histograms"] == {"picture": HISTOGRAM}
 
 
 def test_thresholds_must_be_in_order(sealed: Path) -> None:

@@ -18,6 +18,7 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis.histograms import histograms
 from deepfake_eval.analysis.reliability import (
     condition_table,
     conditions,
@@ -163,6 +164,9 @@ def export(
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
         table["level_picture"] = item_table(items, bundle.spec.conditions.min_groups, "image")
         _write_json(directory / "reliability.json", table)
+        spread = histograms(items, fitted.calibration, bundle.spec.conditions.min_groups)
+        if spread is not None:
+            fields["histograms"] = spread.model_dump()
         methods = inputs.cross_validation and inputs.cross_validation / METHODS
         card = model_card(
             config,

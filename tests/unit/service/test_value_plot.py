@@ -1,0 +1,108 @@
+"""Where a value lies among measured media: in the evidence, the report and the console."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from deepfake_service.db.enums import Role
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.report import report_texts
+from deepfake_service.documents.report_presenter import thresholds_of
+from deepfake_service.documents.value_plot import bin_of, histogram_of, value_note, value_plot
+from deepfake_service.evidence.builder import VERDICT
+from deepfake_service.evidence.zip_format import member
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+from tests.support.jobkit import end, post_video
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def examined_with(service: Service, media: bytes, material: Any) -> dict[str, Any]:
+    job: dict[str, Any] = (await post_video(service, media)).json()
+    end(service, job["id"], material)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(-9.0, 0), (-2.0, 0), (-1.001, 0), (-1.0, 1), (0.0, 2), (2.0, 3), (9, 3)]
+)
+def test_a_value_is_in_the_bin_whose_lower_edge_it_reaches(value: float, number: int) -> None:
+    assert bin_of(kit.HISTOGRAM, value) == number
+
+
+async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Service) -> None:
+    job = await examined_with(service, kit.video(), kit.histogram_material(kit.video()))
+    path = f"/v1/jobs/{job['id']}"
+    bundle = (await service.client.get(f"{path}/evidence")).content
+    document = json.loads(member(bundle, VERDICT))
+    assert document["method"]["histograms"]["item"]["real"] == kit.HISTOGRAM["real"]
+    verified = (await service.client.post("/v1/verify", content=bundle)).json()
+    assert verified["result"] == "verified"
+    value = document["result"]["log_likelihood_ratio"]
+    here = bin_of(kit.HISTOGRAM, value)
+    for language in ("ko", "en"):
+        texts = words(language)
+        note = value_note(document, texts)
+        assert note is not None
+        assert f"{100 * sum(kit.HISTOGRAM['real'][here:]) / 100:.1f}%" in note
+        plot = value_plot(document, thresholds_of(document), texts, width="720")
+        assert plot is not None
+        svg = fromstring(plot)
+        names = [part.get("class") for part in svg]
+        assert names.count("real") == names.count("fake") == 4 + 1  # bars and a label
+        (mark,) = [part for part in svg if part.get("class") == "at"]
+        assert float(str(mark.get("x1")).removesuffix("%")) == pytest.approx(
+            2 + 96 * (value + 2) / 4, abs=0.02
+        )
+        shown = report_texts(document, {}, {"accounts": {}, "entries": []}, texts)
+        assert shown["spread"] == plot
+        assert shown["spread_note"] == note
+    report = await service.client.get(f"{path}/report.pdf?lang=en")
+    assert report.content.startswith(b"%PDF")
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.PIPELINE)
+    page = (await service.client.get(f"/items/{job['id']}")).text
+    assert 'class="spread"' in page
+    assert "This file is here." not in page
+
+
+async def test_without_histograms_the_ranges_between_thresholds_are_shown(
+    service: Service,
+) -> None:
+    job = await examined_with(service, kit.video(), kit.material(kit.video()))
+    bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
+    document = json.loads(member(bundle, VERDICT))
+    assert "histograms" not in document["method"]
+    assert value_note(document, words("en")) is None
+    assert (
+        report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))["spread"] is None
+    )
+    del service.client.headers["Authorization"]
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.PIPELINE)
+    page = (await service.client.get(f"/items/{job['id']}")).text
+    assert 'class="spread"' not in page
+    assert "This file is here." in page
+
+
+async def test_pictures_and_items_without_a_value_use_their_own(service: Service) -> None:
+    still = mediakit.picture(mediakit.astronaut(), "PNG")
+    job = await examined_with(service, still, kit.histogram_material(still))
+    bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
+    document = json.loads(member(bundle, VERDICT))
+    other = copy.deepcopy(kit.HISTOGRAM) | {"real_groups": 7}
+    document["method"]["histograms"] = {"item": kit.HISTOGRAM, "picture": other}
+    assert histogram_of(document) == other
+    del document["method"]["histograms"]["picture"]
+    assert histogram_of(document) is None
+    document["method"]["histograms"] = {"picture": other}
+    document["result"]["log_likelihood_ratio"] = None
+    assert value_plot(document, thresholds_of(document), words("en"), width="1") is None
