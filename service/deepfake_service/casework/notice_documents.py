@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.cases import folder_of
@@ -10,7 +13,7 @@ from deepfake_service.casework.core.notice_history import Happening, NoticeHisto
 from deepfake_service.casework.notice_captures import NoticeCaptures
 from deepfake_service.db import Case, Database, Notice, NoticeEvent, new_id
 from deepfake_service.db.enums import NoticeEventKind
-from deepfake_service.errors import NotFound, RecordAltered
+from deepfake_service.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.evidence import pdf_signature
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.render import composed_of
@@ -51,23 +54,23 @@ class NoticeDocuments:
 
         Raises:
             NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that
-                the history of the notice has.
+                the history of the notice has. ImageryWithheld: it encloses captures, and a person
+                shown was flagged as a possible minor since.
         """
+        content = open_json(key, notice)
         with self._database.read() as session:
+            _require_showable(session, notice, content)
             signed = NoticeHistory(session, key, notice).signed()
         if signed is None:
-            return self._make(actor, notice, key)
+            return self._make(actor, notice, key, content)
         return self._stored(notice, signed, key)
 
-    def _make(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
-        content = open_json(key, notice)
+    def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
         composed = composed_of(content["composed"])
         issuer = self._sender.issuer
         imprint = Imprint(issuer, notice.created_at, self._sender.organisation())
         # Not in a transaction: decoding and an authority may take their time.
-        captures = (
-            [] if self._is_withheld(notice) else self._captures.of(actor, notice, key, content)
-        )
+        captures = self._captures.of(actor, notice, key, content)
         pdf = notice_pdf(notice.kind, composed, notice.language, imprint, captures)
         pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self._post, field="Notice")
         event_id = new_id()
@@ -77,6 +80,7 @@ class NoticeDocuments:
             locked = session.get(Notice, notice.id, with_for_update=True)
             if locked is None:
                 raise NotFound
+            _require_showable(session, locked, content)
             history = NoticeHistory(session, key, locked)
             signed = history.signed()
             if signed is None:
@@ -91,16 +95,17 @@ class NoticeDocuments:
         self._vault.blobs.delete(name)  # another request made it at the same time
         return self._stored(notice, signed, key)
 
-    def _is_withheld(self, notice: Notice) -> bool:
-        """Return whether a person shown may be a minor: then no picture leaves the service."""
-        with self._database.read() as session:
-            return session.get_one(Case, notice.case_id).minor_at is not None
-
     def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
         pdf = self._vault.read(_blob_of(notice, signed.id), key)
         if hashlib.sha256(pdf).hexdigest() != open_json(key, signed)["document_sha256"]:
             raise RecordAltered
         return pdf
+
+
+def _require_showable(session: Session, notice: Notice, content: dict[str, Any]) -> None:
+    """Raise ``ImageryWithheld`` if the notice encloses captures and a minor may be shown."""
+    if content.get("captures") and session.get_one(Case, notice.case_id).minor_at is not None:
+        raise ImageryWithheld
 
 
 def _blob_of(notice: Notice, event_id: str) -> str:

@@ -30,7 +30,8 @@ def package_of(
     may be a minor. Every reading is audited.
 
     Raises:
-        NotFound: there is no such notice, or the caller may not see it.
+        NotFound: there is no such notice, or the caller may not see it. ImageryWithheld: its PDF
+            encloses captures, and a person shown was flagged as a possible minor since.
     """
     notice = desk.read(caller, notice_id)
     files = {"notice.pdf": desk.pdf(caller, notice_id), "notice.txt": notice["text"].encode()}

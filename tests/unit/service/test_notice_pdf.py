@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,8 @@ from sqlalchemy import select
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_service.casework.core.cases import screenshot_of
 from deepfake_service.casework.notice_captures import MAX_SIDE, NoticeCaptures
-from deepfake_service.db import AuditEntry, Case, Notice, Occurrence
+from deepfake_service.db import AuditEntry, Case, Notice
+from deepfake_service.db.enums import Role
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
@@ -189,19 +190,54 @@ async def test_a_capture_that_cannot_be_decoded_is_named_by_its_digest(service: 
     assert page_count(pdf) == 2
 
 
-async def test_no_capture_is_enclosed_after_a_person_was_flagged_as_a_possible_minor(
-    service: Service, decoding: NoticeCaptures
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_a_pdf_with_captures_is_withheld_after_a_person_was_flagged_as_a_possible_minor(
+    service: Service, is_made: bool
 ) -> None:
     case_id, notice = await noticed(service, None)
-    with service.database.write() as session:
-        session.get_one(Case, case_id).minor_at = service.database.clock()
-        assert session.scalars(select(Occurrence.id)).first() is not None
-    desk = service.app.state.shared.services.notice_desk
-    with service.database.read() as session:
-        row = session.get_one(Notice, notice["id"])
-        key = service.app.state.shared.services.cases._vault.case_key(
-            session.get_one(Case, case_id)
-        )
-    caller = service.accounts.authenticate(next(iter(service.keys.values())))
-    pdf = await asyncio.to_thread(desk._documents.pdf, caller.actor, row, key)
-    assert page_count(pdf) == 1
+    path = f"/v1/notices/{notice['id']}/notice.pdf"
+    if is_made:
+        assert (await service.client.get(path)).status_code == 200
+    admin = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
+    flag = await service.client.put(f"/v1/cases/{case_id}/minor", headers=admin)
+    assert flag.is_success, flag.text
+    answer = await service.client.get(path, headers=admin)
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
+        403, "imagery_withheld",
+    )  # fmt: skip
+    fields = {**GOOD[FORM], "reason": "child_sexual_exploitation"}
+    content = {"kind": FORM, "occurrence_ids": notice["occurrence_ids"], "fields": fields}
+    again = await service.client.post(f"/v1/cases/{case_id}/notices", json=content, headers=admin)
+    assert again.status_code == 201, again.text
+    assert again.json()["captures"] is None
+    pdf = await service.client.get(f"/v1/notices/{again.json()['id']}/notice.pdf", headers=admin)
+    assert page_count(pdf.content) == 1
+
+
+async def test_the_form_says_which_post_lacks_what_and_ticks_those_that_lack_nothing(
+    service: Service,
+) -> None:
+    case_id, bare = await confirmed(service)
+    path = f"/v1/cases/{case_id}/occurrences"
+    files = {"screenshot": ("s.png", picture(), "image/png")}
+    other = {"source_url": "https://other.example/2", "platform": "Other"}
+    complete = (await service.client.post(path, data=other, files=files)).json()["id"]
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+    form = f"/cases/{case_id}/notices/{FORM}"
+    page = (await service.client.get(form)).text
+    assert re.findall(r'name="occurrences" value="(\w+)" checked', page) == [complete]
+    assert 'name="recipient" value="Other"' in page
+    posts = dict(re.findall(r'id="post-(\w+)">(.*?)</div>', page, re.DOTALL))
+    assert ("data-lacks" in posts[bare], "data-lacks" in posts[complete]) == (True, False)
+    assert 'data-source_url="https://example.org/1"' in posts[bare]
+    csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
+    values = {"csrf": csrf, "occurrences": bare, "captures": "blurred", "statement": "적은 내용"}
+    origin = {"Origin": str(service.client.base_url)}
+    refused = await service.client.post(form, data=values, headers=origin)
+    assert refused.status_code == 422
+    summary = refused.text[refused.text.index('role="alert"') :]
+    assert f'<a href="#post-{bare}">' in summary
+    assert "https://example.org/1" in summary[: summary.index("</ul>")]
+    assert 'value="blurred" checked' in refused.text
+    assert "적은 내용</textarea>" in refused.text
