@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval import cli
 from deepfake_eval.bench.run import SECTIONS
+from deepfake_eval.bench.scaling import ONE, TWO
 from tests.support.bundlekit import small_bundle_dir
 
 pytestmark = pytest.mark.server
@@ -35,6 +36,9 @@ def test_a_quick_bench_measures_every_section_and_writes_tables_and_a_plot(tmp_p
     assert sum(row["count"] for row in results["mixed"]["sent"]) == 20
     assert results["mixed"]["memory"]["now_mb"] > 0
     assert results["jobs"][0]["jobs_per_minute"] > 0
+    if results["machine"]["cores"] > 1:
+        assert results["scaling"]["ratio"]["median"] > 0
+        assert set(results["scaling"]["jobs_per_minute"]) == {ONE, TWO}
     assert [row["faces_found"] for row in results["memory"]] == [2, 2]
     assert results["machine"]["cores"] >= 1
     text = (tmp_path / "bench.md").read_text()

@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -127,8 +127,8 @@ class LoadBench:
                 self._service(f"jobs-{workers}", workers=workers) as service,
                 closing(service.client()) as client,
             ):
-                _finish(client, [_submit(client, video, 0)])
-                seconds = seconds_of(partial(_run_jobs, client, video, self.plan.jobs))
+                run_jobs(client, video, [0])
+                seconds = seconds_of(partial(run_jobs, client, video, range(1, self.plan.jobs + 1)))
                 rows.append(
                     {
                         "workers": workers,
@@ -242,8 +242,14 @@ def _closed_loop(service: Service, picture: bytes, clients: int, requests: int) 
         return [s for part in pool.map(work, range(clients)) for s in part]
 
 
-def _run_jobs(client: Client, video: bytes, jobs: int) -> None:
-    _finish(client, [_submit(client, video, number + 1) for number in range(jobs)])
+def run_jobs(client: Client, video: bytes, numbers: Iterable[int]) -> None:
+    """Submit a video once for each of ``numbers``, which make its copies differ, and wait until
+    the jobs have ended.
+
+    Raises:
+        ServiceFailed: one of them failed.
+    """
+    _finish(client, [_submit(client, video, number) for number in numbers])
 
 
 def _submit(client: Client, video: bytes, number: int) -> str:

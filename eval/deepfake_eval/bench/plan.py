@@ -60,6 +60,8 @@ class Plan:
     """Requests of different kinds, after which the memory of the service is measured."""
     workers: tuple[int, ...]
     jobs: int
+    pinned_jobs: int
+    """Jobs of each round of one worker on one core, and of two on two."""
     job_clip: Clip
     memory: tuple[Clip, ...]
     """Clips whose peak memory is compared: the first is the reference."""
@@ -96,6 +98,7 @@ DEFAULT = Plan(
     mixed_requests=1000,
     workers=(1, 2),
     jobs=6,
+    pinned_jobs=8,
     job_clip=_clip(seconds=10),
     memory=(_clip(1080), _clip(1080, seconds=7200)),
     memory_frames=64,
@@ -113,6 +116,7 @@ QUICK = Plan(
     mixed_requests=20,
     workers=(1,),
     jobs=1,
+    pinned_jobs=2,
     job_clip=_clip(360, seconds=2),
     memory=(_clip(360, seconds=2), _clip(360, seconds=60)),
     memory_frames=2,

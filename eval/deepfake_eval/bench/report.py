@@ -160,6 +160,27 @@ def _jobs(section: list[dict[str, Any]]) -> list[str]:
     return ["## Jobs", table]
 
 
+def _scaling(section: dict[str, Any]) -> list[str]:
+    if "not_measured" in section:
+        return ["## Workers and cores", f"Not measured: {section['not_measured']}."]
+    rates = section["jobs_per_minute"]
+    table = _table(
+        [*(f"jobs/minute, {name}" for name in rates), "ratio", "load average"],
+        [
+            [
+                *map(_spread, rates.values()),
+                _spread(section["ratio"]),
+                " to ".join(map(str, section["load"])),
+            ]
+        ],
+    )
+    return [
+        "## Workers and cores",
+        f"{section['jobs']} jobs in each round; each worker is pinned to a core of its own.",
+        table,
+    ]
+
+
 def _memory(section: list[dict[str, Any]]) -> list[str]:
     reference = section[0]["total_mb"]
     table = _table(
@@ -189,6 +210,7 @@ _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "pictures": _pictures,
     "mixed": _mixed,
     "jobs": _jobs,
+    "scaling": _scaling,
     "memory": _memory,
     "start": _start,
 }

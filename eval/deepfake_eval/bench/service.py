@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,13 @@ class Service:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, root: Path, bundle: Path, *, workers: int = 0) -> Iterator[Service]:
+    def running(
+        cls, root: Path, bundle: Path, *, workers: int = 0, worker_cores: Sequence[int] = ()
+    ) -> Iterator[Service]:
         """Start the service in the new folder ``root``, with ``workers`` worker processes.
 
-        Without workers, the service examines jobs itself.
+        Without workers, the service examines jobs itself. Where ``worker_cores`` are given, each
+        worker has one of them for itself.
 
         Raises:
             ServiceFailed: it is not installed, or does not start.
@@ -148,7 +152,8 @@ class Service:
         try:
             service._serve(own_worker=workers == 0)
             for number in range(workers):
-                log = service._start(f"worker-{number}", "worker")
+                cores = worker_cores[number : number + 1]
+                log = service._start(f"worker-{number}", "worker", cores=cores)
                 service._wait_for(log, r"(worker_started)")
             yield service
         finally:
@@ -180,7 +185,7 @@ class Service:
                     return False
                 raise
 
-    def _start(self, name: str, *words: str) -> Path:
+    def _start(self, name: str, *words: str, cores: Sequence[int] = ()) -> Path:
         log = self._root / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - fixed command, own interpreter
@@ -190,6 +195,7 @@ class Service:
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
+                preexec_fn=partial(os.sched_setaffinity, 0, cores) if cores else None,
             )
         self._processes.append(process)
         return log
