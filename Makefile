@@ -23,7 +23,7 @@ help:
 	@echo "make audit            compare them with known vulnerabilities, which needs a network"
 	@echo "make sbom             write sbom-cpu.json and sbom-cuda.json (CycloneDX) from them"
 	@echo "make deploy-check     check the files of deploy/ with hadolint, shellcheck, kustomize, promtool and others"
-	@echo "make soak             long campaigns: killed processes, large uploads, hostile files"
+	@echo "make soak             long campaigns: killed processes, cut networks, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
 	@echo "make client           generate the Python client of the API again (service/deepfake_client)"

@@ -26,6 +26,8 @@ TESTS = Path(__file__).parent
 
 LONGEST_FIRST = (
     "integration/test_jobs.py",
+    "integration/test_workers_postgres.py",
+    "integration/test_network.py",
     "e2e/test_make_serve.py",
     "integration/test_training_export.py",
     "integration/test_frames_api.py",

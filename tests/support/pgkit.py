@@ -20,9 +20,12 @@ from deepfake_service.db import Database
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """A running server. With ``address`` it also listens there, on the machine that ``prefix``
+    names."""
 
     folder: Path
+    address: str = ""
+    prefix: tuple[str, ...] = ()
 
     def _url(self, name: str) -> str:
         return f"postgresql://tester@/{name}?host={self.folder}"
@@ -33,6 +36,11 @@ class Server:
         It is a copy of one that was migrated once, which is faster than migrating each.
         """
         return self._create(self._template)
+
+    def over_network(self, url: str) -> str:
+        """Return the URL by which other machines reach the database at ``url``."""
+        name = url.partition("@/")[2].partition("?")[0]
+        return f"postgresql://tester@{self.address}/{name}"
 
     def empty_database(self) -> str:
         """Create a database without tables and return its URL."""
@@ -52,7 +60,7 @@ class Server:
 
     def command(self, *words: str) -> None:
         """Run ``pg_ctl WORDS`` on this server and wait until it is done."""
-        _run("pg_ctl", "-D", str(self.folder / "data"), "-w", *words)
+        _run("pg_ctl", "-D", str(self.folder / "data"), "-w", *words, prefix=self.prefix)
 
     def stop(self) -> None:
         """Stop it at once, as a crash would."""
@@ -60,7 +68,7 @@ class Server:
 
     def start(self) -> None:
         """Start it on its data."""
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
+        options = f"-k {self.folder} -c listen_addresses='{self.address}' -c fsync=off"
         self.command("start", "-l", str(self.folder / "log"), "-o", options)
 
 
@@ -74,15 +82,17 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server and remove it, with its data, at the end of the block."""
+def running(address: str = "", prefix: tuple[str, ...] = ()) -> Iterator[Server]:
+    """Start a server and remove it, with its data, at the end of the block; see ``Server``."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-    server = Server(folder)
+    server = Server(folder, address, prefix)
     try:
         _run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "tester", "-E", "UTF8",
              "--locale=C", "-N")  # fmt: skip
+        with (folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
         server.start()
         try:
             yield server
@@ -92,17 +102,17 @@ def running() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(program: str, *words: str) -> None:
+def _run(program: str, *words: str, prefix: tuple[str, ...] = ()) -> None:
     where = binaries()
     assert where is not None
     # PostgreSQL refuses to run as root.
-    prefix = (
+    as_postgres = (
         ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         if os.geteuid() == 0
         else []
     )
     done = subprocess.run(
-        [*prefix, str(where / program), *words], cwd="/", stdin=subprocess.DEVNULL,
+        [*prefix, *as_postgres, str(where / program), *words], cwd="/", stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()

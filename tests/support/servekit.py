@@ -101,6 +101,8 @@ class Site:
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     url: str = ""
+    prefix: tuple[str, ...] = ()
+    """The words that run a command on another machine; see ``netkit``."""
 
     def __enter__(self) -> Self:
         return self
@@ -168,10 +170,12 @@ class Site:
         """
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         log = self.root / f"log-{len(self.processes)}"
+        environment = {**self.environment, **settings}
         with log.open("wb") as file:
             popen = subprocess.Popen(
-                [sys.executable, *program, *words], env={**self.environment, **settings},
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+                [*self.prefix, sys.executable, *program, *words],
+                env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                start_new_session=True,
             )  # fmt: skip
         process = Process(popen, log)
         self.processes.append(process)

@@ -95,6 +95,7 @@ class ClockGuard:
             _log.error("clock_not_trusted", problem=problem)
             return False
         with self._database.write() as session:
+            self._database.one_at_a_time(session, _NAME)
             stored = _stored(session)
             now = self._now(stored.accepted if stored else "")
             if stored is None or now.at > stored.at:
