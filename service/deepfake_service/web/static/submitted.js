@@ -11,6 +11,7 @@ const words = document.getElementById("submit").dataset;
 const problems = JSON.parse(words.problems);
 // By id, whether this tab created the job. Otherwise it existed, and is not cancelled from here.
 let jobs = read();
+const leaving = new Set(); // ids of jobs that are being cancelled
 
 export function announce(text) {
   document.getElementById("said").textContent = text;
@@ -75,6 +76,7 @@ async function refresh(ids) {
       if (!answer.ok || answer.redirected) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const id of some) {
+        if (!(id in jobs) || leaving.has(id)) continue; // cancelled in the meantime
         const [old, row] = [document.getElementById(`job-${id}`), fresh.getElementById(`job-${id}`)];
         if (old && row) replace(old, row);
         else if (row) list.append(row);
@@ -98,6 +100,7 @@ async function cancel(row) {
   const id = row.id.slice("job-".length);
   const stop = () => fetch(`/v1/jobs/${id}`, { method: "DELETE", headers: { "X-CSRF-Token": session.token } });
   let text = words.cancelled;
+  leaving.add(id);
   try {
     let answer = await stop();
     if ([401, 403].includes(answer.status) && await renew()) answer = await stop();
@@ -111,6 +114,7 @@ async function cancel(row) {
       row.querySelector(".name").replaceChildren(name);
     } else text = explain(await answer.json(), answer.status);
   } catch { text = words.lost; }
+  leaving.delete(id);
   const said = document.createElement("span");
   said.className = "hint";
   said.textContent = text;
