@@ -25,6 +25,9 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, open_json
 
+MAX_EXAMINATIONS = 5
+"""Of one medium. Each keeps the medium for another week, which must come to an end."""
+
 
 class Reexaminations:
     """Begins them."""
@@ -64,7 +67,8 @@ class Reexaminations:
 
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReexaminable: its
-                medium is not a video, was deleted, is being examined, or has no more frames.
+                medium is not a video, was deleted, is being examined, has no more frames, or was
+                examined ``MAX_EXAMINATIONS`` times.
                 InvalidRequest: ``frames`` is not more than were examined.
         """
         with self._database.write() as session:
@@ -136,11 +140,13 @@ class Reexaminations:
 
 
 def _check(media: Media, jobs: list[Job]) -> None:
-    """Raise ``NotReexaminable`` if a medium is not kept, or is being examined."""
+    """Raise ``NotReexaminable`` if a medium is not kept, or is examined now or too often."""
     if media.blob is None or any(job.retention == RetentionPolicy.ZERO for job in jobs):
         raise NotReexaminable("The media have been deleted. Submit the file again.")
     if any(job.state in UNFINISHED for job in jobs):
         raise NotReexaminable("This video is being examined already. Wait until that has ended.")
+    if len(jobs) >= MAX_EXAMINATIONS:
+        raise NotReexaminable("This video has been examined as often as one video can be.")
 
 
 def _jobs_of(session: Session, media: Media) -> list[Job]:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.casework.reexaminations import MAX_EXAMINATIONS
 from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import AuditEntry, Job, Media
 from deepfake_service.db.enums import Role
@@ -143,6 +144,17 @@ async def test_what_cannot_be_examined_again_is_refused(service: Service) -> Non
     gone = await again(service, first)
     assert gone.status_code == 409
     assert "deleted" in gone.json()["detail"]
+
+
+async def test_one_video_is_examined_a_few_times_at_most(service: Service) -> None:
+    job = await examined(service, kit.video())
+    for frames in range(ALL - MAX_EXAMINATIONS, ALL - 1):
+        answer = await again(service, job, frames=frames)
+        assert answer.status_code == 202, answer.text
+        end(service, answer.json()["id"], kit.material(kit.video(), ALL - 10))
+    refused = await again(service, job, frames=ALL - 1)
+    assert refused.status_code == 409
+    assert "as often" in refused.json()["detail"]
 
 
 async def test_media_are_kept_while_they_wait_to_be_examined_again(service: Service) -> None:
