@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Job
+from deepfake_service.db.enums import UNFINISHED
 from deepfake_service.jobs.workflow_rows import DELAYED, ENQUEUED, PENDING, WAITING, WorkflowRows
 
 _LOCK = "account-limit"
@@ -22,6 +23,7 @@ class AccountLimit:
         self._database = database
         self._rows = WorkflowRows(database)
         self._limit = limit
+        self._all_released = False
 
     def hold_back(self, session: Session, job_id: str) -> None:
         """Hold a new job back until ``release`` finds that it may begin, if there is a limit."""
@@ -31,23 +33,35 @@ class AccountLimit:
 
     def release(self) -> None:
         """Let as many jobs of each account begin as may, and hold the others back."""
+        if self._limit is None:
+            self._release_all()
+            return
         columns = self._rows.table.c
+        held = (
+            select(Job.id)
+            .join(self._rows.table, columns.workflow_uuid == Job.id)
+            .where(Job.state.in_(UNFINISHED), columns.status == DELAYED)
+            .limit(1)
+        )
         with self._database.read() as session:
-            held = select(columns.workflow_uuid).where(columns.status == DELAYED).limit(1)
             if session.execute(held).first() is None:
                 return
         with self._database.write() as session:
-            if self._limit is None:
-                self._rows.set_status(session, DELAYED, ENQUEUED)
-                return
             # Two workers that read different states could together let too many begin.
             self._database.one_at_a_time(session, _LOCK)
-            may_begin = self._may_begin(self._limit)
-            self._rows.set_status(session, ENQUEUED, DELAYED, ~may_begin)
-            self._rows.set_status(session, DELAYED, ENQUEUED, may_begin)
+            must_wait = self._must_wait(self._limit)
+            self._rows.set_status(session, ENQUEUED, DELAYED, must_wait)
+            self._rows.set_status(session, DELAYED, ENQUEUED, ~must_wait)
 
-    def _may_begin(self, limit: int) -> ColumnElement[bool]:
-        """Return the condition that a waiting job is among the first of its account that may begin.
+    def _release_all(self) -> None:
+        """Release what an earlier limit held back, once: nothing is held back any more."""
+        if not self._all_released:
+            with self._database.write() as session:
+                self._rows.set_status(session, DELAYED, ENQUEUED)
+            self._all_released = True
+
+    def _must_wait(self, limit: int) -> ColumnElement[bool]:
+        """Return the condition that other jobs of its account run, or come before a waiting job.
 
         Jobs of each version are counted apart: some that wait for a worker of theirs must not hold
         up the others.
@@ -56,7 +70,7 @@ class AccountLimit:
         running = (
             select(Job.account_id, columns.application_version, func.count().label("number"))
             .join(Job, Job.id == columns.workflow_uuid)
-            .where(columns.status == PENDING)
+            .where(columns.status == PENDING, Job.state.in_(UNFINISHED))
             .group_by(Job.account_id, columns.application_version)
             .subquery()
         )
@@ -75,9 +89,9 @@ class AccountLimit:
                 (running.c.account_id == Job.account_id)
                 & (running.c.application_version == columns.application_version),
             )
-            .where(columns.status.in_(WAITING))
+            .where(columns.status.in_(WAITING), Job.state.in_(UNFINISHED))
             .subquery()
         )
         return columns.workflow_uuid.in_(
-            select(waiting.c.workflow_uuid).where(waiting.c.place <= limit)
+            select(waiting.c.workflow_uuid).where(waiting.c.place > limit)
         )

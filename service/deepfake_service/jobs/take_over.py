@@ -147,10 +147,10 @@ class TakeOver:
             if not self._rows.lock(session, row):
                 return  # a worker of its version has just started, or it was cancelled
             if job is None or job.state in ENDED or self._can_go_on(row, job):
-                self._rows.requeue(session, row, self._taker.version)
+                self._rows.requeue(session, row.job_id, self._taker.version)
             elif unserved_s >= self._wait_s(job):
                 self._rows.forget_steps(session, row.job_id)
-                self._rows.requeue(session, row, self._taker.version)
+                self._rows.requeue(session, row.job_id, self._taker.version)
                 self._steps.begin_anew(session, job)
             else:
                 if job.state == JobState.RUNNING:

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, CursorResult, Integer, String, column, delete, select, table
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CursorResult,
+    Integer,
+    String,
+    column,
+    delete,
+    literal_column,
+    select,
+    table,
+)
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database
@@ -17,6 +28,10 @@ from deepfake_service.jobs.names import EXAMINE, QUEUE
 
 PENDING, ENQUEUED, DELAYED = "PENDING", "ENQUEUED", "DELAYED"
 WAITING = (ENQUEUED, DELAYED)
+_IN_QUEUE: list[ColumnElement[str]] = [
+    literal_column(f"'{status}'") for status in (ENQUEUED, PENDING)
+]
+"""Literals, without which SQLite does not use DBOS's index of these rows among all that ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,7 @@ class WorkflowRow:
 
 
 class WorkflowRows:
-    """The rows of unfinished jobs."""
+    """The rows of unfinished jobs that are in the queue, or were taken from it."""
 
     def __init__(self, database: Database) -> None:
         schema = "dbos" if database.engine.dialect.name == "postgresql" else None
@@ -63,18 +78,14 @@ class WorkflowRows:
         columns = self.table.c
         found = session.scalars(
             select(columns.application_version)
-            .where(columns.name == EXAMINE, columns.status.in_((PENDING, *WAITING)))
+            .where(columns.queue_name == QUEUE, columns.status.in_(_IN_QUEUE))
             .distinct()
         )
         return {version for version in found if version is not None}
 
     def of_version(self, session: Session, version: str, limit: int) -> Sequence[WorkflowRow]:
         """Return the first unfinished jobs of a version, in the order of the queue."""
-        columns = self.table.c
-        is_unfinished = columns.status.in_((PENDING, *WAITING))
-        return self._rows(
-            session, is_unfinished, columns.application_version == version, limit=limit
-        )
+        return self._rows(session, self.table.c.application_version == version, limit=limit)
 
     def lock(self, session: Session, row: WorkflowRow) -> bool:
         """Lock ``row`` in this transaction, and return whether it is still as it was."""
@@ -91,13 +102,13 @@ class WorkflowRows:
         ).first()
         return found is not None
 
-    def requeue(self, session: Session, row: WorkflowRow, version: str) -> None:
+    def requeue(self, session: Session, job_id: str, version: str) -> None:
         """Queue a job, which ``lock`` has locked, for workers of ``version``."""
         session.execute(
             self.table.update()
-            .where(self.table.c.workflow_uuid == row.job_id)
+            .where(self.table.c.workflow_uuid == job_id)
             .values(
-                status=DELAYED if row.status == DELAYED else ENQUEUED,
+                status=ENQUEUED,
                 application_version=version,
                 queue_name=QUEUE,
                 executor_id=None,
@@ -132,7 +143,7 @@ class WorkflowRows:
                 columns.application_version,
                 columns.executor_id,
             )
-            .where(columns.name == EXAMINE, *conditions)
+            .where(columns.queue_name == QUEUE, columns.status.in_(_IN_QUEUE), *conditions)
             .order_by(columns.priority, columns.created_at)
             .limit(limit)
         )

@@ -17,7 +17,7 @@ from deepfake_service.db.enums import AWAITING_MODEL, JobState
 from deepfake_service.jobs import names
 from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S
 from deepfake_service.jobs.take_over import UNCLAIMED_AFTER_S, TakeOver, Taker
-from deepfake_service.jobs.workflow_rows import DELAYED, ENQUEUED, PENDING, WorkflowRows
+from deepfake_service.jobs.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.security.audit_log import Action
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
@@ -232,11 +232,3 @@ async def test_what_is_left_of_an_ended_job_is_finished_and_not_examined(service
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert job_of(service, job_id).bundle_sha256 == OF_JOBS
     assert not reassigned(service)
-
-
-async def test_a_job_that_its_account_s_limit_holds_back_stays_so(service: Service) -> None:
-    job_id = await submitted(service)
-    change_row(service, job_id, status=DELAYED)
-    worker = Worker(service)
-    worker.look_for(UNCLAIMED_AFTER_S + BEAT_S)
-    assert row_of(service, job_id) == (DELAYED, worker.version)
