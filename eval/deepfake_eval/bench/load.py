@@ -249,15 +249,16 @@ def run_jobs(client: Client, video: bytes, numbers: Iterable[int]) -> None:
     Raises:
         ServiceFailed: one of them failed.
     """
-    _finish(client, [_submit(client, video, number) for number in numbers])
+    finish(client, [submit(client, video, number) for number in numbers])
 
 
-def _submit(client: Client, video: bytes, number: int) -> str:
+def submit(client: Client, video: bytes, number: int) -> str:
+    """Submit a video, which ``number`` makes differ from its other copies; return the job's id."""
     answer: Response = client.post_file(VIDEOS, "file", with_padding(video, number))
     return str(answer.json()["id"])
 
 
-def _finish(client: Client, jobs: list[str]) -> None:
+def finish(client: Client, jobs: list[str]) -> None:
     """Wait until all ``jobs`` have ended.
 
     Raises:

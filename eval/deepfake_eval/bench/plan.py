@@ -62,6 +62,8 @@ class Plan:
     jobs: int
     pinned_jobs: int
     """Jobs of each round of one worker on one core, and of two on two."""
+    queued_jobs: int
+    """Jobs that arrive at random, whose waits are compared with the queueing model."""
     job_clip: Clip
     memory: tuple[Clip, ...]
     """Clips whose peak memory is compared: the first is the reference."""
@@ -99,6 +101,7 @@ DEFAULT = Plan(
     workers=(1, 2),
     jobs=6,
     pinned_jobs=8,
+    queued_jobs=80,
     job_clip=_clip(seconds=10),
     memory=(_clip(1080), _clip(1080, seconds=7200)),
     memory_frames=64,
@@ -117,6 +120,7 @@ QUICK = Plan(
     workers=(1,),
     jobs=1,
     pinned_jobs=2,
+    queued_jobs=4,
     job_clip=_clip(360, seconds=2),
     memory=(_clip(360, seconds=2), _clip(360, seconds=60)),
     memory_frames=2,

@@ -181,6 +181,24 @@ def _scaling(section: dict[str, Any]) -> list[str]:
     ]
 
 
+def _queueing(section: dict[str, Any]) -> list[str]:
+    if "not_measured" in section:
+        return ["## Waits in the queue", f"Not measured: {section['not_measured']}."]
+    waits = section["mean_wait_s"]
+    table = _table(
+        ["mean wait in s", *waits], [["", *(f"{seconds:.2f}" for seconds in waits.values())]]
+    )
+    return [
+        "## Waits in the queue",
+        f"{section['jobs']} jobs arrived at random at {section['workers']} workers, each pinned to "
+        f"a core and with one job at a time. A job took {section['service_s']:.2f} s (coefficient "
+        f"of variation {section['variation']:.2f}), and {section['pickup_s']:.2f} s to be picked "
+        f"up; workers were busy {section['utilisation']:.0%} of the time. Load average "
+        f"{' to '.join(map(str, section['load']))}.",
+        table,
+    ]
+
+
 def _memory(section: list[dict[str, Any]]) -> list[str]:
     reference = section[0]["total_mb"]
     table = _table(
@@ -211,6 +229,7 @@ _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "mixed": _mixed,
     "jobs": _jobs,
     "scaling": _scaling,
+    "queueing": _queueing,
     "memory": _memory,
     "start": _start,
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.bench import machine, memory, scaling
+from deepfake_eval.bench import machine, memory, queueing, scaling
 from deepfake_eval.bench.load import LoadBench
 from deepfake_eval.bench.plan import DEFAULT, QUICK
 from deepfake_eval.bench.report import draw, tables
@@ -20,7 +20,7 @@ from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import load_bundle
 
 RESULTS, TABLES, PLOT = "bench.json", "bench.md", "bench.svg"
-SECTIONS = ("videos", "pictures", "mixed", "jobs", "scaling", "memory", "start")
+SECTIONS = ("videos", "pictures", "mixed", "jobs", "scaling", "queueing", "memory", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ def bench(
             "mixed": load.mixed,
             "jobs": load.jobs,
             "scaling": lambda: scaling.compare(bundle, folder, plan, report),
+            "queueing": lambda: queueing.check(bundle, folder, plan, report),
             "memory": lambda: memory.peaks(plan, folder, bundle.directory),
             "start": load.starts,
         }

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -135,12 +135,18 @@ class Service:
     @classmethod
     @contextlib.contextmanager
     def running(
-        cls, root: Path, bundle: Path, *, workers: int = 0, worker_cores: Sequence[int] = ()
+        cls,
+        root: Path,
+        bundle: Path,
+        *,
+        workers: int = 0,
+        worker_cores: Sequence[int] = (),
+        settings: Mapping[str, str] | None = None,
     ) -> Iterator[Service]:
         """Start the service in the new folder ``root``, with ``workers`` worker processes.
 
         Without workers, the service examines jobs itself. Where ``worker_cores`` are given, each
-        worker has one of them for itself.
+        worker has one of them for itself. ``settings`` are by the name without ``PREFIX``.
 
         Raises:
             ServiceFailed: it is not installed, or does not start.
@@ -149,6 +155,7 @@ class Service:
             raise ServiceFailed("the service is not installed (the extra service)")
         root.mkdir(parents=True)
         service = cls(root, bundle)
+        service._environment |= {f"{PREFIX}{k}": v for k, v in (settings or {}).items()}
         try:
             service._serve(own_worker=workers == 0)
             for number in range(workers):

@@ -10,6 +10,7 @@ import pytest
 from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
 from deepfake_eval.bench.plan import DEFAULT, VideoCase
+from deepfake_eval.bench.queueing import Times, compared
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.rounds import Samples, alternate, percentile, ratio
 from deepfake_eval.bench.scoring import Replay, StageClock, decode_sampled, run_floor
@@ -156,3 +157,14 @@ def test_what_was_not_measured_is_named_with_its_reason() -> None:
     assert "- av1: not measured, cannot be encoded" in text
     assert "- naive loop, same network: not measured, no torch" in text
     assert "| 720p H.264, 30 s, 1 face, 16 frames | 1.00 (0.50–2.00) |" in text
+
+
+def test_waits_are_compared_with_those_of_the_same_jobs_in_a_simulated_queue() -> None:
+    # Two workers, jobs of 2 s: the third of three jobs that come at once waits for the first.
+    jobs = [Times(0.0, 0.0, 2.0), Times(0.0, 0.0, 2.0), Times(0.0, 2.1, 4.1), Times(9.0, 9.0, 11.0)]
+    result = compared(jobs, pickup_s=0.0)
+    assert result["mean_wait_s"]["measured"] == pytest.approx(2.1 / 4)
+    assert result["mean_wait_s"]["simulated"] == pytest.approx(2.0 / 4)
+    assert result["utilisation"] == pytest.approx(2.0 * 3 / 9 / 2)
+    # Erlang C of two servers at a third: 1/6. The work never varies, which halves the wait.
+    assert result["mean_wait_s"]["model"] == pytest.approx(1 / 6 * 0.5 * 2.0 / (2 - 2 / 3))
