@@ -29,6 +29,18 @@ from deepfake_service.observability.logs import describe, logger
 _log = logger("deepfake_service.jobs")
 
 
+FASTEST_POLL_S, SLOWEST_POLL_S = 0.5, 2.0
+"""Seconds between two looks of a worker into the queue: with few workers, so that a job begins
+soon, and with many. A worker that is slower than that idles after each job."""
+POLLS_PER_S = 40.0
+"""Looks of all workers together, while they need not be slower than ``SLOWEST_POLL_S`` for it."""
+
+
+def polling_s(workers: int) -> float:
+    """Return the seconds between two looks into the queue of each of a number of workers."""
+    return min(SLOWEST_POLL_S, max(FASTEST_POLL_S, workers / POLLS_PER_S))
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRules:
     """Which jobs a worker examines, and how many."""
@@ -52,24 +64,22 @@ class Runner:
         rules: WorkerRules,
         *,
         on_step: Callable[[str, float], None],
-        polling_s: float = 0.5,
     ) -> None:
         quieten()
         self._database = database
         self._rules = rules
-        self._polling_s = polling_s
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
         self._ended = threading.Event()
         workflow = ExaminationWorkflow(steps, on_step, self._stop)
         taker = Taker(self.executor_id, rules.bundle_sha256, workflow.active)
-        take_over = TakeOver(database, steps, taker, take_over_s=rules.take_over_s)
+        self._take_over = TakeOver(database, steps, taker, take_over_s=rules.take_over_s)
         # Each chore has its own thread: taking over may wait for the database, and a worker that
         # waits must still renew its lease.
         chores = (
-            ("lease", self._renew_lease, BEAT_S, self._ended),
-            ("rescue", take_over.look, BEAT_S, self._stop),
-            ("release", queue.release, polling_s, self._stop),
+            ("lease", self._renew_lease, lambda: BEAT_S, self._ended),
+            ("rescue", self._take_over.look_in_turn, lambda: BEAT_S, self._stop),
+            ("release", queue.release, self._polling_s, self._stop),
         )
         self._threads = [
             threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)
@@ -96,17 +106,22 @@ class Runner:
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=self._rules.at_once,
-            polling_interval_sec=self._polling_s,
+            polling_interval_sec=FASTEST_POLL_S,
             on_conflict="always_update",
         )
         for thread in self._threads:
             thread.start()
 
-    def _limit_this_worker(self) -> None:
-        """Let this worker examine as many jobs at a time as its own settings say.
+    def _polling_s(self) -> float:
+        """Return how many seconds pass between two looks into the queue."""
+        return polling_s(self._take_over.workers)
 
-        DBOS keeps one limit for all workers of a queue in the database, that of the worker which
-        started last, and reads it before each look into the queue.
+    def _limit_this_worker(self) -> None:
+        """Let this worker examine as many jobs at a time as its own settings say, and look into the
+        queue less often where there are many workers.
+
+        DBOS keeps both for all workers of a queue in the database, as the worker which started last
+        wrote them, and reads them before each look into the queue.
         """
         records = self._dbos._sys_db
         of_all_workers = records.get_queue
@@ -115,6 +130,7 @@ class Runner:
             queue = of_all_workers(name, **options)
             if queue is not None and name == QUEUE:
                 queue._worker_concurrency = self._rules.at_once
+                queue._polling_interval_sec = self._polling_s()
             return queue
 
         records.get_queue = get_queue  # type: ignore[method-assign]
@@ -134,9 +150,13 @@ class Runner:
             return  # the lease no longer changes, and others notice
 
     def _repeat(
-        self, name: str, chore: Callable[[], None], every_s: float, until: threading.Event
+        self,
+        name: str,
+        chore: Callable[[], None],
+        every_s: Callable[[], float],
+        until: threading.Event,
     ) -> None:
-        while not until.wait(every_s):
+        while not until.wait(every_s()):
             try:
                 chore()
             except DatabaseUnavailable:

@@ -35,6 +35,11 @@ from deepfake_service.observability.logs import logger
 UNCLAIMED_AFTER_S = 30.0
 """How long jobs that have not begun wait for a worker of theirs. In an upgrade, the first new
 worker is often a little later than the first job for it."""
+WATCHERS = 10
+"""Workers of each version that look every ``BEAT_S`` seconds, the first by name. Each look reads
+the leases of all workers: if all of them looked, that would be the square of their number."""
+RARELY_S = 30.0
+"""How often the others look, so that they notice if all of the first have died."""
 BATCH = 100
 """Jobs of one version that one look takes over."""
 _TAKING_OVER = "taking-over"
@@ -78,11 +83,20 @@ class TakeOver:
         self._ticks = ticks
         self._strays: set[str] = set()
         self._last_look: float | None = None
+        self._watches = True
+        self.workers = 1
+        """The number of living workers at the last look."""
         self._unserved_s: dict[str, float] = {}
         """For how long each version of unfinished jobs has had no living worker."""
 
+    def look_in_turn(self) -> None:
+        """Take over what is due, if it is this worker's turn. Call it every ``BEAT_S`` seconds."""
+        last = self._last_look
+        if self._watches or last is None or self._ticks() - last >= RARELY_S:
+            self.look()
+
     def look(self) -> None:
-        """Take over what is due. Call this every ``BEAT_S`` seconds."""
+        """Take over what is due."""
         orphans, unserved = self._find()
         self._delete_old_leases()
         if not (orphans or unserved) or not self._claim():
@@ -111,8 +125,12 @@ class TakeOver:
             leases = {lease.executor_id: lease for lease in session.scalars(select(Lease))}
         self._heartbeats.watch({name: lease.expires_at for name, lease in leases.items()})
         alive = self._heartbeats.alive()
-        workers = (leases[name] for name in alive & set(leases) - {_TAKING_OVER})
+        workers = [leases[name] for name in alive & set(leases) - {_TAKING_OVER}]
         served = {lease.version or FIRST_VERSION for lease in workers}
+        peers = sorted(lease.executor_id for lease in workers if lease.version == own)
+        self.workers = max(1, len(workers))
+        # Not yet among them: its own lease is young.
+        self._watches = self._taker.executor_id not in peers[WATCHERS:]
         unserved = versions - served
         self._count(unserved)
         dead = [

@@ -9,14 +9,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import column, func, select, table
+from sqlalchemy import column, delete, func, select, table
 
 from deepfake_service.casework.examination import Examination
 from deepfake_service.db import AuditEntry, Job, Lease
 from deepfake_service.db.enums import AWAITING_MODEL, JobState
 from deepfake_service.jobs import names
 from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S
-from deepfake_service.jobs.take_over import UNCLAIMED_AFTER_S, TakeOver, Taker
+from deepfake_service.jobs.runner import FASTEST_POLL_S, SLOWEST_POLL_S, polling_s
+from deepfake_service.jobs.take_over import (
+    RARELY_S,
+    UNCLAIMED_AFTER_S,
+    WATCHERS,
+    TakeOver,
+    Taker,
+)
 from deepfake_service.jobs.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.security.audit_log import Action
 from tests.support.jobkit import post_video
@@ -55,11 +62,22 @@ class Worker:
     def look_for(self, seconds: float) -> None:
         """Look every few seconds, while the leases of living workers change."""
         for _ in range(1 + int(seconds / BEAT_S)):
-            with self._service.database.write() as session:
-                for lease in session.scalars(select(Lease).where(Lease.executor_id.like("alive%"))):
-                    lease.expires_at += timedelta(seconds=1)
+            self._let_others_live()
             self._take_over.look()
             self._now += BEAT_S
+
+    def pass_turns(self, seconds: float) -> None:
+        """Look when it is this worker's turn, while its own lease changes as well."""
+        for _ in range(int(seconds / BEAT_S)):
+            self._let_others_live("the-taker")
+            self._take_over.look_in_turn()
+            self._now += BEAT_S
+
+    def _let_others_live(self, *names: str) -> None:
+        lives = Lease.executor_id.like("alive%") | Lease.executor_id.in_(names)
+        with self._service.database.write() as session:
+            for lease in session.scalars(select(Lease).where(lives)):
+                lease.expires_at += timedelta(seconds=1)
 
 
 def add_lease(service: Service, name: str, version: str | None) -> None:
@@ -232,3 +250,42 @@ async def test_what_is_left_of_an_ended_job_is_finished_and_not_examined(service
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert job_of(service, job_id).bundle_sha256 == OF_JOBS
     assert not reassigned(service)
+
+
+def test_only_the_first_workers_look_often(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(service)
+    looks = 0
+    look = worker._take_over.look
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        look()
+
+    monkeypatch.setattr(worker._take_over, "look", counted)
+    add_lease(service, "the-taker", worker.version)
+    for number in range(WATCHERS):
+        add_lease(service, f"zz{number}", worker.version)
+    worker.pass_turns(RARELY_S)
+    assert looks == RARELY_S / BEAT_S, "nobody is before it"
+    for number in range(WATCHERS):
+        add_lease(service, f"alive{number}", worker.version)
+    worker.pass_turns(RARELY_S)
+    looks = 0
+    worker.pass_turns(10 * RARELY_S)
+    assert looks == 10
+    assert worker._take_over.workers >= WATCHERS
+    with service.database.write() as session:
+        session.execute(delete(Lease).where(Lease.executor_id.like("alive%")))
+    worker.pass_turns(2 * RARELY_S)
+    looks = 0
+    worker.pass_turns(RARELY_S)
+    assert looks == RARELY_S / BEAT_S, "the first have died"
+
+
+def test_many_workers_look_into_the_queue_less_often() -> None:
+    assert polling_s(1) == polling_s(20) == FASTEST_POLL_S
+    assert polling_s(60) == 1.5
+    assert polling_s(5000) == SLOWEST_POLL_S
