@@ -83,6 +83,8 @@ def loaded(
     secrets: Mapping[str, Path],
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    kubelet: bool = False,
 ) -> Settings:
     """Return the settings of a container, loaded as the service loads them.
 
@@ -93,13 +95,20 @@ def loaded(
         secrets: the files of its folder of secrets, by the name under which it finds them.
         folder: takes copies of them.
         monkeypatch: changes the environment of this process.
+        kubelet: arrange the secrets as in a pod, where each is a link into a folder that changes.
     """
     _known([*environment, *secrets], environment)
     for name in os.environ:
         if name.startswith(("DEEPFAKE_", "AWS_")):
             monkeypatch.delenv(name)
+    target = folder / "..2026_11_26" if kubelet else folder
+    target.mkdir(exist_ok=True)
     for name, source in secrets.items():
-        shutil.copy(source, folder / name)
+        shutil.copy(source, target / name)
+        if kubelet:
+            (folder / name).symlink_to(f"..data/{name}")
+    if kubelet:
+        (folder / "..data").symlink_to(target.name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))

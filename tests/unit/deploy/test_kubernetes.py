@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from deepfake_service.api import operations
+from deepfake_service.storage import open_blobs
 from tests.support.deploykit import DEPLOY, env_file, loaded, manifests, written_secrets
 
 FOLDER = DEPLOY / "kubernetes"
@@ -74,7 +75,10 @@ def test_every_setting_exists_and_is_valid(
                 (patched,) = patch["spec"]["template"]["spec"]["containers"]
                 assert patched["name"] == container(name)["name"]
                 environment |= {e["name"]: e["value"] for e in patched["env"]}
-    settings = loaded(environment, secrets_of(name, written), tmp_path, monkeypatch)
+    secrets = secrets_of(name, written)
+    settings = loaded(environment, secrets, tmp_path, monkeypatch, kubelet=True)
+    assert settings.blob_url is not None
+    open_blobs(settings.blob_url, tmp_path)  # reads the credentials
     assert settings.database_url is not None
     assert settings.blob_url == "s3://deepfake"
     assert settings.epoch_keys_path is None  # machines cannot share the file
