@@ -16,7 +16,7 @@ from tests.support.servekit import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
-JOBS = 8
+JOBS = 6
 
 
 def test_jobs_survive_a_cut_a_crash_a_restarted_database_and_a_faulty_store(

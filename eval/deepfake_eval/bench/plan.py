@@ -119,7 +119,7 @@ QUICK = Plan(
     mixed_requests=20,
     workers=(1,),
     jobs=1,
-    pinned_jobs=2,
+    pinned_jobs=1,
     queued_jobs=4,
     job_clip=_clip(360, seconds=2),
     memory=(_clip(360, seconds=2), _clip(360, seconds=60)),
