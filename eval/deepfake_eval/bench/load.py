@@ -32,7 +32,8 @@ from deepfake_eval.bench.service import (
 from deepfake_models.bundle import Bundle
 from deepfake_models.decode.decoder import InProcessDecoder
 
-POLL_S = 0.05
+POLL_S = 0.25
+"""How often a job is asked for. Answers take milliseconds of the cores that are measured."""
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 Report = Callable[[str], None]

@@ -100,7 +100,7 @@ DEFAULT = Plan(
     mixed_requests=1000,
     workers=(1, 2),
     jobs=6,
-    pinned_jobs=8,
+    pinned_jobs=12,
     queued_jobs=80,
     job_clip=_clip(seconds=10),
     memory=(_clip(1080), _clip(1080, seconds=7200)),
