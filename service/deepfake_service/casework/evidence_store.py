@@ -117,13 +117,13 @@ class EvidenceStore:
 
     def create_first(self, job_id: str) -> None:
         """Create the first edition for a job that is about to end, unless it exists."""
-        with self._database.read() as session:
-            existing = session.scalars(select(Edition.id).where(Edition.job_id == job_id)).first()
-        if existing is None:
-            self.create(job_id, SERVICE)
+        self.create(job_id, SERVICE, only_first=True)
 
-    def create(self, job_id: str, actor: Actor) -> int:
+    def create(self, job_id: str, actor: Actor, *, only_first: bool = False) -> int:
         """Create the next edition of a job's evidence from the records, and return its number.
+
+        With ``only_first``, nothing is created if there is one: a worker that was cut off, and the
+        one that took its job over, may both get here.
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
@@ -133,6 +133,8 @@ class EvidenceStore:
         """
         for attempt in range(NUMBERING_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
+            if only_first and edition.number > 1:
+                return edition.number - 1
             try:
                 check_custody(dossier)
             except CustodyMismatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -176,6 +177,27 @@ async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
     answer = document(await evidence(service, job))
     assert (answer["edition"], answer["finding"]) == (1, "rejected")
     assert [r["decision"] for r in answer["reviews"]] == ["rejected"]
+
+
+async def test_two_workers_that_conclude_a_job_create_one_first_edition(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module.EvidenceStore, "create_first", lambda *_: None)
+    job = await examined(service, kit.video(), kit.video())
+    monkeypatch.undo()
+    store = service.app.state.shared.services.evidence_store
+    real = store_module.build
+
+    def overtaken(*arguments: Any, **options: Any) -> bytes:
+        monkeypatch.setattr(store_module, "build", real)
+        store.create_first(job["id"])  # by the other worker
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(store_module, "build", overtaken)
+    await asyncio.to_thread(store.create_first, job["id"])
+    await asyncio.to_thread(store.create_first, job["id"])
+    with service.database.read() as session:
+        assert session.query(Edition).filter(Edition.job_id == job["id"]).count() == 1
 
 
 async def test_editions_of_earlier_versions_are_compared_by_time(service: Service) -> None:
