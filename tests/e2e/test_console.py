@@ -230,7 +230,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.fill("#sent_at", now.strftime("%Y-%m-%dT%H:%M"))
     page.get_by_role("button", name="발송 완료로 표시").click()
     expect(page.locator("main")).to_contain_text("기한")
-    expect(page.locator("main")).to_contain_text(now.strftime("%Y-%m-%d %H:%M GMT+9"))
+    expect(page.locator("main")).to_contain_text(now.strftime("%Y-%m-%d %H:%M KST"))
     page.fill("#receipt", "접수 2026-1")
     page.get_by_role("button", name="접수 내용 저장").click()
     expect(page.locator("main")).to_contain_text("접수 2026-1")
@@ -474,7 +474,8 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     assert "blur" in rows.first.locator("img").evaluate("e => getComputedStyle(e).filter")
     page.keyboard.press("Escape")
     page.locator("h1").click()
-    page.keyboard.press("j")
+    # The letter under j, while Korean is typed.
+    page.locator("body").dispatch_event("keydown", {"key": "ㅓ", "code": "KeyJ", "bubbles": True})
     name = page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     expect(page.locator("p.file")).to_have_text(name)
@@ -488,6 +489,20 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     page.keyboard.press("Enter")
     page.wait_for_url("**/items/*#review")
     expect(page.locator("section:has(> #review)")).to_contain_text("원본과 같음")
+    page.keyboard.press("q")
+    page.wait_for_url(f"{site.url}/")
+    page.goto("/?q=keyboard-")
+    for _ in range(2):
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+    page.keyboard.press("b")
+    page.wait_for_url("**/reviews?*")
+    page.keyboard.press("u")
+    page.keyboard.type("원본을 기다림")
+    page.keyboard.press("Control+Enter")  # goes to the box to tick
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    expect(page.locator("[role=status] li")).to_have_count(2)
     page.goto("/?tab=done")
     expect(page.locator(".queue")).to_contain_text("keyboard-")
     page.context.close()
@@ -499,6 +514,7 @@ def paths(job: dict[str, Any]) -> list[str]:
         f"/cases/{job['case_id']}/notices/us-take-it-down", "/overdue", "/help", "/admin",
         f"/cases/{job['case_id']}/notices/kr-tba-22-5", "/admin/organisation", "/account",
         "/notices", "/audit", "/items/nothing",
+        f"/reviews?job={job['id']}", "/?tab=all",
     ]  # fmt: skip
 
 

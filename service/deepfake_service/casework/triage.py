@@ -26,7 +26,7 @@ from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.hash_bank import MOST_SIMILAR
-from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice
+from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice, Review
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import ImageryWithheld, NotFound
@@ -47,8 +47,10 @@ class Tab(StrEnum):
     """A part of the queue."""
 
     REVIEW = "review"
-    """Everything that ended and awaits a review, worst first."""
+    """Everything that ended and awaits a review by the caller, worst first."""
     FIRST = "first"
+    SECOND = "second"
+    """Confirmed by one person, and awaiting a second one who is not the caller."""
     LATER = "later"
     UNREADABLE = "unreadable"
     WAITING = "waiting"
@@ -60,7 +62,7 @@ class Tab(StrEnum):
     ALL = "all"
 
 
-RANKED = (Tab.REVIEW, Tab.FIRST, Tab.LATER, Tab.UNREADABLE)
+RANKED = (Tab.REVIEW, Tab.FIRST, Tab.SECOND, Tab.LATER, Tab.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Triage:
         standing = _standing(caller)
         now = self._database.clock()
         columns = [
-            func.coalesce(func.sum(case((_within(tab, standing, now), 1), else_=0)), 0)
+            func.coalesce(func.sum(case((_within(tab, caller, standing, now), 1), else_=0)), 0)
             for tab in Tab
         ]
         statement = select(*columns).select_from(Job).join(Case, Job.case_id == Case.id)
@@ -176,10 +178,18 @@ class Triage:
         return place
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
-        """Return the id of the most urgent job that awaits a review, other than ``after_job``."""
-        statement = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)
+        """Return the id of the job that the caller reviews after ``after_job``, worst first.
+
+        Jobs that were skipped come again after the last one.
+        """
+        order = _order(caller, Asked())
+        waiting = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)
+        here = select(*order).join(Case, Job.case_id == Case.id).where(Job.id == after_job)
         with self._database.read() as session:
-            row = session.execute(statement).first()
+            row, at = None, session.execute(here).first()
+            if at is not None:
+                row = session.execute(waiting.where(after(order, Position(tuple(at))))).first()
+            row = row or session.execute(waiting).first()
         return Position(tuple(row)).job_id if row else None
 
     def _statement(self, caller: Caller, asked: Asked) -> Select[*tuple[Any, ...]]:
@@ -188,16 +198,12 @@ class Triage:
         It selects nothing else: sorting ten thousand rows with their sealed columns takes far
         longer than loading those of one page afterwards.
         """
-        standing = _standing(caller)
-        order: list[ColumnElement[Any] | InstrumentedAttribute[Any]] = [Job.created_at, Job.id]
-        if asked.tab in RANKED:
-            rank = func.coalesce(Job.rank, UNRANKED) if asked.valued else literal(UNRANKED)
-            order = [standing, rank, *order]
+        order, now = _order(caller, asked), self._database.clock()
         statement = (
             select(*order)
             .join(Case, Job.case_id == Case.id)
             .where(visible_to(caller), Case.sealed.is_not(None), *conditions(asked.filters))
-            .where(_within(asked.tab, standing, self._database.clock()))
+            .where(_within(asked.tab, caller, _standing(caller), now))
         )
         if asked.cursor is not None:
             position = Position.decoded(asked.cursor, ranks=2 if asked.tab in RANKED else 0)
@@ -295,6 +301,14 @@ def _loaded(
             yield position, rows.get(position.job_id)
 
 
+def _order(caller: Caller, asked: Asked) -> list[ColumnElement[Any] | InstrumentedAttribute[Any]]:
+    """Return what a page is ordered by, each in falling order."""
+    if asked.tab not in RANKED:
+        return [Job.created_at, Job.id]
+    rank = func.coalesce(Job.rank, UNRANKED) if asked.valued else literal(UNRANKED)
+    return [_standing(caller), rank, Job.created_at, Job.id]
+
+
 def _standing(caller: Caller) -> ColumnElement[int]:
     """Return how urgent a job is, as an expression of a query on ``Job`` joined with ``Case``."""
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
@@ -322,11 +336,17 @@ def _confirmed_cases() -> Select[Any]:
     return select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
 
 
-def _within(tab: Tab, standing: ColumnElement[int], now: datetime) -> ColumnElement[bool]:
+def _within(
+    tab: Tab, caller: Caller, standing: ColumnElement[int], now: datetime
+) -> ColumnElement[bool]:
     """Return the condition for the jobs of a tab."""
+    decided = select(Review.job_id).where(Review.account_id == caller.account_id)
+    awaits_caller = and_(
+        Job.finding == Finding.AWAITING_SECOND, Job.id.not_in(decided.correlate(None))
+    )
     awaits_review = and_(
         Job.state.in_((JobState.SUCCEEDED, JobState.FAILED)),
-        or_(Job.finding.is_(None), Job.finding == Finding.AWAITING_SECOND),
+        or_(Job.finding.is_(None), awaits_caller),
     )
     noticed = select(Notice.case_id)
     running = Notice.state.in_(RUNNING)
@@ -334,6 +354,7 @@ def _within(tab: Tab, standing: ColumnElement[int], now: datetime) -> ColumnElem
     every: dict[Tab, ColumnElement[bool]] = {
         Tab.REVIEW: awaits_review,
         Tab.FIRST: and_(awaits_review, standing >= SUSPECT),
+        Tab.SECOND: awaits_caller,
         Tab.LATER: and_(awaits_review, standing == OTHER),
         Tab.UNREADABLE: and_(awaits_review, standing == UNREADABLE),
         Tab.WAITING: Job.state.in_(UNFINISHED),

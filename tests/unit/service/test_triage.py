@@ -18,7 +18,7 @@ from deepfake_service.casework.core.listings import (
     rank_of,
 )
 from deepfake_service.casework.triage import Asked, Tab
-from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, new_id
+from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
 from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.security.audit_log import Action
@@ -91,12 +91,42 @@ async def test_the_worst_is_first(service: Service) -> None:
     assert desk.ids(Tab.DONE) == ["known"]
     counts = desk.services.triage.counts(desk.caller)
     assert counts == {
-        "review": 6, "first": 4, "later": 1, "unreadable": 1, "waiting": 0, "done": 1,
+        "review": 6, "first": 4, "second": 0, "later": 1, "unreadable": 1, "waiting": 0, "done": 1,
         "withdraw": 0, "due": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, Asked())
     assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"
     assert page.jobs[0]["copies"][0]["confirmed"]
+
+
+async def test_the_next_item_is_the_one_below_and_skipped_ones_come_again(
+    service: Service,
+) -> None:
+    desk = Desk(service)
+    for n, llr in enumerate((1.6, 1.1, 0.6)):
+        desk.add(f"job{n}", llr, **LEANS)
+    desk.add("done", 0.1, finding=Finding.REJECTED)
+    following = desk.services.triage.next_unreviewed
+    assert [following(desk.caller, f"job{n}") for n in range(3)] == ["job1", "job2", "job0"]
+    assert following(desk.caller, "done") == "job0"
+    assert following(desk.caller, "nothing") == "job0"
+
+
+async def test_what_awaits_a_second_person_is_left_to_others(service: Service) -> None:
+    desk = Desk(service)
+    desk.add("job1", 1.6, **LEANS)
+    desk.add("job2", 0.6, **LEANS, finding=Finding.AWAITING_SECOND)
+    made = {"job_id": "job2", "account_id": desk.caller.account_id, "sealed": b"x"}
+    with service.database.write() as session:
+        session.add(Review(id=new_id(), decision="confirmed", created_at=desk.now, **made))
+    triage = desk.services.triage
+    assert desk.ids() == ["job1"]
+    assert desk.ids(Tab.SECOND) == []
+    assert triage.next_unreviewed(desk.caller, "job1") is None
+    other = service.accounts.authenticate(service.keys[Role.ADMIN])
+    assert [job["id"] for job in triage.page(other, Asked(Tab.SECOND)).jobs] == ["job2"]
+    assert triage.counts(other)["second"] == 1
+    assert triage.next_unreviewed(other, "job1") == "job2"
 
 
 async def test_pages_follow_one_another_through_equal_ranks(service: Service) -> None:

@@ -1,5 +1,8 @@
 // Scripted parts of an item's page: the slider of the overlay, the player with boxes over the video,
 // the plot, and the keyboard.
+import "./decide.js";
+import { keyOf } from "./keys.js";
+
 const heat = document.getElementById("heat");
 if (heat) {
   heat.closest(".scripted").hidden = false;
@@ -131,30 +134,6 @@ if (reason) {
   reason.addEventListener("input", () => sessionStorage.setItem(storageKey, reason.value));
 }
 
-// A letter chooses a decision; Ctrl+Enter in the reason asks whether to save it.
-const DECISIONS = { c: "confirmed", r: "rejected", u: "undecided" };
-const sure = document.getElementById("sure");
-function decide(decision) {
-  const radio = document.querySelector(`input[name=decision][value=${decision}]`);
-  if (!radio) return;
-  const closed = radio.closest("details:not([open])");
-  if (closed) closed.open = true;
-  radio.checked = true;
-  reason.focus();
-}
-if (reason && sure) {
-  reason.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    if (!reason.form.reportValidity()) return;
-    const chosen = reason.form.querySelector("input[name=decision]:checked");
-    document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
-    document.getElementById("sure-why").textContent = reason.value;
-    sure.showModal();
-  });
-  sure.addEventListener("close", () => { if (sure.returnValue === "yes") reason.form.requestSubmit(); });
-}
-
 // The order of the list from which this item was opened.
 function neighbour(step) {
   let ids = [];
@@ -163,15 +142,12 @@ function neighbour(step) {
   return at < 0 ? undefined : ids[at + step];
 }
 addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input:not([type=checkbox], [type=radio]), select, textarea, dialog");
-  if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
-  const id = { j: neighbour(1), k: neighbour(-1) }[event.key];
+  const key = keyOf(event);
+  const id = { j: neighbour(1), k: neighbour(-1) }[key];
   if (id) location.assign(`/items/${id}`);
-  else if (event.key === "n") document.getElementById("next").click();
-  else if (event.key in DECISIONS) {
-    event.preventDefault();
-    decide(DECISIONS[event.key]);
-  } else if (video && video.readyState && (event.key === "," || event.key === ".")) {
-    document.getElementById(event.key === "," ? "back" : "forth").click();
+  else if (key === "q") location.assign("/");
+  else if (key === "n") document.getElementById("next").click();
+  else if (video && video.readyState && (key === "," || key === ".")) {
+    document.getElementById(key === "," ? "back" : "forth").click();
   }
 });

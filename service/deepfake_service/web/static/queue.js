@@ -1,4 +1,5 @@
 // Keeps the queue current, moves through it by keyboard, and saves filters in this browser.
+import { keyOf } from "./keys.js";
 import { localise } from "./times.js";
 
 const IDLE_MS = 20000;
@@ -44,17 +45,22 @@ function schedule() {
 }
 schedule();
 
-const typing = (target) => target.closest("input, select, textarea, [contenteditable]");
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-  if (event.key === "/") {
+  const key = keyOf(event);
+  if (key === "/") {
     event.preventDefault();
     document.getElementById("q").focus();
   }
-  if (event.key !== "j" && event.key !== "k") return;
   const links = [...document.querySelectorAll(".queue .name a")];
   const at = links.indexOf(document.activeElement);
-  const next = links[Math.max(0, at + (event.key === "j" ? 1 : -1))];
+  if (key === "x" && at >= 0) {
+    const box = links[at].closest("tr").querySelector("input[name=job]");
+    if (box) box.checked = !box.checked;
+  }
+  const bulk = document.getElementById("bulk");
+  if (key === "b" && bulk && document.querySelector("input[name=job]:checked")) bulk.requestSubmit();
+  if (key !== "j" && key !== "k") return;
+  const next = links[Math.max(0, at + (key === "j" ? 1 : -1))];
   if (next) next.focus();
 });
 

@@ -5,6 +5,7 @@ import {
   rows, show, summarise, useTable,
 } from "./sheet.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
+import { zoneName } from "./times.js";
 
 const AT_ONCE = 3;
 const MAX_WAITS = 20;
@@ -16,9 +17,8 @@ const drop = document.getElementById("drop");
 let pausedUntil = 0;
 
 // Times without a zone are in the reader's.
-const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: "short" });
 for (const place of document.querySelectorAll(".zone")) {
-  place.textContent = `(${zone.formatToParts().find((part) => part.type === "timeZoneName").value})`;
+  place.textContent = `(${zoneName(new Date())})`;
 }
 
 // Choosing
@@ -111,7 +111,7 @@ for (const name of FIELDS) {
   });
 }
 body.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.isComposing) return;
+  if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.isComposing || event.ctrlKey || event.metaKey) return;
   const open = rows.filter(editable);
   const next = open[open.indexOf(rowAt(event.target)) + (event.shiftKey ? -1 : 1)];
   if (next) editor(next, event.target.name).focus();
@@ -233,5 +233,12 @@ function fail(row, text) {
   announce(`${row.path}: ${words.failed}: ${text}`);
 }
 
-document.getElementById("send").addEventListener("click", () => send(rows.filter(editable)));
+const sendButton = document.getElementById("send");
+sendButton.addEventListener("click", () => send(rows.filter(editable)));
+addEventListener("keydown", (event) => {
+  const asks = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.target.closest("dialog");
+  if (!asks || !rows.length) return;
+  event.preventDefault();
+  sendButton.click();
+});
 addEventListener("beforeunload", (event) => { if (rows.length) event.preventDefault(); });

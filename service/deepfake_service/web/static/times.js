@@ -1,11 +1,16 @@
 // Converts times to the reader's time zone. Pages contain UTC, for readers without scripts.
 const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: "short" });
+// Browsers have no short name for this one.
+export function zoneName(at) {
+  if (zone.resolvedOptions().timeZone === "Asia/Seoul") return "KST";
+  return zone.formatToParts(at).find((part) => part.type === "timeZoneName").value;
+}
 const two = (number) => String(number).padStart(2, "0");
 
-function local(at) {
-  const name = zone.formatToParts(at).find((part) => part.type === "timeZoneName").value;
+function local(at, seconds = false) {
+  const name = zoneName(at);
   const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())} ${name}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}${seconds ? `:${two(at.getSeconds())}` : ""} ${name}`;
 }
 
 // An age stays an age; its title becomes the local time.
@@ -15,7 +20,7 @@ export function localise(root) {
     if (Number.isNaN(at.getTime())) continue;
     place.dataset.local = "";
     if ("age" in place.dataset) place.title = local(at);
-    else [place.title, place.textContent] = [place.textContent, local(at)];
+    else [place.title, place.textContent] = [place.textContent, local(at, "seconds" in place.dataset)];
   }
 }
 localise(document);

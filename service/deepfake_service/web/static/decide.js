@@ -1,0 +1,36 @@
+// A letter chooses a decision, for one item or for several; Ctrl+Enter in the reason asks whether to
+// save it.
+import { keyOf } from "./keys.js";
+
+const DECISIONS = { c: "confirmed", r: "rejected", u: "undecided" };
+const reason = document.getElementById("reason");
+const sure = document.getElementById("sure");
+
+function decide(decision) {
+  const radio = document.querySelector(`input[name=decision][value=${decision}]`);
+  if (!radio) return;
+  const closed = radio.closest("details:not([open])");
+  if (closed) closed.open = true;
+  radio.checked = true;
+  reason.focus();
+}
+addEventListener("keydown", (event) => {
+  const decision = DECISIONS[keyOf(event)];
+  if (!decision) return;
+  event.preventDefault();
+  decide(decision);
+});
+
+if (reason) {
+  reason.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    // Without a dialog, the form has a box to tick, to which the browser goes.
+    if (!reason.form.reportValidity() || !sure) return;
+    const chosen = reason.form.querySelector("input[name=decision]:checked");
+    document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
+    document.getElementById("sure-why").textContent = reason.value;
+    sure.showModal();
+  });
+}
+if (sure) sure.addEventListener("close", () => { if (sure.returnValue === "yes") reason.form.requestSubmit(); });
