@@ -47,6 +47,7 @@ from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
+from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import notices as web_notices
@@ -162,6 +163,7 @@ def create_app(
         web_notices,
         web_help,
         web_admin,
+        web_audit,
         web_organisation,
         web_account,
     ):

@@ -311,3 +311,26 @@ def page(
     if subject is not None:
         statement = statement.where(AuditEntry.subject == subject)
     return list(session.scalars(statement.order_by(AuditEntry.number).limit(limit)))
+
+
+def newest(
+    session: Session,
+    *,
+    before: int | None,
+    limit: int,
+    account_id: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+) -> list[AuditEntry]:
+    """Return entries before the number ``before``, newest first, that have the given values."""
+    statement = select(AuditEntry)
+    if before is not None:
+        statement = statement.where(AuditEntry.number < before)
+    for column, wanted in (
+        (AuditEntry.account_id, account_id),
+        (AuditEntry.action, action),
+        (AuditEntry.subject, subject),
+    ):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    return list(session.scalars(statement.order_by(AuditEntry.number.desc()).limit(limit)))

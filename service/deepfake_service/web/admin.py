@@ -1,19 +1,18 @@
-"""The administration page and the audit log."""
+"""The administration page."""
 
 from __future__ import annotations
 
 import shutil
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from deepfake_models.bundle import load_bundle
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.http.auth import PageAdmin, PageAuditor
+from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep
-from deepfake_service.security import audit_log
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.web.language import language_of
@@ -28,7 +27,6 @@ SETTINGS_SHOWN = (
     "timestamp_url", "jobs_at_once", "submissions_per_account", "session_hours",
 )  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
-AUDIT_PAGE = 200
 
 
 @router.get("/admin")
@@ -133,27 +131,3 @@ def _model(state: AppState, language: str) -> dict[str, Any]:
         "plot": safe(rates_by_width(rates, labels, min_groups=min_groups)),
         "min_groups": min_groups,
     }
-
-
-@router.get("/audit")
-def get_audit(
-    request: Request,
-    caller: PageAuditor,
-    state: AppStateDep,
-    after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
-) -> Response:
-    """Show a page of the audit log, by default the newest entries. Reading it is logged."""
-    with state.database.write() as session:
-        last = audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ).number
-        start = max(last - AUDIT_PAGE, 0) if after is None else after
-        rows = audit_log.page(session, after=start, limit=AUDIT_PAGE)
-        entries = [audit_log.entry_json(row) for row in rows]
-    return page(
-        request,
-        "audit.html",
-        caller,
-        entries=entries,
-        names={account.id: account.name for account in state.accounts.all()},
-        last=last,
-        older=max(entries[0]["number"] - AUDIT_PAGE - 1, 0) if entries else 0,
-    )

@@ -68,6 +68,7 @@ def _environment(language: str) -> Environment:
         translations(language), newstyle=True
     )
     environment.filters["moment"] = moment
+    environment.filters["instant"] = instant
     environment.filters["utc"] = utc
     environment.filters["day"] = lambda at: utc(at)[:10]
     environment.filters["bytes"] = in_bytes
@@ -82,6 +83,12 @@ def moment(at: str | datetime | None) -> str:
         return "–"
     machine_readable = at if isinstance(at, str) else at.isoformat()
     return Markup('<time datetime="{}">{}</time>').format(machine_readable, utc(at))
+
+
+def instant(at: str) -> str:
+    """Return a ``<time>`` element as ``moment`` does, to the second."""
+    shown = datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" data-seconds>{}</time>').format(at, shown)
 
 
 def utc(at: str | datetime | None) -> str:

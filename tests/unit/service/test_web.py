@@ -60,6 +60,7 @@ from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.plots import rates_by_width
 from deepfake_service.web.queue import _escape_formula
 from deepfake_service.web.signing_in import local_path
+from tests.support.submitting import submit
 
 Service = Any
 MANY = 10_000
@@ -401,13 +402,30 @@ async def test_the_audit_log_opens_at_its_end(service: Service) -> None:
     while path:
         page = (await service.client.get(path)).text
         pages.append([int(n) for n in re.findall(r"<tr><td[^>]*>(\d+)</td>", page)])
-        older = re.search(r'href="(/audit\?after=\d+)">(?:더 이전 내역|Older entries)', page)
+        older = re.search(r'href="(/audit\?before=\d+)">(?:더 이전 내역|Older entries)', page)
         path = older[1] if older else ""
     assert [len(p) for p in pages[:2]] == [200, 200]
     assert pages[0][0] > 250
-    assert {n for p in pages for n in p} == set(range(1, pages[0][-1] + 1))
-    for after in ("-1", str(2**63), "x"):
-        assert (await service.client.get(f"/audit?after={after}")).status_code == 422
+    assert [n for p in pages for n in p] == list(range(pages[0][0], 0, -1))
+    for before in ("-1", str(2**63), "x"):
+        assert (await service.client.get(f"/audit?before={before}")).status_code == 422
+
+
+async def test_the_audit_log_is_filtered_and_leads_administrators_to_items(
+    service: Service,
+) -> None:
+    job = await submit(service)
+    await service.sign_in(Role.ADMIN)
+    page = (await service.client.get(f"/audit?action=media.submitted&subject={job['id']}")).text
+    assert page.count("<tr><td") == 1
+    assert f'href="/items/{job["id"]}"' in page
+    assert re.search(r"data-seconds>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC<", page)
+    nobody = (await service.client.get("/audit?account=x")).text
+    assert "<tr><td" not in nobody
+    await service.sign_in(Role.AUDITOR)
+    page = (await service.client.get(f"/audit?subject={job['id']}")).text
+    assert job["id"] in page
+    assert "/items/" not in page
 
 
 @pytest.mark.parametrize(
