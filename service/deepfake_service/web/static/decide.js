@@ -7,7 +7,7 @@ const reason = document.getElementById("reason");
 const sure = document.getElementById("sure");
 
 function decide(decision) {
-  const radio = document.querySelector(`input[name=decision][value=${decision}]`);
+  const radio = document.querySelector(`input[type=radio][name=decision][value=${decision}]`);
   if (!radio) return;
   const closed = radio.closest("details:not([open])");
   if (closed) closed.open = true;
