@@ -50,6 +50,12 @@ def is_indicative(rate: dict[str, Any]) -> bool:
     return rate["groups"] < _FEW_GROUPS if marked is None else bool(marked)
 
 
+def _span(start_s: float, end_s: float) -> str:
+    """Return a span of time, or the moment if it starts and ends in the same tenth of a second."""
+    start, end = tenths(start_s), tenths(end_s)
+    return f"{start} s" if start == end else f"{start}–{end} s"
+
+
 def listed_people(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the tracks that tables list, those with the highest values, in order of appearance."""
     ranked = sorted(
@@ -121,13 +127,14 @@ class SummaryPresenter:
         ratio = self._result["log_likelihood_ratio"]
         if ratio is None:
             return None
-        level = "face" if self._still else "item"
-        return self._w(
-            "strength_for" if ratio >= 0 else "strength_against",
-            verbal=self._w.of("scale", verbal(ratio)),
-            times=ratio_text(10 ** abs(ratio)),
-            cap=ratio_text(10 ** self._d["method"]["calibration"][level]["limit"]),
-        )
+        limit = self._d["method"]["calibration"]["face" if self._still else "item"]["limit"]
+        side = "strength_for" if ratio >= 0 else "strength_against"
+        cap = ratio_text(10**limit)
+        times = ratio_text(10 ** abs(ratio))
+        scale = self._w.of("scale", verbal(ratio))
+        if times == cap:  # the value itself may lie beyond what the calibration supports
+            return self._w(f"{side}_most", verbal=scale, cap=cap)
+        return self._w(side, verbal=scale, times=times, cap=cap)
 
     def _leaning(self) -> str | None:
         """Return which way an inconclusive value leans, and how often such values are wrong."""
@@ -280,7 +287,7 @@ class SummaryPresenter:
                 "number": str(t["track"] + 1),
                 "verdict": self._verdict_of(t),
                 "llr": signed(t["log_likelihood_ratio"]),
-                "seen": f"{tenths(t['first_s'])}–{tenths(t['last_s'])} s",
+                "seen": _span(t["first_s"], t["last_s"]),
                 "faces": f"{t['faces']} ({t['judged']})",
                 "moments": self._moments(t["moments"]),
             }
@@ -290,7 +297,7 @@ class SummaryPresenter:
     def _moments(self, moments: list[dict[str, Any]]) -> str:
         if not moments:
             return self._w("moments_none")
-        spans = [f"{tenths(m['start_s'])}–{tenths(m['end_s'])} s" for m in moments[:MAX_MOMENTS]]
+        spans = [_span(m["start_s"], m["end_s"]) for m in moments[:MAX_MOMENTS]]
         if len(moments) > MAX_MOMENTS:
             spans.append(self._w("more_stated", count=len(moments) - MAX_MOMENTS))
         return ", ".join(spans)

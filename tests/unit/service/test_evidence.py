@@ -491,6 +491,27 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
     assert "15" in str(view.people_more())
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int) -> None:
+    document = json.loads(files()[VERDICT])
+    limit = document["method"]["calibration"]["item"]["limit"]
+    for ratio, is_most in ((side * limit, True), (side * limit / 2, False)):
+        document["result"]["log_likelihood_ratio"] = ratio
+        korean, english = (
+            SummaryPresenter(document, words(language)).page_one()["strength"]
+            for language in ("ko", "en")
+        )
+        assert ("at least" in english, "배 이상" in korean) == (is_most, is_most)
+
+
+def test_a_moment_is_not_a_span() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
+    (person,) = SummaryPresenter(document, words("en")).people()
+    assert person["moments"] == "1.2 s, 2.0–3.5 s"
+
+
 def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     gathered = kit.material(kit.video())
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
