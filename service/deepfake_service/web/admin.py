@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from deepfake_models.bundle import load_bundle
 from deepfake_service.db.enums import Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.documents.i18n import translations, words
+from deepfake_service.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
@@ -47,14 +48,17 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
     invalid = [FieldError(field, detail) for field, detail, is_valid in checks if not is_valid]
     if invalid:
         raise InvalidRequest(errors=invalid)
-    accounts = state.accounts
-    accounts.create(
-        name,
-        "person" if kind == "person" else "system",
-        Role(role),
-        caller.actor,
-        live=kind == "person" or fields.get("live") == "yes",
-    )
+    try:
+        state.accounts.create(
+            name,
+            "person" if kind == "person" else "system",
+            Role(role),
+            caller.actor,
+            live=kind == "person" or fields.get("live") == "yes",
+        )
+    except AccountExists:
+        problem = translations(language_of(request)).gettext(AccountExists().message)
+        return _admin_page(request, caller, state, typed=fields, problem=problem)
     return _admin_page(request, caller, state, invitation=_invitation(request, caller, state, name))
 
 
@@ -87,6 +91,8 @@ def _admin_page(
     *,
     new_key: str | None = None,
     invitation: str | None = None,
+    typed: Mapping[str, str] | None = None,
+    problem: str | None = None,
 ) -> Response:
     language = language_of(request)
     organisation = state.require_services().contacts.organisation()
@@ -96,6 +102,9 @@ def _admin_page(
         caller,
         new_key=new_key,
         invitation=invitation,
+        typed=typed or {},
+        problem=problem,
+        status=409 if problem else 200,
         roles=[str(r) for r in Role],
         now=state.database.clock(),
         accounts=state.accounts.all(),

@@ -76,6 +76,18 @@ async def test_revoking_a_key_is_confirmed(service: Service) -> None:
     assert f'name="revoke" value="{key_id}"' not in answer.text
 
 
+async def test_a_name_that_is_taken_is_named_beside_its_field(service: Service) -> None:
+    form = await signed_in(service, Role.ADMIN)
+    new = {**form, "name": "A & B", "role": "auditor", "kind": "system"}
+    assert (await service.client.post("/admin/accounts", data=new)).status_code == 200
+    refused = await service.client.post("/admin/accounts", data=new)
+    assert refused.status_code == 409
+    assert 'value="A &amp; B" maxlength="100" required aria-invalid="true"' in refused.text
+    assert '<option value="auditor" selected>' in refused.text
+    assert '<option value="system" selected>' in refused.text
+    assert 'id="name-problem"' in refused.text
+
+
 @pytest.mark.parametrize("done", ["<b>", "nonsense", "item_deleted<b>"])
 async def test_a_page_says_only_what_it_knows(service: Service, done: str) -> None:
     await signed_in(service, Role.ANALYST)
