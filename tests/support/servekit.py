@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from deepfake_service.security.audit_log import Action, verify
 from deepfake_service.security.records import authenticate_rows
 from deepfake_service.settings import Settings
 from deepfake_service.storage import open_keys
+from tests.support import forkkit
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
 
@@ -33,6 +35,7 @@ START_S = 240.0
 """A start takes two seconds on an idle machine; a busy one needs longer, a hung one never ends."""
 JOB_S = 240.0
 """A job takes a second or two on an idle machine."""
+COMMAND_S = 240.0
 POLL_S = 0.05
 PROGRAM = ("-m", "deepfake_service")
 
@@ -55,7 +58,7 @@ def wait_until(
 class Process:
     """A process of the service, in a group of its own so that its decoders are killed with it."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | forkkit.ForkedProcess
     log_path: Path
 
     @property
@@ -69,7 +72,8 @@ class Process:
 
     def kill(self) -> None:
         """``kill -9`` the process and its children."""
-        os.killpg(self.popen.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
     def stop(self) -> int:
@@ -149,12 +153,13 @@ class Site:
 
     def command(self, *words: str, expected: int = 0) -> str:
         """Run ``deepfake WORDS`` and return its standard output followed by its standard error."""
-        done = subprocess.run(
-            [sys.executable, "-m", "deepfake_service", *words], env=self.environment,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == expected, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            code = forkkit.start(words, self.environment, stdout, stderr).wait(COMMAND_S)
+            stdout.seek(0)
+            stderr.seek(0)
+            output = (stdout.read() + stderr.read()).decode()
+        assert code == expected, output
+        return output
 
     def create_key(self, name: str, role: str, kind: Kind = "person") -> str:
         """Create an account and return a key of it, without the cost of two commands."""
@@ -172,12 +177,15 @@ class Site:
         log = self.root / f"log-{len(self.processes)}"
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
-            popen = subprocess.Popen(
-                [*self.prefix, sys.executable, *program, *words],
-                env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                start_new_session=True,
-            )  # fmt: skip
-        process = Process(popen, log)
+            if program == PROGRAM and not self.prefix:
+                process = Process(forkkit.start(words, environment, file, file), log)
+            else:
+                popen = subprocess.Popen(
+                    [*self.prefix, sys.executable, *program, *words],
+                    env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                    start_new_session=True,
+                )  # fmt: skip
+                process = Process(popen, log)
         self.processes.append(process)
         return process
 

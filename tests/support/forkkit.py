@@ -1,0 +1,174 @@
+"""Starts of ``deepfake`` without the two seconds of processor time in which it imports its modules.
+
+One process imports them and forks a child for each start. The child gets an environment, standard
+streams and a session of its own and then runs the command as ``python -m deepfake_service`` does.
+Tests whose subject is the start itself use a new interpreter instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+MODULE = "deepfake_service"
+PRELOADED = (
+    "deepfake_service.cli.serve", "deepfake_service.cli.backup", "deepfake_service.cli.restore",
+    "deepfake_service.cli.migrate", "deepfake_service.cli.app", "deepfake_service.worker",
+    "onnxruntime", "anyio._backends._asyncio", "sqlalchemy.dialects.sqlite.pysqlite",
+    "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
+)  # fmt: skip
+"""What commands import, at once or later."""
+MAX_REQUEST_BYTES = 2**17
+
+
+class ForkedProcess:
+    """A child of the starter, with the part of the interface of ``Popen`` that tests need."""
+
+    def __init__(self, pid: int, ended: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = ended  # the read end of a pipe that receives the status of the child
+
+    def poll(self) -> int | None:
+        """Return the exit code as ``Popen`` does, or ``None`` while the process runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the process has ended and return its exit code."""
+        if self.returncode is None:
+            if not select.select([self._ended], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired([MODULE], timeout or 0)
+            status = os.read(self._ended, 32)
+            os.close(self._ended)
+            assert status, "the process that starts commands has ended"
+            self.returncode = os.waitstatus_to_exitcode(int(status))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def start(
+    words: tuple[str, ...], environment: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO
+) -> ForkedProcess:
+    """Start ``deepfake WORDS`` in a session of its own, without input."""
+    starter = _starter()
+    request = {"words": words, "environment": dict(environment), "folder": str(Path.cwd())}
+    ended, status = os.pipe()
+    try:
+        socket.send_fds(
+            starter, [json.dumps(request).encode()], [stdout.fileno(), stderr.fileno(), status]
+        )
+        pid = starter.recv(32)
+        assert pid, "the process that starts commands has ended"
+    except BaseException:
+        os.close(ended)
+        raise
+    finally:
+        os.close(status)
+    return ForkedProcess(int(pid), ended)
+
+
+@functools.cache
+def _starter() -> socket.socket:
+    """Start the process that forks, once in this process, and return the connection to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Settings of this process are no settings of the commands.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DEEPFAKE_")}
+    with theirs:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            env=environment, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )  # fmt: skip
+
+    def end() -> None:
+        ours.close()
+        popen.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _serve(connection: socket.socket) -> list[str] | None:
+    """Fork a child for each request.
+
+    Returns ``None`` when the connection ends, and the arguments of the command in each child.
+    """
+    inherited = dict(os.environ)
+    for name in PRELOADED:
+        __import__(name)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    assert threads == 1, f"{threads} threads run after the imports, and fork would lose them"
+    imported = {k: v for k, v in os.environ.items() if inherited.get(k) != v}
+    gc.collect()
+    gc.freeze()
+    children: dict[int, tuple[int, int]] = {}  # by pidfd: the process, and the pipe for its status
+    while True:
+        ready, _, _ = select.select([connection, *children], [], [])
+        for pidfd in (fd for fd in ready if fd in children):
+            pid, status = children.pop(pidfd)
+            _, code = os.waitpid(pid, 0)
+            with contextlib.suppress(BrokenPipeError):
+                os.write(status, str(code).encode())
+            os.close(status)
+            os.close(pidfd)
+        if connection not in ready:
+            continue
+        message, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 3)
+        if not message:
+            return None
+        *streams, status = descriptors
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            for open_fd in (status, *children, *(pipe for _, pipe in children.values())):
+                os.close(open_fd)
+            request = json.loads(message)
+            _become(request["environment"] | imported, request["folder"], streams)
+            return [str(word) for word in request["words"]]
+        for stream in streams:
+            os.close(stream)
+        children[os.pidfd_open(pid)] = (pid, status)
+        connection.send(str(pid).encode())
+
+
+def _become(environment: dict[str, str], folder: str, streams: list[int]) -> None:
+    os.setsid()
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+
+
+def main() -> None:
+    """Serve the connection that the argument names; run the command in each child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    words = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if words is not None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = [MODULE, *words]
+        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
