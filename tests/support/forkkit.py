@@ -19,7 +19,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,7 @@ PRELOADED = (
 )  # fmt: skip
 """What commands import, at once or later."""
 MAX_REQUEST_BYTES = 2**17
+RUN_S = 240.0
 
 
 class ForkedProcess:
@@ -65,17 +67,36 @@ class ForkedProcess:
             os.kill(self.pid, number)
 
 
+def run(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``deepfake WORDS`` in ``folder`` until it has ended, and return what it printed."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        code = start(words, environment, (stdout, stderr), folder).wait(RUN_S)
+        printed = []
+        for file in (stdout, stderr):
+            file.seek(0)
+            printed.append(file.read().decode())
+    return subprocess.CompletedProcess([MODULE, *words], code, *printed)
+
+
 def start(
-    words: tuple[str, ...], environment: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    output: tuple[BinaryIO, BinaryIO],
+    folder: Path | None = None,
 ) -> ForkedProcess:
-    """Start ``deepfake WORDS`` in a session of its own, without input."""
+    """Start ``deepfake WORDS`` in a session of its own, without input.
+
+    ``output`` are the files of its standard output and its standard error.
+    """
     starter = _starter()
-    request = {"words": words, "environment": dict(environment), "folder": str(Path.cwd())}
+    where = str(folder or Path.cwd())
+    request = {"words": words, "environment": dict(environment), "folder": where}
+    streams = [file.fileno() for file in output]
     ended, status = os.pipe()
     try:
-        socket.send_fds(
-            starter, [json.dumps(request).encode()], [stdout.fileno(), stderr.fileno(), status]
-        )
+        socket.send_fds(starter, [json.dumps(request).encode()], [*streams, status])
         pid = starter.recv(32)
         assert pid, "the process that starts commands has ended"
     except BaseException:

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +34,6 @@ START_S = 240.0
 """A start takes two seconds on an idle machine; a busy one needs longer, a hung one never ends."""
 JOB_S = 240.0
 """A job takes a second or two on an idle machine."""
-COMMAND_S = 240.0
 POLL_S = 0.05
 PROGRAM = ("-m", "deepfake_service")
 
@@ -153,13 +151,9 @@ class Site:
 
     def command(self, *words: str, expected: int = 0) -> str:
         """Run ``deepfake WORDS`` and return its standard output followed by its standard error."""
-        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-            code = forkkit.start(words, self.environment, stdout, stderr).wait(COMMAND_S)
-            stdout.seek(0)
-            stderr.seek(0)
-            output = (stdout.read() + stderr.read()).decode()
-        assert code == expected, output
-        return output
+        done = forkkit.run(words, self.environment)
+        assert done.returncode == expected, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def create_key(self, name: str, role: str, kind: Kind = "person") -> str:
         """Create an account and return a key of it, without the cost of two commands."""
@@ -178,7 +172,7 @@ class Site:
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
             if program == PROGRAM and not self.prefix:
-                process = Process(forkkit.start(words, environment, file, file), log)
+                process = Process(forkkit.start(words, environment, (file, file)), log)
             else:
                 popen = subprocess.Popen(
                     [*self.prefix, sys.executable, *program, *words],
