@@ -46,6 +46,8 @@ class Desk:
     """Presses keys on a page, and counts them and the seconds by part of the work."""
 
     page: Page
+    home: str
+    """The address of the queue."""
     parts: dict[str, list[float]] = field(default_factory=dict)
     part: str = ""
 
@@ -140,13 +142,13 @@ def sign_in(browser: Browser, site: Site, key: str, locale: str = "en-US") -> De
     """Return a desk on whose page the owner of ``key`` has signed in."""
     page = browser.new_context(locale=locale, base_url=site.url).new_page()
     page.set_default_timeout(WAIT_MS)
-    desk = Desk(page)
+    desk = Desk(page, f"{site.url}/")
     with desk.doing("sign in"):
         page.goto("/sign-in")
         desk.tab_to("#key")
         desk.type(key)
         desk.press("Enter")
-        page.wait_for_url(f"{site.url}/")
+        page.wait_for_url(desk.home)
     return desk
 
 
@@ -185,7 +187,8 @@ def record(desk: Desk, key: str, reason: str) -> None:
     desk.press("Control+Enter")
     expect(page.locator("#sure")).to_be_visible()
     desk.press("Enter")
-    expect(page.locator("section:has(> #review)")).to_contain_text(reason)
+    page.wait_for_url("**/items/*#review")
+    expect(page.locator("section:has(> #review) > p", has_text=reason)).to_be_visible()
 
 
 def triage(desk: Desk) -> list[str]:
@@ -194,7 +197,7 @@ def triage(desk: Desk) -> list[str]:
     with desk.doing("decide unreadable files together"):
         desk.back_to("nav a[href='/']")
         desk.press("Enter")
-        page.wait_for_url(lambda url: url.endswith("/"))
+        page.wait_for_url(desk.home)
         desk.tab_to(".tabs a[href*='tab=unreadable']")
         desk.press("Enter")
         page.wait_for_url("**tab=unreadable")
@@ -211,7 +214,7 @@ def triage(desk: Desk) -> list[str]:
     with desk.doing("decide the others one by one"):
         desk.tab_to("main a.button")
         desk.press("Enter")
-        page.wait_for_url(lambda url: url.endswith("/"))
+        page.wait_for_url(desk.home)
         left = 30 - unreadable
         desk.press("j", "Enter")
         for n in range(left):
@@ -224,7 +227,7 @@ def triage(desk: Desk) -> list[str]:
                 record(desk, "u" if n % 3 else "r", "Same as the original.")
             desk.press("n")
             leave(page, item)
-        assert page.url.rstrip("/").endswith(page.url.split("/")[2]), page.url  # all are decided
+        assert page.url == desk.home, page.url  # all are decided
     return [url.split("#")[0] for url in confirmed]
 
 
