@@ -270,7 +270,7 @@ def send_notice(desk: Desk, item: str) -> str:
         desk.tab_to("#sent_at")
         desk.tab_to("form:has(#sent_at) button")
         desk.press("Enter")
-        expect(page.locator("main")).to_contain_text("deadline")
+        expect(page.locator("main")).to_contain_text("Sent on")
     return page.url
 
 
