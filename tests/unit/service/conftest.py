@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import httpx
 import numpy as np
 import pytest
+from dbos import DBOS
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from pydantic import SecretStr
@@ -237,6 +239,41 @@ class Service:
 
 
 Starter = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+MIGRATED = frozenset({"test_database"})
+"""Modules whose databases are all migrated from nothing, because that is their subject."""
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an SQLite file with the tables of this version, those of the queue included."""
+    path = tmp_path_factory.mktemp("template") / "records.sqlite"
+    database = Database(f"sqlite:///{path}")
+    DBOS.migrate(database.url)
+    database.close()
+    return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def copied_tables(request: pytest.FixtureRequest, migrated_file: Path) -> Iterator[None]:
+    """Let new SQLite databases begin as copies of one that the migrations have made.
+
+    The migrations take longer than most tests do.
+    """
+    migrate = Database._migrate
+
+    def copy(database: Database) -> None:
+        path = database._file
+        if path is not None and path.stat().st_size == 0:
+            shutil.copyfile(migrated_file, path)
+        else:
+            migrate(database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] not in MIGRATED:
+            patch.setattr(Database, "_migrate", copy)
+        yield
 
 
 ON_BOTH = frozenset(
