@@ -76,11 +76,22 @@ def exported_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_draws() -> Iterator[None]:
+    """Let exports draw fewer samples for the intervals of their hundreds of figures."""
+    from deepfake_training.export import bundle
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle, "BOOTSTRAP_DRAWS", 20)
+        yield
+
+
+@pytest.fixture(scope="session")
 def exported_bundle(
     manifest: Path,
     crops: Path,
     smoke: Config,
     fitted_run: Path,
+    few_draws: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Bundle:
     """The bundle of ``fitted_run``, exported by every real step."""

@@ -41,6 +41,7 @@ from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
 
 pytestmark = [
     pytest.mark.torch,
+    pytest.mark.usefixtures("few_draws"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
