@@ -52,6 +52,7 @@ from tests.support.trainkit import (
 
 pytestmark = [
     pytest.mark.torch,
+    pytest.mark.usefixtures("few_draws"),
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
