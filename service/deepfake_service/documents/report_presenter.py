@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from deepfake_models.results import Leaning, VerdictCode
+from deepfake_models.results import Leaning, ReasonCode, VerdictCode
 from deepfake_service.documents.formatting import (
     interval,
     layered,
@@ -293,6 +293,17 @@ class SummaryPresenter:
             }
             for t in listed_people(self._result["tracks"])
         ]
+
+    def reasons_of_people(self) -> dict[str, list[str]]:
+        """Return the codes of the reasons for each person's verdict, by the person's number."""
+        return {
+            str(t["track"] + 1): [
+                reason["code"]
+                for reason in t["reasons"]
+                if reason["code"] != ReasonCode.BETWEEN_THRESHOLDS  # the value itself says so
+            ]
+            for t in self._result["tracks"]
+        }
 
     def _moments(self, moments: list[dict[str, Any]]) -> str:
         if not moments:

@@ -40,6 +40,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "boxes": None if is_video or not media else _boxes(document),
         "people": _by_value(summary.people()) if not is_video else summary.people(),
         "people_more": summary.people_more(),
+        "people_reasons": summary.reasons_of_people(),
         "people_note": summary.people_note(),
         "pictures_meaning": summary.pictures_meaning(),
         "strongest": pictures[:STRONGEST],

@@ -491,6 +491,15 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
     assert "15" in str(view.people_more())
 
 
+def test_a_person_s_row_says_why_nothing_was_decided() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    codes = ("between_thresholds", "face_too_small")
+    track["reasons"] = [{"code": code, "detail": ""} for code in codes]
+    reasons = SummaryPresenter(document, words("en")).reasons_of_people()
+    assert reasons == {"1": ["face_too_small"]}, "the value itself says that it is between"
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int) -> None:
     document = json.loads(files()[VERDICT])
