@@ -34,7 +34,7 @@ from deepfake_training.train.head import Head
 from deepfake_training.train.linear_probe import LabelledFaces, plain_faces
 from deepfake_training.train.loop import fit
 from deepfake_training.train.main_faces import MainFaces, main_faces
-from tests.support import clusterkit
+from tests.support import daskkit
 from tests.support.trainkit import head_config, in_arithmetic, seed_networks
 
 pytestmark = [
@@ -83,7 +83,7 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     monkeypatch.setattr(feature_store, "ProcessPoolExecutor", Never)
     again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
-    with clusterkit.cluster(workers=2) as scheduler:
+    with daskkit.cluster(workers=2) as scheduler:
         on_cluster = run_splits(head_crops, tmp_path / "cluster", splits, scheduler=scheduler)
     pd.testing.assert_frame_equal(on_cluster, again)
     other = head_config(fit=head_config().fit.model_copy(update={"seed": 1}))

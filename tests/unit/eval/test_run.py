@@ -40,7 +40,7 @@ from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
-from tests.support import clusterkit, evalkit, mediakit
+from tests.support import daskkit, evalkit, mediakit
 
 DRAWS = 40
 
@@ -338,7 +338,7 @@ def test_workers_of_a_cluster_give_the_same_results(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with clusterkit.cluster(workers=2) as scheduler:
+    with daskkit.cluster(workers=2) as scheduler:
         options = RunOptions(draws=DRAWS, scheduler=scheduler)
         metrics = run(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
         mixed = cluster.versions() | {"numpy": "1.0"}
