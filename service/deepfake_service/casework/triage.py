@@ -26,8 +26,9 @@ from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.hash_bank import MOST_SIMILAR
+from deepfake_service.casework.queue_places import add_places
 from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice, Review
-from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
+from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import ImageryWithheld, NotFound
 from deepfake_service.security.accounts import Caller
@@ -39,7 +40,6 @@ SCANNED = 500
 them can be continued."""
 _BATCH = 200
 SOON = timedelta(hours=24)
-RECENT_JOBS = 20
 COPY, SUSPECT, UNREADABLE, OTHER = 3, 2, 1, 0
 """The standing of a job that nobody has reviewed, by falling urgency."""
 
@@ -128,7 +128,7 @@ class Triage:
             self._add_copies(session, caller, found)
             self._add_clocks(session, found)
             if asked.tab in (Tab.WAITING, Tab.ALL):
-                _add_places(session, found)
+                add_places(session, found)
         if found:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
         if not asked.valued:
@@ -174,7 +174,7 @@ class Triage:
         with self._database.read() as session:
             job, _, _ = find_job(session, caller, job_id)
             found: list[dict[str, Any]] = [{"id": job.id, "state": job.state, "place": None}]
-            _add_places(session, found)
+            add_places(session, found)
         place: dict[str, Any] | None = found[0]["place"]
         return place
 
@@ -381,34 +381,3 @@ def _mentions(job: dict[str, Any], text: str) -> bool:
         or job["sha256"].startswith(wanted)
         or job["id"] == wanted
     )
-
-
-def _add_places(session: Session, found: list[dict[str, Any]]) -> None:
-    """Add the place of waiting jobs in the queue, and about how long they wait, in seconds."""
-    if not any(job["state"] == JobState.QUEUED for job in found):
-        return
-    queued = session.execute(
-        select(Job.id, Job.priority, Job.turn, Job.created_at).where(Job.state == JobState.QUEUED)
-    ).all()
-    ordered = sorted(queued, key=lambda r: (Priority(r[1]).rank, r[2] or 0, r[3], r[0]))
-    places = {row[0]: number for number, row in enumerate(ordered, start=1)}
-    each_s = _seconds_each(session)
-    for job in found:
-        place = places.get(job["id"])
-        if place is not None:
-            job["place"] = {"number": place, "wait_s": each_s and round(each_s * place)}
-
-
-def _seconds_each(session: Session) -> float | None:
-    """Return after how many seconds one job ends after another, by the latest ones."""
-    rows = session.execute(
-        select(Job.started_at, Job.finished_at)
-        .where(Job.state == JobState.SUCCEEDED, Job.started_at < Job.finished_at)
-        .order_by(Job.created_at.desc())
-        .limit(RECENT_JOBS)
-    ).all()
-    if not rows:
-        return None
-    seconds = [(end - start).total_seconds() for start, end in rows if start and end]
-    running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
-    return sum(seconds) / len(seconds) / max(running or 1, 1)
