@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import anyio.to_thread
-from fastapi import Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from deepfake_models.errors import SandboxBusy
@@ -50,6 +50,15 @@ Edition = Annotated[
 Number = Annotated[
     int, Path(ge=1, le=999, description="Number of the face in the evidence, from 1.", examples=[1])
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """Which report is asked for."""
+
+    lang: Annotated[Language, Query(description="Language of the report.")] = "ko"
+    edition: Edition = None
+    faces: Annotated[bool, Query(description="Whether it shows pictures of faces.")] = True
 
 
 class EditionOut(Published):
@@ -112,18 +121,16 @@ def get_report(
     job_id: JobId,
     caller: Reader,
     services: ServicesDep,
-    lang: Annotated[Language, Query(description="Language of the report.")] = "ko",
-    edition: Edition = None,
-    faces: Annotated[bool, Query(description="Whether it shows pictures of faces.")] = True,
+    asked: Annotated[ReportQuery, Depends()],
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
     `faces=false`, it is a copy without pictures of faces, which is signed when it is requested."""
     store = services.evidence_store
-    if faces:
-        content = store.member(caller, job_id, report_of(lang), edition)
+    if asked.faces:
+        content = store.member(caller, job_id, report_of(asked.lang), asked.edition)
     else:
-        content = store.report_without_faces(caller, job_id, lang, edition)
-    name = f"report-{job_id}-{lang}.pdf"
+        content = store.report_without_faces(caller, job_id, asked.lang, asked.edition)
+    name = f"report-{job_id}-{asked.lang}.pdf"
     return Response(
         content,
         media_type=media_type_for(request, "application/pdf"),

@@ -85,26 +85,18 @@ def _invitation(request: Request, caller: Caller, state: AppState, name: str) ->
 
 
 def _admin_page(
-    request: Request,
-    caller: Caller,
-    state: AppState,
-    *,
-    new_key: str | None = None,
-    invitation: str | None = None,
-    typed: Mapping[str, str] | None = None,
-    problem: str | None = None,
+    request: Request, caller: Caller, state: AppState, **done: str | Mapping[str, str]
 ) -> Response:
+    """Return the page; ``done`` is what became of a form: a ``new_key``, an ``invitation``, or what
+    was ``typed`` and the ``problem`` with it."""
     language = language_of(request)
     organisation = state.require_services().contacts.organisation()
     return page(
         request,
         "admin.html",
         caller,
-        new_key=new_key,
-        invitation=invitation,
-        typed=typed or {},
-        problem=problem,
-        status=409 if problem else 200,
+        **{"new_key": None, "invitation": None, "typed": {}, "problem": None, **done},
+        status=409 if "problem" in done else 200,
         roles=[str(r) for r in Role],
         now=state.database.clock(),
         accounts=state.accounts.all(),
