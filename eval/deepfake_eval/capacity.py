@@ -8,6 +8,7 @@ Theory", 2nd ed., section 5.4), as is their exponential tail.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,6 +82,21 @@ class Queue:
         # Arrivals are Poisson: their squared coefficient of variation is 1.
         factor = (1 + self.work.variation**2) / 2
         return factor * self.work.service_s / (self.workers - self.work.offered)
+
+
+def simulated_waits(
+    arrivals: Sequence[float], seconds: Sequence[float], workers: int
+) -> list[float]:
+    """Return how long each of these jobs waits for the first of ``workers`` that is free.
+
+    ``arrivals`` are times in seconds, in order, and ``seconds`` what the jobs then take.
+    """
+    free, waits = [-math.inf] * workers, []
+    for arrival, taken in zip(arrivals, seconds, strict=True):
+        began = max(arrival, heapq.heappop(free))
+        waits.append(began - arrival)
+        heapq.heappush(free, began + taken)
+    return waits
 
 
 def workers_needed(work: Work, wait_s: float, late: float) -> Queue:

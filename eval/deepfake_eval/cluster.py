@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from deepfake_eval.errors import EvalError
@@ -101,6 +102,19 @@ def connected(scheduler: str) -> Iterator[Cluster]:
                 f"{scheduler} --nthreads 1`."
             )
         yield Cluster(client)
+
+
+def require_shared(path: Path) -> None:
+    """Check that this worker sees a file or folder of the machine that sent a task.
+
+    Raises:
+        ClusterError: it does not.
+    """
+    if not path.exists():
+        raise ClusterError(
+            f"A worker does not see {path}. Files must have the same paths on all machines: share "
+            "their folder."
+        )
 
 
 def versions() -> dict[str, str]:

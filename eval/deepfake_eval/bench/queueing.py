@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import statistics
 import time
@@ -19,7 +18,7 @@ from deepfake_eval.bench import machine
 from deepfake_eval.bench.load import Report, finish, submit
 from deepfake_eval.bench.plan import Plan
 from deepfake_eval.bench.service import Client, Service
-from deepfake_eval.capacity import DAY_S, Queue, Work
+from deepfake_eval.capacity import DAY_S, Queue, Work, simulated_waits
 from deepfake_models.bundle import Bundle
 
 WORKERS = 2
@@ -117,17 +116,8 @@ def compared(times: Sequence[Times], pickup_s: float) -> dict[str, Any]:
         "pickup_s": pickup_s,
         "mean_wait_s": {
             "measured": statistics.mean(job.wait_s for job in times),
-            "simulated": pickup_s + _simulated_wait([job.created for job in times], taken),
+            "simulated": pickup_s
+            + statistics.mean(simulated_waits([job.created for job in times], taken, WORKERS)),
             "model": pickup_s + queue.mean_wait_s,
         },
     }
-
-
-def _simulated_wait(arrivals: Sequence[float], taken: Sequence[float]) -> float:
-    """Return the mean wait of these very jobs for the first of ``WORKERS`` that is free."""
-    free, waits = [arrivals[0]] * WORKERS, []
-    for arrival, seconds in zip(arrivals, taken, strict=True):
-        began = max(arrival, heapq.heappop(free))
-        waits.append(began - arrival)
-        heapq.heappush(free, began + seconds)
-    return statistics.mean(waits)

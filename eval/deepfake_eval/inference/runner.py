@@ -220,11 +220,7 @@ def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
         worker = _worker_of.get(setting)
         if worker is None:
             cluster.check_versions(dict(setting.versions))
-            if not setting.bundle_dir.is_dir():
-                raise cluster.ClusterError(
-                    f"A worker does not see the bundle folder {setting.bundle_dir}. Bundle and "
-                    "media must have the same paths on all machines."
-                )
+            cluster.require_shared(setting.bundle_dir)
             if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
                 raise cluster.ClusterError(
                     f"A worker has another bundle in {setting.bundle_dir} than this machine."
@@ -233,6 +229,5 @@ def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
                 old.close()
             _worker_of.clear()
             worker = _worker_of[setting] = _Worker(setting.bundle_dir, setting.options, threads=0)
-    if not job.path.exists():
-        raise cluster.ClusterError(f"A worker does not see {job.path}. Share the folder.")
+    cluster.require_shared(job.path)
     return worker(job)

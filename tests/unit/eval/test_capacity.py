@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from deepfake_eval import cli
-from deepfake_eval.capacity import DAY_S, Queue, Work, workers_needed
+from deepfake_eval.capacity import DAY_S, Queue, Work, simulated_waits, workers_needed
 
 
 def test_erlang_c_has_its_published_values() -> None:
@@ -27,32 +25,18 @@ def test_one_server_waits_as_long_as_pollaczek_and_khinchine_say() -> None:
         assert queue.mean_wait_s == pytest.approx(expected)
 
 
-def simulated_waits(
-    arrivals: NDArray[np.float64],
-    times: NDArray[np.float64],
-    workers: int,
-) -> NDArray[np.float64]:
-    """Return how long each job waits for the first of ``workers`` that is free."""
-    free = [0.0] * workers
-    waits = np.empty(len(arrivals))
-    for i, (arrival, taken) in enumerate(zip(arrivals.tolist(), times.tolist(), strict=True)):
-        began = max(arrival, heapq.heappop(free))
-        waits[i] = began - arrival
-        heapq.heappush(free, began + taken)
-    return waits
-
-
 @pytest.mark.parametrize(("workers", "variation"), [(2, 0.5), (2, 1.0), (8, 0.5), (8, 1.5)])
 def test_waits_are_those_of_a_simulated_queue(workers: int, variation: float) -> None:
     rng = np.random.default_rng(workers)
     jobs, mean = 200_000, 5.0
     work = Work(0.8 * workers / mean * DAY_S, mean, variation, peak=1.0)
     shape = 1 / variation**2
-    waits = simulated_waits(
-        np.cumsum(rng.exponential(1 / work.rate, jobs)),
-        rng.gamma(shape, mean / shape, jobs),
+    simulated = simulated_waits(
+        np.cumsum(rng.exponential(1 / work.rate, jobs)).tolist(),
+        rng.gamma(shape, mean / shape, jobs).tolist(),
         workers,
-    )[jobs // 10 :]
+    )
+    waits = np.array(simulated[jobs // 10 :])
     queue = Queue(work, workers)
     assert queue.utilisation == pytest.approx(0.8)
     assert queue.mean_wait_s == pytest.approx(waits.mean(), rel=0.12)

@@ -94,8 +94,7 @@ _fitting = threading.Lock()
 def _fit_on_cluster(task: _Task) -> tuple[str, StepReport | None]:
     """Fit a split; return its name and the last report, if there was anything left to do."""
     cluster.check_versions(task.versions)
-    if not task.crops.is_dir():
-        raise cluster.ClusterError(f"A worker does not see {task.crops}. Share the folder.")
+    cluster.require_shared(task.crops)
     reports: deque[StepReport] = deque(maxlen=1)
     with _fitting:  # a worker may have several threads, and torch uses all cores
         fit(task.crops, task.out / task.split.name, task.split.config, progress=reports.append)
