@@ -21,7 +21,7 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.security.records import altered_after, still_altered
 
 BUDGET_S = 0.05
-"""How long one request checks records: some thousand. The next one goes on where it stopped."""
+"""How long one request checks records, a few thousand. The next one goes on where it stopped."""
 SHOWN = 50
 _CHECKED: tuple[type[Authenticated], ...] = (Case, Media, Job, Review, Occurrence, Notice, Edition)
 

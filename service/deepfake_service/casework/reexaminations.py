@@ -66,10 +66,10 @@ class Reexaminations:
         A request that is repeated leads to the same job.
 
         Raises:
-            NotFound: there is no such job, or the caller may not see it. NotReexaminable: its
-                medium is not a video, was deleted, is being examined, has no more frames, or was
-                examined ``MAX_EXAMINATIONS`` times.
-                InvalidRequest: ``frames`` is not more than were examined.
+            NotFound: there is no such job, or the caller may not see it.
+            NotReexaminable: its medium is not a video, was deleted, is being examined, has no more
+                frames, or was examined ``MAX_EXAMINATIONS`` times.
+            InvalidRequest: ``frames`` is not more than were examined.
         """
         with self._database.write() as session:
             _, case = find_visible(session, caller, Job, job_id)
