@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
+from deepfake_models.allocator import returning_free_memory
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
@@ -147,7 +148,8 @@ def decoder_running(settings: Settings) -> Iterator[ProcessDecoder]:
 
 @contextlib.contextmanager
 def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
-    """Open the scorer while the first process of the decoder starts.
+    """Open the scorer while the first process of the decoder starts, and return the memory that
+    both have freed to the system from time to time.
 
     Raises:
         DeepfakeError: one of them cannot be opened; see ``open_scorer`` and ``decoder_running``.
@@ -155,7 +157,7 @@ def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]
     pool = ThreadPoolExecutor(1)
     opening = pool.submit(open_scorer, settings)
     pool.shutdown(wait=False)
-    with decoder_running(settings) as decoder:
+    with decoder_running(settings) as decoder, returning_free_memory():
         yield opening.result(), decoder
 
 

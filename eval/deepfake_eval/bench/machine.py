@@ -37,13 +37,25 @@ def load() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory of a process or of several, in MB."""
+    """Resident memory of a process or of several, in MB.
+
+    Pages that several processes share, such as those of libraries, count for each of them in
+    ``now_mb`` and ``peak_mb``, and once in ``shared_once_mb``, where the kernel divides each page
+    among all processes of the machine that map it. That is ``None`` where the kernel does not tell.
+    """
 
     now_mb: float = 0.0
     peak_mb: float = 0.0
+    shared_once_mb: float | None = 0.0
 
     def __add__(self, other: Memory) -> Memory:
-        return Memory(self.now_mb + other.now_mb, self.peak_mb + other.peak_mb)
+        parts = (self.shared_once_mb, other.shared_once_mb)
+        known = [part for part in parts if part is not None]
+        return Memory(
+            self.now_mb + other.now_mb,
+            self.peak_mb + other.peak_mb,
+            sum(known) if len(known) == len(parts) else None,
+        )
 
 
 def memory(pid: int) -> Memory:
@@ -53,7 +65,21 @@ def memory(pid: int) -> Memory:
     except OSError:
         return Memory()
     kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
-    return Memory(*(int(kilobytes.get(name, 0)) / 1024 for name in ("VmRSS", "VmHWM")))
+    now, peak = (int(kilobytes.get(name, 0)) / 1024 for name in ("VmRSS", "VmHWM"))
+    return Memory(now, peak, _proportional_mb(pid))
+
+
+def _proportional_mb(pid: int) -> float | None:
+    """Return the proportional set size of ``pid``; ``None`` if only root may read it.
+
+    The service denies its memory to other processes of its user (``protect_process``).
+    """
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return None
+    match = re.search(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE)
+    return int(match[1]) / 1024 if match else None
 
 
 def family(pid: int) -> list[int]:

@@ -122,9 +122,7 @@ def _pictures(section: dict[str, Any]) -> list[str]:
         f"At half of the highest rate, {half['rate_per_second']:.1f} requests/s: median "
         f"{latency['median']:.2f} s, p99 {latency['p99']:.2f} s "
         f"({latency['p99'] / latency['median']:.1f} times the median).",
-        f"Memory of the service and its decoders after these requests: "
-        f"{section['memory']['now_mb']:.0f} MB; sum of the peaks of each process: "
-        f"{section['memory']['peak_mb']:.0f} MB.",
+        f"Memory of the service and its decoders after these requests: {_held(section['memory'])}",
     ]
 
 
@@ -138,9 +136,17 @@ def _mixed(section: dict[str, Any]) -> list[str]:
         f"{section['clients']} clients at a time. A broken picture is answered 200, with the "
         "reason in place of its faces:",
         table,
-        f"Memory of the service and its decoders afterwards: {section['memory']['now_mb']:.0f} MB; "
-        f"sum of the peaks of each process: {section['memory']['peak_mb']:.0f} MB.",
+        f"Memory of the service and its decoders afterwards: {_held(section['memory'])}",
     ]
+
+
+def _held(memory: dict[str, float | None]) -> str:
+    once = memory["shared_once_mb"]
+    shared = "" if once is None else f" ({once:.0f} MB if a page that processes share counts once)"
+    return (
+        f"{memory['now_mb']:.0f} MB{shared}; sum of the peaks of each process: "
+        f"{memory['peak_mb']:.0f} MB."
+    )
 
 
 def _jobs(section: list[dict[str, Any]]) -> list[str]:

@@ -170,8 +170,8 @@ class Service:
         """Return a new client."""
         return Client(self.url, self.key)
 
-    def memory(self) -> dict[str, float]:
-        """Return the resident memory of all processes together, now and as the sum of the peaks."""
+    def memory(self) -> dict[str, float | None]:
+        """Return the resident memory of all processes together; see ``machine.Memory``."""
         pids = {pid for process in self._processes for pid in machine.family(process.pid)}
         return asdict(sum(map(machine.memory, pids), machine.Memory()))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from deepfake_eval.bench import machine
 from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
 from deepfake_eval.bench.plan import DEFAULT, VideoCase
@@ -168,3 +170,14 @@ def test_waits_are_compared_with_those_of_the_same_jobs_in_a_simulated_queue() -
     assert result["utilisation"] == pytest.approx(2.0 * 3 / 9 / 2)
     # Erlang C of two servers at a third: 1/6. The work never varies, which halves the wait.
     assert result["mean_wait_s"]["model"] == pytest.approx(1 / 6 * 0.5 * 2.0 / (2 - 2 / 3))
+
+
+def test_memory_counts_shared_pages_once_where_the_kernel_tells() -> None:
+    own = machine.memory(os.getpid())
+    assert own.shared_once_mb is not None
+    # The kernel estimates the resident size of a running process.
+    assert 0 < own.shared_once_mb <= own.now_mb + 2
+    assert own.now_mb <= own.peak_mb + 2
+    unknown = own + machine.Memory(1.0, 2.0, None)
+    assert unknown.shared_once_mb is None
+    assert unknown.now_mb == own.now_mb + 1
