@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
@@ -197,6 +199,24 @@ def animation(frames: Sequence[Pixels], format: str, durations: Sequence[int]) -
         duration=list(durations),
         loop=0,
         **({"lossless": True} if format == "WEBP" else {}),
+    )
+
+
+@cache
+def huge_png(side: int) -> bytes:
+    """Return a PNG of one black square: a bit for each of ``side`` * ``side`` pixels, packed 1000
+    times smaller."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        check = zlib.crc32(name + body)
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", check)
+
+    packer = zlib.compressobj(9)
+    row = bytes(side // 8 + 2)
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     )
 
 

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -303,22 +302,8 @@ def test_one_pixel(decoder: Decoder) -> None:
         assert frame.pixels.shape == (1, 1, 3)
 
 
-def huge_png(side: int) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        check = zlib.crc32(name + body)
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", check)
-
-    packer = zlib.compressobj(9)
-    row = b"\0" * (side // 8 + 2)
-    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
-    )
-
-
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
-    data = huge_png(30_000)
+    data = mediakit.huge_png(30_000)
     assert len(data) < 200_000
     message = refused(decoder, data, MediaTooLarge)
     assert "30000 x 30000 = 900000000" in message
@@ -340,7 +325,10 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
-    with pytest.raises(MediaTooLarge), InProcessDecoder(LIMITS).open(io.BytesIO(huge_png(30_000))):
+    with (
+        pytest.raises(MediaTooLarge),
+        InProcessDecoder(LIMITS).open(io.BytesIO(mediakit.huge_png(30_000))),
+    ):
         pass
     assert loads == []
 
@@ -348,7 +336,7 @@ def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
 def test_a_picture_between_pillows_limits_does_not_warn() -> None:
     """Pillow warns from 89 million pixels on and raises from 179 million on."""
     limits = DecodeLimits(max_pixels=120_000_000)
-    with InProcessDecoder(limits).open(io.BytesIO(huge_png(10_000))) as media:
+    with InProcessDecoder(limits).open(io.BytesIO(mediakit.huge_png(10_000))) as media:
         assert media.facts.width == 10_000
 
 
