@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,7 +46,7 @@ from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support import judgingkit, pgkit
 from tests.support.clocks import AdjustableClock
 
@@ -210,6 +210,7 @@ class Service:
         decoder: SmallDecoder,
         database: Database,
         clock: AdjustableClock,
+        keys: dict[Role, str],
     ) -> None:
         self.app = app
         self.scorer = scorer
@@ -217,11 +218,7 @@ class Service:
         self.database = database
         self.clock = clock
         self.accounts = Accounts(database)
-        self.keys = {}
-        for role in Role:
-            name = f"{role} {secrets.token_hex(4)}"  # services may share a database
-            self.accounts.create(name, "person", role)
-            self.keys[role] = self.accounts.create_key(name).text
+        self.keys = keys
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=True),
             base_url="http://service",
@@ -239,6 +236,16 @@ class Service:
 
 
 Starter = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+def create_keys(database: Database) -> dict[Role, str]:
+    """Create an account of each role, and return their keys."""
+    accounts, keys = Accounts(database), {}
+    for role in Role:
+        name = f"{role} {secrets.token_hex(4)}"  # services may share a database
+        accounts.create(name, "person", role)
+        keys[role] = accounts.create_key(name).text
+    return keys
 
 
 MIGRATED = frozenset({"test_database"})
@@ -276,6 +283,36 @@ def copied_tables(request: pytest.FixtureRequest, migrated_file: Path) -> Iterat
         yield
 
 
+@dataclass(frozen=True)
+class Installation:
+    """A data directory as it is before the first start, with an account of each role."""
+
+    folder: Path
+    keys: dict[Role, str]
+
+    def copy(self, settings: Settings) -> dict[Role, str] | None:
+        """Let a service that has nothing yet begin with a copy; return the keys of its accounts.
+
+        Opening an empty database and creating the accounts take longer than most tests do.
+        """
+        elsewhere = settings.database_url, settings.master_key, settings.key_wrapper
+        if any(elsewhere) or settings.data_dir.exists():
+            return None
+        shutil.copytree(self.folder, settings.data_dir)
+        return dict(self.keys)
+
+
+@pytest.fixture(scope="session")
+def installation(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Make the data directory that the services of this worker copy."""
+    folder = tmp_path_factory.mktemp("installation") / "var"
+    folder.mkdir(mode=0o700)
+    settings = Settings(data_dir=folder)
+    shutil.copyfile(migrated_file, folder / RECORDS_FILE)
+    with contextlib.closing(open_database(settings)) as database:
+        return Installation(folder, create_keys(database))
+
+
 ON_BOTH = frozenset(
     {
         "test_account_limit", "test_accounts", "test_altered_rows", "test_audit", "test_backlog",
@@ -301,16 +338,18 @@ def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, backend: dict[str, Any]) -> Starter:
+def start(tmp_path: Path, backend: dict[str, Any], installation: Installation) -> Starter:
     """Starts an app with the settings given: ``async with start(port=1) as service``."""
 
     @contextlib.asynccontextmanager
     async def started(**values: Any) -> AsyncIterator[Service]:
         settings = Settings(data_dir=tmp_path / "var", **{**backend, **values})
         scorer, decoder, clock = SmallScorer(), SmallDecoder(), AdjustableClock()
+        keys = installation.copy(settings)
         database = open_database(settings, clock)
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
-        service = Service(app, scorer, decoder, database, clock)
+        keys = keys or create_keys(database)
+        service = Service(app, scorer, decoder, database, clock, keys)
         with contextlib.closing(database):
             async with app.router.lifespan_context(app), service.client:
                 yield service
