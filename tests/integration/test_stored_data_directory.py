@@ -19,7 +19,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.servekit import Site
@@ -92,15 +91,11 @@ def _kept(site: Site) -> Rows:
     )
 
 
-def _client(site: Site, key: str) -> httpx.Client:
-    return httpx.Client(base_url=site.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
-
-
 def _finished(site: Site, expected: Expected, name: str) -> Expected:
     """Wait until a job of the directory has ended, and compare its result."""
     stored = expected["jobs"][name]
     deadline = time.monotonic() + WITHIN_S
-    with _client(site, expected["keys"]["analyst"]) as analyst:  # the stored key is still valid
+    with site.client_of(expected["keys"]["analyst"]) as analyst:  # the stored key is still valid
         while True:
             answer = analyst.get(f"/v1/jobs/{stored['id']}")
             assert answer.status_code == 200, answer.text
@@ -128,7 +123,7 @@ def _log(site: Site) -> str:
 
 def _verify(site: Site, expected: Expected, job_id: str, query: str, folder: Path) -> bytes:
     """Verify an edition with the key that was published when the directory was stored."""
-    with _client(site, expected["keys"]["analyst"]) as analyst:
+    with site.client_of(expected["keys"]["analyst"]) as analyst:
         answer = analyst.get(f"/v1/jobs/{job_id}/evidence{query}")
         assert answer.status_code == 200, answer.text
         checked = analyst.post("/v1/verify", content=answer.content).json()
@@ -171,7 +166,7 @@ def test_the_job_of_a_killed_worker_is_resumed(
         time.sleep(0.2)
     assert now[: len(before)] == before  # stored steps are not repeated
     assert [row[2] for row in now] == expected["jobs"]["begun"]["all_steps"]
-    with _client(site, expected["keys"]["pipeline"]) as pipeline:
+    with site.client_of(expected["keys"]["pipeline"]) as pipeline:
         case = pipeline.get(f"/v1/cases/{job['case_id']}").json()
         assert case["case_reference"] == "STORED-2"
         assert [o["source_url"] for o in case["occurrences"]] == ["https://example.org/stored/2"]
@@ -183,7 +178,7 @@ def test_a_job_that_was_never_begun_is_examined(
 ) -> None:
     site, expected, _ = opened
     job = _finished(site, expected, "queued")
-    with _client(site, expected["keys"]["analyst"]) as analyst:
+    with site.client_of(expected["keys"]["analyst"]) as analyst:
         found = analyst.get(f"/v1/jobs/{job['id']}/matches").json()["matches"]
     # Hashes that the earlier version sealed are found.
     assert [m["case_id"] for m in found] == expected["jobs"]["queued"]["matches"]
@@ -195,7 +190,7 @@ def test_a_finished_job_is_read_as_before(opened: tuple[Site, Expected, Rows]) -
     job = _finished(site, expected, "done")
     case = f"/v1/cases/{job['case_id']}"
     assert (job["finding"], job["media_kept"]) == ("confirmed", True)
-    with _client(site, expected["keys"]["analyst"]) as analyst:
+    with site.client_of(expected["keys"]["analyst"]) as analyst:
         read = analyst.get(case).json()
         assert read["case_reference"] == expected["jobs"]["done"]["case_reference"]
         seen = {o["id"]: (o["source_url"], o["screenshot"]) for o in read["occurrences"]}
@@ -227,7 +222,7 @@ def test_its_evidence_verifies_and_is_followed_by_new_editions(
         content = _verify(site, expected, job_id, f"?edition={number}", tmp_path)
         assert hashlib.sha256(content).hexdigest() == digest
     newest = max(map(int, expected["editions"]))
-    with _client(site, expected["keys"]["analyst"]) as analyst:
+    with site.client_of(expected["keys"]["analyst"]) as analyst:
         review = {"decision": "undecided", "reason": "Seen again by a later version."}
         answer = analyst.post(f"/v1/jobs/{job_id}/reviews", json=review)
         assert answer.status_code == 201, answer.text

@@ -25,8 +25,8 @@ NEXT_WORKFLOW = (
 )
 """Arguments of an interpreter that run a later program, whose workflow has other steps."""
 OTHER_BUNDLE = {"DEEPFAKE_BUNDLE_DIR": str(two_square_bundle_dir())}
-FRAMES = 160
-"""Ten chunks: so many that a test can act while they are examined."""
+FRAMES = 96
+"""Six chunks: so many that a test can act while they are examined."""
 
 
 @pytest.fixture
@@ -65,13 +65,12 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
     most_of_worker: Counter[str] = Counter()
 
     def ended() -> bool:
-        with psycopg.connect(database_url) as connection:
-            running = connection.execute(
-                "SELECT workflow_uuid, executor_id FROM dbos.workflow_status WHERE status='PENDING'"
-            ).fetchall()
-            unfinished = connection.execute(
-                "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"
-            ).fetchall()
+        running = connection.execute(
+            "SELECT workflow_uuid, executor_id FROM dbos.workflow_status WHERE status='PENDING'"
+        ).fetchall()
+        unfinished = connection.execute(
+            "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"
+        ).fetchall()
         for most, now in (
             (most_of_account, Counter(owner[job_id] for job_id, _ in running)),
             (most_of_worker, Counter(executor for _, executor in running)),
@@ -80,7 +79,8 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
                 most[name] = max(most[name], count)
         return not unfinished
 
-    wait_until(ended, 240, lambda: site.processes[-1].log[-3000:])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        wait_until(ended, 240, lambda: site.processes[-1].log[-3000:])
     jobs = {job_id: site.job(job_id) for job_id in owner}
     assert all(job["state"] == "succeeded" for job in jobs.values()), jobs
     order = [owner[j] for j in sorted(owner, key=lambda j: str(jobs[j]["started_at"]))]

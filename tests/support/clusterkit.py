@@ -21,7 +21,7 @@ import pytest
 from tests.support import netkit, pgkit
 from tests.support.faulty_s3 import PATH as FAULTS
 from tests.support.mediakit import clip
-from tests.support.servekit import JOB_S, START_S, Process, Site, wait_until
+from tests.support.servekit import JOB_S, NO_TLS, START_S, Process, Site, wait_until
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 API_PORT, S3_PORT = 8000, 9000
@@ -80,7 +80,7 @@ class Node(Site):
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=5, verify=NO_TLS).status_code == 200
         return False
 
 
@@ -174,7 +174,7 @@ def _s3(root: Path, machine: netkit.Machine) -> Iterator[str]:
         def made() -> bool:
             assert server.poll() is None, (root / "s3.log").read_text()
             with contextlib.suppress(httpx.HTTPError):
-                return httpx.put(f"{url}/evidence", timeout=5).is_success
+                return httpx.put(f"{url}/evidence", timeout=5, verify=NO_TLS).is_success
             return False
 
         wait_until(made, explain=(root / "s3.log").read_text)
