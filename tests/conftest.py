@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -27,13 +28,13 @@ TESTS = Path(__file__).parent
 LONGEST_FIRST = (
     "e2e/test_console.py",
     "integration/test_jobs.py",
-    "integration/test_frames_api.py",
     "integration/test_workers_postgres.py",
     "e2e/test_make_serve.py",
     "integration/test_training_export.py",
     "integration/test_bench.py",
     "integration/test_jobs_postgres.py",
     "integration/test_network.py",
+    "integration/test_frames_api.py",
     "unit/service/test_videos_api.py",
     "integration/test_training_head_export.py",
     "fuzz/test_api.py",
@@ -97,6 +98,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest modules first."""
     order = {TESTS / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Collect no garbage while tests are imported: nearly all objects that this makes stay."""
+    if isinstance(collector, pytest.Session):
+        gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but never look through the million objects of the imports."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
