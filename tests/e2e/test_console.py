@@ -28,6 +28,8 @@ EVIL = "<script>document.title='owned'</script>" + "가" * 60
 WORSE = EVIL + "\u202egnp.exe\u0000" + "나" * 3000
 """Allowed in a note; references and names of platforms must be printable."""
 SERIOUS = {"serious", "critical"}
+ONLY_VIOLATIONS = {"resultTypes": ["violations"]}
+"""All rules run, but axe-core does not describe every element that obeys them."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -536,7 +538,7 @@ def test_pages_are_accessible_and_fit(
         page.goto(path)
         violations = [
             (v["id"], [n["target"] for n in v["nodes"]])
-            for v in Axe().run(page).response["violations"]
+            for v in Axe().run(page, options=ONLY_VIOLATIONS).response["violations"]
             if v["impact"] in SERIOUS
         ]
         assert not violations, path
