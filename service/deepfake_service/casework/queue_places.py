@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import JobState, Priority
+from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
 
 RECENT_JOBS = 20
 """Ended jobs by whose duration the wait is estimated."""
@@ -32,14 +33,7 @@ def add_places(session: Session, found: list[dict[str, Any]]) -> None:
 
 def _seconds_each(session: Session) -> float | None:
     """Return after how many seconds one job ends after another, by the latest ones."""
-    rows = session.execute(
-        select(Job.started_at, Job.finished_at)
-        .where(Job.state == JobState.SUCCEEDED, Job.started_at < Job.finished_at)
-        .order_by(Job.created_at.desc())
-        .limit(RECENT_JOBS)
-    ).all()
-    if not rows:
-        return None
-    seconds = [(end - start).total_seconds() for start, end in rows if start and end]
+    rows = session.execute(latest_times(RECENT_JOBS, *EXAMINED))
+    mean = mean_s((start, end) for start, end in rows)
     running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
-    return sum(seconds) / len(seconds) / max(running or 1, 1)
+    return mean and mean / max(running or 1, 1)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CompoundSelect, String, cast, func, literal, null, select, union_all
@@ -27,6 +28,7 @@ from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.column_types import Moment
 from deepfake_service.db.enums import UNFINISHED, JobState, Priority
 from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
 from deepfake_service.jobs.names import job_version
 from deepfake_service.observability.queue_state import QueueState
 
@@ -89,7 +91,7 @@ class Backlog:
         unfinished: dict[str, int] = {}
         slots: list[int] = []
         served: set[str] = set()
-        seconds: list[float] = []
+        ended: list[tuple[datetime, datetime]] = []
         running = 0
         for kind, text, count, first, second in session.execute(_figures()):
             if kind == "waiting":
@@ -103,19 +105,19 @@ class Backlog:
                 served.add(text)
                 slots.append(count)
             elif kind == "ended":
-                seconds.append((second - first).total_seconds())
+                ended.append((first, second))
         return QueueState(
             waiting,
             oldest_s,
             sum(count for version, count in unfinished.items() if version not in served),
             len(slots),
-            self._wanted(sum(waiting.values()), running, slots, seconds),
+            self._wanted(sum(waiting.values()), running, slots, mean_s(ended)),
         )
 
-    def _wanted(self, waiting: int, running: int, slots: list[int], seconds: list[float]) -> int:
-        mean_s = sum(seconds) / len(seconds) if seconds else DEFAULT_SECONDS
+    def _wanted(self, waiting: int, running: int, slots: list[int], each_s: float | None) -> int:
+        each_s = DEFAULT_SECONDS if each_s is None else each_s
         each = sum(slots) / len(slots) if slots else self._scaling.slots
-        needed = (running + waiting * mean_s / self._scaling.target_wait_s) / each
+        needed = (running + waiting * each_s / self._scaling.target_wait_s) / each
         return max(1, math.ceil(needed))
 
 
@@ -124,14 +126,7 @@ def _figures() -> CompoundSelect[Any]:
     no_text, no_time = cast(null(), String), cast(null(), Moment)
     by_priority = cast(Job.priority, String)
     oldest = func.min(Job.created_at, type_=Moment)
-    latest = (
-        select(Job.started_at, Job.finished_at)
-        # A job that ended with a copied result began and ended at once.
-        .where(Job.state == JobState.SUCCEEDED, Job.finished_at > Job.started_at)
-        .order_by(Job.created_at.desc())
-        .limit(SAMPLE)
-        .subquery()
-    )
+    latest = latest_times(SAMPLE, *EXAMINED).subquery()
     return union_all(
         select(literal("waiting"), by_priority, func.count(), oldest, no_time)
         .where(Job.state == JobState.QUEUED)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, Priority
+from deepfake_service.jobs.durations import latest_times, mean_s
 
 RECENT_JOBS = 10
 DEFAULT_COST_S = 10
@@ -42,22 +43,7 @@ def queue_rank(priority: Priority, turn: int) -> int:
 
 def _cost_s(session: Session, account_id: str) -> int:
     """Return how many seconds the account's latest jobs took, on average."""
-    rows = session.execute(
-        select(Job.started_at, Job.finished_at)
-        .where(
-            Job.account_id == account_id,
-            Job.state.in_(ENDED),
-            Job.started_at.is_not(None),
-            Job.finished_at.is_not(None),
-        )
-        .order_by(Job.created_at.desc())
-        .limit(RECENT_JOBS)
-    ).all()
-    if not rows:
-        return DEFAULT_COST_S
-    seconds = [
-        (finished - started).total_seconds()
-        for started, finished in rows
-        if started is not None and finished is not None
-    ]
-    return min(max(1, round(sum(seconds) / len(seconds))), MAX_COST_S)
+    own = Job.account_id == account_id, Job.state.in_(ENDED)
+    rows = session.execute(latest_times(RECENT_JOBS, *own))
+    mean = mean_s((start, end) for start, end in rows)
+    return DEFAULT_COST_S if mean is None else min(max(1, round(mean)), MAX_COST_S)
