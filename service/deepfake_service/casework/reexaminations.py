@@ -12,15 +12,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
-from deepfake_service.casework.core.listings import begin_listing, open_listing
+from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.dossiers import origin_of
+from deepfake_service.casework.new_jobs import begin_job
 from deepfake_service.casework.submissions import MAX_FRAMES, Accepted, SubmittedTo
 from deepfake_service.db import Case, Database, Job, Listing, Media, new_id
 from deepfake_service.db.enums import REUSED, UNFINISHED, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NotReexaminable
 from deepfake_service.jobs import JobQueue
-from deepfake_service.jobs.turns import next_turn
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, open_json
@@ -116,26 +116,18 @@ class Reexaminations:
     def _new_job(self, session: Session, job: Job, case: Case, frames: int) -> Job:
         key, listing = self._vault.case_key(case), session.get(Listing, job.id)
         known = open_listing(key, listing)
-        priority = Priority.BATCH
         new = Job(
             id=new_id(),
             case_id=case.id,
             media_id=job.media_id,
             account_id=job.account_id,
             kind=job.kind,
-            state=JobState.QUEUED,
-            priority=priority,
-            turn=next_turn(session, job.account_id, priority),
+            priority=Priority.BATCH,
             frames=frames,
             bundle_sha256=self._bundle,
             retention=RetentionPolicy.STANDARD,
-            created_at=self._database.clock(),
         )
-        case.reviewed_at = None  # the case now contains something that nobody has reviewed
-        session.add(new)
-        session.flush()
-        begin_listing(session, key, new.id, known["name"], known["platform"])
-        self._queue.put(session, new)
+        begin_job(session, self._queue, key, new, name=known["name"], platform=known["platform"])
         return new
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases, Sighting
-from deepfake_service.casework.core.listings import begin_listing
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
+from deepfake_service.casework.new_jobs import begin_job
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.db import (
@@ -30,7 +30,6 @@ from deepfake_service.db.enums import (
     ENDED,
     REUSED,
     DeliveryState,
-    JobState,
     Priority,
     RetentionPolicy,
 )
@@ -41,7 +40,6 @@ from deepfake_service.errors import (
     TooManyCallbacks,
 )
 from deepfake_service.jobs import JobQueue
-from deepfake_service.jobs.turns import next_turn
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -292,13 +290,10 @@ class Submissions:
             media_id=media.id,
             account_id=caller.account_id,
             kind=submission.kind,
-            state=JobState.QUEUED,
             priority=priority,
-            turn=next_turn(session, caller.account_id, priority),
             frames=submission.frames,
             bundle_sha256=self._bundle,
             retention=submission.retention,
-            created_at=current_time(session),
         )
         self._database.one_at_a_time(session, sealed.stored.sha256)
         flag = flag_of_bytes(session, self._blind_index, sealed.stored.sha256)
@@ -306,13 +301,10 @@ class Submissions:
             # The same bytes show the same person.
             set_flag(session, SERVICE, case, flag)
             NoticeDesk.mark_flagged(session, self._vault, case)
-        case.reviewed_at = None  # the case now contains something that nobody has reviewed
         session.add(media)
         session.flush()
-        session.add(job)
-        session.flush()
-        begin_listing(session, case_key, job.id, submission.file_name, submission.sighting.platform)
-        self._queue.put(session, job)
+        listed = {"name": submission.file_name, "platform": submission.sighting.platform}
+        begin_job(session, self._queue, case_key, job, **listed)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 
