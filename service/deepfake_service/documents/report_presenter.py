@@ -50,6 +50,14 @@ def is_indicative(rate: dict[str, Any]) -> bool:
     return rate["groups"] < _FEW_GROUPS if marked is None else bool(marked)
 
 
+def is_refused(track: dict[str, Any]) -> bool:
+    """Return whether a person was not decided on, because too few people like them were measured.
+
+    The rates measured on faces like theirs are then no part of the verdict, and are not stated.
+    """
+    return any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
+
+
 def _span(start_s: float, end_s: float) -> str:
     """Return a span of time, or the moment if it starts and ends in the same tenth of a second."""
     start, end = tenths(start_s), tenths(end_s)
@@ -203,9 +211,11 @@ class SummaryPresenter:
         return "items_whole" if whole else "items_video"
 
     def _rates_of_condition(self) -> list[str]:
-        """Return the rates measured on faces like those of the person with the highest value."""
-        w, tracks = self._w, {t["track"]: t for t in self._result["tracks"]}
-        people = [p for p in self._d["error_rates"]["people"] if p["bin"]]
+        """Return the rates measured on faces like those of the person with the highest value, of
+        the people who count for the verdict."""
+        w = self._w
+        tracks = {t["track"]: t for t in self._result["tracks"] if not is_refused(t)}
+        people = [p for p in self._d["error_rates"]["people"] if p["bin"] and p["track"] in tracks]
         if not people:
             return []
         p = max(people, key=lambda p: tracks[p["track"]]["log_likelihood_ratio"])

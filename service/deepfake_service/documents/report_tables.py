@@ -17,6 +17,7 @@ from deepfake_service.documents.formatting import (
 from deepfake_service.documents.i18n import Words
 from deepfake_service.documents.report_presenter import (
     is_indicative,
+    is_refused,
     listed_people,
     thresholds_of,
 )
@@ -153,14 +154,16 @@ class TablePresenter:
     def conditions(self) -> Rows:
         """Return the error rates measured on faces like those of each person listed."""
         w = self._w
-        listed = {t["track"] for t in listed_people(self._result["tracks"])}
+        listed = {t["track"]: t for t in listed_people(self._result["tracks"])}
         return [
             [
                 str(p["track"] + 1),
                 f"{p['face_px']:.0f} px, {p['sharpness']:.1f}",
                 self._bin(p["bin"]) if p["bin"] else w("not_measured"),
-                self._rate(p.get("false_positive_rate")),
-                self._rate(p.get("true_positive_rate")),
+                *(
+                    self._rate(p.get(name), refused=is_refused(listed[p["track"]]))
+                    for name in ("false_positive_rate", "true_positive_rate")
+                ),
             ]
             for p in self._d["error_rates"]["people"]
             if p["track"] in listed
@@ -181,9 +184,11 @@ class TablePresenter:
         low, high = edges
         return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
 
-    def _rate(self, rate: dict[str, Any] | None) -> str:
+    def _rate(self, rate: dict[str, Any] | None, *, refused: bool) -> str:
         if not rate or rate["value"] is None:
             return self._w("not_measured")
+        if refused:
+            return self._w("rate_unused", groups=f"{rate['groups']:,}")
         return ("*" if is_indicative(rate) else "") + self._w(
             "rate",
             value=percent(rate["value"]),

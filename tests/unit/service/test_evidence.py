@@ -35,6 +35,7 @@ from deepfake_models.results import Leaning
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import report_texts
 from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
 from deepfake_service.evidence import builder as edition_module
 from deepfake_service.evidence import pdf_signature, timestamps
@@ -498,6 +499,42 @@ def test_a_person_s_row_says_why_nothing_was_decided() -> None:
     track["reasons"] = [{"code": code, "detail": ""} for code in codes]
     reasons = SummaryPresenter(document, words("en")).reasons_of_people()
     assert reasons == {"1": ["face_too_small"]}, "the value itself says that it is between"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    (person,) = document["error_rates"]["people"]
+    rate = {"value": 0.031, "low": 0.0, "high": 0.3, "samples": 40, "groups": 4,
+            "indicative": True}  # fmt: skip
+    person.update(bin={"face_px": [0, None]}, false_positive_rate=rate, true_positive_rate=rate)
+    lower = track["log_likelihood_ratio"] - 1
+    other = {**track, "track": 1, "log_likelihood_ratio": lower, "reasons": []}
+    document["result"]["tracks"].append(other)
+    like_other = {**rate, "value": 0.052}
+    document["error_rates"]["people"].append(
+        {**person, "track": 1, "false_positive_rate": like_other, "true_positive_rate": like_other}
+    )
+
+    def told() -> tuple[str, list[list[str]]]:
+        page = SummaryPresenter(document, words(language)).page_one()
+        table = TablePresenter(document, words(language)).conditions()
+        return " ".join(page["rates"]), [row[3:] for row in table]
+
+    text, table = told()
+    assert "3.1%" in text
+    assert "3.1%" in table[0][0]
+    unmeasured = {"code": "unmeasured_condition", "detail": ""}
+    track["reasons"].append(unmeasured)
+    text, table = told()
+    assert "3.1%" not in text, "no condition that was not used"
+    assert "5.2%" in text, "but that of the next person"
+    assert ["3.1%" in cell for cell in table[0]] == [False, False]
+    assert table[0] == [words(language)("rate_unused", groups="4")] * 2
+    other["reasons"] = [unmeasured]
+    text, _ = told()
+    assert "5.2%" not in text
 
 
 @pytest.mark.parametrize("side", [1, -1])
