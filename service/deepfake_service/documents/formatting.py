@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+KST = timezone(timedelta(hours=9), "KST")
+"""Korea Standard Time, which has no summer time."""
 MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 
 
@@ -42,11 +44,25 @@ def layered(picture: bytes, overlay: bytes | None = None) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
 
 
-def to_the_second(at: str | None) -> str:
-    """Format an ISO 8601 time that has a zone, in UTC; a dash stands for ``None``."""
+def to_the_second(at: str | None, language: str) -> str:
+    """Format an ISO 8601 time that has a zone; a dash stands for ``None``.
+
+    Documents in Korean state the time in Korea and, in brackets, UTC, with its date where that is
+    another one. Documents in English state UTC.
+    """
     if at is None:
         return "–"
-    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    utc = datetime.fromisoformat(at).astimezone(UTC)
+    if language != "ko":
+        return f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    local = utc.astimezone(KST)
+    exact = f"{utc:%H:%M:%S}" if utc.date() == local.date() else f"{utc:%Y-%m-%d %H:%M:%S}"
+    return f"{local:%Y-%m-%d %H:%M:%S} KST ({exact} UTC)"
+
+
+def day(at: datetime, language: str) -> str:
+    """Format the day of a time that has a zone: the day in Korea in documents in Korean."""
+    return f"{at.astimezone(KST if language == 'ko' else UTC):%Y-%m-%d}"
 
 
 def percent(share: float | None) -> str:

@@ -98,10 +98,11 @@ class SummaryPresenter:
         d, w = self._d, self._w
         organisation = d.get("organisation", {})
         name = readable(Organisation(**organisation).name(w.language) or d["issuer"])
+        created = to_the_second(d["created_at"], w.language)
         return {
             "title": w("title"),
             "issuer": readable(d["issuer"]),
-            "subtitle": w("subtitle", edition=d["edition"], date=to_the_second(d["created_at"])),
+            "subtitle": w("subtitle", edition=d["edition"], date=created),
             "case": readable(d["case"]["reference"] or d["case"]["id"]),
             "item": f"SHA-256 {d['item']['sha256'][:16]}…",
             "footer": f"{name} · {d['job']['id']} · {d['edition']}",
@@ -340,7 +341,7 @@ class SummaryPresenter:
         lines = []
         for r in self._d["reviews"]:
             decision, role = w.of("findings", r["decision"]), w.of("roles", r["role"])
-            name, date = readable(r["name"]), to_the_second(r["at"])
+            name, date = readable(r["name"]), to_the_second(r["at"], w.language)
             lines.append(w("review_line", date=date, name=name, role=role, decision=decision))
             if r["reason"]:
                 lines.append(f"{w('review_reason')}: {readable(r['reason'])}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from deepfake_service.documents.formatting import (
@@ -33,7 +34,16 @@ Rows = list[list[str]]
 class TablePresenter:
     """The tables for experts of a ``verdict.json`` document, in one language."""
 
-    def __init__(self, document: dict[str, Any], words: Words) -> None:
+    ``time`` formats times; by default, it is ``to_the_second``.
+    """
+
+    def __init__(
+        self,
+        document: dict[str, Any],
+        words: Words,
+        time: Callable[[str | None], str] | None = None,
+    ) -> None:
+        self._time = time or partial(to_the_second, language=words.language)
         self._d = document
         self._w = words
         self._result = document["result"]
@@ -67,8 +77,8 @@ class TablePresenter:
         rows += [
             [w("credentials"), self._credentials()],
             [w("perceptual"), self._perceptual()],
-            [w("submitted"), to_the_second(d["job"]["submitted_at"])],
-            [w("finished"), to_the_second(d["job"]["examined_at"])],
+            [w("submitted"), self._time(d["job"]["submitted_at"])],
+            [w("finished"), self._time(d["job"]["examined_at"])],
         ]
         if "sandbox" in d:  # documents of earlier versions do not have it
             rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
@@ -103,7 +113,7 @@ class TablePresenter:
         w = self._w
         return [
             [
-                [label, to_the_second(o[name]) if name == "captured_at" else readable(str(o[name]))]
+                [label, self._time(o[name]) if name == "captured_at" else readable(str(o[name]))]
                 for name, label in (
                     ("source_url", w("occurrences")),
                     ("platform", w("platform")),
@@ -257,7 +267,7 @@ class TablePresenter:
         return [
             [
                 str(e["number"]),
-                to_the_second(e["at"]),
+                self._time(e["at"]),
                 readable(accounts.get(e["account"], {}).get("name") or w("service")),
                 w.of("actions", e["action"])
                 + (f" ({readable(e['detail'])})" if e["detail"] else ""),

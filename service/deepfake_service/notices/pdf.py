@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from deepfake_service.documents.characters import revealed_url
-from deepfake_service.documents.formatting import to_the_second
+from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.documents.typesetting import pdf_of, readable
@@ -87,7 +87,7 @@ def notice_data(
         "polite": True,
         "issuer": readable(imprint.organisation.name(language) or imprint.issuer),
         "sender": [readable(line) for line in imprint.organisation.reached_at()],
-        "date": imprint.at.strftime("%Y-%m-%d"),
+        "date": day(imprint.at, language),
         "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
         **(_form(composed, t) if is_form else {"rows": [_row(s) for s in composed.sections]}),
     }
@@ -126,7 +126,7 @@ def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, A
     post = capture.post
     url = readable(revealed_url(post.url)) if post.url else t("no_url")
     when = "captured_at" if post.captured_at else "recorded_at"
-    at = to_the_second(post.captured_at or post.recorded_at)
+    at = to_the_second(post.captured_at or post.recorded_at, t.language)
     rows = [(t("capture_url"), url), (t(when), at)]
     if capture.sha256:
         rows.append((t("capture_sha256"), capture.sha256))

@@ -132,7 +132,7 @@ def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
         known = (
             ("platform", revealed(occurrence["platform"] or "")),
             ("account", revealed(occurrence["account"] or "")),
-            ("captured_at", to_the_second(captured) if captured else ""),
+            ("captured_at", to_the_second(captured, t.language) if captured else ""),
         )
         lines += [f"{t(name)}: {value}" for name, value in known if value]
     return lines

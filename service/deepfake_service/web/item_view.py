@@ -11,7 +11,7 @@ from deepfake_service.documents.report_presenter import SummaryPresenter, thresh
 from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.value_plot import value_note
 from deepfake_service.web.item_plot import log10_ratio, moments_plot
-from deepfake_service.web.pages import safe
+from deepfake_service.web.pages import evidence_time, safe
 
 _UNKNOWN = 99.0
 STRONGEST = 3
@@ -21,7 +21,8 @@ STRONGEST = 3
 def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
     texts = words(language, polite=True)
-    summary, tables = SummaryPresenter(document, texts), TablePresenter(document, texts)
+    summary = SummaryPresenter(document, texts)
+    tables = TablePresenter(document, texts, evidence_time)
     media = document["result"]["media"]
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures = _pictures(document)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_service.db.enums import Role
+from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import (
     FieldError,
@@ -87,8 +88,18 @@ def moment(at: str | datetime | None) -> str:
 
 def instant(at: str) -> str:
     """Return a ``<time>`` element as ``moment`` does, to the second."""
-    shown = datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" data-seconds>{}</time>').format(at, shown)
+    return Markup('<time datetime="{}" data-seconds>{}</time>').format(at, to_the_second(at, "en"))
+
+
+def evidence_time(at: str | None) -> str:
+    """Return a ``<time>`` element as ``instant`` does, of which the script leaves UTC in brackets.
+
+    It is for what evidence states in UTC as well.
+    """
+    if at is None:
+        return "–"
+    shown = to_the_second(at, "en")
+    return Markup('<time datetime="{}" data-seconds data-utc>{}</time>').format(at, shown)
 
 
 def utc(at: str | datetime | None) -> str:

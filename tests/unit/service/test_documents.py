@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 from babel.messages.catalog import Message
 
 from deepfake_models.results import Leaning
+from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import load, words
 from deepfake_service.documents.report import report_texts
 from deepfake_service.evidence.artifacts import Material
@@ -25,7 +27,7 @@ from tests.unit.service.test_notices import BASIS, GOOD, SEEN
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
 NAMES = {
-    "PDF",
+    "PDF", "KST",
     "SHA", "PA", "log", "px", "PAdES", "PDQ", "MTCNN", "UTC", "UUID",
     # Files, commands and formats.
     "verdict", "custody", "hashes", "json", "docs", "verify", "by", "hand", "md", "rescore",
@@ -229,6 +231,30 @@ def test_a_report_on_a_video_says_how_people_are_numbered() -> None:
         texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
         notes.append(texts["people_note"])
     assert notes == [words("en")("people_note"), None]
+
+
+def test_times_in_korean_documents_are_those_in_korea() -> None:
+    at = "2026-01-02T03:04:05.678+00:00"
+    assert to_the_second(at, "ko") == "2026-01-02 12:04:05 KST (03:04:05 UTC)"
+    assert to_the_second(at, "en") == "2026-01-02 03:04:05 UTC"
+    late = "2026-01-02T15:00:00+00:00"  # midnight in Korea
+    assert to_the_second(late, "ko") == "2026-01-03 00:00:00 KST (2026-01-02 15:00:00 UTC)"
+    assert to_the_second("2026-01-03T00:00:00+09:00", "ko") == to_the_second(late, "ko")
+    assert [day(datetime.fromisoformat(late), to) for to in ("ko", "en")] == [
+        "2026-01-03", "2026-01-02",
+    ]  # fmt: skip
+    assert to_the_second(None, "ko") == "–"
+
+
+def test_all_times_of_a_korean_report_are_told_in_one_way() -> None:
+    video = kit.video()
+    dossier = kit.dossier(video, **kit.reviewed("confirmed"))
+    document = json.loads(json.dumps(verdict_document(dossier, kit.material(video))))
+    for language, other in (("ko", " KST ("), ("en", "05 UTC")):
+        texts = list(leaves(report_texts(document, {}, dossier.custody, words(language))))
+        told = [text for text in texts if re.search(r"\d\d:\d\d:\d\d", text)]
+        assert len(told) >= 5
+        assert all(other in text for text in told), told
 
 
 def test_everything_in_a_report_is_json() -> None:

@@ -13,6 +13,14 @@ function local(at, seconds = false) {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}${seconds ? `:${two(at.getSeconds())}` : ""} ${name}`;
 }
 
+// Evidence states UTC: its date is left out if it is the local one.
+function withUtc(at) {
+  const text = local(at, true);
+  if (!at.getTimezoneOffset()) return text;
+  const [day, time] = at.toISOString().split(/[T.]/);
+  return `${text} (${text.startsWith(day) ? "" : `${day} `}${time} UTC)`;
+}
+
 // An age stays an age; its title becomes the local time.
 export function localise(root) {
   for (const place of root.querySelectorAll("time[datetime]:not([data-local])")) {
@@ -20,7 +28,11 @@ export function localise(root) {
     if (Number.isNaN(at.getTime())) continue;
     place.dataset.local = "";
     if ("age" in place.dataset) place.title = local(at);
+    else if ("utc" in place.dataset) place.textContent = withUtc(at);
     else [place.title, place.textContent] = [place.textContent, local(at, "seconds" in place.dataset)];
+  }
+  for (const option of root.querySelectorAll("option[data-at]")) { // in which no other element may be
+    option.textContent = option.textContent.replace(/^.*?UTC/, local(new Date(option.dataset.at)));
   }
 }
 localise(document);
