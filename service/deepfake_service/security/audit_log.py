@@ -313,24 +313,35 @@ def page(
     return list(session.scalars(statement.order_by(AuditEntry.number).limit(limit)))
 
 
+@dataclass(frozen=True, slots=True)
+class EntryFilters:
+    """Restrictions on a list of entries."""
+
+    account_id: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    """The earliest time."""
+    until: datetime | None = None
+    """The end of the times, which is not among them."""
+
+
 def newest(
-    session: Session,
-    *,
-    before: int | None,
-    limit: int,
-    account_id: str | None = None,
-    action: str | None = None,
-    subject: str | None = None,
+    session: Session, filters: EntryFilters, *, before: int | None, limit: int
 ) -> list[AuditEntry]:
-    """Return entries before the number ``before``, newest first, that have the given values."""
+    """Return entries before the number ``before``, newest first, that match the filters."""
     statement = select(AuditEntry)
     if before is not None:
         statement = statement.where(AuditEntry.number < before)
     for column, wanted in (
-        (AuditEntry.account_id, account_id),
-        (AuditEntry.action, action),
-        (AuditEntry.subject, subject),
+        (AuditEntry.account_id, filters.account_id),
+        (AuditEntry.action, filters.action),
+        (AuditEntry.subject, filters.subject),
     ):
         if wanted is not None:
             statement = statement.where(column == wanted)
+    if filters.since is not None:
+        statement = statement.where(AuditEntry.at >= filters.since)
+    if filters.until is not None:
+        statement = statement.where(AuditEntry.at < filters.until)
     return list(session.scalars(statement.order_by(AuditEntry.number.desc()).limit(limit)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -23,6 +25,27 @@ PAGES = (("items", Job), ("cases", Case), ("notices", Notice))
 """The pages of what entries are about."""
 
 
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Every day of these years has a beginning and an end in every zone."""
+
+
+def _checked_day(text: str) -> str:
+    if text and not FIRST_YEAR <= date.fromisoformat(text).year <= LAST_YEAR:
+        raise ValueError("the year is out of range")
+    return text
+
+
+Day = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d)?$"), AfterValidator(_checked_day)]
+
+
+def zone_named(name: str) -> tzinfo:
+    """Return the time zone with a name of the IANA database, or UTC if it is not known here."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):  # a folder of the database is no zone
+        return UTC
+
+
 class AuditQuery(BaseModel):
     """The query parameters of the audit log."""
 
@@ -31,11 +54,41 @@ class AuditQuery(BaseModel):
     account: Annotated[str, Field(max_length=26)] = ""
     action: Annotated[str, Field(max_length=64)] = ""
     subject: Annotated[str, Field(max_length=26)] = ""
+    since: Day = ""
+    """The first day."""
+    until: Day = ""
+    """The last day."""
+    zone: Annotated[str, Field(max_length=64)] = ""
+    """The time zone of the days, which is that of the page; not a filter by itself."""
 
     @property
     def filtering(self) -> dict[str, str]:
         """The filters that are set, as query parameters."""
-        return self.model_dump(exclude={"before"}, exclude_defaults=True)
+        exclude = {"before"} if self.since or self.until else {"before", "zone"}
+        return self.model_dump(exclude=exclude, exclude_defaults=True)
+
+    @property
+    def zone_name(self) -> str:
+        """The short name of the zone of the days."""
+        return datetime.now(zone_named(self.zone)).tzname() or "UTC"
+
+    @property
+    def filters(self) -> audit_log.EntryFilters:
+        """The filters as the database applies them: days begin and end at midnight in the zone."""
+        zone = zone_named(self.zone)
+
+        def midnight(day: date) -> datetime:
+            return datetime.combine(day, time(), zone).astimezone(UTC)
+
+        return audit_log.EntryFilters(
+            account_id=self.account or None,
+            action=self.action or None,
+            subject=self.subject.strip() or None,
+            since=midnight(date.fromisoformat(self.since)) if self.since else None,
+            until=midnight(date.fromisoformat(self.until) + timedelta(days=1))
+            if self.until
+            else None,
+        )
 
 
 @router.get("/audit")
@@ -43,17 +96,10 @@ def get_audit(
     request: Request, caller: PageAuditor, state: AppStateDep, query: Annotated[AuditQuery, Query()]
 ) -> Response:
     """Show a page of the audit log, newest first. Reading it is logged."""
-    subject = query.subject.strip() or None
+    filters = query.filters
     with state.database.write() as session:
-        audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, subject)
-        rows = audit_log.newest(
-            session,
-            before=query.before,
-            limit=AUDIT_PAGE + 1,
-            account_id=query.account or None,
-            action=query.action or None,
-            subject=subject,
-        )
+        audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, filters.subject)
+        rows = audit_log.newest(session, filters, before=query.before, limit=AUDIT_PAGE + 1)
         entries = [audit_log.entry_json(row) for row in rows]
         links = _links(session, entries) if caller.role is Role.ADMIN else {}
     accounts = state.accounts.all()

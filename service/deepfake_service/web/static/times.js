@@ -37,6 +37,13 @@ export function localise(root) {
 }
 localise(document);
 
+// Days entered in a form are the reader's, unless the address of the page names another zone.
+for (const input of document.querySelectorAll("input[name=zone]")) {
+  if (input.value) continue;
+  input.value = zone.resolvedOptions().timeZone;
+  document.getElementById("zone").textContent = zoneName(new Date());
+}
+
 // Times entered in a form are then in the reader's zone, too; the form sends the zone's offset.
 for (const input of document.querySelectorAll("input[type=datetime-local]")) {
   const label = document.querySelector(`label[for=${input.id}]`);
