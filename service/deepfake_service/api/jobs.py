@@ -87,6 +87,10 @@ class JobBase(Published):
     )
     leaning: LeaningOut
     finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")
+    reviewers_disagree: bool = Field(
+        description="Whether the finding is `undecided` because one reviewer confirmed and another "
+        "rejected. False if a reviewer left it undecided."
+    )
     failure: str | None = Field(description="A code, if the service failed.")
     bundle_sha256: str = Field(description="Identifies the model bundle.")
     created_at: Time = Field(description="When it was submitted.")

@@ -53,6 +53,9 @@ class ReviewsOut(Published):
     """All decisions, and the finding that results from them."""
 
     finding: Finding | None = Field(description="The finding; null if nobody has decided.")
+    reviewers_disagree: bool = Field(
+        description="Whether it is `undecided` because one reviewer confirmed and another rejected."
+    )
     reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
 
 
@@ -82,9 +85,9 @@ def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> Review
 
 
 def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
-    finding = services.queries.progress(caller, job_id)["finding"]
-    reviews = services.reviews.of(caller, job_id)
-    return ReviewsOut.model_validate({"finding": finding, "reviews": reviews})
+    job = services.queries.progress(caller, job_id)
+    told = {name: job[name] for name in ("finding", "reviewers_disagree")}
+    return ReviewsOut.model_validate({**told, "reviews": services.reviews.of(caller, job_id)})
 
 
 class MatchOut(Published):

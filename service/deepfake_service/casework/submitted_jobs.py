@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.casework.core.disagreements import disagreed
 from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.pagination import JobPage
 from deepfake_service.casework.core.queries import job_json
@@ -37,7 +38,7 @@ class SubmittedJobs:
         reading them is audited once in ten minutes.
         """
         statement = (
-            select(Job, Media, Case, Listing)
+            select(Job, Media, Case, Listing, disagreed())
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .outerjoin(Listing, Listing.id == Job.id)
@@ -64,13 +65,13 @@ class SubmittedJobs:
         return JobPage([jobs[i] for i in dict.fromkeys(ids) if i in jobs], None, listed.altered)
 
     def _shown(self, row: Any) -> dict[str, Any]:
-        job, media, case, listing = row
+        job, media, case, listing, disagree = row
         key = self._vault.case_key(case)
         reasons: list[str] = []
         if job.verdict == VerdictCode.UNABLE_TO_EVALUATE and job.result is not None:
             reasons = [reason["code"] for reason in open_json(key, job)["reasons"]]
         return {
-            **job_json(job, media),
+            **job_json(job, media, self._database.clock(), disagree),
             "name": open_listing(key, listing)["name"],
             "case_reference": open_json(key, case)["reference"],
             "held": case.held_at is not None,

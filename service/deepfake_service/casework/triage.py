@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_models.results import Leaning, VerdictCode
+from deepfake_service.casework.core.disagreements import disagreed
 from deepfake_service.casework.core.listings import open_listing, open_thumbnail
 from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
@@ -55,6 +56,8 @@ class Tab(StrEnum):
     LATER = "later"
     UNREADABLE = "unreadable"
     WAITING = "waiting"
+    DISAGREEMENT = "disagreement"
+    """Confirmed by one reviewer and rejected by another."""
     DONE = "done"
     WITHDRAW = "withdraw"
     """In a case with a notice that must be withdrawn."""
@@ -212,10 +215,10 @@ class Triage:
         return statement.order_by(*(column.desc() for column in order))
 
     def _shown(self, row: Any) -> dict[str, Any]:
-        job, media, of_job, listing, pictured = row
+        job, media, of_job, listing, pictured, disagree = row
         key = self._vault.case_key(of_job)
         return {
-            **job_json(job, media),
+            **job_json(job, media, self._database.clock(), disagree),
             "case": {
                 "case_reference": open_json(key, of_job)["reference"],
                 "legal_hold": of_job.held_at is not None,
@@ -290,7 +293,7 @@ def _loaded(
         batch = positions[start : start + _BATCH]
         listed = load_list(
             session,
-            select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None))
+            select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed())
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .outerjoin(Listing, Listing.id == Job.id)
@@ -359,7 +362,10 @@ def _within(
         Tab.LATER: and_(awaits_review, standing == OTHER),
         Tab.UNREADABLE: and_(awaits_review, standing == UNREADABLE),
         Tab.WAITING: Job.state.in_(UNFINISHED),
-        Tab.DONE: and_(Job.finding.is_not(None), Job.finding != Finding.AWAITING_SECOND),
+        Tab.DISAGREEMENT: disagreed(),
+        Tab.DONE: and_(
+            Job.finding.is_not(None), Job.finding != Finding.AWAITING_SECOND, not_(disagreed())
+        ),
         Tab.WITHDRAW: Job.case_id.in_(noticed.where(to_withdraw)),
         Tab.DUE: Job.case_id.in_(noticed.where(running, Notice.due_at < now + SOON)),
         Tab.ALL: Job.id.is_not(None),

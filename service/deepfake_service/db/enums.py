@@ -103,6 +103,11 @@ class Finding(StrEnum):
     """Confirmed by one person where two are required."""
 
 
+DISAGREEMENT = "disagreement"
+"""What people are told instead of ``Finding.UNDECIDED`` where reviewers confirmed and rejected. It
+is not stored: see ``casework/core/disagreements.py``."""
+
+
 class EditionState(StrEnum):
     """Why an edition of evidence must not be relied on any more."""
 

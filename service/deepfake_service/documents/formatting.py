@@ -1,14 +1,16 @@
-"""Formatting of values in reports and on pages: times, rates, ratios, layered pictures."""
+"""Formatting of values in reports and on pages: times, rates, ratios, findings, pictures."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 KST = timezone(timedelta(hours=9), "KST")
 """Korea Standard Time, which has no summer time."""
 MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
+UNDECIDED, REJECTED, DISAGREEMENT = "undecided", "rejected", "disagreement"
 
 
 def first_and_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -16,6 +18,17 @@ def first_and_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
         return entries
     return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]
+
+
+def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
+    """Return ``finding``, or ``disagreement`` if it is undecided because reviewers disagree.
+
+    ``reviews`` are oldest first, and the latest decision of each person counts. An undecided
+    finding with a rejection has a confirmation as well, or it would be ``rejected``.
+    """
+    latest = {review["account"]: review["decision"] for review in reviews}
+    disagree = finding == UNDECIDED and REJECTED in latest.values()
+    return DISAGREEMENT if disagree else finding
 
 
 def ratio_text(ratio: float) -> str:

@@ -15,6 +15,7 @@ from deepfake_service.documents.formatting import (
     signed,
     tenths,
     to_the_second,
+    told_finding,
     verbal,
 )
 from deepfake_service.documents.i18n import Words
@@ -346,5 +347,6 @@ class SummaryPresenter:
             if r["reason"]:
                 lines.append(f"{w('review_reason')}: {readable(r['reason'])}")
         if self._d["finding"]:
-            lines.append(w("finding", finding=w.of("findings", self._d["finding"])))
+            finding = told_finding(self._d["finding"], self._d["reviews"])
+            lines.append(w("finding", finding=w.of("findings", finding)))
         return lines

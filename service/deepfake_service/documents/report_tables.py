@@ -32,7 +32,7 @@ Rows = list[list[str]]
 
 
 class TablePresenter:
-    """The tables for experts of a ``verdict.json`` document, in one language."""
+    """The tables for experts of a ``verdict.json`` document, in one language.
 
     ``time`` formats times; by default, it is ``to_the_second``.
     """

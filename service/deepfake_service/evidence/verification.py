@@ -41,6 +41,7 @@ from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
+from deepfake_service.documents.formatting import told_finding
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
@@ -247,7 +248,9 @@ class _Run:
         self._same("pictures", sorted(present), sorted(listed))
         self._custody(document)
         self._done.document = document
-        finding = f", reviewed: {p['finding']}" if p["finding"] else ""
+        finding = ""
+        if p["finding"]:
+            finding = f", reviewed: {told_finding(p['finding'], document['reviews'])}"
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
     def _custody(self, document: dict[str, Any]) -> None:

@@ -65,6 +65,13 @@ class _JobQuery:
         Leaning | None, Query(description="Only jobs whose value leans this way.")
     ] = None
     finding: Found = None
+    reviewers_disagree: Annotated[
+        bool | None,
+        Query(
+            description="Only jobs of which one reviewer confirmed and another rejected (`true`), "
+            "or only others (`false`)."
+        ),
+    ] = None
     case_id: Annotated[
         str | None,
         Query(max_length=26, description="Only jobs of this case.", examples=[EXAMPLE_ID]),
@@ -97,6 +104,7 @@ class _JobQuery:
             verdict=self.verdict,
             leaning=self.leaning,
             finding=self.finding,
+            disagreement=self.reviewers_disagree,
             case_id=self.case_id,
             references=_digests(state, caller, self.case_reference),
             sha256=self.sha256,

@@ -57,14 +57,17 @@ def post_reviews(
         values["problems"] = [(e.field, e.translated(translate)) for e in invalid]
         return page(request, "bulk_review.html", caller, status=422, **values)
     names = {item["id"]: item["name"] for item in items}
+    outcomes = decide_each(services.reviews, caller, selected, Decision(decision), reason)
+    disagree = {j["id"] for j in _items(services, caller, selected) if j["reviewers_disagree"]}
     values["outcomes"] = [
         {
             "id": outcome.job_id,
             "name": names.get(outcome.job_id, outcome.job_id),
             "finding": outcome.finding,
+            "reviewers_disagree": outcome.job_id in disagree,
             "refusal": outcome.refusal and translate(outcome.refusal.message),
         }
-        for outcome in decide_each(services.reviews, caller, selected, Decision(decision), reason)
+        for outcome in outcomes
     ]
     return page(request, "bulk_review.html", caller, **values)
 

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.triage import Asked, Tab
-from deepfake_service.db.enums import Finding, JobState, Role
+from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.score_detail import is_told_values, row_for
@@ -64,7 +64,7 @@ class QueueQuery(BaseModel):
         valid = {
             "state": self.state in set(JobState),
             "verdict": self.verdict in set(VerdictCode),
-            "finding": self.finding in {*Finding, "none"},
+            "finding": self.finding in {*Finding, DISAGREEMENT, "none"},
             "days": days.isascii() and days.isdecimal() and 0 < int(days) <= 3650,
             "whose": self.whose == "mine",
             "tab": self.tab in set(Tab),
@@ -78,10 +78,12 @@ class QueueQuery(BaseModel):
     def filters(self, state: AppState, caller: Caller, now: datetime) -> Filters:
         """Return the filters as the database applies them."""
         references = _references(state, self.reference) if self.reference else None
+        finding = Finding.UNDECIDED if self.finding == DISAGREEMENT else self.finding
         return Filters(
             state=self.state or None,
             verdict=self.verdict or None,
-            finding=self.finding or None,
+            finding=finding or None,
+            disagreement=self.finding == DISAGREEMENT if finding == Finding.UNDECIDED else None,
             account_id=caller.account_id if self.whose else None,
             reviewer=caller.account_id if self.reviewer == "me" else self.reviewer or None,
             since=now - timedelta(days=int(self.days)) if self.days else None,
@@ -165,7 +167,7 @@ def get_queue(
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],
-        findings=["none", *map(str, Finding)],
+        findings=["none", *map(str, Finding), DISAGREEMENT],
     )
 
 

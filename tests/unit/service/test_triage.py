@@ -91,8 +91,8 @@ async def test_the_worst_is_first(service: Service) -> None:
     assert desk.ids(Tab.DONE) == ["known"]
     counts = desk.services.triage.counts(desk.caller)
     assert counts == {
-        "review": 6, "first": 4, "second": 0, "later": 1, "unreadable": 1, "waiting": 0, "done": 1,
-        "withdraw": 0, "due": 0, "all": 7,
+        "review": 6, "first": 4, "second": 0, "later": 1, "unreadable": 1, "waiting": 0,
+        "disagreement": 0, "done": 1, "withdraw": 0, "due": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, Asked())
     assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from deepfake_service.casework.core.disagreements import disagreed
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
 from deepfake_service.db import Case, Job, Media, Notice, Occurrence, Review
 from deepfake_service.db.enums import JobState
@@ -46,6 +47,8 @@ class Filters:
     """Ids of media."""
     finding: str | None = None
     """A finding, or ``none`` for jobs that have not been reviewed."""
+    disagreement: bool | None = None
+    """Whether the reviewers of the job disagree."""
     account_id: str | None = None
     reviewer: str | None = None
     """The id of an account that reviewed the job."""
@@ -110,6 +113,9 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         clauses.append(Job.media_id.in_(same))
     if filters.finding is not None:
         clauses.append(_found(filters.finding))
+    if filters.disagreement is not None:
+        # Without a finding, the condition is neither true nor false.
+        clauses.append(func.coalesce(disagreed(), false()) == filters.disagreement)
     if filters.reviewer is not None:
         reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
         clauses.append(Job.id.in_(reviewed))

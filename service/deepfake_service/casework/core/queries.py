@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import media_key, open_occurrence
+from deepfake_service.casework.core.disagreements import disagreed, is_disagreed
 from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
@@ -25,7 +26,7 @@ from deepfake_service.casework.core.pagination import (
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.db.enums import UNFINISHED, Role
+from deepfake_service.db.enums import DISAGREEMENT, UNFINISHED, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     ImageryWithheld,
@@ -57,16 +58,19 @@ class Queries:
         """
         with self._database.read() as session:
             job, media, case = find_job(session, caller, job_id)
+            disagree = is_disagreed(session, job)
         result = self._result(job, case) if job.result is not None else None
         if result is not None and audited:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
-        return {**job_json(job, media), "result": result}
+        shown = job_json(job, media, self._database.clock(), disagree)
+        return {**shown, "media_kind": media_kind(result), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return a job without its result."""
         with self._database.read() as session:
             job, media, _ = find_job(session, caller, job_id)
-        return job_json(job, media)
+            disagree = is_disagreed(session, job)
+        return job_json(job, media, self._database.clock(), disagree)
 
     def deletable(self, caller: Caller, job_id: str) -> bool:
         """Return whether the caller may delete a job, and no legal hold prevents it."""
@@ -134,22 +138,21 @@ class Queries:
             with self._database.read() as session:
                 ids = [j["id"] for j in page.jobs]
                 rows = session.execute(
-                    select(Job, Case, Listing)
+                    select(Job, Case, Listing, disagreed())
                     .join(Case, Job.case_id == Case.id)
                     .outerjoin(Listing, Listing.id == Job.id)
                     .where(Job.id.in_(ids))
                 ).all()
-            by_id = {job.id: (job, case, known) for job, case, known in rows if case.sealed}
+            by_id = {row[0].id: row for row in rows if row[1].sealed}
             for listed in page.jobs:
                 if listed["id"] in by_id:
-                    yield self._result_row(*by_id[listed["id"]], listed["sha256"])
+                    yield self._result_row(by_id[listed["id"]], listed["sha256"])
             if page.next is None:
                 return
             cursor = page.next
 
-    def _result_row(
-        self, job: Job, case: Case, listing: Listing | None, sha256: str
-    ) -> dict[str, Any]:
+    def _result_row(self, row: Any, sha256: str) -> dict[str, Any]:
+        job, case, listing, disagree = row
         name = open_listing(self._vault.case_key(case), listing)["name"]
         result = self._result(job, case) if job.result is not None else {}
         return {
@@ -160,7 +163,7 @@ class Queries:
             "verdict": job.verdict,
             "score": result.get("score"),
             "log_likelihood_ratio": result.get("log_likelihood_ratio"),
-            "finding": job.finding,
+            "finding": DISAGREEMENT if disagree else job.finding,
             "sha256": sha256,
             "submitted_at": iso_time(job.created_at),
             "finished_at": iso_time(job.finished_at),
@@ -178,7 +181,7 @@ class Queries:
             InvalidRequest: the cursor is invalid.
         """
         statement = (
-            select(Job, Media, Case)
+            select(Job, Media, Case, disagreed())
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .where(visible_to(caller), *conditions(filters))
@@ -188,7 +191,8 @@ class Queries:
             # The case is loaded to be checked: whether the caller may see it follows from it.
             listed = load_list(session, statement.limit(limit))
             cursor = next_cursor(session, statement, Job, limit, filters.order)
-        jobs = [job_json(job, media) for job, media, _ in listed.rows]
+        now = self._database.clock()
+        jobs = [job_json(job, media, now, disagree) for job, media, _, disagree in listed.rows]
         return JobPage(jobs, cursor, listed.altered)
 
     def cases(
@@ -337,8 +341,14 @@ def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dic
     ]
 
 
-def job_json(job: Job, media: Media) -> dict[str, Any]:
-    """Return what is in plain text about a job."""
+def media_kind(result: Mapping[str, Any] | None) -> str | None:
+    """Return ``image`` or ``video``, which a medium is by its content; ``None`` if unknown."""
+    media = (result or {}).get("media")
+    return media["kind"] if media else None
+
+
+def job_json(job: Job, media: Media, now: datetime, disagree: bool | None) -> dict[str, Any]:
+    """Return what is in plain text about a job. ``disagree``: whether its reviewers do."""
     return {
         "id": job.id,
         "kind": job.kind,
@@ -354,6 +364,7 @@ def job_json(job: Job, media: Media) -> dict[str, Any]:
         "verdict": job.verdict,
         "leaning": job.leaning,
         "finding": job.finding,
+        "reviewers_disagree": bool(disagree),
         "failure": job.failure,
         "bundle_sha256": job.bundle_sha256,
         "created_at": iso_time(job.created_at),
