@@ -52,8 +52,20 @@ class ProgressOut(Published):
         "`awaiting_model`: the job was begun, and no worker that runs now has its model bundle and "
         "version."
     )
-    done: int = Field(description="Frames of this stage that have been examined.")
-    total: int | None = Field(description="Frames of this stage; null until that is known.")
+    done: int = Field(description="Frames that have been examined, in all stages so far.")
+    total: int | None = Field(
+        description="Frames that have been planned so far; null until that is known. It grows "
+        "once, when suspect moments are to be examined closely."
+    )
+    overview: int | None = Field(
+        description="How many of the frames belong to the overview, which come first; null until "
+        "that is known."
+    )
+    remaining_s: int | None = Field(
+        description="About how many seconds the frames planned so far still take, at the rate of "
+        "those that are finished; null until that is known. A close look may follow the overview "
+        "unless `frames` was asked for."
+    )
 
 
 class JobBase(Published):

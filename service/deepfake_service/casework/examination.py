@@ -22,6 +22,7 @@ from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.listings import listed_result
 from deepfake_service.casework.core.media_deletion import expire
+from deepfake_service.casework.core.progress import DENSE, EVIDENCE, OVERVIEW
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles
@@ -138,7 +139,7 @@ class Examination:
         """See ``ExaminationSteps``."""
         job.bundle_sha256 = self._scorer.bundle.sha256
         job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
-        job.stage, job.done, job.total = None, 0, None
+        job.stage, job.done, job.total, job.overview = None, 0, None, None
         append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
 
     def plan_overview(self, job_id: str) -> int:
@@ -157,7 +158,7 @@ class Examination:
         chunks = _chunks(frames)
         files.save_timeline(timeline)
         files.save_plan(chunks)
-        self._report(job_id, "overview", 0, len(frames), step_done=True)
+        self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)
         return len(chunks)
 
     def examine_chunk(self, job_id: str, number: int) -> None:
@@ -167,7 +168,7 @@ class Examination:
         before = sum(len(chunk) for chunk in chunks[:number])
         total = sum(len(chunk) for chunk in chunks)
         overview = opened.files.overview_chunks()
-        stage = "overview" if overview is None or number < overview else "dense"
+        stage = OVERVIEW if overview is None or number < overview else DENSE
 
         def report(progress: Progress) -> None:
             self._report(job_id, stage, before + progress.done, total)
@@ -194,7 +195,7 @@ class Examination:
     def conclude(self, job_id: str, chunks: int) -> None:
         """See ``ExaminationSteps``."""
         opened = self._open(job_id)
-        self._report(job_id, "evidence", opened.job.done or 0, opened.job.total or 0)
+        self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
         parts = [self._part(opened, number) for number in range(chunks)]
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
@@ -373,6 +374,10 @@ class Examination:
             job = session.get(Job, job_id)
             if not self._is_ours(job):
                 raise JobOver
+            if (job.stage, job.total) == (stage, total):
+                done = max(done, job.done)  # a chunk that is examined again takes nothing back
+            elif stage == OVERVIEW:
+                job.overview = total
             job.stage, job.done, job.total = stage, done, total
             if step_done:
                 # Attempts are counted within one step: a video is not to blame for workers that

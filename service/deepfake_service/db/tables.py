@@ -194,6 +194,9 @@ class Job(Authenticated):
     stage: Mapped[str | None] = mapped_column(String(16))
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
+    overview: Mapped[int | None] = mapped_column(Integer)
+    """Frames of the overview, which are the first ones of ``total``. ``None`` until it is planned,
+    and for jobs of earlier versions."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code."""

@@ -115,6 +115,15 @@ def _media_expire_at(
     return min(expires, datetime.fromisoformat(case["reviewed_at"]) + after_review)
 
 
+@router.get("/items/{job_id}/progress")
+def get_progress(
+    request: Request, job_id: Id, caller: PageReader, services: ServicesDep
+) -> Response:
+    """Return how far an examination is, as the item's page shows it."""
+    job = services.queries.progress(caller, job_id)
+    return page(request, "item_progress.html", caller, job=job)
+
+
 @router.get("/items/{job_id}/next")
 def get_next(job_id: Id, caller: PageReader, services: ServicesDep) -> Response:
     """Go to the most urgent item that awaits a review, or to the queue if there is none."""

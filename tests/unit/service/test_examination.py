@@ -261,3 +261,32 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
     with pytest.raises(CustodyMismatch):
         services.evidence_store.create(job_id, SERVICE)
     assert len(services.evidence_store.editions(reviewer, job_id)) == 2
+
+
+def test_progress_never_runs_backwards(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    worker.steps.plan_overview(job_id)
+    worker.steps.examine_chunk(job_id, 0)
+    seen: list[int] = []
+    report = worker.steps._report
+
+    def noted(*arguments: Any, **options: Any) -> None:
+        report(*arguments, **options)
+        seen.append(worker.job(job_id).done)
+
+    worker.steps._report = noted  # type: ignore[method-assign]
+    worker.steps.examine_chunk(job_id, 0)  # as after a worker that died
+    worker.steps.examine_chunk(job_id, 1)
+    assert len(seen) > 2
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (16, 32)
+    job = worker.job(job_id)
+    assert (job.overview, job.total) == (32, 32)
+    worker.steps._report(job_id, "dense", 40, 96)
+    job = worker.job(job_id)
+    assert (job.overview, job.done, job.total) == (32, 40, 96)
+    with worker.container.database.write() as session:
+        worker.steps.begin_anew(session, session.get_one(Job, job_id))
+    job = worker.job(job_id)
+    assert (job.overview, job.done, job.total) == (None, 0, None)

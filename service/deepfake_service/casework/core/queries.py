@@ -23,6 +23,7 @@ from deepfake_service.casework.core.pagination import (
     older,
     placed,
 )
+from deepfake_service.casework.core.progress import progress_json
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
@@ -360,7 +361,7 @@ def job_json(job: Job, media: Media, now: datetime, disagree: bool | None) -> di
         "priority": job.priority,
         "frames": job.frames,
         "retention": job.retention,
-        "progress": {"stage": job.stage, "done": job.done or 0, "total": job.total},
+        "progress": progress_json(job, now),
         "verdict": job.verdict,
         "leaning": job.leaning,
         "finding": job.finding,
