@@ -74,7 +74,8 @@ class JobBase(Published):
     id: ItemId = Field(description="Id of the job.")
     kind: Literal["video", "frame"] = Field(
         description="The address that it was submitted to: `video` for `POST /v1/videos`, "
-        "`frame` for `POST /v1/frames`."
+        "`frame` for `POST /v1/frames`. Evidence records it. It does not say what the file is: a "
+        "picture that was sent to `/v1/videos` is examined as a picture; see `media_kind`."
     )
     state: JobState = Field(
         description="What has become of the job. `failed` means that the service failed; "
@@ -115,14 +116,27 @@ class JobBase(Published):
     media_kept: bool = Field(description="Whether the media are still stored.")
 
 
+MediaKind = Annotated[
+    Literal["image", "video"] | None,
+    Field(
+        description="What the file is by its content, as the console shows it; null until it was "
+        "examined, and if it could not be read."
+    ),
+]
+
+
 class JobOut(JobBase):
     """A job, with its result once there is one."""
+
+    media_kind: MediaKind
 
     result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
 
 
 class ListedJobOut(JobBase):
     """A job with the values of its result, but without the rest of it."""
+
+    media_kind: MediaKind
 
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio

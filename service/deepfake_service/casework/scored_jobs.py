@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deepfake_service.casework.core.pagination import Filters, JobPage, Order
-from deepfake_service.casework.core.queries import Queries
+from deepfake_service.casework.core.queries import Queries, media_kind
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.db import Case, Database, Job
 from deepfake_service.security.accounts import Caller
@@ -16,6 +16,7 @@ from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault, open_json
 
 VALUES = ("score", "log_likelihood_ratio")
+UNKNOWN = dict.fromkeys((*VALUES, "media_kind"))
 
 
 class ScoredJobs:
@@ -28,7 +29,8 @@ class ScoredJobs:
         self._read_audit = ReadAudit(database.clock)
 
     def page(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored.
+        """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored; and with
+        ``media_kind``.
 
         Reading the values of a list is audited once in ten minutes for each key.
 
@@ -39,8 +41,7 @@ class ScoredJobs:
         opened = self._opened([job["id"] for job in page.jobs])
         if opened:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        unknown = dict.fromkeys(VALUES)
-        jobs = [{**job, **opened.get(job["id"], unknown)} for job in page.jobs]
+        jobs = [{**job, **opened.get(job["id"], UNKNOWN)} for job in page.jobs]
         if filters.order is Order.LIKELIHOOD:
             jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
         return JobPage(jobs, page.next, page.altered)
@@ -57,6 +58,7 @@ class ScoredJobs:
         for job, case in rows:
             result = open_json(self._vault.case_key(case), job)
             opened[job.id] = {name: result.get(name) for name in VALUES}
+            opened[job.id]["media_kind"] = media_kind(result)
         return opened
 
 

@@ -15,6 +15,7 @@ from deepfake_service.casework.result_copies import EndedJob, end_job
 from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role
 from tests.support import evidencekit as kit
+from tests.support import mediakit
 from tests.support.jobkit import examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -46,6 +47,8 @@ async def test_a_list_has_the_values_of_results_and_is_audited_once_a_window(
     jobs = {job["id"]: job for job in await listed(service)}
     result = (await service.client.get(f"/v1/jobs/{done['id']}")).json()["result"]
     assert result["score"] is not None
+    assert (jobs[done["id"]]["kind"], jobs[done["id"]]["media_kind"]) == ("video", "video")
+    assert jobs[waiting["id"]]["media_kind"] is None
     for name in ("score", "log_likelihood_ratio"):
         assert jobs[done["id"]][name] == result[name]
         assert jobs[waiting["id"]][name] is None
@@ -56,6 +59,14 @@ async def test_a_list_has_the_values_of_results_and_is_audited_once_a_window(
     service.clock.advance(WINDOW + timedelta(seconds=1))
     await listed(service)
     assert readings(service) == 3
+
+
+async def test_a_picture_sent_as_a_video_is_listed_as_a_picture(service: Service) -> None:
+    sent = await examined(service, mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    done = (await service.client.get(f"/v1/jobs/{sent['id']}")).json()
+    (listed_job,) = await listed(service)
+    for job in (done, listed_job):
+        assert (job["kind"], job["media_kind"]) == ("video", "image")
 
 
 async def test_a_list_without_results_is_not_a_reading_of_results(service: Service) -> None:
