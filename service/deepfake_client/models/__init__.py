@@ -30,6 +30,7 @@ from .job_base import JobBase
 from .job_base_kind import JobBaseKind
 from .job_out import JobOut
 from .job_out_kind import JobOutKind
+from .job_out_media_kind_type_0 import JobOutMediaKindType0
 from .job_state import JobState
 from .jobs_out import JobsOut
 from .kind_out import KindOut
@@ -41,6 +42,7 @@ from .leaning import Leaning
 from .list_cases_order import ListCasesOrder
 from .listed_job_out import ListedJobOut
 from .listed_job_out_kind import ListedJobOutKind
+from .listed_job_out_media_kind_type_0 import ListedJobOutMediaKindType0
 from .match_out import MatchOut
 from .matches_out import MatchesOut
 from .media_out import MediaOut
@@ -135,6 +137,7 @@ __all__ = (
     "JobBaseKind",
     "JobOut",
     "JobOutKind",
+    "JobOutMediaKindType0",
     "JobsOut",
     "JobState",
     "KindOut",
@@ -146,6 +149,7 @@ __all__ = (
     "ListCasesOrder",
     "ListedJobOut",
     "ListedJobOutKind",
+    "ListedJobOutMediaKindType0",
     "MatchesOut",
     "MatchOut",
     "MediaOut",

@@ -29,7 +29,9 @@ class JobBase:
     id: str
     """ Id of the job. """
     kind: JobBaseKind
-    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. """
+    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. Evidence
+    records it. It does not say what the file is: a picture that was sent to `/v1/videos` is examined as a picture;
+    see `media_kind`. """
     state: JobState
     """ The state of a job.
 
@@ -56,6 +58,9 @@ class JobBase:
     """ The conclusion of the model; null until the job has succeeded. """
     finding: Finding | None
     """ The decision of the reviewers, if there is one. """
+    reviewers_disagree: bool
+    """ Whether the finding is `undecided` because one reviewer confirmed and another rejected. False if a reviewer
+    left it undecided. """
     failure: None | str
     """ A code, if the service failed. """
     bundle_sha256: str
@@ -111,6 +116,8 @@ class JobBase:
         else:
             finding = self.finding
 
+        reviewers_disagree = self.reviewers_disagree
+
         failure: None | str
         failure = self.failure
 
@@ -163,6 +170,7 @@ class JobBase:
                 "progress": progress,
                 "verdict": verdict,
                 "finding": finding,
+                "reviewers_disagree": reviewers_disagree,
                 "failure": failure,
                 "bundle_sha256": bundle_sha256,
                 "created_at": created_at,
@@ -238,6 +246,8 @@ class JobBase:
             return cast(Finding | None, data)
 
         finding = _parse_finding(d.pop("finding"))
+
+        reviewers_disagree = d.pop("reviewers_disagree")
 
         def _parse_failure(data: object) -> None | str:
             if data is None:
@@ -328,6 +338,7 @@ class JobBase:
             progress=progress,
             verdict=verdict,
             finding=finding,
+            reviewers_disagree=reviewers_disagree,
             failure=failure,
             bundle_sha256=bundle_sha256,
             created_at=created_at,

@@ -8,6 +8,7 @@ from attrs import define as _attrs_define
 
 from ..models.finding import Finding
 from ..models.job_out_kind import JobOutKind
+from ..models.job_out_media_kind_type_0 import JobOutMediaKindType0
 from ..models.job_state import JobState
 from ..models.leaning import Leaning
 from ..models.priority import Priority
@@ -30,7 +31,9 @@ class JobOut:
     id: str
     """ Id of the job. """
     kind: JobOutKind
-    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. """
+    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. Evidence
+    records it. It does not say what the file is: a picture that was sent to `/v1/videos` is examined as a picture;
+    see `media_kind`. """
     state: JobState
     """ The state of a job.
 
@@ -57,6 +60,9 @@ class JobOut:
     """ The conclusion of the model; null until the job has succeeded. """
     finding: Finding | None
     """ The decision of the reviewers, if there is one. """
+    reviewers_disagree: bool
+    """ Whether the finding is `undecided` because one reviewer confirmed and another rejected. False if a reviewer
+    left it undecided. """
     failure: None | str
     """ A code, if the service failed. """
     bundle_sha256: str
@@ -71,6 +77,9 @@ class JobOut:
     """ When its media are deleted; null if that is not known yet, or they are already deleted. """
     media_kept: bool
     """ Whether the media are still stored. """
+    media_kind: JobOutMediaKindType0 | None
+    """ What the file is by its content, as the console shows it; null until it was examined, and if it could not be
+    read. """
     result: None | ResultOut
     """ The result; null until the job has succeeded. """
     leaning: Leaning | None | Unset = UNSET
@@ -116,6 +125,8 @@ class JobOut:
         else:
             finding = self.finding
 
+        reviewers_disagree = self.reviewers_disagree
+
         failure: None | str
         failure = self.failure
 
@@ -142,6 +153,12 @@ class JobOut:
             media_expires_at = self.media_expires_at
 
         media_kept = self.media_kept
+
+        media_kind: None | str
+        if isinstance(self.media_kind, JobOutMediaKindType0):
+            media_kind = self.media_kind.value
+        else:
+            media_kind = self.media_kind
 
         result: dict[str, Any] | None
         if isinstance(self.result, ResultOut):
@@ -174,6 +191,7 @@ class JobOut:
                 "progress": progress,
                 "verdict": verdict,
                 "finding": finding,
+                "reviewers_disagree": reviewers_disagree,
                 "failure": failure,
                 "bundle_sha256": bundle_sha256,
                 "created_at": created_at,
@@ -181,6 +199,7 @@ class JobOut:
                 "finished_at": finished_at,
                 "media_expires_at": media_expires_at,
                 "media_kept": media_kept,
+                "media_kind": media_kind,
                 "result": result,
             }
         )
@@ -252,6 +271,8 @@ class JobOut:
 
         finding = _parse_finding(d.pop("finding"))
 
+        reviewers_disagree = d.pop("reviewers_disagree")
+
         def _parse_failure(data: object) -> None | str:
             if data is None:
                 return data
@@ -310,6 +331,21 @@ class JobOut:
 
         media_kept = d.pop("media_kept")
 
+        def _parse_media_kind(data: object) -> JobOutMediaKindType0 | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                media_kind_type_0 = JobOutMediaKindType0(data)
+
+                return media_kind_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(JobOutMediaKindType0 | None, data)
+
+        media_kind = _parse_media_kind(d.pop("media_kind"))
+
         def _parse_result(data: object) -> None | ResultOut:
             if data is None:
                 return data
@@ -356,6 +392,7 @@ class JobOut:
             progress=progress,
             verdict=verdict,
             finding=finding,
+            reviewers_disagree=reviewers_disagree,
             failure=failure,
             bundle_sha256=bundle_sha256,
             created_at=created_at,
@@ -363,6 +400,7 @@ class JobOut:
             finished_at=finished_at,
             media_expires_at=media_expires_at,
             media_kept=media_kept,
+            media_kind=media_kind,
             result=result,
             leaning=leaning,
         )

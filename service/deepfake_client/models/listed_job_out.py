@@ -10,6 +10,7 @@ from ..models.finding import Finding
 from ..models.job_state import JobState
 from ..models.leaning import Leaning
 from ..models.listed_job_out_kind import ListedJobOutKind
+from ..models.listed_job_out_media_kind_type_0 import ListedJobOutMediaKindType0
 from ..models.priority import Priority
 from ..models.retention_policy import RetentionPolicy
 from ..models.verdict_code import VerdictCode
@@ -29,7 +30,9 @@ class ListedJobOut:
     id: str
     """ Id of the job. """
     kind: ListedJobOutKind
-    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. """
+    """ The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST /v1/frames`. Evidence
+    records it. It does not say what the file is: a picture that was sent to `/v1/videos` is examined as a picture;
+    see `media_kind`. """
     state: JobState
     """ The state of a job.
 
@@ -56,6 +59,9 @@ class ListedJobOut:
     """ The conclusion of the model; null until the job has succeeded. """
     finding: Finding | None
     """ The decision of the reviewers, if there is one. """
+    reviewers_disagree: bool
+    """ Whether the finding is `undecided` because one reviewer confirmed and another rejected. False if a reviewer
+    left it undecided. """
     failure: None | str
     """ A code, if the service failed. """
     bundle_sha256: str
@@ -70,6 +76,9 @@ class ListedJobOut:
     """ When its media are deleted; null if that is not known yet, or they are already deleted. """
     media_kept: bool
     """ Whether the media are still stored. """
+    media_kind: ListedJobOutMediaKindType0 | None
+    """ What the file is by its content, as the console shows it; null until it was examined, and if it could not be
+    read. """
     score: float | None
     """ Higher = more probably manipulated, calibrated at the bundle's prior. Null if nothing was scored, or
     `DEEPFAKE_SYSTEM_SCORES` withholds it. """
@@ -117,6 +126,8 @@ class ListedJobOut:
         else:
             finding = self.finding
 
+        reviewers_disagree = self.reviewers_disagree
+
         failure: None | str
         failure = self.failure
 
@@ -143,6 +154,12 @@ class ListedJobOut:
             media_expires_at = self.media_expires_at
 
         media_kept = self.media_kept
+
+        media_kind: None | str
+        if isinstance(self.media_kind, ListedJobOutMediaKindType0):
+            media_kind = self.media_kind.value
+        else:
+            media_kind = self.media_kind
 
         score: float | None
         score = self.score
@@ -175,6 +192,7 @@ class ListedJobOut:
                 "progress": progress,
                 "verdict": verdict,
                 "finding": finding,
+                "reviewers_disagree": reviewers_disagree,
                 "failure": failure,
                 "bundle_sha256": bundle_sha256,
                 "created_at": created_at,
@@ -182,6 +200,7 @@ class ListedJobOut:
                 "finished_at": finished_at,
                 "media_expires_at": media_expires_at,
                 "media_kept": media_kept,
+                "media_kind": media_kind,
                 "score": score,
                 "log_likelihood_ratio": log_likelihood_ratio,
             }
@@ -253,6 +272,8 @@ class ListedJobOut:
 
         finding = _parse_finding(d.pop("finding"))
 
+        reviewers_disagree = d.pop("reviewers_disagree")
+
         def _parse_failure(data: object) -> None | str:
             if data is None:
                 return data
@@ -311,6 +332,21 @@ class ListedJobOut:
 
         media_kept = d.pop("media_kept")
 
+        def _parse_media_kind(data: object) -> ListedJobOutMediaKindType0 | None:
+            if data is None:
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                media_kind_type_0 = ListedJobOutMediaKindType0(data)
+
+                return media_kind_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(ListedJobOutMediaKindType0 | None, data)
+
+        media_kind = _parse_media_kind(d.pop("media_kind"))
+
         def _parse_score(data: object) -> float | None:
             if data is None:
                 return data
@@ -356,6 +392,7 @@ class ListedJobOut:
             progress=progress,
             verdict=verdict,
             finding=finding,
+            reviewers_disagree=reviewers_disagree,
             failure=failure,
             bundle_sha256=bundle_sha256,
             created_at=created_at,
@@ -363,6 +400,7 @@ class ListedJobOut:
             finished_at=finished_at,
             media_expires_at=media_expires_at,
             media_kept=media_kept,
+            media_kind=media_kind,
             score=score,
             log_likelihood_ratio=log_likelihood_ratio,
             leaning=leaning,

@@ -20,6 +20,8 @@ class ReviewsOut:
 
     finding: Finding | None
     """ The finding; null if nobody has decided. """
+    reviewers_disagree: bool
+    """ Whether it is `undecided` because one reviewer confirmed and another rejected. """
     reviews: list[ReviewOut]
     """ The decisions, oldest first. """
 
@@ -29,6 +31,8 @@ class ReviewsOut:
             finding = self.finding.value
         else:
             finding = self.finding
+
+        reviewers_disagree = self.reviewers_disagree
 
         reviews = []
         for reviews_item_data in self.reviews:
@@ -40,6 +44,7 @@ class ReviewsOut:
         field_dict.update(
             {
                 "finding": finding,
+                "reviewers_disagree": reviewers_disagree,
                 "reviews": reviews,
             }
         )
@@ -67,6 +72,8 @@ class ReviewsOut:
 
         finding = _parse_finding(d.pop("finding"))
 
+        reviewers_disagree = d.pop("reviewers_disagree")
+
         reviews = []
         _reviews = d.pop("reviews")
         for reviews_item_data in _reviews:
@@ -76,6 +83,7 @@ class ReviewsOut:
 
         reviews_out = cls(
             finding=finding,
+            reviewers_disagree=reviewers_disagree,
             reviews=reviews,
         )
 

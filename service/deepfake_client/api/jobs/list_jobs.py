@@ -24,6 +24,7 @@ def _get_kwargs(
     verdict: None | Unset | VerdictCode = UNSET,
     leaning: Leaning | None | Unset = UNSET,
     finding: Finding | Literal["none"] | None | Unset = UNSET,
+    reviewers_disagree: bool | None | Unset = UNSET,
     case_id: None | str | Unset = UNSET,
     case_reference: None | str | Unset = UNSET,
     sha256: None | str | Unset = UNSET,
@@ -78,6 +79,13 @@ def _get_kwargs(
     else:
         json_finding = finding
     params["finding"] = json_finding
+
+    json_reviewers_disagree: bool | None | Unset
+    if isinstance(reviewers_disagree, Unset):
+        json_reviewers_disagree = UNSET
+    else:
+        json_reviewers_disagree = reviewers_disagree
+    params["reviewers_disagree"] = json_reviewers_disagree
 
     json_case_id: None | str | Unset
     if isinstance(case_id, Unset):
@@ -194,6 +202,7 @@ def sync_detailed(
     verdict: None | Unset | VerdictCode = UNSET,
     leaning: Leaning | None | Unset = UNSET,
     finding: Finding | Literal["none"] | None | Unset = UNSET,
+    reviewers_disagree: bool | None | Unset = UNSET,
     case_id: None | str | Unset = UNSET,
     case_reference: None | str | Unset = UNSET,
     sha256: None | str | Unset = UNSET,
@@ -214,6 +223,8 @@ def sync_detailed(
         leaning (Leaning | None | Unset): Only jobs whose value leans this way.
         finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
             reviewers; `none` for those that have ended and await one.
+        reviewers_disagree (bool | None | Unset): Only jobs of which one reviewer confirmed and
+            another rejected (`true`), or only others (`false`).
         case_id (None | str | Unset): Only jobs of this case.
         case_reference (None | str | Unset): Only what belongs to the case with this reference of
             yours.
@@ -239,6 +250,7 @@ def sync_detailed(
         verdict=verdict,
         leaning=leaning,
         finding=finding,
+        reviewers_disagree=reviewers_disagree,
         case_id=case_id,
         case_reference=case_reference,
         sha256=sha256,
@@ -263,6 +275,7 @@ def sync(
     verdict: None | Unset | VerdictCode = UNSET,
     leaning: Leaning | None | Unset = UNSET,
     finding: Finding | Literal["none"] | None | Unset = UNSET,
+    reviewers_disagree: bool | None | Unset = UNSET,
     case_id: None | str | Unset = UNSET,
     case_reference: None | str | Unset = UNSET,
     sha256: None | str | Unset = UNSET,
@@ -283,6 +296,8 @@ def sync(
         leaning (Leaning | None | Unset): Only jobs whose value leans this way.
         finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
             reviewers; `none` for those that have ended and await one.
+        reviewers_disagree (bool | None | Unset): Only jobs of which one reviewer confirmed and
+            another rejected (`true`), or only others (`false`).
         case_id (None | str | Unset): Only jobs of this case.
         case_reference (None | str | Unset): Only what belongs to the case with this reference of
             yours.
@@ -309,6 +324,7 @@ def sync(
         verdict=verdict,
         leaning=leaning,
         finding=finding,
+        reviewers_disagree=reviewers_disagree,
         case_id=case_id,
         case_reference=case_reference,
         sha256=sha256,
@@ -327,6 +343,7 @@ async def asyncio_detailed(
     verdict: None | Unset | VerdictCode = UNSET,
     leaning: Leaning | None | Unset = UNSET,
     finding: Finding | Literal["none"] | None | Unset = UNSET,
+    reviewers_disagree: bool | None | Unset = UNSET,
     case_id: None | str | Unset = UNSET,
     case_reference: None | str | Unset = UNSET,
     sha256: None | str | Unset = UNSET,
@@ -347,6 +364,8 @@ async def asyncio_detailed(
         leaning (Leaning | None | Unset): Only jobs whose value leans this way.
         finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
             reviewers; `none` for those that have ended and await one.
+        reviewers_disagree (bool | None | Unset): Only jobs of which one reviewer confirmed and
+            another rejected (`true`), or only others (`false`).
         case_id (None | str | Unset): Only jobs of this case.
         case_reference (None | str | Unset): Only what belongs to the case with this reference of
             yours.
@@ -372,6 +391,7 @@ async def asyncio_detailed(
         verdict=verdict,
         leaning=leaning,
         finding=finding,
+        reviewers_disagree=reviewers_disagree,
         case_id=case_id,
         case_reference=case_reference,
         sha256=sha256,
@@ -394,6 +414,7 @@ async def asyncio(
     verdict: None | Unset | VerdictCode = UNSET,
     leaning: Leaning | None | Unset = UNSET,
     finding: Finding | Literal["none"] | None | Unset = UNSET,
+    reviewers_disagree: bool | None | Unset = UNSET,
     case_id: None | str | Unset = UNSET,
     case_reference: None | str | Unset = UNSET,
     sha256: None | str | Unset = UNSET,
@@ -414,6 +435,8 @@ async def asyncio(
         leaning (Leaning | None | Unset): Only jobs whose value leans this way.
         finding (Finding | Literal['none'] | None | Unset): Only items with this finding of the
             reviewers; `none` for those that have ended and await one.
+        reviewers_disagree (bool | None | Unset): Only jobs of which one reviewer confirmed and
+            another rejected (`true`), or only others (`false`).
         case_id (None | str | Unset): Only jobs of this case.
         case_reference (None | str | Unset): Only what belongs to the case with this reference of
             yours.
@@ -441,6 +464,7 @@ async def asyncio(
             verdict=verdict,
             leaning=leaning,
             finding=finding,
+            reviewers_disagree=reviewers_disagree,
             case_id=case_id,
             case_reference=case_reference,
             sha256=sha256,
