@@ -30,8 +30,9 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.casework.webhook_deliveries import count_due
-from deepfake_service.container import open_container, open_decoder, open_scorer, program_version
+from deepfake_service.container import open_container, program_version
 from deepfake_service.db import Database
+from deepfake_service.engine import open_decoder, open_scorer
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import Admission, RateLimit

@@ -1,19 +1,14 @@
-"""The composition root: open the scorer, the decoder, the vault and the services of casework."""
+"""The composition root: open the vault and the services of casework."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 
-from deepfake_models.allocator import returning_free_memory
 from deepfake_models.decode.decoder import Decoder
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.scorer import Scorer
 from deepfake_service.casework.altered_records import AlteredRecords
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation
@@ -47,7 +42,6 @@ from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import Backlog, JobQueue, Scaling
 from deepfake_service.observability.logs import logger
 from deepfake_service.resource_limits import PREFIX
-from deepfake_service.sandbox_setting import naming_the_setting
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
@@ -108,57 +102,6 @@ class Container:
     journal: Journal
     queue: JobQueue
     services: Services
-
-
-def open_scorer(settings: Settings) -> Scorer:
-    """Load the model bundle that ``settings`` names.
-
-    Raises:
-        BundleError: the bundle is incomplete or was altered.
-        EngineMissing: onnxruntime is not installed.
-    """
-    return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
-
-
-def open_decoder(settings: Settings) -> ProcessDecoder:
-    """Return the decoder, whose processes start when they are needed. Close it with ``close()``."""
-    limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
-    required = settings.sandbox == "require"
-    return ProcessDecoder(limits, settings.decode_workers, require=required)
-
-
-@contextlib.contextmanager
-def decoder_running(settings: Settings) -> Iterator[ProcessDecoder]:
-    """Open the decoder, start its first process, and log which layers its sandbox lacks.
-
-    Raises:
-        SandboxIncomplete: there are such layers, and the settings require all of them.
-        DecoderFailed: the process does not start.
-    """
-    with contextlib.closing(open_decoder(settings)) as decoder:
-        with naming_the_setting():
-            confinement = decoder.confinement()
-        if confinement.complete:
-            _log.info("sandbox_complete")
-        else:
-            missing = [str(layer) for layer in confinement.missing]
-            _log.warning("sandbox_incomplete", missing=missing)
-        yield decoder
-
-
-@contextlib.contextmanager
-def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
-    """Open the scorer while the first process of the decoder starts, and return the memory that
-    both have freed to the system from time to time.
-
-    Raises:
-        DeepfakeError: one of them cannot be opened; see ``open_scorer`` and ``decoder_running``.
-    """
-    pool = ThreadPoolExecutor(1)
-    opening = pool.submit(open_scorer, settings)
-    pool.shutdown(wait=False)
-    with decoder_running(settings) as decoder, returning_free_memory():
-        yield opening.result(), decoder
 
 
 def program_version() -> str:

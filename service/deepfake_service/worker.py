@@ -21,8 +21,9 @@ from deepfake_service.casework.examination import (
 )
 from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Container, engine_running, open_container
+from deepfake_service.container import Container, open_container
 from deepfake_service.db import Database
+from deepfake_service.engine import engine_running
 from deepfake_service.errors import SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
 from deepfake_service.observability.logs import describe, logger

@@ -30,6 +30,8 @@ PRELOADED = (
     "deepfake_service.cli.migrate", "deepfake_service.cli.app", "deepfake_service.worker",
     "onnxruntime", "anyio._backends._asyncio", "sqlalchemy.dialects.sqlite.pysqlite",
     "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
+    "deepfake_service.cli.admin", "deepfake_service.cli.clock",
+    "deepfake_service.evidence.pdf_signature", "securesystemslib.signer",
 )  # fmt: skip
 """What commands import, at once or later."""
 MAX_REQUEST_BYTES = 2**17

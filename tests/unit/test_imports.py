@@ -6,6 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
+
+from deepfake_service.cli.app import app
+from deepfake_service.cli.commands import MODULES, CommandsOnDemand
+from deepfake_service.cli.serve import SIGNING_LIBRARIES
 
 SCRIPT = """
 import importlib, pkgutil, sys
@@ -46,3 +51,42 @@ def test_the_blocker_blocks(name: str) -> None:
     )
     assert done.returncode != 0
     assert "is blocked" in done.stderr
+
+
+SIGNING = {"pyhanko", "aiohttp", "boto3", "botocore", "securesystemslib.signer"}
+"""What only signing and verifying need. Its import would take a sixth of a start."""
+
+
+def _imported(module: str) -> set[str]:
+    program = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_service_imports_the_libraries_that_sign_after_its_start() -> None:
+    started = _imported("deepfake_service.cli.serve")
+    assert "fastapi" in started
+    assert not started & SIGNING
+    assert _imported(", ".join(SIGNING_LIBRARIES)) >= SIGNING
+
+
+def test_the_engine_opens_before_the_service_is_imported() -> None:
+    started = _imported("deepfake_service.cli.app, deepfake_service.engine")
+    assert "deepfake_models.scorer" in started
+    assert not started & {"sqlalchemy", "fastapi", "dbos"}
+
+
+def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, CommandsOnDemand)
+    context = group.make_context("deepfake", ["--help"], resilient_parsing=True)
+    names = group.list_commands(context)
+    assert {"serve", "score", *MODULES} <= set(names)
+    assert len(names) == len(set(names))
+    for name in names:
+        command = group.get_command(context, name)
+        assert command.name == name
+        assert command.help or command.callback
+    assert group.get_command(context, "none") is None

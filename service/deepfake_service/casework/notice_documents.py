@@ -14,7 +14,7 @@ from deepfake_service.casework.notice_captures import NoticeCaptures
 from deepfake_service.db import Case, Database, Notice, NoticeEvent, new_id
 from deepfake_service.db.enums import NoticeEventKind
 from deepfake_service.errors import ImageryWithheld, NotFound, RecordAltered
-from deepfake_service.evidence import pdf_signature
+from deepfake_service.evidence.timestamps import PostQuery
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.render import composed_of
 from deepfake_service.security.audit_log import Actor
@@ -33,7 +33,7 @@ class NoticeDocuments:
         captures: NoticeCaptures,
         *,
         sender: Sender,
-        post: pdf_signature.PostQuery | None = None,
+        post: PostQuery | None = None,
     ) -> None:
         """
         Args:
@@ -66,6 +66,8 @@ class NoticeDocuments:
         return self._stored(notice, signed, key)
 
     def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
+        from deepfake_service.evidence import pdf_signature
+
         composed = composed_of(content["composed"])
         issuer = self._sender.issuer
         imprint = Imprint(issuer, notice.created_at, self._sender.organisation())

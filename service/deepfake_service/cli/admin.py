@@ -15,6 +15,7 @@ from rich.table import Table
 from sqlalchemy import select, update
 
 from deepfake_service.casework.key_epochs import KeyEpochs
+from deepfake_service.cli.verify import signing
 from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import AuditBroken, SettingsError
@@ -39,9 +40,13 @@ from deepfake_service.storage import (
     secret_context,
 )
 
-accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
-keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True)
-audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True)
+accounts = typer.Typer(
+    help="Manage the accounts of people and systems.", no_args_is_help=True, add_completion=False
+)
+keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True, add_completion=False)
+audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True, add_completion=False)
+
+keys.add_typer(signing, name="signing")
 
 REWRAP_BATCH = 100
 _DURATION = re.compile(r"(\d+)([dhm])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import json
 import os
@@ -17,27 +18,19 @@ from rich.console import Console
 from deepfake_models.allocator import share_arenas
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
-from deepfake_service.cli.admin import accounts, audit, keys
-from deepfake_service.cli.clock import clock
+from deepfake_service.cli.commands import CommandsOnDemand
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, writes_utf8
 from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
 from deepfake_service.cli.submit_command import submit
-from deepfake_service.cli.verify import evidence, signing, verify_bundle
 
 app = typer.Typer(
+    cls=CommandsOnDemand,
     help="Detect manipulated faces: calibrated scores, and evidence that others can verify.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(accounts, name="accounts")
-app.add_typer(keys, name="keys")
-app.add_typer(audit, name="audit")
-app.add_typer(evidence, name="evidence")
-app.add_typer(clock, name="clock")
-keys.add_typer(signing, name="signing")
 app.command("submit")(submit)
-app.command("verify")(verify_bundle)
 
 
 def _print_version(requested: bool) -> None:
@@ -111,10 +104,23 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
 ) -> None:
     """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
-    from deepfake_service.cli.serve import run
+    from deepfake_service.engine import engine_starting
+    from deepfake_service.observability import logs
+    from deepfake_service.security.process import protect_process
     from deepfake_service.settings import load_settings
 
-    run(load_settings(), worker=worker)
+    settings = load_settings()
+    protect_process()
+    logs.configure(settings.log_level, settings.log_format)
+    # A start creates almost no garbage. ``run`` enables collections again once it is done.
+    gc.disable()
+    try:
+        with engine_starting(settings) as opened:
+            from deepfake_service.cli.serve import run  # takes most of the start
+
+            run(settings, opened, worker=worker)
+    finally:
+        gc.enable()
 
 
 @app.command()

@@ -10,7 +10,11 @@ from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.security.records import open_existing_database
 from deepfake_service.settings import load_settings
 
-clock = typer.Typer(help="Check and accept the clock that deletions rely on.", no_args_is_help=True)
+clock = typer.Typer(
+    help="Check and accept the clock that deletions rely on.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @clock.command("check")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -19,34 +23,33 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.cli.score import clean, naming_bundle
-from deepfake_service.container import engine_running
+from deepfake_service.engine import Opened
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.http.connections import MAX_HEAD_BYTES, ConnectionLimits, connection_class
 from deepfake_service.observability import logs
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
-from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
 KEEP_ALIVE_S = 15
 BACKLOG = 128
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SIGNING_LIBRARIES = ("deepfake_service.evidence.pdf_signature", "securesystemslib.signer")
+"""Modules whose import takes a sixth of a start: pyHanko, and what its signers import."""
 
 
 class AddressUnavailable(DeepfakeError):
     """The service cannot listen on the configured address."""
 
 
-def run(settings: Settings, *, worker: bool = True) -> None:
+def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
     """Serve until SIGTERM or SIGINT (Ctrl-C), then let running requests finish and return.
 
     Raises:
         DeepfakeError: the bundle, the database or the address cannot be used. The message is meant
             for the operator.
     """
-    protect_process()
-    logs.configure(settings.log_level, settings.log_format)
     log = logs.logger("deepfake_service.serve")
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name)
@@ -55,7 +58,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         database.check_integrity()
     with contextlib.ExitStack() as stack:
         with naming_bundle(settings.bundle_dir):
-            scorer, decoder = stack.enter_context(engine_running(settings))
+            scorer, decoder = opened()
         listener = stack.enter_context(_listen(settings.host, settings.port))
         listeners = [listener]
         if settings.operations_port:
@@ -96,10 +99,24 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
+        threading.Thread(target=_import_later, args=[server], name="imports", daemon=True).start()
+        # What a start creates lives as long as the service: collections need not visit it.
+        gc.freeze()
+        gc.enable()
         server.run(sockets=listeners)
         if not server.started:
             raise DeepfakeError("The service could not start. See its log for the reason.")
         log.info("stopped")
+
+
+def _import_later(server: uvicorn.Server) -> None:
+    """Import, once the service is ready, what would otherwise hold up the first evidence."""
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(0.1)
+    for name in SIGNING_LIBRARIES:
+        importlib.import_module(name)
 
 
 @contextlib.contextmanager

@@ -19,10 +19,10 @@ from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.clock import utc_now
+from deepfake_service.evidence import verification
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.evidence.revocations import open_revocations, read_list
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
-from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
@@ -32,7 +32,8 @@ from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_
 from deepfake_service.settings import load_settings
 from deepfake_service.storage import open_keys
 
-evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True)
+verify = typer.Typer(add_completion=False)
+evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)
 signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
 
 _STYLES = {
@@ -129,6 +130,7 @@ class _RescoreOptions:
             yield scorer, original
 
 
+@verify.command("verify")
 @flatten_options
 def verify_bundle(
     bundle: Annotated[
@@ -156,7 +158,9 @@ def verify_bundle(
         trust = trust_options.load()
         readers = ConfinedReaders(require=sandbox_required())
         with contextlib.closing(readers), naming_the_setting():
-            result = verify(content, trust, scorer=scorer, original=original, readers=readers)
+            result = verification.verify(
+                content, trust, scorer=scorer, original=original, readers=readers
+            )
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:

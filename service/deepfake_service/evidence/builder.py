@@ -29,17 +29,16 @@ from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import report
 from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, SummaryPresenter
 from deepfake_service.errors import EvidenceTooLarge
-from deepfake_service.evidence import custody, pdf_signature
+from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.json_data import as_json
-from deepfake_service.evidence.pdf_signature import PostQuery
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.statement import sign, statement
-from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.timestamps import PostQuery, TimestampFailed
 
 FORMAT = "deepfake-service/verdict/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
@@ -127,7 +126,7 @@ def build(
     digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
     for language in LANGUAGES:
         pdf = report(document, pictures, dossier.custody, digests, words(language), certificate)
-        payload[report_of(language)] = pdf_signature.sign(pdf, signers, dossier.issuer, post)
+        payload[report_of(language)] = _signed(pdf, signers, dossier.issuer, post)
     files = bag.tagged(
         payload,
         {
@@ -158,7 +157,13 @@ def report_without_faces(
     }
     certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
     pdf = report(document, {}, custody_log, digests, words(language), certificate)
-    return pdf_signature.sign(pdf, signers, document["issuer"], post)
+    return _signed(pdf, signers, document["issuer"], post)
+
+
+def _signed(pdf: bytes, signers: Signers, issuer: str, post: PostQuery | None) -> bytes:
+    from deepfake_service.evidence import pdf_signature
+
+    return pdf_signature.sign(pdf, signers, issuer, post)
 
 
 def check_custody(dossier: Dossier) -> None:

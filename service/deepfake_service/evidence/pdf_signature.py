@@ -2,13 +2,16 @@
 
 The level is B-B, or B-T where a time-stamp authority is configured: the signature then contains a
 time stamp (RFC 3161) over itself, which shows that it was made before the certificate expired.
+
+The import of pyHanko takes a tenth of a service's start, so this module is imported within
+functions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -32,7 +35,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.signers import Signers
-from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.timestamps import PostQuery, TimestampFailed
 
 FIELD = "Report"
 STAMPED_BYTES = 32 * 1024
@@ -41,9 +44,6 @@ tokens with their certificates have up to 8 KiB."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Errors of the ASN.1 library on malformed content, and of pyHanko on refusals (``OSError``)."""
-
-PostQuery = Callable[[bytes], bytes]
-"""Sends a ``TimeStampReq`` and returns the reply, or raises ``TimestampFailed``."""
 
 
 class InvalidReport(DeepfakeError):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from deepfake_models.decode.pool import ProcessPool, TaskBounds
 from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, DeepfakeError
-from deepfake_service.evidence import pdf_signature, timestamps
+from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import PictureAltered, pixels_of
 
@@ -39,13 +39,14 @@ WAIT_S = 60.0
 
 
 LAZY_MODULES = (
+    "deepfake_service.evidence.pdf_signature",
     "cryptography.hazmat.backends.openssl.backend",
     "pyhanko.pdf_utils.crypt.pdfmac",
     "pyhanko.pdf_utils.filters",
     "pyhanko_certvalidator.path",
     "pyhanko_certvalidator.validate",
 )
-"""Modules that the libraries import within functions."""
+"""Modules that this package and the libraries import within functions."""
 
 
 class BundleReaders(Protocol):
@@ -105,6 +106,8 @@ class DirectReaders:
         timestamp_roots: Sequence[x509.Certificate] = (),
     ) -> datetime | None:
         """See ``BundleReaders``."""
+        from deepfake_service.evidence import pdf_signature
+
         return pdf_signature.verify(pdf, list(certificates), at, timestamp_roots)
 
     def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
@@ -172,7 +175,9 @@ class ConfinedReaders:
         }  # fmt: skip
         answer = _object(self._run("check_pdf", pdf, argument))
         if answer.get("error"):
-            raise pdf_signature.InvalidReport(str(answer["error"]))
+            from deepfake_service.evidence.pdf_signature import InvalidReport
+
+            raise InvalidReport(str(answer["error"]))
         stamp = answer.get("stamp")
         try:
             return None if stamp is None else datetime.fromisoformat(str(stamp))
@@ -250,6 +255,8 @@ def unzip(source: BinaryIO, _argument: bytes) -> bytes:
 
 def check_pdf(source: BinaryIO, argument: bytes) -> bytes:
     """Check a report; the argument has certificates in PEM, and the time ``at``."""
+    from deepfake_service.evidence import pdf_signature
+
     given = json.loads(argument)
     chain, roots = (
         [x509.load_pem_x509_certificate(text.encode()) for text in given[name]]

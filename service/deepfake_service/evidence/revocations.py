@@ -8,7 +8,6 @@ digests and times only, and expires, so that an attacker cannot present an old o
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,11 +19,14 @@ from typing import Any
 import httpx
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from securesystemslib.dsse import Envelope
-from securesystemslib.signer import CryptoSigner
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.statement import key_id, signed_by
+from deepfake_service.evidence.statement import (
+    key_id,
+    parsed_envelope,
+    signed_by,
+    signed_envelope,
+)
 
 FORMAT = "deepfake-service/revocations/1"
 PAYLOAD_TYPE = "application/vnd.deepfake-service.revocations+json"
@@ -98,9 +100,7 @@ class Revocations:
             ],
             "keys": [{"id": i, "revoked_at": at} for i, at in sorted(self.keys.items())],
         }
-        envelope = Envelope(rfc8785.dumps(content), PAYLOAD_TYPE, {})
-        envelope.sign(CryptoSigner(key))
-        return rfc8785.dumps(envelope.to_dict())
+        return signed_envelope(rfc8785.dumps(content), PAYLOAD_TYPE, key)
 
 
 def _iso(at: datetime) -> str:
@@ -117,7 +117,7 @@ def open_revocations(
     """
     try:
         outer = json.loads(envelope)
-        parsed = Envelope.from_dict(copy.deepcopy(outer))
+        parsed = parsed_envelope(outer)
         content = json.loads(parsed.payload)
         signers = [key_id(key) for key in trusted if signed_by(outer, key)]
         if parsed.payload_type != PAYLOAD_TYPE or content["format"] != FORMAT:

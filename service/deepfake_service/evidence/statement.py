@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from securesystemslib.dsse import Envelope
-from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from deepfake_models.errors import DeepfakeError
+
+# securesystemslib imports the libraries of cloud services, so it is imported within functions.
+if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -33,8 +35,10 @@ class InvalidStatement(DeepfakeError):
     """The statement is not in canonical form."""
 
 
-def key_id(key: Ed25519PublicKey) -> str:
+def key_id(key: PublicKeyTypes) -> str:
     """Return securesystemslib's id of a public key, 64 hex digits."""
+    from securesystemslib.signer import SSlibKey
+
     identifier: str = SSlibKey.from_crypto(key).keyid
     return identifier
 
@@ -53,9 +57,28 @@ def statement(digests: dict[str, str], media_sha256: str, predicate: dict[str, A
 
 def sign(content: bytes, key: Ed25519PrivateKey) -> bytes:
     """Return the DSSE envelope of a statement in canonical JSON, signed with ``key``."""
-    envelope = Envelope(content, PAYLOAD_TYPE, {})
+    return signed_envelope(content, PAYLOAD_TYPE, key)
+
+
+def signed_envelope(payload: bytes, payload_type: str, key: Ed25519PrivateKey) -> bytes:
+    """Return a DSSE envelope in canonical JSON, signed with ``key``."""
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    envelope = Envelope(payload, payload_type, {})
     envelope.sign(CryptoSigner(key))
     return rfc8785.dumps(envelope.to_dict())
+
+
+def parsed_envelope(envelope: dict[str, Any]) -> Envelope:
+    """Return a DSSE envelope; the signatures are not checked here.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is malformed.
+    """
+    from securesystemslib.dsse import Envelope
+
+    return Envelope.from_dict(copy.deepcopy(envelope))
 
 
 def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -76,7 +99,7 @@ def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             raise InvalidStatement("the envelope has members that DSSE does not define")
         if set(signature) != {"keyid", "sig"}:
             raise InvalidStatement("the envelope's signature has members that DSSE does not define")
-        parsed = Envelope.from_dict(copy.deepcopy(outer))
+        parsed = parsed_envelope(outer)
         if rfc8785.dumps(parsed.to_dict()) != envelope:
             raise InvalidStatement("the envelope is not in canonical form")
         if parsed.payload_type != PAYLOAD_TYPE:
@@ -111,7 +134,10 @@ def subjects(content: dict[str, Any]) -> dict[str, str]:
 
 def signed_by(envelope: dict[str, Any], key: Ed25519PublicKey) -> bool:
     """Return whether ``key`` signed an envelope that ``opened`` returned."""
-    parsed = Envelope.from_dict(copy.deepcopy(envelope))
+    from securesystemslib.exceptions import VerificationError
+    from securesystemslib.signer import SSlibKey
+
+    parsed = parsed_envelope(envelope)
     try:
         parsed.verify([SSlibKey.from_crypto(key)], 1)
     except VerificationError:

@@ -11,12 +11,6 @@ from datetime import datetime
 import httpx
 from asn1crypto import cms
 from cryptography import x509
-from pyhanko.sign.general import extract_signer_info
-from pyhanko.sign.validation.errors import SignatureValidationError
-from pyhanko.sign.validation.generic_cms import (
-    extract_certs_for_validation,
-    validate_sig_integrity,
-)
 from rfc3161_client import (
     HashAlgorithm,
     PKIStatus,
@@ -36,6 +30,9 @@ DEADLINE_S = 20.0
 """Longest duration of a whole answer."""
 _QUERY = "application/timestamp-query"
 """Media type of a request over HTTP (RFC 3161, 3.4)."""
+
+PostQuery = Callable[[bytes], bytes]
+"""Sends a ``TimeStampReq`` and returns the reply, or raises ``TimestampFailed``."""
 
 
 class TimestampFailed(DeepfakeError):
@@ -132,7 +129,7 @@ def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime
             builder.build().verify_message(token, data)
         else:
             _check_intact(token, data)
-    except (ValueError, KeyError, VerificationError, SignatureValidationError) as error:
+    except (ValueError, KeyError, VerificationError) as error:
         raise InvalidTimestamp from error
     return token.tst_info.gen_time
 
@@ -144,12 +141,23 @@ def _check_intact(token: TimeStampResponse, data: bytes) -> None:
         raise InvalidTimestamp("the authority did not grant the time stamp")
     if imprint.message != hashlib.sha256(data).digest():
         raise InvalidTimestamp("the time stamp covers something else")
+    # Imported here, because it would take a tenth of a service's start.
+    from pyhanko.sign.general import extract_signer_info
+    from pyhanko.sign.validation.errors import SignatureValidationError
+    from pyhanko.sign.validation.generic_cms import (
+        extract_certs_for_validation,
+        validate_sig_integrity,
+    )
+
     signed = cms.ContentInfo.load(token.time_stamp_token(), strict=True)["content"]
     content = bytes(signed["encap_content_info"]["content"])
-    signer = extract_signer_info(signed)
-    digest = hashlib.new(signer["digest_algorithm"]["algorithm"].native, content).digest()
-    intact, valid = validate_sig_integrity(
-        signer, extract_certs_for_validation(signed).signer_cert, "tst_info", digest
-    )
+    try:
+        signer = extract_signer_info(signed)
+        digest = hashlib.new(signer["digest_algorithm"]["algorithm"].native, content).digest()
+        intact, valid = validate_sig_integrity(
+            signer, extract_certs_for_validation(signed).signer_cert, "tst_info", digest
+        )
+    except SignatureValidationError as error:
+        raise InvalidTimestamp from error
     if not (intact and valid):
         raise InvalidTimestamp("the time stamp was altered")

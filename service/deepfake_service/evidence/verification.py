@@ -33,7 +33,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from securesystemslib.signer import SSlibKey
 
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
@@ -321,7 +320,8 @@ class _Run:
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
-        self._trust.check_key(SSlibKey.from_crypto(certificates[0].public_key()).keyid)
+        # The keys of other kinds have ids, too.
+        self._trust.check_key(key_id(certificates[0].public_key()))
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
             report = self._files[report_of(language)]

@@ -24,13 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from joserfc.jwk import ECKey, KeyParameters, OKPKey
-from securesystemslib.signer import SSlibKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Secret, SigningKey, current_time
 from deepfake_service.errors import KeyUnknown
 from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
+from deepfake_service.evidence.statement import key_id
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.settings import Settings
 from deepfake_service.storage import secret_context
@@ -175,7 +175,7 @@ class SigningKeys:
         certificate: x509.Certificate | None,
     ) -> SigningKey:
         key = SigningKey(
-            id=SSlibKey.from_crypto(public).keyid,
+            id=key_id(public),
             purpose=purpose,
             public_pem=public.public_bytes(
                 Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
