@@ -69,7 +69,8 @@ class _JobQuery:
         bool | None,
         Query(
             description="Only jobs of which one reviewer confirmed and another rejected (`true`), "
-            "or only others (`false`)."
+            "or only others (`false`).",
+            examples=[True],
         ),
     ] = None
     case_id: Annotated[
