@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 import limits
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DEEPFAKE_"
@@ -16,6 +18,60 @@ MAX_SIMILAR_PICTURES = 4000
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1024)]
 Seconds = Annotated[float, Field(gt=0.0, le=86400.0)]
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackHosts:
+    """Receivers of webhooks that need not have public addresses."""
+
+    names: frozenset[str] = frozenset()
+    """Host names in lower case."""
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, text: str | None) -> CallbackHosts:
+        """Return the hosts and networks in a list that is separated by commas.
+
+        Raises:
+            ValueError: a part of it is neither; a network must not have bits of a host set.
+        """
+        names, networks = set(), []
+        for part in filter(None, (part.strip().lower() for part in (text or "").split(","))):
+            # A name whose last label is a number would be read as an IPv4 address.
+            if _HOST.fullmatch(part) and not part.rpartition(".")[2].isdigit():
+                names.add(part)
+                continue
+            try:
+                networks.append(ipaddress.ip_network(part))
+            except ValueError:
+                raise ValueError(
+                    "must be host names (international ones in Punycode), addresses or networks "
+                    "such as 10.20.0.0/16, separated by commas"
+                ) from None
+        return cls(frozenset(names), tuple(networks))
+
+    def has_name(self, host: str) -> bool:
+        """Return whether a host is listed by its name, whatever its address is."""
+        return host.lower().removesuffix(".") in self.names
+
+    def has_address(self, ip: Address) -> bool:
+        """Return whether an address is in a listed network, also one that is mapped into IPv6."""
+        inner = getattr(ip, "ipv4_mapped", None) or ip
+        return any(inner in network for network in self.networks)
+
+
+def _checked_hosts(text: str | None) -> str | None:
+    CallbackHosts.of(text)
+    return text
+
+
+CallbackHostList = Annotated[str | None, AfterValidator(_checked_hosts)]
 
 
 class ResourceLimits(BaseSettings):
@@ -239,7 +295,7 @@ class ResourceLimits(BaseSettings):
         return self
 
 
-def networks_of(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def networks_of(text: str | None) -> tuple[Network, ...]:
     """Return the networks in a list that is separated by commas.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from deepfake_service.errors import SettingsError
-from deepfake_service.resource_limits import PREFIX, ResourceLimits, networks_of
+from deepfake_service.resource_limits import PREFIX, CallbackHostList, ResourceLimits, networks_of
 
 RECORDS_FILE = "records.sqlite"
 EPOCH_KEYS_FILE = "epoch-keys"
@@ -284,10 +284,12 @@ class Settings(ResourceLimits):
         description="Days for which perceptual hashes of a case that was flagged for a possible "
         "minor are retained after its deletion, so that copies are flagged as well.",
     )
-    callbacks_to_private_addresses: bool = Field(
-        default=False,
-        description="Allow webhooks to loopback, private and link-local addresses. Enable this "
-        "only if every account may reach whatever the service can reach.",
+    callback_hosts: CallbackHostList = Field(
+        default=None,
+        description="Receivers of webhooks that need not have public addresses, separated by "
+        "commas: exact host names, addresses, and networks such as `10.20.0.0/16`. They are called "
+        "on any port. Every account can make the service send requests to them, so list only "
+        "machines that expect webhooks.",
     )
     log_level: LogLevel = Field(
         default="info",

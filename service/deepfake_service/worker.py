@@ -28,7 +28,7 @@ from deepfake_service.errors import SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import PREFIX
+from deepfake_service.resource_limits import PREFIX, CallbackHosts
 from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
@@ -66,7 +66,7 @@ def worker_running(
         container.vault,
         services.webhook_secrets,
         metrics,
-        allow_private=settings.callbacks_to_private_addresses,
+        allowed=CallbackHosts.of(settings.callback_hosts),
     )
     rules = WorkerRules(
         scorer.bundle.sha256, settings.jobs_at_once, 60.0 * settings.take_over_minutes

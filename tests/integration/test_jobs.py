@@ -244,7 +244,7 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(tmp_path: Pat
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{receiver.server_port}/hook"
     try:
-        with Site(tmp_path, {"DEEPFAKE_CALLBACKS_TO_PRIVATE_ADDRESSES": "true"}) as site:
+        with Site(tmp_path, {"DEEPFAKE_CALLBACK_HOSTS": "127.0.0.1"}) as site:
             service = site.serve()
             job = site.submit(clip(6), callback_url=url)
             with site.client as client:

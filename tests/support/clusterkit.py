@@ -131,7 +131,7 @@ def cluster(root: Path, *, services: int, workers: int, **settings: str) -> Iter
             "DEEPFAKE_DATABASE_URL": database_url,
             "DEEPFAKE_BLOB_URL": "s3://evidence/blobs",
             "DEEPFAKE_MASTER_KEY": MASTER_KEY,
-            "DEEPFAKE_CALLBACKS_TO_PRIVATE_ADDRESSES": "true",
+            "DEEPFAKE_CALLBACK_HOSTS": network.own_address,
             "DEEPFAKE_JOBS_AT_ONCE": "1",
             "AWS_ENDPOINT_URL": s3_url,
             "AWS_ALLOW_HTTP": "true",

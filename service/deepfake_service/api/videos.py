@@ -29,6 +29,7 @@ from deepfake_service.http.submission_form import (
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.jobs import webhooks
+from deepfake_service.resource_limits import CallbackHosts
 
 router = api_router("videos")
 
@@ -125,11 +126,11 @@ async def _check_callback(
     submission: Submission, sealed: Sealed, state: AppState, services: Services
 ) -> None:
     """Refuse now a callback URL that would be refused when it is called."""
-    callback, allow = submission.callback, state.settings.callbacks_to_private_addresses
+    callback, allowed = submission.callback, CallbackHosts.of(state.settings.callback_hosts)
     if callback is None:
         return
     try:
-        await anyio.to_thread.run_sync(lambda: webhooks.check(callback.url, allow_private=allow))
+        await anyio.to_thread.run_sync(lambda: webhooks.check(callback.url, allowed=allowed))
     except CallbackRefused:
         await services.submissions.discard(sealed)
         raise

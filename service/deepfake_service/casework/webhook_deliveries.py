@@ -18,6 +18,7 @@ from deepfake_service.errors import CallbackRefused, DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
+from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.storage import Vault, context_of, installation_secret, open_json
 from deepfake_service.storage.envelope import KeyWrapper, unseal
 
@@ -90,13 +91,13 @@ class WebhookDeliveries:
         webhook_secrets: WebhookSecrets,
         metrics: Metrics,
         *,
-        allow_private: bool,
+        allowed: CallbackHosts,
     ) -> None:
         self._database = database
         self._vault = vault
         self._secrets = webhook_secrets
         self._metrics = metrics
-        self._allow_private = allow_private
+        self._allowed = allowed
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -207,7 +208,7 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.Outcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = webhooks.check(due.callback.url, allow_private=self._allow_private)
+            target = webhooks.check(due.callback.url, allowed=self._allowed)
         except CallbackRefused:
             return webhooks.Outcome("refused", final=True)
         now = self._database.clock()

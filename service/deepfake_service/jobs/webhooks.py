@@ -1,8 +1,9 @@
 """Send webhooks by the Standard Webhooks specification: signed, to public addresses, no redirects.
 
 The URL of a callback comes from a client and must not reach anything that only the service can
-reach (server-side request forgery). So the host is resolved once, every address must be public, and
-the connection goes to the address that was checked: a second look-up could give another one.
+reach (server-side request forgery). So the host is resolved once, every address must be public or
+in ``DEEPFAKE_CALLBACK_HOSTS``, and the connection goes to the address that was checked: a second
+look-up could give another one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db.enums import CallbackContent
 from deepfake_service.errors import CallbackRefused
+from deepfake_service.resource_limits import CallbackHosts
 
 TIMEOUT_S = 10.0
 """Time for connecting, and for each read."""
@@ -56,6 +58,8 @@ _PORTS = frozenset({80, 443})
 _NOT_CALLED = "its host cannot be called: it must resolve to public addresses only"
 """One text for names that do not resolve and for names that are not public: two would tell a client
 which internal names exist."""
+_WRONG_PORT = "its port is not 443 or 80"
+_NONE_ALLOWED = CallbackHosts()
 RESOLVE_S = 5.0
 """Time for resolving a name."""
 _resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolver")
@@ -120,14 +124,18 @@ def resolved(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
-def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved) -> Target:
-    """Resolve the URL of a callback and check that it is public.
+def check(
+    url: str, *, allowed: CallbackHosts = _NONE_ALLOWED, resolve: Resolve = resolved
+) -> Target:
+    """Resolve the URL of a callback and check that it is public or ``allowed``.
 
     1. The scheme must be https or http, without a user name or password.
     2. The host is a name, which is resolved, or an address.
     3. Every address must be public: not loopback, private, link-local (which includes
        169.254.169.254, the metadata service of clouds), shared, multicast, reserved or unspecified,
        nor one of those mapped into IPv6. The port is 443 or 80.
+    4. Neither applies to a host that is allowed by name, or all of whose addresses are in allowed
+       networks.
 
     Raises:
         CallbackRefused: a condition is not met. The message gives the reason without the URL.
@@ -142,23 +150,41 @@ def check(url: str, *, allow_private: bool = False, resolve: Resolve = resolved)
     if parsed.userinfo:
         raise CallbackRefused("it holds a user name or password")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
-    if not allow_private and port not in _PORTS:
-        raise CallbackRefused("its port is not 443 or 80")
     if port > _LAST_PORT:
         raise CallbackRefused("its port is invalid")
+    is_named = allowed.has_name(parsed.raw_host.decode("ascii"))
+    if port not in _PORTS and not (is_named or allowed.networks):
+        raise CallbackRefused(_WRONG_PORT)
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
         raise CallbackRefused(_NOT_CALLED) from error
-    if not addresses or not (allow_private or all(_is_public(a) for a in addresses)):
+    if not addresses:
         raise CallbackRefused(_NOT_CALLED)
+    if not (is_named or all(_is_allowed(a, allowed) for a in addresses)):
+        if not all(_is_public(a) or _is_allowed(a, allowed) for a in addresses):
+            raise CallbackRefused(_NOT_CALLED)
+        if port not in _PORTS:
+            raise CallbackRefused(_WRONG_PORT)
     return Target(parsed, addresses[0])
 
 
-def _is_public(address: str) -> bool:
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return a numeric address without its zone; ``None`` if it is none."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        return ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
+        return None
+
+
+def _is_allowed(address: str, allowed: CallbackHosts) -> bool:
+    ip = _parsed(address)
+    return ip is not None and allowed.has_address(ip)
+
+
+def _is_public(address: str) -> bool:
+    ip = _parsed(address)
+    if ip is None:
         return False
     if any(ip in network for network in _REFUSED if network.version == ip.version):
         return False

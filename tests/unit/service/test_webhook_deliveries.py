@@ -25,6 +25,7 @@ from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.observability.metrics import Metrics
+from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
 from tests.support import evidencekit as kit
@@ -72,7 +73,7 @@ async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
         services.submissions._vault,
         services.webhook_secrets,
         Metrics(),
-        allow_private=True,
+        allowed=CallbackHosts.of("127.0.0.1"),
     )
     assert opened.send_due() == 0  # the job has not ended
     with service.database.write() as session:
@@ -198,7 +199,7 @@ async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_
         services.submissions._vault,
         services.webhook_secrets,
         Metrics(),
-        allow_private=True,
+        allowed=CallbackHosts.of("127.0.0.1"),
     )
     assert sender.send_due() == 2
     plain, told = sorted((json.loads(body)["data"] for body in receiver.bodies), key=len)

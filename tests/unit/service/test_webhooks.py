@@ -10,11 +10,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import BACK_OFF, Resolve, Target, check, event, send
+from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.settings import Settings
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -42,8 +45,60 @@ def test_addresses_that_only_the_service_can_reach_are_refused(address: str) -> 
         check("https://hooks.example/x", resolve=names(address))
     with pytest.raises(CallbackRefused):
         check("https://hooks.example/x", resolve=names("93.184.216.34", address))
-    allowed = check("https://hooks.example/x", resolve=names(address), allow_private=True)
-    assert allowed.address == address
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "addresses", "called"),
+    [
+        ("hooks.internal", "http://hooks.internal:8080/x", ["10.0.0.5"], True),
+        ("Hooks.Internal", "http://HOOKS.internal./x", ["10.0.0.5", "fd00::5"], True),
+        ("hooks.internal", "http://a.hooks.internal/x", ["10.0.0.5"], False),
+        ("hooks.internal", "http://hooks.internal.evil.example/x", ["10.0.0.5"], False),
+        ("hooks.internal", "http://10.0.0.5/x", ["10.0.0.5"], False),
+        ("10.1.0.0/16", "http://anything.example:9000/x", ["10.1.2.3"], True),
+        ("10.1.0.0/16", "http://10.1.2.3:9000/x", ["10.1.2.3"], True),
+        ("10.1.0.0/16", "http://h.example/x", ["::ffff:10.1.2.3"], True),
+        ("10.1.0.0/16", "http://h.example/x", ["10.2.2.3"], False),
+        ("10.1.0.0/16", "http://h.example/x", ["10.1.2.3", "10.2.2.3"], False),
+        ("10.1.0.0/16", "http://h.example/x", ["169.254.169.254"], False),
+        ("10.1.0.0/16", "http://h.example/x", ["10.1.2.3", "93.184.216.34"], True),
+        ("10.1.0.0/16", "http://h.example:9000/x", ["10.1.2.3", "93.184.216.34"], False),
+        ("10.1.0.0/16", "http://h.example:9000/x", ["93.184.216.34"], False),
+        ("10.1.0.0/16", "http://h.example/x", ["93.184.216.34"], True),
+        ("fd00:1::/32, 127.0.0.1", "http://h.example:1/x", ["fd00:1::9"], True),
+        ("fd00:1::/32, 127.0.0.1", "http://h.example:1/x", ["127.0.0.1"], True),
+        ("fd00:1::/32, 127.0.0.1", "http://h.example:1/x", ["127.0.0.2"], False),
+        ("xn--bcher-kva.example", "http://bücher.example/x", ["10.0.0.5"], True),
+    ],
+)
+def test_listed_hosts_and_networks_are_called_and_nothing_beside_them(
+    listed: str, url: str, addresses: list[str], called: bool
+) -> None:
+    allowed = CallbackHosts.of(listed)
+    if called:
+        assert check(url, allowed=allowed, resolve=names(*addresses)).address == addresses[0]
+    else:
+        with pytest.raises(CallbackRefused):
+            check(url, allowed=allowed, resolve=names(*addresses))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "*.example", "http://x", "a b", "-x", "1.2.3", "ü"])
+def test_a_list_with_something_else_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ValidationError, match="host names"):
+        Settings(callback_hosts=text)
+
+
+def test_with_a_list_a_refusal_does_not_tell_which_internal_names_exist() -> None:
+    def fails(_host: str, _port: int) -> Sequence[str]:
+        raise OSError
+
+    told, allowed = set(), CallbackHosts.of("10.9.0.0/16")
+    for resolve in (fails, names(), names("10.0.0.1"), names("fd00::1")):
+        for port in (80, 8080):
+            with pytest.raises(CallbackRefused) as caught:
+                check(f"http://vm:{port}/", allowed=allowed, resolve=resolve)
+            told.add(caught.value.message)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
