@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,8 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_S = 30.0
 """Seconds between two lines where there is no terminal, as in a job of a cluster."""
 
-Report = Callable[[str, int, int], None]
-"""Called with the name of the current stage, the number of finished parts, and their total."""
+
+class Report(Protocol):
+    """Called with the name of the current stage, the number of finished parts, and their total."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show that ``done`` parts are finished; ``note`` says more about the last one."""
 
 
 @contextmanager
@@ -36,7 +40,8 @@ class Lines:
         self._started: dict[str, tuple[float, int]] = {}
         self._printed = 0.0
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Print a line if it is time for one."""
         now = self._clock()
         first = stage not in self._started
         start, begun = self._started.setdefault(stage, (now, done))
@@ -45,7 +50,8 @@ class Lines:
         self._printed = now
         rate = (done - begun) / (now - start) if now > start else 0.0
         left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
-        self._console.print(f"{stage}: {done} of {total}{left}", highlight=False)
+        said = f", {note}" if note else ""
+        self._console.print(f"{stage}: {done} of {total}{said}{left}", highlight=False)
 
 
 def _duration(seconds: float) -> str:
@@ -64,9 +70,10 @@ def _bars(console: Console) -> Iterator[Report]:
     ) as bar:
         tasks: dict[str, Any] = {}
 
-        def report(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
+            description = f"{stage}, {note}" if note else stage
+            bar.update(tasks[stage], completed=done, description=description)
 
         yield report

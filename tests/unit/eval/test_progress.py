@@ -36,3 +36,11 @@ def test_a_file_gets_lines_and_no_bars() -> None:
     with progress(Console(file=output, force_terminal=False)) as report:
         report("measuring", 1, 1)
     assert output.getvalue() == "measuring: 1 of 1\n"
+
+
+def test_a_note_stands_behind_the_count() -> None:
+    output = io.StringIO()
+    with progress(Console(file=output, force_terminal=False)) as report:
+        report("fitting", 0, 40, "loss 0.693")
+        report("fitting", 40, 40, "loss 0.012")
+    assert output.getvalue() == "fitting: 0 of 40, loss 0.693\nfitting: 40 of 40, loss 0.012\n"
