@@ -271,8 +271,11 @@ def follow_job(
     first = services.queries.progress(caller, job_id)
 
     def progress() -> dict[str, Any]:
-        check_still_authenticated(request)
-        return services.queries.progress(caller, job_id)
+        try:
+            return services.queries.progress(caller, job_id)
+        finally:
+            # Checked after the job was read: what happened after the end of a key is not told.
+            check_still_authenticated(request)
 
     async def changes() -> AsyncIterator[str]:
         job, sent, silent_s = first, None, 0.0
