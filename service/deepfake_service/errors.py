@@ -79,6 +79,10 @@ class NotAuthenticated(ServiceError):
     """A valid key is needed: send it as "Authorization: Bearer KEY"."""
 
 
+class KeyRejected(NotAuthenticated):
+    """The key is not valid: it may be mistyped, expired or revoked, or its account disabled."""
+
+
 class SecondFactorRequired(ServiceError):
     """Keys of an account with a second factor only sign in to the console. Use a system account."""
 

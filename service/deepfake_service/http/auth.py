@@ -18,7 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
-from deepfake_service.errors import CrossSiteRequest, NotAuthenticated
+from deepfake_service.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
 from deepfake_service.http.admission import RateLimit
 from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
@@ -126,9 +126,11 @@ def _authenticated(
     if credentials is not None:
         try:
             return state.accounts.authenticate(credentials.credentials)
-        except NotAuthenticated:
+        except NotAuthenticated as error:
             state.failed_sign_ins.record(request, credentials.credentials)
-            raise
+            # One text for every reason: which keys exist or existed is nobody's business who has
+            # none. A client is only told whether it sent one.
+            raise KeyRejected from error
     caller = browser_caller(request)
     if request.method not in SAFE:
         check_csrf(request, request.headers.get(CSRF_HEADER))

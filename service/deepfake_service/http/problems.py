@@ -149,7 +149,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": _title(_code_of(status)),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
@@ -166,7 +166,9 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, ServiceError) and (status < 500 or status == 503):
         headers = {}
         if status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+            # RFC 6750, section 3.1: no error code for a request without a key.
+            sent = isinstance(error, errors.KeyRejected)
+            headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
         if status == 503:
             headers["Retry-After"] = str(RETRY_AFTER_S)
         if isinstance(error, TooManyRequests):
@@ -181,13 +183,18 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Pro
     """Return the problem for a bare HTTP status, such as the framework's own 404 or 405."""
     if status >= 500 and status != 503:
         return problem_of(ServiceError())
+    code = _code_of(status)
+    title = _title(code)
+    return Problem(status, code, title, _STATUS_DETAIL.get(status, f"{title}."), (), headers or {})
+
+
+def _code_of(status: int) -> str:
+    """Return the code of a bare HTTP status."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = "Error"
-    code = phrase.lower().replace(" ", "_").replace("-", "_")
-    detail = _STATUS_DETAIL.get(status, phrase + ".")
-    return Problem(status, code, _title(code), detail, (), headers or {})
+    return phrase.lower().replace(" ", "_").replace("-", "_")
 
 
 def response_of(problem: Problem, request_id: str) -> Response:

@@ -11,7 +11,12 @@ from deepfake_service.errors import (
     Overloaded,
     ServiceError,
 )
-from deepfake_service.http.problems import STATUS_AND_CODE, problem_of, problem_of_status
+from deepfake_service.http.problems import (
+    STATUS_AND_CODE,
+    problem_of,
+    problem_of_status,
+    problems,
+)
 
 
 def _kinds() -> list[type[ServiceError]]:
@@ -75,6 +80,15 @@ def test_headers_that_tell_the_client_what_to_do() -> None:
 @pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed")])
 def test_the_frameworks_own_statuses(status: int, code: str) -> None:
     assert problem_of_status(status).code == code
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 429, 503])
+def test_a_status_is_written_in_one_way(status: int) -> None:
+    description = problems(status)[status]["description"]
+    own = problem_of_status(status)
+    assert description == own.title == own.title.capitalize()
+    if status == 404:
+        assert own.title == problem_of(errors.NotFound()).title == "Not found"
 
 
 def test_an_unregistered_status_is_still_a_problem() -> None:
