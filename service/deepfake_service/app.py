@@ -51,6 +51,7 @@ from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
+from deepfake_service.web import model_card as web_model_card
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
 from deepfake_service.web import submit as web_submit
@@ -122,7 +123,7 @@ def create_app(
             decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
             engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
             container = stack.enter_context(
-                open_container(settings, state.database, engine.model["sha256"], decoding)
+                open_container(settings, state.database, engine.bundle.sha256, decoding)
             )
             if worker and isinstance(decoding, ProcessDecoder):
                 examining = worker_running(container, opened, decoding, state.metrics)
@@ -164,6 +165,7 @@ def create_app(
         web_notices,
         web_help,
         web_admin,
+        web_model_card,
         web_audit,
         web_organisation,
         web_account,
@@ -238,7 +240,7 @@ async def _engine_running(
         with contextlib.closing(
             ConfinedReaders(settings.decode_workers, require=required)
         ) as readers:
-            yield Engine(pictures, batcher, scorer.bundle.model_json(), confinement, readers)
+            yield Engine(pictures, batcher, scorer.bundle, confinement, readers)
 
 
 @contextlib.asynccontextmanager

@@ -517,7 +517,7 @@ def paths(job: dict[str, Any]) -> list[str]:
         "/", "/submit", f"/items/{job['id']}", f"/cases/{job['case_id']}",
         f"/cases/{job['case_id']}/notices/us-take-it-down", "/overdue", "/help", "/admin",
         f"/cases/{job['case_id']}/notices/kr-tba-22-5", "/admin/organisation", "/account",
-        "/notices", "/audit", "/items/nothing",
+        "/notices", "/audit", "/items/nothing", "/admin/model-card",
         f"/reviews?job={job['id']}",
     ]  # fmt: skip
 

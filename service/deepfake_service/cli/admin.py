@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import select, update
 
 from deepfake_service.casework.key_epochs import KeyEpochs
@@ -21,10 +21,11 @@ from deepfake_service.db.enums import Role
 from deepfake_service.errors import AuditBroken, SettingsError
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
-from deepfake_service.security.accounts import Accounts, NewKey
+from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.audit_key import audit_key
-from deepfake_service.security.invitations import Invitations
+from deepfake_service.security.invitations import Invitations, KeyTerms
 from deepfake_service.security.journal import open_journal
+from deepfake_service.security.keys import NewKey, last_moment
 from deepfake_service.security.records import accept_row, altered_rows, open_existing_database
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.settings import Settings, load_settings
@@ -53,6 +54,19 @@ _DURATION = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 Name = Annotated[str, typer.Argument(help="Name of the account.")]
+Expiry = Annotated[
+    str | None,
+    typer.Option(
+        "--expires-in", help="Lifetime, for example 90d or 12h. Default: the key does not expire."
+    ),
+]
+LastDay = Annotated[
+    datetime | None,
+    typer.Option(
+        "--expires-on", formats=["%Y-%m-%d"], help="Last day, which ends at midnight UTC."
+    ),
+]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
 @contextmanager
@@ -73,6 +87,21 @@ def _duration(text: str | None) -> timedelta | None:
     if form is None:
         raise typer.BadParameter("must be a number followed by d, h or m, for example 90d")
     return timedelta(**{_UNITS[form[2]]: int(form[1])})
+
+
+def _end(
+    database: Database, expires_in: str | None, expires_on: datetime | None
+) -> datetime | None:
+    """Return when a key is to expire, given a lifetime or a last day; ``None`` with neither."""
+    if expires_in is not None and expires_on is not None:
+        raise typer.BadParameter("give --expires-in or --expires-on, not both")
+    if expires_on is not None:
+        return last_moment(expires_on.date())
+    lifetime = _duration(expires_in)
+    if lifetime is None:
+        return None
+    # Whole seconds, as links of invitations have them.
+    return (database.clock() + lifetime).replace(microsecond=0)
 
 
 @accounts.command("create")
@@ -117,10 +146,11 @@ def list_accounts() -> None:
 
 
 @accounts.command("invite")
-def invite(name: Name) -> None:
+def invite(name: Name, expires_in: Expiry = None, expires_on: LastDay = None) -> None:
     """Print a one-time link by which the owner of an account creates a key."""
     with _database() as (settings, database):
-        token = Invitations(database).create(name)
+        end = _end(database, expires_in, expires_on)
+        token = Invitations(database).create(name, terms=KeyTerms(end))
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     typer.echo(f"{base.rstrip('/')}/invitation/{token}")
 
@@ -142,22 +172,16 @@ def disable_account(name: Name) -> None:
     typer.echo("disabled")
 
 
-Expiry = Annotated[
-    str | None,
-    typer.Option(
-        "--expires-in", help="Lifetime, for example 90d or 12h. Default: the key does not expire."
-    ),
-]
-KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
-
-
 @keys.command("create")
 def create_key(
-    account: Annotated[str, typer.Option(help="Name of the account.")], expires_in: Expiry = None
+    account: Annotated[str, typer.Option(help="Name of the account.")],
+    expires_in: Expiry = None,
+    expires_on: LastDay = None,
 ) -> None:
     """Create another key for an account."""
     with _database() as (_, database):
-        _show_once(Accounts(database).create_key(account, expires_in=_duration(expires_in)))
+        end = _end(database, expires_in, expires_on)
+        _show_once(Accounts(database).create_key(account, expires_at=end))
 
 
 @keys.command("list")
@@ -165,12 +189,15 @@ def list_keys(
     account: Annotated[str | None, typer.Option(help="List only the keys of this account.")] = None,
 ) -> None:
     """List keys, without their secrets."""
-    table = Table("id", "account", "role", "created", "expires", "state")
+    folded = ("account", "role", "created", "last used", "expires")
+    table = Table(Column("id", no_wrap=True), *folded, Column("state", no_wrap=True))
     with _database() as (_, database):
         for key, owner in Accounts(database).keys(account):
             expires = _day(key.expires_at) if key.expires_at else "never"
             state = "account disabled" if owner.disabled_at else _state(key, database.clock())
-            table.add_row(key.id, owner.name, owner.role, _day(key.created_at), expires, state)
+            used = key.last_used_on.isoformat() if key.last_used_on else "not noted"
+            created = _day(key.created_at)
+            table.add_row(key.id, owner.name, owner.role, created, used, expires, state)
     Console().print(table)
 
 
@@ -186,6 +213,21 @@ def revoke_key(key: KeyId) -> None:
     with _database() as (_, database):
         Accounts(database).revoke(key)
     typer.echo("revoked")
+
+
+@keys.command("expire")
+def expire_key(
+    key: KeyId,
+    expires_in: Expiry = None,
+    expires_on: LastDay = None,
+    never: Annotated[bool, typer.Option("--never", help="Remove the end.")] = False,
+) -> None:
+    """Give a key an end, or another one, or none."""
+    if never == (expires_in is not None or expires_on is not None):
+        raise typer.BadParameter("give --expires-in, --expires-on or --never")
+    with _database() as (_, database):
+        Accounts(database).end(key, _end(database, expires_in, expires_on))
+    typer.echo("changed")
 
 
 @keys.command("rotate")

@@ -7,11 +7,12 @@ never in plain text.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -94,6 +95,8 @@ class Key(Authenticated):
     created_at: Mapped[datetime] = mapped_column(Moment)
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    last_used_on: Mapped[date | None] = mapped_column(Date)
+    """The day in UTC on which it was last used; ``None`` if it was not since this is noted."""
 
 
 class SignIn(Authenticated):

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
+from deepfake_models.bundle import Bundle
 from deepfake_models.decode.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
@@ -31,12 +32,17 @@ class Engine:
 
     pictures: PictureScorer
     batcher: Batcher
-    model: dict[str, str]
-    """Identity and terms of the bundle, as in every result."""
+    bundle: Bundle
+    """The model bundle that scores."""
     confinement: Confinement | None
     """What the sandbox of the decoder lacks; ``None`` if it has none."""
     bundle_readers: BundleReaders
     """Read bundles that clients send."""
+
+    @property
+    def model(self) -> dict[str, str]:
+        """Return the identity and the terms of the bundle, as in every result."""
+        return self.bundle.model_json()
 
 
 @dataclass(slots=True)

@@ -7,9 +7,7 @@ and only its hash is stored.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,20 +33,30 @@ from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
     Forbidden,
-    KeyUnknown,
     NotAuthenticated,
     SecondFactorRequired,
 )
 from deepfake_service.security.administrators import require_administrator
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
+from deepfake_service.security.keys import (
+    KEY_FORM,
+    MAX_KEY_CHARS,
+    NO_HASH,
+    SECRET_BYTES,
+    KeyUse,
+    NewKey,
+    end_key,
+    generate_key,
+    is_valid,
+    key_hash,
+    replace_key,
+    require_future,
+    store_key,
+    valid_key,
+)
 
 ENVIRONMENT_ID = "environment"
 """Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets. There is at most one."""
-SECRET_BYTES = 32
-MAX_KEY_CHARS = 1024
-"""Longer credentials are refused without hashing them."""
-
-_KEY = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 Kind = Literal["person", "system"]
 
@@ -67,24 +75,12 @@ class Caller:
         return Actor(self.account_id, self.key_id)
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A new key. ``text`` is the only copy of its secret."""
-
-    id: str
-    account_id: str
-    expires_at: datetime | None
-    text: str
-
-    def __repr__(self) -> str:
-        return f"NewKey(id={self.id!r})"
-
-
 class Accounts:
     """The accounts and keys of an installation."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._use = KeyUse(database)
 
     def create(
         self,
@@ -155,13 +151,17 @@ class Accounts:
             append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
 
     def create_key(
-        self, name: str, *, expires_in: timedelta | None = None, actor: Actor = SERVICE
+        self, name: str, *, expires_at: datetime | None = None, actor: Actor = SERVICE
     ) -> NewKey:
-        """Create a key of 256 random bits for the account ``name``, and store its hash."""
+        """Create a key of 256 random bits for the account ``name``, and store its hash.
+
+        Raises:
+            AccountUnknown: there is no such account. InvalidRequest: ``expires_at`` is past.
+        """
         account = self.named(name)
         with self._database.write() as session:
-            now = current_time(session)
-            new = generate_key(account.id, now + expires_in if expires_in is not None else None)
+            require_future(expires_at, current_time(session))
+            new = generate_key(account.id, expires_at)
             store_key(session, new, actor, Action.KEY_CREATED)
         return new
 
@@ -185,10 +185,19 @@ class Accounts:
             LastAdministrator: it is the only valid key of an administrator.
         """
         with self._database.write() as session:
-            key = _valid_key(session, key_id)
+            key = valid_key(session, key_id)
             key.revoked_at = current_time(session)
             require_administrator(session, session.get_one(Account, key.account_id))
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
+
+    def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:
+        """Let a key expire at ``expires_at``, or never. Audited.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
+        """
+        with self._database.write() as session:
+            end_key(session, key_id, expires_at, actor)
 
     def rotate(
         self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE
@@ -198,14 +207,8 @@ class Accounts:
         Raises:
             KeyUnknown: there is no valid key with this id.
         """
-        now = self._database.clock()
         with self._database.write() as session:
-            key = _valid_key(session, key_id)
-            expires_at = now + (key.expires_at - key.created_at) if key.expires_at else None
-            new = generate_key(key.account_id, expires_at)
-            store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
-            key.expires_at = min(now + grace, key.expires_at or now + grace)
-        return new
+            return replace_key(session, valid_key(session, key_id), grace, actor)
 
     def authenticate(self, text: str, *, signs_in: bool = False) -> Caller:
         """Return the caller that a key belongs to.
@@ -225,7 +228,7 @@ class Accounts:
         """
         if len(text) > MAX_KEY_CHARS:
             raise NotAuthenticated
-        form = _KEY.fullmatch(text)
+        form = KEY_FORM.fullmatch(text)
         ids = [form[1], ENVIRONMENT_ID] if form else [ENVIRONMENT_ID]
         with self._database.read() as session:
             statement = select(Key, Account).join(Account, Key.account_id == Account.id)
@@ -240,7 +243,7 @@ class Accounts:
             )
         by_id = {key.id: (key, account) for key, account in rows}
         key, account = next((by_id[i] for i in ids if i in by_id), (None, None))
-        if not hmac.compare_digest(key_hash(text), key.sha256 if key else _NO_HASH):
+        if not hmac.compare_digest(key_hash(text), key.sha256 if key else NO_HASH):
             raise NotAuthenticated
         if (
             key is None
@@ -251,6 +254,7 @@ class Accounts:
             raise NotAuthenticated
         if not signs_in and account.id in protected:
             raise SecondFactorRequired
+        self._use.note(key)
         return Caller(account.id, account.role, key.id, account.kind == "system")
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
@@ -283,6 +287,7 @@ class Accounts:
         _, key, account = row
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
+        self._use.note(key)
         return Caller(account.id, account.role, key.id, account.kind == "system")
 
     def sign_out(self, token: str) -> None:
@@ -333,49 +338,3 @@ def create_account(session: Session, name: str, kind: Kind, role: Role, actor: A
     session.flush()
     append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, role)
     return account
-
-
-def is_valid(key: Key, now: datetime) -> bool:
-    """Return whether a key is neither revoked nor expired at ``now``."""
-    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
-
-
-def _valid_key(session: Session, key_id: str) -> Key:
-    key = session.get(Key, key_id)
-    if key is None or not is_valid(key, current_time(session)):
-        raise KeyUnknown(f"There is no valid key {key_id!r}.")
-    return key
-
-
-def generate_key(account_id: str, expires_at: datetime | None) -> NewKey:
-    """Return a key of 256 random bits, which is not stored yet."""
-    key_id = secrets.token_hex(6)
-    text = f"dfk_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return NewKey(key_id, account_id, expires_at, text)
-
-
-def store_key(
-    session: Session, new: NewKey, actor: Actor, action: Action, detail: str | None = None
-) -> None:
-    """Store the hash of a new key in the transaction of ``session``."""
-    session.add(
-        Key(
-            id=new.id,
-            account_id=new.account_id,
-            sha256=key_hash(new.text),
-            created_at=current_time(session),
-            expires_at=new.expires_at,
-        )
-    )
-    append_entry(session, actor, action, new.id, detail)
-
-
-def key_hash(text: str) -> str:
-    """Return the SHA-256 of a key's text in hex."""
-    # A slow hash (scrypt, Argon2) makes guessing dear where people choose the secret. 256 random
-    # bits cannot be guessed at any speed, and a slow hash on every request would only let anybody
-    # without a key keep the service busy.
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-_NO_HASH = "-" * 64

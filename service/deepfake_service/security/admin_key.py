@@ -10,15 +10,10 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Account, Database, Key, current_time
 from deepfake_service.db.enums import Role
 from deepfake_service.files import replace_private
-from deepfake_service.security.accounts import (
-    ENVIRONMENT_ID,
-    create_account,
-    generate_key,
-    key_hash,
-    store_key,
-)
+from deepfake_service.security.accounts import ENVIRONMENT_ID, create_account
 from deepfake_service.security.administrators import has_administrator
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.security.keys import generate_key, key_hash, store_key
 from deepfake_service.settings import Settings
 
 ADMIN_KEY_FILE = "admin-key"

@@ -47,6 +47,8 @@ class Action(StrEnum):
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     KEY_ROTATED = "key.rotated"
+    KEY_CHANGED = "key.changed"
+    """The end that it was given is in the detail."""
     INVITATION_CREATED = "invitation.created"
     SECOND_FACTOR_ADDED = "second_factor.added"
     SECOND_FACTOR_REMOVED = "second_factor.removed"

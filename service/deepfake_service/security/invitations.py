@@ -3,25 +3,64 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Account, Database, Invitation, current_time
+from deepfake_service.db import Account, Database, Invitation, Key, current_time
 from deepfake_service.errors import InvitationInvalid
-from deepfake_service.security.accounts import (
+from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
+from deepfake_service.security.keys import (
     MAX_KEY_CHARS,
     SECRET_BYTES,
-    Accounts,
     NewKey,
     generate_key,
+    is_valid,
     key_hash,
+    replace_key,
+    require_future,
     store_key,
+    valid_key,
 )
-from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 
 VALID_FOR = timedelta(hours=72)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What an invitation says about the key that it creates.
+
+    The token contains them: the stored hash covers them, so that whoever holds the link cannot
+    change them.
+    """
+
+    expires_at: datetime | None = None
+    """When the key expires, in whole seconds; ``None``: never."""
+    replaces: str | None = None
+    """Id of the key that it takes the place of."""
+    grace_hours: int = 0
+    """How long the replaced key still works."""
+
+    def token(self) -> str:
+        """Return a new token with these terms, which are left out if there are none."""
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        if self == KeyTerms():
+            return secret
+        end = "" if self.expires_at is None else f"{self.expires_at.timestamp():.0f}"
+        return f"{end}.{self.replaces or ''}.{self.grace_hours}.{secret}"
+
+    @classmethod
+    def of(cls, token: str) -> KeyTerms:
+        """Return the terms in a token that was made here, which its hash has shown."""
+        *terms, _ = token.split(".")
+        if not terms:
+            return cls()
+        end, replaces, grace = terms
+        expires_at = datetime.fromtimestamp(int(end), UTC) if end else None
+        return cls(expires_at, replaces or None, int(grace))
 
 
 class Invitations:
@@ -30,18 +69,34 @@ class Invitations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, actor: Actor = SERVICE) -> str:
+    def create(self, name: str, actor: Actor = SERVICE, terms: KeyTerms | None = None) -> str:
         """Return the token of a new invitation for the account ``name``.
 
         It replaces the account's earlier invitation. Only its hash is stored.
 
         Raises:
-            AccountUnknown: there is no such account.
+            AccountUnknown: there is no such account. InvalidRequest: the end of the key is past.
         """
-        account = Accounts(self._database).named(name)
-        token = secrets.token_urlsafe(SECRET_BYTES)
+        return self._create(Accounts(self._database).named(name), actor, terms or KeyTerms())
+
+    def replace(self, key_id: str, actor: Actor = SERVICE, *, grace_hours: int = 0) -> str:
+        """Return the token of an invitation to replace a key, which works until that is done.
+
+        It then expires after ``grace_hours``; see ``create``.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id.
+        """
+        with self._database.read() as session:
+            key = valid_key(session, key_id)
+            account = session.get_one(Account, key.account_id)
+        return self._create(account, actor, KeyTerms(None, key_id, grace_hours))
+
+    def _create(self, account: Account, actor: Actor, terms: KeyTerms) -> str:
+        token = terms.token()
         with self._database.write() as session:
             now = current_time(session)
+            require_future(terms.expires_at, now)
             session.execute(delete(Invitation).where(Invitation.account_id == account.id))
             session.add(
                 Invitation(
@@ -51,7 +106,7 @@ class Invitations:
                     expires_at=now + VALID_FOR,
                 )
             )
-            append_entry(session, actor, Action.INVITATION_CREATED, account.id)
+            append_entry(session, actor, Action.INVITATION_CREATED, account.id, terms.replaces)
         return token
 
     def account_of(self, token: str) -> Account:
@@ -72,7 +127,11 @@ class Invitations:
         with self._database.write() as session:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)
-            new = generate_key(account.id, None)
+            terms = KeyTerms.of(token)
+            old = session.get(Key, terms.replaces) if terms.replaces else None
+            if old is not None and is_valid(old, current_time(session)):
+                return replace_key(session, old, timedelta(hours=terms.grace_hours), None)
+            new = generate_key(account.id, terms.expires_at)
             store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
         return new
 
@@ -86,6 +145,9 @@ def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[I
         .with_for_update(read=not for_update)
     ).first()
     if invitation is None:
+        raise InvitationInvalid
+    end = KeyTerms.of(token).expires_at
+    if end is not None and end <= current_time(session):
         raise InvitationInvalid
     account = session.get_one(Account, invitation.account_id)
     if account.disabled_at is not None:

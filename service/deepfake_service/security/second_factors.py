@@ -20,14 +20,9 @@ from deepfake_service.db import (
     current_time,
 )
 from deepfake_service.errors import CodeRejected, Forbidden, NotAuthenticated
-from deepfake_service.security.accounts import (
-    SECRET_BYTES,
-    Caller,
-    is_valid,
-    key_hash,
-    start_session,
-)
+from deepfake_service.security.accounts import Caller, start_session
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
+from deepfake_service.security.keys import SECRET_BYTES, is_valid, key_hash
 from deepfake_service.storage import context_of, installation_secret
 from deepfake_service.storage.envelope import KeyWrapper, seal, unseal
 

@@ -13,7 +13,7 @@ from deepfake_service.errors import CodeRejected, FieldError, InvalidRequest
 from deepfake_service.http.auth import SignedIn
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations
+from deepfake_service.security.invitations import Invitations, KeyTerms
 from deepfake_service.web.organisation import explained
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
 
@@ -98,7 +98,8 @@ def _qr(uri: str) -> str:
 def get_invitation(request: Request, token: str, state: AppStateDep) -> Response:
     """Show who is invited. The invitation is not used up, because programs open links as well."""
     account = Invitations(state.database).account_of(token)
-    return page(request, "invitation.html", account=account, new_key=None)
+    terms = asdict(KeyTerms.of(token))
+    return page(request, "invitation.html", account=account, new_key=None, **terms)
 
 
 @router.post("/invitation/{token}")

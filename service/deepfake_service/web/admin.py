@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from deepfake_models.bundle import load_bundle
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations
+from deepfake_service.security.invitations import Invitations, KeyTerms
+from deepfake_service.security.keys import last_moment
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, require_sure, safe
+from deepfake_service.web.pages import Form, PageRoute, page, redirect, require_sure, safe
 from deepfake_service.web.plots import rates_by_width
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -28,6 +29,8 @@ SETTINGS_SHOWN = (
     "timestamp_url", "jobs_at_once", "submissions_per_account", "session_hours",
 )  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
+GRACE_HOURS = ("0", "24", "168")
+"""How many hours a replaced key can still work, as the form offers it."""
 
 
 @router.get("/admin")
@@ -59,7 +62,8 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
     except AccountExists:
         problem = translations(language_of(request)).gettext(AccountExists().message)
         return _admin_page(request, caller, state, typed=fields, problem=problem)
-    return _admin_page(request, caller, state, invitation=_invitation(request, caller, state, name))
+    token = Invitations(state.database).create(name, caller.actor)
+    return _admin_page(request, caller, state, invitation=_link(request, state, token))
 
 
 @router.post("/admin/keys")
@@ -70,16 +74,58 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
         require_sure(fields)
         state.accounts.revoke(fields["revoke"], caller.actor)
         return _admin_page(request, caller, state)
-    name = fields.get("account", "")
+    name, end = fields.get("account", ""), _last_day(state, fields)
     if state.accounts.named(name).id == caller.account_id:
-        key = state.accounts.create_key(name, actor=caller.actor)
+        key = state.accounts.create_key(name, expires_at=end, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
-    return _admin_page(request, caller, state, invitation=_invitation(request, caller, state, name))
+    token = Invitations(state.database).create(name, caller.actor, KeyTerms(end))
+    return _admin_page(request, caller, state, invitation=_link(request, state, token))
 
 
-def _invitation(request: Request, caller: Caller, state: AppState, name: str) -> str:
-    """Return a one-time link for the owner of an account."""
-    token = Invitations(state.database).create(name, caller.actor)
+@router.post("/admin/keys/end")
+def post_key_end(caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+    """Give a key an end, or another one, or none."""
+    state.accounts.end(fields.get("key", ""), _last_day(state, fields), caller.actor)
+    return redirect("/admin", "key_changed")
+
+
+@router.post("/admin/keys/replace")
+def post_key_replacement(
+    request: Request, caller: PageAdmin, state: AppStateDep, fields: Form
+) -> Response:
+    """Replace a key of the administrator's own account, or invite the owner of another to."""
+    key_id, hours = fields.get("key", ""), fields.get("grace", "")
+    if hours not in GRACE_HOURS:
+        raise InvalidRequest(errors=[FieldError("grace", "choose one")])
+    listed = state.accounts.keys()
+    if any(key.id == key_id and account.id == caller.account_id for key, account in listed):
+        grace = timedelta(hours=int(hours))
+        key = state.accounts.rotate(key_id, grace=grace, actor=caller.actor)
+        return _admin_page(request, caller, state, new_key=key.text)
+    token = Invitations(state.database).replace(key_id, caller.actor, grace_hours=int(hours))
+    return _admin_page(request, caller, state, invitation=_link(request, state, token))
+
+
+def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
+    """Return when a key expires whose last day was entered; ``None`` if the field is empty.
+
+    Raises:
+        InvalidRequest: it is not a day from today on.
+    """
+    text = fields.get("expires_on", "")
+    if not text:
+        return None
+    try:
+        end = last_moment(date.fromisoformat(text))
+    except (ValueError, OverflowError):
+        end = None
+    if end is None or end <= state.database.clock():
+        raise InvalidRequest(errors=[FieldError("expires_on", "choose today or a later day")])
+    return end
+
+
+def _link(request: Request, state: AppState, token: str) -> str:
+    """Return the address of an invitation."""
     base = state.settings.public_url or str(request.base_url)
     return f"{base.rstrip('/')}/invitation/{token}"
 
@@ -99,6 +145,8 @@ def _admin_page(
         status=409 if "problem" in done else 200,
         roles=[str(r) for r in Role],
         now=state.database.clock(),
+        today=state.database.clock().date().isoformat(),
+        grace_hours=GRACE_HOURS,
         accounts=state.accounts.all(),
         keys=state.accounts.keys(),
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
@@ -120,14 +168,13 @@ def _health(state: AppState) -> dict[str, Any]:
 
 
 def _model(state: AppState, language: str) -> dict[str, Any]:
-    bundle = load_bundle(state.settings.bundle_dir)
+    bundle = state.require_engine().bundle
     rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
     texts = words(language, polite=True)
     labels = {"fpr": texts("fpr"), "tpr": texts("tpr"), "rates": texts("table_rates")}
     min_groups = bundle.spec.conditions.min_groups
     return {
         "model": bundle.model_json(),
-        "card": (bundle.directory / "MODEL_CARD.md").read_text(encoding="utf-8"),
         "rates": rates,
         "plot": safe(rates_by_width(rates, labels, min_groups=min_groups)),
         "min_groups": min_groups,

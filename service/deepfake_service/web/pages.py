@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
@@ -16,9 +16,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from deepfake_models.decision.fitness import unfit
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import translations, words
+from deepfake_service.documents.report_presenter import not_for_use
 from deepfake_service.errors import (
     FieldError,
     InvalidRequest,
@@ -72,6 +74,7 @@ def _environment(language: str) -> Environment:
     environment.filters["instant"] = instant
     environment.filters["utc"] = utc
     environment.filters["day"] = lambda at: utc(at)[:10]
+    environment.filters["last_day"] = last_day
     environment.filters["bytes"] = in_bytes
     environment.filters["signed"] = lambda value: f"{value:+.2f}"
     environment.filters["seconds_since"] = seconds_since
@@ -108,6 +111,11 @@ def utc(at: str | datetime | None) -> str:
         return "–"
     time = datetime.fromisoformat(at) if isinstance(at, str) else at
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def last_day(end: datetime) -> str:
+    """Return the last day in UTC, a part of it at least, before something ends."""
+    return (end.astimezone(UTC) - timedelta(microseconds=1)).date().isoformat()
 
 
 def seconds_since(at: str, now: datetime) -> int:
@@ -159,10 +167,18 @@ def page(
             done=request.query_params.get("done"),
             here=quote(_path_and_query(request), safe="/"),
             issuer=app_state(request).settings.issuer,
+            not_for_use=_not_for_use(request, language),
             **values,
         )
     )
     return HTMLResponse(content, status_code=status, headers=HEADERS)
+
+
+def _not_for_use(request: Request, language: str) -> list[str]:
+    """Return why the model that examines now decides nothing; empty if it does."""
+    engine = app_state(request).engine
+    reasons = unfit(engine.bundle.spec) if engine else ()
+    return not_for_use(reasons, words(language, polite=True))
 
 
 def _path_and_query(request: Request) -> str:

@@ -6,6 +6,7 @@ A "picture" is the text ``still FACES VALUE``; other first words are other kinds
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import secrets
 import shutil
@@ -48,6 +49,7 @@ from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support import judgingkit, pgkit
+from tests.support.bundlekit import small_bundle, small_bundle_dir
 from tests.support.clocks import AdjustableClock
 
 SIZE = 8
@@ -69,12 +71,18 @@ class SmallClassifier(Classifier):
         return [FaceScore((value - 100) / 10) for value in values]
 
 
+@functools.cache
+def _small_files() -> dict[str, str]:
+    """Return the digests of a folder whose card and error rates pages show."""
+    return small_bundle().spec.files
+
+
 class SmallScorer(Scorer):
     """Sees as many faces in a picture as its first pixel says; their value is the second pixel."""
 
     def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
-        spec = judgingkit.spec(name="small", terms="tests-only")
-        self.bundle = Bundle(Path(), spec, "0" * 64, {})
+        spec = judgingkit.spec(name="small", terms="tests-only", files=_small_files())
+        self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
         self.classifier: SmallClassifier = SmallClassifier()
         self.observe_error: Exception | None = None
 

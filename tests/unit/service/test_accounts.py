@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,17 @@ from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
     DatabaseError,
+    DatabaseUnavailable,
     DataDirError,
     Forbidden,
+    InvalidRequest,
     KeyUnknown,
     LastAdministrator,
     NotAuthenticated,
 )
 from deepfake_service.security.accounts import (
     ENVIRONMENT_ID,
-    MAX_KEY_CHARS,
     Accounts,
-    NewKey,
     authorize,
 )
 from deepfake_service.security.admin_key import (
@@ -41,6 +41,7 @@ from deepfake_service.security.admin_key import (
     FirstKey,
     ensure_admin_key,
 )
+from deepfake_service.security.keys import MAX_KEY_CHARS, NewKey
 from deepfake_service.security.records import open_database
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.settings import RECORDS_FILE, Settings
@@ -74,6 +75,11 @@ def accounts(database: Database) -> Accounts:
 def made(accounts: Accounts, role: Role = Role.PIPELINE, name: str = "uploader") -> NewKey:
     accounts.create(name, "system", role)
     return accounts.create_key(name)
+
+
+def last_uses(accounts: Accounts) -> dict[str, date | None]:
+    listed = accounts.keys()
+    return {key.id: key.last_used_on for key, _ in listed}
 
 
 def refused(accounts: Accounts, text: str) -> str:
@@ -127,7 +133,7 @@ def test_revoked_expired_and_disabled_keys_are_refused_alike(
 ) -> None:
     revoked, disabled = made(accounts), made(accounts, name="gone")
     accounts.create("brief", "system", Role.PIPELINE)
-    expired = accounts.create_key("brief", expires_in=timedelta(hours=1))
+    expired = accounts.create_key("brief", expires_at=clock() + timedelta(hours=1))
     assert accounts.authenticate(expired.text)
     accounts.revoke(revoked.id)
     accounts.disable("gone")
@@ -165,6 +171,73 @@ def test_rotation_keeps_the_account_and_leaves_time_to_change_over(
     assert [key.id for key, _ in accounts.keys("uploader")] == [old.id, new.id, at_once.id]
     with pytest.raises(KeyUnknown):
         accounts.rotate("000000000000")
+
+
+def test_a_key_gets_an_end_and_loses_it_again(
+    accounts: Accounts, database: Database, clock: AdjustableClock
+) -> None:
+    key = made(accounts)
+    end = clock() + timedelta(days=1)
+    accounts.end(key.id, end)
+    assert accounts.authenticate(key.text)
+    accounts.end(key.id, None)
+    clock.advance(timedelta(days=2))
+    assert accounts.authenticate(key.text)
+    with pytest.raises(InvalidRequest, match="revoke it"):
+        accounts.end(key.id, clock() - timedelta(seconds=1))
+    accounts.end(key.id, clock() + timedelta(days=1))
+    clock.advance(timedelta(days=1, seconds=1))
+    refused(accounts, key.text)
+    with pytest.raises(KeyUnknown):  # it has ended, and stays so
+        accounts.end(key.id, None)
+    with pytest.raises(InvalidRequest, match="past"):
+        accounts.create_key("uploader", expires_at=clock())
+    with database.read() as session:
+        changes = session.scalars(select(AuditEntry).where(AuditEntry.action == "key.changed"))
+        details = [entry.detail for entry in changes]
+    assert details[:2] == [f"expires={end.isoformat(timespec='seconds')}", "expires=never"]
+    assert len(details) == 3
+
+
+def test_the_day_of_the_last_use_is_noted_with_one_write(
+    accounts: Accounts, database: Database, clock: AdjustableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, unused = made(accounts), made(accounts, name="idle")
+    writes = []
+    write = Database.write
+
+    def counted(database: Database) -> Any:
+        writes.append(1)
+        return write(database)
+
+    monkeypatch.setattr(Database, "write", counted)
+    for _ in range(50):
+        accounts.authenticate(key.text)
+    assert len(writes) == 1
+    Accounts(database).authenticate(key.text)  # another process, on the same day
+    assert len(writes) == 1
+    refused(accounts, unused.text[:-1] + ("A" if unused.text[-1] != "A" else "B"))
+    assert last_uses(accounts) == {key.id: clock().date(), unused.id: None}
+    clock.advance(timedelta(days=1))
+    accounts.authenticate(key.text)
+    assert last_uses(accounts)[key.id] == clock().date()
+    assert len(writes) == 2
+
+
+def test_a_key_works_while_its_use_cannot_be_noted(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = made(accounts)
+    tries = []
+
+    def broken(_: Database) -> Any:
+        tries.append(1)
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(Database, "write", broken)
+    assert accounts.authenticate(key.text)
+    assert accounts.authenticate(key.text)
+    assert len(tries) == 1
 
 
 def test_a_browser_is_signed_out_when_its_time_is_over(
@@ -264,7 +337,7 @@ def test_without_a_working_administrators_key_another_is_made(
     accounts: Accounts, database: Database, settings: Settings, clock: AdjustableClock
 ) -> None:
     accounts.create(FIRST_ACCOUNT, "person", Role.ADMIN)
-    accounts.create_key(FIRST_ACCOUNT, expires_in=timedelta(hours=1))
+    accounts.create_key(FIRST_ACCOUNT, expires_at=clock() + timedelta(hours=1))
     assert ensure_admin_key(database, settings, terminal=True) is None
     clock.advance(timedelta(hours=2))
     again = ensure_admin_key(database, settings, terminal=True)

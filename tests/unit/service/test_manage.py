@@ -20,11 +20,13 @@ from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
     InvalidCheckpoint,
+    InvalidRequest,
     KeyUnknown,
     NotAuthenticated,
     SettingsError,
 )
 from deepfake_service.security.accounts import Accounts
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import Vault, open_blobs, open_case_keys, open_keys
@@ -70,6 +72,34 @@ def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) 
     with pytest.raises(NotAuthenticated):
         book.authenticate(third)
     assert "disabled" in output("keys", "list")
+
+
+def test_a_key_has_an_end_and_a_day_of_last_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = output("accounts", "create", "uploader", "--role", "pipeline")
+    key_id = text.split("_")[1]
+    row = r"{}.*uploader.*{}.*{}.*active"
+    assert re.search(row.format(key_id, "not noted", "never"), output("keys", "list"))
+    assert output("keys", "expire", key_id, "--expires-on", "2999-12-31") == "changed"
+    with contextlib.closing(open_database(settings)) as database:
+        Accounts(database).authenticate(text)
+        today = database.clock().date().isoformat()
+    listed = output("keys", "list")
+    assert re.search(row.format(key_id, today, "3000-01-01 00:00"), listed)
+    output("keys", "expire", key_id, "--never")
+    assert re.search(row.format(key_id, today, "never"), output("keys", "list"))
+    for words in ((), ("--never", "--expires-in", "1d"), ("--expires-on", "soon")):
+        assert run("keys", "expire", key_id, *words).exit_code == 2, words
+    both = run("keys", "expire", key_id, "--expires-in", "1d", "--expires-on", "2999-12-31")
+    assert both.exit_code == 2
+    past = run("keys", "expire", key_id, "--expires-on", "2020-01-01")
+    assert isinstance(past.exception, InvalidRequest)
+    link = output("accounts", "invite", "uploader", "--expires-on", "2999-12-31")
+    with contextlib.closing(open_database(settings)) as database:
+        new = Invitations(database).redeem(link.rpartition("/")[2])
+    assert new.expires_at == datetime(3000, 1, 1, tzinfo=UTC)
 
 
 def test_wrong_usage_is_named(settings: Settings) -> None:

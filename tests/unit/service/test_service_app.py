@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -275,7 +276,10 @@ async def test_without_a_valid_key_nobody_is_heard(service: Service, header: str
     ) as client:
         answer = await client.post("/v1/frames", files=_one(), headers=headers)
     check_problem(answer, 401, "not_authenticated")
-    assert answer.headers["www-authenticate"] == "Bearer"
+    sent = header is not None and header.startswith("Bearer ")
+    expected = 'Bearer error="invalid_token"' if sent else "Bearer"
+    assert answer.headers["www-authenticate"] == expected
+    assert ("mistyped, expired or revoked" in answer.json()["detail"]) is sent
     assert answer.headers["cache-control"] == "no-store"
     assert service.decoder.opened == 0
 
@@ -293,6 +297,25 @@ async def test_roles(service: Service, role: Role) -> None:
 async def test_a_revoked_key_stops_working(service: Service) -> None:
     service.accounts.revoke(service.keys[Role.PIPELINE].split("_")[1])
     check_problem(await service.post(b"still 0 0"), 401, "not_authenticated")
+
+
+async def test_no_answer_tells_why_a_key_is_not_valid(service: Service) -> None:
+    for name in ("revoked", "expired", "disabled"):
+        service.accounts.create(name, "system", Role.PIPELINE)
+    made = {name: service.accounts.create_key(name) for name in ("revoked", "disabled")}
+    end = service.clock() + timedelta(hours=1)
+    made["expired"] = service.accounts.create_key("expired", expires_at=end)
+    service.accounts.revoke(made["revoked"].id)
+    service.accounts.disable("disabled")
+    service.clock.advance(timedelta(hours=2))
+    texts = {"wrong": "dfk_" + "0" * 12 + "_" + "A" * 43, **{n: k.text for n, k in made.items()}}
+    told = set()
+    for text in texts.values():
+        headers = {"Authorization": f"Bearer {text}"}
+        answer = await service.client.get("/v1/jobs", headers=headers)
+        body = {k: v for k, v in answer.json().items() if k != "instance"}
+        told.add((answer.status_code, str(body), answer.headers["www-authenticate"]))
+    assert len(told) == 1
 
 
 async def test_a_crop_that_cannot_be_classified_fails_its_request_only(
@@ -526,7 +549,13 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     ready = await stranger.get("/readyz")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ready", "model": MODEL, "epoch_keys": True, "sandbox": None},
+        {
+            "status": "ready",
+            "model": MODEL,
+            "not_for_use": [],
+            "epoch_keys": True,
+            "sandbox": None,
+        },
     )
 
 
