@@ -79,6 +79,9 @@ def test_evidence_from_the_service_verifies(
         copy = pipe.get(f"/v1/jobs/{job['id']}/report.pdf?lang=en&faces=false").content
         assert copy.startswith(b"%PDF")
         assert len(copy) < len(report.content) - 20_000
+        lined = pipe.get(f"/v1/jobs/{job['id']}/report.pdf?lang=en&signature_line=true").content
+        assert lined.startswith(b"%PDF")
+        assert lined != report.content
         assert pipe.get(f"/v1/jobs/{job['id']}/timeline.svg").content.startswith(b"<svg")
         for kind in ("faces", "heatmaps"):
             picture = pipe.get(f"/v1/jobs/{job['id']}/{kind}/1.png").content

@@ -17,7 +17,7 @@ from deepfake_models.spec import is_none
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Finding
 from deepfake_service.errors import Overloaded
-from deepfake_service.evidence.builder import TIMELINE, report_of
+from deepfake_service.evidence.builder import TIMELINE, ReportCopy, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
@@ -59,6 +59,13 @@ class ReportQuery:
     lang: Annotated[Language, Query(description="Language of the report.")] = "ko"
     edition: Edition = None
     faces: Annotated[bool, Query(description="Whether it shows pictures of faces.")] = True
+    signature_line: Annotated[
+        bool,
+        Query(
+            description="Whether it has a line for name, date and signature of the person who "
+            "hands it in, on paper."
+        ),
+    ] = False
 
 
 class EditionOut(Published):
@@ -124,12 +131,13 @@ def get_report(
     asked: Annotated[ReportQuery, Depends()],
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested."""
+    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested."""
+    copy = ReportCopy(asked.faces, asked.signature_line)
     store = services.evidence_store
-    if asked.faces:
+    if copy == ReportCopy():
         content = store.member(caller, job_id, report_of(asked.lang), asked.edition)
     else:
-        content = store.report_without_faces(caller, job_id, asked.lang, asked.edition)
+        content = store.report(caller, job_id, asked.lang, copy, asked.edition)
     name = f"report-{job_id}-{asked.lang}.pdf"
     return Response(
         content,

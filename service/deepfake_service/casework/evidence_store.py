@@ -47,7 +47,7 @@ from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithhe
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import EXAMINATION, Material
-from deepfake_service.evidence.builder import Dossier, build, check_custody, report_without_faces
+from deepfake_service.evidence.builder import Dossier, ReportCopy, build, check_custody, report_copy
 from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
@@ -284,13 +284,13 @@ class EvidenceStore:
         """Return one file of an edition. See ``edition`` for the errors."""
         return self.edition(caller, job_id, number).member(name)
 
-    def report_without_faces(
-        self, caller: Caller, job_id: str, language: str, number: int | None = None
+    def report(
+        self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None
     ) -> bytes:
-        """Return the report of an edition without pictures of faces. See ``edition``."""
+        """Return a copy of the report of an edition. See ``edition``."""
         bundle = self.edition(caller, job_id, number).content
         post = self._stamps.get("post")
-        return report_without_faces(bundle, language, self.keys.current(), post)
+        return report_copy(bundle, language, copy, self.keys.current(), post)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
         """Return a face (``crops``) or its activation map (``heatmaps``) as PNG.

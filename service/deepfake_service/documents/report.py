@@ -7,6 +7,7 @@ with a Python package. The same data gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -18,13 +19,23 @@ from deepfake_service.documents.typesetting import pdf_of
 from deepfake_service.documents.value_plot import value_note
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How a report is signed."""
+
+    certificate_sha256: str
+    """The SHA-256 of the certificate of its electronic signature."""
+    line: bool = False
+    """Whether it also has a line on paper for whoever hands it in."""
+
+
 def report(
     document: dict[str, Any],
     pictures: Mapping[str, bytes],
     custody: dict[str, Any],
     digests: Mapping[str, str],
     words: Words,
-    certificate_sha256: str,
+    signing: Signing,
 ) -> bytes:
     """Return the unsigned PDF of a ``verdict.json`` document in the language of ``words``.
 
@@ -35,7 +46,8 @@ def report(
         **report_texts(document, pictures, custody, words),
         "files": [[name, digests[name]] for name in sorted(digests)],
         "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
-        "certificate": certificate_sha256,
+        "certificate": signing.certificate_sha256,
+        "signature_line": signing.line,
     }
     template = (files("deepfake_service.documents") / "templates" / "report.typ").read_bytes()
     return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))

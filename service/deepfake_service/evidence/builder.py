@@ -26,7 +26,7 @@ from deepfake_models.decision.serialization import load_exact
 from deepfake_models.results import Verdict
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.report import report
+from deepfake_service.documents.report import Signing, report
 from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, SummaryPresenter
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import custody
@@ -125,7 +125,8 @@ def build(
     certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
     digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
     for language in LANGUAGES:
-        pdf = report(document, pictures, dossier.custody, digests, words(language), certificate)
+        signing = Signing(certificate)
+        pdf = report(document, pictures, dossier.custody, digests, words(language), signing)
         payload[report_of(language)] = _signed(pdf, signers, dossier.issuer, post)
     files = bag.tagged(
         payload,
@@ -143,20 +144,37 @@ def build(
     )
 
 
-def report_without_faces(
-    bundle: bytes, language: str, signers: Signers, post: PostQuery | None = None
+@dataclass(frozen=True, slots=True)
+class ReportCopy:
+    """How a copy of a report differs from the one in its bundle."""
+
+    faces: bool = True
+    """Whether it shows pictures of faces."""
+    signature_line: bool = False
+    """Whether it has a line for name, date and signature of whoever hands it in."""
+
+
+def report_copy(
+    bundle: bytes,
+    language: str,
+    differences: ReportCopy,
+    signers: Signers,
+    post: PostQuery | None = None,
 ) -> bytes:
-    """Return the report of a bundle without its pictures of faces, with a signature of its own."""
+    """Return the report of a bundle with ``differences``, with a signature of its own."""
     files = bag.unzipped(bundle)
     document, custody_log = json.loads(files[VERDICT]), json.loads(files[CUSTODY])
     reports = {report_of(each) for each in LANGUAGES}
-    digests = {
-        name.removeprefix(bag.DATA): bag.sha256(content)
+    payload = {
+        name.removeprefix(bag.DATA): content
         for name, content in files.items()
         if name.startswith(bag.DATA) and name not in reports
     }
+    digests = {name: bag.sha256(content) for name, content in payload.items()}
+    pictures = payload if differences.faces and not document["case"]["minor"] else {}
     certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
-    pdf = report(document, {}, custody_log, digests, words(language), certificate)
+    signing = Signing(certificate, differences.signature_line)
+    pdf = report(document, pictures, custody_log, digests, words(language), signing)
     return _signed(pdf, signers, document["issuer"], post)
 
 

@@ -51,9 +51,10 @@ from deepfake_service.evidence.builder import (
     STATEMENT,
     TIMELINE,
     VERDICT,
+    ReportCopy,
     build,
+    report_copy,
     report_of,
-    report_without_faces,
 )
 from deepfake_service.evidence.error_rates import error_rates
 from deepfake_service.evidence.statement import opened, sign
@@ -730,7 +731,7 @@ def test_a_possible_minor_is_not_shown() -> None:
 
 def test_a_report_without_faces_has_a_signature_of_its_own_and_says_what_it_leaves_out() -> None:
     content, signers = kit.bundle(), kit.signers()
-    copy = report_without_faces(content, "en", signers)
+    copy = report_copy(content, "en", ReportCopy(faces=False), signers)
     assert len(copy) < len(files()[report_of("en")]) - 50_000
     pdf_signature.verify(copy, list(signers.report_certificates), datetime.now(UTC))
     document = json.loads(files()["data/verdict.json"])

@@ -18,6 +18,7 @@ def _get_kwargs(
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
     faces: bool | Unset = True,
+    signature_line: bool | Unset = False,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -36,6 +37,8 @@ def _get_kwargs(
     params["edition"] = json_edition
 
     params["faces"] = faces
+
+    params["signature_line"] = signature_line
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -122,17 +125,20 @@ def sync_detailed(
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
     faces: bool | Unset = True,
+    signature_line: bool | Unset = False,
 ) -> Response[File | ProblemOut]:
     """Get the report
 
      Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
+    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
         faces (bool | Unset): Whether it shows pictures of faces. Default: True.
+        signature_line (bool | Unset): Whether it has a line for name, date and signature of the
+            person who hands it in, on paper. Default: False.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -147,6 +153,7 @@ def sync_detailed(
         lang=lang,
         edition=edition,
         faces=faces,
+        signature_line=signature_line,
     )
 
     response = client.get_httpx_client().request(
@@ -163,17 +170,20 @@ def sync(
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
     faces: bool | Unset = True,
+    signature_line: bool | Unset = False,
 ) -> File | ProblemOut | None:
     """Get the report
 
      Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
+    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
         faces (bool | Unset): Whether it shows pictures of faces. Default: True.
+        signature_line (bool | Unset): Whether it has a line for name, date and signature of the
+            person who hands it in, on paper. Default: False.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -189,6 +199,7 @@ def sync(
         lang=lang,
         edition=edition,
         faces=faces,
+        signature_line=signature_line,
     ).parsed
 
 
@@ -199,17 +210,20 @@ async def asyncio_detailed(
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
     faces: bool | Unset = True,
+    signature_line: bool | Unset = False,
 ) -> Response[File | ProblemOut]:
     """Get the report
 
      Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
+    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
         faces (bool | Unset): Whether it shows pictures of faces. Default: True.
+        signature_line (bool | Unset): Whether it has a line for name, date and signature of the
+            person who hands it in, on paper. Default: False.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -224,6 +238,7 @@ async def asyncio_detailed(
         lang=lang,
         edition=edition,
         faces=faces,
+        signature_line=signature_line,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -238,17 +253,20 @@ async def asyncio(
     lang: GetReportLang | Unset = GetReportLang.KO,
     edition: int | None | Unset = UNSET,
     faces: bool | Unset = True,
+    signature_line: bool | Unset = False,
 ) -> File | ProblemOut | None:
     """Get the report
 
      Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false`, it is a copy without pictures of faces, which is signed when it is requested.
+    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested.
 
     Args:
         job_id (str): Id of the job.
         lang (GetReportLang | Unset): Language of the report. Default: GetReportLang.KO.
         edition (int | None | Unset): Number of the edition; the newest if unset.
         faces (bool | Unset): Whether it shows pictures of faces. Default: True.
+        signature_line (bool | Unset): Whether it has a line for name, date and signature of the
+            person who hands it in, on paper. Default: False.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -265,5 +283,6 @@ async def asyncio(
             lang=lang,
             edition=edition,
             faces=faces,
+            signature_line=signature_line,
         )
     ).parsed
