@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from deepfake_models.allocator import returning_free_memory
+from deepfake_models.decision.fitness import unfit
 from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.decode.sandbox import ProcessDecoder
@@ -26,13 +27,17 @@ Opened = Callable[[], tuple[Scorer, ProcessDecoder]]
 
 
 def open_scorer(settings: Settings) -> Scorer:
-    """Load the model bundle that ``settings`` names.
+    """Load the model bundle that ``settings`` names, and log why it is not for use, if it is not.
 
     Raises:
         BundleError: the bundle is incomplete or was altered.
         EngineMissing: onnxruntime is not installed.
     """
-    return Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+    scorer = Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+    reasons = unfit(scorer.bundle.spec)
+    if reasons:
+        _log.warning("model_not_for_use", reasons=[f"{r.kind}: {r.code}" for r in reasons])
+    return scorer
 
 
 def open_decoder(settings: Settings) -> ProcessDecoder:

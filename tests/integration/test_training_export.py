@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval.analysis.histograms import histograms
 from deepfake_models.bundle import GRAPHS, Bundle, load_bundle
+from deepfake_models.decision.fitness import NOTICE
 from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
 from deepfake_training.cli import app
@@ -240,11 +241,21 @@ def test_one_command_converts_weights_and_makes_a_bundle(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
-    done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
+    options = ["--work", tmp_path / "work", "--limit", 10]
+    done = CliRunner().invoke(app, [*map(str, command), *map(str, options)])
     assert done.exit_code == 0, done.output
     assert f"{LITE}.safetensors" in done.output
-    assert "12 media" in done.output
-    assert load_bundle(tmp_path / "bundle").sha256 in done.output
+    assert "10 media" in done.output
+    # There is no terminal: each stage has at least a first and a last line.
+    for stage in ("cutting faces: 10 of 10", "fitting: 40 of 40", "scoring held-out media: "):
+        assert stage in done.output
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.sha256 in done.output
+    (listed,) = bundle.spec.training["manifests"]
+    assert (listed["name"], listed["rows"]) == (f"0-{manifest.name}", 10)
+    # Nothing but its figures says that such a bundle decides nothing.
+    assert "NOT FOR USE: The error rates for videos rest on" in done.output
+    assert NOTICE in (bundle.directory / "MODEL_CARD.md").read_text().split("\n\n")[1]
 
 
 def test_the_activation_map_averages_to_the_logit() -> None:

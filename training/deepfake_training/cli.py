@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from deepfake_eval.cli_options import SchedulerOption
+from deepfake_eval.progress import Report
+from deepfake_eval.progress import progress as progress_shown
+from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
 
@@ -43,16 +39,6 @@ RunOption = Annotated[
     Path, typer.Option("--checkpoints", help="Folder of the run: checkpoints, figures and logs.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_console,
-    )
 
 
 @app.command()
@@ -104,15 +90,14 @@ def prepare(
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
-    with _bar() as bar:
-        task = bar.add_task("cutting faces", total=None)
+    with progress_shown(_console) as report:
         summary = run(
             manifests,
             out,
             settings,
             graphs=graphs,
             workers=workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=partial(report, "cutting faces"),
         )
     typer.echo(
         f"{summary.crops} crops of {summary.media} media; {summary.without_face} without a face, "
@@ -129,31 +114,28 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    with _bar() as bar:
-        task = bar.add_task("fitting", total=settings.fit.steps)
-        best = run_fit(crops, run, settings, progress=lambda r: _show(bar, task, r))
+    with progress_shown(_console) as report:
+        best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
     typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
 
 
-def _show(bar: Progress, task: TaskID, report: StepReport) -> None:
-    bar.update(task, completed=report.step, total=report.steps)
-    activity = "computing features" if report.loss is None else f"loss {report.loss:.3f}"
-    bar.update(task, description=activity)
-    if report.validation:
-        figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(report.validation.items()))
-        bar.console.print(f"step {report.step}: {figures}", highlight=False)
+def _show(report: Report, stage: str, step: StepReport) -> None:
+    note = "computing features" if step.loss is None else f"loss {step.loss:.3f}"
+    report(stage, step.step, step.steps, note)
+    if step.validation:
+        figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(step.validation.items()))
+        _console.print(f"step {step.step}: {figures}", highlight=False)
 
 
-def _split_bars(bar: Progress) -> Callable[[Split, StepReport], None]:
-    """Return a progress callback that adds a bar when a run first reports."""
-    tasks: dict[int, TaskID] = {}
+def _split_shown(report: Report) -> Callable[[Split, StepReport], None]:
+    """Return a progress callback of several runs, each of which is a stage."""
+    stages: dict[int, str] = {}
 
-    def show(split: Split, report: StepReport) -> None:
-        if id(split) not in tasks:
-            tasks[id(split)] = bar.add_task("fitting", total=report.steps)
-            bar.console.print(f"{split.name}", highlight=False)
-        _show(bar, tasks[id(split)], report)
+    def show(split: Split, step: StepReport) -> None:
+        number = len(stages) + 1
+        stage = stages.setdefault(id(split), f"fitting {split.name} (run {number})")
+        _show(report, stage, step)
 
     return show
 
@@ -178,8 +160,8 @@ def crossvalidate(
 
     settings, _ = load_config(config)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
-    with _bar() as bar:
-        run_splits(crops, out, splits, progress=_split_bars(bar), scheduler=scheduler)
+    with progress_shown(_console) as report:
+        run_splits(crops, out, splits, progress=_split_shown(report), scheduler=scheduler)
     typer.echo(summarise(out, settings))
 
 
@@ -198,14 +180,14 @@ def recipes(
     from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
 
     settings, _ = load_config(config)
-    with _bar() as bar:
+    with progress_shown(_console) as report:
         measured = compare(
             crops,
             out,
             settings,
             load_recipes(recipe_file),
             sets=only or (),
-            progress=_split_bars(bar),
+            progress=_split_shown(report),
         )
     typer.echo(comparison_table(measured, settings))
 
@@ -233,15 +215,14 @@ def attack(
 
     settings, _ = load_config(config)
     options = AttackOptions(limit=limit, bounds=parse_bounds(bounds))
-    with _bar() as bar:
-        task = bar.add_task("attacking", total=None)
+    with progress_shown(_console) as report:
         result = run_attack(
             bundle or default_bundle_dir(),
             dataset,
             out,
             settings,
             options,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=partial(report, "attacking"),
         )
     for entry in result["results"]:
         label = "manipulated" if entry["label"] == "fake" else "untouched"
@@ -276,15 +257,16 @@ def export(
     settings, digest = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
     inputs = ExportInputs(manifests, crops, run, cross_validation)
-    with _bar() as bar:
-        task = bar.add_task("scoring held-out media", total=None)
+    with progress_shown(_console) as report:
         bundle = run_export(
             inputs,
             out,
             settings,
             digest,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=partial(report, "scoring held-out media"),
         )
+    for reason in unfit(bundle.spec):
+        _console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False)
     typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")
 
 
@@ -295,16 +277,29 @@ def run_all(
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for crops and checkpoints.")] = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that cut faces.")] = 2,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Use at most this many media, drawn evenly over data sets, classes and folds by "
+            "whole groups, to try all steps in minutes.",
+        ),
+    ] = None,
 ) -> None:
     """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
     If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
+    from deepfake_training.data.limited import limited
     from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.networks.pretrained import weights_path
 
     settings, _ = load_config(config)
-    read_manifests([Manifest.parse(text) for text in manifest])  # fail before the long steps
+    manifests = [Manifest.parse(text) for text in manifest]
+    read_manifests(manifests)  # fail before the long steps
+    if limit is not None:
+        drawn = limited(manifests, limit, work, excluded=settings.excluded_datasets)
+        manifest = [f"{m.path}:{m.media_root}" for m in drawn]
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():
         weights(config)

@@ -18,6 +18,7 @@ from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.conditions import track_logit
+from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.files import atomic_write_text
 from deepfake_models.results import VerdictCode
 from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
@@ -231,12 +232,14 @@ def _calibrated(tracks: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
 def _seal_copy(bundle: Bundle, out: Path, reliability: str, measured: ConditionsSpec) -> None:
     shutil.copytree(bundle.directory, out)
     atomic_write_text(out / "reliability.json", reliability)
-    card = out / "MODEL_CARD.md"
+    card_file = out / "MODEL_CARD.md"
     note = (
         "\n## Error rates measured on other material\n\nThis bundle decides by error rates that "
         "were measured on other material than the tables above: see `reliability.json`.\n"
     )
-    atomic_write_text(card, card.read_text(encoding="utf-8") + note)
+    card = card_file.read_text(encoding="utf-8") + note
+    reasons = unfit(bundle.spec.model_copy(update={"conditions": measured}))
+    atomic_write_text(card_file, marked_card(card, reasons))
     fields = bundle.spec.model_dump(exclude={"files", "format_version"})
     fields["conditions"] = measured.model_dump()
     seal(out, fields)

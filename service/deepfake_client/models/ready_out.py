@@ -27,6 +27,9 @@ class ReadyOut:
 
     model: ModelOut
     """ The model that scored, and the terms of its use. """
+    not_for_use: list[str]
+    """ Why the thresholds of the model decide nothing, by the rates that were measured at them; empty for a model
+    that is fit for use. """
     epoch_keys: bool
     """ Whether keys of deleted cases are destroyed by epoch keys. If not, copies of them on disks and in backups of
     the database can be unwrapped with the master key. """
@@ -39,6 +42,8 @@ class ReadyOut:
         from ..models.sandbox_out import SandboxOut  # noqa: PLC0415
 
         model = self.model.to_dict()
+
+        not_for_use = self.not_for_use
 
         epoch_keys = self.epoch_keys
 
@@ -55,6 +60,7 @@ class ReadyOut:
         field_dict.update(
             {
                 "model": model,
+                "not_for_use": not_for_use,
                 "epoch_keys": epoch_keys,
                 "sandbox": sandbox,
             }
@@ -71,6 +77,8 @@ class ReadyOut:
 
         d = dict(src_dict)
         model = ModelOut.from_dict(d.pop("model"))
+
+        not_for_use = cast(list[str], d.pop("not_for_use"))
 
         epoch_keys = d.pop("epoch_keys")
 
@@ -95,6 +103,7 @@ class ReadyOut:
 
         ready_out = cls(
             model=model,
+            not_for_use=not_for_use,
             epoch_keys=epoch_keys,
             sandbox=sandbox,
             status=status,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from deepfake_models.decision.fitness import unfit
 from deepfake_service.errors import NotFound
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.problems import problems
@@ -31,6 +32,7 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
     confinement = engine.confinement
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),
+        not_for_use=[reason.detail for reason in unfit(engine.bundle.spec)],
         epoch_keys=state.settings.epoch_keys_path is not None,
         sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
     )

@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepfake_models.bundle import Bundle, default_bundle_dir
+from deepfake_models.decision.fitness import unfit
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.results import (
@@ -273,6 +274,10 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
                     "called so: a leaning ranks what to review first and proves nothing."
                 )
     console.print(" ".join(lines), style="dim", highlight=False, markup=False)
+    for reason in unfit(spec):
+        if {"picture": "image"}.get(reason.kind, reason.kind) in kinds:
+            line = f"NOT FOR USE: {reason.detail}"
+            console.print(line, style="red", highlight=False, markup=False)
 
 
 def clean(text: str) -> str:

@@ -17,6 +17,8 @@ from types import FrameType
 import uvicorn
 from structlog.stdlib import BoundLogger
 
+from deepfake_models.bundle import Bundle
+from deepfake_models.decision.fitness import unfit
 from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
@@ -67,7 +69,7 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
-        _greet(settings, listener, first, scorer.bundle.model_json())
+        _greet(settings, listener, first, scorer.bundle)
         _greet_sandbox(decoder.confinement())
         if os.geteuid() == 0:
             _warn_of_root(log)
@@ -173,14 +175,16 @@ def _warn_of_root(log: BoundLogger) -> None:
 
 
 def _greet(
-    settings: Settings, listener: socket.socket, first: FirstKey | None, model: dict[str, str]
+    settings: Settings, listener: socket.socket, first: FirstKey | None, bundle: Bundle
 ) -> None:
+    model = bundle.model_json()
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [
         f"Serving on http://{host}:{port} (API reference: http://{host}:{port}/docs)",
         f"Model {model['bundle']} {model['version']}, {model['sha256'][:16]}; "
         f"terms: {model['terms']}",
+        *(f"NOT FOR USE: {reason.detail}" for reason in unfit(bundle.spec)),
     ]
     if settings.host not in LOOPBACK:
         lines.append(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from deepfake_models.decision.fitness import Unfit, unfit_level
 from deepfake_models.results import Leaning, ReasonCode, VerdictCode
+from deepfake_models.spec import Calibration, LevelThresholds
 from deepfake_service.documents.formatting import (
     interval,
     layered,
@@ -75,6 +77,21 @@ def listed_people(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
 
 
+def not_for_use(reasons: Iterable[Unfit], words: Words) -> list[str]:
+    """Return a heading and the reasons not to use a model; empty if there are no ``reasons``."""
+    lines = [
+        words(
+            f"unfit_{reason.code}_{reason.kind}",
+            tpr=percent(reason.true_positive_rate),
+            fpr=percent(reason.false_positive_rate_upper),
+            groups=reason.groups,
+            needed=reason.min_groups,
+        )
+        for reason in reasons
+    ]
+    return [words("unfit"), *lines] if lines else []
+
+
 def thresholds_of(document: dict[str, Any]) -> dict[str, Any]:
     """Return the thresholds that decided on the item of a ``verdict.json`` document."""
     levels: dict[str, dict[str, Any]] = document["method"]["thresholds"]
@@ -121,6 +138,7 @@ class SummaryPresenter:
         codes = dict.fromkeys(r["code"] for r in self._result["reasons"])
         terms = readable(self._d["method"]["model"]["terms"])
         return {
+            "not_for_use": self._not_for_use(),
             "question": w("question_picture" if self._still else "question_video"),
             "answer": w.of("answers", verdict),
             "strength": self._strength(),
@@ -132,6 +150,17 @@ class SummaryPresenter:
             "examined": self._examined(),
             "limits": [text.format(terms=terms) for text in w.list("limits")],
         }
+
+    def _not_for_use(self) -> list[str]:
+        """Return why the model decides nothing on material of this kind; empty if it does."""
+        method = self._d["method"]
+        reasons = unfit_level(
+            "picture" if self._still else "video",
+            LevelThresholds.model_validate(thresholds_of(self._d)),
+            Calibration.model_validate(method["calibration"]["face" if self._still else "item"]),
+            _FEW_GROUPS,
+        )
+        return not_for_use(reasons, self._w)
 
     def _strength(self) -> str | None:
         ratio = self._result["log_likelihood_ratio"]

@@ -287,6 +287,11 @@ class ReadyOut(Published):
 
     status: Literal["ready"] = Field(default="ready", description="Always `ready`.")
     model: ModelOut = Field(description="The model that scores.")
+    not_for_use: list[str] = Field(
+        description="Why the thresholds of the model decide nothing, by the rates that were "
+        "measured at them; empty for a model that is fit for use.",
+        examples=[[]],
+    )
     epoch_keys: bool = Field(
         description="Whether keys of deleted cases are destroyed by epoch keys. If not, copies of "
         "them on disks and in backups of the database can be unwrapped with the master key."

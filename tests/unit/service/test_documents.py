@@ -144,6 +144,25 @@ def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
     assert "Leaning" not in [label for rows in texts["facts"].values() for label, _ in rows]
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None:
+    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    assert report_texts(document, {}, custody, words("en"))["not_for_use"] == []
+    level, kind = ("face", "pictures") if still else ("item", "videos")
+    document["method"]["thresholds"][level]["true_positive_rate"] = 0.01
+    document["method"]["calibration"][level]["groups"] = 3
+    heading, rates, groups = report_texts(document, {}, custody, words("en"))["not_for_use"]
+    assert heading.startswith("Not for use")
+    assert f"manipulated {kind}" in rates
+    assert "1.0%" in rates
+    assert f"for {kind} rest on only 3 people" in groups
+    korean = report_texts(document, {}, custody, words("ko"))["not_for_use"]
+    assert all(line.endswith("다.") for line in korean)
+    assert not LATIN.search(" ".join(korean))
+
+
 def test_stored_sentences_in_english_are_translated() -> None:
     media = kit.video()
     material = kit.material(media)

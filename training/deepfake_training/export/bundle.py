@@ -39,6 +39,7 @@ from deepfake_eval.reporting.results import write_results
 from deepfake_models.bundle import CLASSIFIER, Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
+from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.spec import (
     Calibration,
     ConditionsSpec,
@@ -176,6 +177,7 @@ def export(
             methods=methods,
             outcomes=Outcomes.of(judged, apart, bundle.spec, config),
         )
+        card = marked_card(card, unfit(bundle.spec))
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
         if out.exists():
