@@ -31,6 +31,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.ServiceError: _INTERNAL,
     errors.MalformedRequest: (400, "malformed_request"),
     errors.NotAuthenticated: (401, "not_authenticated"),
+    errors.KeyRejected: (401, "not_authenticated"),
     errors.Forbidden: (403, "forbidden"),
     errors.SecondFactorRequired: (403, "second_factor_required"),
     errors.CodeRejected: (403, "code_rejected"),
