@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import Forbidden, InvitationInvalid, RecordAltered
+from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
 from deepfake_service.resource_limits import networks_of
 from deepfake_service.security import audit_log
@@ -149,6 +150,13 @@ async def test_an_event_stream_ends_with_its_key_or_session(
     service: Service, ended_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.api.jobs.EVENTS_EVERY_S", 0.05)
+    checks = []
+
+    def counted(request: Request) -> None:
+        checks.append(1)
+        check_still_authenticated(request)
+
+    monkeypatch.setattr("deepfake_service.api.jobs.check_still_authenticated", counted)
     submitted = await service.client.post("/v1/videos", files={"file": ("v.mp4", b"bytes")})
     job_id = submitted.json()["id"]
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
@@ -156,8 +164,9 @@ async def test_an_event_stream_ends_with_its_key_or_session(
         await service.sign_in(Role.PIPELINE)
         service.client.headers.pop("authorization")
     stream = asyncio.create_task(service.client.get(f"/v1/jobs/{job_id}/events"))
-    await asyncio.sleep(0.5)
-    assert not stream.done()
+    while not checks:  # until the stream has begun, however long that takes
+        assert not stream.done()
+        await asyncio.sleep(0.01)
     match ended_by:
         case "revoked key":
             service.accounts.revoke(caller.key_id)
