@@ -66,7 +66,10 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
 
     def ended() -> bool:
         running = connection.execute(
-            "SELECT workflow_uuid, executor_id FROM dbos.workflow_status WHERE status='PENDING'"
+            # The workflow of a job that has ended is pending for a moment longer.
+            "SELECT workflow_uuid, executor_id FROM dbos.workflow_status "
+            "JOIN jobs ON id = workflow_uuid "
+            "WHERE status = 'PENDING' AND state IN ('queued', 'running')"
         ).fetchall()
         unfinished = connection.execute(
             "SELECT 1 FROM jobs WHERE state IN ('queued', 'running')"
