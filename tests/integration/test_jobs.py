@@ -320,7 +320,7 @@ def test_the_client_shows_a_verdict(running: Site, tmp_path: Path) -> None:
     output = running.command(
         "submit", str(video), "--url", running.url, "--key", "wrong", expected=1
     )
-    assert "rejected the request: A valid key is needed" in output
+    assert "rejected the request: The key is not valid" in output
     output = running.command(
         "submit", str(video), "--url", "http://127.0.0.1:9", "--key", "k", expected=1
     )

@@ -37,12 +37,13 @@ async def reviewed(
     video = f"still 1 120 {reference}".encode()
     job = await submit(service, video, case_reference=reference)
     services = service.app.state.shared.services
+    # Not within the transaction below: the first use of a key on a day is a write of its own.
+    accounts = [service.accounts.authenticate(service.keys[Role(role)]) for role, _ in decisions]
     with service.database.write() as session:
         row = session.get_one(Job, job["id"])
         row.state = JobState.SUCCEEDED
         session.flush()
-        for n, (role, decision) in enumerate(decisions):
-            caller = service.accounts.authenticate(service.keys[Role(role)])
+        for n, (caller, (_, decision)) in enumerate(zip(accounts, decisions, strict=True)):
             review = Review(
                 id=new_id(),
                 job_id=row.id,
