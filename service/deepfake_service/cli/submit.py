@@ -157,6 +157,7 @@ class Bars:
         self._progress = progress
         self._upload: TaskID | None = None
         self._work: TaskID | None = None
+        self._close_look: TaskID | None = None
 
     def uploaded(self, sent: int, size: int) -> None:
         """Update the upload bar."""
@@ -165,15 +166,26 @@ class Bars:
         self._progress.update(self._upload, completed=sent)
 
     def examined(self, job: JobOut) -> None:
-        """Update the examination bar."""
+        """Update the bars of the examination: one for its overview, and one for the close look.
+
+        With one for both, it would step back when frames are added for the close look.
+        """
         if self._work is None:
             self._work = self._progress.add_task("queued", total=None)
+        done, total = job.progress.done, job.progress.total or 0
+        overview = job.progress.overview or total
         self._progress.update(
             self._work,
             description=str(job.state),
-            completed=job.progress.done,
-            total=job.progress.total or None,
+            completed=min(done, overview),
+            total=overview or None,
         )
+        if total > overview:
+            if self._close_look is None:
+                self._close_look = self._progress.add_task("close look")
+            self._progress.update(
+                self._close_look, completed=max(done - overview, 0), total=total - overview
+            )
 
 
 @contextmanager
