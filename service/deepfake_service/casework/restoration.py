@@ -1,7 +1,7 @@
 """Restoration of an older database: replay what protects people and happened after it was made.
 
-Keys stay revoked and accounts disabled, flags and holds are as they were last, what was deleted is
-deleted again, and everybody has to sign in again, before anything is served.
+Keys stay revoked or keep their ends, accounts stay disabled, flags and holds are as they were last,
+what was deleted is deleted again, and everybody has to sign in again, before anything is served.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from deepfake_service.db.enums import EditionState, JobState
 from deepfake_service.errors import DataDirError
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.security.journal import BACKUP_FACT, JournalEntry
+from deepfake_service.security.keys import end_of
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import Vault
 
@@ -52,6 +53,7 @@ class Restoration:
         self._replays: dict[str, Callable[[Session, JournalEntry], bool]] = {
             Action.KEY_REVOKED: lambda s, e: self._revoke_key(s, e, e.subject),
             Action.KEY_ROTATED: lambda s, e: self._revoke_key(s, e, e.detail),
+            Action.KEY_CHANGED: self._set_end,
             Action.ACCOUNT_DISABLED: self._disable_account,
             Action.SIGNING_KEYS_MADE: self._add_signing_keys,
             Action.SIGNING_KEY_REVOKED: self._revoke_signing_key,
@@ -134,6 +136,14 @@ class Restoration:
         if key is None or key.revoked_at is not None:
             return False
         key.revoked_at = self._database.clock()
+        return True
+
+    def _set_end(self, session: Session, entry: JournalEntry) -> bool:
+        key = session.get(Key, entry.subject)
+        end = end_of(entry.detail or "")
+        if key is None or key.expires_at == end:
+            return False
+        key.expires_at = end
         return True
 
     def _disable_account(self, session: Session, entry: JournalEntry) -> bool:

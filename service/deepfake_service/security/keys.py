@@ -24,6 +24,7 @@ MAX_KEY_CHARS = 1024
 """Longer credentials are refused without hashing them."""
 NO_HASH = "-" * 64
 """A stored hash that no text has."""
+_EXPIRES, _NEVER = "expires=", "never"
 KEY_FORM = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -104,8 +105,24 @@ def end_key(session: Session, key_id: str, expires_at: datetime | None, actor: A
     key = valid_key(session, key_id)
     require_future(expires_at, current_time(session))
     key.expires_at = expires_at
-    end = "never" if expires_at is None else expires_at.isoformat(timespec="seconds")
-    append_entry(session, actor, Action.KEY_CHANGED, key.id, f"expires={end}")
+    append_entry(session, actor, Action.KEY_CHANGED, key.id, _end_detail(expires_at))
+
+
+def _end_detail(expires_at: datetime | None) -> str:
+    end = _NEVER if expires_at is None else expires_at.isoformat(timespec="seconds")
+    return f"{_EXPIRES}{end}"
+
+
+def end_of(detail: str) -> datetime | None:
+    """Return the end of a key from the detail of an audit entry ``key.changed``; None: it has none.
+
+    Raises:
+        ValueError: the detail is not one that ``end_key`` writes.
+    """
+    if not detail.startswith(_EXPIRES):
+        raise ValueError(f"no end of a key: {detail}")
+    end = detail.removeprefix(_EXPIRES)
+    return None if end == _NEVER else datetime.fromisoformat(end)
 
 
 def last_moment(day: date) -> datetime:

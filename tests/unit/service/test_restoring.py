@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from typer.testing import CliRunner, Result
 from deepfake_service.cli.app import app as command
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
-from deepfake_service.db import AuditEntry, Case, Database, Job, SigningKey
+from deepfake_service.db import AuditEntry, Case, Database, Job, Key, SigningKey
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
     DatabaseDamaged,
@@ -60,6 +61,9 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         revoked = service.accounts.create_key(
             next(a.name for a in service.accounts.all() if a.id == owner)
         )
+        ending = service.accounts.create_key(
+            next(a.name for a in service.accounts.all() if a.id == owner)
+        )
         signing = open_signing_keys(old, service.database, open_keys(old))
         first_signer = signing.current()
         analyst = as_role(service, Role.ANALYST)
@@ -67,6 +71,8 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert back_up(old, backup) == []
 
         service.accounts.revoke(revoked.id)
+        end = service.database.clock() + timedelta(days=30)
+        service.accounts.end(ending.id, end)
         disabled = service.accounts.authenticate(service.keys[Role.AUDITOR]).account_id
         service.accounts.disable(next(a.name for a in service.accounts.all() if a.id == disabled))
         assert (await service.client.put(f"/v1/cases/{flagged}/minor", **analyst)).is_success
@@ -92,7 +98,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
 
     done = run(restored, "restore", backup, "--journal", old.data_dir / "journal.jsonl")
     assert done.exit_code == 0, (done.output, done.exception)
-    for action in ("key.revoked", "account.disabled", "minor.flagged", "hold.set",
+    for action in ("key.revoked", "key.changed", "account.disabled", "minor.flagged", "hold.set",
                    "case.shredded", "job.deleted", "signing_keys.made"):  # fmt: skip
         assert f"replayed: {action}, 1" in done.output, action
 
@@ -106,6 +112,8 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert accounts.authenticate(keys[Role.PIPELINE]).account_id == owner
         with database.read() as session:
             verify(session)
+            expires_at = session.get_one(Key, ending.id).expires_at
+            assert expires_at == end.replace(microsecond=0)
             cases = {case.id: case for case in session.scalars(select(Case))}
             assert set(cases) == {flagged, held, kept, partly}
             assert cases[flagged].minor_at is not None
