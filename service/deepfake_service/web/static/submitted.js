@@ -125,18 +125,20 @@ async function cancel(row) {
   write();
 }
 
+let asked = null; // the row that the question is about
 list.addEventListener("click", (event) => {
   const button = event.target.closest(".cancel");
   if (!button) return;
-  const row = button.closest("li");
-  document.getElementById("cancelled-name").textContent = row.dataset.name;
+  asked = button.closest("li");
+  document.getElementById("cancelled-name").textContent = asked.dataset.name;
   dialog.returnValue = "";
   dialog.showModal();
-  dialog.addEventListener("close", () => {
-    if (dialog.returnValue !== "yes") return;
-    if ("waits" in row.dataset) cancel(row);
-    else announce(words.ended); // while the question was open
-  }, { once: true });
+});
+// One listener for all questions: the event may come after the next question has been opened.
+dialog.addEventListener("close", () => {
+  if (dialog.open || dialog.returnValue !== "yes") return;
+  if ("waits" in asked.dataset) cancel(asked);
+  else announce(words.ended); // while the question was open
 });
 document.getElementById("clear").addEventListener("click", () => {
   for (const row of [...list.children]) {
