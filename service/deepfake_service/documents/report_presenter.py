@@ -268,15 +268,16 @@ class SummaryPresenter:
             return w("examined_nothing")
         if self._still:
             return w("examined_picture", width=media["width"], height=media["height"])
-        return w(
+        examined = w(
             "examined_video",
             decoded=counts["sampled"] - counts["failed"],
             frames=media["frames"],
             duration=tenths(media["duration_s"]),
             with_face=counts["with_face"],
-            failed=counts["failed"],
             gap=tenths(counts["longest_gap_s"]),
         )
+        failed = counts["failed"]
+        return f"{examined} {w('examined_failed', failed=failed)}" if failed else examined
 
     def pictures(self, files_: Mapping[str, bytes]) -> list[dict[str, str]]:
         """Return the pictures that are in ``files_``, by falling value, each with its overlay."""

@@ -144,6 +144,17 @@ def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
     assert "Leaning" not in [label for rows in texts["facts"].values() for label, _ in rows]
 
 
+def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> None:
+    media = kit.video()
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    for failed in (0, 2):
+        document["result"]["frames"]["failed"] = failed
+        for language, text in (("en", "could not be decoded: 2."), ("ko", "없었던 프레임: 2개.")):
+            examined = report_texts(document, {}, custody, words(language))["examined"]
+            assert (text in examined) == bool(failed)
+
+
 @pytest.mark.parametrize("still", [False, True])
 def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None:
     media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
