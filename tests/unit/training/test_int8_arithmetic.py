@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from deepfake_models.session import OnnxSession
 from deepfake_training.export.int8_arithmetic import (
     OUTLIERS,
+    Ranges,
     activation_ranges,
     in_int8,
     products,
@@ -58,12 +59,13 @@ def test_features_are_close_to_those_in_floating_point(
     assert not np.array_equal(exact, rounded), "nothing was rounded"
 
 
-def test_a_crop_has_the_same_features_alone_and_in_a_batch(
+def test_a_face_has_the_same_features_alone_and_in_a_batch(
     graphs: tuple[onnx.ModelProto, onnx.ModelProto], crops: Crops
 ) -> None:
     together = features(graphs[1], crops)
-    for number in (0, 5, 11):
-        assert np.array_equal(features(graphs[1], crops[[number]])[0], together[number])
+    for first in (0, 4, 10):
+        squares = slice(first, first + 2)
+        assert np.array_equal(features(graphs[1], crops[squares]), together[squares])
     assert np.array_equal(features(graphs[1], crops[::-1])[::-1], together)
 
 
@@ -71,19 +73,47 @@ def test_all_products_with_constants_have_weights_of_seven_bits(
     graphs: tuple[onnx.ModelProto, onnx.ModelProto],
 ) -> None:
     exact, rounded = graphs
-    # Two blocks, each with its query, key and value, its projection, and two layers of its MLP.
-    assert len(products(exact)) == 8
+    # Two blocks, each with its query, key and value, its projection, and two layers of its MLP; the
+    # last block computes queries of the class token alone.
+    assert len(products(exact)) == 9
     stored = [
         numpy_helper.to_array(t)
         for t in rounded.graph.initializer
         if t.data_type == TensorProto.INT8 and len(t.dims) == 2
     ]
-    assert len(stored) == 8
+    assert len(stored) == 9
     assert all(np.abs(matrix.astype(int)).max() == 63 for matrix in stored)
-    remaining = products(rounded)
-    assert len(remaining) == 8
-    shapes = {t.name: t.dims[0] for t in rounded.graph.initializer if t.dims}
-    assert all(shapes[node.input[1]] == OUTLIERS for node in remaining)
+
+
+@pytest.mark.parametrize(("largest", "apart"), [(40.0, True), (1.4, False)])
+def test_channels_much_larger_than_the_others_remain_in_floating_point(
+    largest: float, apart: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-1.0, 1.0, (40, 64)).astype(np.float32)
+    values[:, 5] *= largest
+    matrix = rng.normal(size=(24, 64)).astype(np.float32)
+    bias = rng.normal(size=24).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="product", transB=1)],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 24])],
+        [numpy_helper.from_array(matrix, "w"), numpy_helper.from_array(bias, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    low, high = (values.astype(np.float64).min(axis=0), values.astype(np.float64).max(axis=0))
+    rounded = in_int8(model, {"product": Ranges(low, high)})
+    session = OnnxSession(rounded.SerializeToString(), device="cpu", threads=1)
+    got = session.run(["y"], {"x": values})[0]
+    expected = values @ matrix.T + bias
+    assert np.abs(got - expected).max() < 0.02 * np.abs(expected).max()
+    tensors = {t.name: numpy_helper.to_array(t) for t in rounded.graph.initializer}
+    assert ("product.outliers" in tensors) is apart
+    if apart:
+        assert len(tensors["product.outliers"]) == OUTLIERS
+        assert 5 in tensors["product.outliers"]
+        assert not tensors["product.weight"][5].any(), "the channel is counted twice"
 
 
 def test_a_graph_without_products_is_unchanged() -> None:

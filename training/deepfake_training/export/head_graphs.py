@@ -27,6 +27,7 @@ from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.export.onnx_export import CROPS, PARITY_TOLERANCE
 from deepfake_training.networks.backbone import create_backbone
+from deepfake_training.networks.class_token_graph import ATTENTION
 from deepfake_training.networks.class_token_head import ClassTokens
 from deepfake_training.networks.feature_graph import FEATURES
 from deepfake_training.train.head import Head
@@ -101,24 +102,31 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
         )
     model = _from_squares(features, config.bundle.crop, first_only=True)
     nodes: list[NodeProto] = []
+    attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
+    directions = _directions(network, head)
+    heads, width = directions[0].shape
     tensors: list[TensorProto] = [
         numpy_helper.from_array(np.array(0), "map.class_token"),
-        numpy_helper.from_array(np.array([-1]), "map.channels"),
+        numpy_helper.from_array(np.array([0, heads, width]), "map.one"),
+        numpy_helper.from_array(np.array([0, 0, heads, width]), "map.all"),
         numpy_helper.from_array(np.array([1]), "map.heads"),
+        numpy_helper.from_array(np.float32(width**-0.5), "map.scale"),
     ]
     effects = []
-    named = {node.name: node for node in model.graph.node}
-    for number, back in enumerate(_directions(network, head)):
-        attention = named[f"/blocks.{number}/attn/MatMul_1"]
-        weights, values = attention.input
+    for number, (attention, direction) in enumerate(zip(attentions, directions, strict=True)):
+        query, key, value = attention.input
         at = f"map.{number}"
-        tensors.append(numpy_helper.from_array(back, f"{at}.direction"))
+        tensors.append(numpy_helper.from_array(direction, f"{at}.direction"))
+        # The class token's row of the attention, which the operator does not give away.
         nodes += [
-            helper.make_node("Gather", [weights, "map.class_token"], [f"{at}.attended"], axis=2),
-            helper.make_node("Mul", [values, f"{at}.direction"], [f"{at}.parts"]),
-            helper.make_node(
-                "ReduceSum", [f"{at}.parts", "map.channels"], [f"{at}.along"], keepdims=0
-            ),
+            helper.make_node("Gather", [query, "map.class_token"], [f"{at}.class"], axis=1),
+            helper.make_node("Reshape", [f"{at}.class", "map.one"], [f"{at}.query"]),
+            helper.make_node("Reshape", [key, "map.all"], [f"{at}.keys"]),
+            helper.make_node("Reshape", [value, "map.all"], [f"{at}.values"]),
+            _einsum("nhc,nthc->nht", [f"{at}.query", f"{at}.keys"], f"{at}.products"),
+            helper.make_node("Mul", [f"{at}.products", "map.scale"], [f"{at}.scaled"]),
+            helper.make_node("Softmax", [f"{at}.scaled"], [f"{at}.attended"], axis=-1),
+            _einsum("nthc,hc->nht", [f"{at}.values", f"{at}.direction"], f"{at}.along"),
             helper.make_node("Mul", [f"{at}.attended", f"{at}.along"], [f"{at}.moved"]),
             helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
         ]
@@ -144,8 +152,8 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
 
 
 def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
-    """Return for each block the direction (1, heads, 1, channels) along which its attention's
-    values move the logit."""
+    """Return for each block the direction (heads, channels of a head) along which the values of
+    its attention move the logit."""
     vit: Any = network.vit
     taken = network.taken
     # The first square's features come first.
@@ -155,9 +163,13 @@ def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
         # A block's output remains in the residual stream, so every later selected block has it.
         reads = parts[[i for i, block_taken in enumerate(taken) if block_taken >= number]].sum(0)
         projection = block.attn.proj.weight.detach().numpy().astype(np.float64)
-        back = (reads @ projection).reshape(1, block.attn.num_heads, 1, -1)
+        back = (reads @ projection).reshape(block.attn.num_heads, -1)
         directions.append(back.astype(np.float32))
     return directions
+
+
+def _einsum(equation: str, inputs: Sequence[str], output: str) -> NodeProto:
+    return helper.make_node("Einsum", inputs, [output], equation=equation)
 
 
 def _from_squares(

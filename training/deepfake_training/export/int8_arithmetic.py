@@ -1,9 +1,10 @@
 """Compute the large matrix products of a graph in 8-bit integers.
 
 Activations are rounded by fixed ranges, measured once on real crops, so a crop's result depends
-neither on the other crops of its batch nor on the order of requests. A transformer has a few input
-channels with values many times larger than all others, which would take up the whole range
-(Dettmers et al. 2022, arXiv:2208.07339): the products of these channels remain in floating point.
+neither on the other crops of its batch nor on the order of requests. Some products have a few input
+channels with values much larger than all others, which would take up the range (Dettmers et al.
+2022, arXiv:2208.07339): the products of these channels remain in floating point. See ``smoothing``
+for what is done before.
 
 Weights have seven bits. Processors without VNNI add two products of an unsigned and a signed byte
 in 16 bits with saturation; with seven bits the sum fits, so every processor gives the same integer.
@@ -27,9 +28,12 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from deepfake_models.session import OnnxSession
 
 OUTLIERS: Final = 16
-"""Input channels of each product, with the largest values, that remain in floating point."""
+"""Input channels of a product, with the largest values, that remain in floating point."""
+OUTLYING: Final = 1.5
+"""They do so if the largest value is larger than that of the next channel by this factor."""
 _WEIGHT_LIMIT: Final = 63
 _LEVELS: Final = 255
+_BIAS_LIMIT: Final = 2**30
 _BATCH: Final = 8
 
 
@@ -42,9 +46,12 @@ class Ranges:
 
 
 def products(model: onnx.ModelProto) -> list[NodeProto]:
-    """Return the ``MatMul`` nodes of ``model`` that multiply by a constant matrix."""
-    matrices = {t.name for t in model.graph.initializer if len(t.dims) == 2}
-    return [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in matrices]
+    """Return the ``Gemm`` nodes of ``model`` that multiply by a constant matrix and add a constant
+    vector, as torch exports linear layers."""
+    constants = {t.name for t in model.graph.initializer}
+    return [
+        n for n in model.graph.node if n.op_type == "Gemm" and constants.issuperset(n.input[1:])
+    ]
 
 
 def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[str, Ranges]:
@@ -78,19 +85,22 @@ def in_int8(model: onnx.ModelProto, ranges: Mapping[str, Ranges]) -> onnx.ModelP
     tensors = {t.name: t for t in model.graph.initializer}
     nodes: list[NodeProto] = []
     created: list[TensorProto] = []
-    replaced: set[str] = set()
     for node in model.graph.node:
-        if node.name not in ranges or node.op_type != "MatMul":
+        if node.name not in ranges:
             nodes.append(node)
             continue
-        matrix = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float64)
-        replaced.add(node.input[1])
-        new_nodes, new_tensors = _product(node, matrix, ranges[node.name])
+        matrix, bias = (
+            numpy_helper.to_array(tensors[name]).astype(np.float64) for name in node.input[1:]
+        )
+        if any(attribute.name == "transB" and attribute.i for attribute in node.attribute):
+            matrix = matrix.T
+        new_nodes, new_tensors = _product(node, matrix, bias, ranges[node.name])
         nodes += new_nodes
         created += new_tensors
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    kept = [t for t in model.graph.initializer if t.name not in replaced]
+    used = {name for node in nodes for name in node.input}
+    kept = [t for t in model.graph.initializer if t.name in used]
     del result.graph.initializer[:], result.graph.node[:]
     result.graph.initializer.extend([*kept, *created])
     result.graph.node.extend(nodes)
@@ -99,48 +109,56 @@ def in_int8(model: onnx.ModelProto, ranges: Mapping[str, Ranges]) -> onnx.ModelP
 
 
 def _product(
-    node: NodeProto, matrix: NDArray[np.float64], ranges: Ranges
+    node: NodeProto, matrix: NDArray[np.float64], bias: NDArray[np.float64], ranges: Ranges
 ) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Return the nodes and tensors that replace ``node``, the product with ``matrix`` (K, N) to
+    which ``bias`` (N,) is added."""
     largest = np.maximum(np.abs(ranges.low), np.abs(ranges.high))
-    outliers = np.sort(np.argsort(-largest, kind="stable")[:OUTLIERS])
+    order = np.argsort(-largest, kind="stable")
+    apart = len(order) > OUTLIERS and largest[order[0]] > OUTLYING * largest[order[OUTLIERS]]
+    outliers = np.sort(order[: OUTLIERS if apart else 0])
     ordinary = np.setdiff1d(np.arange(len(largest)), outliers)
     low, high = min(ranges.low[ordinary].min(), 0.0), max(ranges.high[ordinary].max(), 0.0)
     scale = np.float32(max((high - low) / _LEVELS, 1e-9))
     zero = np.uint8(np.clip(round(-low / scale), 0, _LEVELS))
     rounded, scales = _seven_bits(matrix, outliers)
+    sums = scale * scales
     at = node.name.strip("/").replace("/", ".")
-    name = {
-        part: f"{at}.{part}"
-        for part in (
-            "input_scale", "input_zero", "weight", "weight_scale", "weight_zero",
-            "outliers", "outlier_weight",
-        )
-    }  # fmt: skip
-    tensors = [
-        numpy_helper.from_array(np.asarray(value), name[part])
-        for part, value in (
-            ("input_scale", scale),
-            ("input_zero", zero),
-            ("weight", rounded),
-            ("weight_scale", scales),
-            ("weight_zero", np.zeros(len(scales), np.int8)),
-            ("outliers", outliers.astype(np.int64)),
-            ("outlier_weight", matrix[outliers].astype(np.float32)),
-        )
-    ]
+    tensors = {
+        "input_scale": scale,
+        "input_zero": zero,
+        "weight": rounded,
+        "weight_scale": scales,
+        "weight_zero": np.zeros(len(scales), np.int8),
+        # In the units of the integer sums, to which it is added.
+        "bias": np.rint(bias / sums).clip(-_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int32),
+        "bias_scale": sums,
+        "bias_zero": np.zeros(len(scales), np.int32),
+    }
+    if apart:
+        tensors["outliers"] = outliers.astype(np.int64)
+        tensors["outlier_weight"] = matrix[outliers].astype(np.float32)
+    name = {part: f"{at}.{part}" for part in tensors}
     source, target = node.input[0], node.output[0]
     quantisation = [name["input_scale"], name["input_zero"]]
-    weights = [name["weight"], name["weight_scale"], name["weight_zero"]]
+    weights, biases = (
+        [name[part], name[f"{part}_scale"], name[f"{part}_zero"]] for part in ("weight", "bias")
+    )
+    ordinary_sum = f"{at}.ordinary" if apart else target
     nodes = [
         helper.make_node("QuantizeLinear", [source, *quantisation], [f"{at}.q"]),
         helper.make_node("DequantizeLinear", [f"{at}.q", *quantisation], [f"{at}.x"]),
         helper.make_node("DequantizeLinear", weights, [f"{at}.w"], axis=1),
-        helper.make_node("MatMul", [f"{at}.x", f"{at}.w"], [f"{at}.ordinary"]),
-        helper.make_node("Gather", [source, name["outliers"]], [f"{at}.picked"], axis=-1),
-        helper.make_node("MatMul", [f"{at}.picked", name["outlier_weight"]], [f"{at}.outlying"]),
-        helper.make_node("Add", [f"{at}.ordinary", f"{at}.outlying"], [target]),
+        helper.make_node("DequantizeLinear", biases, [f"{at}.b"], axis=0),
+        helper.make_node("Gemm", [f"{at}.x", f"{at}.w", f"{at}.b"], [ordinary_sum]),
     ]
-    return nodes, tensors
+    if apart:
+        picked = f"{at}.picked"
+        nodes += [
+            helper.make_node("Gather", [source, name["outliers"]], [picked], axis=-1),
+            helper.make_node("Gemm", [picked, name["outlier_weight"], ordinary_sum], [target]),
+        ]
+    return nodes, [numpy_helper.from_array(np.asarray(v), name[k]) for k, v in tensors.items()]
 
 
 def _seven_bits(

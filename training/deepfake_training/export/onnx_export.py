@@ -52,8 +52,24 @@ def traced(module: nn.Module, size: int, outputs: Sequence[str]) -> onnx.ModelPr
             dynamic_axes={name: {0: "batch"} for name in (CROPS, *outputs)},
         )
         model = onnx.load(str(path))
+    _name_tensors_directly(model.graph)
     onnx.checker.check_model(model)
     return model
+
+
+def _name_tensors_directly(graph: onnx.GraphProto) -> None:
+    """Remove nodes that only copy a constant: torch writes equal tensors once, with such copies."""
+    constants = {tensor.name for tensor in graph.initializer}
+    copies = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and node.input[0] in constants
+    }
+    kept = [node for node in graph.node if node.output[0] not in copies]
+    for node in kept:
+        node.input[:] = [copies.get(name, name) for name in node.input]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def export_graph(model: nn.Module, size: int, path: Path) -> None:

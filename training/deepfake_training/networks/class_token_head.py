@@ -83,7 +83,7 @@ class ClassTokens(nn.Module):
 
     def class_tokens(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the head reads, (N, len(blocks) * C), of normalised crops (N, 3, S, S)."""
-        x = self._embedded(x)
+        x = self.embedded(x)
         tokens = []
         for number, block in enumerate(self.vit.blocks):
             x = block(x)
@@ -91,7 +91,8 @@ class ClassTokens(nn.Module):
                 tokens.append(x[:, 0])
         return torch.cat(tokens, dim=1)
 
-    def _embedded(self, x: torch.Tensor) -> torch.Tensor:
+    def embedded(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (N, prefix + patches, C) that enter the first block."""
         vit = self.vit
         embedded: torch.Tensor = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(x))))
         return embedded
@@ -107,7 +108,7 @@ class ClassTokens(nn.Module):
         The rest of the logit comes from the head's bias, the initial class token, the blocks' MLPs
         and the biases of their attention.
         """
-        x = self._embedded(x)
+        x = self.embedded(x)
         parts = self.head.weight.reshape(len(self.taken), -1)
         tokens, effects = [], torch.zeros(())
         for number, block in enumerate(self.vit.blocks):
@@ -121,13 +122,17 @@ class ClassTokens(nn.Module):
 
 
 def _plain(block: nn.Module) -> bool:
-    """Return True if the block's attention is timm's plain one, without gates or layer scale."""
+    """Return True if the block is timm's plain one, without layer scale, and with attention without
+    gates and normalised queries."""
     attention = getattr(block, "attn", None)
     return (
         type(attention) is Attention
         and isinstance(attention.norm, nn.Identity)
+        and isinstance(attention.q_norm, nn.Identity)
+        and isinstance(attention.k_norm, nn.Identity)
         and getattr(attention, "gate", None) is None
         and isinstance(block.ls1, nn.Identity)
+        and isinstance(block.ls2, nn.Identity)
     )
 
 
@@ -138,7 +143,6 @@ def _attention_effects(block: Any, x: torch.Tensor, reads: torch.Tensor) -> torc
     count, length, _ = x.shape
     heads = (count, length, 3, attention.num_heads, attention.head_dim)
     query, key, value = attention.qkv(block.norm1(x)).reshape(heads).permute(2, 0, 3, 1, 4).unbind()
-    query, key = attention.q_norm(query), attention.k_norm(key)
     weights = (query[:, :, :1] * attention.scale @ key.transpose(-2, -1)).softmax(dim=-1)
     # The projection is linear, so the direction can be pulled back through it, once a head.
     back = (reads @ attention.proj.weight).reshape(1, attention.num_heads, 1, -1)

@@ -17,7 +17,9 @@ from deepfake_training.config import Config
 from deepfake_training.export.int8_arithmetic import activation_ranges, in_int8
 from deepfake_training.export.onnx_export import traced
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.networks.class_token_graph import served_class_tokens
 from deepfake_training.networks.class_token_head import ClassTokens
+from deepfake_training.networks.smoothing import smooth
 
 FEATURES = "features"
 
@@ -33,7 +35,7 @@ class _Features(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         x = self.graph.normalise(crops)
         if isinstance(self.model, ClassTokens):
-            return self.model.class_tokens(x)
+            return served_class_tokens(self.model, x)
         features = self.model.forward_features(x)  # type: ignore[operator]
         pooled: torch.Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled.flatten(1)
@@ -47,6 +49,8 @@ def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto
     """
     model = create_backbone(config.backbone, config.bundle.input).eval()
     features = _Features(model, config.bundle.input).eval()
+    if config.bundle.arithmetic == "int8" and isinstance(model, ClassTokens):
+        smooth(model, features.graph.normalise, torch.from_numpy(samples))
     graph = traced(features, config.bundle.input.height, [FEATURES])
     if config.bundle.arithmetic == "int8":
         graph = in_int8(graph, activation_ranges(graph, samples))

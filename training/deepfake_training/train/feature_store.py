@@ -48,6 +48,8 @@ _SAMPLES = 96
 """Crops on which the ranges of 8-bit arithmetic are measured."""
 _VIEW = 3
 """Version of cropping and augmentation. Stored features of another version are not used."""
+_FORM = 2
+"""Version of the graph's form and arithmetic, likewise."""
 
 Array = NDArray[Any]
 Report = Callable[[int, int], None]
@@ -230,6 +232,7 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
     """Return everything that the graph depends on."""
     backbone = {"name", "weights", "blocks"}
     parts: dict[str, Any] = {
+        "form": _FORM,
         "input": config.bundle.input.model_dump(mode="json"),
         "backbone": config.backbone.model_dump(mode="json", include=backbone),
         "arithmetic": config.bundle.arithmetic,
