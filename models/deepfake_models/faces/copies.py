@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.resampling import Floats, scaled
+from deepfake_models.faces.resampling import Floats, integral_image, scaled, turned_integral
 from deepfake_models.results import Box
 from deepfake_models.spec import DetectorSpec
 
@@ -38,8 +38,8 @@ _MAX_DISAGREEMENT = 45.0
 class Copy:
     """A picture that was scaled down, bordered and turned."""
 
-    pixels: NDArray[np.uint8]
-    """(H, W, 3) uint8 RGB."""
+    integral: NDArray[np.uint32]
+    """Its summed-area table, (3, H + 1, W + 1)."""
     quarters: int
     """Quarter turns by which it was turned clockwise."""
     border: int
@@ -49,7 +49,7 @@ class Copy:
 
     def restored(self, points: Floats) -> Floats:
         """Return ``points``, (N, 2) x and y in the copy, as (N, 2) in pixels of the picture."""
-        height, width = self.pixels.shape[:2]
+        height, width = self.integral.shape[1] - 1, self.integral.shape[2] - 1
         x, y = points.T
         x, y = (
             (x, y),
@@ -72,9 +72,10 @@ def copies(picture: NDArray[np.uint8], spec: DetectorSpec) -> Iterator[Copy]:
     h, w = small.shape[:2]
     border = round(spec.border * min(h, w))
     bordered = np.pad(small, ((border, border), (border, border), (0, 0)), constant_values=GREY)
+    integral = integral_image(bordered)
     for quarters in turns:
-        pixels = np.ascontiguousarray(np.rot90(bordered, -quarters))
-        yield Copy(pixels, quarters, border, (width / w, height / h))
+        turned = turned_integral(integral, quarters)
+        yield Copy(turned, quarters, border, (width / w, height / h))
 
 
 def smallest_face(height: int, width: int, spec: DetectorSpec) -> float:

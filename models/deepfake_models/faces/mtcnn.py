@@ -93,7 +93,7 @@ class MtcnnDetector:
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         small = [scaled(picture, self._spec.long_side) for picture in pictures]
         faces: list[list[Detection]] = [[] for _ in pictures]
-        for k, box, points, confidence in self._cascade(small):
+        for k, box, points, confidence in self._cascade([integral_image(p) for p in small]):
             (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
             stretch = np.array([width / w, height / h])
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
@@ -112,7 +112,7 @@ class MtcnnDetector:
         """Return the large faces in copies of ``picture``, each with its copy's quarter turns."""
         views = list(copies(picture, self._spec))
         faces = []
-        located = self._cascade([v.pixels for v in views], large=True)
+        located = self._cascade([v.integral for v in views], large=True)
         for k, box, points, confidence in located:
             corners = views[k].restored(box.reshape(2, 2))
             (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
@@ -123,13 +123,13 @@ class MtcnnDetector:
         return faces
 
     def _cascade(
-        self, pictures: Sequence[NDArray[np.uint8]], *, large: bool = False
+        self, integrals: Sequence[NDArray[np.uint32]], *, large: bool = False
     ) -> Iterator[tuple[int, Floats, Floats, float]]:
-        """Run the three stages; yield picture, box, landmarks and confidence of each face.
+        """Run the three stages on the pictures with these summed-area tables; yield picture, box,
+        landmarks and confidence of each face.
 
         With ``large`` only faces of ``smallest_face`` and wider are searched for.
         """
-        integrals = [integral_image(picture) for picture in pictures]
         proposed = self._propose(integrals, large)
         return self._locate(integrals, self._refine(integrals, proposed))
 

@@ -126,7 +126,7 @@ def test_points_of_a_copy_are_mapped_back(height: int, width: int, spec: Detecto
     views = list(copies(picture, spec))
     assert [v.quarters for v in views] == ([0] if spec is BORDERED else [0, 1, 2, 3])
     for view in views:
-        h, w = view.pixels.shape[:2]
+        h, w = (side - 1 for side in view.integral.shape[1:])
         assert max(h, w) <= spec.long_side + 2
         # The corners of the picture, clockwise from its top left, are where the turn took them.
         b = view.border
@@ -141,7 +141,8 @@ def test_a_copy_is_turned_clockwise() -> None:
     picture[0, 0] = 255
     view = next(v for v in copies(picture, spec_with(turn_above=60)) if v.quarters == 1)
     assert isinstance(view, Copy)
-    assert view.pixels[0, 3].tolist() == [255] * 3
+    # The white pixel is now the last of the first row.
+    assert view.integral[:, 1, 3:].tolist() == [[0, 255]] * 3
 
 
 def spec_with(**changes: float) -> DetectorSpec:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from deepfake_models.faces.resampling import area_crops, area_resized, integral_image, scaled
+from deepfake_models.faces.resampling import (
+    area_crops,
+    area_resized,
+    integral_image,
+    scaled,
+    turned_integral,
+)
 
 torch = pytest.importorskip("torch", reason="resampling is compared with torch's")
 
@@ -61,3 +67,15 @@ def test_integral_wraps_around_without_error() -> None:
     assert picture[..., 0].size * 255 > 2**32
     resized = area_resized(integral_image(picture), 3, 5)
     np.testing.assert_allclose(resized, 127.5 / 128, rtol=1e-6)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 3))
+def test_the_table_of_a_turned_picture_is_that_of_its_pixels(
+    height: int, width: int, quarters: int
+) -> None:
+    rng = np.random.default_rng(height * 31 + width)
+    picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    turned = turned_integral(integral_image(picture), quarters)
+    assert turned.flags.c_contiguous
+    assert turned.dtype == np.uint32
+    assert np.array_equal(turned, integral_image(np.rot90(picture, -quarters)))
