@@ -242,7 +242,8 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
         image = image.convert("RGBA")
         page = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(page, image)
-    pixels = np.array(image.convert("RGB"))
+    # Converted to its own mode, a large picture would only be copied.
+    pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UndecodableMedia
     return pixels

@@ -140,7 +140,7 @@ class ProcessPool:
                 finished = item.answer()
                 if not isinstance(finished, wire.Finished):
                     raise wire.WireError
-                result = bytes(wire.receive_data(process.connection, finished.size))
+                result = wire.receive_data(process.connection, finished.size)
                 if len(result) != finished.size:
                     raise wire.WireError
             # A task may have caught the error of its source.

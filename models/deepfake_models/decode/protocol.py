@@ -1,8 +1,8 @@
 """The messages between a decoder process and its parent: JSON or raw bytes, never pickle.
 
-Each message is one length-prefixed block (``multiprocessing.connection``) whose first byte tells
-whether a JSON object or plain data follows. The parent trusts nothing that the child sends: the
-length of every block is bounded before it is read, and every field is validated.
+Messages are length-prefixed blocks (``multiprocessing.connection``): a JSON object after the byte
+``J``, or the byte ``D`` alone and plain data in the next block. The parent trusts nothing that the
+child sends: the length of every block is bounded before it is read, and every field is validated.
 """
 
 from __future__ import annotations
@@ -243,8 +243,9 @@ def send(connection: Connection, message: Message) -> None:
 
 
 def send_data(connection: Connection, data: bytes | memoryview) -> None:
-    """Send plain data."""
-    connection.send_bytes(b"".join((DATA, data)))
+    """Send plain data, after a message that announces them: to prepend a byte would copy them."""
+    connection.send_bytes(DATA)
+    connection.send_bytes(data)
 
 
 def receive_request(connection: Connection) -> Request:
@@ -267,17 +268,17 @@ def receive_answer(connection: Connection) -> Answer:
     return _parsed(connection, _ANSWER)
 
 
-def receive_data(connection: Connection, limit: int) -> memoryview:
-    """Return the next message, which must be data of at most ``limit`` bytes.
+def receive_data(connection: Connection, limit: int) -> bytes:
+    """Return the next message but one, which must be data of at most ``limit`` bytes, announced by
+    the next message.
 
     Raises:
         EOFError: the other side has closed the connection.
         WireError: the next message is something else.
     """
-    block = memoryview(_block(connection, limit + 1))
-    if block[:1] != DATA:
+    if _block(connection, MAX_JSON_BYTES) != DATA:
         raise WireError
-    return block[1:]
+    return _block(connection, limit)
 
 
 def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:

@@ -205,7 +205,7 @@ class _RemoteMedia:
         return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
-def _times(data: memoryview, count: int, limits: DecodeLimits) -> NDArray[np.float64]:
+def _times(data: bytes, count: int, limits: DecodeLimits) -> NDArray[np.float64]:
     if len(data) != 8 * count:
         raise wire.WireError
     times = np.frombuffer(data, dtype="<f8").astype(np.float64)

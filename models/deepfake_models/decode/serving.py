@@ -89,10 +89,10 @@ class RemoteFile(io.RawIOBase):
         offset = number * wire.MAX_READ_BYTES
         length = min(wire.MAX_READ_BYTES, self._size - offset)
         wire.send(self._connection, wire.Read(offset=offset, length=length))
-        answer = self._connection.recv_bytes(wire.MAX_READ_BYTES + 1)
-        if answer[:1] != wire.DATA:
-            raise OSError("the source failed")
-        self._blocks[number] = answer[1:]
+        try:
+            self._blocks[number] = wire.receive_data(self._connection, wire.MAX_READ_BYTES)
+        except wire.WireError as error:
+            raise OSError("the source failed") from error
         if len(self._blocks) > CACHED_BLOCKS:
             self._blocks.popitem(last=False)
         return self._blocks[number]
@@ -180,7 +180,7 @@ def _open(connection: Connection, request: wire.Open) -> None:
 
 
 def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
-    argument = bytes(wire.receive_data(connection, wire.MAX_ARGUMENT_BYTES))
+    argument = wire.receive_data(connection, wire.MAX_ARGUMENT_BYTES)
     source = cast("BinaryIO", RemoteFile(connection, request.size))
     with _bounded(request):
         result = task(source, argument)

@@ -667,7 +667,7 @@ def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor
 
 
 def test_valid_answers_of_the_impostor_are_accepted() -> None:
-    _, frames = converse([OPENED, b"D" + TIMES, FRAME, b"D" + bytes(range(24))])
+    _, frames = converse([OPENED, b"D", TIMES, FRAME, b"D", bytes(range(24))])
     assert frames[0].pixels[1, 3].tolist() == [21, 22, 23]
 
 
@@ -682,7 +682,7 @@ def raw_length(length: int) -> Callable[[Any], None]:
     return send
 
 
-GOOD = [OPENED, b"D" + TIMES]
+GOOD = [OPENED, b"D", TIMES]
 LIES: dict[str, list[Any]] = {
     "no json": [b"J{"],
     "deep json": [b"J" + b"[" * 10_000],
@@ -691,27 +691,27 @@ LIES: dict[str, list[Any]] = {
     "pickle": [b"\x80\x04N."],
     "endless header": [b"J" + b" " * 100_000],
     "length of 2^62": [raw_length(1 << 62)],
-    "kind": [facts(kind="program"), b"D" + TIMES],
-    "width as text": [facts(width="4"), b"D" + TIMES],
-    "width as truth": [facts(width=True), b"D" + TIMES],
-    "no area": [facts(width=0), b"D" + TIMES],
-    "area over the limit": [facts(width=2000, height=2000), b"D" + TIMES],
-    "rotation": [facts(rotation=45), b"D" + TIMES],
+    "kind": [facts(kind="program"), b"D", TIMES],
+    "width as text": [facts(width="4"), b"D", TIMES],
+    "width as truth": [facts(width=True), b"D", TIMES],
+    "no area": [facts(width=0), b"D", TIMES],
+    "area over the limit": [facts(width=2000, height=2000), b"D", TIMES],
+    "rotation": [facts(rotation=45), b"D", TIMES],
     "infinite duration": [b'J{"op":"opened","frames":2,"facts":{"kind":"video","width":4,'
-                          b'"height":2,"duration_s":Infinity,"rotation":0}}', b"D" + TIMES],
-    "huge integer": [facts(duration_s=10**400), b"D" + TIMES],
+                          b'"height":2,"duration_s":Infinity,"rotation":0}}', b"D", TIMES],
+    "huge integer": [facts(duration_s=10**400), b"D", TIMES],
     "more frames than allowed": [{**OPENED, "frames": 1 << 40}],
-    "image with two frames": [facts(kind="image"), b"D" + TIMES],
-    "times too short": [OPENED, b"D" + TIMES[:8]],
-    "times too long": [OPENED, b"D" + TIMES * 2],
-    "times fall": [OPENED, b"D" + struct.pack("<2d", 0.0, -1.0)],
-    "times not from zero": [OPENED, b"D" + struct.pack("<2d", 1.0, 2.0)],
-    "times not numbers": [OPENED, b"D" + struct.pack("<2d", 0.0, float("nan"))],
+    "image with two frames": [facts(kind="image"), b"D", TIMES],
+    "times too short": [OPENED, b"D", TIMES[:8]],
+    "times too long": [OPENED, b"D", TIMES * 2],
+    "times fall": [OPENED, b"D", struct.pack("<2d", 0.0, -1.0)],
+    "times not from zero": [OPENED, b"D", struct.pack("<2d", 1.0, 2.0)],
+    "times not numbers": [OPENED, b"D", struct.pack("<2d", 0.0, float("nan"))],
     "times as text": [OPENED, b"J" + TIMES],
-    "another index": [*GOOD, {**FRAME, "index": 1}, b"D" + bytes(24)],
-    "another size": [*GOOD, {**FRAME, "height": 3}, b"D" + bytes(36)],
-    "too few pixels": [*GOOD, FRAME, b"D" + bytes(23)],
-    "too many pixels": [*GOOD, FRAME, b"D" + bytes(25)],
+    "another index": [*GOOD, {**FRAME, "index": 1}, b"D", bytes(24)],
+    "another size": [*GOOD, {**FRAME, "height": 3}, b"D", bytes(36)],
+    "too few pixels": [*GOOD, FRAME, b"D", bytes(23)],
+    "too many pixels": [*GOOD, FRAME, b"D", bytes(25)],
     "failed, of another index": [*GOOD, {"op": "failed", "index": 1, "detail": ""}],
     "failed without detail": [*GOOD, {"op": "failed", "index": 0}],
     "read before the start": [{"op": "read", "offset": -1, "length": 1}],
