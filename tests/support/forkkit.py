@@ -115,6 +115,8 @@ def _starter() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Settings of this process are no settings of the commands.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DEEPFAKE_")}
+    # A process with threads cannot be forked safely, and NumPy's libraries start some if they may.
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with theirs:
         popen = subprocess.Popen(
             [sys.executable, "-m", __name__, str(theirs.fileno())],
