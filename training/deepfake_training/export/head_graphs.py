@@ -110,7 +110,7 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
         numpy_helper.from_array(np.array([0, heads, width]), "map.one"),
         numpy_helper.from_array(np.array([0, 0, heads, width]), "map.all"),
         numpy_helper.from_array(np.array([1]), "map.heads"),
-        numpy_helper.from_array(np.float32(width**-0.5), "map.scale"),
+        numpy_helper.from_array(np.array(width**-0.5, np.float32), "map.scale"),
     ]
     effects = []
     for number, (attention, direction) in enumerate(zip(attentions, directions, strict=True)):

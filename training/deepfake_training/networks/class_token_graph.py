@@ -7,6 +7,7 @@ computes the class token alone, since nothing reads its other tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,17 +38,17 @@ def served_class_tokens(model: ClassTokens, x: torch.Tensor) -> torch.Tensor:
 
 def _block(block: Any, x: torch.Tensor, *, class_token_only: bool) -> torch.Tensor:
     attention, heads = block.attn, block.attn.num_heads
-    read, channels = block.norm1(x), attention.proj.out_features  # fixed, unlike traced shapes
+    channels = attention.proj.out_features  # a plain number, unlike a traced shape
+    read = block.norm1(x)
     if class_token_only:
         x = x[:, :1]
         query = _linear(attention.qkv, read[:, :1], slice(channels))
-        key, value = _linear(attention.qkv, read, slice(channels, None)).split(channels, dim=-1)
+        key, value = _linear(attention.qkv, read, slice(channels, None)).chunk(2, dim=-1)
     else:
-        query, key, value = _linear(attention.qkv, read).split(channels, dim=-1)
+        query, key, value = _linear(attention.qkv, read).chunk(3, dim=-1)
     attended: torch.Tensor = _Attention.apply(query, key, value, heads)  # type: ignore[no-untyped-call]
     x = x + _linear(attention.proj, attended)
-    layers = block.mlp
-    return x + _rows(lambda rows: layers(rows), block.norm2(x))
+    return x + _rows(block.mlp, block.norm2(x))
 
 
 def _linear(layer: nn.Linear, x: torch.Tensor, outputs: slice = slice(None)) -> torch.Tensor:
@@ -56,13 +57,13 @@ def _linear(layer: nn.Linear, x: torch.Tensor, outputs: slice = slice(None)) -> 
     return _rows(lambda rows: F.linear(rows, weight, bias), x)
 
 
-def _rows(layer: Any, x: torch.Tensor) -> torch.Tensor:
+def _rows(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Apply ``layer``, a function of matrices, to ``x`` (N, T, C).
 
     onnxruntime adds the bias within an integer product, and the products of outliers onto it, only
     for matrices.
     """
-    result: torch.Tensor = layer(x.reshape(-1, x.shape[-1]))
+    result = layer(x.reshape(-1, x.shape[-1]))
     return result.reshape(-1, x.shape[1], result.shape[-1])
 
 
@@ -73,8 +74,8 @@ class _Attention(torch.autograd.Function):
     def forward(
         _: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int
     ) -> torch.Tensor:
-        parts = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
-        return F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        q, k, v = (t.reshape(*t.shape[:2], heads, -1).transpose(1, 2) for t in (query, key, value))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
     @staticmethod
     def symbolic(graph: Any, query: Any, key: Any, value: Any, heads: int) -> Any:

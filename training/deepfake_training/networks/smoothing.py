@@ -63,8 +63,8 @@ def _largest(
 
     hooks = [layer.register_forward_pre_hook(measure(k)) for k, layer in enumerate(layers)]
     try:
-        for batch in crops.split(_BATCH):
-            network.class_tokens(normalise(batch))
+        for start in range(0, len(crops), _BATCH):
+            network.class_tokens(normalise(crops[start : start + _BATCH]))
     finally:
         for handle in hooks:
             handle.remove()
