@@ -69,6 +69,15 @@ def still_clip(portrait: Pixels, count: int) -> list[Pixels]:
     return [portrait] * count
 
 
+def _in_one_thread(codec: str, options: dict[str, str]) -> dict[str, str]:
+    """Add what makes ``codec`` use one thread: encoders on several do not always give the same."""
+    chosen = {"threads": "1", **options}
+    if codec == "libx265":
+        alone = "pools=none:frame-threads=1"
+        chosen["x265-params"] = ":".join(filter(None, [options.get("x265-params"), alone]))
+    return chosen
+
+
 def encode(
     frames: Iterable[Pixels],
     *,
@@ -97,7 +106,7 @@ def encode(
         tempfile.NamedTemporaryFile() as file,
         av.open(file.name, "w", format=container, container_options=container_options) as out,
     ):
-        stream: Any = out.add_stream(codec, rate=rate, options={"threads": "1", **(options or {})})
+        stream: Any = out.add_stream(codec, rate=rate, options=_in_one_thread(codec, options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.gop_size = gop
         context = stream.codec_context
