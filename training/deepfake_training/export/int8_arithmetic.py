@@ -30,7 +30,7 @@ from deepfake_models.session import OnnxSession
 OUTLIERS: Final = 16
 """Input channels of a product, with the largest values, that remain in floating point."""
 OUTLYING: Final = 1.5
-"""They do so if the largest value is larger than that of the next channel by this factor."""
+"""They do so if the largest of their values is this many times that of any other channel."""
 _WEIGHT_LIMIT: Final = 63
 _LEVELS: Final = 255
 _BIAS_LIMIT: Final = 2**30

@@ -122,8 +122,8 @@ class ClassTokens(nn.Module):
 
 
 def _plain(block: nn.Module) -> bool:
-    """Return True if the block is timm's plain one, without layer scale, and with attention without
-    gates and normalised queries."""
+    """Return True if the block is timm's plain one: no layer scale, and attention without gates or
+    normalised queries."""
     attention = getattr(block, "attn", None)
     return (
         type(attention) is Attention
