@@ -109,3 +109,18 @@ class NoticeBasis:
             return str(examination_of(self._vault, job, key)["examined_at"])
         except BlobMissing:
             return str(iso_time(job.finished_at))
+
+
+def digests_against(session: Session, case: Case) -> set[str]:
+    """Return the SHA-256 of the files of a case that no notice may rest on, by their reviews."""
+    return set(
+        session.scalars(
+            select(Media.sha256)
+            .join(Job, Job.media_id == Media.id)
+            .where(
+                Job.case_id == case.id,
+                Job.state == JobState.SUCCEEDED,
+                Job.finding.in_(AGAINST),
+            )
+        )
+    )

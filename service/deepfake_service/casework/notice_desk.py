@@ -23,13 +23,14 @@ from deepfake_service.casework.core.notice_states import (
 from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, next_cursor, older
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.notice_basis import NoticeBasis
+from deepfake_service.casework.notice_basis import NoticeBasis, digests_against
 from deepfake_service.casework.notice_clock import is_overdue, listed
 from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.db import (
     Case,
     Database,
     Job,
+    Media,
     Notice,
     Occurrence,
     current_time,
@@ -225,11 +226,15 @@ class NoticeDesk:
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
-        """Mark the notices that rest on a job for withdrawal: its finding was reversed."""
+        """Mark the notices that rest on a job for withdrawal: its finding was reversed.
+
+        A notice rests on all examinations of the bytes that it is about (see ``NoticeBasis.of``).
+        """
         key = self._vault.case_key(case)
+        sha256 = session.get_one(Media, job.media_id).sha256
         for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
             if (
-                _rests_on(notice, key, job)
+                sha256 in _digests_of(notice, key)
                 and notice.state != NoticeState.WITHDRAWN
                 and notice.withdraw_at is None
             ):
@@ -248,14 +253,21 @@ class NoticeDesk:
             _mark_for_withdrawal(session, vault.case_key(case), notice)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
-        """Remove the marks of ``mark_reversed``, after the finding was confirmed again."""
+        """Remove the marks of ``mark_reversed``, after the finding of a job was confirmed again.
+
+        The mark of a notice stays as long as reviewers are against any of the files that it is
+        about.
+        """
         if case.minor_at is not None:
             return
         key = self._vault.case_key(case)
+        sha256 = session.get_one(Media, job.media_id).sha256
+        against = digests_against(session, case)
         for notice in session.scalars(
             select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))
         ):
-            if _rests_on(notice, key, job):
+            digests = _digests_of(notice, key)
+            if sha256 in digests and not digests & against:
                 history = _begun_history(session, key, notice)
                 notice.withdraw_at = None
                 history.append(Happening(NoticeEventKind.UPHELD, SERVICE))
@@ -304,8 +316,9 @@ class NoticeDesk:
         }
 
 
-def _rests_on(notice: Notice, key: bytes, job: Job) -> bool:
-    return any(b["job"] == job.id for b in open_json(key, notice)["basis"])
+def _digests_of(notice: Notice, key: bytes) -> set[str]:
+    """Return the SHA-256 of each file that a notice is about."""
+    return {basis["sha256"] for basis in open_json(key, notice)["basis"]}
 
 
 def _mark_for_withdrawal(session: Session, key: bytes, notice: Notice) -> None:

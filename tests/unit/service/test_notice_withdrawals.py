@@ -1,0 +1,96 @@
+"""Notices are marked for withdrawal while reviewers are against any file that they are about."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.db import Job, Notice, Occurrence, new_id
+from deepfake_service.db.enums import Decision, JobState, Role
+from tests.support.submitting import VIDEO, submit
+from tests.unit.service.conftest import Service
+from tests.unit.service.test_notices import GOOD
+
+CONFIRMED, REJECTED, UNDECIDED = Decision.CONFIRMED, Decision.REJECTED, Decision.UNDECIDED
+
+
+async def noticed(service: Service, *files: bytes) -> tuple[str, list[str]]:
+    """Create a notice about files of one case; return its id and the ids of the files' jobs."""
+    place = {"case_reference": "R", "source_url": "https://example.org/1", "platform": "Example"}
+    jobs = [(await submit(service, file, **place)) for file in files]
+    with service.database.write() as session:
+        for job in jobs:
+            row = session.get_one(Job, job["id"])
+            row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+            row.finished_at = row.evidence_expired_at = service.database.clock()
+        seen = list(session.scalars(select(Occurrence.id)))
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": seen, "fields": GOOD["kr-d4u"],
+        "recipient": "D4U",
+    }  # fmt: skip
+    path = f"/v1/cases/{jobs[0]['case_id']}/notices"
+    answer = await service.client.post(path, json=content)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"], [job["id"] for job in jobs]
+
+
+def repeated(service: Service, job_id: str) -> str:
+    """Store another examination of the same medium, and return its id."""
+    with service.database.write() as session:
+        first = session.get_one(Job, job_id)
+        values: dict[str, Any] = {
+            name: getattr(first, name)
+            for name in ("case_id", "media_id", "account_id", "kind", "priority", "bundle_sha256",
+                         "retention", "state", "verdict", "finished_at", "evidence_expired_at")
+        }  # fmt: skip
+        created_at = first.created_at + timedelta(seconds=1)
+        again = Job(id=new_id(), frames=32, created_at=created_at, **values)
+        session.add(again)
+    return again.id
+
+
+def decide(service: Service, job_id: str, decision: Decision) -> None:
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    service.app.state.shared.services.reviews.decide(caller, job_id, decision, "seen")
+
+
+def is_marked(service: Service, notice_id: str) -> bool:
+    with service.database.read() as session:
+        return session.get_one(Notice, notice_id).withdraw_at is not None
+
+
+async def test_the_mark_stays_until_all_files_of_the_notice_are_confirmed(service: Service) -> None:
+    notice, (first, second) = await noticed(service, VIDEO, VIDEO + b"2")
+    decide(service, second, CONFIRMED)
+    decide(service, first, REJECTED)
+    assert is_marked(service, notice)
+    decide(service, second, CONFIRMED)
+    assert is_marked(service, notice)
+    decide(service, first, UNDECIDED)
+    decide(service, second, CONFIRMED)
+    assert is_marked(service, notice)
+    decide(service, first, CONFIRMED)
+    assert not is_marked(service, notice)
+
+
+async def test_a_rejected_repetition_of_the_examination_marks_the_notice(service: Service) -> None:
+    notice, (first,) = await noticed(service, VIDEO)
+    again = repeated(service, first)
+    decide(service, again, REJECTED)
+    assert is_marked(service, notice)
+    decide(service, first, CONFIRMED)
+    assert is_marked(service, notice)
+    decide(service, again, CONFIRMED)
+    assert not is_marked(service, notice)
+
+
+async def test_notices_about_other_files_of_the_case_are_not_marked(service: Service) -> None:
+    notice, _ = await noticed(service, VIDEO)
+    other = await submit(service, VIDEO + b"2", case_reference="R")
+    with service.database.write() as session:
+        session.get_one(Job, other["id"]).state = JobState.SUCCEEDED
+    decide(service, other["id"], REJECTED)
+    assert not is_marked(service, notice)
