@@ -28,6 +28,7 @@ from deepfake_service.db import (
 )
 from deepfake_service.db.enums import Finding
 from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, installation_secret, open_json, seal_json
@@ -37,6 +38,8 @@ _NAME = "matching"
 CATCH_UP_BATCH = 100
 MOST_SIMILAR = ((Match.percent + func.coalesce(Match.known_percent, 0)).desc(), Match.id)
 """The order of matches: the most similar first."""
+
+_log = logger("deepfake_service.hash_bank")
 
 
 class HashBank:
@@ -88,8 +91,18 @@ class HashBank:
             seal_json(self._key, known, {"pdq": pdq, "vpdq": hashes.get("vpdq") or []})
             session.add(known)
 
+    def remember_if_possible(self, job_id: str) -> None:
+        """Do what ``remember`` does. An error is logged, and ``remember_recent`` tries again."""
+        try:
+            self.remember(job_id)
+        except Exception as error:
+            _log.error("hashes_not_stored", job_id=job_id, failure=describe(error))
+
     def remember_recent(self) -> None:
-        """Store the hashes of jobs confirmed in the last day, if a crash prevented it."""
+        """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
+
+        What prevents it for one job does not for the others.
+        """
         if not self._enabled:
             return
         since = self._database.clock() - timedelta(days=1)
@@ -104,7 +117,7 @@ class HashBank:
                 .limit(CATCH_UP_BATCH)
             ).all()
         for job_id in missing:
-            self.remember(job_id)
+            self.remember_if_possible(job_id)
 
     @staticmethod
     def forget(session: Session, job_id: str) -> None:

@@ -85,7 +85,8 @@ class Reviews:
     def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
         """Record the caller's decision and its reason, and return the resulting finding.
 
-        The latest decision of each person counts for the finding. All of them stay recorded.
+        The latest decision of each person counts for the finding. All of them stay recorded. Once
+        a decision is, no error of what follows from it is raised: it must not be made twice.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
@@ -134,7 +135,7 @@ class Reviews:
                 self._hash_bank.forget(session, job_id)
         # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
         if finding is Finding.CONFIRMED:
-            self._hash_bank.remember(job_id)
+            self._hash_bank.remember_if_possible(job_id)
         self._create_edition(caller.actor, job_id)
         return finding
 
@@ -145,6 +146,8 @@ class Reviews:
             # The evidence has expired, was not gathered by an early version, is being created by
             # another process, or is too large. ``catch_up`` tries again.
             _log.warning("no_new_edition", job_id=job_id)
+        except Exception as error:
+            _log.error("edition_failed", job_id=job_id, failure=describe(error))
 
     def _finding_of(self, session: Session, job_id: str) -> Finding:
         latest: dict[str, Decision] = {}

@@ -1,0 +1,135 @@
+"""A decision that was recorded stands, whatever fails of what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from deepfake_service.casework.bulk_reviews import decide_each
+from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.db import Case, Job, KnownHashes, Review, new_id
+from deepfake_service.db.enums import Decision, Finding, Role
+from deepfake_service.errors import RecordAltered, StorageUnavailable
+from deepfake_service.evidence.artifacts import UnreadableMaterial
+from deepfake_service.evidence.custody import CustodyMismatch
+from deepfake_service.security.audit_log import SERVICE
+from deepfake_service.storage import seal_json
+from deepfake_service.storage.blobs import BLOB_FOLDER
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined
+from tests.unit.service.conftest import Service, Starter
+
+
+def case_key(service: Service, job_id: str) -> tuple[Job, bytes]:
+    with service.database.read() as session:
+        job = session.get_one(Job, job_id)
+        case = session.get_one(Case, job.case_id)
+    return job, service.app.state.shared.services.queries._vault.case_key(case)
+
+
+def break_store(service: Service, job_id: str) -> tuple[Path, bytes]:
+    """Let the store fail to read what was gathered for a job's evidence.
+
+    Returns:
+        The file, and what was in it.
+    """
+    folder: Path = service.app.state.shared.settings.data_dir / BLOB_FOLDER
+    blob = folder / material_of(case_key(service, job_id)[0])
+    content = blob.read_bytes()
+    blob.unlink()
+    blob.symlink_to(blob.name)  # a loop
+    return blob, content
+
+
+def damage_material(service: Service, job_id: str) -> None:
+    job, key = case_key(service, job_id)
+    vault = service.app.state.shared.services.queries._vault
+    vault.write(material_of(job), key, b"no material")
+
+
+def insert_review(service: Service, job_id: str) -> None:
+    """Store a review of which the audit log knows nothing."""
+    job, key = case_key(service, job_id)
+    now = service.database.clock()
+    review = Review(id=new_id(), job_id=job_id, account_id=job.account_id,
+                    decision=Decision.CONFIRMED, created_at=now)  # fmt: skip
+    seal_json(key, review, {"reason": "-"})
+    with service.database.write() as session:
+        session.add(review)
+
+
+def alter_edition(service: Service, job_id: str) -> None:
+    with service.database.write() as session:
+        session.execute(text("UPDATE editions SET reviews = 7 WHERE job_id = :id"), {"id": job_id})
+
+
+FAILURES = {
+    "the store": (break_store, StorageUnavailable),
+    "the material": (damage_material, UnreadableMaterial),
+    "the chain of custody": (insert_review, CustodyMismatch),
+    "a record": (alter_edition, RecordAltered),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+async def test_a_decision_stands_if_what_follows_from_it_fails(
+    service: Service, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail: Callable[[Any, str], Any]
+    fail, error = FAILURES[what]
+    jobs = [
+        (await examined(service, video))["id"] for video in (kit.video(), kit.video() + bytes(9))
+    ]
+    services = service.app.state.shared.services
+    for job_id in jobs:
+        await asyncio.to_thread(services.evidence_store.create, job_id, SERVICE)
+    fail(service, jobs[0])
+    with pytest.raises(error):
+        await asyncio.to_thread(services.evidence_store.create, jobs[0], SERVICE)
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    outcomes = await asyncio.to_thread(
+        decide_each, services.reviews, caller, jobs, Decision.CONFIRMED, "seen by Kim"
+    )
+    assert [(o.finding, o.refusal) for o in outcomes] == [(Finding.CONFIRMED, None)] * 2
+    with service.database.read() as session:
+        made = select(Review.job_id).where(Review.account_id == caller.account_id)
+        assert sorted(session.scalars(made)) == sorted(jobs)
+    # The other decision has its edition.
+    assert [e["edition"] for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
+    logged = capsys.readouterr().out
+    assert "edition_failed" in logged
+    assert error.__name__ in logged
+    assert "Kim" not in logged
+
+
+async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starter) -> None:
+    async with start(matching=True) as service:
+        jobs = [
+            (await examined(service, video))["id"]
+            for video in (kit.video(), kit.video() + bytes(9))
+        ]
+        services = service.app.state.shared.services
+        caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+        for job_id in jobs:
+            await asyncio.to_thread(services.evidence_store.create, job_id, SERVICE)
+            blob, content = break_store(service, job_id)
+            finding = await asyncio.to_thread(
+                services.reviews.decide, caller, job_id, Decision.CONFIRMED, "seen"
+            )
+            assert finding is Finding.CONFIRMED
+
+        def hashed() -> set[str]:
+            with service.database.read() as session:
+                return set(session.scalars(select(KnownHashes.job_id)))
+
+        assert hashed() == set()
+        blob.unlink()
+        blob.write_bytes(content)
+        await asyncio.to_thread(services.reviews.catch_up)
+        assert hashed() == {jobs[1]}
+        assert [e["edition"] for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
