@@ -77,13 +77,13 @@ class HashBank:
             return
         now = self._database.clock()
         with self._database.write() as session:
+            locked, again = lock_case(session, job.case_id), session.get(Job, job_id)
             self.forget(session, job_id)
-            again = session.get(Job, job_id, with_for_update=True)
-            if again is None or again.finding != Finding.CONFIRMED:
+            if locked is None or again is None or again.finding != Finding.CONFIRMED:
                 return  # the finding has changed in the meantime
             known = KnownHashes(
                 id=new_id(),
-                case_id=case.id,
+                case_id=locked.id,
                 job_id=job_id,
                 created_at=now,
                 expires_at=now + self._kept_for,

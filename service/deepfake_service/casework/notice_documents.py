@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.contacts import Sender
+from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.notice_captures import NoticeCaptures
@@ -79,11 +80,12 @@ class NoticeDocuments:
         name = _blob_of(notice, event_id)
         self._vault.write(name, key, pdf)
         with self._database.write() as session:
-            locked = session.get(Notice, notice.id, with_for_update=True)
-            if locked is None:
+            case = lock_case(session, notice.case_id)
+            current = session.get(Notice, notice.id)
+            if case is None or case.wrapped_key is None or current is None:
                 raise NotFound
-            _require_showable(session, locked, content)
-            history = NoticeHistory(session, key, locked)
+            _require_showable(session, current, content)
+            history = NoticeHistory(session, key, current)
             signed = history.signed()
             if signed is None:
                 history.begin(content["receipt"])

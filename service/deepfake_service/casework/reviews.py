@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.editions import outdated_jobs
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
@@ -96,9 +97,9 @@ class Reviews:
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
             self._database.one_at_a_time(session, case.account_id)
-            session.refresh(case)
-            session.refresh(job)
-            if case.wrapped_key is None:
+            locked = lock_case(session, case.id)
+            again = session.get(Job, job_id, populate_existing=True)
+            if locked is None or locked.wrapped_key is None or again is None:
                 raise NotFound
             if job.state != JobState.SUCCEEDED:
                 raise NotReviewable("There is no verdict to review.")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
+from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import Cases, Sighting
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.new_jobs import begin_job
@@ -179,11 +180,13 @@ class Submissions:
             created = job is None
             if job is None:
                 job = self._new_job(session, caller, submission, sealed)
+            else:
+                lock_case(session, job.case_id)  # before its rows are referred to
             self._save_key(session, caller, submission, sealed, job)
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)
-            self._cases.note(session, caller, media, self._sighting(submission))
             self._add_callback(session, submission, job, case)
+            self._cases.note(session, caller, media, self._sighting(submission))
         return Accepted(job.id, created)
 
     def _by_key(

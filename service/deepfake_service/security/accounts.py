@@ -297,8 +297,8 @@ class Accounts:
             if sign_in is not None:
                 key = session.get_one(Key, sign_in.key_id)
                 actor = Actor(key.account_id, key.id)
+                session.execute(delete(SignIn).where(SignIn.id == sign_in.id))
                 append_entry(session, actor, Action.SIGNED_OUT, key.account_id)
-                session.delete(sign_in)
 
 
 def start_session(session: Session, caller: Caller, *, hours: float) -> str:

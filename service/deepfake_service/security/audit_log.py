@@ -135,13 +135,19 @@ def append_entry(
 ) -> AuditEntry:
     """Append an entry in the transaction of the action, so that both are committed, or neither.
 
+    Lock or change what the action concerns before: other transactions that append an entry wait
+    until this one ends, and so must not have locked what it still needs.
+
     Args:
         subject: the id of the item.
         detail: a code or another id, never content.
         at: the time of the action; now, by default.
     """
     if session.get_bind().dialect.name == "postgresql":
-        # SQLite has one writer at a time.
+        # SQLite has one writer at a time. The lock of the log is the last one that a transaction
+        # takes: with it, it must not wait for a row that another one has locked. SQLAlchemy 2.0
+        # does not flush before a statement in text.
+        session.flush()
         session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     entry = AuditEntry(

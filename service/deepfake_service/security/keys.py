@@ -91,8 +91,8 @@ def replace_key(session: Session, key: Key, grace: timedelta, actor: Actor | Non
     expires_at = now + (key.expires_at - key.created_at) if key.expires_at else None
     new = generate_key(key.account_id, expires_at)
     actor = actor or Actor(key.account_id, new.id)
-    store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
     key.expires_at = min(now + grace, key.expires_at or now + grace)
+    store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
     return new
 
 

@@ -16,7 +16,8 @@ def lock_case(session: Session, case_id: str) -> Case | None:
     Every path that deletes asks for the legal hold of the case that this returns, in the
     transaction that deletes or that makes the deletion certain. A hold is set under the same lock,
     so that a hold that was acknowledged is never deleted over. Lock the case before any of its
-    rows: otherwise two transactions may wait for each other.
+    rows, and before an entry is appended to the audit log: otherwise two transactions may wait for
+    each other.
     """
     return session.get(Case, case_id, with_for_update=True, populate_existing=True)
 

@@ -1,0 +1,249 @@
+"""Transactions on PostgreSQL that concern the same rows wait for each other in one order.
+
+One of them is stopped when it has locked its rows and is about to append to the audit log. The
+other one runs until it waits for the first one. If it held the lock of the log by then, neither
+could go on, and PostgreSQL would abort one of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.casework import retention
+from deepfake_service.casework.core import notice_history
+from deepfake_service.casework.core.cases import Sighting
+from deepfake_service.casework.core.notice_states import NoticeUpdate
+from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.submissions import Sealed, Submission
+from deepfake_service.db import Delivery, Job, KnownHashes, Occurrence, new_id
+from deepfake_service.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.security import accounts as accounts_module
+from deepfake_service.security import keys as keys_module
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
+from deepfake_service.storage import Stored
+from deepfake_service.storage.envelope import new_key
+from tests.support import evidencekit as kit
+from tests.support import pgkit
+from tests.support.jobkit import examined
+from tests.support.submitting import submit
+from tests.unit.service.conftest import Service, Starter
+from tests.unit.service.test_notices import GOOD
+
+pytestmark = pytest.mark.postgres
+WAIT_S = 300
+
+
+@pytest.fixture
+async def service(start: Starter, postgres: pgkit.Server) -> AsyncIterator[Service]:
+    async with start(database_url=SecretStr(postgres.new_database())) as running:
+        yield running
+
+
+class Meanwhile:
+    """Begins a task once another transaction has locked its rows, and waits until it waits."""
+
+    def __init__(self, service: Service, task: Callable[[], object]) -> None:
+        self._database = service.database
+        self._task = task
+        self._pool = ThreadPoolExecutor(1)
+        self._running: Future[object] | None = None
+
+    def begin(self) -> None:
+        self._running = self._pool.submit(self._task)
+        until = time.monotonic() + WAIT_S
+        while not self._waits() and not self._running.done():
+            assert time.monotonic() < until
+
+    def _waits(self) -> bool:
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.02)"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with self._database.read() as session:
+            return bool(session.scalar(waiting))
+
+    def before_entry_of(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Begin the task when ``module`` is about to append its next entry."""
+        real = module.append_entry
+
+        def append(session: Any, *arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(module, "append_entry", real)
+            session.flush()
+            self.begin()
+            return real(session, *arguments, **options)
+
+        monkeypatch.setattr(module, "append_entry", append)
+
+    def end(self) -> None:
+        """Wait for the task, and raise its error, if there is one."""
+        assert self._running is not None
+        with self._pool:
+            self._running.result(WAIT_S)
+
+
+async def ended(service: Service) -> dict[str, Any]:
+    """Submit a video, and end its job without evidence."""
+    job = await submit(
+        service, case_reference="R", source_url="https://example.org/1", platform="Example"
+    )
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+        row.finished_at = row.evidence_expired_at = service.database.clock()
+    return job
+
+
+async def noticed(service: Service, job: dict[str, Any]) -> str:
+    with service.database.read() as session:
+        seen = list(session.scalars(select(Occurrence.id)))
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": seen, "fields": GOOD["kr-d4u"],
+    }  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{job['case_id']}/notices", json=content)
+    assert answer.status_code == 201, answer.text
+    notice_id: str = answer.json()["id"]
+    return notice_id
+
+
+def caller_of(service: Service, role: Role = Role.ANALYST) -> Caller:
+    return service.accounts.authenticate(service.keys[role])
+
+
+def decides(service: Service, job: dict[str, Any], decision: Decision) -> Callable[[], object]:
+    caller, reviews = caller_of(service), service.app.state.shared.services.reviews
+    return lambda: reviews.decide(caller, job["id"], decision, "seen")
+
+
+def adds_an_occurrence(service: Service, job: dict[str, Any]) -> Callable[[], object]:
+    caller, cases = caller_of(service), service.app.state.shared.services.cases
+    seen = {"source_url": "https://example.org/2"}
+    return lambda: cases.add_occurrence(caller, job["case_id"], None, seen, None)
+
+
+@pytest.mark.parametrize("what", ["a decision", "an occurrence"])
+async def test_a_hold_is_set_while_a_case_changes(
+    service: Service, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    job = await ended(service)
+    if what == "a decision":
+        task = decides(service, job, Decision.CONFIRMED)
+    else:
+        task = adds_an_occurrence(service, job)
+    meanwhile = Meanwhile(service, task)
+    meanwhile.before_entry_of(retention, monkeypatch)
+    holder = caller_of(service, Role.ADMIN)
+    service.app.state.shared.services.retention.hold(holder, job["case_id"], enabled=True)
+    meanwhile.end()
+    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+    assert case["legal_hold"]
+    if what == "a decision":
+        assert case["reviewed_at"]
+        assert case["jobs"][0]["finding"] == Finding.CONFIRMED
+    else:
+        assert len(case["occurrences"]) == 2
+    with service.database.read() as session:
+        verify(session)
+
+
+@pytest.mark.parametrize("what", ["update", "pdf"])
+async def test_a_finding_is_reversed_while_a_notice_changes(
+    service: Service, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    job = await ended(service)
+    notice_id = await noticed(service, job)
+    meanwhile = Meanwhile(service, decides(service, job, Decision.REJECTED))
+    desk = service.app.state.shared.services.notice_desk
+    caller = caller_of(service)
+    meanwhile.before_entry_of(notice_history, monkeypatch)
+    if what == "update":
+        desk.update(caller, notice_id, NoticeUpdate(sent_at=service.database.clock()))
+    else:
+        with ThreadPoolExecutor(1) as pool:  # signing needs a thread without an event loop
+            pool.submit(desk.pdf, caller, notice_id).result(WAIT_S)
+    meanwhile.end()
+    notice = (await service.client.get(f"/v1/notices/{notice_id}")).json()
+    assert notice["withdraw"]
+    with service.database.read() as session:
+        verify(session)
+
+
+async def test_a_finding_is_reversed_while_hashes_are_stored(
+    start: Starter, postgres: pgkit.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = SecretStr(postgres.new_database())
+    async with start(database_url=url, matching=True) as service:
+        job = await examined(service, kit.video())
+        bank = service.app.state.shared.services.hash_bank
+        with service.database.write() as session:
+            session.get_one(Job, job["id"]).finding = Finding.CONFIRMED
+        bank.remember(job["id"])
+        meanwhile = Meanwhile(service, decides(service, job, Decision.REJECTED))
+        real = HashBank.forget
+
+        def forget(session: Session, job_id: str) -> None:
+            monkeypatch.undo()
+            real(session, job_id)
+            meanwhile.begin()
+
+        monkeypatch.setattr(bank, "forget", forget)
+        bank.remember(job["id"])
+        meanwhile.end()
+        with service.database.read() as session:
+            assert session.get_one(Job, job["id"]).finding == Finding.REJECTED
+            assert session.scalars(select(KnownHashes)).all() == []
+
+
+async def test_a_job_ends_while_it_is_submitted_again_with_a_callback(service: Service) -> None:
+    job = await submit(service)
+    submissions = service.app.state.shared.services.submissions
+    again = Submission(
+        sighting=Sighting(source_url="https://example.org/2"),
+        callback=Callback("https://hooks.example.org/"),
+    )
+    sealed = Sealed(new_id(), new_key(), Stored(job["sha256"], job["size"]))
+    caller = caller_of(service, Role.PIPELINE)
+    meanwhile = Meanwhile(service, lambda: submissions._accept(caller, again, sealed))
+    with service.database.write() as session:  # as at the end of an examination
+        row = session.get_one(Job, job["id"], with_for_update=True)
+        row.state = JobState.FAILED
+        session.flush()
+        meanwhile.begin()
+        append_entry(session, SERVICE, Action.JOB_FINISHED, row.id, JobState.FAILED)
+    meanwhile.end()
+    with service.database.read() as session:
+        assert session.scalars(select(Delivery.job_id)).all() == [job["id"]]
+
+
+async def test_a_key_is_changed_while_it_is_replaced(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = caller_of(service, Role.AUDITOR).key_id
+    assert key_id is not None
+    meanwhile = Meanwhile(service, lambda: service.accounts.rotate(key_id))
+    meanwhile.before_entry_of(keys_module, monkeypatch)
+    service.accounts.end(key_id, service.database.clock() + timedelta(days=1))
+    meanwhile.end()
+
+
+async def test_a_browser_signs_out_while_its_session_expires(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = service.accounts.sign_in(service.keys[Role.ANALYST], hours=1)
+    service.clock.advance(timedelta(hours=2))
+    meanwhile = Meanwhile(service, lambda: service.accounts.sign_out(token))
+    meanwhile.before_entry_of(accounts_module, monkeypatch)
+    service.accounts.sign_in(service.keys[Role.ADMIN], hours=1)
+    meanwhile.end()
