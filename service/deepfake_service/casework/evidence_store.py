@@ -5,6 +5,7 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from dataclasses import dataclass
@@ -263,11 +264,13 @@ class EvidenceStore:
             raise ImageryWithheld
         key = self._vault.case_key(case)
         content = self._vault.read(edition.blob, key)
-        if not shown or self._read_audit.is_first_read(caller, f"shown/{job_id}"):
-            with self._database.write() as session:
-                append_entry(
-                    session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number)
-                )
+        read = self._read_audit.first_read(caller, f"shown/{job_id}")
+        with read if shown else contextlib.nullcontext(True) as is_audited:
+            if is_audited:
+                with self._database.write() as session:
+                    append_entry(
+                        session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number)
+                    )
         return StoredEdition(edition.number, content)
 
     def _create_current(self, job_id: str) -> int:
