@@ -210,7 +210,7 @@ def open_container(
             clock_guard=clock_guard,
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
-            exports=Exports(vault, settings.data_dir / EXPORT_FOLDER, database.clock),
+            exports=Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER),
             evidence_store=evidence_store,
             revocation_list=revocation_list,
             checkpoints=open_checkpoints(settings, database, keys),

@@ -355,8 +355,7 @@ def export_medium(
 ) -> FileResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
-    blob, key = services.queries.medium(caller, case_id, media_id)
-    path = services.exports.sealed(blob, key, export.recipient)
+    path = services.exports.export(caller, case_id, media_id, export.recipient)
     return FileResponse(
         path,
         media_type=media_type_for(request, "application/age"),

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pyrage
 
-from deepfake_service.clock import Clock, utc_now
+from deepfake_service.casework.core.queries import Queries
+from deepfake_service.db import Database
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.files import private_folder
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault
 
 EXPORT_FOLDER = "exports"
@@ -21,17 +24,33 @@ KEPT_FOR = timedelta(hours=1)
 class Exports:
     """Writes exports to a folder. Only their recipients can decrypt them."""
 
-    def __init__(self, vault: Vault, folder: Path, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, vault: Vault, queries: Queries, folder: Path) -> None:
+        self._database = database
         self._vault = vault
+        self._queries = queries
         self._folder = folder
-        self._clock = clock
 
-    def sealed(self, blob: str, key: bytes, recipient: str) -> Path:
+    def export(self, caller: Caller, case_id: str, media_id: str, recipient: str) -> Path:
         """Write a medium encrypted to ``recipient``, an age public key, and return the file.
 
+        The export is audited when the file is complete: the chain of custody must not name one that
+        failed, and nothing leaves without its entry.
+
         Raises:
+            NotFound, ImageryWithheld: see ``Queries.medium``.
             InvalidRequest: the recipient is not an age public key.
         """
+        blob, key = self._queries.medium(caller, case_id, media_id)
+        path = self._written(blob, key, recipient)
+        try:
+            with self._database.write() as session:
+                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _written(self, blob: str, key: bytes, recipient: str) -> Path:
         try:
             public_key = pyrage.x25519.Recipient.from_str(recipient)
         except pyrage.RecipientError as error:
@@ -49,7 +68,7 @@ class Exports:
         return path
 
     def _delete_old(self) -> None:
-        before = (self._clock() - KEPT_FOR).timestamp()
+        before = (self._database.clock() - KEPT_FOR).timestamp()
         for path in self._folder.glob("*.age"):
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
