@@ -172,8 +172,8 @@ def bench(
     only: Annotated[
         str,
         typer.Option(
-            help="Sections to measure, separated by commas: videos, pictures, jobs, memory, start. "
-            "The default is all of them."
+            help="Sections to measure, separated by commas: videos, pictures, mixed, jobs, "
+            "scaling, queueing, memory, start. The default is all of them."
         ),
     ] = "",
     baseline_python: Annotated[
@@ -184,7 +184,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speed and memory against yardsticks in the same run; takes about ten minutes."""
+    """Measure speed and memory against yardsticks in the same run; takes about half an hour."""
     from deepfake_eval.bench.report import tables
     from deepfake_eval.bench.run import SECTIONS, BenchOptions
     from deepfake_eval.bench.run import bench as measure_all

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from deepfake_eval import cli
 from deepfake_eval.bench import machine
 from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
@@ -15,6 +17,7 @@ from deepfake_eval.bench.plan import DEFAULT, VideoCase
 from deepfake_eval.bench.queueing import Times, compared
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.rounds import Samples, alternate, percentile, ratio
+from deepfake_eval.bench.run import SECTIONS
 from deepfake_eval.bench.scoring import Replay, StageClock, decode_sampled, run_floor
 from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.base import Frame
@@ -88,7 +91,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
 
 def test_the_floor_repeats_the_runs_of_the_networks(video: Path) -> None:
     runs = Replay(small_bundle()).record(video, 4)
-    networks = {session.name for session, _, _ in runs}  # type: ignore[attr-defined]
+    networks = {session.name for session, _, _ in runs}
     assert networks == {"pnet.onnx", "rnet.onnx", "onet.onnx", "classifier.onnx"}
     run_floor(lambda: decode_sampled(video, 4), runs)
 
@@ -181,3 +184,10 @@ def test_memory_counts_shared_pages_once_where_the_kernel_tells() -> None:
     unknown = own + machine.Memory(1.0, 2.0, None)
     assert unknown.shared_once_mb is None
     assert unknown.now_mb == own.now_mb + 1
+
+
+def test_the_help_of_the_command_names_every_section() -> None:
+    bench = typer.main.get_group(cli.app).commands["bench"]
+    (only,) = (vars(p) for p in bench.params if p.name == "only")
+    listed = only["help"].partition(":")[2].partition(".")[0]
+    assert tuple(name.strip() for name in listed.split(",")) == SECTIONS
