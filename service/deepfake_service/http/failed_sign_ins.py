@@ -94,13 +94,13 @@ def client_network(request: HTTPConnection, proxies: Networks) -> str:
     chain += [part.strip() for part in reversed(",".join(forwarded).split(","))]
     for text in chain:
         try:
-            address = ipaddress.ip_address(text)
+            seen = ipaddress.ip_address(text)
         except ValueError:
             return "unknown"
-        if not any(address in network for network in proxies):
+        # A socket for both families gives IPv4 peers mapped addresses (RFC 4291, section 2.5.5.2).
+        address = getattr(seen, "ipv4_mapped", None) or seen
+        if not any(address in network or seen in network for network in proxies):
             break
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
