@@ -119,7 +119,8 @@ async def submit_video(
 
 def _is_raw(request: Request) -> bool:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    return RAW_TYPES.fullmatch(media_type) is not None
+    # Media types are case-insensitive (RFC 9110, section 8.3.1).
+    return RAW_TYPES.fullmatch(media_type.lower()) is not None
 
 
 async def _check_callback(

@@ -95,6 +95,17 @@ async def test_a_raw_body_is_taken_too(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    "media_type",
+    ["Video/MP4", "VIDEO/mp4; codecs=avc1", "Application/Octet-Stream"],
+)
+async def test_the_case_of_a_media_type_does_not_matter(service: Service, media_type: str) -> None:
+    answer = await service.client.post(
+        "/v1/videos", content=VIDEO, headers={"Content-Type": media_type}
+    )
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"frames": "0"}, "frames"),
