@@ -12,6 +12,7 @@ from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictC
 from deepfake_models.spec import is_none
 
 NO_STORE = {"Cache-Control": "no-store"}
+"""Header of answers with content that no cache may keep."""
 DOCUMENT = {
     **NO_STORE,
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
@@ -23,7 +24,6 @@ PDF = {
     "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 """Headers of a PDF that a browser may open."""
-"""Header of answers with content that no cache may keep."""
 EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
 
 

@@ -186,9 +186,9 @@ def _path_and_query(request: Request) -> str:
     return f"{request.url.path}?{query}" if query else request.url.path
 
 
-def safe(svg: str) -> Markup:
-    """Mark an SVG that this program drew, with all its texts escaped, as safe to embed."""
-    return Markup(svg)  # noqa: S704
+def safe(markup: str) -> Markup:
+    """Mark markup that this program made, and whose texts are escaped, as safe to embed."""
+    return Markup(markup)  # noqa: S704
 
 
 def require_sure(fields: Mapping[str, str]) -> None:
