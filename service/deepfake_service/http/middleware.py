@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.errors import NotReady
-from deepfake_service.http.problems import REQUEST_ID_KEY, problem_of, response_of
+from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
 from deepfake_service.http.uploads import BodyLimits, bounded_receive, is_streamed
 from deepfake_service.observability.logs import describe, logger, request_id_from
 from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
@@ -93,13 +92,8 @@ class RequestMiddleware:
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Bound the body of every route that does not bound it itself: FastAPI reads a body as a
         whole before it asks who sent it."""
-        # HTTPException is the only error that FastAPI passes on while it reads a body.
         limits = BodyLimits(
-            MAX_BODY_BYTES,
-            self._body_timeout_s,
-            self._min_upload_rate,
-            too_large=lambda: HTTPException(413),
-            too_slow=lambda: HTTPException(408),
+            MAX_BODY_BYTES, self._body_timeout_s, self._min_upload_rate, raised_as=BodyRefused
         )
         bounded = bounded_receive(receive, limits)
         declared = Headers(scope=scope).get("content-length", "")
@@ -109,7 +103,7 @@ class RequestMiddleware:
             if is_streamed(scope):
                 return await receive()
             if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-                raise HTTPException(413)  # before the client is asked to send it
+                raise limits.too_large()  # before the client is asked to send it
             return await bounded()
 
         return receive_some

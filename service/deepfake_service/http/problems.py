@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -88,6 +87,25 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
 }
 """HTTP status and stable code of each domain error. A class without an entry has its parent's."""
 
+_CODE_OF_STATUS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "upload_timeout",
+    409: "conflict",
+    410: "gone",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    429: "too_many_requests",
+    500: "internal_error",
+    503: "service_unavailable",
+}
+"""Stable code of each bare HTTP status. The phrases of Python's ``HTTPStatus`` change: those of 413
+and 422 did in 3.13."""
 _STATUS_DETAIL = {
     404: "There is nothing at this address.",
     405: "This address does not support this method.",
@@ -191,11 +209,15 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Pro
 
 def _code_of(status: int) -> str:
     """Return the code of a bare HTTP status."""
-    try:
-        phrase = HTTPStatus(status).phrase
-    except ValueError:
-        phrase = "Error"
-    return phrase.lower().replace(" ", "_").replace("-", "_")
+    return _CODE_OF_STATUS.get(status, "error")
+
+
+class BodyRefused(HTTPException):
+    """An error about a body that FastAPI reads: it passes on no other kind of exception."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(_status_and_code(type(error))[0])
+        self.error = error
 
 
 def response_of(problem: Problem, request_id: str) -> Response:
@@ -245,6 +267,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error, BodyRefused):
+        return await _service_error(request, error.error)
     problem = problem_of_status(error.status_code, dict(error.headers or {}))
     return response_of(problem, request_id(request))
 

@@ -18,6 +18,7 @@ from deepfake_service.errors import (
     FieldError,
     InvalidRequest,
     RequestTooLarge,
+    ServiceError,
     UnsupportedContentType,
     UploadTimeout,
 )
@@ -33,6 +34,10 @@ GRACE_S = 20.0
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
+def _unchanged(error: ServiceError) -> Exception:
+    return error
+
+
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
     """What a body may have, and the errors of one that exceeds it."""
@@ -42,8 +47,25 @@ class BodyLimits:
     """From the first read to the end of the body."""
     min_rate: int
     """Bytes per second after the first ``GRACE_S`` seconds, while the service waits for them."""
-    too_large: Callable[[], Exception]
-    too_slow: Callable[[], Exception]
+    noun: str = "A request"
+    """What the body is, for the error about its size."""
+    raised_as: Callable[[ServiceError], Exception] = _unchanged
+    """Returns the exception that is raised for an error about the body."""
+
+    def too_large(self) -> Exception:
+        """Return the error of a body with more bytes."""
+        return self.raised_as(
+            RequestTooLarge(f"{self.noun} may have at most {self.max_bytes} bytes.")
+        )
+
+    def too_slow(self) -> Exception:
+        """Return the error of a body that did not arrive in time."""
+        rate = f", or came slower than {self.min_rate} bytes per second" if self.min_rate else ""
+        return self.raised_as(
+            UploadTimeout(
+                f"The body of the request did not arrive within {self.timeout_s:g} seconds{rate}."
+            )
+        )
 
 
 def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
@@ -90,21 +112,10 @@ async def receive_body(
         UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
-    min_rate = app_state(request).settings.min_upload_rate
-
-    def too_large() -> RequestTooLarge:
-        return RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
-
-    def too_slow() -> UploadTimeout:
-        return UploadTimeout(
-            f"The body of the request did not arrive within {timeout_s:g} seconds, or came slower "
-            f"than {min_rate} bytes per second."
-        )
-
+    limits = BodyLimits(max_bytes, timeout_s, app_state(request).settings.min_upload_rate, noun)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
-        raise too_large()
-    limits = BodyLimits(max_bytes, timeout_s, min_rate, too_large, too_slow)
+        raise limits.too_large()
     try:
         bounded = Request(request.scope, bounded_receive(request.receive, limits))
         async for chunk in bounded.stream():

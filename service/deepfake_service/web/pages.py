@@ -36,7 +36,7 @@ from deepfake_service.http.auth import (
     session_token,
 )
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.problems import problem_of
+from deepfake_service.http.problems import BodyRefused, problem_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
 from deepfake_service.web.language import language_of
@@ -267,6 +267,8 @@ class PageRoute(APIRoute):
             except NotAuthenticated:
                 target = request.url.path if request.method == "GET" else "/"
                 return redirect(f"/sign-in?next={quote(target, safe='/')}")
+            except BodyRefused as refused:
+                return await _error_page(request, refused.error)
             except (ServiceError, RequestValidationError) as error:
                 shown = error if isinstance(error, ServiceError) else InvalidRequest()
                 return await _error_page(request, shown)

@@ -77,7 +77,16 @@ def test_headers_that_tell_the_client_what_to_do() -> None:
     assert int(problem_of(Overloaded()).headers["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, "not_found"), (405, "method_not_allowed")])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (408, "upload_timeout"),
+        (413, "request_too_large"),
+        (422, "invalid_request"),
+    ],
+)
 def test_the_frameworks_own_statuses(status: int, code: str) -> None:
     assert problem_of_status(status).code == code
 

@@ -637,6 +637,11 @@ async def test_a_body_is_bounded_before_anybody_asks_who_it_is_from(service: Ser
         answer = await service.client.request(method, path, content=flood(), headers=nobody)
         assert answer.status_code == 413, path
         assert sent <= 2 * 1024 * 1024
+        if path.startswith("/v1/"):
+            problem = answer.json()
+            assert problem["type"] == "urn:deepfake-service:problem:request_too_large"
+            assert problem["title"] == "Request too large"
+            assert problem["detail"] == "A request may have at most 1048576 bytes."
 
 
 async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
@@ -662,6 +667,11 @@ async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
         answer = await service.client.request(method, path, content=body(), headers=headers)
         assert (path, answer.status_code) == (path, 413)
         assert asked == 0, path
+        if path.startswith("/v1/"):
+            assert answer.json()["type"] == "urn:deepfake-service:problem:request_too_large"
+            assert re.search(r"may have at most \d+ bytes\.$", answer.json()["detail"])
+        else:
+            assert answer.headers["content-type"].startswith("text/html")
     assert not blobs(service)
 
 
@@ -675,6 +685,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(start: Starter) -> No
             kind = {"Content-Type": "application/json"}
             answer = await service.client.post(path, content=stuck(), headers=kind)
             assert answer.status_code == 408, path
+            assert answer.json()["type"] == "urn:deepfake-service:problem:upload_timeout"
+            assert "did not arrive within 0.2 seconds" in answer.json()["detail"]
 
 
 async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
