@@ -22,7 +22,7 @@ import httpx
 from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db.enums import CallbackContent
-from deepfake_service.errors import CallbackRefused
+from deepfake_service.errors import CallbackRefused, FieldError
 from deepfake_service.resource_limits import CallbackHosts
 
 TIMEOUT_S = 10.0
@@ -55,10 +55,9 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
 """Examples (RFC 9637), which Python before 3.13 takes for public."""
 _PORTS = frozenset({80, 443})
-_NOT_CALLED = "its host cannot be called: it must resolve to public addresses only"
-"""One text for names that do not resolve and for names that are not public: two would tell a client
-which internal names exist."""
-_WRONG_PORT = "its port is not 443 or 80"
+FIELD = "callback_url"
+"""Name of the field with the URL, for errors about it."""
+_WRONG_PORT = "must use port 443 or 80"
 _NONE_ALLOWED = CallbackHosts()
 RESOLVE_S = 5.0
 """Time for resolving a name."""
@@ -144,29 +143,43 @@ def check(
         parsed = httpx.URL(url)
         host = parsed.host  # decodes an internationalised name, which may fail
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise CallbackRefused("it is not a URL") from error
+        raise _refused("is not a URL with a host") from error
     if parsed.scheme not in ("http", "https") or not host:
-        raise CallbackRefused("only http:// and https:// URLs are called")
+        raise _refused("must name a host, and only http:// and https:// URLs are called")
     if parsed.userinfo:
-        raise CallbackRefused("it holds a user name or password")
+        raise _refused("must not have a user name or password")
     port = parsed.port or (443 if parsed.scheme == "https" else 80)
     if port > _LAST_PORT:
-        raise CallbackRefused("its port is invalid")
+        raise _refused(f"must have a port up to {_LAST_PORT}")
     is_named = allowed.has_name(parsed.raw_host.decode("ascii"))
     if port not in _PORTS and not (is_named or allowed.networks):
-        raise CallbackRefused(_WRONG_PORT)
+        raise _refused(_WRONG_PORT)
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise CallbackRefused(_NOT_CALLED) from error
+        raise _not_public() from error
     if not addresses:
-        raise CallbackRefused(_NOT_CALLED)
+        raise _not_public()
     if not (is_named or all(_is_allowed(a, allowed) for a in addresses)):
         if not all(_is_public(a) or _is_allowed(a, allowed) for a in addresses):
-            raise CallbackRefused(_NOT_CALLED)
+            raise _not_public()
         if port not in _PORTS:
-            raise CallbackRefused(_WRONG_PORT)
+            raise _refused(_WRONG_PORT)
     return Target(parsed, addresses[0])
+
+
+def _refused(rule: str) -> CallbackRefused:
+    """Return the error about a callback URL that does not follow ``rule``."""
+    return CallbackRefused(f"The callback URL {rule}.", errors=[FieldError(FIELD, rule)])
+
+
+def _not_public() -> CallbackRefused:
+    """Return the error about a host that was not found or is not public."""
+    rule = "must resolve to public addresses only"
+    # One text for names that do not resolve and for names that are not public: two would tell a
+    # client which internal names exist.
+    message, detail = f"The host of the callback URL {rule}.", FieldError(FIELD, f"its host {rule}")
+    return CallbackRefused(message, errors=[detail])
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -812,6 +812,32 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
         assert session.get_one(Notice, notice_id).withdraw_at is not None
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence", "detail"),
+    [
+        (
+            "https://hooks.example:25/",
+            "The callback URL must use port 443 or 80.",
+            "must use port 443 or 80",
+        ),
+        (
+            "https://10.0.0.1/",
+            "The host of the callback URL must resolve to public addresses only.",
+            "its host must resolve to public addresses only",
+        ),
+    ],
+)
+async def test_a_callback_that_is_refused_is_named_in_a_sentence(
+    service: Service, url: str, sentence: str, detail: str
+) -> None:
+    answer = await submit(service, callback_url=url)
+    problem = answer.json()
+    assert (answer.status_code, problem["detail"]) == (422, sentence)
+    assert problem["type"] == "urn:deepfake-service:problem:callback_refused"
+    assert problem["errors"] == [{"field": "callback_url", "detail": detail}]
+    assert not blobs(service)
+
+
 async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
 

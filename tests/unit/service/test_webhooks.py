@@ -132,6 +132,9 @@ def test_other_urls_are_refused(url: str, why: str) -> None:
     with pytest.raises(CallbackRefused, match=why) as caught:
         check(url, resolve=names("93.184.216.34"))
     assert "secret" not in caught.value.message
+    (error,) = caught.value.errors
+    assert error.field == "callback_url"
+    assert caught.value.message == f"The callback URL {error.detail}."
 
 
 def test_a_name_that_is_nobodys_is_refused() -> None:
