@@ -35,13 +35,14 @@ from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
-from deepfake_service.http.admission import Admission, RateLimit
+from deepfake_service.http.admission import AccountThreads, Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
+from deepfake_service.jobs.webhooks import RESOLVERS_PER_ACCOUNT
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
@@ -111,6 +112,7 @@ def create_app(
         RateLimit(settings.reads_per_account),
         FailedSignIns(database, settings),
         SimilarPictures(database, settings.similar_pictures_per_account, metrics),
+        AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )
 

@@ -6,13 +6,12 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import anyio.to_thread
 from fastapi import Request, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
-from deepfake_service.casework.submissions import Sealed, Submission
-from deepfake_service.container import Services
 from deepfake_service.errors import CallbackRefused, FieldError, InvalidRequest, RequestTooLarge
 from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -30,6 +29,7 @@ from deepfake_service.http.submission_form import (
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.jobs import webhooks
 from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.security.accounts import Caller
 
 router = api_router("videos")
 
@@ -109,7 +109,12 @@ async def submit_video(
         await services.submissions.discard(sealed)
         raise invalid_field(FILE, "the file is empty; download it again")
     submission = replace(form.submission(idempotency_key), file_name=name)
-    await _check_callback(submission, sealed, state, services)
+    if submission.callback is not None:
+        try:
+            await _check_callback(submission.callback.url, caller, state)
+        except CallbackRefused:
+            await services.submissions.discard(sealed)
+            raise
     accepted = await services.submissions.accept(caller, submission, sealed)
     if not accepted.created:
         response.status_code = 200
@@ -123,18 +128,13 @@ def _is_raw(request: Request) -> bool:
     return RAW_TYPES.fullmatch(media_type.lower()) is not None
 
 
-async def _check_callback(
-    submission: Submission, sealed: Sealed, state: AppState, services: Services
-) -> None:
+async def _check_callback(url: str, caller: Caller, state: AppState) -> None:
     """Refuse now a callback URL that would be refused when it is called."""
-    callback, allowed = submission.callback, CallbackHosts.of(state.settings.callback_hosts)
-    if callback is None:
-        return
-    try:
-        await anyio.to_thread.run_sync(lambda: webhooks.check(callback.url, allowed=allowed))
-    except CallbackRefused:
-        await services.submissions.discard(sealed)
-        raise
+    allowed = CallbackHosts.of(state.settings.callback_hosts)
+    resolve = partial(webhooks.resolved, account_id=caller.account_id)
+    await state.callback_checks.run(
+        caller.account_id, lambda: webhooks.check(url, allowed=allowed, resolve=resolve)
+    )
 
 
 class _MultipartVideo:

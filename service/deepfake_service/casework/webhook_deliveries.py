@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import httpx
 from sqlalchemy import func, select, update
@@ -208,7 +209,13 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.Outcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = webhooks.check(due.callback.url, allowed=self._allowed)
+            target = webhooks.check(
+                due.callback.url,
+                allowed=self._allowed,
+                resolve=partial(webhooks.resolved, account_id=due.job.account_id),
+            )
+        except webhooks.CallbackUnresolved:
+            return webhooks.Outcome("unresolved")
         except CallbackRefused:
             return webhooks.Outcome("refused", final=True)
         now = self._database.clock()

@@ -6,13 +6,19 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
+import anyio.to_thread
 import limits
 import limits.storage
 import limits.strategies
+from anyio import CapacityLimiter
 
 from deepfake_service.errors import Overloaded, TooManyRequests
+
+T = TypeVar("T")
 
 BUSY_RETRY_S = 5
 """Seconds after which an account with as many pending requests as allowed should try again."""
@@ -34,6 +40,22 @@ class RateLimit:
         if not self._window.hit(self._rate, account_id):
             reset = self._window.get_window_stats(self._rate, account_id).reset_time
             raise TooManyRequests(max(1, math.ceil(reset - time.time())))
+
+
+class AccountThreads:
+    """Runs what may take seconds in threads of its own, a few for each account. Further calls of
+    the account wait in the event loop, so that the threads of requests stay free for others."""
+
+    def __init__(self, per_account: int) -> None:
+        self._per_account = per_account
+        self._limiters: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
+
+    async def run(self, account_id: str, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns."""
+        limiter = self._limiters.get(account_id)
+        if limiter is None:
+            limiter = self._limiters[account_id] = CapacityLimiter(self._per_account)
+        return await anyio.to_thread.run_sync(function, limiter=limiter)
 
 
 class Ticket:

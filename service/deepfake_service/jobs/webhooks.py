@@ -12,6 +12,9 @@ import asyncio
 import ipaddress
 import json
 import socket
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,8 +64,15 @@ _WRONG_PORT = "must use port 443 or 80"
 _NONE_ALLOWED = CallbackHosts()
 RESOLVE_S = 5.0
 """Time for resolving a name."""
-_resolvers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolver")
+RESOLVERS = 8
+"""Names that this process resolves at the same time."""
+RESOLVERS_PER_ACCOUNT = 2
+"""Of these, names for one account, whose name servers need not answer."""
+_resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
 """Threads of their own: a name server that does not answer must not occupy those of requests."""
+_idle = threading.Condition()
+_resolving: Counter[str] = Counter()
+"""Names that are being resolved, by account; guarded by ``_idle``."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Resolves host and port to numeric addresses."""
@@ -103,6 +113,10 @@ class Target:
         return "Target()"
 
 
+class CallbackUnresolved(CallbackRefused):
+    """The host of the callback URL cannot be looked up now. Try again later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of one attempt: a code, and whether no further attempt is to be made."""
@@ -112,15 +126,35 @@ class Outcome:
     final: bool = False
 
 
-def resolved(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of ``host``.
+def resolved(host: str, port: int, *, account_id: str = "") -> Sequence[str]:
+    """Return the addresses of ``host``, for one account.
+
+    A look-up cannot be stopped once it runs, so it counts against the account until it ends.
 
     Raises:
         OSError: it does not resolve, or not within ``RESOLVE_S`` (TimeoutError).
     """
+    until = time.monotonic() + RESOLVE_S
+    with _idle:
+        if not _idle.wait_for(lambda: _resolving[account_id] < RESOLVERS_PER_ACCOUNT, RESOLVE_S):
+            raise TimeoutError("the account's other names do not resolve")
+        _resolving[account_id] += 1
     pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    entries = pending.result(RESOLVE_S)
+    pending.add_done_callback(lambda _: _end_resolving(account_id))
+    try:
+        entries = pending.result(max(0.0, until - time.monotonic()))
+    except TimeoutError:
+        pending.cancel()  # unless it runs: nobody waits for it any more
+        raise
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _end_resolving(account_id: str) -> None:
+    with _idle:
+        _resolving[account_id] -= 1
+        if not _resolving[account_id]:
+            del _resolving[account_id]
+        _idle.notify_all()
 
 
 def check(
@@ -138,6 +172,7 @@ def check(
 
     Raises:
         CallbackRefused: a condition is not met. The message gives the reason without the URL.
+        CallbackUnresolved: the host could not be looked up now.
     """
     try:
         parsed = httpx.URL(url)
@@ -157,7 +192,7 @@ def check(
     try:
         addresses = resolve(host, port)
     except (OSError, UnicodeError) as error:
-        raise _not_public() from error
+        raise _not_public(error) from error
     if not addresses:
         raise _not_public()
     if not (is_named or all(_is_allowed(a, allowed) for a in addresses)):
@@ -173,12 +208,15 @@ def _refused(rule: str) -> CallbackRefused:
     return CallbackRefused(f"The callback URL {rule}.", errors=[FieldError(FIELD, rule)])
 
 
-def _not_public() -> CallbackRefused:
-    """Return the error about a host that was not found or is not public."""
+def _not_public(error: Exception | None = None) -> CallbackRefused:
+    """Return the error about a host that was not found, because of ``error``, or is not public."""
     rule = "must resolve to public addresses only"
     # One text for names that do not resolve and for names that are not public: two would tell a
     # client which internal names exist.
     message, detail = f"The host of the callback URL {rule}.", FieldError(FIELD, f"its host {rule}")
+    is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+    if is_temporary or isinstance(error, TimeoutError):
+        return CallbackUnresolved(message, errors=[detail])
     return CallbackRefused(message, errors=[detail])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from deepfake_service.casework.submissions import Submission
 from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import Decision, JobState, Priority, Role
 from deepfake_service.errors import NotReviewable
+from deepfake_service.http.admission import AccountThreads
 from deepfake_service.inference.fair_slots import FairSlots
 from deepfake_service.jobs.queue import PlainJson
 from deepfake_service.jobs.turns import queue_rank
@@ -132,6 +134,24 @@ async def test_large_pictures_of_one_account_do_not_hold_up_a_small_one_of_anoth
     assert order.index("small") <= 2
     # By their cost, twenty small pictures are one large one.
     assert order[:24].count("small") >= 19
+
+
+async def test_slow_work_of_one_account_leaves_threads_for_that_of_another() -> None:
+    threads, running, done = AccountThreads(2), Semaphore(0), Event()
+
+    def slow() -> None:
+        running.release()
+        assert done.wait(60)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(50):
+            group.create_task(threads.run("a", slow))
+        for _ in range(2):
+            assert await asyncio.to_thread(running.acquire, timeout=60)
+        assert await threads.run("b", lambda: "answer") == "answer"
+        assert not running.acquire(blocking=False)
+        done.set()
+    assert not threads._limiters
 
 
 async def test_a_slot_is_given_back_if_its_work_is_cancelled() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -23,7 +24,7 @@ from deepfake_service.db import Case, Delivery, Job, new_id
 from deepfake_service.db.enums import DeliveryState, Role
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
-from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.jobs.webhooks import Callback, check
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.storage import context_of
@@ -139,6 +140,23 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     service.clock.advance(2 * CLAIMED_FOR)
     assert deliveries.send_due() == 0
     assert len(receiver.bodies) == 1
+
+
+async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_unknown_name(
+    service: Service, deliveries: WebhookDeliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [socket.EAI_AGAIN, socket.EAI_NONAME]
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(failures.pop(0), "no answer")
+
+    monkeypatch.setattr(webhooks, "check", check)
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
+    assert deliveries.send_due() == 1
+    assert state(service) is DeliveryState.DUE
+    service.clock.advance(webhooks.BACK_OFF[0])
+    assert deliveries.send_due() == 1
+    assert state(service) is DeliveryState.FAILED
 
 
 async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(

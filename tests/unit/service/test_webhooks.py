@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import httpx
 import pytest
@@ -15,9 +17,19 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from deepfake_service.errors import CallbackRefused
 from deepfake_service.jobs import webhooks
-from deepfake_service.jobs.webhooks import BACK_OFF, Resolve, Target, check, event, send
+from deepfake_service.jobs.webhooks import (
+    BACK_OFF,
+    CallbackUnresolved,
+    Resolve,
+    Target,
+    check,
+    event,
+    resolved,
+    send,
+)
 from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.settings import Settings
+from tests.support.servekit import wait_until
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -167,6 +179,79 @@ def test_a_name_server_that_does_not_answer_is_given_up(monkeypatch: pytest.Monk
             check("https://hooks.example/")
     finally:
         answered.set()
+
+
+class NameServer:
+    """Stands in for name servers: those of hosts that begin with ``slow`` do not answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers = threading.Event()
+
+    def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked.append(host)
+        if host.startswith("slow"):
+            self.answers.wait(60)
+        return [(0, 0, 0, "", ("93.184.216.34", port))]
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    stand_in = NameServer()
+    monkeypatch.setattr(webhooks, "RESOLVE_S", 0.05)
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", stand_in.getaddrinfo)
+    try:
+        yield stand_in
+    finally:
+        stand_in.answers.set()
+        wait_until(lambda: not webhooks._resolving)
+
+
+def test_slow_name_servers_of_one_account_do_not_hold_up_the_names_of_others(
+    name_server: NameServer,
+) -> None:
+    for number in range(webhooks.RESOLVERS + 1):
+        with pytest.raises(TimeoutError):
+            resolved(f"slow{number}.example", 443, account_id="a")
+    assert resolved("fast.example", 443, account_id="b") == ["93.184.216.34"]
+    with pytest.raises(TimeoutError):
+        resolved("fast.example", 443, account_id="a")
+    name_server.answers.set()
+    wait_until(lambda: not webhooks._resolving)
+    assert resolved("fast.example", 443, account_id="a") == ["93.184.216.34"]
+    assert name_server.asked == ["slow0.example", "slow1.example", *["fast.example"] * 2]
+
+
+def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(name_server: NameServer) -> None:
+    accounts = webhooks.RESOLVERS // webhooks.RESOLVERS_PER_ACCOUNT
+    for number in range(webhooks.RESOLVERS):
+        with pytest.raises(TimeoutError):
+            resolved("slow.example", 443, account_id=str(number % accounts))
+    with pytest.raises(TimeoutError):
+        resolved("late.example", 443, account_id="late")
+    name_server.answers.set()
+    wait_until(lambda: not webhooks._resolving)
+    assert resolved("last.example", 443, account_id="late") == ["93.184.216.34"]
+    assert name_server.asked == [*["slow.example"] * webhooks.RESOLVERS, "last.example"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_temporary"),
+    [
+        (TimeoutError(), True),
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), True),
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), False),
+    ],
+)
+def test_a_name_server_that_is_down_does_not_make_a_url_wrong_for_good(
+    failure: OSError, is_temporary: bool
+) -> None:
+    def fails(_host: str, _port: int) -> Sequence[str]:
+        raise failure
+
+    with pytest.raises(CallbackRefused, match="resolve to public") as caught:
+        check("https://hooks.example/", resolve=fails)
+    assert isinstance(caught.value, CallbackUnresolved) is is_temporary
 
 
 class Receiver(HTTPServer):
