@@ -25,6 +25,7 @@ from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.model_card import TABLE_NAME
+from deepfake_service.web.notice_inputs import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES
 
@@ -100,7 +101,8 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    used = template_messages() | error_messages() | raised_messages() | {*CELL_MESSAGES.values()}
+    inputs = {*CELL_MESSAGES.values(), *INPUT_MESSAGES.values()}
+    used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)
     keys = {name: Counter(m.context for m in load(name) if m.context) for name in CATALOGUES}

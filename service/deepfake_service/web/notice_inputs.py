@@ -1,10 +1,14 @@
-"""The inputs of a notice's form, one for each field of its kind."""
+"""The inputs of a notice's forms, and what is sent with them, by the limits of the API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+from pydantic import TypeAdapter, ValidationError
+
+from deepfake_service.casework.core.notice_states import NoticeRequest, NoticeUpdate
+from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import Kind
 from deepfake_service.notices.render import choice, cited
 
@@ -14,6 +18,34 @@ _CONTACTS = {
     "phone": ("reporter_phone", "contact_phone"),
 }
 """The fields that a contact fills. No statement and no signature is among them."""
+REQUEST = TypeAdapter(NoticeRequest)
+UPDATE = TypeAdapter(NoticeUpdate)
+INPUT_MESSAGES = {
+    "string_too_long": "at most {max_length} characters are allowed",
+    "too_long": "choose at most {max_length} posts",
+    "other": "not a valid value",
+}
+"""What is wrong with an input, by the type of Pydantic's error."""
+T = TypeVar("T")
+
+
+def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
+    """Return what a form says, checked as a request to the API is.
+
+    Raises:
+        InvalidRequest: naming each input that is invalid.
+    """
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        invalid = [_field_error(e) for e in error.errors(include_input=False, include_url=False)]
+    raise InvalidRequest(errors=invalid)
+
+
+def _field_error(error: Any) -> FieldError:
+    template = INPUT_MESSAGES.get(error["type"], INPUT_MESSAGES["other"])
+    values = {"max_length": error.get("ctx", {}).get("max_length", 0)}
+    return FieldError(str(error["loc"][0]), template.format_map(values), template, values)
 
 
 def contact_values(contact: Mapping[str, str]) -> dict[str, str]:

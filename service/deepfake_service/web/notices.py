@@ -27,7 +27,14 @@ from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of, lacking
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.language import language_of
-from deepfake_service.web.notice_inputs import choices_of, contact_values, form_inputs
+from deepfake_service.web.notice_inputs import (
+    REQUEST,
+    UPDATE,
+    checked_input,
+    choices_of,
+    contact_values,
+    form_inputs,
+)
 from deepfake_service.web.notice_recipients import Posts, posts_of_recipient, recipient_of
 from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
 
@@ -139,9 +146,8 @@ def post_form(
     A draft that the notice replaces is withdrawn.
     """
     try:
-        notice = services.notice_desk.create(
-            caller, notice_form.case_id, _notice_request(request, notice_form.kind, values)
-        )
+        wanted = _notice_request(request, notice_form.kind, values)
+        notice = services.notice_desk.create(caller, notice_form.case_id, wanted)
     except InvalidRequest as error:
         attempt = Attempt(values, errors=error.errors)
         return _form_page(request, services, caller, notice_form, attempt)
@@ -155,6 +161,11 @@ def post_form(
 
 
 def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> NoticeRequest:
+    """Return the notice that a form asks for.
+
+    Raises:
+        InvalidRequest: an input is longer than the API allows, or there are too many posts.
+    """
     fields: dict[str, Any] = {}
     for name, info in kind.fields.model_fields.items():
         if values.get(name):
@@ -163,7 +174,8 @@ def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> Not
     for name in kind.waived_for_minors:
         fields.setdefault(name, None)
     language = values.get("language", "")
-    return NoticeRequest(
+    return checked_input(
+        REQUEST,
         kind=kind.id,
         language=language if language in LANGUAGES else language_of(request),
         occurrence_ids=values.get("occurrences", "").split(),
@@ -334,19 +346,20 @@ def _update(values: dict[str, str], now: datetime) -> NoticeUpdate:
     """Return what a form of the notice's page says.
 
     Raises:
-        InvalidRequest: it says nothing, or its time is not a time.
+        InvalidRequest: it says nothing, its time is not a time, or an input is too long.
     """
     what, outcome = values.get("what"), values.get("outcome", "")
     if what == "sent":
         sent_at = values.get("sent_at", "")
-        return NoticeUpdate(
+        return checked_input(
+            UPDATE,
             sent_at=_local_time(sent_at, values.get("offset", "")) if sent_at else now,
-            sent_reason=values.get("sent_reason", "")[:500] or None,
+            sent_reason=values.get("sent_reason") or None,
         )
     if what == "undo":
         return NoticeUpdate(undo_sent=True)
     if what == "receipt":
-        return NoticeUpdate(receipt=values.get("receipt", "")[:2000])
+        return checked_input(UPDATE, receipt=values.get("receipt", ""))
     if what == "outcome" and outcome in {str(o) for o in OUTCOMES}:
         return NoticeUpdate(outcome=NoticeState(outcome))
     raise InvalidRequest(errors=[FieldError("outcome", "choose one")])

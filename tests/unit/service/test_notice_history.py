@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, text, update
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.notice_history import digest_of
-from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence
+from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest, RecordAltered
@@ -345,6 +345,47 @@ async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Se
         assert f'value="{sent_at}"' in answer.text
         assert 'value="by telephone"' in answer.text
         assert 'aria-describedby="sent_at-problem"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("language", "few_characters", "few_posts"),
+    [
+        ("en", "at most {} characters are allowed", "choose at most 200 posts"),
+        ("ko", "{}자까지 쓸 수 있습니다", "게시물은 200개까지 고를 수 있습니다"),
+    ],
+)
+async def test_the_forms_of_a_notice_have_the_limits_of_the_api(
+    service: Service, language: str, few_characters: str, few_posts: str
+) -> None:
+    notice = await drafted(service)
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+    address = f"/notices/{notice['id']}"
+    page = (await service.client.get(address)).text
+    csrf = {"csrf": re.findall(r'name="csrf" value="([^"]+)"', page)[0]}
+    headers = {"Origin": str(service.client.base_url), "Accept-Language": language}
+
+    async def refused(path: str, **values: Any) -> str:
+        answer = await service.client.post(path, data={**csrf, **values}, headers=headers)
+        assert answer.status_code == 422, path
+        return answer.text
+
+    told = await refused(address, what="receipt", receipt="1" * 2001)
+    assert f'id="receipt-problem">{few_characters.format(2000)}<' in told
+    assert f'value="{"1" * 2001}"' in told
+    told = await refused(address, what="sent", sent_at="2001-01-01T00:00", sent_reason="x" * 501)
+    assert f'id="sent_reason-problem">{few_characters.format(500)}<' in told
+    form = f"/cases/{notice['case_id']}/notices/kr-d4u"
+    fields = {**GOOD["kr-d4u"], "occurrences": notice["occurrence_ids"]}
+    told = await refused(form, **fields, recipient="D" * 201)
+    assert '<a href="#recipient">' in told
+    assert f"</a>: {few_characters.format(200)}</li>" in told
+    told = await refused(form, **{**fields, "occurrences": [new_id() for _ in range(201)]})
+    assert f"</a>: {few_posts}</li>" in told
+    read = (await service.client.get(f"/v1{address}")).json()
+    assert (read["receipt"], read["state"]) == (None, "drafted")
+    listed = (await service.client.get(f"/v1/cases/{notice['case_id']}/notices")).json()
+    assert [n["id"] for n in listed["notices"]] == [notice["id"]]
 
 
 async def test_the_package_of_a_notice_has_what_its_contents_say(service: Service) -> None:
