@@ -33,9 +33,10 @@ from deepfake_service.casework.webhook_deliveries import count_due
 from deepfake_service.container import open_container, program_version
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
+from deepfake_service.errors import TooManyEventStreams, TooManyUploads
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
-from deepfake_service.http.admission import AccountThreads, Admission, RateLimit
+from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
@@ -112,6 +113,8 @@ def create_app(
         RateLimit(settings.reads_per_account),
         FailedSignIns(database, settings),
         SimilarPictures(database, settings.similar_pictures_per_account, metrics),
+        AccountSlots(settings.max_uploads_per_account, TooManyUploads),
+        AccountSlots(settings.max_event_streams_per_account, TooManyEventStreams),
         AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )

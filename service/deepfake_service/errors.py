@@ -138,6 +138,14 @@ class TooManyRequests(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyUploads(TooManyRequests):
+    """This account sends as many videos as it may at once. Wait until one has arrived."""
+
+
+class TooManyEventStreams(TooManyRequests):
+    """This account has as many event streams as it may have at once. Close one, or read the job."""
+
+
 class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 

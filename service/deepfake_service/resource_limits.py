@@ -96,6 +96,19 @@ class ResourceLimits(BaseSettings):
         default=3600.0,
         description="Seconds within which a video upload must complete.",
     )
+    max_uploads_per_account: Count = Field(
+        default=64,
+        description="Maximum number of `POST /v1/videos` that one account sends concurrently, so "
+        "that it cannot occupy every connection; further ones get 429 with `Retry-After`. "
+        "`deepfake submit` sends at most 32, and the console three. Each process of the service "
+        "counts separately.",
+    )
+    max_event_streams_per_account: Count = Field(
+        default=32,
+        description="Maximum number of jobs that one account follows concurrently by "
+        "`GET /v1/jobs/{id}/events`. Each stream reads the database twice every half second. "
+        "Further ones get 429 with `Retry-After`. Each process of the service counts separately.",
+    )
     jobs_at_once: Count = Field(
         default=2,
         description="Videos that one worker examines concurrently. Each needs a decoder process "

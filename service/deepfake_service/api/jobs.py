@@ -17,7 +17,7 @@ from deepfake_service.casework.core.pagination import Order
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound
-from deepfake_service.http.auth import Reader, Submitter, check_still_authenticated
+from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.problems import problems
@@ -264,7 +264,7 @@ def reexamine(
     },
 )
 def follow_job(
-    request: Request, job_id: JobId, caller: Reader, services: ServicesDep
+    request: Request, job_id: JobId, caller: Follower, services: ServicesDep
 ) -> StreamingResponse:
     """Send the server-sent event `job` whenever the job changes, until it has ended. The stream
     also ends when the key or session becomes invalid, with the event `signed_out`."""

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.errors import CallbackRefused, FieldError, InvalidRequest, RequestTooLarge
-from deepfake_service.http.auth import Submitter
+from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, MultipartReader, Part, Sink, boundary_of
 from deepfake_service.http.problems import problems
@@ -75,7 +75,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
 async def submit_video(
     request: Request,
     response: Response,
-    caller: Submitter,
+    caller: Uploader,
     state: AppStateDep,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,

@@ -42,6 +42,37 @@ class RateLimit:
             raise TooManyRequests(max(1, math.ceil(reset - time.time())))
 
 
+class AccountSlots:
+    """Limits how many requests of one kind an account has at the same time. Use it in the event
+    loop only."""
+
+    def __init__(self, per_account: int, refusal: type[TooManyRequests]) -> None:
+        self._per_account = per_account
+        self._refusal = refusal
+        self._taken: Counter[str] = Counter()
+
+    def of(self, account_id: str) -> int:
+        """Return how many requests the account has now."""
+        return self._taken[account_id]
+
+    @contextlib.contextmanager
+    def enter(self, account_id: str) -> Iterator[None]:
+        """Count a request of an account while the context lasts.
+
+        Raises:
+            TooManyRequests: the account has as many already; it is of the kind ``refusal``.
+        """
+        if self._taken[account_id] >= self._per_account:
+            raise self._refusal(BUSY_RETRY_S)
+        self._taken[account_id] += 1
+        try:
+            yield
+        finally:
+            self._taken[account_id] -= 1
+            if not self._taken[account_id]:
+                del self._taken[account_id]
+
+
 class AccountThreads:
     """Runs what may take seconds in threads of its own, a few for each account. Further calls of
     the account wait in the event loop, so that the threads of requests stay free for others."""

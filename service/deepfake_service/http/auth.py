@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
-from deepfake_service.http.admission import RateLimit
+from deepfake_service.http.admission import AccountSlots, RateLimit
 from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
@@ -213,6 +213,20 @@ def limited(
     return counted
 
 
+def one_of_few(
+    permitted: Callable[..., Awaitable[Caller]], slots_of: Callable[[AppState], AccountSlots]
+) -> Callable[..., AsyncIterator[Caller]]:
+    """Return a dependency that gives the caller of ``permitted``, and counts the request among
+    those that the account has at the same time until it is answered (else ``TooManyRequests``)."""
+    admitted = Depends(permitted)
+
+    async def counted(state: AppStateDep, caller: Caller = admitted) -> AsyncIterator[Caller]:
+        with slots_of(state).enter(caller.account_id):
+            yield caller
+
+    return counted
+
+
 Reader = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.read_rate))]
 """Reads jobs and cases, within the rate limit of the account (else ``TooManyRequests``). Auditors
 see neither media nor scores."""
@@ -240,6 +254,28 @@ PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_i
 
 Submitter = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.submission_rate))]
 """Submits media, within the rate limit of the account (else ``TooManyRequests``)."""
+
+
+Uploader = Annotated[
+    Caller,
+    Depends(
+        one_of_few(
+            limited(MAY_SUBMIT, lambda state: state.submission_rate), lambda state: state.uploads
+        )
+    ),
+]
+"""Submits a video, within the rate limit and the number of uploads of the account."""
+
+
+Follower = Annotated[
+    Caller,
+    Depends(
+        one_of_few(
+            limited(MAY_SUBMIT, lambda state: state.read_rate), lambda state: state.event_streams
+        )
+    ),
+]
+"""Follows a job, within the rate limit and the number of event streams of the account."""
 
 
 Verifier = Annotated[

@@ -16,7 +16,7 @@ from deepfake_service.container import Services
 from deepfake_service.db import Database
 from deepfake_service.errors import NotReady
 from deepfake_service.evidence.readers import BundleReaders
-from deepfake_service.http.admission import AccountThreads, Admission, RateLimit
+from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
@@ -60,6 +60,8 @@ class AppState:
     read_rate: RateLimit
     failed_sign_ins: FailedSignIns
     similar_pictures: SimilarPictures
+    uploads: AccountSlots
+    event_streams: AccountSlots
     callback_checks: AccountThreads
     database: Database
     engine: Engine | None = None

@@ -8,6 +8,7 @@ from datetime import timedelta
 from threading import Event, Semaphore
 from typing import Any
 
+import httpx
 import pytest
 from dbos import DBOSClient
 from sqlalchemy import func, select
@@ -192,6 +193,78 @@ async def test_one_account_cannot_take_every_pending_request(start: Starter) -> 
         assert (await admitted).status_code == 200
         assert [(await task).status_code for task in flood] == [200, 200]
         assert (await service.post(b"still 1 120")).status_code == 200
+
+
+async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(start: Starter) -> None:
+    async with start(max_uploads_per_account=2) as service:
+        uploads = service.app.state.shared.uploads
+        begun, arrived = asyncio.Semaphore(0), asyncio.Event()
+        account = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
+
+        def upload(content: Any, role: Role = Role.PIPELINE) -> asyncio.Task[httpx.Response]:
+            headers = {
+                "Authorization": f"Bearer {service.keys[role]}",
+                "Content-Type": "video/mp4",
+            }
+            return asyncio.create_task(
+                service.client.post("/v1/videos", content=content, headers=headers)
+            )
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"the first piece"
+            begun.release()
+            await arrived.wait()
+
+        async with asyncio.timeout(60):
+            held = [upload(slow()) for _ in range(2)]
+            for _ in held:
+                await begun.acquire()
+            refused = await upload(b"video")
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"] == "5"
+            problem = refused.json()
+            assert problem["type"] == "urn:deepfake-service:problem:too_many_uploads"
+            assert problem["detail"].startswith("This account sends as many videos as it may")
+            assert (await upload(b"another", Role.ANALYST)).status_code == 202
+            held[1].cancel()  # as if its client had left
+            await asyncio.wait(held[1:])
+            assert (await upload(b"video")).status_code == 202
+            arrived.set()
+            assert (await held[0]).status_code == 202
+        assert uploads.of(account) == 0
+
+
+async def test_event_streams_of_an_account_are_limited(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Event()
+    monkeypatch.setattr("deepfake_service.api.jobs.EVENTS_EVERY_S", 0.05)
+    monkeypatch.setattr(
+        "deepfake_service.api.jobs.check_still_authenticated", lambda _: begun.set()
+    )
+    async with start(max_event_streams_per_account=1) as service:
+        streams = service.app.state.shared.event_streams
+        account = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
+        job_id = await submit(service, Role.PIPELINE, "followed")
+        address = f"/v1/jobs/{job_id}/events"
+        analyst = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        async with asyncio.timeout(60):
+            followed = asyncio.create_task(service.client.get(address))
+            assert await asyncio.to_thread(begun.wait, 60)
+            refused = await service.client.get(address)
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"] == "5"
+            problem = refused.json()
+            assert problem["type"] == "urn:deepfake-service:problem:too_many_event_streams"
+            assert problem["detail"].startswith("This account has as many event streams")
+            assert not followed.done()
+            with service.database.write() as session:
+                session.get_one(Job, job_id).state = JobState.SUCCEEDED
+            assert '"succeeded"' in (await followed).text
+            for headers in ({}, analyst):
+                answer = await service.client.get(address, headers=headers)
+                assert answer.status_code == 200
+        assert not streams.of(account)
 
 
 async def test_reads_are_limited_and_repeated_ones_audited_once(start: Starter) -> None:
