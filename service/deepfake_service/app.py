@@ -33,7 +33,7 @@ from deepfake_service.casework.webhook_deliveries import count_due
 from deepfake_service.container import open_container, program_version
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
-from deepfake_service.errors import TooManyEventStreams, TooManyUploads
+from deepfake_service.errors import TooManyEventStreams, TooManyPackages, TooManyUploads
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
@@ -54,6 +54,7 @@ from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import model_card as web_model_card
+from deepfake_service.web import notice_package as web_notice_package
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
 from deepfake_service.web import submit as web_submit
@@ -63,6 +64,9 @@ DESCRIPTION = (
     "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
     "measurement with published error rates; it is not proof."
 )
+PACKAGES_PER_ACCOUNT = 2
+"""Packages of notices that one account downloads at the same time. Each has some files in memory,
+of which a screenshot may have 16 MiB."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 TAGS = {
     "frames": "Pictures that are scored while you wait.",
@@ -115,6 +119,7 @@ def create_app(
         SimilarPictures(database, settings.similar_pictures_per_account, metrics),
         AccountSlots(settings.max_uploads_per_account, TooManyUploads),
         AccountSlots(settings.max_event_streams_per_account, TooManyEventStreams),
+        AccountSlots(PACKAGES_PER_ACCOUNT, TooManyPackages),
         AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )
@@ -168,6 +173,7 @@ def create_app(
         items,
         web_submit,
         web_notices,
+        web_notice_package,
         web_help,
         web_admin,
         web_model_card,

@@ -146,6 +146,10 @@ class TooManyEventStreams(TooManyRequests):
     """This account has as many event streams as it may have at once. Close one, or read the job."""
 
 
+class TooManyPackages(TooManyRequests):
+    """This account downloads as many packages as it may at once. Wait until one has arrived."""
+
+
 class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from deepfake_service.casework.core.cases import Cases
@@ -12,7 +12,7 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence.builder import report_of
-from deepfake_service.evidence.zip_format import zipped
+from deepfake_service.evidence.zip_format import sha256, zip_pieces
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
 
@@ -21,8 +21,10 @@ _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
 
 def package_of(
     desk: NoticeDesk, cases: Cases, evidence: EvidenceStore, caller: Caller, notice_id: str
-) -> bytes:
-    """Return a ZIP with a notice, the reports it refers to and the screenshots of its posts.
+) -> Iterator[bytes]:
+    """Return the pieces of a ZIP with a notice, the reports it refers to and the screenshots of its
+    posts. The notice is read now, and each other file when its piece is: 200 screenshots may have
+    3 GiB together.
 
     ``contents.json`` has the SHA-256 of each file, and the examinations and editions of the
     evidence that the notice relies on. Reports are those of these editions, in the language of the
@@ -34,31 +36,49 @@ def package_of(
             encloses captures, and a person shown was flagged as a possible minor since.
     """
     notice = desk.read(caller, notice_id)
-    files = {"notice.pdf": desk.pdf(caller, notice_id), "notice.txt": notice["text"].encode()}
+    letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice["text"].encode())]
+    screenshots = _screenshots(cases, caller, notice)
+    files = chain(iter(letter), screenshots, _reports(evidence, caller, notice))
+    return zip_pieces(_with_contents(notice, files))
+
+
+Files = Iterable[tuple[str, bytes]]
+"""Files with their names, each of which is read when it is its turn."""
+
+
+def _screenshots(cases: Cases, caller: Caller, notice: dict[str, Any]) -> Files:
     for number, occurrence_id in enumerate(dict.fromkeys(notice["occurrence_ids"]), 1):
         try:
             picture = cases.screenshot(caller, notice["case_id"], occurrence_id)
         except (NotFound, ImageryWithheld, BlobMissing):
             continue
         ending = next((e for start, e in _ENDINGS.items() if picture.startswith(start)), "bin")
-        files[f"screenshots/{number:03}-{occurrence_id}.{ending}"] = picture
+        yield f"screenshots/{number:03}-{occurrence_id}.{ending}", picture
+
+
+def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) -> Files:
+    report = report_of(notice["language"])
     for basis in notice["basis"]:
-        with contextlib.suppress(NotFound, EvidenceMissing, ImageryWithheld, BlobMissing):
-            report = report_of(notice["language"])
+        try:
             content = evidence.member(caller, basis["job"], report, basis["edition"])
-            files[f"reports/{basis['job']}.pdf"] = content
-    files["contents.json"] = _contents(notice, files)
-    return zipped(files)
+        except (NotFound, EvidenceMissing, ImageryWithheld, BlobMissing):
+            continue
+        yield f"reports/{basis['job']}.pdf", content
 
 
-def _contents(notice: dict[str, Any], files: dict[str, bytes]) -> bytes:
-    content = {
+def _with_contents(notice: dict[str, Any], files: Files) -> Files:
+    """Yield ``files``, and then what they are."""
+    digests = {}
+    for name, content in files:
+        digests[name] = sha256(content)
+        yield name, content
+    contents = {
         "notice": notice["id"],
         "kind": notice["kind"],
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        "files": digests,
         "evidence": [
             {name: b[name] for name in ("sha256", "job", "edition", "examined_at")}
             for b in notice["basis"]
         ],
     }
-    return json.dumps(content, indent=2).encode()
+    yield "contents.json", json.dumps(contents, indent=2).encode()

@@ -13,7 +13,7 @@ import io
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from deepfake_models.errors import DeepfakeError
 
@@ -80,10 +80,54 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
-            info = zipfile.ZipInfo(name, _DATE)
-            info.create_system, info.external_attr = 3, 0o644 << 16
-            archive.writestr(info, files[name])
+            archive.writestr(_entry(name), files[name])
     return out.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """Return the head of a file in the canonical form."""
+    info = zipfile.ZipInfo(name, _DATE)
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    return info
+
+
+def zip_pieces(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Yield a ZIP of ``files`` in the canonical form, but in their order: one piece for each file,
+    and one for the directory. Holds one file at a time."""
+    out = _Tail()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files:
+            archive.writestr(_entry(name), content)
+            yield out.take()
+    yield out.take()
+
+
+class _Tail(io.BytesIO):
+    """The end of a file whose beginning was taken: there is no seeking back to that.
+
+    ``zipfile`` seeks back to the header of the entry that it writes, and no further. Without
+    seeking it would put sizes behind the entries, which not every program can read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = 0
+
+    def tell(self) -> int:
+        return self._start + super().tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation
+        return self._start + super().seek(offset - self._start)
+
+    def take(self) -> bytes:
+        """Return what was written since the last time."""
+        content = self.getvalue()
+        self._start += len(content)
+        super().seek(0)
+        self.truncate(0)
+        return content
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:

@@ -200,11 +200,13 @@ def requires(
 
 
 def limited(
-    roles: frozenset[Role], rate_of: Callable[[AppState], RateLimit]
+    roles: frozenset[Role],
+    rate_of: Callable[[AppState], RateLimit],
+    authenticate: Callable[..., Any] = current_caller,
 ) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that gives the caller if it has one of ``roles``, and counts the request
     against the rate that ``rate_of`` gives (else ``TooManyRequests``)."""
-    permitted = Depends(requires(roles))
+    permitted = Depends(requires(roles, authenticate))
 
     async def counted(state: AppStateDep, caller: Caller = permitted) -> Caller:
         rate_of(state).hit(caller.account_id)
@@ -276,6 +278,19 @@ Follower = Annotated[
     ),
 ]
 """Follows a job, within the rate limit and the number of event streams of the account."""
+
+
+PackageReader = Annotated[
+    Caller,
+    Depends(
+        one_of_few(
+            limited(MAY_SUBMIT, lambda state: state.read_rate, signed_in_caller),
+            lambda state: state.packages,
+        )
+    ),
+]
+"""Downloads packages of notices in the console, within the rate limit and the number of downloads
+of the account."""
 
 
 Verifier = Annotated[

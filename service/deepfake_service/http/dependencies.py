@@ -62,6 +62,7 @@ class AppState:
     similar_pictures: SimilarPictures
     uploads: AccountSlots
     event_streams: AccountSlots
+    packages: AccountSlots
     callback_checks: AccountThreads
     database: Database
     engine: Engine | None = None

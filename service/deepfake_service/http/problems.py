@@ -64,6 +64,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.TooManyRequests: (429, "too_many_requests"),
     errors.TooManyUploads: (429, "too_many_uploads"),
     errors.TooManyEventStreams: (429, "too_many_event_streams"),
+    errors.TooManyPackages: (429, "too_many_packages"),
     errors.TooManySimilarPictures: (429, "too_many_similar_pictures"),
     errors.TooManyFailedSignIns: (429, "too_many_failed_sign_ins"),
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left

@@ -17,7 +17,6 @@ from deepfake_service.casework.core.notice_states import (
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
 from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.notice_package import package_of
 from deepfake_service.container import Services
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
@@ -36,7 +35,7 @@ from deepfake_service.web.notice_inputs import (
     form_inputs,
 )
 from deepfake_service.web.notice_recipients import Posts, posts_of_recipient, recipient_of
-from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
+from deepfake_service.web.pages import Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -280,22 +279,6 @@ def get_notice(
 ) -> Response:
     """Show a notice, its deadline, its outcome and its history."""
     return _notice_page(request, services, caller, notice_id, Attempt({}))
-
-
-@router.get("/notices/{notice_id}/package.zip")
-def get_package(notice_id: Id, caller: PageReader, services: ServicesDep) -> Response:
-    """Return what is sent with a notice as a ZIP."""
-    content = package_of(
-        services.notice_desk, services.cases, services.evidence_store, caller, notice_id
-    )
-    return Response(
-        content,
-        media_type="application/zip",
-        headers={
-            **HEADERS,
-            "Content-Disposition": f'attachment; filename="notice-{notice_id}.zip"',
-        },
-    )
 
 
 def _notice_page(

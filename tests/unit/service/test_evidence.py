@@ -887,6 +887,18 @@ def test_an_authority_that_answers_without_end_is_left(monkeypatch: pytest.Monke
         server.shutdown()
 
 
+@pytest.mark.parametrize("limit", [zipfile.ZIP64_LIMIT, 1000])
+def test_a_zip_in_pieces_is_the_zip_as_a_whole(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not it is so large that it needs ZIP64."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    files = {f"data/{n}.bin": bytes([n]) * 400 * n for n in range(5)}
+    pieces = list(bag.zip_pieces(files.items()))
+    assert len(pieces) == len(files) + 1
+    assert b"".join(pieces) == bag.zipped(files)
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+
+
 def test_one_file_of_a_bundle_is_read_alone() -> None:
     content = bag.zipped(made := {"data/a.json": b"a", VERDICT: b"{}"})
     assert all(bag.member(content, name) == made[name] for name in made)
