@@ -110,14 +110,19 @@ def bootstrap(
     """Return the percentile interval of ``statistic`` under resampling of whole groups.
 
     ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
-    not defined, for example one with a single class; such samples are ignored.
+    not defined, for example one with a single class; such samples are ignored. An infinite value
+    counts, and may be an end of the interval.
     """
-    values = [statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)]
-    finite = np.asarray(values)[np.isfinite(values)]
-    if not len(finite):
+    drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)])
+    values = drawn[~np.isnan(drawn)]
+    if not len(values):
         return float("nan"), float("nan")
     tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(finite, [tail, 1.0 - tail])
+    # Between two values of which one is infinite there is nothing to interpolate.
+    finite = bool(np.isfinite(values).all())
+    low, high = np.quantile(
+        values, [tail, 1.0 - tail], method="linear" if finite else "inverted_cdf"
+    )
     return float(low), float(high)
 
 

@@ -91,6 +91,18 @@ def test_auc_of_a_single_class_is_not_a_number() -> None:
     assert estimate.to_json()["value"] is None
 
 
+def test_an_infinite_value_may_be_an_end_of_an_interval() -> None:
+    values = np.r_[np.arange(1.0, 8.0), np.inf, np.inf, np.inf]
+
+    def median(rows: np.ndarray) -> float:
+        return float(np.sort(values[rows])[len(rows) // 2])
+
+    low, high = bootstrap(median, np.arange(10), draws=400)
+    assert 1.0 <= low < 6.0
+    assert high == np.inf
+    assert bootstrap(lambda _: float("inf"), np.arange(10), draws=20) == (np.inf, np.inf)
+
+
 def test_bootstrap_resamples_whole_groups() -> None:
     seen: list[set[int]] = []
 
