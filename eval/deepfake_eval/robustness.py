@@ -23,10 +23,11 @@ from deepfake_eval.analysis.metrics import (
     CONFIDENCE,
     Estimate,
     auc_value,
-    bootstrap,
     coverage,
+    fewest_groups,
     outcome,
     rate,
+    two_class_bootstrap,
     worst_case_auc,
 )
 from deepfake_eval.analysis.plots import write_robustness_plots
@@ -227,8 +228,8 @@ def measure(
     Both are rows of level ``item`` from ``predictions.assemble`` and cover the same media in the
     same order. ``auc`` covers scored items. ``auc_change`` is the difference on items scored in
     both tables, with the same groups resampled in both. A fake on which the bundle abstains counts
-    as missed; the false positive rate is that of scored reals. Figures from fewer than
-    ``min_groups`` groups are marked ``indicative``.
+    as missed; the false positive rate is that of scored reals. Figures are marked ``indicative`` if
+    what they cover has fewer than ``min_groups`` groups, of either class for AUCs.
     """
     scored = items["rank"].notna().to_numpy()
     fake = (items["label"] == "fake").to_numpy()
@@ -239,19 +240,27 @@ def measure(
         return rate(hits[counted], groups[counted]).to_json(min_groups=min_groups)
 
     now, then = items["rank"].to_numpy(), baseline["rank"].to_numpy()
-    both = scored & np.isfinite(then)
-    area = _estimate(lambda rows: auc_value(fake[rows], now[rows]), scored, groups, draws)
-    change = _estimate(
+
+    def estimate(
+        statistic: Callable[[NDArray[np.intp]], float], counted: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        rows = np.flatnonzero(counted)
+        low, high = two_class_bootstrap(
+            lambda sample: statistic(rows[sample]), fake[rows], groups[rows], draws=draws
+        )
+        measured = Estimate(statistic(rows), low, high, len(rows), len(set(groups[rows])))
+        fewest = fewest_groups(fake[rows], groups[rows])
+        return {**measured.to_json(), "indicative": fewest < min_groups}
+
+    area = estimate(lambda rows: auc_value(fake[rows], now[rows]), scored)
+    change = estimate(
         lambda rows: auc_value(fake[rows], now[rows]) - auc_value(fake[rows], then[rows]),
-        both,
-        groups,
-        draws,
+        scored & np.isfinite(then),
     )
-    fewest = min(len(set(groups[scored & in_class])) for in_class in (fake, ~fake))
     worst = worst_case_auc(fake, items["rank"])
     return {
-        "auc": {**area.to_json(), "indicative": fewest < min_groups},
-        "auc_change": {**change.to_json(), "indicative": fewest < min_groups},
+        "auc": area,
+        "auc_change": change,
         "worst_case_auc": round(worst, 4) if np.isfinite(worst) else None,
         "false_positive_rate": share(flagged, ~fake & scored),
         "true_positive_rate": share(flagged, fake),
@@ -261,22 +270,6 @@ def measure(
             for label, in_class in (("real", ~fake), ("fake", fake))
         },
     }
-
-
-def _estimate(
-    statistic: Callable[[NDArray[np.intp]], float],
-    counted: NDArray[np.bool_],
-    groups: NDArray[Any],
-    draws: int,
-) -> Estimate:
-    """Estimate ``statistic`` on the ``counted`` rows; with one group there is no interval."""
-    rows = np.flatnonzero(counted)
-    count = len(set(groups[rows]))
-    value = statistic(rows)
-    low = high = float("nan")
-    if count > 1 and np.isfinite(value):
-        low, high = bootstrap(lambda sample: statistic(rows[sample]), groups[rows], draws=draws)
-    return Estimate(value, low, high, len(rows), count)
 
 
 def _items(table: pd.DataFrame) -> pd.DataFrame:

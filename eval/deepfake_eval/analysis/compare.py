@@ -14,8 +14,9 @@ from deepfake_eval.analysis.metrics import (
     BOOTSTRAP_DRAWS,
     Estimate,
     auc_value,
-    bootstrap,
     delong,
+    fewest_groups,
+    two_class_bootstrap,
 )
 from deepfake_eval.errors import RunError
 from deepfake_models.spec import ConditionsSpec
@@ -137,10 +138,8 @@ def _difference(
 
     everything = np.arange(len(truth))
     count = len(np.unique(groups))
-    fewest = min(len(np.unique(groups[truth == c])) for c in (0, 1))
-    low, high = (
-        bootstrap(difference, groups, draws=draws) if count > 1 else (float("nan"), float("nan"))
-    )
+    fewest = fewest_groups(truth, groups)
+    low, high = two_class_bootstrap(difference, truth, groups, draws=draws)
     estimate = Estimate(difference(everything), low, high, len(truth), count)
     return {
         "auc_a": round(auc_value(truth, a), 4),

@@ -54,11 +54,13 @@ class Estimate:
 
 
 def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
-    """Estimate the share of true ``hits``, with an interval that respects the groups.
+    """Estimate the mean of ``hits``, with an interval that respects the groups.
 
-    ``hits`` is (N,) bool and ``groups`` is (N,) labels. The interval is the exact binomial one
-    (Clopper and Pearson 1934) for N / deff samples, where deff is the design effect of the
-    clusters (Kish 1965). A single group gives the interval [0, 1].
+    ``hits`` is (N,) of bool, or of shares in [0, 1] for samples that are hit in part; ``groups`` is
+    (N,) labels. The interval is the exact binomial one (Clopper and Pearson 1934) for N / deff
+    samples, where deff is the design effect of the clusters (Kish 1965). The design effect
+    is at least 1, so that shares, which vary less than bools, never count as more than N samples. A
+    single group gives the interval [0, 1].
     """
     hit = np.asarray(hits, dtype=np.float64)
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -126,6 +128,32 @@ def bootstrap(
     return float(low), float(high)
 
 
+def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:
+    """Return the number of groups of the class that has fewer of them; 0 if a class is missing.
+
+    ``truth`` is (N,), 1 for manipulated.
+    """
+    y, g = np.asarray(truth), np.asarray(groups).astype(str)
+    return min(len(np.unique(g[y == label])) for label in (0, 1))
+
+
+def two_class_bootstrap(
+    statistic: Callable[[NDArray[np.intp]], float],
+    truth: ArrayLike,
+    groups: ArrayLike,
+    *,
+    draws: int = BOOTSTRAP_DRAWS,
+) -> tuple[float, float]:
+    """Return the interval of ``bootstrap`` for a ``statistic`` that compares both classes.
+
+    It is NaN if either class has fewer than two groups: resampling could only vary the other one,
+    and the interval would be too narrow.
+    """
+    if fewest_groups(truth, groups) < 2:
+        return float("nan"), float("nan")
+    return bootstrap(statistic, groups, draws=draws)
+
+
 def auc_value(truth: NDArray[Any], scores: NDArray[np.float64]) -> float:
     """Return the area under the ROC curve as the Mann-Whitney statistic; NaN if a class is missing.
 
@@ -144,13 +172,12 @@ def auc(
 ) -> Estimate:
     """Estimate the area under the ROC curve; NaN if a class is missing.
 
-    ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect.
+    ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect. There is no
+    interval (NaN) if a class has fewer than two groups.
     """
     y, s, g = np.asarray(truth), np.asarray(scores, dtype=np.float64), np.asarray(groups)
     value = auc_value(y, s)
-    if np.isnan(value):
-        return Estimate(value, value, value, len(y), len(np.unique(g)))
-    low, high = bootstrap(lambda rows: auc_value(y[rows], s[rows]), g, draws=draws)
+    low, high = two_class_bootstrap(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
     return Estimate(value, low, high, len(y), len(np.unique(g)))
 
 
@@ -260,8 +287,8 @@ def panel(
     sample that was not scored. ``score`` is (N,) in [0, 1], the calibrated score, from which
     accuracy (at 0.5) and ECE are computed; it is NaN for a detector whose scores are not
     calibrated. AUC, average precision, EER, accuracy and ECE cover scored samples only; in
-    ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are NaN with fewer than two
-    groups, and figures are NaN if a class is missing.
+    ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are NaN if a class was
+    scored in fewer than two groups, and figures are NaN if a class is missing.
     """
     y = np.asarray(truth, dtype=np.intp)
     r, p = np.asarray(rank, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -271,7 +298,7 @@ def panel(
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         value = _figures(y, r, p, prior)
         low = high = np.full(len(FIGURES), np.nan)
-        if count > 1 and np.isfinite(value[0]):
+        if fewest_groups(y[judged], g[judged]) > 1:
             drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
             drawn = drawn[np.isfinite(drawn[:, 0])]
             if len(drawn):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.condition_bins import adaptive_edges
-from deepfake_eval.analysis.metrics import Estimate, auc, rate
+from deepfake_eval.analysis.metrics import Estimate, auc, fewest_groups, rate
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
@@ -47,7 +47,8 @@ def reliability_table(
     Both tables hold held-out material with the columns label, method, dataset, group and
     ``log_likelihood_ratio``; ``faces`` also has ``face_px``. The fakes of a method are measured
     against the reals of the same data set, or against all reals if the data set has none. A rate
-    from fewer than ``min_groups`` groups is marked ``indicative``.
+    from fewer than ``min_groups`` groups is marked ``indicative``, and so is an AUC if either class
+    has fewer.
     """
     widths = pd.cut(faces["face_px"], list(FACE_WIDTH_BINS_PX), right=False)
     by_width = []
@@ -79,12 +80,16 @@ def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dic
     """Return FPR, TPR and, where both classes are present, AUC of ``values`` at ``threshold``."""
     entry = _rates(values, threshold, min_groups)
     if values["label"].nunique() == 2:
-        entry["auc"] = auc(
-            (values["label"] == "fake").to_numpy(int),
-            values["log_likelihood_ratio"],
-            values["group"],
-        ).to_json()
+        entry["auc"] = _area(values, min_groups)
     return entry
+
+
+def _area(values: pd.DataFrame, min_groups: int) -> dict[str, Any]:
+    """Return the AUC of ``values``, indicative if either class has too few groups."""
+    fake = (values["label"] == "fake").to_numpy(int)
+    estimate = auc(fake, values["log_likelihood_ratio"], values["group"])
+    fewest = fewest_groups(fake, values["group"])
+    return {**estimate.to_json(), "indicative": fewest < min_groups}
 
 
 def _rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
@@ -115,11 +120,7 @@ def _by_source(values: pd.DataFrame, threshold: float, min_groups: int) -> list[
             against = own if len(own) else real
             both = pd.concat([part, against])
             if len(against):
-                entry["auc"] = auc(
-                    (both["label"] == "fake").to_numpy(int),
-                    both["log_likelihood_ratio"],
-                    both["group"],
-                ).to_json()
+                entry["auc"] = _area(both, min_groups)
                 entry["auc"]["against"] = dataset if len(own) else "all real sources"
         entries.append(entry)
     return entries

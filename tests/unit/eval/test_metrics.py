@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.analysis.metrics import auc, auc_value, bootstrap, rate
+from deepfake_eval.analysis.metrics import auc, auc_value, bootstrap, fewest_groups, rate
 
 
 def test_a_few_large_groups_do_not_hide_behind_many_small_ones() -> None:
@@ -91,6 +91,17 @@ def test_auc_of_a_single_class_is_not_a_number() -> None:
     assert estimate.to_json()["value"] is None
 
 
+def test_an_auc_has_an_interval_if_both_classes_have_two_groups() -> None:
+    """With one person in a class, resampling would vary the other class alone."""
+    truth, scores = np.r_[0, 0, 0, 0, 1, 1, 1, 1], np.r_[1.0, 2, 3, 5, 4, 6, 7, 8]
+    for groups, fewest in (("abcdeeee", 1), ("aaaabcde", 1), ("abcdeeef", 2)):
+        estimate = auc(truth, scores, list(groups), draws=50)
+        assert estimate.value == pytest.approx(15 / 16)
+        assert np.isfinite([estimate.low, estimate.high]).all() == (fewest > 1)
+        assert fewest_groups(truth, list(groups)) == fewest
+    assert fewest_groups([1, 1], ["a", "b"]) == 0
+
+
 def test_an_infinite_value_may_be_an_end_of_an_interval() -> None:
     values = np.r_[np.arange(1.0, 8.0), np.inf, np.inf, np.inf]
 
@@ -101,6 +112,12 @@ def test_an_infinite_value_may_be_an_end_of_an_interval() -> None:
     assert 1.0 <= low < 6.0
     assert high == np.inf
     assert bootstrap(lambda _: float("inf"), np.arange(10), draws=20) == (np.inf, np.inf)
+
+
+def test_shares_never_count_as_more_samples_than_there_are() -> None:
+    people = np.arange(40)
+    halves, bools = rate(np.full(40, 0.5), people), rate(people % 2 == 0, people)
+    assert (halves.low, halves.high) == pytest.approx((bools.low, bools.high))
 
 
 def test_bootstrap_resamples_whole_groups() -> None:

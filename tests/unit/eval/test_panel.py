@@ -73,6 +73,17 @@ def test_a_missing_class_gives_no_figure(truth: list[int], groups: list[int]) ->
     assert all(e.to_json()["value"] is None for e in figures.values())
 
 
+def test_one_group_of_a_class_gives_no_interval() -> None:
+    rank = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.35])
+    figures = panel([0, 0, 1, 1, 1, 1], rank, rank, list("abcccc"), draws=20)
+    assert figures["auc"].value == pytest.approx(1.0)
+    assert all(e.to_json()["low"] is e.to_json()["high"] is None for e in figures.values())
+    # A group that was not scored does not count.
+    rank[5] = np.nan
+    figures = panel([0, 0, 1, 1, 1, 1], rank, rank, list("abcccd"), draws=20)
+    assert figures["auc"].to_json()["low"] is None
+
+
 def test_one_group_gives_no_interval() -> None:
     figures = panel([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], ["g"] * 4)
     assert figures["auc"].value == pytest.approx(0.75)

@@ -16,6 +16,7 @@ from deepfake_eval.analysis.reliability import (
     BLOCKINESS_BINS,
     condition_table,
     item_table,
+    reliability_table,
     write_reliability,
 )
 from deepfake_eval.errors import RunError
@@ -138,6 +139,24 @@ def test_ten_groups_decide_and_nine_do_not(bundle: Bundle) -> None:
         faces = faces[faces["level"] == "face"]
         made = {"by_condition": condition_table(faces, 1.0, 10)}
         assert bin_of(made, 200, "sharpness", 12)["decides"] is decides
+
+
+def test_an_auc_is_indicative_by_the_class_with_fewer_groups(bundle: Bundle) -> None:
+    faces = predictions(bundle, 12)
+    faces = faces[(faces["level"] == "face") & faces["main"].astype(bool) & faces["logit"].notna()]
+    few = (faces["label"] == "real") | faces["group"].isin([f"g{k}" for k in range(9)])
+    for part, indicative in ((faces, False), (faces[few], True)):
+        table = reliability_table(
+            part,
+            part.iloc[:0],
+            face_threshold=1.0,
+            track_threshold=1.0,
+            min_groups=10,
+        )
+        faked = [e for e in table["level_face"]["by_source"] if e["label"] == "fake"]
+        areas = [table["level_face"]["overall"]["auc"], *(e["auc"] for e in faked)]
+        assert [a["indicative"] for a in areas] == [indicative] * 2
+        assert [a["groups"] for a in areas] == [12] * 2
 
 
 def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:

@@ -362,6 +362,23 @@ def test_figures_of_a_level_on_known_scores() -> None:
     assert entry["coverage"]["fake"]["reasons"] == {"face_too_small": 1}
 
 
+def test_a_change_is_indicative_by_the_media_scored_both_ways() -> None:
+    frame = pd.DataFrame(
+        {
+            "label": ["real"] * 6 + ["fake"] * 6,
+            "group": [f"g{k}" for k in range(12)],
+            "rank": [0.0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8],
+            "verdict": "inconclusive", "reason": None, "sampled": 1, "with_face": 1, "failed": 0,
+        }
+    )  # fmt: skip
+    before = frame.assign(rank=frame["rank"].where(frame["group"] != "g6"))
+    entry = measure(frame, before, 6, draws=DRAWS)
+    assert entry["auc"]["indicative"] is False
+    assert entry["auc_change"]["indicative"] is True
+    alone = frame.assign(group=frame["group"].where(frame["label"] == "real", "one"))
+    assert measure(alone, alone, 6, draws=DRAWS)["auc"]["low"] is None
+
+
 def test_the_auc_is_scikit_learn_s() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ def card(
     *sources: CardSource,
     outcomes: Outcomes | None = None,
     fields: dict[str, Any] | None = None,
+    by_source: Sequence[dict[str, Any]] = (),
     **training: Any,
 ) -> str:
     config = Config(
@@ -29,11 +31,12 @@ def card(
         "version": "1",
         "terms": "for tests",
         "thresholds": {},
+        "conditions": {"min_groups": 10},
         "training": {"train": train, "held_out": {}, **training},
         **(fields or {}),
     }
     reliability = {"level_face": {"by_source": [], "by_face_width": []}, "level_track": {}}
-    reliability["level_track"] = {"by_source": []}
+    reliability["level_track"] = {"by_source": list(by_source)}
     metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
     return model_card(config, content, reliability, metrics, outcomes=outcomes)
 
@@ -71,6 +74,19 @@ def test_crops_of_an_earlier_version_have_neither_manifests_nor_terms() -> None:
     text = card({"film (real)": counts()})
     assert "| manifest |" not in text
     assert "terms in the manifest |" not in text
+
+
+def test_a_star_marks_what_the_measurement_calls_indicative() -> None:
+    """An AUC of few manipulated groups rests on few, however many real ones it has."""
+    figure = {"value": 0.9, "low": None, "high": None, "samples": 40, "groups": 40}
+    entry = {
+        "dataset": "d", "method": "swap", "label": "fake",
+        "true_positive_rate": {**figure, "groups": 7, "indicative": True},
+        "auc": {**figure, "indicative": True, "against": "d"},
+    }  # fmt: skip
+    text = card({}, by_source=[entry], fields={"conditions": {"min_groups": 12}})
+    assert "| d | swap (fake) | 40 | 7 | 0.90* | 0.90* |" in text
+    assert "rest on fewer than 12 groups" in text
 
 
 LEANING = {

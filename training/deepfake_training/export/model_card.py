@@ -119,7 +119,8 @@ def model_card(
         "",
         "- Methods, tools and people that are not in the training data are detected less often: "
         "the figures above are for unseen people and *seen* methods.",
-        "- Figures marked * rest on fewer than ten groups and are indicative.",
+        f"- Figures marked * rest on fewer than {fields['conditions']['min_groups']} groups and "
+        "are indicative.",
         "- The mean over time dilutes a manipulation of a few seconds in a long video. A moment of "
         f"at least {config.bundle.aggregation.min_track_faces} examined faces that look "
         "manipulated only prevents the verdict `no_manipulation_found`.",
@@ -193,7 +194,7 @@ def _shorter(config: Config) -> str:
 def _estimate(entry: dict[str, Any] | None) -> str:
     if entry is None or entry["value"] is None:
         return "–"
-    star = "*" if entry.get("indicative", entry["groups"] < 10) else ""
+    star = "*" if entry["indicative"] else ""
     low, high = entry["low"], entry["high"]
     span = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
     return f"{entry['value']:.2f}{star}{span}"

@@ -77,7 +77,7 @@ def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
-    """Return the AUC by medium of every method, with its interval over groups.
+    """Return the AUC by medium of every method, with its interval over groups, if it has one.
 
     ``Estimate.samples`` and ``groups`` count the fakes, of which there are fewer.
     """
@@ -126,7 +126,8 @@ def by_acquaintance(
 
 def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
     """Return the mean AUC of each method over ``parts``, weighted by media, with the union of their
-    intervals. A medium or group that several parts measure counts once."""
+    intervals, or none (NaN) if one of them has none. A medium or group that several parts measure
+    counts once."""
     estimates: dict[str, list[Estimate]] = {}
     for part in parts:
         if (part["label"] == "fake").any():
@@ -141,8 +142,8 @@ def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
     return {
         method: Estimate(
             float(np.average([e.value for e in values], weights=[e.samples for e in values])),
-            min(e.low for e in values),
-            max(e.high for e in values),
+            float(np.min([e.low for e in values])),
+            float(np.max([e.high for e in values])),
             int(media[method]),
             int(groups[method]),
         )
@@ -168,5 +169,5 @@ def _cells(estimate: Estimate | None) -> str:
     if estimate is None or np.isnan(estimate.value):
         return "– | –"
     star = "" if estimate.groups >= ConditionsSpec().min_groups else "*"
-    span = f"[{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{star} {span} | {estimate.samples} ({estimate.groups})"
+    span = "" if np.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{star}{span} | {estimate.samples} ({estimate.groups})"
