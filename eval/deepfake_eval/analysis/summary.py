@@ -76,11 +76,12 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json`` for a table from ``predictions.assemble``.
 
-    Every figure has a 95% interval from resampling whole groups, and the number of groups. The
-    fakes of a method are measured against the reals of the same data set, or against all reals if
-    the data set has none. ``settings`` describes the run; ``settings["draws"]`` is the number of
-    resamples. A subject without thresholds has no rates at them and no coverage. ``progress`` is
-    called with the number of finished parts and their total.
+    Figures of ranking and calibration have 95% intervals from resampling whole groups (see
+    ``metrics.panel``), rates those of ``metrics.rate``, and both the number of groups; the worst
+    case of AUC has no interval. The fakes of a method are measured against the reals of the same
+    data set, or against all reals if the data set has none. ``settings`` describes the run;
+    ``settings["draws"]`` is the number of resamples. A subject without thresholds has no rates at
+    them and no coverage. ``progress`` is called with the number of finished parts and their total.
     """
     items = predictions[predictions["level"] == "item"]
     parts = [

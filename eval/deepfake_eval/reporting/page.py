@@ -80,7 +80,8 @@ def _facts(results: Mapping[str, Any]) -> str:
         "Frames": f"{frames} per video, evenly spread"
         if frames
         else ("as the bundle samples" if is_bundle else "as the detector chose"),
-        "Intervals": f"{settings['confidence']:.0%}, {settings['draws']} resamples of whole groups",
+        "Intervals": f"{settings['confidence']:.0%}, {settings['draws']} resamples of whole "
+        "groups, and for rates exact binomial ones with a design effect",
         "Created": results["created"],
     }
     pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items())
