@@ -18,6 +18,7 @@ from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import SPLITS, Row, Rows, load, parse
+from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import DatasetError, RunError
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
@@ -131,7 +132,8 @@ def load_dataset(text: str, split: str) -> LoadedDataset:
 def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
     """Return the rows of all ``datasets``, each with its root.
 
-    With several data sets, groups are kept apart by the name of their data set.
+    With several data sets, groups are kept apart by the name of their data set, except where
+    people are the same (see ``namespace``).
 
     Raises:
         RunError: there are no rows, or two data sets share the name of a medium.
@@ -149,15 +151,8 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
         seen.add((row.dataset, row.media))
     if len({row.dataset for row, _ in labelled}) == 1:
         return labelled
-    # Group "001" of one data set has nothing to do with "001" of another. The Celeb-DF data sets
-    # are the exception: they use the same names for the same celebrities.
     return [
-        (
-            row
-            if row.dataset.startswith("Celeb-DF")
-            else dataclasses.replace(row, group=f"{row.dataset}/{row.group}"),
-            root,
-        )
+        (dataclasses.replace(row, group=namespace(row.dataset) + row.group), root)
         for row, root in labelled
     ]
 

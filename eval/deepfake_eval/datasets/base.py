@@ -91,6 +91,18 @@ class Dataset(Protocol):
         ...
 
 
+def namespace(dataset: str) -> str:
+    """Return what groups of ``dataset`` are put under beside those of other data sets.
+
+    Group "001" of one data set has nothing to do with "001" of another, except where both show the
+    same people under the same names: all versions of Celeb-DF, whose names are unlike others and
+    stay as they are, and DF40, whose fakes were made from Celeb-DF and FaceForensics++.
+    """
+    if dataset.startswith("Celeb-DF") or dataset == "DF40-cdf":
+        return ""
+    return ("FaceForensics++" if dataset == "DF40-ff" else dataset) + "/"
+
+
 def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
     """Return a label of a table of media; raise ``error``, which says ``where``, for another."""
     if label == "real":
