@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -209,25 +210,64 @@ def _work(job: Job) -> dict[str, Any]:
     return _worker(job)
 
 
-_worker_of: dict[_Setting, _Worker] = {}
-_opening = threading.Lock()
+@dataclass(slots=True)
+class _Lent:
+    """A worker of this process, and how many threads are using it."""
+
+    worker: _Worker
+    users: int = 0
+
+
+_lent: dict[_Setting, _Lent] = {}
+"""Workers in the order in which they were opened. Only the last one stays open without a user."""
+_lending = threading.Lock()
 
 
 def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
     """Score a medium in a process that outlives this run, and may have worked for another."""
     setting, job = task
-    with _opening:  # a worker may have several threads
-        worker = _worker_of.get(setting)
-        if worker is None:
-            cluster.check_versions(dict(setting.versions))
-            cluster.require_shared(setting.bundle_dir)
-            if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
-                raise cluster.ClusterError(
-                    f"A worker has another bundle in {setting.bundle_dir} than this machine."
-                )
-            for old in _worker_of.values():
-                old.close()
-            _worker_of.clear()
-            worker = _worker_of[setting] = _Worker(setting.bundle_dir, setting.options, threads=0)
-    cluster.require_shared(job.path)
-    return worker(job)
+    with borrowed(setting) as worker:
+        cluster.require_shared(job.path)
+        return worker(job)
+
+
+@contextmanager
+def borrowed(setting: _Setting) -> Iterator[_Worker]:
+    """Return the worker of a ``setting``, which is opened if this process has none.
+
+    A process of a cluster may have several threads: one may be examining a medium with the worker
+    of another setting, which is closed when the last of them is done.
+    """
+    with _lending:
+        lent = _lent.get(setting)
+        if lent is None:
+            _check(setting)
+            _close_unused(list(_lent))
+            lent = _lent[setting] = _Lent(_Worker(setting.bundle_dir, setting.options, threads=0))
+        lent.users += 1
+    try:
+        yield lent.worker
+    finally:
+        with _lending:
+            lent.users -= 1
+            _close_unused(list(_lent)[:-1])
+
+
+def _close_unused(settings: Iterable[_Setting]) -> None:
+    for setting in settings:
+        if not _lent[setting].users:
+            _lent.pop(setting).worker.close()
+
+
+def _check(setting: _Setting) -> None:
+    """Check that this machine has what the one that collects the records has.
+
+    Raises:
+        ClusterError: it has other versions, does not see the bundle, or sees another one.
+    """
+    cluster.check_versions(dict(setting.versions))
+    cluster.require_shared(setting.bundle_dir)
+    if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
+        raise cluster.ClusterError(
+            f"A worker has another bundle in {setting.bundle_dir} than this machine."
+        )

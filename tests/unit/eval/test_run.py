@@ -25,20 +25,31 @@ from deepfake_eval.evaluate import (
     RunOptions,
     file_stamps,
     labelled_rows,
+    load_dataset,
     run,
 )
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.predictions import (
     examine,
     face_records,
+    face_table,
     frame_records,
-    tables,
+    item_record,
     verdicts,
 )
-from deepfake_eval.inference.runner import RECORDS, read_records
+from deepfake_eval.inference.runner import (
+    RECORDS,
+    Job,
+    ScoringOptions,
+    _Setting,
+    borrowed,
+    read_records,
+)
+from deepfake_models.bundle import BundleSpec, load_bundle
 from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import BundleError
+from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from tests.support import daskkit, evalkit, mediakit
 
@@ -207,7 +218,12 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
         for name in ("0.png", "1.png", "clip.mp4", "frames")
     ]
     rows = [(media / row["media"], row) for row in labels]
-    faces, items = tables(verdicts(scorer, rows), scorer.bundle.spec)
+
+    def items_of(judged: list[tuple[dict[str, Any], Verdict]], spec: BundleSpec) -> pd.DataFrame:
+        return pd.DataFrame([item_record(verdict, spec) for _, verdict in judged])
+
+    judged = verdicts(scorer, rows)
+    faces, items = face_table(judged, scorer.bundle.spec), items_of(judged, scorer.bundle.spec)
     limit = scorer.bundle.spec.calibration.item.limit
     inside = items["rank"].abs() < limit
     assert inside.any()
@@ -215,10 +231,12 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
     strong = tuned(tmp_path, limit=0.01)
     other = Scorer.open(strong, device="cpu")
-    _, clipped = tables(verdicts(other, rows), other.bundle.spec)
+    clipped = items_of(verdicts(other, rows), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
     assert np.allclose(clipped["rank"], items["rank"])
     assert faces["logit"].notna().all()
+    assert set(faces["kind"]) == {"image", "video"}
+    assert {"media", "label", "method", "dataset", "group"} <= set(faces.columns)
 
 
 def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
@@ -349,6 +367,30 @@ def test_workers_of_a_cluster_give_the_same_results(
     several = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     pd.testing.assert_frame_equal(one, several, rtol=1e-4)
     assert metrics["levels"] == done[1]["levels"]
+
+
+def test_a_worker_of_another_bundle_does_not_close_one_in_use(
+    bundle: Path, media: Path, tmp_path: Path
+) -> None:
+    """Tasks of two runs may be in hand in the threads of one process of a cluster."""
+    evalkit.tiny_bundle(tmp_path / "other", gain=0.0)
+    options = ScoringOptions(frames=2)
+    one, other = (
+        _Setting(folder, load_bundle(folder).sha256, options, tuple(cluster.versions().items()))
+        for folder in (bundle, tmp_path / "other")
+    )
+    job = Job("key", media / "real" / "clip.mp4")
+    with borrowed(one) as first:
+        before = first(job)
+        with borrowed(other) as second:
+            assert second is not first
+            assert first(job) == before
+        with borrowed(one) as again:
+            assert again is first
+    with borrowed(other) as kept:
+        assert kept is second
+    assert first(job)["item"]["reason"] == "decoder_failed", "the former one is closed"
+    second.close()
 
 
 def test_a_cluster_that_cannot_be_reached_is_named(
@@ -584,3 +626,37 @@ def test_a_number_of_one_data_set_is_nobodys_in_another() -> None:
     assert [row.group for row, _ in alone] == ["1"]
     celebrities = labelled_rows([source("Celeb-DF-v1", "id1"), source("Celeb-DF-v2", "id1")])
     assert {row.group for row, _ in celebrities} == {"id1"}
+
+
+def test_people_of_df40_are_those_of_the_data_sets_it_was_made_from(tmp_path: Path) -> None:
+    """Its real class is theirs: one person must not be resampled as two."""
+    for name in (
+        "df40/simswap/ff/000_003/0.png",
+        "df40/simswap/cdf/id0_id1_0000/0.png",
+        "ffpp/original_sequences/youtube/c23/videos/000.mp4",
+        "ffpp/original_sequences/youtube/c23/videos/003.mp4",
+        "ffpp/manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
+        "cdf/Celeb-real/id0_0000.mp4",
+        "cdf/YouTube-real/00170.mp4",
+        "cdf/Celeb-synthesis/id0_id1_0000.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for part in ("train", "val", "test"):
+        pairs = '[["000", "003"]]' if part == "test" else "[]"
+        (tmp_path / "ffpp" / f"{part}.json").write_text(pairs)
+    (tmp_path / "cdf" / "List_of_testing_videos.txt").write_text(
+        "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+    )
+    arguments = ("df40", "ffpp", "celebdf,group=target")
+    folders = (tmp_path / name for name in ("df40", "ffpp", "cdf"))
+    loaded = [load_dataset(f"{a}:{f}", "test") for a, f in zip(arguments, folders, strict=True)]
+    groups: dict[str, set[str]] = {}
+    for row, _ in labelled_rows(loaded):
+        groups.setdefault(row.dataset, set()).add(row.group)
+    assert groups == {
+        "DF40-ff": {"FaceForensics++/000_003"},
+        "FaceForensics++": {"FaceForensics++/000_003"},
+        "DF40-cdf": {"id0"},
+        "Celeb-DF": {"id0", "youtube-00170"},
+    }
