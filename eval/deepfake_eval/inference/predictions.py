@@ -120,7 +120,7 @@ def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[st
 def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
     """Return the record of a whole picture or video."""
     return {
-        "kind": verdict.media.kind if verdict.media else "",
+        "kind": kind_of(verdict),
         "verdict": str(verdict.verdict),
         "leaning": verdict.leaning and str(verdict.leaning),
         "score": verdict.score,
@@ -175,19 +175,21 @@ def verdicts(
     return judged
 
 
-def tables(
-    judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpec
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the face table and the item table for the result of ``verdicts``.
+def face_table(judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpec) -> pd.DataFrame:
+    """Return a table with one row per face of the result of ``verdicts``.
 
-    Both have the columns of ``LABELS`` and ``kind``. Faces add those of ``face_records``, with NaN
-    for a logit or score that was not judged; items add those of ``item_record``.
+    It has the columns of ``LABELS``, ``kind``, and those of ``face_records``, with NaN for a logit
+    or score that was not judged.
     """
-    faces: list[dict[str, Any]] = []
-    items: list[dict[str, Any]] = []
-    for row, verdict in judged:
-        labels = {c: row[c] for c in LABELS}
-        item = item_record(verdict, spec)
-        faces += [{**labels, "kind": item["kind"], **f} for f in face_records(verdict, spec)]
-        items.append({**labels, **item})
-    return pd.DataFrame(faces), pd.DataFrame(items)
+    return pd.DataFrame(
+        [
+            {**{c: row[c] for c in LABELS}, "kind": kind_of(verdict), **face}
+            for row, verdict in judged
+            for face in face_records(verdict, spec)
+        ]
+    )
+
+
+def kind_of(verdict: Verdict) -> str:
+    """Return ``video`` or ``image``; empty for a medium that could not be decoded."""
+    return verdict.media.kind if verdict.media else ""
