@@ -71,6 +71,21 @@ def losses(run: Path) -> list[float]:
     return [e.value for e in events.Scalars("loss")]
 
 
+def test_an_interrupted_run_has_logged_all_its_steps(
+    crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(report: StepReport) -> None:
+        if report.step == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted) as raised:
+        fit(crops, tmp_path, smoke, progress=interrupt)
+    assert len(losses(tmp_path)) == 2, raised  # which holds the writer that was not closed
+
+
 def test_two_processes_train_as_one(crops: Path, tmp_path: Path) -> None:
     # Without BatchNorm, by which each process normalises its own part of a batch.
     text = SMOKE.read_text().replace("tf_efficientnet_lite0", "convnext_atto")

@@ -41,7 +41,8 @@ class _Worker:
         cv2.setNumThreads(0)
         self.config = config
         self.store = CropStore(root)
-        self.session = OnnxSession(graph.read_bytes(), name=graph.name, threads=1)
+        # On the processor on which parity is checked and a bundle is served.
+        self.session = OnnxSession(graph.read_bytes(), name=graph.name, device="cpu", threads=1)
         self.decoder = InProcessDecoder()
         self._dataset: PairDataset | None = None
 

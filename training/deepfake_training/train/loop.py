@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -86,7 +87,7 @@ def schedule(optimiser: torch.optim.Optimizer, fit: FitConfig) -> CosineLRSchedu
 def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
 ) -> pd.DataFrame:
-    """Score the held-out crops; return a row a crop with its labels and ``logit``.
+    """Score the held-out crops; return one row per crop with its labels and ``logit``.
 
     Raises:
         TrainingError: if a class has no held-out crop.
@@ -201,27 +202,29 @@ class _Run:
         trained = self._workers.wrapped(self._model)
         # Only one process logs: TensorBoard reads the newest file, which could be an empty one.
         leads = self._workers.leads
-        log = SummaryWriter(str(self._out / "log"), purge_step=self._step) if leads else None
-        for real, fake in loader:
-            loss, rate = self._one_step(trained, real, fake)
-            self._step += 1
-            last = self._step == fit.steps
-            metrics = None
-            if log:
-                log.add_scalar("loss", loss, self._step)
-                log.add_scalar("learning_rate", rate, self._step)
-            if last or (self._measured and self._step % fit.validate_every == 0):
-                metrics = self._validate(log)
+        with ExitStack() as stack:
+            log = None
             if leads:
-                if self._step % fit.checkpoint_every == 0 or last or metrics:
-                    self._checkpoint()
-                if progress:
-                    progress(StepReport(self._step, fit.steps, loss, metrics))
-            self._workers.wait()
-            if self._finished:
-                break
-        if log:
-            log.close()
+                log = SummaryWriter(str(self._out / "log"), purge_step=self._step)
+                stack.callback(log.close)
+            for real, fake in loader:
+                loss, rate = self._one_step(trained, real, fake)
+                self._step += 1
+                last = self._step == fit.steps
+                metrics = None
+                if log:
+                    log.add_scalar("loss", loss, self._step)
+                    log.add_scalar("learning_rate", rate, self._step)
+                if last or (self._measured and self._step % fit.validate_every == 0):
+                    metrics = self._validate(log)
+                if leads:
+                    if self._step % fit.checkpoint_every == 0 or last or metrics:
+                        self._checkpoint()
+                    if progress:
+                        progress(StepReport(self._step, fit.steps, loss, metrics))
+                self._workers.wait()
+                if self._finished:
+                    break
 
     def _one_step(
         self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
