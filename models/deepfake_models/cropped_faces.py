@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.classifier import FaceScore
-from deepfake_models.faces.crops import cut_views, first_view, measure, unfit, usable
+from deepfake_models.faces.crops import cut_views, first_view, measure, quality_reasons, usable
 from deepfake_models.faces.detection import Detection
 from deepfake_models.results import Face, Reason, ReasonCode
 from deepfake_models.spec import CropSpec, DetectorSpec
@@ -49,7 +49,7 @@ def crop_faces(
         turn = face.turn or 0
         crop = cut_views(picture, face.box, spec, turn)
         quality = measure(picture, face.box, first_view(crop))
-        reasons = unfit(quality, spec, rotated=face.turn is None)
+        reasons = quality_reasons(quality, spec, rotated=face.turn is None)
         if id(face) in surplus and not reasons:
             detail = f"only the widest {detector.max_faces} faces of a frame are judged"
             reasons = (Reason(ReasonCode.TOO_MANY_FACES, detail),)

@@ -108,7 +108,7 @@ class FitConfig(Spec):
 
     steps: PositiveInt = 2000
     pairs: PositiveInt = 16
-    """Pairs of one real and one manipulated crop a step: half the number of crops in a batch."""
+    """Pairs of one real and one manipulated crop per step: half the number of crops in a batch."""
     learning_rate: Positive = 4e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
@@ -162,8 +162,9 @@ class CrossValidationConfig(Spec):
     """Steps of the runs of the chosen recipe that leave methods and sources out."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
-    """At most this many media of one person or film are scored for calibration, because figures
-    rest on groups and not on files."""
+    """At most this many media of each label and method are taken of one group (a person, a film),
+    to be measured and as plain faces to learn from, because figures rest on groups and not on
+    files."""
     leave_out: tuple[LeaveOut, ...] = ()
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Methods grouped by the kind of manipulation, for means over related methods."""

@@ -165,7 +165,9 @@ def measure(picture: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> Qu
     )
 
 
-def unfit(quality: Quality, spec: CropSpec, *, rotated: bool = False) -> tuple[Reason, ...]:
+def quality_reasons(
+    quality: Quality, spec: CropSpec, *, rotated: bool = False
+) -> tuple[Reason, ...]:
     """Return why a face is not fit to be scored; empty where it is.
 
     ``rotated`` says that it was to be turned upright, and could not be.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_training.config import BundleConfig, CardConfig, CardSource, Config
-from deepfake_training.export.model_card import model_card
+from deepfake_training.config import BackboneConfig, BundleConfig, CardConfig, CardSource, Config
+from deepfake_training.export.model_card import _partition, model_card
 from deepfake_training.export.outcomes import Outcomes
 
 DIGEST = "ab" * 32
@@ -74,6 +74,19 @@ def test_crops_of_an_earlier_version_have_neither_manifests_nor_terms() -> None:
     text = card({"film (real)": counts()})
     assert "| manifest |" not in text
     assert "terms in the manifest |" not in text
+
+
+def test_the_card_says_what_the_runs_of_all_folds_share() -> None:
+    bundle = BundleConfig(name="n", version="1", terms="t", arithmetic="int8")
+    backbone = BackboneConfig(name="vit_tiny_patch16_224", blocks=(1,), tune="head")
+    config = Config(bundle=bundle, backbone=backbone)
+    assert "measured on crops of all folds, without their labels" in _partition(
+        config, crossed=True
+    )
+    plain = config.model_copy(
+        update={"bundle": bundle.model_copy(update={"arithmetic": "float32"})}
+    )
+    assert "crops of all folds" not in _partition(plain, crossed=True)
 
 
 def test_a_star_marks_what_the_measurement_calls_indicative() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
 from deepfake_training.data.splits import (
     fold_splits,
@@ -85,6 +86,7 @@ def test_sets_that_cannot_be_run_say_so() -> None:
 def test_stills_are_told_by_their_name() -> None:
     assert is_still("a/b.JPG")
     assert is_still("c.webp")
+    assert all(is_still(f"e{suffix}") for suffix in PICTURE_SUFFIXES)
     assert not is_still("d.mp4")
     assert not is_still("folder/of-frames")
 

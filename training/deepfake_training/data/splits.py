@@ -14,15 +14,14 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError
-
-_STILLS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic"})
 
 
 def is_still(media: str) -> bool:
     """Return True if the file name ``media`` is that of a picture, not a video."""
-    return PurePosixPath(media).suffix.lower() in _STILLS
+    return PurePosixPath(media).suffix.lower() in PICTURE_SUFFIXES
 
 
 def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
@@ -48,7 +47,7 @@ def measured_on(rows: pd.DataFrame, config: Config) -> pd.DataFrame:
 
 
 def thinned(rows: pd.DataFrame, media_per_group: int) -> pd.DataFrame:
-    """Return the ``rows`` of at most ``media_per_group`` media of each group and method.
+    """Return the ``rows`` of at most ``media_per_group`` media of each group, label and method.
 
     Where there are more, those are taken that are evenly spaced in the order of their names.
     """

@@ -73,7 +73,10 @@ class WhiteBox:
     def __init__(self, bundle: Bundle, config: Config) -> None:
         network = create_backbone(config.backbone, config.bundle.input).eval()
         if not isinstance(network, ClassTokens):
-            raise TrainingError('only a bundle whose head was fitted on its own (tune = "head")')
+            raise TrainingError(
+                "backbone: gradients can only attack a bundle whose head was fitted on its own "
+                '(tune = "head" and blocks)'
+            )
         self._network = network.requires_grad_(False)
         self._weight, self._bias = head_of(bundle)
         self._spec = bundle.spec.crop

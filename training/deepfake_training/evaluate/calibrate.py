@@ -33,6 +33,9 @@ from deepfake_training.errors import TrainingError
 # Weak regularisation: a slope and an intercept need none, but separable scores do.
 _INVERSE_REGULARISATION = 10.0
 _MARGIN = 1e-3
+LEAST_RATIO = round(math.log10(10.0 / 3.0), 4)
+"""Lowest log10 likelihood ratio at which a medium is called manipulated. Odds below 10 to 3 do not
+justify a request, however few false positives there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,8 @@ def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) 
     2. the upper end of that rate's 95% interval, clustered by group, is at most
        ``limits.false_positive_upper``;
     3. no source with enough groups is significantly above twice the rate: a detector that is right
-       on average and wrong on one kind of camera, filter or people is useless to those people.
+       on average and wrong on one kind of camera, filter or people is useless to those people;
+    4. the value is at least ``LEAST_RATIO``.
 
     With too little material to show the second, no real value may be called manipulated.
     ``no_manipulation_found`` is the highest value below which at most ``limits.miss_rate`` of the
@@ -208,14 +212,12 @@ def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) 
 
 def _likely_manipulated(real: _Media, limits: ErrorLimits) -> float:
     """Return the lowest threshold that ``limits`` allow on ``real`` media."""
-    # Odds below 10 to 3 do not justify a request, however few false positives there are.
-    floor = round(math.log10(10.0 / 3.0), 4)
-    start = max(real.lowest_above(limits.false_positive_rate), floor)
+    start = max(real.lowest_above(limits.false_positive_rate), LEAST_RATIO)
     higher = np.round(np.unique(real.values[real.values >= start]) + _MARGIN, 4)
     for candidate in (start, *higher.tolist()):
         if _allowed(real, candidate, limits):
             return float(candidate)
-    return max(real.lowest_above(0.0), floor)
+    return max(real.lowest_above(0.0), LEAST_RATIO)
 
 
 def _allowed(real: _Media, threshold: float, limits: ErrorLimits) -> bool:
@@ -256,7 +258,7 @@ def _leaning(
 
 
 def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """Return one row a video. As in the service, ``raw`` is the natural logarithm of the mean
+    """Return one row per video. As in the service, ``raw`` is the natural logarithm of the mean
     likelihood ratio of all its tracks."""
     rows = []
     for _, part in tracks.groupby("media", sort=True):
@@ -266,7 +268,7 @@ def item_table(tracks: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
 
 
 def picture_table(faces: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
-    """Return one row a still with a judged face. As in the service, ``raw`` gives the mean
+    """Return one row per still with a judged face. As in the service, ``raw`` gives the mean
     likelihood ratio of all its judged faces by the ``calibration`` of faces."""
     rows = []
     stills = faces[(faces["kind"] == "image") & faces["logit"].notna()]

@@ -32,8 +32,8 @@ from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,
     face_records,
+    face_table,
     item_record,
-    tables,
 )
 from deepfake_eval.reporting.results import write_results
 from deepfake_models.bundle import CLASSIFIER, Bundle, load_bundle, seal
@@ -59,8 +59,8 @@ from deepfake_training.export.detector import export_detector
 from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
 from deepfake_training.export.held_out import (
     HeldOut,
+    HeldOutRun,
     Judged,
-    Measured,
     listed_once,
     score_heads,
     score_networks,
@@ -126,7 +126,7 @@ def export(
     weights = read_checkpoint(inputs.run / BEST)["ema"]
     run_config = config_of(inputs.run)
     _check_run(inputs.run, run_config, config)
-    measured: Iterable[Measured] = ((config, weights),)
+    measured: Iterable[HeldOutRun] = ((config, weights),)
     if inputs.cross_validation:
         if recipe_of(run_config) != recipe_of(config):
             raise TrainingError(f"{inputs.run}: a run of another recipe than the folds' runs")
@@ -152,7 +152,7 @@ def export(
             frames = inputs.frames
             judged = score_networks(held_out_media, directory, frames, progress)
         judged, apart = _without(judged, config.cross_validation.apart)
-        faces, _ = tables(judged, neutral.spec)
+        faces = face_table(judged, neutral.spec)
         fitted = fit_levels(faces, neutral.spec, ErrorLimits.of(config.bundle))
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
@@ -241,7 +241,7 @@ def _measure(
     judged: Sequence[Judged], bundle: Bundle, out: Path, frames: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Judge the held-out media under the fitted calibration and report them as an evaluation;
-    return its figures, and a table with a row an item.
+    return its figures, and a table with one row per item.
 
     Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
     """

@@ -28,9 +28,9 @@ from deepfake_training.errors import TrainingError
 from deepfake_training.export.onnx_export import write_classifier
 from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore
 from deepfake_training.train.head import Head
-from deepfake_training.train.main_faces import scored
+from deepfake_training.train.main_faces import has_features
 
-Measured = tuple[Config, dict[str, Any]]
+HeldOutRun = tuple[Config, dict[str, Any]]
 """A config and the weights of a run that held something out."""
 Judged = tuple[dict[str, Any], Verdict]
 """The row of a medium in the manifests, and its verdict."""
@@ -44,7 +44,7 @@ class HeldOut:
     parts: Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
 
     @classmethod
-    def of(cls, measured: Iterable[Measured], rows: pd.DataFrame) -> HeldOut:
+    def of(cls, measured: Iterable[HeldOutRun], rows: pd.DataFrame) -> HeldOut:
         """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``.
 
         Raises:
@@ -142,7 +142,7 @@ def _verdict(medium: ExaminedMedium, head: Head, spec: BundleSpec) -> Verdict:
         replace(
             frame,
             faces=tuple(
-                CroppedFace(face, None).scored(next(scores) if scored(face) else None)
+                CroppedFace(face, None).scored(next(scores) if has_features(face) else None)
                 for face in frame.faces
             ),
         )

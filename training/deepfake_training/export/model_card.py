@@ -314,8 +314,18 @@ def _partition(config: Config, *, crossed: bool) -> str:
     return (
         f"Everything below. Every figure is out of fold: {parts} runs of the same recipe each held "
         "out a part of the people, films and identity pairs, and each medium was scored by the run "
-        "that saw none of its group, at its last step. The weights in this bundle are those of a "
-        "further run on all data, which itself was measured on nothing."
+        f"that saw none of its group, at its last step.{_shared(config)} The weights in this "
+        "bundle are those of a further run on all data, which itself was measured on nothing."
+    )
+
+
+def _shared(config: Config) -> str:
+    """Return what the runs of all folds have in common although it was measured on crops of all."""
+    if config.bundle.arithmetic != "int8":
+        return ""
+    return (
+        " All runs share the network in 8-bit arithmetic, whose smoothing factors, outlier "
+        "channels and ranges were measured on crops of all folds, without their labels."
     )
 
 

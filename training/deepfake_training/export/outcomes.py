@@ -17,9 +17,9 @@ from deepfake_training.export.held_out import Judged
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Tables with a row a medium: ``kinds`` of those whose verdict names a kind, with the columns
-    actual, named and share; ``apart`` of methods that count nowhere else, with the columns method,
-    group and called."""
+    """Tables with one row per medium: ``kinds`` of those whose verdict names a kind, with the
+    columns actual, named and share; ``apart`` of methods that count nowhere else, with the columns
+    method, group and called."""
 
     kinds: pd.DataFrame
     apart: pd.DataFrame

@@ -144,7 +144,7 @@ def _attention_effects(block: Any, x: torch.Tensor, reads: torch.Tensor) -> torc
     heads = (count, length, 3, attention.num_heads, attention.head_dim)
     query, key, value = attention.qkv(block.norm1(x)).reshape(heads).permute(2, 0, 3, 1, 4).unbind()
     weights = (query[:, :, :1] * attention.scale @ key.transpose(-2, -1)).softmax(dim=-1)
-    # The projection is linear, so the direction can be pulled back through it, once a head.
+    # The projection is linear, so the direction can be pulled back through it, once per head.
     back = (reads @ attention.proj.weight).reshape(1, attention.num_heads, 1, -1)
     effects: torch.Tensor = (weights[:, :, 0] * (value * back).sum(dim=-1)).sum(dim=1)
     return effects

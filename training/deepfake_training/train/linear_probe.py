@@ -5,9 +5,9 @@ teach it (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). Because on
 fitted, features are computed once for all runs (see ``feature_store``), so folds, methods and
 sources can be left out in turn at almost no cost.
 
-Each square of a face has a regression of its own; the logit of a face is the mean of both, each
-divided by its deviation. A second, multinomial regression tells the kinds of manipulation apart; it
-learns from manipulated faces only and has no influence on the verdict.
+Each square of a face has a regression of its own; the logit of a face is the mean over the squares,
+each scaled to the same deviation. A second, multinomial regression tells the kinds of manipulation
+apart; it learns from manipulated faces only and has no influence on the verdict.
 """
 
 from __future__ import annotations

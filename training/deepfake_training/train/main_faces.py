@@ -97,9 +97,9 @@ def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
         for face, number in zip(frame.faces, numbers, strict=True)
     ]
     main = main_track(faces)
-    return [row for row, face in enumerate(filter(scored, faces)) if face.track == main]
+    return [row for row, face in enumerate(filter(has_features, faces)) if face.track == main]
 
 
-def scored(face: Face) -> bool:
-    """Return whether a face of an examined medium has features."""
+def has_features(face: Face) -> bool:
+    """Return True if a face of an examined medium has features, as all that may be scored do."""
     return not face.reasons

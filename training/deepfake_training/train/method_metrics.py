@@ -30,7 +30,7 @@ def check_classes(labels: pd.Series) -> None:
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a medium: its labels, ``still``, and the mean ``logit`` of its crops."""
+    """Return one row per medium: its labels, ``still``, and the mean ``logit`` of its crops."""
     media = scores.groupby("media", sort=True).agg(
         logit=("logit", "mean"),
         label=("label", "first"),

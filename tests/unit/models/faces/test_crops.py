@@ -106,13 +106,13 @@ def test_flat_or_tiny_regions_have_no_blockiness() -> None:
 def test_small_and_blurred_faces_have_a_reason() -> None:
     spec = CropSpec(min_face_px=48, min_sharpness=2.0)
     poor = Quality(face_px=30.0, sharpness=1.0, blockiness=1.0, exposure=0.5)
-    assert [r.code for r in crops.unfit(poor, spec)] == [
+    assert [r.code for r in crops.quality_reasons(poor, spec)] == [
         ReasonCode.FACE_TOO_SMALL,
         ReasonCode.FACE_TOO_BLURRED,
     ]
-    assert "30 px" in crops.unfit(poor, spec)[0].detail
+    assert "30 px" in crops.quality_reasons(poor, spec)[0].detail
     fine = Quality(face_px=48.0, sharpness=2.0, blockiness=1.0, exposure=0.5)
-    assert crops.unfit(fine, spec) == ()
+    assert crops.quality_reasons(fine, spec) == ()
 
 
 def test_further_squares_follow_the_first() -> None:
