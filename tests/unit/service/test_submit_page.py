@@ -54,7 +54,7 @@ async def listed(service: Service, *ids: str, known: tuple[str, ...] = ()) -> di
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
-        ("ko", ["200자까지 쓸 수 있습니다", "http:// 또는 https://로 시작하는 URL을 적으십시오"]),
+        ("ko", ["200자까지 쓸 수 있습니다", "http:// 또는 https://로 시작하는 URL을 입력하십시오"]),
         ("en", ["at most 200 characters are allowed",
                 "enter a URL that begins with http:// or https://"]),
     ],
@@ -97,7 +97,7 @@ async def test_priority_and_frames_are_checked_as_well(service: Service) -> None
     )  # fmt: skip
     assert good == []
     assert [row[0]["field"] for row in bad] == ["frames", "frames", "frames", "priority"]
-    assert {row[0]["detail"] for row in bad[:3]} == {"1부터 2000까지의 정수를 적으십시오"}
+    assert {row[0]["detail"] for row in bad[:3]} == {"1부터 2000까지의 정수를 입력하십시오"}
 
 
 async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
