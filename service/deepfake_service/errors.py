@@ -186,15 +186,15 @@ class CaseShredded(ServiceError):
 
 
 class TooManyOccurrences(ServiceError):
-    """Evidence can list no more posts of this file. Record further posts in another case."""
+    """Evidence cannot list any more posts of this file. Record further posts in another case."""
 
 
 class TooManyCallbacks(ServiceError):
-    """This job already has as many callback URLs as a job can have."""
+    """This job already has the maximum number of callback URLs."""
 
 
 class TooManyReviews(ServiceError):
-    """You have decided on this examination as often as one account can."""
+    """This account has reached the maximum number of decisions on this examination."""
 
 
 class NotReviewable(ServiceError):
@@ -241,7 +241,7 @@ class AuditBroken(ServiceError):
 
 
 class RecordAltered(ServiceError):
-    """A record was altered outside this program, so that it is not used."""
+    """A record was altered outside this program, so it is not used."""
 
 
 class RowUnknown(ServiceError):

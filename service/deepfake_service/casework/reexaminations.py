@@ -88,7 +88,9 @@ class Reexaminations:
                     return Accepted(other.id, created=False)
             _check(media, jobs)
             if most <= examined:
-                raise NotReexaminable("All frames that can be examined of this video have been.")
+                raise NotReexaminable(
+                    "All frames of this video that can be examined have been examined."
+                )
             if asked <= examined:
                 detail = f"send at least {examined + 1}: {examined} frames were examined"
                 raise InvalidRequest(errors=[FieldError("frames", detail)])
@@ -138,7 +140,7 @@ def _check(media: Media, jobs: list[Job]) -> None:
     if any(job.state in UNFINISHED for job in jobs):
         raise NotReexaminable("This video is being examined already. Wait until that has ended.")
     if len(jobs) >= MAX_EXAMINATIONS:
-        raise NotReexaminable("This video has been examined as often as one video can be.")
+        raise NotReexaminable("This video has been examined the maximum number of times.")
 
 
 def _jobs_of(session: Session, media: Media) -> list[Job]:

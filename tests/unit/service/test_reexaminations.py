@@ -154,7 +154,7 @@ async def test_one_video_is_examined_a_few_times_at_most(service: Service) -> No
         end(service, answer.json()["id"], kit.material(kit.video(), ALL - 10))
     refused = await again(service, job, frames=ALL - 1)
     assert refused.status_code == 409
-    assert "as often" in refused.json()["detail"]
+    assert "maximum number" in refused.json()["detail"]
 
 
 async def test_media_are_kept_while_they_wait_to_be_examined_again(service: Service) -> None:

@@ -215,5 +215,5 @@ def _decoded(cursor: str) -> tuple[datetime, str]:
             raise ValueError("no time zone")
         return moment.astimezone(UTC), last
     except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
-        invalid = FieldError("cursor", "not a cursor of an earlier answer")
+        invalid = FieldError("cursor", "not a cursor from an earlier response")
         raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error

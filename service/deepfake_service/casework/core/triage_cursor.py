@@ -54,7 +54,7 @@ class Position:
                 raise ValueError("another list")
             return cls((*map(int, found), moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
-            invalid = FieldError("cursor", "not a cursor of an earlier answer")
+            invalid = FieldError("cursor", "not a cursor from an earlier response")
             raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error
 
 
