@@ -61,10 +61,10 @@ def is_refused(track: dict[str, Any]) -> bool:
     return any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
 
 
-def _span(start_s: float, end_s: float) -> str:
+def _span(start_s: float, end_s: float, words: Words) -> str:
     """Return a span of time, or the moment if it starts and ends in the same tenth of a second."""
     start, end = tenths(start_s), tenths(end_s)
-    return f"{start} s" if start == end else f"{start}–{end} s"
+    return words("seconds", seconds=start if start == end else f"{start}–{end}")
 
 
 def listed_people(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -329,7 +329,7 @@ class SummaryPresenter:
                 "number": str(t["track"] + 1),
                 "verdict": self._verdict_of(t),
                 "llr": signed(t["log_likelihood_ratio"]),
-                "seen": _span(t["first_s"], t["last_s"]),
+                "seen": _span(t["first_s"], t["last_s"], self._w),
                 "faces": f"{t['faces']} ({t['judged']})",
                 "moments": self._moments(t["moments"]),
             }
@@ -350,7 +350,7 @@ class SummaryPresenter:
     def _moments(self, moments: list[dict[str, Any]]) -> str:
         if not moments:
             return self._w("moments_none")
-        spans = [_span(m["start_s"], m["end_s"]) for m in moments[:MAX_MOMENTS]]
+        spans = [_span(m["start_s"], m["end_s"], self._w) for m in moments[:MAX_MOMENTS]]
         if len(moments) > MAX_MOMENTS:
             spans.append(self._w("more_stated", count=len(moments) - MAX_MOMENTS))
         return ", ".join(spans)

@@ -72,7 +72,7 @@ class TablePresenter:
         if media:
             rows.append([w("dimensions"), f"{media['width']} × {media['height']}"])
             if not self._still:
-                rows.append([w("duration"), f"{tenths(media['duration_s'])} s"])
+                rows.append([w("duration"), w("seconds", seconds=tenths(media["duration_s"]))])
                 rows.append([w("frame_count"), str(media["frames"])])
         rows += [
             [w("credentials"), self._credentials()],

@@ -555,8 +555,9 @@ def test_a_moment_is_not_a_span() -> None:
     document = json.loads(files()[VERDICT])
     (track,) = document["result"]["tracks"]
     track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
-    (person,) = SummaryPresenter(document, words("en")).people()
-    assert person["moments"] == "1.2 s, 2.0–3.5 s"
+    for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
+        (person,) = SummaryPresenter(document, words(language)).people()
+        assert person["moments"] == moments
 
 
 def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:

@@ -38,7 +38,8 @@ if (timeline) {
     if (!point) return;
     point.classList.add("chosen");
     const { t, p, v } = point.dataset;
-    readout.textContent = `${Number(t).toFixed(2)} s · ${timeline.dataset.person} ${p} · ${v}`;
+    const time = timeline.dataset.seconds.replace("{s}", Number(t).toFixed(2));
+    readout.textContent = `${time} · ${timeline.dataset.person} ${p} · ${v}`;
   };
   const nearest = (event) => {
     let [best, at] = [Infinity, -1];
