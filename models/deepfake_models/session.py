@@ -78,7 +78,7 @@ class OnnxSession:
         available = ort.get_available_providers()
         providers = ["CPUExecutionProvider"]
         if device == "cuda" and "CUDAExecutionProvider" not in available:
-            raise DeepfakeError("device cuda was asked for, but this onnxruntime has no CUDA")
+            raise DeepfakeError("device cuda was requested, but this onnxruntime has no CUDA")
         if device in ("auto", "cuda") and "CUDAExecutionProvider" in available:
             providers.insert(0, "CUDAExecutionProvider")
         try:

@@ -183,7 +183,7 @@ def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
         UndecodableMedia: there are none.
     """
     if width < 1 or height < 1:
-        raise UndecodableMedia("the file states no picture size")
+        raise UndecodableMedia("the file does not state its picture size")
     if width * height > limits.max_pixels:
         raise MediaTooLarge(
             f"a frame has {width} x {height} = {width * height} pixels; "

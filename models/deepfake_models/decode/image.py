@@ -182,7 +182,7 @@ class PictureMedia(ClosesOnExit):
                 yield FailedFrame(index, time, "the frame could not be decoded")
                 continue
             if pixels.shape[:2] != (self.facts.height, self.facts.width):
-                yield FailedFrame(index, time, "the frame has another size than the first")
+                yield FailedFrame(index, time, "the frame differs in size from the first")
                 continue
             yield Frame(index, time, pixels)
 

@@ -147,7 +147,7 @@ def list_accounts() -> None:
 
 @accounts.command("invite")
 def invite(name: Name, expires_in: Expiry = None, expires_on: LastDay = None) -> None:
-    """Print a one-time link by which the owner of an account creates a key."""
+    """Print a one-time link with which the owner of an account creates a key."""
     with _database() as (settings, database):
         end = _end(database, expires_in, expires_on)
         token = Invitations(database).create(name, terms=KeyTerms(end))
@@ -220,9 +220,9 @@ def expire_key(
     key: KeyId,
     expires_in: Expiry = None,
     expires_on: LastDay = None,
-    never: Annotated[bool, typer.Option("--never", help="Remove the end.")] = False,
+    never: Annotated[bool, typer.Option("--never", help="Let the key never expire.")] = False,
 ) -> None:
-    """Give a key an end, or another one, or none."""
+    """Set, change or remove the end of a key."""
     if never == (expires_in is not None or expires_on is not None):
         raise typer.BadParameter("give --expires-in, --expires-on or --never")
     with _database() as (_, database):

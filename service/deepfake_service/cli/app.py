@@ -194,7 +194,7 @@ def restore(
             "deletions that followed the backup are undone: set them again before you serve it.",
             err=True,
         )
-    typer.echo("All people have to sign in again, and new signing keys are in use.", err=True)
+    typer.echo("Everyone has to sign in again, and new signing keys are in use.", err=True)
 
 
 @app.command()

@@ -98,7 +98,7 @@ def _require_intact(connection: sqlite3.Connection, name: str) -> None:
     damage = damage_of(connection)
     if damage is not None:
         raise DatabaseDamaged(
-            f"{name} is damaged, so that there is no new backup. Restore an earlier one."
+            f"{name} is damaged, so no new backup was made. Restore an earlier one."
         )
 
 

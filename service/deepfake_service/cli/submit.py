@@ -121,7 +121,10 @@ class Submitter:
                 "or give its address with --url or DEEPFAKE_URL."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise ServiceRefused("The answer of the service cannot be read.") from error
+            raise ServiceRefused(
+                "The answer cannot be read. Check that --url or DEEPFAKE_URL is the address of "
+                "this service."
+            ) from error
         if isinstance(response.parsed, JobOut):
             return Job(response.parsed, json.loads(response.content))
         detail = f"HTTP status {HTTPStatus(response.status_code).value}"

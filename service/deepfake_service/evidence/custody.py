@@ -41,13 +41,15 @@ def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
         number = entry["number"]
         content = {name: value for name, value in entry.items() if name != "hash"}
         if entry["hash"] != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
-            raise CustodyMismatch(f"entry {number} of the chain of custody: its hash is another")
+            raise CustodyMismatch(
+                f"entry {number} of the chain of custody: its hash does not match"
+            )
         if previous is not None:
             if number <= previous["number"]:
                 raise CustodyMismatch(f"entry {number} of the chain of custody is out of order")
             if number == previous["number"] + 1 and entry["previous"] != previous["hash"]:
                 raise CustodyMismatch(
-                    f"entry {number} of the chain of custody: its predecessor has another hash"
+                    f"entry {number} of the chain of custody: its predecessor's hash does not match"
                 )
         previous = entry
 
@@ -103,12 +105,13 @@ def _compare_reviews(
         number = entry["number"]
         if (review["account"], review["decision"]) != (entry["account"], entry["detail"]):
             raise CustodyMismatch(
-                f"entry {number} of the chain of custody has another decision or reviewer than the "
-                "reviews"
+                f"entry {number} of the chain of custody and its review differ in decision or "
+                "reviewer"
             )
         if abs(_time(review) - _time(entry)) > MAX_APART_S:
-            raise CustodyMismatch(f"entry {number} of the chain of custody: its review has another "
-                                  "time")  # fmt: skip
+            raise CustodyMismatch(
+                f"entry {number} of the chain of custody and its review differ in time"
+            )
         account = accounts.get(review["account"], {})
         stated_as = {"name": review["name"], "kind": "person", "role": review["role"]}
         if dict(account) != stated_as:

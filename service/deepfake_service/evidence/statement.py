@@ -108,7 +108,7 @@ def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         if rfc8785.dumps(inner) != parsed.payload:
             raise InvalidStatement("the statement is not in canonical JSON")
         if (inner["_type"], inner["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
-            raise InvalidStatement("the statement or its predicate has another type")
+            raise InvalidStatement("the statement or its predicate has an unknown type")
         if not isinstance(inner["predicate"], dict):
             raise InvalidStatement("the statement has no predicate")
         return outer, inner

@@ -67,7 +67,7 @@ def request(url: str, data: bytes) -> bytes:
         # Also the reply of an authority that does not sort its certificates as DER requires.
         raise TimestampFailed("the time-stamp authority's reply cannot be read") from error
     if token.tst_info.nonce != query.nonce:
-        raise TimestampFailed("the time-stamp authority's reply has another nonce")
+        raise TimestampFailed("the time-stamp authority's reply has the wrong nonce")
     try:
         verify(reply, data, [])
     except InvalidTimestamp as error:

@@ -204,7 +204,7 @@ def _check_apart(entries: list[zipfile.ZipInfo], size: int) -> None:
             raise InvalidBag("entries overlap")
         end = entry.header_offset + _LOCAL_HEADER_BYTES + len(entry.filename) + entry.file_size
     if end > size:
-        raise InvalidBag("an entry ends behind the end of the file")
+        raise InvalidBag("an entry ends past the end of the file")
 
 
 def check(files: Mapping[str, bytes]) -> None:

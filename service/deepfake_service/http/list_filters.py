@@ -23,7 +23,7 @@ def _utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError as error:
-        raise PydanticCustomError("not_a_time", "send a time of this era") from error
+        raise PydanticCustomError("not_a_time", "send a time from the year 1 to 9999") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]

@@ -166,7 +166,7 @@ def read_journal(path: Path, settings: Settings, database: Database) -> list[Jou
         is_known = session.get(Secret, _NAME) is not None
     if not is_known:
         raise DataDirError(
-            "The backup was made before this installation had a journal, so that its journal "
+            "The backup was made before this installation had a journal, so the journal "
             "cannot be verified. Restore it with --without-journal."
         )
     key = installation_secret(database, open_keys(settings), _NAME)
