@@ -242,6 +242,40 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.context.close()
 
 
+def test_a_refused_post_is_explained_in_the_language_of_the_page(
+    site: Site, browser: Browser, key: str, job: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "capture.png").write_bytes(b"no picture")
+    for locale, url, picture, empty in (
+        (
+            "ko-KR",
+            "게시물 URL: http:// 또는 https://로 시작하는",
+            "WebP 사진을 올리십시오",
+            "비어 있습니다",
+        ),
+        (
+            "en-GB",
+            "URL of the post: send a URL that",
+            "send a PNG, JPEG or WebP",
+            "occurrence is empty",
+        ),
+    ):
+        page = signed_in(browser, site, key, locale=locale)
+        page.goto(f"/cases/{job['case_id']}")
+        page.locator("details:has(#occurrence) > summary").click()
+        form = page.locator("#occurrence")
+        form.locator("button").click()
+        expect(page.locator("#occurrence-problem")).to_contain_text(empty)
+        form.locator("#source_url").fill("ftp://example.org/1")
+        form.locator("button").click()
+        expect(page.locator("#occurrence-problem")).to_contain_text(url)
+        form.locator("#source_url").fill("")
+        form.locator("#screenshot").set_input_files(tmp_path / "capture.png")
+        form.locator("button").click()
+        expect(page.locator("#occurrence-problem")).to_contain_text(picture)
+        page.context.close()
+
+
 def paste(page: Page, text: str, into: str = "body") -> None:
     """Paste text, as a browser does when a person presses Ctrl+V in ``into``."""
     page.locator(into).first.evaluate(

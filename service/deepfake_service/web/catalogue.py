@@ -23,6 +23,7 @@ from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
+from deepfake_service.web.api_errors import SCREENSHOT_FORMAT
 from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.model_card import TABLE_NAME
 from deepfake_service.web.notice_inputs import INPUT_MESSAGES
@@ -50,7 +51,7 @@ COMPOSED = frozenset(
         HiddenCharacter.TEMPLATE,
         "choose child or youth sexual exploitation material, because a person shown may be a minor",
         "tick this box: only the person making the notice can state this",
-        "not a PNG, JPEG or WebP picture",
+        SCREENSHOT_FORMAT,
         "not a valid address or number",
         "reason: 1 to 4000 characters are needed",
     }

@@ -29,6 +29,7 @@ from deepfake_service.http.score_detail import is_told_values
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import BlobMissing
+from deepfake_service.web.api_errors import api_errors
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page, redirect, require_sure
@@ -196,6 +197,7 @@ def get_case(
         request,
         "case.html",
         caller,
+        api_errors=api_errors(language_of(request)),
         kinds=list(KINDS),
         case=case,
         items=items,

@@ -25,6 +25,7 @@ from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of, lacking
 from deepfake_service.security.accounts import Caller
+from deepfake_service.web.api_errors import api_errors
 from deepfake_service.web.language import language_of
 from deepfake_service.web.notice_inputs import (
     REQUEST,
@@ -216,6 +217,7 @@ def _form_page(
         "notice_form.html",
         caller,
         status=attempt.status,
+        api_errors=api_errors(language),
         refused=attempt.refusal and translate(attempt.refusal),
         jobs=jobs,
         labels={item["name"]: item["label"] for item in inputs},

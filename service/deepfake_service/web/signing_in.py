@@ -31,6 +31,7 @@ STATIC = {
     "sheet.js": "text/javascript",
     "submitted.js": "text/javascript",
     "delimited.js": "text/javascript",
+    "api_errors.js": "text/javascript",
     "decide.js": "text/javascript",
     "item.js": "text/javascript",
     "keys.js": "text/javascript",

@@ -1,4 +1,6 @@
 // Sends the form of a new occurrence to the HTTP API, which accepts the screenshot.
+import { refusal } from "./api_errors.js";
+
 const form = document.getElementById("occurrence");
 const problem = document.getElementById("occurrence-problem");
 const csrf = document.querySelector("meta[name=csrf]").content;
@@ -12,13 +14,11 @@ form.addEventListener("submit", async (event) => {
   const button = form.querySelector("button");
   button.disabled = true;
   const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
-  const response = await fetch(form.action, options).catch(() => new Response("", { status: 503 }));
+  const response = await fetch(form.action, options).catch(() => null);
   button.disabled = false;
-  if (response.ok) location.reload();
+  if (response?.ok) location.reload();
   else {
-    const details = await response.json().catch(() => ({}));
-    const invalid = (details.errors || []).map((e) => `${e.field}: ${e.detail}`).join("; ");
-    problem.textContent = invalid || details.detail || String(response.status);
+    problem.textContent = await refusal(response, form);
     problem.hidden = false;
   }
 });

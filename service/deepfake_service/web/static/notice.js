@@ -1,5 +1,7 @@
 // Adds a screenshot to a post of a notice's form. Records of posts are never changed, so it is
 // recorded as another one of the same post, which takes its place in the form.
+import { refusal } from "./api_errors.js";
+
 const csrf = document.querySelector("meta[name=csrf]").content;
 const form = document.getElementById("notice");
 
@@ -10,16 +12,13 @@ async function add(place, input, status) {
   status.textContent = status.dataset.sending;
   input.disabled = true;
   const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
-  const response = await fetch(form.dataset.occurrences, options).catch(
-    () => new Response("", { status: 503 }),
-  );
-  const answer = await response.json().catch(() => ({}));
+  const response = await fetch(form.dataset.occurrences, options).catch(() => null);
   input.disabled = false;
-  if (!response.ok) {
-    const invalid = (answer.errors || []).map((e) => e.detail).join("; ");
-    status.textContent = invalid || answer.detail || String(response.status);
+  if (!response?.ok) {
+    status.textContent = await refusal(response, form);
     return;
   }
+  const answer = await response.json();
   const box = place.parentElement.querySelector("input[type=checkbox]");
   [box.value, box.checked] = [answer.id, true];
   place.parentElement.querySelector("[data-lacks]").remove();
