@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
@@ -207,7 +207,8 @@ class Reviews:
 
         While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
         case. Every examination in the case gets a new edition of its evidence. Other cases with the
-        same bytes or with pictures that look alike are flagged as well.
+        same bytes or with pictures that look alike are flagged as well; ``catch_up`` creates their
+        editions.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it. Forbidden: another
@@ -216,11 +217,15 @@ class Reviews:
         self._minor_flags.set(caller, case_id, enabled=enabled)
         # The chores of the worker compare what this leaves.
         self._minor_flags.catch_up(newest_only=True)
-        self.catch_up()
+        self._create_editions(outdated_jobs().where(Job.case_id == case_id))
 
     def catch_up(self) -> None:
         """Create the editions that reviews and flags require and that do not exist yet."""
-        statement = outdated_jobs().limit(CATCH_UP_BATCH + len(self._without_edition))
+        self._create_editions(outdated_jobs())
+        self._hash_bank.remember_recent()
+
+    def _create_editions(self, jobs: Select[str]) -> None:
+        statement = jobs.limit(CATCH_UP_BATCH + len(self._without_edition))
         with self._database.read() as session:
             outdated = session.scalars(statement).all()
         for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
@@ -232,4 +237,3 @@ class Reviews:
                 self._without_edition.add(job_id)
             except Exception as error:
                 _log.error("edition_failed", job_id=job_id, failure=describe(error))
-        self._hash_bank.remember_recent()

@@ -23,6 +23,7 @@ from deepfake_service.evidence.zip_format import member
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
+from tests.support import mediakit
 from tests.support.jobkit import examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -145,6 +146,31 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
     assert (await service.client.get(face)).status_code == 200
     newest = document(await evidence(service, job))
     assert (newest["edition"], newest["finding"]) == (2, "rejected")
+
+
+async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_chore(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portrait = mediakit.picture(mediakit.grace_hopper(), "PNG")
+    flagged = await examined(service, kit.video(), case_reference="A")
+    other = await examined(service, portrait, case_reference="B")
+    services = service.app.state.shared.services
+    for job in (flagged, other):
+        assert document(await evidence(service, job))["edition"] == 1
+    with monkeypatch.context() as context:
+        context.setattr(services.reviews, "_create_edition", lambda *_: None)  # it stops here
+        assert (await decide(service, other, "confirmed")).status_code == 201
+    path = f"/v1/cases/{flagged['case_id']}/minor"
+    answer = await service.client.put(path, headers=headers(service, Role.ANALYST))
+    assert answer.status_code == 204
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+
+    def editions(job: dict[str, Any]) -> list[int]:
+        return [e["edition"] for e in services.evidence_store.editions(caller, job["id"])]
+
+    assert (editions(flagged), editions(other)) == ([2, 1], [1])
+    await asyncio.to_thread(services.reviews.catch_up)
+    assert (editions(flagged), editions(other)) == ([2, 1], [2, 1])
 
 
 async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_newest(
