@@ -203,7 +203,8 @@ class HashBank:
         They have nothing about the cases. They are read while they are sent, some at a time.
         """
         with self._database.write() as session:
-            count = session.scalar(select(func.count(KnownHashes.id)))
+            stored = select(func.count(KnownHashes.id))
+            count = session.scalar(stored) if self._enabled else 0  # nothing is sent otherwise
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
         return self._lines()
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from sqlalchemy import select
 
 from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_service.db import Case, Job, KnownHashes, new_id
+from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.evidence.hash_index import shares_alike, usable
 from deepfake_service.evidence.perceptual_hashes import hash_media
@@ -181,6 +182,21 @@ async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> No
             service.accounts.authenticate(service.keys[Role.ADMIN]), copy["id"]
         )
         assert copies[0]["known_percent"] == match["known_percent"]
+
+
+async def test_the_audit_log_counts_the_hashes_that_are_exported(start: Any) -> None:
+    async with start(matching=True) as service:
+        job = await submit(service, VIDEO, case_reference="KNOWN")
+        remember(service, job["id"], known())
+    for matching, count in ((True, 1), (False, 0)):
+        async with start(matching=matching) as service:
+            analyst = headers(service, Role.ANALYST)
+            answer = await service.client.get("/v1/known-hashes", headers=analyst)
+            assert len(answer.text.splitlines()) == count
+            with service.database.read() as session:
+                exported = select(AuditEntry.detail).where(AuditEntry.action == "hashes.exported")
+                newest = exported.order_by(AuditEntry.number.desc()).limit(1)
+                assert session.scalar(newest) == str(count)
 
 
 def remember(service: Service, job_id: str, hashes: dict[str, Any]) -> None:
