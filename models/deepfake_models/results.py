@@ -78,7 +78,15 @@ class ReasonCode(StrEnum):
     @property
     def input_at_fault(self) -> bool:
         """Return whether the input could not be decoded at all, whatever faces it may show."""
-        return self in _INPUT_FAULTS
+        return input_at_fault(self)
+
+
+def input_at_fault(code: str) -> bool:
+    """Return whether a stored reason is that the input could not be decoded at all.
+
+    The codes of a newer version are unknown here, and not taken for that.
+    """
+    return code in _INPUT_FAULTS
 
 
 _INPUT_FAULTS = frozenset(

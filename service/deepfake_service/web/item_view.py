@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deepfake_models.faces.crops import square
-from deepfake_models.results import ReasonCode
+from deepfake_models.results import input_at_fault
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.report_presenter import SummaryPresenter, thresholds_of
 from deepfake_service.documents.report_tables import TablePresenter
@@ -33,7 +33,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "verdict": document["result"]["verdict"],
         "leans": document["result"].get("leaning"),
         "codes": codes,
-        "broken": any(ReasonCode(code).input_at_fault for code in codes),
+        "broken": any(map(input_at_fault, codes)),
         "bins": bins_of(document),
         "spread": safe(spread) if spread else None,
         "spread_note": value_note(document, texts),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
-from deepfake_models.results import ReasonCode
+from deepfake_models.results import input_at_fault
 from deepfake_service import errors
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import Priority
@@ -98,7 +98,7 @@ def get_submitted(
     the browser sent their file: they are not offered for cancellation."""
     listed = services.submitted_jobs.of(caller, jobs)
     for job in listed.jobs:
-        job["unreadable"] = any(ReasonCode(code).input_at_fault for code in job["reasons"])
+        job["unreadable"] = any(map(input_at_fault, job["reasons"]))
     values: dict[str, Any] = {"jobs": listed.jobs, "altered": listed.altered, "known": set(known)}
     return page(request, "submitted.html", caller, **values)
 

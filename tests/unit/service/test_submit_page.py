@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from importlib.resources import files
@@ -12,8 +13,11 @@ from sqlalchemy import func, select
 
 from deepfake_service.casework.core.read_audit import WINDOW
 from deepfake_service.cli import manifest
-from deepfake_service.db import AuditEntry, Job
+from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role
+from deepfake_service.evidence.builder import verdict_document
+from deepfake_service.storage import open_json, seal_json
+from deepfake_service.web.item_view import result_view
 from deepfake_service.web.signing_in import STATIC
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import evidencekit as kit
@@ -162,6 +166,27 @@ async def test_verdicts_and_reasons_of_sent_files_are_shown(service: Service) ->
     assert not any("data-waits" in row or "<progress" in row for row in rows.values())
     await service.client.delete(f"/v1/jobs/{whole['id']}", headers=headers(service, Role.ANALYST))
     assert list(await listed(service, broken["id"], whole["id"])) == [broken["id"]]
+
+
+async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service: Service) -> None:
+    job = await examined(service, b"no video at all" * 9)
+    reason = {"code": "of_the_future", "detail": "not known here"}
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        key = service.app.state.shared.services.cases._vault.case_key(
+            session.get_one(Case, row.case_id)
+        )
+        seal_json(key, row, {**open_json(key, row), "reasons": [reason]})
+    await token_of(service, Role.PIPELINE, "en")
+    row_shown = (await listed(service, job["id"]))[job["id"]]
+    assert "of_the_future" in row_shown
+    assert "unreadable file" not in row_shown
+    document = json.loads(json.dumps(verdict_document(kit.dossier(kit.video()),
+                                                      kit.material(kit.video()))))  # fmt: skip
+    document["result"]["reasons"] = [reason]
+    view = result_view(document, "en")
+    assert (view["broken"], view["codes"]) == (False, ["of_the_future"])
+    assert "of_the_future" in view["reasons"]
 
 
 async def test_reading_names_is_audited_once_a_window(service: Service) -> None:
