@@ -20,6 +20,7 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db import Delivery, Job, Lease, Media
 from deepfake_service.db.enums import DeliveryState
+from tests.support import short_leases
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
 
@@ -29,14 +30,16 @@ pytestmark = pytest.mark.server
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Yield a site of the test's own, for tests that kill, stop or restart the service."""
-    with Site(tmp_path) as private:
+    with Site(tmp_path, program=short_leases.__name__) as private:
         yield private
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Yield a running service, for tests that submit and read."""
-    with Site(tmp_path_factory.mktemp("running")) as shared:
+    """Yield a running service, for tests that submit and read. It may call this machine."""
+    settings = {"DEEPFAKE_CALLBACK_HOSTS": "127.0.0.1"}
+    root = tmp_path_factory.mktemp("running")
+    with Site(root, settings, program=short_leases.__name__) as shared:
         shared.serve()
         yield shared
 
@@ -97,7 +100,7 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     assert ("running_as_root" in log) == ("The service runs as root" in log) == (os.geteuid() == 0)
 
 
-def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site) -> None:
+def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site, running: Site) -> None:
     videos = [clip(seed) for seed in range(2)]
     service = site.serve()
     first = site.wait(site.submit(videos[0])["id"])["result"]
@@ -107,12 +110,10 @@ def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site) -> Non
     site.serve()
     resumed = [site.wait(j["id"]) for j in jobs]
     assert [job["state"] for job in resumed] == ["succeeded"] * 2
-    with Site(site.root / "undisturbed") as undisturbed:
-        undisturbed.serve()
-        for video, disturbed in zip(videos, resumed, strict=True):
-            job = undisturbed.wait(undisturbed.submit(video, frames="30")["id"])
-            assert job["result"]["verdict"] == disturbed["result"]["verdict"]
-            assert job["result"]["score"] == disturbed["result"]["score"]
+    for video, disturbed in zip(videos, resumed, strict=True):
+        undisturbed = running.wait(running.submit(video, frames="30")["id"])
+        assert undisturbed["result"]["verdict"] == disturbed["result"]["verdict"]
+        assert undisturbed["result"]["score"] == disturbed["result"]["score"]
     assert first["verdict"]
     finished = site.finished_jobs()
     assert sorted(finished) == sorted(set(finished))
@@ -151,7 +152,8 @@ def test_kills_at_random_moments(site: Site) -> None:
 
 
 def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path) -> None:
-    with Site(tmp_path, {"DEEPFAKE_MAX_ATTEMPTS": "1"}) as site:
+    settings = {"DEEPFAKE_MAX_ATTEMPTS": "1"}
+    with Site(tmp_path, settings, program=short_leases.__name__) as site:
         service = site.serve()
         poison = site.submit(clip(2, frames=60))
         site.wait(poison["id"], "running")
@@ -227,7 +229,7 @@ def test_events_report_progress_until_the_end(running: Site) -> None:
     assert '"result"' not in seen[-1]
 
 
-def test_a_webhook_reports_the_end_once_and_its_signature_verifies(tmp_path: Path) -> None:
+def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site) -> None:
     received: list[tuple[dict[str, str], bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -243,29 +245,28 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(tmp_path: Pat
     receiver = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{receiver.server_port}/hook"
+    service = running.processes[0]
     try:
-        with Site(tmp_path, {"DEEPFAKE_CALLBACK_HOSTS": "127.0.0.1"}) as site:
-            service = site.serve()
-            job = site.submit(clip(6), callback_url=url)
-            with site.client as client:
-                secret = client.get("/v1/webhook-secret").json()["secret"]
+        job = running.submit(clip(6), callback_url=url)
+        with running.client as client:
+            secret = client.get("/v1/webhook-secret").json()["secret"]
 
-            def delivered() -> bool:
-                with site.database() as database, database.read() as session:
-                    states = session.scalars(select(Delivery.state)).all()
-                return states == [str(DeliveryState.DELIVERED)]
+        def delivered() -> bool:
+            with running.database() as database, database.read() as session:
+                states = session.scalars(select(Delivery.state)).all()
+            return states == [str(DeliveryState.DELIVERED)]
 
-            # A delivery in this state is never sent again.
-            wait_until(delivered, 240.0, lambda: service.log)
-            assert len(received) == 2
-            assert received[0][0]["webhook-id"] == received[1][0]["webhook-id"]
-            for headers, body in received:
-                event = Webhook(secret).verify(body, headers)
-                assert event["type"] == "job.succeeded"
-                assert event["data"]["id"] == job["id"]
-                assert "score" not in body.decode()
-            assert url not in service.log
-            assert not site.files_containing(url.encode())
+        # A delivery in this state is never sent again.
+        wait_until(delivered, 240.0, lambda: service.log)
+        assert len(received) == 2
+        assert received[0][0]["webhook-id"] == received[1][0]["webhook-id"]
+        for headers, body in received:
+            event = Webhook(secret).verify(body, headers)
+            assert event["type"] == "job.succeeded"
+            assert event["data"]["id"] == job["id"]
+            assert "score" not in body.decode()
+        assert url not in service.log
+        assert not running.files_containing(url.encode())
     finally:
         receiver.shutdown()
         receiver.server_close()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.db import AuditEntry, migrations
-from tests.support import pgkit
+from tests.support import pgkit, short_leases
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site, wait_until
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.server]
 @pytest.fixture
 def site(tmp_path: Path, postgres: pgkit.Server) -> Iterator[Site]:
     settings = {"DEEPFAKE_DATABASE_URL": postgres.new_database()}
-    with Site(tmp_path, settings) as private:
+    with Site(tmp_path, settings, program=short_leases.__name__) as private:
         yield private
 
 

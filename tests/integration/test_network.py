@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_service.jobs.heartbeats import LEASE_S
+from tests.support import short_leases
 from tests.support.clusterkit import cluster, require_all_done, submit
 from tests.support.servekit import wait_until
 
@@ -22,7 +22,8 @@ JOBS = 6
 def test_jobs_survive_a_cut_a_crash_a_restarted_database_and_a_faulty_store(
     tmp_path: Path,
 ) -> None:
-    with cluster(tmp_path, services=2, workers=3) as installation:
+    program = short_leases.__name__
+    with cluster(tmp_path, services=2, workers=3, program=program) as installation:
         cut_off, killed, survivor = installation.workers
         jobs = submit(installation, range(JOBS))
         first = installation.services[0]
@@ -40,7 +41,7 @@ def test_jobs_survive_a_cut_a_crash_a_restarted_database_and_a_faulty_store(
         wait_until(
             lambda: survivor.running.log.count("job_taken_over") >= 2, explain=installation.log
         )
-        assert time.monotonic() - cut_at >= LEASE_S / 2
+        assert time.monotonic() - cut_at >= short_leases.LEASE_S / 2
         installation.faults_of_s3()
         cut_off.machine.reconnect()
         require_all_done(installation, jobs)

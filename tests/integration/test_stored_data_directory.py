@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import short_leases
 from tests.support.servekit import Site
 
 STORED = Path(__file__).parents[1] / "assets" / "stored"
@@ -57,6 +58,7 @@ def opened(
             "DEEPFAKE_ADMIN_KEY": expected["keys"]["admin"],
             "DEEPFAKE_BUNDLE_DIR": str(root / "bundle"),
         },
+        program=short_leases.__name__,
     )
     kept = _kept(site)
     try:
@@ -117,7 +119,7 @@ def _finished(site: Site, expected: Expected, name: str) -> Expected:
 
 def _log(site: Site) -> str:
     """Return the end of the service's log, without requests."""
-    lines = site.processes[-1].log.read_text().splitlines()
+    lines = site.processes[-1].log.splitlines()
     return "\n".join(line for line in lines if '"event": "request"' not in line)[-3000:]
 
 

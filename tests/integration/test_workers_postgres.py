@@ -11,19 +11,13 @@ import psycopg
 import pytest
 
 from deepfake_models.bundle import load_bundle
-from tests.support import pgkit
+from tests.support import next_workflow, pgkit, short_leases
 from tests.support.bundlekit import small_bundle_dir, two_square_bundle_dir
 from tests.support.mediakit import clip
 from tests.support.servekit import Site, wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
-NEXT_WORKFLOW = (
-    "-c",
-    "from deepfake_service.jobs import names; names.WORKFLOW_VERSION = '2'; "
-    "from deepfake_service.cli.app import main; main()",
-)
-"""Arguments of an interpreter that run a later program, whose workflow has other steps."""
 OTHER_BUNDLE = {"DEEPFAKE_BUNDLE_DIR": str(two_square_bundle_dir())}
 FRAMES = 96
 """Six chunks: so many that a test can act while they are examined."""
@@ -36,7 +30,8 @@ def database_url(postgres: pgkit.Server) -> str:
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
-    with Site(tmp_path, {"DEEPFAKE_DATABASE_URL": database_url}) as private:
+    settings = {"DEEPFAKE_DATABASE_URL": database_url}
+    with Site(tmp_path, settings, program=short_leases.__name__) as private:
         yield private
 
 
@@ -97,7 +92,7 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
 def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site: Site) -> None:
     site.serve("--no-worker")
     own, other = (load_bundle(d()).sha256 for d in (small_bundle_dir, two_square_bundle_dir))
-    first, newer = site.worker(), site.worker(NEXT_WORKFLOW)
+    first, newer = site.worker(), site.worker(next_workflow.__name__)
     job = begun(site, seed=1)
     assert site.metric("deepfake_workers_alive") == 2
     first.kill()

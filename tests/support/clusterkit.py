@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import netkit, pgkit
+from tests.support import forkkit, netkit, pgkit
 from tests.support.faulty_s3 import PATH as FAULTS
 from tests.support.mediakit import clip
 from tests.support.servekit import JOB_S, NO_TLS, START_S, Process, Site, wait_until
@@ -111,7 +111,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(root: Path, *, services: int, workers: int, **settings: str) -> Iterator[Cluster]:
+def cluster(
+    root: Path, *, services: int, workers: int, program: str = forkkit.MODULE, **settings: str
+) -> Iterator[Cluster]:
     """Start an installation; skip the test where networks or PostgreSQL are missing."""
     if pgkit.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
@@ -148,7 +150,8 @@ def cluster(root: Path, *, services: int, workers: int, **settings: str) -> Iter
             node = Node(
                 root / name,
                 {**shared, **(here if is_service else {})},
-                prefix=machine.prefix,
+                program=program,
+                namespace=machine.namespace,
                 machine=machine,
                 role=("serve", "--no-worker") if is_service else ("worker",),
             )

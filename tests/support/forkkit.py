@@ -1,7 +1,8 @@
 """Starts of ``deepfake`` without the two seconds of processor time in which it imports its modules.
 
 One process imports them and forks a child for each start. The child gets an environment, standard
-streams and a session of its own and then runs the command as ``python -m deepfake_service`` does.
+streams and a session of its own, may change to another network, and then runs the command as
+``python -m deepfake_service`` does, or another program that tests have made of it.
 Tests whose subject is the start itself use a new interpreter instead.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import json
@@ -35,6 +37,8 @@ PRELOADED = (
 )  # fmt: skip
 """What commands import, at once or later."""
 MAX_REQUEST_BYTES = 2**17
+NETWORKS = Path("/run/netns")
+"""Where ``ip netns`` keeps the namespaces that it has named."""
 RUN_S = 240.0
 
 
@@ -87,14 +91,26 @@ def start(
     environment: Mapping[str, str],
     output: tuple[BinaryIO, BinaryIO],
     folder: Path | None = None,
+    *,
+    program: str = MODULE,
+    namespace: str | None = None,
 ) -> ForkedProcess:
     """Start ``deepfake WORDS`` in a session of its own, without input.
 
-    ``output`` are the files of its standard output and its standard error.
+    Args:
+        words: the arguments.
+        environment: all environment variables.
+        output: the files of its standard output and its standard error.
+        folder: where it runs.
+        program: the module that is run.
+        namespace: the name of the network namespace it runs in.
     """
     starter = _starter()
     where = str(folder or Path.cwd())
-    request = {"words": words, "environment": dict(environment), "folder": where}
+    request = {
+        "words": words, "environment": dict(environment), "folder": where,
+        "program": program, "namespace": namespace,
+    }  # fmt: skip
     streams = [file.fileno() for file in output]
     ended, status = os.pipe()
     try:
@@ -132,10 +148,11 @@ def _starter() -> socket.socket:
     return ours
 
 
-def _serve(connection: socket.socket) -> list[str] | None:
+def _serve(connection: socket.socket) -> tuple[str, list[str]] | None:
     """Fork a child for each request.
 
-    Returns ``None`` when the connection ends, and the arguments of the command in each child.
+    Returns ``None`` when the connection ends, and in each child the module to run with its
+    arguments.
     """
     inherited = dict(os.environ)
     for name in PRELOADED:
@@ -168,7 +185,9 @@ def _serve(connection: socket.socket) -> list[str] | None:
                 os.close(open_fd)
             request = json.loads(message)
             _become(request["environment"] | imported, request["folder"], streams)
-            return [str(word) for word in request["words"]]
+            if request["namespace"] is not None:
+                _enter(request["namespace"])
+            return str(request["program"]), [str(word) for word in request["words"]]
         for stream in streams:
             os.close(stream)
         children[os.pidfd_open(pid)] = (pid, status)
@@ -185,14 +204,23 @@ def _become(environment: dict[str, str], folder: str, streams: list[int]) -> Non
     os.chdir(folder)
 
 
+def _enter(namespace: str) -> None:
+    """Change to a network namespace. (``os.setns`` came with Python 3.12.)"""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with (NETWORKS / namespace).open() as network:
+        if libc.setns(network.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"the network {namespace} cannot be entered")
+
+
 def main() -> None:
     """Serve the connection that the argument names; run the command in each child."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    words = _serve(socket.socket(fileno=int(sys.argv[1])))
-    if words is not None:
+    command = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if command is not None:
+        program, words = command
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = [MODULE, *words]
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import re
 import signal
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from deepfake_service.storage import open_keys
 from tests.support import forkkit
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
+from tests.support.watching import files_containing
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
 START_S = 240.0
@@ -41,7 +41,6 @@ what is awaited."""
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Given to each client, as services under test speak plain HTTP: by default a client loads all
 authorities that are trusted, which takes longer than a request."""
-PROGRAM = ("-m", "deepfake_service")
 
 
 def wait_until(
@@ -112,8 +111,10 @@ class Site:
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     url: str = ""
-    prefix: tuple[str, ...] = ()
-    """The words that run a command on another machine; see ``netkit``."""
+    program: str = forkkit.MODULE
+    """The module that its processes run."""
+    namespace: str | None = None
+    """The network in which its processes run; see ``netkit``."""
 
     def __enter__(self) -> Self:
         return self
@@ -171,24 +172,20 @@ class Site:
             accounts.create(name, kind, Role(role))
             return accounts.create_key(name).text
 
-    def start(self, *words: str, program: tuple[str, ...] = PROGRAM, **settings: str) -> Process:
+    def start(self, *words: str, program: str | None = None, **settings: str) -> Process:
         """Start ``deepfake WORDS`` on this site, with ``settings`` of its own.
 
-        ``program`` are the interpreter's arguments that run it.
+        ``program`` is the module that is run, if it is not the site's.
         """
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         log = self.root / f"log-{len(self.processes)}"
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
-            if program == PROGRAM and not self.prefix:
-                process = Process(forkkit.start(words, environment, (file, file)), log)
-            else:
-                popen = subprocess.Popen(
-                    [*self.prefix, sys.executable, *program, *words],
-                    env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                    start_new_session=True,
-                )  # fmt: skip
-                process = Process(popen, log)
+            popen = forkkit.start(
+                words, environment, (file, file),
+                program=program or self.program, namespace=self.namespace,
+            )  # fmt: skip
+        process = Process(popen, log)
         self.processes.append(process)
         return process
 
@@ -206,7 +203,7 @@ class Site:
         wait_until(ready, START_S, lambda: process.log)
         return process
 
-    def worker(self, program: tuple[str, ...] = PROGRAM, **settings: str) -> Process:
+    def worker(self, program: str | None = None, **settings: str) -> Process:
         """Start a worker, with ``settings`` of its own, and wait until it takes jobs."""
         process = self.start("worker", program=program, **settings)
         process.wait_for_log(r"(worker_started)")
@@ -278,12 +275,8 @@ class Site:
 
     def files_containing(self, needle: bytes) -> list[Path]:
         """Return the files that contain ``needle``, of all that the service can write."""
-        return [
-            path
-            for folder in ("var", "tmp")
-            for path in (self.root / folder).rglob("*")
-            if path.is_file() and needle in path.read_bytes()
-        ]
+        folders = (self.root / "var", self.root / "tmp")
+        return [path for folder in folders for path in files_containing(folder, needle)]
 
     def finished_jobs(self) -> list[str]:
         """Verify the audit log and return the jobs' ids in the order in which they ended."""

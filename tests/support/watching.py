@@ -1,4 +1,4 @@
-"""Watch the memory and the child processes of a service that runs."""
+"""Watch what a service that runs uses and writes: memory, child processes, files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def resident(pid: int) -> int:
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         return int(fields.get("VmRSS", "0 kB").split()[0]) * 1024
     return 0
+
+
+def files_containing(folder: Path, needle: bytes) -> list[Path]:
+    """Return the files in ``folder`` that contain ``needle``."""
+    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
 
 
 def children(pid: int) -> list[int]:

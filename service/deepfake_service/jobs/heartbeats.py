@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Lease, current_time
 
+# Other modules read these two where they use them, so that a program may have shorter ones.
 BEAT_S = 2.0
 """How often a worker renews its lease."""
 LEASE_S = 10.0

@@ -19,7 +19,7 @@ from sqlalchemy import delete
 
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.jobs.heartbeats import BEAT_S, renew
+from deepfake_service.jobs import heartbeats
 from deepfake_service.jobs.names import APPLICATION, QUEUE
 from deepfake_service.jobs.queue import JobQueue, PlainJson, quieten
 from deepfake_service.jobs.take_over import TakeOver, Taker
@@ -77,8 +77,8 @@ class Runner:
         # Each chore has its own thread: taking over may wait for the database, and a worker that
         # waits must still renew its lease.
         chores = (
-            ("lease", self._renew_lease, lambda: BEAT_S, self._ended),
-            ("rescue", self._take_over.look_in_turn, lambda: BEAT_S, self._stop),
+            ("lease", self._renew_lease, lambda: heartbeats.BEAT_S, self._ended),
+            ("rescue", self._take_over.look_in_turn, lambda: heartbeats.BEAT_S, self._stop),
             ("release", queue.release, self._polling_s, self._stop),
         )
         self._threads = [
@@ -142,7 +142,7 @@ class Runner:
         # The lease is renewed until here, or others would take over jobs that are being finished.
         self._ended.set()
         for thread in self._threads:
-            thread.join(timeout=2 * BEAT_S)
+            thread.join(timeout=2 * heartbeats.BEAT_S)
         try:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
@@ -166,7 +166,7 @@ class Runner:
 
     def _renew_lease(self) -> None:
         with self._database.write() as session:
-            renew(
+            heartbeats.renew(
                 session,
                 Lease(
                     executor_id=self.executor_id, version=self._version, slots=self._rules.at_once

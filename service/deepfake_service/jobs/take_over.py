@@ -26,7 +26,7 @@ from sqlalchemy import delete, select
 
 from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.enums import AWAITING_MODEL, ENDED, JobState
-from deepfake_service.jobs.heartbeats import BEAT_S, Heartbeats, renew
+from deepfake_service.jobs import heartbeats
 from deepfake_service.jobs.names import FIRST_VERSION, QUEUE, has_our_workflow, job_version
 from deepfake_service.jobs.workflow import ExaminationSteps
 from deepfake_service.jobs.workflow_rows import WorkflowRow, WorkflowRows
@@ -79,7 +79,7 @@ class TakeOver:
         self._taker = taker
         self._take_over_s = take_over_s
         self._rows = WorkflowRows(database)
-        self._heartbeats = Heartbeats(ticks)
+        self._heartbeats = heartbeats.Heartbeats(ticks)
         self._ticks = ticks
         self._strays: set[str] = set()
         self._last_look: float | None = None
@@ -144,7 +144,7 @@ class TakeOver:
         now = self._ticks()
         elapsed = now - self._last_look if self._last_look is not None else 0.0
         # As in ``Heartbeats``: a pause of this process says nothing about the others.
-        elapsed, self._last_look = min(elapsed, 2 * BEAT_S), now
+        elapsed, self._last_look = min(elapsed, 2 * heartbeats.BEAT_S), now
         self._unserved_s = {v: self._unserved_s.get(v, -elapsed) + elapsed for v in unserved}
 
     def _own_strays(self, running: Iterable[WorkflowRow]) -> list[str]:
@@ -195,5 +195,5 @@ class TakeOver:
             held = session.get(Lease, _TAKING_OVER, with_for_update=True)
             if held is not None and not self._heartbeats.is_dead(_TAKING_OVER, held.expires_at):
                 return False
-            renew(session, Lease(executor_id=_TAKING_OVER))
+            heartbeats.renew(session, Lease(executor_id=_TAKING_OVER))
         return True

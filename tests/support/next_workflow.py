@@ -1,0 +1,10 @@
+"""A later ``deepfake``, whose workflow has other steps, with the pauses of ``short_leases``."""
+
+from __future__ import annotations
+
+from deepfake_service.jobs import names
+from tests.support import short_leases
+
+if __name__ == "__main__":
+    names.WORKFLOW_VERSION = "2"
+    short_leases.main()
