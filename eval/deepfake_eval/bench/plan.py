@@ -122,7 +122,7 @@ QUICK = Plan(
     pinned_jobs=1,
     queued_jobs=4,
     job_clip=_clip(360, seconds=2),
-    memory=(_clip(360, seconds=2), _clip(360, seconds=60)),
+    memory=(_clip(360, seconds=2), _clip(360, seconds=10)),
     memory_frames=2,
 )
 """Takes seconds with a small bundle and shows that everything runs; its figures mean nothing."""
