@@ -132,7 +132,7 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
     scorer = Scorer.open(bundle.directory, device="cpu")
     with (head_manifest.parent / "02.mp4").open("rb") as file:
         verdict = scorer.score(file, frames=3)
-    assert verdict.verdict in set(VerdictCode)
+    assert verdict.verdict is not VerdictCode.UNABLE_TO_EVALUATE
     assert verdict.score is not None
     assert all(len(face.kind_logits or ()) == 2 for face in verdict.faces)
     crops = list(squares(3, head_config()))
