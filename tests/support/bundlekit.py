@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_models.bundle import MANIFEST, Bundle, default_bundle_dir, load_bundle, seal
+from deepfake_models.scorer import Scorer
 from tests.support import graphkit
 
 _ASSETS = Path(__file__).parents[1] / "assets" / "small_bundle"
@@ -35,6 +36,12 @@ def small_bundle_dir() -> Path:
 def two_square_bundle_dir() -> Path:
     """Return the folder of the bundle with two squares, as in ``small_bundle_dir``."""
     return _made(write_two_square_bundle)
+
+
+@cache
+def two_square_scorer() -> Scorer:
+    """Return a scorer with that bundle."""
+    return Scorer.open(two_square_bundle_dir(), threads=1)
 
 
 def _made(write: Callable[[Path], Bundle]) -> Path:

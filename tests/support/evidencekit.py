@@ -53,11 +53,6 @@ def video() -> bytes:
     return mediakit.encode(mediakit.panning(50, 320, 256))
 
 
-@cache
-def two_square_scorer() -> Scorer:
-    return Scorer.open(bundlekit.two_square_bundle_dir(), threads=1)
-
-
 def material(media: bytes, frames: int | None = None, judge: Scorer | None = None) -> Material:
     """Return a copy of what the worker gathers of a file; each file is examined once."""
     gathered = _material(media, frames, judge or scorer())
@@ -261,7 +256,7 @@ def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
             query = self.rfile.read(int(self.headers["Content-Length"]))
             with lock:  # openssl's serial file must not be shared
                 (folder / "q").write_bytes(query)
-                _openssl(folder, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
+                openssl(folder, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "q",
                          "-out", "r")  # fmt: skip
                 reply = (folder / "r").read_bytes()
             self.send_response(200)
@@ -305,15 +300,16 @@ ess_cert_id_alg = sha256
         "extendedKeyUsage=critical,timeStamping\n"
     )
     (folder / "serial").write_text("01")
-    _openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
              "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "3650",
              "-subj", "/CN=Root of time")  # fmt: skip
-    _openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
              "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Time")  # fmt: skip
-    _openssl(folder, "x509", "-req", "-in", "tsa.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+    openssl(folder, "x509", "-req", "-in", "tsa.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
              "-CAcreateserial", "-days", "3650", "-extfile", "tsa.ext",
              "-out", "tsa.crt")  # fmt: skip
 
 
-def _openssl(folder: Path, *words: str) -> None:
+def openssl(folder: Path, *words: str) -> None:
+    """Run ``openssl WORDS`` in ``folder``."""
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)

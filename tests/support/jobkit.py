@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,12 @@ Service = Any
 def headers(service: Service, role: Role) -> dict[str, str]:
     """Return the headers of a request by the account with this role."""
     return {"Authorization": f"Bearer {service.keys[role]}"}
+
+
+def blobs(service: Service) -> list[Path]:
+    """Return the files in the store of media and results."""
+    folder = service.app.state.shared.settings.data_dir / "blobs"
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def post_video(

@@ -20,7 +20,6 @@ from tests.support.deploykit import (
     env_file,
     loaded,
     variables,
-    written_secrets,
 )
 
 EXAMPLE = env_file(DEPLOY / ".env.example")
@@ -41,11 +40,6 @@ COMPOSE = next(
     [],
 )
 OTHERS = sorted(set(SEVERAL["services"]) - {name for _, name in OWN})
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written_secrets(tmp_path_factory.mktemp("deploy"))
 
 
 def files_of(content: dict[str, Any], service: dict[str, Any], written: Path) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import yaml
 
 from deepfake_service.api import operations
 from deepfake_service.storage import open_blobs
-from tests.support.deploykit import DEPLOY, env_file, loaded, manifests, written_secrets
+from tests.support.deploykit import DEPLOY, env_file, loaded, manifests
 
 FOLDER = DEPLOY / "kubernetes"
 OBJECTS = manifests(FOLDER / "base")
@@ -42,11 +42,6 @@ def of_kind(kind: str) -> list[dict[str, Any]]:
 def labels(name: str) -> dict[str, str]:
     own: dict[str, str] = WORKLOADS[name]["spec"]["template"]["metadata"]["labels"]
     return {**own, "app.kubernetes.io/part-of": "deepfake"}
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written_secrets(tmp_path_factory.mktemp("deploy"))
 
 
 def secrets_of(name: str, written: Path) -> dict[str, Path]:

@@ -26,7 +26,7 @@ GAIN, OFFSET = -0.15, 22.0
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer.open(bundlekit.two_square_bundle_dir(), threads=1)
+    return bundlekit.two_square_scorer()
 
 
 @pytest.fixture

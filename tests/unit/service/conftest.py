@@ -346,6 +346,12 @@ def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
+def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
+    """Settings with a data directory of the test's own."""
+    return Settings(data_dir=tmp_path / "var", **backend)
+
+
+@pytest.fixture
 def start(tmp_path: Path, backend: dict[str, Any], installation: Installation) -> Starter:
     """Starts an app with the settings given: ``async with start(port=1) as service``."""
 

@@ -51,11 +51,6 @@ CHOSEN = "correct-horse-battery-staple"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
-    return Settings(data_dir=tmp_path / "var", **backend)
-
-
-@pytest.fixture
 def clock() -> AdjustableClock:
     return AdjustableClock()
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,11 +33,6 @@ from deepfake_service.security.records import SEALED_FILE, altered_rows, open_da
 from deepfake_service.settings import Settings
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-
-
-@pytest.fixture
-def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
-    return Settings(data_dir=tmp_path / "var", **backend)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ import pytest
 
 from deepfake_service.db import Case, Notice, new_id
 from deepfake_service.db.enums import Role
+from tests.support.jobkit import blobs, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -27,15 +27,6 @@ async def submit(
     return await service.client.post(
         "/v1/videos", files={"file": ("v.mp4", video)}, data=fields, headers=headers(service, role)
     )
-
-
-def headers(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
-
-
-def blobs(service: Service) -> list[Path]:
-    folder = service.app.state.shared.settings.data_dir / "blobs"
-    return [p for p in folder.rglob("*") if p.is_file()]
 
 
 async def test_h2_the_note_of_one_victim_does_not_reach_the_case_of_another(

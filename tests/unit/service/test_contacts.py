@@ -19,6 +19,7 @@ from deepfake_service.evidence.builder import build, verdict_document
 from deepfake_service.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
+from tests.support.jobkit import headers
 from tests.unit.service.conftest import Service
 from tests.unit.service.test_notice_history import confirmed
 
@@ -28,13 +29,9 @@ CENTRE = {
 }  # fmt: skip
 
 
-def bearer(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
-
-
 async def put(service: Service, role: Role = Role.ADMIN, **changes: Any) -> Any:
     return await service.client.put(
-        "/v1/organisation", json={**CENTRE, **changes}, headers=bearer(service, role)
+        "/v1/organisation", json={**CENTRE, **changes}, headers=headers(service, role)
     )
 
 

@@ -36,6 +36,7 @@ from deepfake_service.storage import EpochKeys
 from deepfake_service.storage.envelope import MasterKeys, new_key
 from deepfake_service.storage.epoch_keys import SLOTS
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
+from tests.support.jobkit import blobs
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -374,11 +375,6 @@ def test_the_log_is_overwritten_before_it_is_truncated(tmp_path: Path) -> None:
         assert not log.stat().st_size
         assert connection.execute("SELECT content FROM scratch").fetchall() == [("after",)]
     database.close()
-
-
-def blobs(service: Service) -> list[Path]:
-    folder = service.app.state.shared.settings.data_dir / "blobs"
-    return [p for p in folder.rglob("*") if p.is_file()]
 
 
 def sweep(service: Service) -> None:

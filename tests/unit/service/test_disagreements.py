@@ -19,15 +19,12 @@ from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.evidence.builder import verdict_document
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
+from tests.support.jobkit import headers
 from tests.support.submitting import submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
 CONFLICT = [("analyst", "confirmed"), ("admin", "rejected")]
-
-
-def bearer(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
 
 
 async def reviewed(
@@ -60,7 +57,7 @@ async def reviewed(
 
 
 async def test_the_latest_decision_of_each_person_counts(service: Service) -> None:
-    headers = bearer(service, Role.ADMIN)
+    admin = headers(service, Role.ADMIN)
     cases: list[tuple[list[tuple[str, str]], str | None, bool]] = [
         (CONFLICT, "undecided", True),
         ([*CONFLICT, ("admin", "undecided")], "confirmed", False),
@@ -75,13 +72,13 @@ async def test_the_latest_decision_of_each_person_counts(service: Service) -> No
     for n, (decisions, finding, disagree) in enumerate(cases):
         job = await reviewed(service, *decisions, reference=f"R-{n}")
         ids.append(job["id"])
-        told = (await service.client.get(f"/v1/jobs/{job['id']}", headers=headers)).json()
+        told = (await service.client.get(f"/v1/jobs/{job['id']}", headers=admin)).json()
         assert (told["finding"], told["reviewers_disagree"]) == (finding, disagree), decisions
-        reviews = await service.client.get(f"/v1/jobs/{job['id']}/reviews", headers=headers)
+        reviews = await service.client.get(f"/v1/jobs/{job['id']}/reviews", headers=admin)
         assert reviews.json()["reviewers_disagree"] is disagree
     for asked in (True, False):
         query = {"reviewers_disagree": asked}
-        found = (await service.client.get("/v1/jobs", params=query, headers=headers)).json()
+        found = (await service.client.get("/v1/jobs", params=query, headers=admin)).json()
         wanted = {i for i, (*_, disagree) in zip(ids, cases, strict=True) if disagree is asked}
         assert {job["id"] for job in found["jobs"]} == wanted
 

@@ -18,12 +18,13 @@ from deepfake_service.evidence.builder import VERDICT, build
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust
 from tests.support import evidencekit as kit
+from tests.support.bundlekit import two_square_scorer
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))
 
 
 def gathered() -> Material:
-    return kit.material(kit.video(), judge=kit.two_square_scorer())
+    return kit.material(kit.video(), judge=two_square_scorer())
 
 
 def built(material: Material) -> bytes:
@@ -32,7 +33,7 @@ def built(material: Material) -> bytes:
 
 def rescored(content: bytes) -> Step:
     """Return step 10 of the verification of ``content`` by the same model."""
-    return verify(content, OURS, scorer=kit.two_square_scorer()).steps[9]
+    return verify(content, OURS, scorer=two_square_scorer()).steps[9]
 
 
 def test_every_square_is_stored_and_the_report_shows_the_first() -> None:

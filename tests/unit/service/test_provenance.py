@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
 from tests.support import mediakit
+from tests.support.evidencekit import openssl
 
 CLAIM = {
     "claim_generator_info": [{"name": "generator", "version": "1"}],
@@ -41,24 +41,20 @@ CLAIM = {
 PLAIN = mediakit.picture(mediakit.astronaut(), "JPEG")
 
 
-def _openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("c2pa")
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    _openssl(made, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "365",
+    openssl(made, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "365",
              "-subj", "/CN=Anchor")  # fmt: skip
-    _openssl(made, "req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr",
+    openssl(made, "req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr",
              "-subj", "/O=Camera maker/CN=Camera")  # fmt: skip
     (made / "ext").write_text(
         "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
         "extendedKeyUsage=critical,emailProtection\nsubjectKeyIdentifier=hash\n"
         "authorityKeyIdentifier=keyid\n"
     )
-    _openssl(made, "x509", "-req", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+    openssl(made, "x509", "-req", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
              "-CAcreateserial", "-days", "365", "-extfile", "ext", "-out", "leaf.crt")  # fmt: skip
     (made / "chain.pem").write_bytes(
         (made / "leaf.crt").read_bytes() + (made / "ca.crt").read_bytes()

@@ -30,6 +30,7 @@ from deepfake_service.settings import Settings
 from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
 from deepfake_service.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
+from tests.support.watching import files_containing
 
 KEY = new_key()
 
@@ -113,10 +114,6 @@ async def pieces(data: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-def _found(needle: bytes, folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
-
-
 async def test_what_is_stored_comes_back_and_its_plaintext_is_nowhere(
     vault: Vault, tmp_path: Path
 ) -> None:
@@ -127,7 +124,7 @@ async def test_what_is_stored_comes_back_and_its_plaintext_is_nowhere(
         assert file.read() == data
         file.seek(CHUNK_BYTES - 3)
         assert file.read(6) == data[CHUNK_BYTES - 3 : CHUNK_BYTES + 3]
-    assert not _found(data[:64], tmp_path)
+    assert not files_containing(tmp_path, data[:64])
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(vault: Vault) -> None:

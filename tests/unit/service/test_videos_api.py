@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -34,6 +33,8 @@ from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.security.audit_log import verify
 from deepfake_service.storage import seal_json
+from tests.support.jobkit import blobs, headers
+from tests.support.watching import files_containing
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -49,15 +50,6 @@ async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> httpx
     return await service.client.post(
         "/v1/videos", files={"file": ("secret-name.mp4", video)}, data=fields, headers=headers
     )
-
-
-def blobs(service: Service) -> list[Path]:
-    folder = service.app.state.shared.settings.data_dir / "blobs"
-    return [p for p in folder.rglob("*") if p.is_file()]
-
-
-def headers(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
 
 
 def sweep(service: Service) -> None:
@@ -302,9 +294,9 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
         pytest.skip("where PostgreSQL keeps what was deleted is its administrator's concern")
     folder = service.app.state.shared.settings.data_dir
     service.database.purge_deleted()
-    assert _holding(folder, wrapped)
+    assert files_containing(folder, wrapped)
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
-    assert not _holding(folder, wrapped)
+    assert not files_containing(folder, wrapped)
 
 
 async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case(
@@ -325,7 +317,7 @@ async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case
     assert (case["case_reference"], case["jobs"], case["occurrences"]) == ("R-1", [], [])
     if service.database.engine.dialect.name == "sqlite":
         folder = service.app.state.shared.settings.data_dir
-        assert not [key for key in keys if key and _holding(folder, key)]
+        assert not [key for key in keys if key and files_containing(folder, key)]
     with service.database.read() as session:
         verify(session)
         entries = session.scalars(select(AuditEntry).order_by(AuditEntry.number)).all()
@@ -337,10 +329,6 @@ async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case
     again = (await submit(service, case_reference="R-1")).json()
     assert (again["case_id"], again["id"] != job["id"]) == (job["case_id"], True)
     assert (await service.client.get(path)).json()["case_reference"] == "R-1"
-
-
-def _holding(folder: Path, needle: bytes) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
 
 
 def end(service: Service, job_id: str, expires_at: datetime) -> None:
@@ -561,7 +549,7 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
     assert shot.content == PNG
     assert shot.headers["content-type"] == "image/png"
     assert shot.headers["content-disposition"].startswith("attachment")
-    assert not _holding(service.app.state.shared.settings.data_dir, PNG)
+    assert not files_containing(service.app.state.shared.settings.data_dir, PNG)
     assert (await service.client.get(f"{path}/{first['id']}/screenshot")).status_code == 404
     theirs = {"headers": headers(service, Role.AUDITOR)}
     assert (

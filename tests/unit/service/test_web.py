@@ -60,6 +60,7 @@ from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.plots import rates_by_width
 from deepfake_service.web.queue import _escape_formula
 from deepfake_service.web.signing_in import local_path
+from tests.support.jobkit import headers
 from tests.support.submitting import submit
 
 Service = Any
@@ -216,7 +217,7 @@ async def test_the_queue_says_which_way_inconclusive_items_lean(service: Service
         for way in ("towards_manipulated", "towards_untouched")
     )
     assert tags == {"job0": [manipulated], "job1": [], "job2": [untouched], "job3": [], "job4": []}
-    listed = (await client.get("/v1/jobs", headers=bearer(service, Role.ANALYST))).json()["jobs"]
+    listed = (await client.get("/v1/jobs", headers=headers(service, Role.ANALYST))).json()["jobs"]
     assert {j["id"]: j.get("leaning") for j in listed} == {
         f"job{n}": leaning for n, (_, leaning) in enumerate(told)
     }
@@ -226,10 +227,6 @@ def language_of_page(page: str) -> str:
     found = re.search(r'<html lang="(\w+)"', page)
     assert found
     return found[1]
-
-
-def bearer(service: Service, role: Role) -> dict[str, str]:
-    return {"Authorization": f"Bearer {service.keys[role]}"}
 
 
 async def test_a_large_case_is_shown_in_parts(service: Service) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.cbook
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import data
 
 from deepfake_models.faces import mtcnn as faces
 from deepfake_models.faces.mtcnn import (
@@ -25,6 +23,7 @@ from deepfake_models.faces.mtcnn import (
 )
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import DetectorSpec
+from tests.support import mediakit
 
 torch = pytest.importorskip("torch", reason="the graphs are exported from torch")
 pytest.importorskip("facenet_pytorch", reason="the detector's weights are in its wheel")
@@ -48,13 +47,12 @@ def detector(sessions: list[OnnxSession]) -> MtcnnDetector:
 
 @pytest.fixture(scope="session")
 def astronaut() -> Picture:
-    return np.asarray(data.astronaut())
+    return mediakit.astronaut()
 
 
 @pytest.fixture(scope="session")
 def hopper() -> Picture:
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        return np.asarray(Image.open(file).convert("RGB"))
+    return mediakit.grace_hopper()
 
 
 def assert_face_within(face: Detection, x0: float, y0: float, x1: float, y1: float) -> None:
