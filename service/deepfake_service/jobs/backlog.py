@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.column_types import Moment
 from deepfake_service.db.enums import UNFINISHED, JobState, Priority
-from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
 from deepfake_service.jobs.names import job_version
 from deepfake_service.observability.queue_state import QueueState
@@ -70,8 +70,8 @@ class Backlog:
     def state(self) -> QueueState | None:
         """Return the state of the queue, at most ``MAX_AGE_S`` seconds old.
 
-        While the database does not answer, it is the last one, and ``None`` once that is older than
-        ``OUTDATED_AFTER_S``.
+        While the database does not answer or is damaged, it is the last one, and ``None`` once that
+        is older than ``OUTDATED_AFTER_S``.
         """
         with self._lock:
             now = self._ticks()
@@ -79,7 +79,7 @@ class Backlog:
                 try:
                     with self._database.read() as session:
                         self._last = now, self._read(session)
-                except DatabaseUnavailable:
+                except (DatabaseUnavailable, DatabaseDamaged):
                     if self._last is not None and now - self._last[0] >= OUTDATED_AFTER_S:
                         self._last = None
             return self._last[1] if self._last else None

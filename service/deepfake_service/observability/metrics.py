@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deepfake_models.results import Verdict
-from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.observability.queue_state import QueueCollector, QueueState
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -233,13 +233,13 @@ class Metrics:
 
 
 def _or_nan(read: Callable[[], float]) -> Callable[[], float]:
-    """Return a function that returns NaN while the database does not answer, and else what ``read``
-    does. The other metrics can then still be read."""
+    """Return a function that returns NaN while the database does not answer or is damaged, and
+    otherwise what ``read`` does. The other metrics, which tell that, can then still be read."""
 
     def value() -> float:
         try:
             return float(read())
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, DatabaseDamaged):
             return math.nan
 
     return value

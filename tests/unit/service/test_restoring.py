@@ -259,6 +259,17 @@ async def test_a_service_on_a_damaged_database_is_not_ready(service: Service) ->
     assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
 
 
+@pytest.mark.parametrize("table", ["jobs", "media", "cases"])
+async def test_metrics_outlast_a_damaged_page(start: Any, tmp_path: Path, table: str) -> None:
+    async with start() as service:
+        await submit(service)
+        damage(tmp_path / "var" / "records.sqlite", table)
+        service.database.engine.dispose()  # what was read before the damage is kept in memory
+        answer = await service.client.get("/metrics")
+        assert answer.status_code == 200
+        assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
+
+
 async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "var")
     async with start() as service:
