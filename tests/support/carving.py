@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from deepfake_service.errors import DecryptionFailed
-from deepfake_service.storage.envelope import MasterKeys, UnsealedReader, sealed_size, unseal
+from deepfake_service.storage.envelope import (
+    CHUNK_BYTES,
+    HEADER_BYTES,
+    TAG_BYTES,
+    MasterKeys,
+    UnsealedReader,
+    unseal,
+)
 from deepfake_service.storage.epoch_keys import (
     EPOCH_MAGIC,
     PREFIX_BYTES,
@@ -63,6 +70,12 @@ def loop_mount(folder: Path, size_mib: int = 64) -> Iterator[tuple[Path, Path]]:
         yield image, mounted
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
+
+
+def sealed_size(size: int) -> int:
+    """Return the size in bytes of the sealed stream of ``size`` bytes of plaintext."""
+    chunks = max(1, -(-size // CHUNK_BYTES))
+    return HEADER_BYTES + size + chunks * TAG_BYTES
 
 
 def image_of(image: Path, mounted: Path) -> bytes:

@@ -203,7 +203,7 @@ class Sweeps:
             .where(
                 Case.held_at.is_(None),
                 or_(
-                    and_(Media.blob.is_not(None), due, ~waiting),
+                    and_(Media.blob.is_not(None), due),
                     and_(Media.blob.is_(None), screenshots),
                 ),
             )

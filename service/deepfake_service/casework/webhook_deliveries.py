@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -104,16 +104,6 @@ class WebhookDeliveries:
         self._lock = threading.Lock()
         self._sending: dict[str, _Due] = {}
         self._known: dict[str, _Due] = {}
-
-    def send_due(self) -> int:
-        """Send the webhooks that are due, wait for the outcome, and return how many were tried."""
-        tried = 0
-        while started := self.start_due():
-            wait(started)
-            for sent in started:
-                sent.result()
-            tried += len(started)
-        return tried
 
     def start_due(self) -> list[Future[None]]:
         """Start to send the webhooks that are due and whose host is idle, and do not wait."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    CursorResult,
     Integer,
     String,
     column,
@@ -122,15 +121,14 @@ class WorkflowRows:
         """Delete the results of a job's steps, so that it begins anew."""
         session.execute(delete(self._steps).where(self._steps.c.workflow_uuid == job_id))
 
-    def set_status(self, session: Session, before: str, after: str, *conditions: Any) -> int:
-        """Change the status of the jobs that meet ``conditions``, and return how many."""
+    def set_status(self, session: Session, before: str, after: str, *conditions: Any) -> None:
+        """Change the status of the jobs that meet ``conditions``."""
         columns = self.table.c
-        changed = session.execute(
+        session.execute(
             self.table.update()
             .where(columns.name == EXAMINE, columns.status == before, *conditions)
             .values(status=after)
         )
-        return cast(CursorResult[Any], changed).rowcount
 
     def _rows(
         self, session: Session, *conditions: Any, limit: int | None = None

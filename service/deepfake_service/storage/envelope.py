@@ -133,12 +133,6 @@ class MovedKeys:
         return not self._older.knows(wrapped) and self._current.is_current(wrapped)
 
 
-def sealed_size(size: int) -> int:
-    """Return the size in bytes of the sealed stream of ``size`` bytes of plaintext."""
-    chunks = max(1, -(-size // CHUNK_BYTES))
-    return HEADER_BYTES + size + chunks * TAG_BYTES
-
-
 class StreamSealer:
     """Encrypts a stream: the header first, then each chunk once the next one has begun.
 

@@ -22,9 +22,9 @@ from deepfake_service.storage.envelope import (
     UnsealedReader,
     new_key,
     seal,
-    sealed_size,
     unseal,
 )
+from tests.support.carving import sealed_size
 
 KEY, CONTEXT = new_key(), b"media/1"
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 7)
