@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.db.enums import CallbackContent, DeliveryState
-from deepfake_service.errors import CallbackRefused, DatabaseUnavailable
+from deepfake_service.db.row_authentication import load_list
+from deepfake_service.errors import CallbackRefused, DatabaseUnavailable, DecryptionFailed
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -65,7 +66,6 @@ class WebhookSecrets:
 @dataclass(frozen=True, slots=True)
 class _Due:
     id: str
-    attempts: int
     job: Job
     callback: webhooks.Callback
     reference: str | None
@@ -109,7 +109,7 @@ class WebhookDeliveries:
         """Start to send the webhooks that are due and whose host is idle, and do not wait."""
         started = []
         for due in self._candidates():
-            if self._may_send(due) and self._claim(due):
+            if self._may_send(due) and self._claim(due.id):
                 with self._lock:
                     self._sending[due.id] = due
                 started.append(self._senders.submit(self._send, due))
@@ -130,7 +130,11 @@ class WebhookDeliveries:
         )
 
     def _candidates(self) -> list[_Due]:
-        """Return due deliveries: the oldest of each account, then their second, and so on."""
+        """Return due deliveries: the oldest of each account, then their second, and so on.
+
+        One that cannot be read counts as a failed attempt: it must not hold up the others, and may
+        be readable again once a person has seen to it.
+        """
         turn = func.row_number().over(partition_by=Job.account_id, order_by=Delivery.due_at)
         due = (
             select(Delivery.id, turn.label("turn"))
@@ -144,23 +148,29 @@ class WebhookDeliveries:
             .subquery()
         )
         with self._database.read() as session:
-            rows = session.execute(
+            listed = load_list(
+                session,
                 select(Delivery, Job, Case)
                 .join(due, due.c.id == Delivery.id)
                 .join(Job, Delivery.job_id == Job.id)
                 .join(Case, Job.case_id == Case.id)
                 .where(due.c.turn <= CANDIDATES_PER_ACCOUNT)
-                .order_by(due.c.turn, Delivery.due_at)
-            ).all()
-        # The URL is decrypted once, not at every look.
-        self._known = {
-            delivery.id: self._known.get(delivery.id) or self._opened(delivery, job, case)
-            for delivery, job, case in rows
-        }
-        return [
-            replace(self._known[delivery.id], attempts=delivery.attempts + 1, job=job)
-            for delivery, job, _ in rows
-        ]
+                .order_by(due.c.turn, Delivery.due_at),
+            )
+        unreadable, known = [*listed.altered], dict[str, _Due]()
+        for delivery, job, case in listed.rows:
+            try:
+                # The URL is decrypted once, not at every look.
+                opened = self._known.get(delivery.id) or self._opened(delivery, job, case)
+            except DecryptionFailed:
+                unreadable.append(delivery.id)
+            else:
+                known[delivery.id] = replace(opened, job=job)
+        self._known = known
+        for delivery_id in unreadable:
+            if self._claim(delivery_id):
+                self._finish(delivery_id, webhooks.Outcome("unreadable"))
+        return list(known.values())
 
     def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
         key = self._vault.case_key(case)
@@ -169,16 +179,16 @@ class WebhookDeliveries:
         reference = None
         if callback.content is CallbackContent.VERDICT:
             reference = open_json(key, case)["reference"]
-        return _Due(delivery.id, delivery.attempts, job, callback, reference)
+        return _Due(delivery.id, job, callback, reference)
 
-    def _claim(self, due: _Due) -> bool:
+    def _claim(self, delivery_id: str) -> bool:
         """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
         now = self._database.clock()
         with self._database.write() as session:
             claimed = session.execute(
                 update(Delivery)
                 .where(
-                    Delivery.id == due.id,
+                    Delivery.id == delivery_id,
                     Delivery.state == DeliveryState.DUE,
                     Delivery.due_at <= now,
                 )
@@ -223,30 +233,33 @@ class WebhookDeliveries:
         """
         for _ in range(round(FINISH_WITHIN_S / FINISH_EVERY_S)):
             try:
-                self._finish(due, outcome)
+                self._finish(due.id, outcome)
             except DatabaseUnavailable:
                 if self._closing.wait(FINISH_EVERY_S):
                     return
             else:
                 return
 
-    def _finish(self, due: _Due, outcome: webhooks.Outcome) -> None:
-        is_over = outcome.final or due.attempts > len(webhooks.BACK_OFF)
+    def _finish(self, delivery_id: str, outcome: webhooks.Outcome) -> None:
         with self._database.write() as session:
-            delivery = session.get(Delivery, due.id)
+            delivery = session.get(Delivery, delivery_id)
             if delivery is None:
                 return
+            is_over = outcome.final or delivery.attempts > len(webhooks.BACK_OFF)
             delivery.outcome = outcome.code
             if outcome.delivered:
                 delivery.state = DeliveryState.DELIVERED
             elif is_over:
                 delivery.state = DeliveryState.FAILED
             else:
-                delivery.due_at = self._database.clock() + webhooks.BACK_OFF[due.attempts - 1]
+                delivery.due_at = self._database.clock() + webhooks.BACK_OFF[delivery.attempts - 1]
         self._metrics.webhook(outcome.code)
         if not outcome.delivered:
             _log.warning(
-                "webhook_failed", delivery_id=due.id, outcome=outcome.code, given_up=is_over
+                "webhook_failed",
+                delivery_id=delivery_id,
+                outcome=outcome.code,
+                given_up=is_over,
             )
 
 

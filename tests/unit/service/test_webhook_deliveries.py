@@ -10,8 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from deepfake_models.results import VerdictCode
 from deepfake_service.api.webhook_events import EventJobOut
 from deepfake_service.casework import webhook_deliveries
 from deepfake_service.casework.submissions import Submission
@@ -27,6 +28,7 @@ from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback, check
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.security.records import accept_row
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
 from tests.support import evidencekit as kit
@@ -207,6 +209,45 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
         return set(sent) == everything
 
     wait_until(is_all_sent)
+
+
+async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_again(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    altered, locked = [
+        (await post_video(service, video, callback_url="https://hooks.example/b")).json()
+        for video in (b"altered", b"locked")
+    ]
+    with service.database.write() as session:
+        for job in (altered, locked):
+            release_callbacks(session, job["id"])
+        case = session.get_one(Case, locked["case_id"])
+        wrapped, case.wrapped_key = case.wrapped_key, b"not a wrapped key"
+    with service.database.engine.begin() as connection:  # past the codes of rows
+        connection.execute(
+            update(Job).where(Job.id == altered["id"]).values(verdict=VerdictCode.INCONCLUSIVE)
+        )
+
+    def states() -> dict[str, tuple[DeliveryState, int, str | None]]:
+        with service.database.read() as session:
+            return {
+                d.job_id: (d.state, d.attempts, d.outcome)
+                for d in session.scalars(select(Delivery))
+            }
+
+    assert send_due(deliveries) == 1
+    for job in (altered, locked):
+        assert states().pop(job["id"]) == (DeliveryState.DUE, 1, "unreadable")
+    assert DeliveryState.DELIVERED in [state for state, *_ in states().values()]
+    assert send_due(deliveries) == 0
+    assert states()[locked["id"]][1] == 1, "it was tried again at once"
+    with service.database.write() as session:
+        session.get_one(Case, locked["case_id"]).wrapped_key = wrapped
+    accept_row(service.database, "jobs", altered["id"])
+    service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
+    assert send_due(deliveries) == 2
+    assert {state for state, *_ in states().values()} == {DeliveryState.DELIVERED}
 
 
 async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
