@@ -11,11 +11,9 @@ while the clock cannot be trusted.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,6 +30,7 @@ from sqlalchemy import (
 
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.media_deletion import expire, expire_screenshot
 from deepfake_service.casework.retention import Retention, delete_case_key
 from deepfake_service.casework.webhook_deliveries import release_callbacks
@@ -46,7 +45,6 @@ from deepfake_service.db import (
     Review,
 )
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
-from deepfake_service.errors import RecordAltered
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import logger
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -57,8 +55,6 @@ GRACE = timedelta(days=1)
 MIN_SHARE, MAX_SHARE, SHARE = 50, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
 IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
-
-T = TypeVar("T")
 
 _log = logger("deepfake_service.lifecycle")
 
@@ -153,8 +149,8 @@ class Sweeps:
                     )
                 )
             )
-        _each(shredded, self._retention.finish_shredding)
-        _each(cancelled, self._retention.delete_job)
+        for_each(shredded, self._retention.finish_shredding)
+        for_each(cancelled, self._retention.delete_job)
 
     def _mark(self) -> None:
         """Mark what will be due after the grace period, and unmark what will not."""
@@ -277,7 +273,7 @@ class Sweeps:
                 )
                 .limit(self._share(Job))
             ).all()
-        _each(late, self._expire_job)
+        for_each(late, self._expire_job)
 
     def _expire_job(self, job_id: str) -> None:
         with self._database.write() as session:
@@ -314,7 +310,9 @@ class Sweeps:
                 )
                 .limit(self._share(Media))
             ).all()
-        count = sum(_each(due, lambda row: expire(self._database, self._vault, row, in_use=False)))
+        count = sum(
+            for_each(due, lambda row: expire(self._database, self._vault, row, in_use=False))
+        )
         if count:
             _log.info("media_expired", count=count)
 
@@ -338,7 +336,7 @@ class Sweeps:
                 )
                 .limit(self._share(Occurrence))
             ).all()
-        _each(due, lambda row: expire_screenshot(self._database, self._vault, row))
+        for_each(due, lambda row: expire_screenshot(self._database, self._vault, row))
 
     def _expire_evidence(self) -> None:
         """Delete evidence at the end of its retention period."""
@@ -351,7 +349,7 @@ class Sweeps:
                 )
                 .limit(self._share(Job))
             ).all()
-        _each(due, self._expire_evidence_of)
+        for_each(due, self._expire_evidence_of)
 
     def _expire_evidence_of(self, job_id: str) -> None:
         with self._database.read() as session:
@@ -377,21 +375,9 @@ class Sweeps:
             self._retention.finish_shredding(case_id)
             _log.info("case_expired", case_id=case_id)
 
-        _each(case_ids, expire_case)
+        for_each(case_ids, expire_case)
 
 
 def _being_examined() -> Exists:
     """Return the condition that a job on a medium has not ended."""
     return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))
-
-
-def _each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
-    """Call ``task`` with each id, and return the results.
-
-    What belongs to an altered record is left as it is. Its refusal was logged and counted.
-    """
-    results = []
-    for row_id in ids:
-        with contextlib.suppress(RecordAltered):
-            results.append(task(row_id))
-    return results

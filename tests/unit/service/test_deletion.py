@@ -492,6 +492,32 @@ async def test_one_sweep_deletes_a_bounded_share(
         assert len(blobs(service)) == left
 
 
+async def test_a_deletion_that_fails_does_not_keep_others_from_being_completed(
+    service: Service,
+) -> None:
+    jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
+    broken, wrapped = (jobs[0], jobs[2]), {}
+    with service.database.write() as session:
+        for job in jobs:  # as a process that stopped leaves them
+            session.get_one(Job, job["id"]).state = JobState.CANCELLED
+        for job in broken:  # whichever comes first, it is before another
+            case = session.get_one(Case, job["case_id"])
+            wrapped[case.id], case.wrapped_key = case.wrapped_key, b"not a wrapped key"
+
+    def left() -> set[str]:
+        with service.database.read() as session:
+            return set(session.scalars(select(Job.id)))
+
+    sweep(service)
+    assert left() == {job["id"] for job in broken}
+    with service.database.write() as session:
+        for case_id, key in wrapped.items():
+            session.get_one(Case, case_id).wrapped_key = key
+    sweep(service)
+    assert not left()
+    assert not blobs(service)
+
+
 async def test_what_is_no_longer_due_loses_its_mark(service: Service) -> None:
     job = await submit(service)
     examined(service, job)
