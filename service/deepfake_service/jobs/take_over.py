@@ -18,7 +18,7 @@ What is taken over in b and c is in the audit log, with the bundle.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dbos import DBOS
@@ -62,6 +62,21 @@ class Taker:
         return job_version(self.bundle_sha256)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Jobs and versions that no worker seems to go on with, in one reading of the database."""
+
+    dead: set[str]
+    """Jobs of this version whose worker died."""
+    strays: set[str]
+    """Jobs of this worker that none of its threads runs.
+
+    Such a job is left over when the result of a step could not be written, or is about to begin.
+    """
+    unserved: set[str]
+    """Versions of unfinished jobs that no living worker has."""
+
+
 class TakeOver:
     """Looks for such jobs. ``ticks`` returns seconds from a clock that cannot be set."""
 
@@ -82,6 +97,7 @@ class TakeOver:
         self._heartbeats = heartbeats.Heartbeats(ticks)
         self._ticks = ticks
         self._strays: set[str] = set()
+        """Those of the last look."""
         self._last_look: float | None = None
         self._watches = True
         self.workers = 1
@@ -97,16 +113,18 @@ class TakeOver:
 
     def look(self) -> None:
         """Take over what is due."""
-        orphans, unserved = self._find()
+        found = self._find()
+        # One that was there at the last look as well: a job may be about to begin.
+        lasting, self._strays = found.strays & self._strays, found.strays
         self._delete_old_leases()
-        if not (orphans or unserved) or not self._claim():
+        if not (found.dead or lasting or found.unserved) or not self._claim():
             return
         try:
-            orphans, unserved = self._find()
-            for job_id in orphans:
+            found = self._find()  # another worker may have taken jobs over meanwhile
+            for job_id in sorted(found.dead | (found.strays & lasting)):
                 DBOS.resume_workflow(job_id, queue_name=QUEUE)
                 _log.warning("job_taken_over", job_id=job_id)
-            for version in unserved:
+            for version in found.unserved:
                 with self._database.read() as session:
                     rows = self._rows.of_version(session, version, BATCH)
                 for row in rows:
@@ -115,8 +133,7 @@ class TakeOver:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == _TAKING_OVER))
 
-    def _find(self) -> tuple[list[str], set[str]]:
-        """Return the jobs of this version whose worker died, and the versions without a worker."""
+    def _find(self) -> _Found:
         own = self._taker.version
         with self._database.read() as session:
             # Listed before the leases are read: a worker that starts in between has a lease first.
@@ -133,12 +150,12 @@ class TakeOver:
         self._watches = self._taker.executor_id not in peers[WATCHERS:]
         unserved = versions - served
         self._count(unserved)
-        dead = [
-            row.job_id
-            for row in running
-            if row.executor_id not in alive and row.job_id not in self._taker.active
-        ]
-        return dead + self._own_strays(running), unserved
+        idle = [row for row in running if row.job_id not in self._taker.active]
+        return _Found(
+            {row.job_id for row in idle if row.executor_id not in alive},
+            {row.job_id for row in idle if row.executor_id == self._taker.executor_id},
+            unserved,
+        )
 
     def _count(self, unserved: set[str]) -> None:
         now = self._ticks()
@@ -146,17 +163,6 @@ class TakeOver:
         # As in ``Heartbeats``: a pause of this process says nothing about the others.
         elapsed, self._last_look = min(elapsed, 2 * heartbeats.BEAT_S), now
         self._unserved_s = {v: self._unserved_s.get(v, -elapsed) + elapsed for v in unserved}
-
-    def _own_strays(self, running: Iterable[WorkflowRow]) -> list[str]:
-        """Return this worker's jobs that none of its threads runs.
-
-        Such a job is left over when the result of a step could not be written. It must be seen
-        twice in a row, because a job may be about to begin.
-        """
-        assigned = {row.job_id for row in running if row.executor_id == self._taker.executor_id}
-        strays = assigned - self._taker.active
-        lasting, self._strays = strays & self._strays, strays
-        return sorted(lasting)
 
     def _take(self, row: WorkflowRow, unserved_s: float) -> None:
         """Take over a job of a version without a worker, if it is due by the rules above."""

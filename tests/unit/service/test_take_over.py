@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from dbos import DBOS
 from sqlalchemy import column, delete, func, select, table
 
 from deepfake_service.casework.examination import Examination
@@ -193,6 +194,24 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert (job.bundle_sha256, job.started_at, job.stage) == (OF_TAKER, None, None)
     assert steps_of(service, job_id) == 0
     assert reassigned(service) == [(job_id, OF_TAKER)]
+
+
+async def test_a_job_that_is_about_to_begin_is_not_queued_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker is given and does not run yet is left to it until the next look."""
+    resumed: list[str] = []
+    monkeypatch.setattr(DBOS, "resume_workflow", lambda job_id, **_: resumed.append(job_id))
+    worker = Worker(service, OF_JOBS)
+    add_lease(service, "the-taker", worker.version)
+    given, other = await submitted(service, "given"), await submitted(service, "other")
+    begin(service, given, "the-taker")
+    # A version without a worker makes it read the database once more in the same look.
+    change_row(service, other, application_version=names.job_version(OF_TAKER))
+    worker.look_for(0)
+    assert not resumed
+    worker.look_for(0)
+    assert resumed == [given]
 
 
 async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
