@@ -53,13 +53,15 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     no service starts on it before ``deepfake restore``.
 
     Returns:
-        The names of blobs that the database needs and that are missing or do not decrypt.
+        The names of blobs that the database needs and that are missing or do not decrypt, nor do
+        their keys.
 
     Raises:
         SettingsError: the database or the blobs are outside the data directory, or it has none.
-        DatabaseDamaged: the database or its copy is damaged. Nothing is left in ``out``.
-        DataDirError: ``out`` already exists or cannot be written.
+        DatabaseDamaged: the database or its copy is damaged.
+        DataDirError: ``out`` already exists or cannot be written, or keys were renewed meanwhile.
         DecryptionFailed: the master key is not the one of the database.
+        StorageUnavailable: a blob cannot be read. After any error, ``out`` does not exist.
     """
     if settings.database_url or settings.blob_url:
         raise SettingsError(
@@ -79,18 +81,17 @@ def back_up(settings: Settings, out: Path) -> list[str]:
         ):
             _require_intact(live, "The database")
             live.backup(copy)
-            keys = _wrap_by_own_epoch(settings, copy, out / EPOCH_KEYS_FILE)
+            keys = _wrap_by_own_epoch(settings, live, copy, out / EPOCH_KEYS_FILE)
             _restart_pending_jobs(copy)
             _mark(copy)
             _require_intact(copy, "The copy of the database")
             _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
             vault = Vault(open_blobs(None, out / BLOB_FOLDER), keys)
             return list(_damaged_blobs(live, copy, vault))
-    except (OSError, sqlite3.Error) as error:
-        shutil.rmtree(out, ignore_errors=True)
-        raise DataDirError("The backup could not be written.") from error
-    except (DatabaseDamaged, DataDirError):
+    except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
+        if isinstance(error, OSError | sqlite3.Error):
+            raise DataDirError("The backup could not be written.") from error
         raise
 
 
@@ -122,7 +123,7 @@ def _damaged_blobs(
     Decrypting checks the authentication tag of every chunk. Plaintext is discarded.
     """
     case_keys = {
-        case_id: vault.case_key(Case(id=case_id, wrapped_key=wrapped))
+        case_id: _case_key(vault, case_id, wrapped)
         for case_id, wrapped in copy.execute(
             "SELECT id, wrapped_key FROM cases WHERE wrapped_key IS NOT NULL"
         )
@@ -133,8 +134,9 @@ def _damaged_blobs(
     for media_id, case_id, wrapped, blob in media:
         if case_id not in case_keys:
             continue  # the case is being shredded
-        key = unseal(case_keys[case_id], wrapped, context_of("media-key", media_id))
         try:
+            context = context_of("media-key", media_id)
+            key = unseal(_required(case_keys[case_id]), wrapped, context)
             with vault.open(blob, key) as file:
                 while file.read(_CHUNK_BYTES):
                     pass
@@ -143,10 +145,10 @@ def _damaged_blobs(
             if live.execute(still, (media_id,)).fetchone():  # it was not deleted meanwhile
                 yield blob
     for name in vault.blobs.older_than("cases/", utc_now() + timedelta(days=1)):
-        case_key = case_keys.get(name.split("/")[1])
+        case_id = name.split("/")[1]
         try:
-            if case_key is not None:
-                vault.read(name, case_key)
+            if case_id in case_keys:
+                vault.read(name, _required(case_keys[case_id]))
         except (BlobMissing, DecryptionFailed):
             yield name
     editions = copy.execute("SELECT id, blob FROM editions WHERE blob IS NOT NULL").fetchall()
@@ -159,22 +161,57 @@ def _damaged_blobs(
                 yield blob
 
 
-def _wrap_by_own_epoch(settings: Settings, copy: sqlite3.Connection, path: Path) -> EpochKeys:
+def _case_key(vault: Vault, case_id: str, wrapped: bytes) -> bytes | None:
+    """Return the key of a case, or ``None`` if it does not unwrap."""
+    with contextlib.suppress(DecryptionFailed):
+        return vault.case_key(Case(id=case_id, wrapped_key=wrapped))
+    return None
+
+
+def _required(key: bytes | None) -> bytes:
+    if key is None:
+        raise DecryptionFailed
+    return key
+
+
+def _wrap_by_own_epoch(
+    settings: Settings, live: sqlite3.Connection, copy: sqlite3.Connection, path: Path
+) -> EpochKeys:
     """Wrap the keys of cases in ``copy`` with a new epoch key, stored at ``path``.
 
-    The copy therefore does not open what is deleted from the service's disk later.
+    The copy therefore does not open what is deleted from the service's disk later. A key that does
+    not unwrap stays as it is, unless none does.
     """
     master = open_keys(settings)
     current, own = open_case_keys(settings, master, utc_now), EpochKeys(path, master)
     copy.execute("PRAGMA secure_delete = ON")
-    for case_id, wrapped in copy.execute(
+    cases = copy.execute(
         "SELECT id, wrapped_key FROM cases WHERE wrapped_key IS NOT NULL"
-    ).fetchall():
+    ).fetchall()
+    failures = 0
+    for case_id, wrapped in cases:
         context = case_key_context(case_id)
-        again = own.wrap(current.unwrap(wrapped, context), context)
-        copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
+        try:
+            again = own.wrap(current.unwrap(wrapped, context), context)
+        except DecryptionFailed:
+            failures += 1
+            if _has_changed(live, case_id, wrapped):
+                raise DataDirError(
+                    "The keys of cases were renewed while the backup was made. Start it again."
+                ) from None
+            if failures == len(cases):
+                raise
+        else:
+            copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
     copy.commit()
     return own
+
+
+def _has_changed(live: sqlite3.Connection, case_id: str, wrapped: bytes) -> bool:
+    """Return whether a case has another wrapped key now than in the copy, or none."""
+    query = "SELECT wrapped_key FROM cases WHERE id = ?"
+    row: tuple[bytes | None] | None = live.execute(query, (case_id,)).fetchone()
+    return row is None or row[0] != wrapped
 
 
 def _restart_pending_jobs(copy: sqlite3.Connection) -> None:

@@ -19,20 +19,22 @@ from typer.testing import CliRunner, Result
 from deepfake_service.cli.app import app as command
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
-from deepfake_service.db import AuditEntry, Case, Database, Job, Key, SigningKey
+from deepfake_service.db import AuditEntry, Case, Database, Job, Key, Media, SigningKey
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
     DatabaseDamaged,
     DatabaseError,
     DataDirError,
+    DecryptionFailed,
     NotAuthenticated,
+    StorageUnavailable,
 )
 from deepfake_service.security.audit_log import verify
 from deepfake_service.security.journal import read_journal
 from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.storage import Vault, open_case_keys, open_keys
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -292,3 +294,60 @@ async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path)
         assert f"missing or damaged: media/{media[0].name}" in done.output
         with service.database.read() as session:
             assert {j.state for j in session.scalars(select(Job))} == {JobState.QUEUED}
+
+
+async def test_what_cannot_be_opened_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
+        with service.database.write() as session:
+            session.get_one(Media, jobs[0]["media_id"]).wrapped_key = b"not a wrapped key"
+            session.get_one(Case, jobs[1]["case_id"]).wrapped_key = b"not a wrapped key"
+            blobs = [session.get_one(Media, job["media_id"]).blob for job in jobs]
+        assert sorted(back_up(settings, tmp_path / "backup")) == sorted(map(str, blobs[:2]))
+
+
+async def test_a_backup_with_another_master_key_leaves_nothing(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var", master_key=SecretStr("A" * 43 + "="))
+    async with start() as service:
+        await submit(service)
+    with pytest.raises(DecryptionFailed):
+        back_up(settings, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable, KeyboardInterrupt])
+async def test_a_backup_that_stops_leaves_nothing(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async with start() as service:
+        await submit(service)
+
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Vault, "open", stop)
+    with pytest.raises(error):
+        back_up(Settings(data_dir=tmp_path / "var"), tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+async def test_a_backup_says_that_keys_were_renewed_meanwhile(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start(epoch_hours=0.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+        path = f"/v1/cases/{jobs[0]['case_id']}"
+        assert (await service.client.delete(path, **as_role(service, Role.ADMIN))).is_success
+
+        def renew_first(*arguments: Any) -> Any:
+            for _ in range(2):
+                service.app.state.shared.services.key_epochs.advance()
+            return open_case_keys(*arguments)
+
+        monkeypatch.setattr("deepfake_service.cli.backup.open_case_keys", renew_first)
+        with pytest.raises(DataDirError, match="Start it again"):
+            back_up(settings, tmp_path / "backup")
+        assert not (tmp_path / "backup").exists()
+        assert back_up(settings, tmp_path / "backup") == []
