@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +13,7 @@ from rich.table import Column, Table
 from sqlalchemy import select, update
 
 from deepfake_service.casework.key_epochs import KeyEpochs
+from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.verify import signing
 from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
@@ -24,11 +23,9 @@ from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.audit_key import audit_key
 from deepfake_service.security.invitations import Invitations, KeyTerms
-from deepfake_service.security.journal import open_journal
 from deepfake_service.security.keys import NewKey, last_moment
-from deepfake_service.security.records import accept_row, altered_rows, open_existing_database
+from deepfake_service.security.records import accept_row, altered_rows
 from deepfake_service.security.second_factors import SecondFactors
-from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     CASE_KEYS_LOCK,
@@ -69,17 +66,6 @@ LastDay = Annotated[
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
-@contextmanager
-def _database() -> Iterator[tuple[Settings, Database]]:
-    settings = load_settings()
-    database = open_existing_database(settings)
-    try:
-        yield settings, database
-        open_journal(settings, database).catch_up()
-    finally:
-        database.close()
-
-
 def _duration(text: str | None) -> timedelta | None:
     if text is None:
         return None
@@ -117,7 +103,7 @@ def create_account(
     ] = None,
 ) -> None:
     """Create an account and its first key."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         book = Accounts(database)
         book.create(name, kind, role, live=live)
         _show_once(book.create_key(name))
@@ -129,7 +115,7 @@ def change_priority(
     live: Annotated[bool, typer.Option(help="Allow or forbid the priority `live`.")],
 ) -> None:
     """Change whether jobs of an account may have the priority `live`."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         Accounts(database).allow_live(name, allowed=live)
     typer.echo("changed")
 
@@ -138,7 +124,7 @@ def change_priority(
 def list_accounts() -> None:
     """List accounts."""
     table = Table("name", "kind", "role", "created", "state")
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         for account in Accounts(database).all():
             state = "disabled" if account.disabled_at else "active"
             table.add_row(account.name, account.kind, account.role, _day(account.created_at), state)
@@ -148,7 +134,7 @@ def list_accounts() -> None:
 @accounts.command("invite")
 def invite(name: Name, expires_in: Expiry = None, expires_on: LastDay = None) -> None:
     """Print a one-time link with which the owner of an account creates a key."""
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         end = _end(database, expires_in, expires_on)
         token = Invitations(database).create(name, terms=KeyTerms(end))
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
@@ -158,7 +144,7 @@ def invite(name: Name, expires_in: Expiry = None, expires_on: LastDay = None) ->
 @accounts.command("remove-second-factor")
 def remove_second_factor(name: Name) -> None:
     """Remove the second factor of an account, for example because its device was lost."""
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         account = Accounts(database).named(name)
         SecondFactors(database, open_keys(settings), settings.issuer).remove(account.id)
     typer.echo("removed")
@@ -167,7 +153,7 @@ def remove_second_factor(name: Name) -> None:
 @accounts.command("disable")
 def disable_account(name: Name) -> None:
     """Disable an account and all its keys immediately. Its submissions are kept."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         Accounts(database).disable(name)
     typer.echo("disabled")
 
@@ -179,7 +165,7 @@ def create_key(
     expires_on: LastDay = None,
 ) -> None:
     """Create another key for an account."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         end = _end(database, expires_in, expires_on)
         _show_once(Accounts(database).create_key(account, expires_at=end))
 
@@ -191,7 +177,7 @@ def list_keys(
     """List keys, without their secrets."""
     folded = ("account", "role", "created", "last used", "expires")
     table = Table(Column("id", no_wrap=True), *folded, Column("state", no_wrap=True))
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         for key, owner in Accounts(database).keys(account):
             expires = _day(key.expires_at) if key.expires_at else "never"
             state = "account disabled" if owner.disabled_at else _state(key, database.clock())
@@ -210,7 +196,7 @@ def _state(key: Key, now: datetime) -> str:
 @keys.command("revoke")
 def revoke_key(key: KeyId) -> None:
     """Revoke a key immediately."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         Accounts(database).revoke(key)
     typer.echo("revoked")
 
@@ -225,7 +211,7 @@ def expire_key(
     """Set, change or remove the end of a key."""
     if never == (expires_in is not None or expires_on is not None):
         raise typer.BadParameter("give --expires-in, --expires-on or --never")
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         Accounts(database).end(key, _end(database, expires_in, expires_on))
     typer.echo("changed")
 
@@ -236,14 +222,14 @@ def rotate_key(
     grace: Annotated[str, typer.Option(help="How long the old key remains valid.")] = "24h",
 ) -> None:
     """Replace a key by a new one. The old key remains valid for a grace period."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         _show_once(Accounts(database).rotate(key, grace=_duration(grace) or timedelta(0)))
 
 
 @keys.command("rewrap")
 def rewrap() -> None:
     """Wrap all keys with the current master key. Older master keys can then be removed."""
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         master = open_keys(settings)
         case_keys = open_case_keys(settings, master, database.clock)
         vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
@@ -280,7 +266,7 @@ def renew_epoch() -> None:
 
     Requests that the service is processing at this moment may fail.
     """
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         case_keys = open_case_keys(settings, open_keys(settings), database.clock)
         if not isinstance(case_keys, EpochKeys):
             raise SettingsError("The master key wraps cases directly. Set DEEPFAKE_EPOCH_KEYS.")
@@ -299,7 +285,7 @@ def verify_log(
     ] = None,
 ) -> None:
     """Verify that neither the log nor a record was altered. The exit code is 1 if one was."""
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         point = None
         if since is not None:
             signer = audit_key(database, open_keys(settings), settings.data_dir).public_key()
@@ -326,7 +312,7 @@ def export_checkpoint(
     ],
 ) -> None:
     """Write a signed checkpoint of the log."""
-    with _database() as (settings, database):
+    with opened_records() as (settings, database):
         with database.read() as session:
             point = log.verify(session)
         key = audit_key(database, open_keys(settings), settings.data_dir)
@@ -340,7 +326,7 @@ def accept_altered_row(
     row: Annotated[str, typer.Argument(help="Id of the record.")],
 ) -> None:
     """Use an altered record as it is now, after you have checked its content. Audited."""
-    with _database() as (_, database):
+    with opened_records() as (_, database):
         accept_row(database, table, row)
     typer.echo("accepted")
 

@@ -18,6 +18,7 @@ from deepfake_models.command_line import flatten_options
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
+from deepfake_service.cli.records import opened_records
 from deepfake_service.clock import utc_now
 from deepfake_service.evidence import verification
 from deepfake_service.evidence.readers import ConfinedReaders
@@ -26,10 +27,8 @@ from deepfake_service.evidence.trust_store import certificates, pinned_keys, pub
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
-from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
-from deepfake_service.settings import load_settings
 from deepfake_service.storage import open_keys
 
 verify = typer.Typer(add_completion=False)
@@ -191,9 +190,8 @@ def _signing_keys() -> Iterator[SigningKeys]:
 
 @contextlib.contextmanager
 def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
-    settings = load_settings()
     # Keys generated elsewhere by mistake would be published as if they were the service's.
-    with contextlib.closing(open_existing_database(settings)) as database:
+    with opened_records() as (settings, database):
         keys = open_signing_keys(settings, database, open_keys(settings))
         yield keys, RevocationList(database, keys, issuer=settings.issuer)
 

@@ -19,7 +19,15 @@ from typer.testing import CliRunner, Result
 from deepfake_service.cli.app import app as command
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
-from deepfake_service.db import AuditEntry, Case, Database, Job, Key, Media, SigningKey
+from deepfake_service.db import (
+    AuditEntry,
+    Case,
+    Database,
+    Job,
+    Key,
+    Media,
+    SigningKey,
+)
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
     DatabaseDamaged,
@@ -32,7 +40,7 @@ from deepfake_service.errors import (
 from deepfake_service.security.audit_log import verify
 from deepfake_service.security.journal import read_journal
 from deepfake_service.security.records import open_database
-from deepfake_service.security.signing_keys import open_signing_keys
+from deepfake_service.security.signing_keys import STATEMENT, open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Vault, open_case_keys, open_keys
 from tests.support.submitting import VIDEO, submit
@@ -137,6 +145,32 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert len(signers) == 6
     # What it holds now is journaled again, so that an older copy of this one is noticed as well.
     assert (restored.data_dir / "journal.jsonl").exists()
+
+
+async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        signing = open_signing_keys(old, service.database, open_keys(old))
+        signing.current()
+        revoked = next(key for key in signing.all() if key.purpose == STATEMENT)
+    back_up(old, backup)
+    for words in (
+        ("keys", "signing", "revoke", revoked.id),
+        ("keys", "signing", "rotate"),
+    ):
+        assert run(old, *words).exit_code == 0
+    journal = old.data_dir / "journal.jsonl"
+    for name in ("restored",):
+        restored = Settings(data_dir=tmp_path / name)
+        restored.data_dir.mkdir()
+        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        done = run(restored, "restore", backup, "--journal", journal)
+        assert done.exit_code == 0, (done.output, done.exception)
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(SigningKey, revoked.id).revoked_at is not None
+        journal = restored.data_dir / "journal.jsonl"
 
 
 async def test_an_older_database_is_refused_even_if_it_is_no_backup(
