@@ -37,7 +37,7 @@ from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import Vault
 
 REPLAYED = "replayed"
-"""The detail of audit entries that a restoration makes."""
+"""The detail of audit entries that a restoration makes of entries without one."""
 
 
 class Restoration:
@@ -92,8 +92,9 @@ class Restoration:
             with self._database.write() as session:
                 is_changed = replay(session, entry)
                 if is_changed:
-                    subject = entry.subject
-                    append_entry(session, SERVICE, Action(entry.action), subject, REPLAYED)
+                    # With what the next journal needs to replay it once more.
+                    detail = entry.sha256 or entry.detail or REPLAYED
+                    append_entry(session, SERVICE, Action(entry.action), entry.subject, detail)
             changed[entry.action] += is_changed
         self._complete_deletions()
         changed.update(self._expire(newer))

@@ -27,6 +27,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import AuditEntry, Database, Edition, Fact, Secret, SigningKey
+from deepfake_service.db.tables import DIGEST_CHARS
 from deepfake_service.errors import DatabaseError, DataDirError
 from deepfake_service.files import private_folder
 from deepfake_service.security.audit_log import Action, entry_json
@@ -239,12 +240,23 @@ def _contents(session: Session, after: int) -> Iterator[dict[str, Any]]:
         if entry.action == Action.SIGNING_KEYS_MADE:
             content["keys"] = _signing_keys(session, entry)
         if entry.action == Action.EDITION_WITHDRAWN:
-            content["sha256"] = session.scalar(
-                select(Edition.sha256).where(
-                    Edition.job_id == entry.subject, Edition.number == int(entry.detail or 0)
-                )
-            )
+            content["sha256"] = _withdrawn(session, entry)
         yield content
+
+
+def _withdrawn(session: Session, entry: AuditEntry) -> str | None:
+    """Return the SHA-256 of the edition that an entry says was withdrawn.
+
+    Its detail is the number of the edition or, since the edition itself may be missing, the digest
+    if the entry was replayed.
+    """
+    detail = entry.detail or ""
+    if len(detail) == DIGEST_CHARS:
+        return detail
+    if not detail.isdecimal():
+        return None
+    edition = select(Edition.sha256).where(Edition.job_id == entry.subject)
+    return session.scalar(edition.where(Edition.number == int(detail)))
 
 
 def _signing_keys(session: Session, entry: AuditEntry) -> list[dict[str, Any]]:

@@ -23,12 +23,15 @@ from deepfake_service.db import (
     AuditEntry,
     Case,
     Database,
+    Edition,
     Job,
     Key,
     Media,
+    RevokedEdition,
     SigningKey,
+    new_id,
 )
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.enums import EditionState, JobState, Role
 from deepfake_service.errors import (
     DatabaseDamaged,
     DatabaseError,
@@ -152,17 +155,27 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
 ) -> None:
     old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
+        job = await submit(service)
         signing = open_signing_keys(old, service.database, open_keys(old))
         signing.current()
         revoked = next(key for key in signing.all() if key.purpose == STATEMENT)
+        withdrawn = "f" * 64
+        with service.database.write() as session:
+            session.add(
+                Edition(
+                    id=new_id(), job_id=job["id"], number=1, sha256=withdrawn, imagery=False,
+                    created_at=service.clock(),
+                )
+            )  # fmt: skip
     back_up(old, backup)
     for words in (
         ("keys", "signing", "revoke", revoked.id),
         ("keys", "signing", "rotate"),
+        ("evidence", "withdraw", withdrawn),
     ):
         assert run(old, *words).exit_code == 0
     journal = old.data_dir / "journal.jsonl"
-    for name in ("restored",):
+    for name in ("restored", "restored-again"):  # the second one by the journal of the first
         restored = Settings(data_dir=tmp_path / name)
         restored.data_dir.mkdir()
         shutil.copy(old.data_dir / "master-key", restored.data_dir)
@@ -170,6 +183,7 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
         assert done.exit_code == 0, (done.output, done.exception)
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
             assert session.get_one(SigningKey, revoked.id).revoked_at is not None
+            assert session.get_one(RevokedEdition, withdrawn).state == EditionState.WITHDRAWN
         journal = restored.data_dir / "journal.jsonl"
 
 
