@@ -81,6 +81,8 @@ async def score_pictures(
                 raise invalid_field(
                     "case_reference", "required when any other metadata field is given"
                 )
+            if form.case_reference is not None:
+                state.check_space()
             frames = await _score_all(state, uploads, request.receive, caller)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):

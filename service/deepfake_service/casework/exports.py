@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,17 +31,29 @@ class Exports:
         self._queries = queries
         self._folder = folder
 
-    def export(self, caller: Caller, case_id: str, media_id: str, recipient: str) -> Path:
+    def export(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str,
+        recipient: str,
+        *,
+        check_space: Callable[[int], object],
+    ) -> Path:
         """Write a medium encrypted to ``recipient``, an age public key, and return the file.
 
         The export is audited when the file is complete: the chain of custody must not name one that
         failed, and nothing leaves without its entry.
+
+        Args:
+            check_space: raises an error if there is no space for so many bytes.
 
         Raises:
             NotFound, ImageryWithheld: see ``Queries.medium``.
             InvalidRequest: the recipient is not an age public key.
         """
         blob, key = self._queries.medium(caller, case_id, media_id)
+        check_space(self._vault.blobs.open(blob).size)
         path = self._written(blob, key, recipient)
         try:
             with self._database.write() as session:

@@ -105,18 +105,22 @@ class AppState:
         """Return the free space on the disk of the data directory."""
         return shutil.disk_usage(self.settings.data_dir).free
 
-    def check_space(self) -> None:
+    def check_space(self, upcoming: int = 0) -> None:
         """Raise ``NotReady`` if the disk of the data directory is nearly full.
 
-        It does not matter where the database and the blobs are elsewhere.
+        What must stay free does not matter where the database and the blobs are elsewhere.
+
+        Args:
+            upcoming: the number of bytes that are about to be written to the data directory.
         """
-        if self.settings.database_url is not None and self.settings.blob_url is not None:
-            return
-        free = self.free_bytes()
-        if free < self.settings.min_free_bytes:
+        settings = self.settings
+        elsewhere = settings.database_url is not None and settings.blob_url is not None
+        free, must_stay = self.free_bytes(), 0 if elsewhere else settings.min_free_bytes
+        if free < must_stay + upcoming:
+            written = f"{upcoming} are to be written, " if upcoming else ""
             raise NotReady(
-                f"The disk of the data directory is nearly full: {free} bytes are free, and "
-                f"{self.settings.min_free_bytes} must stay free."
+                f"The disk of the data directory is nearly full: {free} bytes are free, {written}"
+                f"and {must_stay} must stay free."
             )
 
 

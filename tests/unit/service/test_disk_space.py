@@ -1,0 +1,55 @@
+"""Exports of originals, and the space that what a request stores takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pyrage
+import pytest
+
+from deepfake_service.db import Job
+from deepfake_service.db.enums import Role
+from deepfake_service.http.dependencies import AppState
+from tests.support.jobkit import headers
+from tests.support.submitting import submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+Starter = Callable[..., AbstractAsyncContextManager[Service]]
+
+PICTURE = b"still 1 120"
+
+
+async def export(service: Service, job: dict[str, Any]) -> httpx.Response:
+    answer: httpx.Response = await service.client.post(
+        f"/v1/cases/{job['case_id']}/media/{job['media_id']}/export",
+        json={"recipient": str(pyrage.x25519.Identity.generate().to_public())},
+        headers=headers(service, Role.ANALYST),
+    )
+    return answer
+
+
+async def test_an_export_needs_space_beyond_what_must_stay_free(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(service)
+    must_stay = service.app.state.shared.settings.min_free_bytes
+    for beyond, status in ((100, 503), (2**20, 200)):
+        free = must_stay + beyond
+        monkeypatch.setattr(AppState, "free_bytes", lambda _, free=free: free)
+        assert (await export(service, job)).status_code == status
+    folder = service.app.state.shared.settings.data_dir / "exports"
+    assert not list(folder.glob("*"))
+
+
+async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(start: Starter) -> None:
+    async with start(min_free_bytes=10**18) as service:
+        assert (await service.post(PICTURE)).status_code == 200, "nothing is stored"
+        answer = await service.post(PICTURE, data={"case_reference": "R"})
+        assert answer.status_code == 503
+        assert "nearly full" in answer.json()["detail"]
+        with service.database.read() as session:
+            assert session.query(Job).count() == 0
