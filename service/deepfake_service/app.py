@@ -29,6 +29,7 @@ from deepfake_service.api import (
     webhook_events,
 )
 from deepfake_service.api import docs_page as docs
+from deepfake_service.casework import exports
 from deepfake_service.casework.webhook_deliveries import count_due
 from deepfake_service.container import open_container, program_version
 from deepfake_service.db import Database
@@ -58,7 +59,7 @@ from deepfake_service.web import notice_package as web_notice_package
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
 from deepfake_service.web import submit as web_submit
-from deepfake_service.worker import worker_running
+from deepfake_service.worker import Chore, worker_running
 
 DESCRIPTION = (
     "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
@@ -141,6 +142,8 @@ def create_app(
                 # loop.
                 await stack.enter_async_context(_in_thread(examining))
             services = container.services
+            deletion = Chore("exports", services.exports.delete_old, exports.DELETED_EVERY_S)
+            stack.callback(deletion.stop)
             state.metrics.watch_queue(services.backlog.state, services.queries.oldest_s)
             state.metrics.watch_notices(services.notice_desk.count_overdue)
             state.metrics.watch_webhooks(lambda: count_due(state.database))

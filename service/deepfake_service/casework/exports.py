@@ -19,7 +19,9 @@ from deepfake_service.storage import Vault
 
 EXPORT_FOLDER = "exports"
 KEPT_FOR = timedelta(hours=1)
-"""Age at which an export that was not fetched completely is deleted."""
+"""Age at which an export that was not deleted after it was sent is deleted."""
+DELETED_EVERY_S = 60.0
+"""How often each service looks for such exports in its own data directory."""
 
 
 class Exports:
@@ -70,7 +72,6 @@ class Exports:
             invalid = FieldError("recipient", "not an age public key (age1...)")
             raise InvalidRequest("The recipient is not a public key.", errors=[invalid]) from error
         private_folder(self._folder)
-        self._delete_old()
         path = self._folder / f"{secrets.token_hex(16)}.age"
         try:
             with self._vault.open(blob, key) as medium, path.open("xb") as out:
@@ -80,8 +81,12 @@ class Exports:
             raise
         return path
 
-    def _delete_old(self) -> None:
+    def delete_old(self) -> None:
+        """Delete exports that were begun long ago, whose process died before it could."""
         before = (self._database.clock() - KEPT_FOR).timestamp()
         for path in self._folder.glob("*.age"):
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+            try:
+                if path.stat().st_mtime < before:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # it was sent meanwhile
