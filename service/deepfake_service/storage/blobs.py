@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
@@ -183,14 +184,30 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
         StorageError: the URL is invalid. DataDirError: the folder cannot be created.
     """
     if url is None:
-        private_folder(folder)
-        return Blobs(LocalStore(folder, automatic_cleanup=True), folder)
+        return _local(private_folder(folder))
     try:
         if url.startswith("file:"):
-            return Blobs(from_url(url))
+            return _local(_folder_of(url))
         return _remote(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store is invalid") from error
+
+
+def _local(folder: Path) -> Blobs:
+    return Blobs(LocalStore(folder, automatic_cleanup=True), folder)
+
+
+def _folder_of(url: str) -> Path:
+    """Return the folder of a ``file:`` URL (RFC 8089) of this machine.
+
+    Raises:
+        ValueError: it names another machine, or no absolute path.
+    """
+    parts = urlsplit(url)
+    folder = Path(unquote(parts.path))
+    if parts.netloc not in ("", "localhost") or not folder.is_absolute():
+        raise ValueError(url)
+    return folder
 
 
 def open_checkpoint_store(url: str) -> Blobs:

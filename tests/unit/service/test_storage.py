@@ -243,9 +243,28 @@ def test_cases_move_to_a_key_management_service(tmp_path: Path) -> None:
     assert other_wrapper().unwrap(again, b"case") == KEY
 
 
-def test_a_url_that_is_none_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["nowhere://x", "file://another-machine/folder", "file:folder"])
+def test_a_url_that_is_none_is_an_error(tmp_path: Path, url: str) -> None:
     with pytest.raises(StorageError, match="URL"):
-        open_blobs("nowhere://x", tmp_path)
+        open_blobs(url, tmp_path)
+
+
+@pytest.mark.parametrize("by_url", [True, False])
+async def test_remains_of_uploads_to_a_folder_are_deleted_once_they_are_old(
+    tmp_path: Path, by_url: bool
+) -> None:
+    folder = tmp_path / "media store"
+    folder.mkdir()
+    blobs = open_blobs(folder.as_uri(), tmp_path) if by_url else open_blobs(None, folder)
+    blobs.put_bytes("media/1", b"stored")
+    remains = folder / "media" / "2#1"  # as a process that was killed leaves it
+    remains.write_bytes(b"part of an upload")
+    now = datetime.now(UTC)
+    blobs.delete_unfinished(now - timedelta(hours=1))
+    assert remains.exists()
+    blobs.delete_unfinished(now + timedelta(seconds=5))
+    assert not remains.exists()
+    assert blobs.open("media/1").size == len(b"stored")
 
 
 @pytest.fixture
