@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import select, update
@@ -17,7 +18,7 @@ from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.verify import signing
 from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
-from deepfake_service.errors import AuditBroken, SettingsError
+from deepfake_service.errors import AuditBroken, InvalidCheckpoint, SettingsError
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
@@ -289,7 +290,7 @@ def verify_log(
         point = None
         if since is not None:
             signer = audit_key(database, open_keys(settings), settings.data_dir).public_key()
-            point = log.Checkpoint.opened(since.read_text(encoding="utf-8"), signer)
+            point = _opened_checkpoint(since, signer)
         with database.read() as session:
             now = log.verify(session, point)
         altered = list(altered_rows(database))
@@ -303,6 +304,18 @@ def verify_log(
         )
     if point is None:
         typer.echo("Pass --since to detect truncation or a full rewrite.", err=True)
+
+
+def _opened_checkpoint(path: Path, signer: Ed25519PublicKey) -> log.Checkpoint:
+    """Read the checkpoint in a file. Errors name the file."""
+    try:
+        return log.Checkpoint.opened(path.read_text(encoding="utf-8"), signer)
+    except OSError as error:
+        raise InvalidCheckpoint(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidCheckpoint(f"{path}: The file is not a checkpoint of an audit log.") from error
+    except InvalidCheckpoint as error:
+        raise InvalidCheckpoint(f"{path}: {error.message}") from error
 
 
 @audit.command("checkpoint")

@@ -66,15 +66,20 @@ class SyslogDestination:
     """A syslog collector (RFC 5424), over UDP, TCP (RFC 6587, octet counting) or a local socket."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        wrong = SettingsError(
+            "DEEPFAKE_AUDIT_CHECKPOINTS: a syslog destination has the form syslog://host:port, "
+            "syslog+tcp://host:port or syslog:///dev/log."
+        )
+        try:
+            parts = urlsplit(url)
+            port = parts.port or SYSLOG_PORT
+        except ValueError as error:  # the port is no number, or too large
+            raise wrong from error
         self._is_tcp = parts.scheme == "syslog+tcp"
-        self._address = (parts.hostname, parts.port or SYSLOG_PORT) if parts.hostname else None
+        self._address = (parts.hostname, port) if parts.hostname else None
         self._path = parts.path
         if self._address is None and (self._is_tcp or not self._path):
-            raise SettingsError(
-                "DEEPFAKE_AUDIT_CHECKPOINTS: a syslog destination has the form "
-                "syslog://host:port, syslog+tcp://host:port or syslog:///dev/log."
-            )
+            raise wrong
 
     def send(self, point: Checkpoint, document: str) -> None:
         """Send the checkpoint as one message."""

@@ -189,7 +189,27 @@ def test_a_key_in_a_file_is_moved_into_the_database(settings: Settings, database
 
 
 def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Database) -> None:
-    for url, error in (("syslog://", SettingsError), ("ftp://host", StorageError)):
+    for url, error in (
+        ("syslog://", SettingsError),
+        ("syslog://host:log", SettingsError),
+        ("syslog+tcp://host:70000", SettingsError),
+        ("syslog://[host", SettingsError),
+        ("ftp://host", StorageError),
+    ):
         wrong = settings.model_copy(update={"audit_checkpoints": url})
         with pytest.raises(error, match="DEEPFAKE_AUDIT_CHECKPOINTS"):
             open_checkpoints(wrong, database, open_keys(settings))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(database)
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "text").write_text("no checkpoint")
+    for name in ("missing", "binary", "text"):
+        path = tmp_path / name
+        error = CliRunner().invoke(app, ["audit", "verify", "--since", str(path)]).exception
+        assert isinstance(error, InvalidCheckpoint)
+        assert error.message.startswith(f"{path}: ")
