@@ -206,7 +206,11 @@ def open_container(
                 clock_guard,
                 _periods(settings),
             ),
-            orphans=Orphans(database, vault),
+            orphans=Orphans(
+                database,
+                vault,
+                longest_upload=timedelta(seconds=settings.video_upload_timeout_s),
+            ),
             clock_guard=clock_guard,
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),

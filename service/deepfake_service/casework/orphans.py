@@ -13,7 +13,9 @@ from deepfake_service.db.enums import UNFINISHED
 from deepfake_service.storage import Vault
 
 ORPHANED_AFTER = timedelta(hours=2)
-"""Age at which blobs that no row names are deleted. Every upload takes less time."""
+"""Age at which blobs that no row names are deleted, at the earliest."""
+COMMITTED_WITHIN = timedelta(hours=1)
+"""How long after the end of an upload its row is there. Object stores date it by its beginning."""
 BLOBS_PER_QUERY = 500
 """Blobs whose rows are looked up by one query."""
 
@@ -21,16 +23,17 @@ BLOBS_PER_QUERY = 500
 class Orphans:
     """Deletes blobs that no row names."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, *, longest_upload: timedelta) -> None:
         self._database = database
         self._vault = vault
+        self._kept_for = max(ORPHANED_AFTER, longest_upload + COMMITTED_WITHIN)
 
     def delete(self) -> None:
         """Delete those that are old enough.
 
         This lists the whole store, so that it should not run every minute.
         """
-        before = self._database.clock() - ORPHANED_AFTER
+        before = self._database.clock() - self._kept_for
         blobs = self._vault.blobs
         for prefix, find_orphans in (
             ("media/", self._media),

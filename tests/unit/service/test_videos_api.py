@@ -16,7 +16,7 @@ import pyrage
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.orphans import ORPHANED_AFTER
+from deepfake_service.casework.orphans import COMMITTED_WITHIN, ORPHANED_AFTER
 from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import (
     AuditEntry,
@@ -406,6 +406,18 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
     left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
     assert len(left) == 2
     assert f"{job['id']}/part-0" in left
+
+
+async def test_an_upload_is_no_orphan_as_long_as_it_may_take(start: Starter) -> None:
+    longest = timedelta(hours=24)
+    async with start(video_upload_timeout_s=longest.total_seconds()) as service:
+        services = service.app.state.shared.services
+        # Object stores date a blob by the beginning of its upload, whose row follows its end.
+        services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
+        for pause, left in ((longest, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
+            service.clock.advance(pause)
+            services.orphans.delete()
+            assert len(blobs(service)) == left
 
 
 async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:
