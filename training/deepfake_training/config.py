@@ -29,6 +29,7 @@ Weight = Annotated[float, Field(ge=0.0)]
 REMOVED: Final[dict[str, object]] = {
     "backbone.tune_from": 1,
     "bundle.mirrored": False,
+    "bundle.stored": "float32",
     "cross_validation.average": False,
     "fit.freeze_batchnorm": False,
     "fit.head_rate": 1.0,
@@ -208,9 +209,6 @@ class BundleConfig(Spec):
     """Largest share of held-out real media that lean towards manipulated or are above that."""
     max_leaning_miss_rate: Probability = 0.2
     """Largest share of held-out manipulated media that lean towards untouched or are below that."""
-    stored: Literal["float32", "int8"] = "float32"
-    """Storage format of the network's large matrices. Arithmetic is in float32 either way (see
-    ``weight_quantization``)."""
     arithmetic: Literal["float32", "int8"] = "float32"
     """Arithmetic of the network's large matrix products (see ``int8_arithmetic``). ``int8`` needs
     ``backbone.tune = "head"``, because the head is fitted on what the exported graph computes."""
@@ -251,6 +249,11 @@ class Config(Spec):
         ):
             if used and not head:
                 raise ValueError(f'{field} needs backbone.tune = "head" and backbone.blocks')
+        if self.backbone.tune == "head" and not self.backbone.blocks:
+            raise ValueError(
+                'backbone.tune = "head" needs backbone.blocks: list the blocks of a transformer '
+                "whose class tokens the head reads"
+            )
         if len(self.probe.kinds) == 1:
             raise ValueError("probe.kinds: name at least two families, or none")
         if unknown := set(self.probe.kinds) - set(self.cross_validation.families):

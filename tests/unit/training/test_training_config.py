@@ -43,6 +43,7 @@ def test_shipped_configs_are_valid(path: Path) -> None:
             MINIMAL + '[backbone]\ntune = "head"\n[bundle.crop]\nfurther_scales = [0.8]\n',
             r"bundle\.crop\.further_scales needs .* backbone\.blocks",
         ),
+        (MINIMAL + '[backbone]\ntune = "head"\n', r"tune = .head. needs backbone\.blocks"),
         (MINIMAL + '[probe]\nkinds = ["swap", "other"]\n', r"probe\.kinds needs backbone\.tune"),
         (HEAD + '[probe]\nkinds = ["swap"]\n', r"probe\.kinds: name at least two"),
         (

@@ -19,7 +19,6 @@ from deepfake_models.classifier import ACTIVATION_MAP, LOGIT
 from deepfake_models.session import OnnxSession
 from deepfake_training.config import BackboneConfig, BundleConfig
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.weight_quantization import store_int8
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 
 OPSET = 17
@@ -104,6 +103,4 @@ def write_classifier(
     network.load_state_dict(weights)
     graph = ExportGraph(network.eval(), bundle.input).eval()
     export_graph(graph, bundle.input.height, directory / CLASSIFIER)
-    if bundle.stored == "int8":
-        store_int8(directory / CLASSIFIER)
     return graph
