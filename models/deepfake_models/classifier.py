@@ -15,6 +15,8 @@ from deepfake_models.bundle import CLASSIFIER, BundleSpec
 from deepfake_models.errors import BundleError
 from deepfake_models.session import Session
 
+CROPS = "crops"
+"""Name of the input of a bundle's graphs."""
 LOGIT = "logit"
 KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
@@ -161,7 +163,7 @@ class Classifier:
     def _finite(
         outputs: Sequence[str], crops: NDArray[np.uint8], session: Session
     ) -> list[NDArray[np.float32]]:
-        values = [v.astype(np.float32) for v in session.run(outputs, {"crops": crops})]
+        values = [v.astype(np.float32) for v in session.run(outputs, {CROPS: crops})]
         if not all(np.isfinite(v).all() for v in values):
             raise BundleError(f"{CLASSIFIER}: the network returned a value that is not finite")
         return values

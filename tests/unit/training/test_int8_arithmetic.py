@@ -8,16 +8,16 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from deepfake_models.classifier import CROPS
 from deepfake_models.session import OnnxSession
-from deepfake_training.export.int8_arithmetic import (
+from deepfake_training.networks.feature_graph import FEATURES, feature_graph
+from deepfake_training.networks.int8_arithmetic import (
     OUTLIERS,
     Ranges,
     activation_ranges,
     in_int8,
     products,
 )
-from deepfake_training.export.onnx_export import CROPS
-from deepfake_training.networks.feature_graph import FEATURES, feature_graph
 from tests.support.trainkit import head_config, in_arithmetic, seed_networks
 
 pytestmark = pytest.mark.torch

@@ -221,7 +221,7 @@ def _export_graphs(
         graph = FeatureStore(store, config).graph()
         write_graphs(directory, onnx.load(str(graph)), head, config)
         return head_parity(directory, graph, head, samples), MapMethod.DIRECT_EFFECT
-    network = write_classifier(directory, weights, config.backbone, config.bundle)
+    network = write_classifier(directory, weights, config.backbone, config.bundle.input)
     return parity(network, directory / CLASSIFIER, samples), network.map_method
 
 

@@ -6,20 +6,17 @@ Zhang et al. 2016 (arXiv:1604.02878), converted by David Sandberg's facenet (MIT
 
 from __future__ import annotations
 
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import OnnxSession
+from deepfake_training.networks.tracing import traced
 
-OPSET = 17
 TOLERANCE = 1e-4
 """Largest absolute difference allowed between torch and onnxruntime on any output."""
 
@@ -103,29 +100,15 @@ def _networks() -> dict[str, _Stage]:
 
 
 def _to_onnx(name: str, network: _Stage) -> bytes:
-    axes: dict[str, dict[int, str]] = {"pixels": {0: "batch"}}
+    axes: dict[str, dict[int, str]] = {}
     if name == "pnet":
-        axes["pixels"] |= {2: "height", 3: "width"}
-    for output in _OUTPUTS[name]:
-        axes[output] = {0: "batch"}
-    if name == "pnet":
-        axes["probability"] |= {1: "rows", 2: "columns"}
-        axes["regression"] |= {2: "rows", 3: "columns"}
-    with TemporaryDirectory() as scratch, torch.no_grad(), warnings.catch_warnings():
-        # The tracing exporter is deprecated, but the new one needs another package.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        path = Path(scratch) / f"{name}.onnx"
-        torch.onnx.export(
-            network,
-            (torch.zeros(_CHECK_SHAPES[name][-1]),),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=list(_OUTPUTS[name]),
-            dynamic_axes=axes,
-        )
-        return bytes(onnx.load(path).SerializeToString(deterministic=True))
+        axes = {
+            "pixels": {2: "height", 3: "width"},
+            "probability": {1: "rows", 2: "columns"},
+            "regression": {2: "rows", 3: "columns"},
+        }
+    model = traced(network, torch.zeros(_CHECK_SHAPES[name][-1]), "pixels", _OUTPUTS[name], axes)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _check(name: str, network: _Stage, model: bytes) -> None:

@@ -19,13 +19,13 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS
-from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT
+from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.files import atomic_write
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
-from deepfake_training.errors import ConfigError, TrainingError
-from deepfake_training.export.onnx_export import CROPS, PARITY_TOLERANCE
+from deepfake_training.errors import TrainingError
+from deepfake_training.export.onnx_export import PARITY_TOLERANCE
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_token_graph import ATTENTION
 from deepfake_training.networks.class_token_head import ClassTokens
@@ -39,11 +39,7 @@ _SQUARES: Final = "squares"
 
 
 def write_graphs(directory: Path, features: onnx.ModelProto, head: Head, config: Config) -> None:
-    """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` into ``directory``.
-
-    Raises:
-        ConfigError: if the config's network has no map of direct effects.
-    """
+    """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` into ``directory``."""
     spec = config.bundle.crop
     save_sharing(
         directory,
@@ -89,17 +85,9 @@ def classifier_graph(features: onnx.ModelProto, head: Head, spec: CropSpec) -> o
 
 def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.ModelProto:
     """Return the graph from crops to ``activation_map`` (N, h, w): the direct contribution of each
-    patch of the first square to the logit, through attention.
-
-    Raises:
-        ConfigError: if the config's network has no such map.
-    """
+    patch of the first square to the logit, through attention."""
     network = create_backbone(config.backbone, config.bundle.input)
-    if not isinstance(network, ClassTokens):
-        raise ConfigError(
-            'backbone.blocks: a head that is fitted on its own (tune = "head") needs the class '
-            "tokens of a transformer's blocks"
-        )
+    assert isinstance(network, ClassTokens)  # the config requires blocks
     model = _from_squares(features, config.bundle.crop, first_only=True)
     nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
@@ -155,13 +143,11 @@ def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
     """Return for each block the direction (heads, channels of a head) along which the values of
     its attention move the logit."""
     vit: Any = network.vit
-    taken = network.taken
     # The first square's features come first.
-    parts = head.weight[: network.num_features].reshape(len(taken), -1)
+    parts = head.weight[: network.num_features].reshape(len(network.taken), -1)
     directions = []
     for number, block in enumerate(vit.blocks):
-        # A block's output remains in the residual stream, so every later selected block has it.
-        reads = parts[[i for i, block_taken in enumerate(taken) if block_taken >= number]].sum(0)
+        reads = parts[network.readers(number)].sum(0)
         projection = block.attn.proj.weight.detach().numpy().astype(np.float64)
         back = (reads @ projection).reshape(block.attn.num_heads, -1)
         directions.append(back.astype(np.float32))

@@ -81,7 +81,7 @@ def score_networks(
     for config, weights, part in held_out.parts:
         with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
-            write_classifier(Path(copy), weights, config.backbone, config.bundle)
+            write_classifier(Path(copy), weights, config.backbone, config.bundle.input)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
             done = len(judged)
 

@@ -26,17 +26,10 @@ def served_class_tokens(model: ClassTokens, x: torch.Tensor) -> torch.Tensor:
 
     It is for tracing: it has no gradient.
     """
-    x = model.embedded(x)
-    tokens = []
-    last = len(model.vit.blocks) - 1
-    for number, block in enumerate(model.vit.blocks):
-        x = _block(block, x, class_token_only=number == last)
-        if number in model.taken:
-            tokens.append(x[:, 0])
-    return torch.cat(tokens, dim=1)
+    return model.class_tokens(x, _block)
 
 
-def _block(block: Any, x: torch.Tensor, *, class_token_only: bool) -> torch.Tensor:
+def _block(block: Any, x: torch.Tensor, class_token_only: bool) -> torch.Tensor:
     attention, heads = block.attn, block.attn.num_heads
     channels = attention.proj.out_features  # a plain number, unlike a traced shape
     read = block.norm1(x)

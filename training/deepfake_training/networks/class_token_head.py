@@ -13,7 +13,7 @@ arXiv:2310.05916).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,13 +22,22 @@ from torch import nn
 
 from deepfake_training.errors import ConfigError
 
+RunBlock = Callable[[Any, torch.Tensor, bool], torch.Tensor]
+"""Computes a block from its tokens (N, T, C). The flag is set for the last block, of which nothing
+but the class token is read."""
+
+
+def _whole(block: Any, x: torch.Tensor, _last: bool) -> torch.Tensor:
+    tokens: torch.Tensor = block(x)
+    return tokens
+
 
 class ClassTokens(nn.Module):
     """The timm transformer ``vit`` up to the last of ``blocks``, numbered from 1, with one logit.
 
-    It has the methods of a timm model that an export uses: ``forward_features`` returns the tokens
-    (N, 1 + patches, len(blocks) * C), the values of the selected blocks concatenated, and
-    ``forward_head`` reads the first token.
+    It has the method of a timm model by which an export finds the grid of patches:
+    ``forward_features`` returns the tokens (N, 1 + patches, len(blocks) * C), the values of the
+    selected blocks concatenated.
 
     Raises:
         ConfigError: if ``vit`` is not a plain transformer with a class token, or ``blocks`` are not
@@ -75,21 +84,26 @@ class ClassTokens(nn.Module):
         )
         return torch.cat([torch.cat([prefix, rest], dim=1) for rest, prefix in blocks], dim=2)
 
-    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Return logits (N, 1) of tokens, or with ``pre_logits`` the class tokens
-        (N, len(blocks) * C)."""
-        token = features[:, 0]
-        return token if pre_logits else self.head(token)
+    def class_tokens(self, x: torch.Tensor, run: RunBlock = _whole) -> torch.Tensor:
+        """Return what the head reads, (N, len(blocks) * C), of normalised crops (N, 3, S, S).
 
-    def class_tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the head reads, (N, len(blocks) * C), of normalised crops (N, 3, S, S)."""
+        ``run`` computes a block.
+        """
         x = self.embedded(x)
         tokens = []
+        last = len(self.vit.blocks) - 1
         for number, block in enumerate(self.vit.blocks):
-            x = block(x)
+            x = run(block, x, number == last)
             if number in self.taken:
                 tokens.append(x[:, 0])
         return torch.cat(tokens, dim=1)
+
+    def readers(self, number: int) -> list[int]:
+        """Return which of ``taken``, by place, read what the block ``number``, from 0, adds.
+
+        A block's output remains in the residual stream, so every later selected block has it.
+        """
+        return [place for place, taken in enumerate(self.taken) if taken >= number]
 
     def embedded(self, x: torch.Tensor) -> torch.Tensor:
         """Return the tokens (N, prefix + patches, C) that enter the first block."""
@@ -99,7 +113,8 @@ class ClassTokens(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (N, 1) of normalised crops (N, 3, S, S)."""
-        return self.forward_head(self.forward_features(x))
+        logits: torch.Tensor = self.head(self.class_tokens(x))
+        return logits
 
     def with_effects(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (N, 1) of normalised crops (N, 3, S, S), and each token's direct
@@ -112,8 +127,7 @@ class ClassTokens(nn.Module):
         parts = self.head.weight.reshape(len(self.taken), -1)
         tokens, effects = [], torch.zeros(())
         for number, block in enumerate(self.vit.blocks):
-            # A block's output remains in the residual stream, so every later selected block has it.
-            reads = parts[[i for i, taken in enumerate(self.taken) if taken >= number]].sum(dim=0)
+            reads = parts[self.readers(number)].sum(dim=0)
             effects = effects + _attention_effects(block, x, reads)
             x = block(x)
             if number in self.taken:

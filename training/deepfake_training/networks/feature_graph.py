@@ -14,12 +14,12 @@ from torch import nn
 
 from deepfake_models.spec import InputSpec
 from deepfake_training.config import Config
-from deepfake_training.export.int8_arithmetic import activation_ranges, in_int8
-from deepfake_training.export.onnx_export import traced
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.networks.class_token_graph import served_class_tokens
 from deepfake_training.networks.class_token_head import ClassTokens
+from deepfake_training.networks.int8_arithmetic import activation_ranges, in_int8
 from deepfake_training.networks.smoothing import smooth
+from deepfake_training.networks.tracing import traced_on_crops
 
 FEATURES = "features"
 
@@ -27,18 +27,13 @@ FEATURES = "features"
 class _Features(nn.Module):
     """uint8 crops (N, S, S, 3) to what the network's last layer reads, (N, F) float32."""
 
-    def __init__(self, model: nn.Module, spec: InputSpec) -> None:
+    def __init__(self, model: ClassTokens, spec: InputSpec) -> None:
         super().__init__()
         self.graph = ExportGraph(model, spec)
         self.model = model
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        x = self.graph.normalise(crops)
-        if isinstance(self.model, ClassTokens):
-            return served_class_tokens(self.model, x)
-        features = self.model.forward_features(x)  # type: ignore[operator]
-        pooled: torch.Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
-        return pooled.flatten(1)
+        return served_class_tokens(self.model, self.graph.normalise(crops))
 
 
 def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto:
@@ -48,10 +43,11 @@ def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto
     ``config.bundle.arithmetic``; activation ranges are measured on ``samples``, (M, S, S, 3).
     """
     model = create_backbone(config.backbone, config.bundle.input).eval()
+    assert isinstance(model, ClassTokens)  # the config requires blocks
     features = _Features(model, config.bundle.input).eval()
-    if config.bundle.arithmetic == "int8" and isinstance(model, ClassTokens):
+    if config.bundle.arithmetic == "int8":
         smooth(model, features.graph.normalise, torch.from_numpy(samples))
-    graph = traced(features, config.bundle.input.height, [FEATURES])
+    graph = traced_on_crops(features, config.bundle.input.height, [FEATURES])
     if config.bundle.arithmetic == "int8":
         graph = in_int8(graph, activation_ranges(graph, samples))
     return graph

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.classifier import CROPS
 from deepfake_models.cropped_faces import crop_faces
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import dump_part, dump_timeline
@@ -26,7 +27,6 @@ from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections
 from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.onnx_export import CROPS
 from deepfake_training.networks.feature_graph import FEATURES
 
 _BATCH = 8

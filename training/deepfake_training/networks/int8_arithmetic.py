@@ -25,6 +25,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from deepfake_models.classifier import CROPS
 from deepfake_models.session import OnnxSession
 
 OUTLIERS: Final = 16
@@ -69,7 +70,7 @@ def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[
     low: dict[str, NDArray[np.float64]] = {}
     high: dict[str, NDArray[np.float64]] = {}
     for start in range(0, len(crops), _BATCH):
-        values = session.run(names, {"crops": crops[start : start + _BATCH]})
+        values = session.run(names, {CROPS: crops[start : start + _BATCH]})
         for name, value in zip(names, values, strict=True):
             rows = value.reshape(-1, value.shape[-1])
             low[name] = np.minimum(low.get(name, np.inf), rows.min(axis=0))
