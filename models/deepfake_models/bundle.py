@@ -75,9 +75,11 @@ class BundleSpec(Spec):
     """Names of the kinds of manipulation that the classifier tells apart, in the order of
     ``Face.kind_logits``; left out where it tells none apart."""
     logit_noise: Annotated[float, Field(ge=0.0, exclude_if=not_)] = 0.0
-    """Standard deviation of a face's logit under a change of one bit of one pixel. 8-bit arithmetic
-    rounds such a change up or down, as it does with the last digits in which processors differ, so
-    another machine may differ by as much. 0, which is left out: by no more than a hundredth."""
+    """Standard deviation of a face's logit under a change of one bit of one pixel of each square,
+    the largest of those of the logit and of the logits of kinds (those of kinds were not measured
+    for bundles up to 0.3.2). 8-bit arithmetic rounds such a change up or down, as it does with the
+    last digits in which processors differ, so another machine may differ by as much. 0, which is
+    left out: by no more than a hundredth."""
     histograms: Annotated[Histograms | None, Field(exclude_if=is_none)] = None
     """How the values of held-out media spread; left out where that was not recorded."""
     training: dict[str, Any]

@@ -265,19 +265,27 @@ def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.u
 
 def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
     """Return the standard deviation of a logit of ``classifier.onnx`` in ``directory`` under a
-    change of one bit of one pixel; 0 below a thousandth.
+    change of one bit of one pixel of each square; 0 below a thousandth.
 
-    ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB.
+    It is the largest of those of the logit and of the logits of kinds. ``crops`` are (N, S, S, 3)
+    or (N, V, S, S, 3) uint8 RGB.
     """
     session = _classifier(directory)
+    outputs = [name for name in (LOGIT, KIND_LOGITS) if name in session.output_names]
     changed = crops.copy()
     middle = crops.shape[-2] // 2
     changed[..., middle, middle, 1] ^= 1
-    before, after = (
-        np.concatenate([session.run([LOGIT], {CROPS: crop[None]})[0] for crop in part])
-        for part in (crops, changed)
-    )
-    noise = float(np.std(after - before))
+
+    def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return all logits of each crop, (N, 1 + kinds)."""
+        return np.stack(
+            [
+                np.concatenate([v.ravel() for v in session.run(outputs, {CROPS: crop[None]})])
+                for crop in part
+            ]
+        )
+
+    noise = float(np.std(logits(changed) - logits(crops), axis=0).max())
     return round(noise, 3) if noise >= 1e-3 else 0.0
 
 
