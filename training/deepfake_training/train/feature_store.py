@@ -239,6 +239,8 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
     }
     if config.bundle.arithmetic == "int8":
         parts["samples"] = _index_digest(store)
+        cut = {"scale", "size", "resample", "border", "further_scales"}
+        parts["crop"] = config.bundle.crop.model_dump(mode="json", include=cut)
     return parts
 
 
