@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, load_bundle, seal
-from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT
+from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.errors import BundleError
 from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
@@ -31,11 +31,11 @@ from deepfake_training.export.bundle import ExportInputs, export
 from deepfake_training.export.head_graphs import (
     classifier_graph,
     head_parity,
+    logit_noise,
     map_graph,
     write_graphs,
 )
 from deepfake_training.export.held_out import HeldOut, listed_once, score_heads
-from deepfake_training.export.onnx_export import CROPS
 from deepfake_training.networks.backbone import ExportGraph
 from deepfake_training.networks.feature_graph import FEATURES
 from deepfake_training.train.feature_store import FeatureStore
@@ -61,21 +61,28 @@ ARITHMETIC = pytest.mark.parametrize("arithmetic", ["float32", "int8"])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Seed the network, and copy the detector's graphs in place of exporting them."""
-    copy = copy_detector(shipped_detector(tmp_path_factory.mktemp("detector")))
+def one_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """Seed the network, and copy the detector's graphs in place of exporting them; give the folders
+    to which they were copied."""
+    copied = copy_detector(shipped_detector(tmp_path_factory.mktemp("detector")))
+    folders: list[Path] = []
+
+    def copy(out: Path) -> list[Path]:
+        folders.append(out)
+        return copied(out)
+
     with pytest.MonkeyPatch.context() as patch:
         seed_networks(patch)
         for module in (bundle_module, detector_module):
             patch.setattr(module, "export_detector", copy)
-        yield
+        yield folders
 
 
 @pytest.fixture(scope="module")
 def work(
     head_manifest: Path,
     head_crops: Path,
-    one_network: None,
+    one_network: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder in which ``deepfake-train run`` has made a bundle, with all that it left."""
@@ -88,6 +95,7 @@ def work(
     assert done.exit_code == 0, (done.output, done.exception)
     assert "12 media" in done.output
     assert load_bundle(work / "bundle").sha256 in done.output
+    assert one_network == [work / "detector"], "the detector that cut the crops is in the bundle"
     return work
 
 
@@ -194,6 +202,33 @@ def test_both_graphs_compute_what_the_head_and_the_network_do(
         assert np.corrcoef(drawn.ravel(), expected.ravel())[0, 1] > 0.98
 
 
+def test_the_noise_is_that_of_the_noisiest_logit(head_crops: Path, tmp_path: Path) -> None:
+    config = head_config()
+    features = onnx.load(str(FeatureStore(CropStore(head_crops), config).graph()))
+    crops = squares(6, config)
+    row = np.random.default_rng(3).normal(size=768)
+    noises = []
+    for name, kinds in (("without", None), ("with", np.stack([row, 50 * row]))):
+        head = Head(row, 0.0) if kinds is None else Head(row, 0.0, kinds, np.zeros(2))
+        (tmp_path / name).mkdir()
+        write_graphs(tmp_path / name, features, head, config)
+        noises.append(logit_noise(tmp_path / name, crops))
+    assert noises[1] == pytest.approx(50 * noises[0], rel=0.1)
+    assert noises[0] > 0.01
+
+
+def test_ranges_are_measured_anew_for_other_squares(head_crops: Path) -> None:
+    """The graph of features depends on how the crops are cut only where it is in 8 bits."""
+    store = CropStore(head_crops)
+    for arithmetic, differ in (("int8", True), ("float32", False)):
+        config = in_arithmetic(head_config(), arithmetic)
+        crop = config.bundle.crop.model_copy(update={"further_scales": (1.1,)})
+        bundle = config.bundle.model_copy(update={"crop": crop})
+        other = config.model_copy(update={"bundle": bundle})
+        paths = {FeatureStore(store, c).graph() for c in (config, other)}
+        assert len(paths) == len({p.read_bytes() for p in paths}) == (2 if differ else 1)
+
+
 def direct_effects(head: Head, crops: NDArray[np.uint8], config: Config) -> NDArray[np.float32]:
     """Return what torch computes for the first squares ``crops`` with the first half of ``head``,
     whose other half reads the second square."""
@@ -269,6 +304,23 @@ def test_verdicts_from_stored_features_are_those_of_the_service(
             assert stored.kind_logits == pytest.approx(seen.kind_logits, abs=1e-3)
             logits.append(stored.logit or 0.0)
     assert np.ptp(logits) > 0.02, "all faces score alike: the test shows nothing"
+
+
+def test_a_folder_that_is_not_a_bundle_is_refused_before_anything_is_done(
+    work: Path, head_manifest: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").touch()
+    command = ["run", "--config", work / "head.toml", "--manifest", head_manifest]
+    command += ["--out", photos, "--work", tmp_path / "runs"]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert isinstance(done.exception, TrainingError)
+    assert not (tmp_path / "runs").exists()
+    inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
+    with pytest.raises(TrainingError, match="is not a bundle"):
+        export(inputs, photos, head_config(), "0" * 64)
+    assert [p.name for p in photos.iterdir()] == ["a.jpg"]
 
 
 def test_a_head_that_was_fitted_for_another_graph_is_refused(

@@ -19,6 +19,7 @@ from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
     from deepfake_training.data.splits import Split
+    from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.train.checkpoints import StepReport
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -252,11 +253,15 @@ def export(
     """Export, calibrate and measure the run in --checkpoints as the bundle --out."""
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.export.bundle import ExportInputs
+
+    manifests = [Manifest.parse(text) for text in manifest]
+    _export(config, ExportInputs(manifests, crops, run, cross_validation), out)
+
+
+def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
-    manifests = [Manifest.parse(text) for text in manifest]
-    inputs = ExportInputs(manifests, crops, run, cross_validation)
     with progress_shown(_console) as report:
         bundle = run_export(
             inputs,
@@ -292,14 +297,18 @@ def run_all(
     """
     from deepfake_training.data.limited import limited
     from deepfake_training.data.manifests import Manifest, read_manifests
+    from deepfake_training.export.bundle import ExportInputs
+    from deepfake_training.export.destination import check_destination
     from deepfake_training.networks.pretrained import weights_path
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
-    read_manifests(manifests)  # fail before the long steps
+    # Fail before the long steps.
+    check_destination(out, work)
+    read_manifests(manifests)
     if limit is not None:
-        drawn = limited(manifests, limit, work, excluded=settings.excluded_datasets)
-        manifest = [f"{m.path}:{m.media_root}" for m in drawn]
+        manifests = limited(manifests, limit, work, excluded=settings.excluded_datasets)
+        manifest = [f"{m.path}:{m.media_root}" for m in manifests]
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():
         weights(config)
@@ -313,7 +322,8 @@ def run_all(
         if settings.cross_validation.leave_out:
             crossvalidate(config, crops, crossed, leave_out=True)
     fit(config, crops, work / "fit")
-    export(config, manifest, crops, work / "fit", out, crossed)
+    inputs = ExportInputs(manifests, crops, work / "fit", crossed, detector=graphs)
+    _export(config, inputs, out)
 
 
 def main() -> None:

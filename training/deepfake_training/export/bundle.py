@@ -36,7 +36,7 @@ from deepfake_eval.inference.predictions import (
     item_record,
 )
 from deepfake_eval.reporting.results import write_results
-from deepfake_models.bundle import CLASSIFIER, Bundle, load_bundle, seal
+from deepfake_models.bundle import CLASSIFIER, GRAPHS, Bundle, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.decision.fitness import marked_card, unfit
@@ -55,6 +55,7 @@ from deepfake_training.data.splits import held_out, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
+from deepfake_training.export.destination import check_destination, move_bundle
 from deepfake_training.export.detector import export_detector
 from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
 from deepfake_training.export.held_out import (
@@ -93,8 +94,10 @@ class ExportInputs:
     """Folder of the fold runs from which calibration and figures come. None: the exported run is
     measured on its own held-out folds."""
     frames: int = 32
-    """Frames a video that are scored. For a head on a frozen network they are those of
+    """Frames of each video that are scored. For a head on a frozen network they are those of
     ``prepare.frames``."""
+    detector: Path | None = None
+    """Folder with the graphs of the face detector that cut the crops; None: they are exported."""
 
 
 def export(
@@ -112,16 +115,18 @@ def export(
        the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
        folds.
     3. Calibrations and thresholds are fitted, error rates measured, the model card written.
-    4. The bundle is sealed beside ``out`` and moved there. The evaluation remains in the run's
-       folder.
+    4. The bundle is sealed beside ``out`` and moved there, in place of an earlier bundle. The
+       evaluation remains in the run's folder.
 
     ``config_sha256`` is the digest of the config's file. ``progress`` receives the number of scored
     media and of all media.
 
     Raises:
-        TrainingError: if no media are held out, a file is not a checkpoint, the runs do not match
-            the config, or logits differ from torch's.
+        TrainingError: if ``out`` cannot be replaced (see ``check_destination``), no media are held
+            out, a file is not a checkpoint, the runs do not match the config, or logits differ from
+            torch's.
     """
+    out = check_destination(out, inputs.crops, inputs.run)
     store = CropStore(inputs.crops)
     weights = read_checkpoint(inputs.run / BEST)["ema"]
     run_config = config_of(inputs.run)
@@ -134,7 +139,9 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
-        difference, method = _export_graphs(directory, weights, config, store)
+        directory.mkdir()
+        _add_detector(directory, inputs.detector)
+        difference, method = _export_classifier(directory, weights, config, store)
         rows = listed_once(inputs.manifests, inputs.crops, config)
         held_out_media = HeldOut.of(measured, rows)
         training = {
@@ -180,9 +187,7 @@ def export(
         card = marked_card(card, unfit(bundle.spec))
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
-        if out.exists():
-            shutil.rmtree(out)
-        directory.replace(out)
+        move_bundle(directory, out, Path(scratch))
     return load_bundle(out)
 
 
@@ -208,13 +213,21 @@ def _check_run(run: Path, run_config: Config, config: Config) -> None:
             raise TrainingError(f"{run}: its {name} differs from that of the config")
 
 
-def _export_graphs(
+def _add_detector(directory: Path, exported: Path | None) -> None:
+    """Write the graphs of the face detector into ``directory``, or copy those in ``exported``."""
+    if exported is None:
+        export_detector(directory)
+        return
+    for name in GRAPHS:
+        if name != CLASSIFIER:
+            shutil.copy(exported / name, directory / name)
+
+
+def _export_classifier(
     directory: Path, weights: dict[str, Any], config: Config, store: CropStore
 ) -> tuple[float, MapMethod]:
-    """Write all graphs of a bundle into ``directory``; return the largest difference of logits, and
-    the meaning of the map."""
-    directory.mkdir()
-    export_detector(directory)
+    """Write the classifier's graphs into ``directory``; return the largest difference of logits,
+    and the meaning of the map."""
     samples = _samples(store, config)
     if config.backbone.tune == "head":
         head = Head.of(weights)
