@@ -164,10 +164,10 @@ async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_un
 
     monkeypatch.setattr(webhooks, "check", check)
     monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
-    assert deliveries.send_due() == 1
+    assert send_due(deliveries) == 1
     assert state(service) is DeliveryState.DUE
     service.clock.advance(webhooks.BACK_OFF[0])
-    assert deliveries.send_due() == 1
+    assert send_due(deliveries) == 1
     assert state(service) is DeliveryState.FAILED
 
 
