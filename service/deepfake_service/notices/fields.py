@@ -185,7 +185,7 @@ class KrTba225(Fields):
 
 
 class KrD4u(Fields):
-    """디지털성범죄피해자지원센터(D4U) 삭제지원 신청."""
+    """중앙디지털성범죄피해자지원센터(D4U)에 대한 삭제지원 신청."""
 
     requester_name: Text = legal_field("D4U 삭제지원 신청", "신청인 이름", "Name of the applicant")
     requester_relation: Literal["victim", "family", "representative", "centre"] = legal_field(

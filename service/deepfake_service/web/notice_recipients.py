@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SUPPORT_CENTRE = {
-    "ko": "디지털성범죄피해자지원센터",
-    "en": "Digital Sex Crime Victim Support Center (Korea)",
+    "ko": "중앙디지털성범죄피해자지원센터",
+    "en": "National Center for Digital Sexual Crime Response (Korea)",
 }
 TO_PLATFORMS = frozenset({"eu-dsa-16", "us-take-it-down", "kr-tba-22-5"})
 """Kinds of notices that are sent to a platform, which must not learn of posts elsewhere."""

@@ -44,7 +44,7 @@ def test_posts_that_lack_nothing_come_first() -> None:
 
 
 def test_a_support_centre_is_told_of_all_posts_and_an_authority_is_not_guessed() -> None:
-    assert recipient_of("kr-d4u", posts(), "ko") == "디지털성범죄피해자지원센터"
+    assert recipient_of("kr-d4u", posts(), "ko") == "중앙디지털성범죄피해자지원센터"
     assert posts_of_recipient("kr-d4u", posts()) == {"a", "b", "c", "d"}
     assert recipient_of("budapest-29", posts(), "en") == ""
     nothing = posts(of=[])
