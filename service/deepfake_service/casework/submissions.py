@@ -182,6 +182,9 @@ class Submissions:
                 job = self._new_job(session, caller, submission, sealed)
             else:
                 lock_case(session, job.case_id)  # before its rows are referred to
+                # A job that ends meanwhile releases the callbacks that it knows: one that is added
+                # must be among them, or be due at once.
+                session.refresh(job, with_for_update=True)
             self._save_key(session, caller, submission, sealed, job)
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)

@@ -26,8 +26,9 @@ from deepfake_service.casework.core.cases import Sighting
 from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.submissions import Sealed, Submission
+from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Delivery, Job, KnownHashes, Occurrence, new_id
-from deepfake_service.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
@@ -219,12 +220,14 @@ async def test_a_job_ends_while_it_is_submitted_again_with_a_callback(service: S
     with service.database.write() as session:  # as at the end of an examination
         row = session.get_one(Job, job["id"], with_for_update=True)
         row.state = JobState.FAILED
+        release_callbacks(session, row.id)
         session.flush()
         meanwhile.begin()
         append_entry(session, SERVICE, Action.JOB_FINISHED, row.id, JobState.FAILED)
     meanwhile.end()
     with service.database.read() as session:
-        assert session.scalars(select(Delivery.job_id)).all() == [job["id"]]
+        (delivery,) = session.scalars(select(Delivery)).all()
+    assert (delivery.job_id, delivery.state) == (job["id"], DeliveryState.DUE)
 
 
 async def test_a_key_is_changed_while_it_is_replaced(
