@@ -223,8 +223,12 @@ class WebhookDeliveries:
         if due.callback.content is CallbackContent.VERDICT:
             told = {"verdict": due.job.verdict, "case_reference": due.reference}
             job |= {name: value for name, value in told.items() if value is not None}
+        try:
+            secret = self._secrets.of(due.job.account_id)
+        except DecryptionFailed:
+            return webhooks.Outcome("unreadable")
         body = webhooks.event(f"job.{due.job.state}", job, now)
-        return webhooks.send(target, self._secrets.of(due.job.account_id), due.id, body, now)
+        return webhooks.send(target, secret, due.id, body, now)
 
     def _finish_through_outages(self, due: _Due, outcome: webhooks.Outcome) -> None:
         """Record an outcome, if the database comes back before the claim ends.

@@ -21,7 +21,7 @@ from deepfake_service.casework.webhook_deliveries import (
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.db import Case, Delivery, Job, new_id
+from deepfake_service.db import Case, Delivery, Job, Secret, new_id
 from deepfake_service.db.enums import DeliveryState, Role
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
@@ -249,6 +249,25 @@ async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_aga
     service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
     assert send_due(deliveries) == 2
     assert {state for state, *_ in states().values()} == {DeliveryState.DELIVERED}
+
+
+async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    name = f"wh-{service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id}"
+    service.app.state.shared.services.webhook_secrets.of(name.removeprefix("wh-"))
+    with service.database.write() as session:
+        secret = session.get_one(Secret, name)
+        wrapped, secret.wrapped = secret.wrapped, b"not a wrapped secret"
+    assert send_due(deliveries) == 1
+    with service.database.write() as session:
+        delivery = session.scalars(select(Delivery)).one()
+        assert (delivery.attempts, delivery.outcome) == (1, "unreadable")
+        session.get_one(Secret, name).wrapped = wrapped
+    service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
+    assert send_due(deliveries) == 1
+    assert state(service) is DeliveryState.DELIVERED
 
 
 async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
