@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS, Estimate, bootstrap, rate
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, Estimate, bootstrap, rate
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key

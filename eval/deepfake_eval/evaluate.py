@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import SPLITS, Row, Rows, load, parse

@@ -18,16 +18,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.metrics import (
+from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
     CONFIDENCE,
     Estimate,
-    auc_value,
-    coverage,
     fewest_groups,
-    outcome,
     rate,
     two_class_bootstrap,
+)
+from deepfake_eval.analysis.metrics import (
+    auc_value,
+    coverage,
+    outcome,
     worst_case_auc,
 )
 from deepfake_eval.analysis.plots import write_robustness_plots

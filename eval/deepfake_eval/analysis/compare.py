@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.metrics import (
+from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
     Estimate,
-    auc_value,
-    delong,
     fewest_groups,
     two_class_bootstrap,
+)
+from deepfake_eval.analysis.metrics import (
+    auc_value,
+    delong,
 )
 from deepfake_eval.errors import RunError
 from deepfake_models.spec import ConditionsSpec

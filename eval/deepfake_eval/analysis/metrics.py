@@ -1,12 +1,10 @@
-"""Metrics whose confidence intervals are clustered by group.
+"""Metrics of rankings, probabilities and verdicts, with the intervals of ``intervals``.
 
-A group is a person, a film or a pair of identities; media of one group are not independent samples.
 Labels are 1 or true for manipulated and 0 for real.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,143 +13,19 @@ import pandas as pd
 import sklearn
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta, norm, rankdata
+from scipy.stats import norm, rankdata
 from sklearn import metrics as scores
 
+from deepfake_eval.analysis.intervals import (
+    BOOTSTRAP_DRAWS,
+    CONFIDENCE,
+    Estimate,
+    fewest_groups,
+    rate,
+    resamples,
+    two_class_bootstrap,
+)
 from deepfake_models.results import ReasonCode, VerdictCode
-
-CONFIDENCE = 0.95
-BOOTSTRAP_DRAWS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its 95% confidence interval and the size of the sample behind it."""
-
-    value: float
-    low: float
-    high: float
-    samples: int
-    groups: int
-
-    def to_json(self, *, min_groups: int | None = None) -> dict[str, Any]:
-        """Return the figure rounded to four decimals, with ``None`` for what is not finite.
-
-        With ``min_groups``, add ``indicative``: true if the figure rests on fewer groups.
-        """
-
-        def plain(x: float) -> float | None:
-            return round(x, 4) if np.isfinite(x) else None
-
-        entry = {
-            "value": plain(self.value),
-            "low": plain(self.low),
-            "high": plain(self.high),
-            "samples": self.samples,
-            "groups": self.groups,
-        }
-        return entry if min_groups is None else {**entry, "indicative": self.groups < min_groups}
-
-
-def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
-    """Estimate the mean of ``hits``, with an interval that respects the groups.
-
-    ``hits`` is (N,) of bool, or of shares in [0, 1] for samples that are hit in part; ``groups`` is
-    (N,) labels. The interval is the exact binomial one (Clopper and Pearson 1934) for N / deff
-    samples, where deff is the design effect of the clusters (Kish 1965). The design effect
-    is at least 1, so that shares, which vary less than bools, never count as more than N samples. A
-    single group gives the interval [0, 1].
-    """
-    hit = np.asarray(hits, dtype=np.float64)
-    names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    n, k = len(hit), len(names)
-    if n == 0:
-        return Estimate(float("nan"), 0.0, 1.0, 0, 0)
-    value = float(hit.mean())
-    if k == 1:
-        return Estimate(value, 0.0, 1.0, n, 1)
-    sizes = np.bincount(codes).astype(np.float64)
-    # If all hits are equal, the correlation within groups cannot be estimated: assume it is full.
-    alike = min(float(n), n / (sizes**2).sum() * n)
-    effective = alike
-    if 0.0 < value < 1.0:
-        sums = np.bincount(codes, weights=hit - value)
-        variance = k / (k - 1) * float((sums**2).sum()) / n**2
-        if variance > 0.0:
-            effective = float(np.clip(value * (1 - value) / variance, min(k, alike), n))
-    tail = (1.0 - CONFIDENCE) / 2.0
-    x = value * effective
-    low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))
-    high = 1.0 if x >= effective else float(beta.ppf(1 - tail, x + 1, effective - x))
-    return Estimate(value, low, high, n, k)
-
-
-def resamples(
-    groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
-) -> Iterator[NDArray[np.intp]]:
-    """Yield the row numbers of ``draws`` bootstrap samples.
-
-    Each sample draws whole groups with replacement, as many as there are in ``groups``.
-    """
-    _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    rng = np.random.default_rng(seed)
-    for _ in range(draws):
-        picks = rng.integers(len(members), size=len(members))
-        yield np.concatenate([members[p] for p in picks])
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float],
-    groups: ArrayLike,
-    *,
-    draws: int = BOOTSTRAP_DRAWS,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return the percentile interval of ``statistic`` under resampling of whole groups.
-
-    ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
-    not defined, for example one with a single class; such samples are ignored. An infinite value
-    counts, and may be an end of the interval.
-    """
-    drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)])
-    values = drawn[~np.isnan(drawn)]
-    if not len(values):
-        return float("nan"), float("nan")
-    tail = (1.0 - CONFIDENCE) / 2.0
-    # Between two values of which one is infinite there is nothing to interpolate.
-    finite = bool(np.isfinite(values).all())
-    low, high = np.quantile(
-        values, [tail, 1.0 - tail], method="linear" if finite else "inverted_cdf"
-    )
-    return float(low), float(high)
-
-
-def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:
-    """Return the number of groups of the class that has fewer of them; 0 if a class is missing.
-
-    ``truth`` is (N,), 1 for manipulated.
-    """
-    y, g = np.asarray(truth), np.asarray(groups).astype(str)
-    return min(len(np.unique(g[y == label])) for label in (0, 1))
-
-
-def two_class_bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float],
-    truth: ArrayLike,
-    groups: ArrayLike,
-    *,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> tuple[float, float]:
-    """Return the interval of ``bootstrap`` for a ``statistic`` that compares both classes.
-
-    It is NaN if either class has fewer than two groups: resampling could only vary the other one,
-    and the interval would be too narrow.
-    """
-    if fewest_groups(truth, groups) < 2:
-        return float("nan"), float("nan")
-    return bootstrap(statistic, groups, draws=draws)
 
 
 def auc_value(truth: NDArray[Any], scores: NDArray[np.float64]) -> float:

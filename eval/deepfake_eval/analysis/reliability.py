@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.condition_bins import adaptive_edges
-from deepfake_eval.analysis.metrics import Estimate, auc, fewest_groups, rate
+from deepfake_eval.analysis.intervals import Estimate, fewest_groups, rate
+from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio

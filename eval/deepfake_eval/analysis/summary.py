@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.analysis.metrics import (
-    CONFIDENCE,
-    coverage,
-    outcome,
-    panel,
-    rate,
-    worst_case_auc,
-)
+from deepfake_eval.analysis.intervals import CONFIDENCE, rate
+from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
 from deepfake_models.bundle import Bundle
 from deepfake_models.results import Leaning, VerdictCode
 
@@ -77,7 +71,7 @@ def summarise(
     """Return the content of ``metrics.json`` for a table from ``predictions.assemble``.
 
     Figures of ranking and calibration have 95% intervals from resampling whole groups (see
-    ``metrics.panel``), rates those of ``metrics.rate``, and both the number of groups; the worst
+    ``metrics.panel``), rates those of ``intervals.rate``, and both the number of groups; the worst
     case of AUC has no interval. The fakes of a method are measured against the reals of the same
     data set, or against all reals if the data set has none. ``settings`` describes the run;
     ``settings["draws"]`` is the number of resamples. A subject without thresholds has no rates at

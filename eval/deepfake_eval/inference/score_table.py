@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_eval.analysis.metrics import BOOTSTRAP_DRAWS
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets.base import checked_label
 from deepfake_eval.errors import RunError

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.analysis.metrics import auc, auc_value, bootstrap, fewest_groups, rate
+from deepfake_eval.analysis.intervals import bootstrap, fewest_groups, rate
+from deepfake_eval.analysis.metrics import auc, auc_value
 
 
 def test_a_few_large_groups_do_not_hide_behind_many_small_ones() -> None:

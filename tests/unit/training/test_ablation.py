@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_eval.analysis.metrics import Estimate
+from deepfake_eval.analysis.intervals import Estimate
 from deepfake_training.config import load_config
 from deepfake_training.data.splits import leave_out_splits
 from deepfake_training.errors import ConfigError

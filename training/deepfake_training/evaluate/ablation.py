@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from deepfake_eval.analysis.metrics import Estimate
+from deepfake_eval.analysis.intervals import Estimate
 from deepfake_models.spec import Spec
 from deepfake_training.config import Config, first_problem
 from deepfake_training.data.splits import leave_out_splits

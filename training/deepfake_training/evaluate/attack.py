@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from deepfake_eval.analysis.metrics import rate
+from deepfake_eval.analysis.intervals import rate
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.attack import choose
 from deepfake_eval.evaluate import labelled_rows, load_dataset

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from deepfake_eval.analysis.metrics import Estimate, rate
+from deepfake_eval.analysis.intervals import Estimate, rate
 from deepfake_eval.analysis.reliability import track_table
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from deepfake_eval.analysis.metrics import rate
+from deepfake_eval.analysis.intervals import rate
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.results import VerdictCode

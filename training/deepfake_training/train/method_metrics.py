@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from deepfake_eval.analysis.metrics import Estimate, auc
+from deepfake_eval.analysis.intervals import Estimate
+from deepfake_eval.analysis.metrics import auc
 from deepfake_models.spec import ConditionsSpec
 from deepfake_training.config import Config
 from deepfake_training.data.splits import is_still
