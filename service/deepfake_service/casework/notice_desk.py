@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.core.notice_states import (
@@ -74,8 +74,7 @@ class NoticeDesk:
             case, _ = self._case(session, caller, case_id)
             # Reviews of the account's cases wait until this transaction ends.
             self._database.one_at_a_time(session, case.account_id)
-            if lock_case(session, case_id) is None or case.wrapped_key is None:
-                raise NotFound
+            case = lock_open_case(session, case_id)
             key = self._vault.case_key(case)  # another one if the case was emptied meanwhile
             reference = open_json(key, case)["reference"]
             occurrences = self._occurrences(session, case, request.occurrence_ids)
@@ -209,9 +208,7 @@ class NoticeDesk:
         """
         with self._database.write() as session:
             notice, key = self._notice(session, caller, notice_id)
-            case = lock_case(session, notice.case_id)
-            if case is None or case.wrapped_key is None:
-                raise NotFound
+            lock_open_case(session, notice.case_id)
             session.refresh(notice)
             content = open_json(key, notice)
             history = NoticeHistory(session, key, notice)

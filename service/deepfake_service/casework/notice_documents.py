@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.contacts import Sender
-from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.notice_captures import NoticeCaptures
@@ -80,9 +80,9 @@ class NoticeDocuments:
         name = _blob_of(notice, event_id)
         self._vault.write(name, key, pdf)
         with self._database.write() as session:
-            case = lock_case(session, notice.case_id)
+            lock_open_case(session, notice.case_id)
             current = session.get(Notice, notice.id)
-            if case is None or case.wrapped_key is None or current is None:
+            if current is None:
                 raise NotFound
             _require_showable(session, current, content)
             history = NoticeHistory(session, key, current)

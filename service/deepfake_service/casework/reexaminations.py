@@ -11,7 +11,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.dossiers import origin_of
@@ -75,9 +75,9 @@ class Reexaminations:
             _, case = find_visible(session, caller, Job, job_id)
             self._database.one_at_a_time(session, case.account_id)
             # The sweep deletes no medium of a locked case.
-            locked = lock_case(session, case.id)
+            locked = lock_open_case(session, case.id)
             job = session.get(Job, job_id, populate_existing=True)
-            if locked is None or locked.wrapped_key is None or job is None:
+            if job is None:
                 raise NotFound
             media = session.get_one(Media, job.media_id, populate_existing=True)
             jobs = _jobs_of(session, media)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.editions import outdated_jobs
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
@@ -97,9 +97,8 @@ class Reviews:
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
             self._database.one_at_a_time(session, case.account_id)
-            locked = lock_case(session, case.id)
-            again = session.get(Job, job_id, populate_existing=True)
-            if locked is None or locked.wrapped_key is None or again is None:
+            lock_open_case(session, case.id)
+            if session.get(Job, job_id, populate_existing=True) is None:
                 raise NotFound
             if job.state != JobState.SUCCEEDED:
                 raise NotReviewable("There is no verdict to review.")

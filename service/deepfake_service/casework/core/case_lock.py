@@ -22,6 +22,18 @@ def lock_case(session: Session, case_id: str) -> Case | None:
     return session.get(Case, case_id, with_for_update=True, populate_existing=True)
 
 
+def lock_open_case(session: Session, case_id: str) -> Case:
+    """Lock a case, as ``lock_case`` does, that still has its key.
+
+    Raises:
+        NotFound: there is no such case any more, or it is being shredded.
+    """
+    case = lock_case(session, case_id)
+    if case is None or case.wrapped_key is None:
+        raise NotFound
+    return case
+
+
 def lock_deletable(session: Session, case_id: str) -> Case:
     """Lock a case from which something is about to be deleted.
 
