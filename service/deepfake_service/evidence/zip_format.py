@@ -77,18 +77,7 @@ def sealed(files: Mapping[str, bytes]) -> bytes:
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """Return the canonical ZIP of ``files``."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
-            archive.writestr(_entry(name), files[name])
-    return out.getvalue()
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Return the head of a file in the canonical form."""
-    info = zipfile.ZipInfo(name, _DATE)
-    info.create_system, info.external_attr = 3, 0o644 << 16
-    return info
+    return b"".join(zip_pieces((name, files[name]) for name in sorted(files)))
 
 
 def zip_pieces(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -97,7 +86,9 @@ def zip_pieces(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
     out = _Tail()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files:
-            archive.writestr(_entry(name), content)
+            info = zipfile.ZipInfo(name, _DATE)
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, content)
             yield out.take()
     yield out.take()
 
