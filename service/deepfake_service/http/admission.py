@@ -118,10 +118,9 @@ class Admission:
     def __init__(self, *, max_requests: int, max_bytes: int, max_requests_per_account: int) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
-        self._max_requests_per_account = max_requests_per_account
+        self._by_account = AccountSlots(max_requests_per_account, TooManyRequests)
         self._requests = 0
         self._bytes = 0
-        self._by_account: Counter[str] = Counter()
 
     @property
     def bytes_held(self) -> int:
@@ -141,19 +140,14 @@ class Admission:
         """
         if self._requests >= self._max_requests:
             raise Overloaded
-        if self._by_account[account_id] >= self._max_requests_per_account:
-            raise TooManyRequests(BUSY_RETRY_S)
-        self._requests += 1
-        self._by_account[account_id] += 1
-        ticket = Ticket(self)
-        try:
-            yield ticket
-        finally:
-            ticket.give_back()
-            self._requests -= 1
-            self._by_account[account_id] -= 1
-            if not self._by_account[account_id]:
-                del self._by_account[account_id]
+        with self._by_account.enter(account_id):
+            self._requests += 1
+            ticket = Ticket(self)
+            try:
+                yield ticket
+            finally:
+                ticket.give_back()
+                self._requests -= 1
 
     def reserve(self, count: int) -> None:
         if self._bytes + count > self._max_bytes:
