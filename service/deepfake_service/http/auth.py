@@ -229,7 +229,10 @@ def one_of_few(
     return counted
 
 
-Reader = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.read_rate))]
+_may_read = limited(MAY_SUBMIT, lambda state: state.read_rate)
+_may_submit = limited(MAY_SUBMIT, lambda state: state.submission_rate)
+
+Reader = Annotated[Caller, Depends(_may_read)]
 """Reads jobs and cases, within the rate limit of the account (else ``TooManyRequests``). Auditors
 see neither media nor scores."""
 Keeper = Annotated[Caller, Depends(requires(MAY_HOLD))]
@@ -254,29 +257,15 @@ PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_i
 """Administers accounts and keys in the console."""
 
 
-Submitter = Annotated[Caller, Depends(limited(MAY_SUBMIT, lambda state: state.submission_rate))]
+Submitter = Annotated[Caller, Depends(_may_submit)]
 """Submits media, within the rate limit of the account (else ``TooManyRequests``)."""
 
 
-Uploader = Annotated[
-    Caller,
-    Depends(
-        one_of_few(
-            limited(MAY_SUBMIT, lambda state: state.submission_rate), lambda state: state.uploads
-        )
-    ),
-]
+Uploader = Annotated[Caller, Depends(one_of_few(_may_submit, lambda state: state.uploads))]
 """Submits a video, within the rate limit and the number of uploads of the account."""
 
 
-Follower = Annotated[
-    Caller,
-    Depends(
-        one_of_few(
-            limited(MAY_SUBMIT, lambda state: state.read_rate), lambda state: state.event_streams
-        )
-    ),
-]
+Follower = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.event_streams))]
 """Follows a job, within the rate limit and the number of event streams of the account."""
 
 
