@@ -352,11 +352,10 @@ def export_medium(
     export: ExportIn,
     caller: Keeper,
     state: AppStateDep,
-    services: ServicesDep,
 ) -> FileResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
-    path = services.exports.export(
+    path = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.check_space
     )
     return FileResponse(
