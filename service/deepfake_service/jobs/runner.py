@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, Queue
+from dbos._sys_db import SystemDatabase
 from sqlalchemy import delete
 
 from deepfake_service.db import Database, Lease
@@ -51,6 +52,34 @@ class WorkerRules:
     """How many jobs it examines at the same time."""
     take_over_s: float
     """After how many seconds it examines jobs anew that no worker can go on with."""
+
+
+class _LimitedDBOS(DBOS):
+    """DBOS with limits of each worker's own.
+
+    DBOS keeps the limits of a queue in the database for all workers, as the worker which started
+    last wrote them, and reads them before each look into the queue.
+    """
+
+    limit_to_own: Callable[[Queue], None]
+    """Called with the queue of jobs whenever it has been read."""
+
+    @property
+    def _sys_db(self) -> SystemDatabase:
+        records = super()._sys_db
+        # Launching reads this property before it starts the thread that looks into the queue, so
+        # not even the first look is by another worker's limits.
+        if "get_queue" not in vars(records):
+            of_all_workers = records.get_queue
+
+            def get_queue(name: str, **options: Any) -> Queue | None:
+                queue = of_all_workers(name, **options)
+                if queue is not None and name == QUEUE:
+                    self.limit_to_own(queue)
+                return queue
+
+            records.get_queue = get_queue  # type: ignore[method-assign]
+        return records
 
 
 class Runner:
@@ -95,14 +124,13 @@ class Runner:
             "log_level": "CRITICAL",
         }
         DBOS.destroy(destroy_registry=True)
-        self._dbos = DBOS(config=config)
+        _LimitedDBOS(config=config).limit_to_own = self._limit_to_own
         workflow.register()
 
     def start(self) -> None:
         """Begin to take jobs from the queue."""
         self._renew_lease()
         DBOS.launch()
-        self._limit_this_worker()
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=self._rules.at_once,
@@ -116,24 +144,11 @@ class Runner:
         """Return how many seconds pass between two looks into the queue."""
         return polling_s(self._take_over.workers)
 
-    def _limit_this_worker(self) -> None:
+    def _limit_to_own(self, queue: Queue) -> None:
         """Let this worker examine as many jobs at a time as its own settings say, and look into the
-        queue less often where there are many workers.
-
-        DBOS keeps both for all workers of a queue in the database, as the worker which started last
-        wrote them, and reads them before each look into the queue.
-        """
-        records = self._dbos._sys_db
-        of_all_workers = records.get_queue
-
-        def get_queue(name: str, **options: Any) -> Queue | None:
-            queue = of_all_workers(name, **options)
-            if queue is not None and name == QUEUE:
-                queue._worker_concurrency = self._rules.at_once
-                queue._polling_interval_sec = self._polling_s()
-            return queue
-
-        records.get_queue = get_queue  # type: ignore[method-assign]
+        queue less often where there are many workers."""
+        queue._worker_concurrency = self._rules.at_once
+        queue._polling_interval_sec = self._polling_s()
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""

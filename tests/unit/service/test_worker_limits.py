@@ -1,0 +1,42 @@
+"""Whose limits a worker obeys that shares its queue with others."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from deepfake_service.jobs.names import QUEUE
+from deepfake_service.jobs.queue import JobQueue
+from deepfake_service.jobs.runner import Runner, WorkerRules
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+from tests.unit.service.test_take_over import OF_TAKER, TAKE_OVER_S, Steps
+
+
+def test_a_worker_never_reads_the_limit_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int | None] = []
+
+    def look(stop: Event, executor: Any) -> None:
+        limits.append(executor._sys_db.get_queue(QUEUE)._worker_concurrency)
+
+    def run(at_once: int) -> None:
+        rules = WorkerRules(OF_TAKER, at_once, TAKE_OVER_S)
+        runner = Runner(database, queue, Steps(OF_TAKER), rules, on_step=lambda *_: None)
+        runner.start()
+        runner.stop(drain_s=0)
+
+    with (
+        closing(open_database(Settings(data_dir=tmp_path))) as database,
+        closing(JobQueue(database)) as queue,
+    ):
+        run(at_once=5)  # this limit is the one in the database from now on
+        # In place of the thread that looks into the queue, which launching starts.
+        monkeypatch.setattr("dbos._dbos.queue_thread", look)
+        run(at_once=2)
+    assert limits == [2]
