@@ -177,7 +177,8 @@ def summarise(attempts: Iterable[dict[str, Any]], options: AttackOptions) -> lis
     """Return the figures of each class, bound and kind of answers.
 
     ``changed`` are shares of pictures whose verdict had changed after so many queries. ``queries``
-    is the median over all pictures, or ``None`` where half of them were not changed.
+    is the median over all pictures, or ``None`` where half of them were not changed; its interval
+    is ``None`` too if all pictures are of one group.
     """
     records = list(attempts)
     entries = []

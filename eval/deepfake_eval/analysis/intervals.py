@@ -106,8 +106,11 @@ def bootstrap(
 
     ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
     not defined, for example one with a single class; such samples are ignored. An infinite value
-    counts, and may be an end of the interval.
+    counts, and may be an end of the interval. With a single group, of which all samples are alike,
+    both ends are NaN.
     """
+    if len(np.unique(np.asarray(groups).astype(str))) < 2:
+        return float("nan"), float("nan")
     drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)])
     values = drawn[~np.isnan(drawn)]
     if not len(values):

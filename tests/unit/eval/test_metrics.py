@@ -115,6 +115,12 @@ def test_an_infinite_value_may_be_an_end_of_an_interval() -> None:
     assert bootstrap(lambda _: float("inf"), np.arange(10), draws=20) == (np.inf, np.inf)
 
 
+def test_resampling_one_group_gives_no_interval() -> None:
+    values = np.arange(6.0)
+    low, high = bootstrap(lambda rows: float(values[rows].mean()), ["a"] * 6, draws=20)
+    assert np.isnan([low, high]).all()
+
+
 def test_shares_never_count_as_more_samples_than_there_are() -> None:
     people = np.arange(40)
     halves, bools = rate(np.full(40, 0.5), people), rate(people % 2 == 0, people)
