@@ -40,7 +40,10 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     """
     first, second = _read(a), _read(b)
     min_groups = max(_min_groups(a), _min_groups(b))
-    result: dict[str, Any] = {"a": a.resolve().name, "b": b.resolve().name}
+    names = [folder.resolve().name for folder in (a, b)]
+    if names[0] == names[1]:
+        names = [str(a), str(b)]
+    result: dict[str, Any] = dict(zip("ab", names, strict=True))
     for level, keys in KEYS.items():
         left, right = (t[t["level"] == level] for t in (first, second))
         if level == "frame" and (left.empty or right.empty):
@@ -150,9 +153,11 @@ def _difference(
     }
 
 
-def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float] | None:
+def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float | None] | None:
+    """Return DeLong's test; ``z`` is ``None`` if it is infinite, because no variance was seen."""
     try:
         test = delong(truth, scored["rank_a"], scored["rank_b"])
     except ValueError:
         return None
-    return {"z": round(test.z, 4), "p_value": float(f"{test.p_value:.3g}")}
+    z = round(test.z, 4) if np.isfinite(test.z) else None
+    return {"z": z, "p_value": float(f"{test.p_value:.3g}")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,9 @@ def test_the_comparison_says_which_detector_is_better(
         text = sentence(compare(tmp_path / a, tmp_path / b, draws=100))
         assert text.startswith("item: good is better than bad by 0.")
         assert "40 items of 20 groups" in text
+    shutil.copytree(tmp_path / "bad", tmp_path / "other" / "good")
+    text = sentence(compare(tmp_path / "good", tmp_path / "other" / "good", draws=20))
+    assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text
     same = sentence(compare(tmp_path / "good", tmp_path / "good", draws=20))
     assert same.startswith("item: No difference is shown")
 
