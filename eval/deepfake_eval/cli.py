@@ -176,14 +176,14 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Compare two runs on the media that both scored: clustered bootstrap and DeLong's test."""
-    from deepfake_eval.analysis.compare import KEYS, sentence
+    from deepfake_eval.analysis.compare import LEVELS, sentence
     from deepfake_eval.analysis.compare import compare as compare_runs
 
     result = compare_runs(a, b, draws=draws)
     if as_json:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
-    for level in KEYS:
+    for level in LEVELS:
         if level in result:
             typer.echo(sentence(result, level))
     if test := result["item"]["delong"]:

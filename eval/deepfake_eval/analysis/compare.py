@@ -23,7 +23,7 @@ from deepfake_eval.analysis.metrics import (
 from deepfake_eval.errors import RunError
 from deepfake_models.spec import ConditionsSpec
 
-KEYS = {"item": ["dataset", "media"], "frame": ["dataset", "media", "time_s"]}
+LEVELS = ("item", "frame")
 
 
 def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
@@ -32,7 +32,9 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
     reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
     runs. ``delong`` assumes independent samples, so it is given for items only: the frames of a
-    video are not independent. There is no entry ``frame`` if a run has no frames.
+    video are not independent. There is no entry ``frame`` if a run has no frames, or no frame of
+    either class was scored in both. The frames of a score table, which may be numbers or times,
+    are compared with those of other score tables only.
 
     Raises:
         RunError: a folder has no predictions, the runs label a medium differently, or a class is
@@ -44,10 +46,11 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     if names[0] == names[1]:
         names = [str(a), str(b)]
     result: dict[str, Any] = dict(zip("ab", names, strict=True))
-    for level, keys in KEYS.items():
+    for level in LEVELS:
         left, right = (t[t["level"] == level] for t in (first, second))
-        if level == "frame" and (left.empty or right.empty):
-            continue  # a detector may score whole media only
+        keys = _keys(left, right, level)
+        if keys is None:
+            continue
         both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
         if (both["label_a"] != both["label_b"]).any():
             raise RunError(
@@ -56,9 +59,11 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
         truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
         if len(truth) == 0 or truth.min() == truth.max():
+            if level == "frame":
+                continue
             raise RunError(
-                f"The media that both runs scored lack a class at {level} level. Both real and "
-                "manipulated media are needed."
+                "The media that both runs scored lack a class. Both real and manipulated media are "
+                "needed."
             )
         entry = _difference(scored, truth, draws, min_groups)
         entry["scored_in_both"] = len(scored)
@@ -68,6 +73,19 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
             entry["delong"] = _delong(scored, truth)
         result[level] = entry
     return result
+
+
+def _keys(left: pd.DataFrame, right: pd.DataFrame, level: str) -> list[str] | None:
+    """Return the columns that name what was scored; ``None`` if frames cannot be told apart."""
+    keys = ["dataset", "media"]
+    if level == "item":
+        return keys
+    if left.empty or right.empty:  # a detector may score whole media only
+        return None
+    named = ["frame" in t.columns and bool(t["frame"].notna().all()) for t in (left, right)]
+    if any(named):
+        return [*keys, "frame"] if all(named) else None
+    return [*keys, "time_s"]
 
 
 def sentence(result: dict[str, Any], level: str = "item") -> str:

@@ -5,8 +5,8 @@ The table has a row for each medium, or for each frame of it. Columns:
 - ``media``: any name of the medium, unique in its data set.
 - ``label``: ``real`` or ``fake``.
 - ``score``: a number that is higher for more suspect media; empty if the detector abstained.
-- ``frame`` (optional): the number or time of a frame. The score of a medium is then the mean of
-  those of its frames.
+- ``frame`` (optional): the number or time of a frame, each once. The score of a medium is then the
+  mean of those of its frames.
 - ``method``, ``dataset``, ``group``, ``kind`` (``picture`` or ``video``): optional.
 """
 
@@ -73,24 +73,28 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
         RunError: a column is missing, a medium occurs twice, or a value is not what its column
             needs; the message names the line.
     """
-    by_media: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_media: dict[tuple[str, str], dict[str | None, dict[str, Any]]] = {}
     for number, row in _rows(path):
         where = f"{path.name}, line {number}"
         row["rank"] = _score(row["score"], where, options)
-        frames = by_media.setdefault((row["dataset"], row["media"]), [])
-        if frames and row["frame"] is None:
+        frame = row["frame"]
+        frames = by_media.setdefault((row["dataset"], row["media"]), {})
+        if frames and (frame is None or None in frames):
             raise RunError(
                 f"{where}: {row['media']} occurs twice. Give each row of a medium its frame in a "
                 "column named frame."
             )
-        if frames and any(frames[0][c] != row[c] for c in ("label", "method", "group")):
+        if frame in frames:
+            raise RunError(f"{where}: the frame {frame} of {row['media']} occurs twice.")
+        above = next(iter(frames.values()), row)
+        if any(above[c] != row[c] for c in ("label", "method", "group")):
             raise RunError(
                 f"{where}: {row['media']} has another label, method or group than in a line above."
             )
-        frames.append(row)
+        frames[frame] = row
     if not by_media:
         raise RunError(f"{path.name} has no rows below its header.")
-    lines = [line for frames in by_media.values() for line in _lines(frames, options)]
+    lines = [line for frames in by_media.values() for line in _lines([*frames.values()], options)]
     return pd.DataFrame(lines)
 
 
@@ -118,7 +122,7 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
         raise RunError(f"{where}: the column media is empty.")
     if kind not in KINDS:
         raise RunError(f"{where}: the kind must be picture or video, not {kind!r}.")
-    frame = line.get("frame")
+    frame = _frame(line.get("frame"))
     return {
         "media": media,
         "label": label,
@@ -128,8 +132,18 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
         "group": line.get("group") or media,
         "kind": KINDS[kind] if kind or not frame else "video",
         "score": line["score"],
-        "frame": frame or None,
+        "frame": frame,
     }
+
+
+def _frame(text: str | None) -> str | None:
+    """Return the name of a frame, ``None`` without one; 7, 007 and 7.0 are one frame."""
+    name = (text or "").strip()
+    try:
+        number = float(name)
+    except ValueError:
+        return name or None
+    return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
 def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
@@ -154,7 +168,8 @@ def _lines(frames: list[dict[str, Any]], options: ScoreTableOptions) -> Iterator
     if frames[0]["frame"] is not None:
         for place, frame in enumerate(frames):
             values = _values(frame["rank"], options)
-            yield {"level": "frame", **first, "time_s": float(place), **values}
+            named = {"frame": frame["frame"], "time_s": float(place)}
+            yield {"level": "frame", **first, **named, **values}
     rank = sum(scored) / len(scored) if scored else math.nan
     yield {
         "level": "item",

@@ -162,6 +162,60 @@ def test_the_comparison_says_which_detector_is_better(
     assert same.startswith("item: No difference is shown")
 
 
+def framed(separation: float, frames: list[int]) -> Rows:
+    """Return the rows of ``scored``, each as several frames that score alike."""
+    return [row | {"frame": frame} for row in scored(separation) for frame in frames]
+
+
+def save(predictions: pd.DataFrame, folder: Path) -> Path:
+    folder.mkdir()
+    predictions.to_parquet(folder / "predictions.parquet")
+    return folder
+
+
+def test_frames_of_two_tables_are_matched_by_their_numbers(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    numbered = {"ascending": [0, 5, 10, 15], "descending": [20, 15, 10, 5], "others": [1, 2]}
+    for name, frames in numbered.items():
+        rows = framed(1.0, frames)
+        for row in rows:
+            row["score"] = float(str(row["score"])) + float(str(row["frame"]))
+        save(read(write(rows), OPTIONS), tmp_path / name)
+    both = compare(tmp_path / "ascending", tmp_path / "descending", draws=20)
+    assert both["frame"]["scored_in_both"] == 3 * 40
+    assert both["frame"]["difference"]["value"] == 0.0
+    assert both["frame"]["auc_a"] == both["frame"]["auc_b"]
+    assert "frame" not in compare(tmp_path / "ascending", tmp_path / "others", draws=20)
+
+
+def test_frames_of_a_table_are_not_matched_with_those_of_a_bundle(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    predictions = read(write(framed(1.0, [0, 25, 50])), OPTIONS)
+    table = save(predictions, tmp_path / "table")
+    # Predictions of a bundle give the time of each frame in seconds, and no name.
+    bundle = save(predictions.drop(columns="frame"), tmp_path / "bundle")
+    result = compare(table, bundle, draws=20)
+    assert "item" in result
+    assert "frame" not in result
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (["7", "007"], "line 3: the frame 7 of a occurs twice"),
+        (["", "7"], "line 3: a occurs twice. Give each row of a medium its frame"),
+    ],
+)
+def test_a_frame_that_occurs_twice_is_refused(
+    frames: list[str], message: str, write: Callable[..., Path]
+) -> None:
+    rows: Rows = [{"media": "a", "label": "fake", "frame": f, "score": 1.0} for f in frames]
+    with pytest.raises(RunError, match=message):
+        read(write(rows), OPTIONS)
+
+
 DETECTOR = """
 calls = []
 
