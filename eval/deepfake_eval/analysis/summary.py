@@ -163,6 +163,8 @@ def _operating_points(items: pd.DataFrame, min_groups: int) -> list[dict[str, An
     flagged = (outcome(items) == "flagged").to_numpy()
     cleared = (outcome(items) == "cleared").to_numpy()
     scored = items["rank"].notna().to_numpy()
+    # A bundle without edges gives no item a leaning.
+    leans = "leaning" in items.columns and bool(items["leaning"].notna().any())
     entries = []
     for source, chosen in _sources(items):
         fake = source["label"] == "fake"
@@ -176,22 +178,19 @@ def _operating_points(items: pd.DataFrame, min_groups: int) -> list[dict[str, An
                 **source,
                 name: rate(flagged[counted], groups).to_json(min_groups=min_groups),
                 "cleared_rate": rate(cleared[counted], groups).to_json(min_groups=min_groups),
-                **_leaning_rates(items[counted], min_groups),
+                **(_leaning_rates(items[counted], min_groups) if leans else {}),
             }
         )
     return entries
 
 
 def _leaning_rates(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
-    """Return how many ``items`` lean each way, decided ones included; empty without leanings.
+    """Return how many ``items`` lean each way, decided ones included.
 
-    Only what was scored leans. A bundle without edges gives no item a leaning.
+    Only what was scored leans.
     """
-    leaning = items["leaning"] if "leaning" in items.columns else pd.Series(None, items.index)
-    if leaning.isna().all():
-        return {}
     return {
-        f"{way}_rate": rate(leaning == way, items["group"]).to_json(min_groups=min_groups)
+        f"{way}_rate": rate(items["leaning"] == way, items["group"]).to_json(min_groups=min_groups)
         for way in (Leaning.TOWARDS_MANIPULATED, Leaning.TOWARDS_UNTOUCHED)
     }
 

@@ -133,6 +133,14 @@ def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
     assert fake["towards_manipulated_rate"]["value"] == pytest.approx(
         (fakes["rank"] >= 0.5).mean(), abs=1e-4
     )
+    # Nor does a method of which nothing was scored: that is a rate of 0, and none to leave out.
+    method = fakes["method"].iloc[0]
+    chosen = (predictions["label"] == "fake") & (predictions["method"] == method)
+    predictions.loc[chosen, ["rank", "score", "log_likelihood_ratio"]] = np.nan
+    predictions.loc[chosen, "leaning"] = None
+    unseen = summarise(predictions, subject, settings=settings())["operating_point"]
+    of_method = [e for e in unseen if e["scope"] == "source" and e["name"] == method]
+    assert [e["towards_manipulated_rate"]["value"] for e in of_method] == [0.0]
     page = render(metrics, {})
     assert "towards manipulated from +0.50" in page
     assert "4.1% of held-out reals, at most 6.2%" in page
