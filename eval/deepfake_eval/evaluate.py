@@ -136,19 +136,24 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
     people are the same (see ``namespace``).
 
     Raises:
-        RunError: there are no rows, or two data sets share the name of a medium.
+        RunError: there are no rows, a data set lists a medium twice, or two data sets share the
+            name of a medium.
     """
     labelled = [(row, dataset.rows.root) for dataset in datasets for row in dataset.rows.rows]
     if not labelled:
         raise RunError(_nothing_to_score(datasets))
-    seen: set[tuple[str, str]] = set()
-    for row, _ in labelled:
-        if (row.dataset, row.media) in seen:
-            raise RunError(
-                f"Two data sets named {row.dataset} have a medium of the same name. Give one of "
-                "them another title (folders,title=NAME:ROOT)."
-            )
-        seen.add((row.dataset, row.media))
+    listed_by: dict[tuple[str, str], LoadedDataset] = {}
+    for dataset in datasets:
+        for row in dataset.rows.rows:
+            first = listed_by.get((row.dataset, row.media))
+            if first is dataset:
+                raise RunError(f"{row.dataset} lists {row.media} twice. List each medium once.")
+            if first is not None:
+                raise RunError(
+                    f"Two data sets named {row.dataset} have a medium of the same name. Give one "
+                    "of them another title (folders,title=NAME:ROOT)."
+                )
+            listed_by[row.dataset, row.media] = dataset
     if len({row.dataset for row, _ in labelled}) == 1:
         return labelled
     return [

@@ -428,6 +428,14 @@ def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) ->
         run(bundle, specs, tmp_path / "out")
 
 
+def test_a_medium_that_a_table_lists_twice_is_named(tmp_path: Path) -> None:
+    evalkit.touch(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "manifest.csv").write_text("media,label\na.png,real\nb.png,fake\na.png,real\n")
+    loaded = load_dataset(f"csv,title=made:{tmp_path}", "test")
+    with pytest.raises(RunError, match=r"made lists a\.png twice\. List each medium once\."):
+        labelled_rows([loaded])
+
+
 def test_a_set_of_one_class_gives_a_report_without_auc(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
