@@ -165,7 +165,8 @@ def _auc_text(entry: dict[str, Any]) -> str:
     if auc["value"] is None:
         return "cannot be computed: only one class was scored"
     interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
-    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups"
+    doubt = "; indicative, too few groups in a class" if entry["indicative"] else ""
+    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups{doubt}"
 
 
 @app.command()

@@ -140,12 +140,16 @@ def cell(text: str, detail: str = "") -> str:
 
 
 def estimate_cell(estimate: Mapping[str, Any]) -> str:
-    """Return a cell with a figure and its interval, or a dash if there is no figure."""
+    """Return a cell with a figure and its interval, or a dash if there is no figure.
+
+    A figure that says of itself that it is indicative is marked.
+    """
     if estimate["value"] is None:
         return "–"
+    mark = "†" if estimate.get("indicative") else ""
     low, high = estimate["low"], estimate["high"]
     interval = f"{low:.3f} to {high:.3f}" if low is not None else "no interval"
-    return cell(f"{estimate['value']:.3f}", interval)
+    return cell(f"{estimate['value']:.3f}{mark}", interval)
 
 
 def rate_cell(estimate: Mapping[str, Any] | None) -> str:

@@ -86,9 +86,8 @@ def _row(name: str, entry: Mapping[str, Any]) -> list[str]:
         for reason, count in coverage[label]["reasons"].items():
             counts[reason] = counts.get(reason, 0) + count
     reasons = ", ".join(f"{k} {v}" for k, v in sorted(counts.items(), key=lambda r: -r[1]))
-    mark = "†" if entry["auc"]["indicative"] else ""
     return [
-        cell(name + mark),
+        cell(name),
         estimate_cell(entry["auc"]),
         estimate_cell(entry["auc_change"]),
         number_cell(entry["worst_case_auc"]),

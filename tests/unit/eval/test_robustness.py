@@ -332,6 +332,20 @@ def test_the_page_is_well_formed_escaped_and_self_contained(
     assert "face_too_small" in page.text or "no_face" in page.text
 
 
+def test_each_figure_of_a_sweep_is_marked_by_its_own_groups(
+    done: tuple[Path, dict[str, Any]],
+) -> None:
+    result = json.loads(json.dumps(done[1]))
+    baseline = result["baseline"] | {"auc": {**result["baseline"]["auc"], "indicative": False}}
+    baseline["auc_change"] = {
+        "value": 0.123, "low": None, "high": None, "samples": 4, "groups": 4, "indicative": True
+    }  # fmt: skip
+    row = render_robustness({**result, "baseline": baseline}, {}).partition("unchanged")[2]
+    area, change = row.split("</td><td>")[1:3]
+    assert "†" not in area
+    assert change.startswith("0.123†")
+
+
 def test_figures_of_a_level_on_known_scores() -> None:
     def items(ranks: dict[str, list[float]], flagged: float = 1.0) -> pd.DataFrame:
         rows = []

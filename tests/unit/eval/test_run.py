@@ -556,6 +556,7 @@ def test_command_line(
     result = CliRunner().invoke(cli.app, [*arguments, "--out", str(out), "--draws", "20"])
     assert result.exit_code == 0, result.output
     assert "item AUC 1.000" in result.output
+    assert "6 groups; indicative, too few groups in a class" in result.output
     assert "1 listed media are absent" in result.output
     compared = ["compare", str(out), str(out), "--draws", "20"]
     result = CliRunner().invoke(cli.app, compared)
