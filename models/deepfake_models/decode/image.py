@@ -204,7 +204,11 @@ class PictureMedia(ClosesOnExit):
         for index in range(count):
             try:
                 self._image.seek(index)
+                # A frame of a GIF may enlarge the picture: before it is loaded, its size is known.
+                check_pixels(*self._image.size, self._limits)
                 self._image.load()
+            except MediaTooLarge:
+                raise
             except Exception:
                 self._source.check()
                 if index == 0:

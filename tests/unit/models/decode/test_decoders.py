@@ -348,6 +348,15 @@ def test_a_gif_with_very_many_frames(decoder: Decoder) -> None:
         assert len(media.times) == 1000
 
 
+def test_a_frame_that_enlarges_a_gif_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
+    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
+    frame = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
+    large = frame.replace(b"\x01\0\x01\0", struct.pack("<HH", 8000, 8000))
+    # Its data end early, but to find that out takes the memory of all its pixels.
+    message = refused(decoder, head + frame + large + b";", MediaTooLarge)
+    assert "8000 x 8000" in message
+
+
 def animation(kind: str, frames: list[np.ndarray]) -> bytes:
     first, *rest = (Image.fromarray(f) for f in frames)
     buffer = io.BytesIO()
