@@ -194,8 +194,9 @@ class Calibration(Spec):
 
     slope: Positive
     intercept: float
-    limit: Positive
-    """Largest absolute log10 likelihood ratio that the fitting material supports."""
+    limit: Annotated[float, Field(gt=0.0, le=300.0)]
+    """Largest absolute log10 likelihood ratio that the fitting material supports: about the
+    logarithm of its groups. The ratio itself must be a finite number."""
     samples: Count
     groups: Count
 

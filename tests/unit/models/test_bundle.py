@@ -117,6 +117,14 @@ def test_thresholds_must_be_in_order(sealed: Path) -> None:
         load_bundle(sealed)
 
 
+def test_a_limit_of_which_the_ratio_is_no_finite_number_is_refused(sealed: Path) -> None:
+    content = json.loads((sealed / MANIFEST).read_text())
+    content["calibration"]["item"]["limit"] = 400.0
+    (sealed / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"calibration\.item\.limit"):
+        load_bundle(sealed)
+
+
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=MANIFEST):
         load_bundle(tmp_path)
