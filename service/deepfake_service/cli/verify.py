@@ -19,6 +19,7 @@ from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.cli.records import opened_records
+from deepfake_service.cli.score import naming_bundle
 from deepfake_service.clock import utc_now
 from deepfake_service.evidence import verification
 from deepfake_service.evidence.readers import ConfinedReaders
@@ -65,7 +66,10 @@ class _TrustOptions:
     pinned: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of trusted PEM files.", envvar="DEEPFAKE_PINNED_KEYS", file_okay=False
+            help="Folder of trusted PEM files.",
+            envvar="DEEPFAKE_PINNED_KEYS",
+            exists=True,
+            file_okay=False,
         ),
     ] = None
     timestamp_root: Annotated[
@@ -115,13 +119,16 @@ class _RescoreOptions:
         """Open the scorer and the original file, where they are needed."""
         with contextlib.ExitStack() as stack:
             if self.media is None:
-                yield Scorer.open(self.model) if self.rescore else None, None
+                with naming_bundle(self.model):
+                    scorer = Scorer.open(self.model) if self.rescore else None
+                yield scorer, None
                 return
             # The file is untrusted, whatever the bundle says about it.
             decoder = stack.enter_context(
                 contextlib.closing(ProcessDecoder(workers=1, require=sandbox_required()))
             )
-            scorer = Scorer.open(self.model, decoder=decoder)
+            with naming_bundle(self.model):
+                scorer = Scorer.open(self.model, decoder=decoder)
             try:
                 original = stack.enter_context(self.media.open("rb"))
             except OSError as error:

@@ -23,13 +23,13 @@ def public_key(path: Path) -> Ed25519PublicKey:
         KeyUnreadable: the file cannot be read, or holds no such key.
     """
     try:
-        content = path.read_bytes()
+        content = _read(path)
         if not content.lstrip().startswith(_PEM):
             # An evidence bundle contains its key as PEM. If a user gives the bundle itself as the
             # key file, it must not vouch for itself.
             raise ValueError("not a PEM file")
         key = load_pem_public_key(content)
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyUnreadable(f"{path.name}: not a public key in PEM format") from error
     if not isinstance(key, Ed25519PublicKey):
         raise KeyUnreadable(f"{path.name}: not an Ed25519 key; evidence is signed with Ed25519")
@@ -54,9 +54,16 @@ def certificates(path: Path | None) -> list[x509.Certificate]:
     if path is None:
         return []
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return x509.load_pem_x509_certificates(_read(path))
+    except ValueError as error:
         raise KeyUnreadable(f"{path.name}: no certificates in PEM format") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyUnreadable(f"{path.name}: cannot be read ({error.strerror})") from error
 
 
 def trust_of(
