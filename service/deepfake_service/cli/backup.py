@@ -39,6 +39,7 @@ from deepfake_service.storage import (
     open_keys,
 )
 from deepfake_service.storage.envelope import unseal
+from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -180,7 +181,7 @@ def _wrap_by_own_epoch(
     """Wrap the keys of cases in ``copy`` with a new epoch key, stored at ``path``.
 
     The copy therefore does not open what is deleted from the service's disk later. A key that does
-    not unwrap stays as it is, unless none does.
+    not unwrap does not in the copy either, unless none does.
     """
     master = open_keys(settings)
     current, own = open_case_keys(settings, master, utc_now), EpochKeys(path, master)
@@ -201,8 +202,11 @@ def _wrap_by_own_epoch(
                 ) from None
             if failures == len(cases):
                 raise
-        else:
-            copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
+            if not wrapped.startswith(EPOCH_MAGIC):
+                continue
+            # No service starts on a case that names an epoch which its file does not have.
+            again = own.current().prefix + wrapped[PREFIX_BYTES:]
+        copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
     copy.commit()
     return own
 

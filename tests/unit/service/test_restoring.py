@@ -355,6 +355,30 @@ async def test_what_cannot_be_opened_is_named_by_the_backup(start: Any, tmp_path
         assert sorted(back_up(settings, tmp_path / "backup")) == sorted(map(str, blobs[:2]))
 
 
+async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
+    start: Any, tmp_path: Path
+) -> None:
+    settings, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+        with service.database.write() as session:
+            case = session.get_one(Case, jobs[0]["case_id"])
+            assert case.wrapped_key is not None
+            case.wrapped_key = case.wrapped_key[:-1] + bytes([case.wrapped_key[-1] ^ 1])
+        assert len(back_up(settings, backup)) == 1
+    journal = tmp_path / "journal.jsonl"
+    (settings.data_dir / "journal.jsonl").rename(journal)
+    shutil.rmtree(settings.data_dir / "blobs")
+    for name in ("records.sqlite", "epoch-keys"):
+        (settings.data_dir / name).unlink()
+    done = run(settings, "restore", backup, "--journal", journal)
+    assert done.exit_code == 0, (done.output, done.exception)
+    async with start() as service:
+        path = f"/v1/cases/{jobs[1]['case_id']}/media/{jobs[1]['media_id']}/content"
+        answer = await service.client.get(path, **as_role(service, Role.ANALYST))
+        assert answer.content == VIDEO + bytes([1])
+
+
 async def test_a_backup_with_another_master_key_leaves_nothing(start: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "var", master_key=SecretStr("A" * 43 + "="))
     async with start() as service:
