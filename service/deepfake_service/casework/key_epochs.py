@@ -15,8 +15,8 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
 
 from deepfake_service.db import AuditEntry, Case, Database
-from deepfake_service.errors import DataDirError
-from deepfake_service.observability.logs import logger
+from deepfake_service.errors import DataDirError, DecryptionFailed
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import CASE_KEYS_LOCK, EpochKeys, Vault
@@ -84,17 +84,21 @@ class KeyEpochs:
                 self._destroy(self._keys, epoch)
         self._emptied = {epoch.id for epoch in old}
 
-    def renew(self) -> None:
+    def renew(self) -> int:
         """Begin an epoch and destroy the older keys at once.
 
         A request that a service is just processing may fail because of that.
+
+        Returns:
+            How many older keys were not destroyed, because a case under them does not unwrap.
         """
         if self._keys is None:
-            return
+            return 0
         self._keys.begin(self._last_audit_number())
         self._wrap_again(self._keys)
         for epoch in self._keys.all()[:-1]:
             self._destroy(self._keys, epoch)
+        return len(self._keys.all()) - 1
 
     def _is_outdated(self, epoch: Epoch) -> bool:
         """Return whether a case was deleted since ``epoch`` began, and that is long enough ago."""
@@ -113,20 +117,32 @@ class KeyEpochs:
             return session.scalar(select(func.max(AuditEntry.number))) or 0
 
     def _wrap_again(self, keys: EpochKeys) -> None:
-        """Wrap the keys of all cases with the current epoch's key."""
+        """Wrap the keys of all cases with the current epoch's key.
+
+        One that does not unwrap stays as it is, and keeps the key of its epoch alive: it must not
+        do so with those of the others.
+        """
+        last = ""
         while True:
             with self._database.write() as session:
                 self._database.one_at_a_time(session, CASE_KEYS_LOCK)
                 is_current = _prefix() == literal(keys.current().prefix, LargeBinary)
-                # By columns: a case whose record was altered must not keep old keys alive.
+                # By columns: a case whose record was altered must not keep old keys alive. In the
+                # order of their ids, as transactions that lock several cases do.
                 query = (
                     select(Case.id, Case.wrapped_key)
-                    .where(Case.wrapped_key.is_not(None), ~is_current)
+                    .where(Case.wrapped_key.is_not(None), ~is_current, Case.id > last)
+                    .order_by(Case.id)
                     .limit(BATCH)
                 )
                 cases = session.execute(query.with_for_update()).all()
                 for case_id, wrapped in cases:
-                    again = self._vault.rewrapped(case_id, wrapped or b"") or wrapped
+                    last = case_id
+                    try:
+                        again = self._vault.rewrapped(case_id, wrapped or b"") or wrapped
+                    except DecryptionFailed as error:
+                        _log.error("case_key_unreadable", case_id=case_id, failure=describe(error))
+                        continue
                     session.execute(
                         update(Case).where(Case.id == case_id).values(wrapped_key=again)
                     )

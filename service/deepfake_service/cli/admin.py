@@ -18,7 +18,12 @@ from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.verify import signing
 from deepfake_service.db import Case, Database, Key, Secret
 from deepfake_service.db.enums import Role
-from deepfake_service.errors import AuditBroken, InvalidCheckpoint, SettingsError
+from deepfake_service.errors import (
+    AuditBroken,
+    DecryptionFailed,
+    InvalidCheckpoint,
+    SettingsError,
+)
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
@@ -246,7 +251,8 @@ def rewrap() -> None:
                 database.one_at_a_time(session, CASE_KEYS_LOCK)
                 # Locked and read again, so that a case deleted meanwhile does not get its key back.
                 query = select(Case.id, Case.wrapped_key).where(Case.id.in_(batch), keyed)
-                for case_id, wrapped in session.execute(query.with_for_update()).all():
+                locked = query.order_by(Case.id).with_for_update()
+                for case_id, wrapped in session.execute(locked).all():
                     again = vault.rewrapped(case_id, wrapped or b"")
                     if again is not None:
                         row = update(Case).where(Case.id == case_id)
@@ -274,7 +280,13 @@ def renew_epoch() -> None:
         vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
         epochs = KeyEpochs(database, vault, case_keys, min_age=timedelta(0))
         epochs.check()
-        epochs.renew()
+        kept = epochs.renew()
+    if kept:
+        raise DecryptionFailed(
+            f"A new epoch has begun, and {kept} earlier keys are kept: the key of a case under "
+            "them does not unwrap. `deepfake backup` names its files. Delete the case, or restore "
+            "it from a backup."
+        )
     typer.echo("a new epoch has begun, and the keys of earlier ones are destroyed")
 
 

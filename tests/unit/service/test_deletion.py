@@ -296,6 +296,29 @@ async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_do
         assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
 
 
+async def test_a_case_key_that_does_not_unwrap_keeps_no_others_from_being_renewed(
+    start: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with start(epoch_hours=0.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
+        damaged, deleted, kept = (job["case_id"] for job in jobs)
+        with service.database.write() as session:
+            case = session.get_one(Case, damaged)
+            assert case.wrapped_key is not None
+            case.wrapped_key = before = case.wrapped_key[:-1] + bytes([case.wrapped_key[-1] ^ 1])
+        assert (await delete_case(service, jobs[1])).status_code == 204
+        epochs = service.app.state.shared.services.key_epochs
+        for _ in range(2):
+            epochs.advance()
+        with service.database.read() as session:
+            wrapped = {case.id: case.wrapped_key or b"" for case in session.scalars(select(Case))}
+        assert deleted not in wrapped
+        assert wrapped[damaged] == before
+        assert wrapped[kept][:16] != before[:16]
+        assert (await service.client.get(f"/v1/cases/{kept}")).status_code == 200
+    assert "case_key_unreadable" in capsys.readouterr().out
+
+
 async def test_a_service_does_not_start_without_its_epoch_keys(start: Any, tmp_path: Path) -> None:
     async with start() as service:
         job = await submit(service)

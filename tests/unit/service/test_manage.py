@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.cli.app import app
 from deepfake_service.db import AuditEntry, Case, Secret
+from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AuditBroken,
     DecryptionFailed,
@@ -164,6 +165,29 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
         )
         with pytest.raises(DecryptionFailed):
             wrapper.unwrap(wrapped or b"", b"case-key/c")
+
+
+def test_a_renewal_says_that_a_key_is_kept_for_a_case_that_does_not_unwrap(
+    settings: Settings,
+) -> None:
+    with contextlib.closing(open_database(settings)) as database:
+        account = Accounts(database).create("a", "person", Role.PIPELINE)
+        keys = open_case_keys(settings, open_keys(settings), database.clock)
+        with database.write() as session:
+            for case_id in ("damaged", "kept"):
+                wrapped = keys.wrap(new_key(), f"case-key/{case_id}".encode())
+                if case_id == "damaged":
+                    wrapped = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+                session.add(
+                    Case(id=case_id, account_id=account.id, wrapped_key=wrapped,
+                         created_at=database.clock())
+                )  # fmt: skip
+        done = run("keys", "renew-epoch")
+        assert isinstance(done.exception, DecryptionFailed)
+        assert "1 earlier keys are kept" in done.exception.message
+        with database.write() as session:
+            session.execute(delete(Case).where(Case.id == "damaged"))
+        assert "a new epoch has begun" in output("keys", "renew-epoch")
 
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
