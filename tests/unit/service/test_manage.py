@@ -167,6 +167,19 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             wrapper.unwrap(wrapped or b"", b"case-key/c")
 
 
+def test_what_a_command_did_before_it_failed_is_journaled(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output("keys", "signing", "publish", "--out", tmp_path / "keys")
+    (key,) = (tmp_path / "keys").glob("statement-*.pem")
+    for name in ("CERTIFICATE", "KEY"):
+        monkeypatch.setenv(f"DEEPFAKE_REPORT_{name}", str(tmp_path / "missing.pem"))
+    done = run("keys", "signing", "revoke", key.stem.removeprefix("statement-"))
+    assert isinstance(done.exception, SettingsError)
+    journal = (settings.data_dir / "journal.jsonl").read_text()
+    assert '"signing_key.revoked"' in journal
+
+
 def test_a_renewal_says_that_a_key_is_kept_for_a_case_that_does_not_unwrap(
     settings: Settings,
 ) -> None:
