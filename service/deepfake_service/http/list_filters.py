@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime
-from pydantic_core import PydanticCustomError
 
 from deepfake_models.results import Leaning, VerdictCode
+from deepfake_service.casework.core.moments import Moment
 from deepfake_service.casework.core.pagination import Filters, Order
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.http.dependencies import AppState
@@ -18,15 +16,6 @@ from deepfake_service.http.schemas import EXAMPLE_ID
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_READ_ALL
 
-
-def _utc(at: datetime) -> datetime:
-    try:
-        return at.astimezone(UTC)
-    except OverflowError as error:
-        raise PydanticCustomError("not_a_time", "send a time from the year 1 to 9999") from error
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Reference = Annotated[
     str | None,
     Query(

@@ -297,6 +297,18 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert await sections() == ["closed"]
 
 
+@pytest.mark.parametrize("name", ["sent_at", "answered_at"])
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"])
+async def test_a_time_outside_the_calendar_in_utc_is_refused(
+    service: Service, name: str, time: str
+) -> None:
+    notice = await drafted(service)
+    answer = await service.client.patch(f"/v1/notices/{notice['id']}", json={name: time})
+    assert answer.status_code == 422, answer.text
+    (invalid,) = answer.json()["errors"]
+    assert invalid == {"field": name, "detail": "send a time from the year 1 to 9999"}
+
+
 async def test_a_notice_that_was_sent_before_it_was_made_states_when_and_why(
     service: Service,
 ) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from deepfake_service.casework.core.moments import Moment
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.documents.characters import HiddenCharacter, shown
@@ -40,10 +41,6 @@ def _one_of(values: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)
-
-
 _KINDS = tuple(KINDS)
 Kind = Annotated[
     str, AfterValidator(_one_of(_KINDS)), Field(json_schema_extra={"enum": list(_KINDS)})
@@ -51,7 +48,6 @@ Kind = Annotated[
 Language = Annotated[
     str, AfterValidator(_one_of(LANGUAGES)), Field(json_schema_extra={"enum": list(LANGUAGES)})
 ]
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 CaptureChoice = Literal["clear", "blurred"]
 
 
