@@ -71,10 +71,11 @@ class MinorFlags:
         """
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
-            if case.wrapped_key is None:
-                raise NotFound
             self._database.one_at_a_time(session, case.account_id)
-            session.refresh(case)
+            # Locked below, with the others in one order.
+            again = session.get(Case, case_id, populate_existing=True)
+            if again is None or again.wrapped_key is None:
+                raise NotFound
             if not enabled and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
                 raise Forbidden(
                     "Only the account that set this flag or an administrator can remove it."

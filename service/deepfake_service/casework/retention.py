@@ -59,16 +59,22 @@ class Retention:
             CaseHeld: the case is under a legal hold.
         """
         with self._database.write() as session:
-            job = _find_deletable(session, caller, Job, job_id)
-            self._database.one_at_a_time(session, job.account_id)
-            case = lock_deletable(session, job.case_id)
-            if job.state not in ENDED:
+            found = _find_deletable(session, caller, Job, job_id)
+            self._database.one_at_a_time(session, found.account_id)
+            case = lock_deletable(session, found.case_id)
+            # It may have ended, or another request may have deleted it meanwhile.
+            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+            if job is None:
+                raise NotFound
+            before = job.state
+            if before not in ENDED:
                 job.finished_at = self._database.clock()
-                append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
-            if job.state != JobState.CANCELLED:
-                append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
             # If the process stops after this transaction, the sweep deletes the job.
             job.state = JobState.CANCELLED
+            if before not in ENDED:
+                append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
+            if before != JobState.CANCELLED:
+                append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
             # Jobs that are being deleted as well do not count.
             others = select(Job.id).where(
                 Job.case_id == case.id,

@@ -174,23 +174,35 @@ class Submissions:
     def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
-            job = self._by_key(session, caller, submission, sealed) or self._equal(
-                session, caller, submission, sealed
-            )
+            # Flags of the same bytes wait for this transaction, or this one for them.
+            self._database.one_at_a_time(session, sealed.stored.sha256)
+            job = self._existing(session, caller, submission, sealed)
             created = job is None
             if job is None:
                 job = self._new_job(session, caller, submission, sealed)
-            else:
-                lock_case(session, job.case_id)  # before its rows are referred to
-                # A job that ends meanwhile releases the callbacks that it knows: one that is added
-                # must be among them, or be due at once.
-                session.refresh(job, with_for_update=True)
             self._save_key(session, caller, submission, sealed, job)
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)
             self._add_callback(session, submission, job, case)
             self._cases.note(session, caller, media, self._sighting(submission))
         return Accepted(job.id, created)
+
+    def _existing(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job | None:
+        """Return the job that a submission repeats, locked together with its case."""
+        job = self._by_key(session, caller, submission, sealed) or self._equal(
+            session, caller, submission, sealed
+        )
+        if job is None:
+            return None
+        case = lock_case(session, job.case_id)  # before its rows are referred to
+        if case is None or case.wrapped_key is None:
+            session.expire_all()  # the case has just expired, and the job with it
+            return self._existing(session, caller, submission, sealed)
+        # A job that ends meanwhile releases the callbacks that it knows: one that is added must be
+        # among them, or be due at once.
+        return session.get_one(Job, job.id, with_for_update=True, populate_existing=True)
 
     def _by_key(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
@@ -301,16 +313,15 @@ class Submissions:
             bundle_sha256=self._bundle,
             retention=submission.retention,
         )
-        self._database.one_at_a_time(session, sealed.stored.sha256)
         flag = flag_of_bytes(session, self._blind_index, sealed.stored.sha256)
-        if flag is not None and case.minor_at is None:
-            # The same bytes show the same person.
-            set_flag(session, SERVICE, case, flag)
-            NoticeDesk.mark_flagged(session, self._vault, case)
         session.add(media)
         session.flush()
         listed = {"name": submission.file_name, "platform": submission.sighting.platform}
         begin_job(session, self._queue, case_key, job, **listed)
+        if flag is not None and case.minor_at is None:
+            # The same bytes show the same person.
+            set_flag(session, SERVICE, case, flag)
+            NoticeDesk.mark_flagged(session, self._vault, case)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 

@@ -27,7 +27,7 @@ from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.db import Delivery, Job, KnownHashes, Occurrence, new_id
+from deepfake_service.db import Case, Delivery, Job, KnownHashes, Occurrence, new_id
 from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
@@ -250,3 +250,25 @@ async def test_a_browser_signs_out_while_its_session_expires(
     meanwhile.before_entry_of(accounts_module, monkeypatch)
     service.accounts.sign_in(service.keys[Role.ADMIN], hours=1)
     meanwhile.end()
+
+
+async def test_an_account_is_disabled_while_it_submits_what_another_case_is_flagged_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(service, case_reference="FLAGGED")
+    reviewer = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    flagged = await service.client.put(f"/v1/cases/{job['case_id']}/minor", headers=reviewer)
+    assert flagged.is_success
+    other = (await service.client.post("/v1/cases", json={"case_reference": "OTHER"})).json()
+    submissions = service.app.state.shared.services.submissions
+    again = Submission(case_reference="OTHER")
+    sealed = Sealed(new_id(), new_key(), Stored(job["sha256"], job["size"]))
+    caller = caller_of(service, Role.PIPELINE)
+    name = next(a.name for a in service.accounts.all() if a.id == caller.account_id)
+    meanwhile = Meanwhile(service, lambda: submissions._accept(caller, again, sealed))
+    meanwhile.before_entry_of(accounts_module, monkeypatch)
+    service.accounts.disable(name)
+    meanwhile.end()
+    with service.database.read() as session:
+        assert session.get_one(Case, other["id"]).minor_from == job["case_id"]
+        verify(session)

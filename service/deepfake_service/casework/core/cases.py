@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
+from deepfake_service.casework.core.case_lock import lock_case, lock_open_case
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.errors import (
@@ -85,7 +86,7 @@ class Cases:
     def of_reference(
         self, session: Session, caller: Caller, reference: str | None
     ) -> tuple[Case, bytes, bool]:
-        """Find the account's case with this reference, or create one.
+        """Find the account's case with this reference and lock it, or create one.
 
         Returns:
             The case, its key, and whether it is new.
@@ -100,7 +101,8 @@ class Cases:
                     Case.wrapped_key.is_not(None),
                 )
             ).first()
-            if case is not None:
+            case = lock_case(session, case.id) if case is not None else None
+            if case is not None and case.wrapped_key is not None:  # it has not just expired
                 return case, self._vault.case_key(case), False
         self._database.one_at_a_time(session, CASE_KEYS_LOCK)
         case_id = new_id()
@@ -216,7 +218,7 @@ class Cases:
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
-            session.refresh(case)
+            lock_open_case(session, case_id)
             media = {
                 m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))
             }

@@ -23,11 +23,11 @@ def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = Tr
     screenshots of where it was seen show what it shows, and are deleted with it.
     """
     with database.write() as session:
-        media = session.get(Media, media_id)
-        case = lock_case(session, media.case_id) if media else None
+        known = session.get(Media, media_id)
+        case = lock_case(session, known.case_id) if known else None
+        media = session.get(Media, media_id, populate_existing=True)
         if media is None or case is None or case.held_at is not None:
             return False
-        session.refresh(media)
         if not media.blob or (not in_use and _is_in_use(session, media_id)):
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
@@ -47,8 +47,9 @@ def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = Tr
 def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> None:
     """Delete the screenshot of an occurrence if there is one, unless its case is under a hold."""
     with database.write() as session:
-        occurrence = session.get(Occurrence, occurrence_id)
-        case = lock_case(session, occurrence.case_id) if occurrence else None
+        known = session.get(Occurrence, occurrence_id)
+        case = lock_case(session, known.case_id) if known else None
+        occurrence = session.get(Occurrence, occurrence_id, populate_existing=True)
         if occurrence is None or case is None or case.held_at is not None:
             return
         name = screenshot_of(case.id, occurrence_id)
