@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from deepfake_models.errors import DeepfakeError
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
 from deepfake_service.observability.logs import describe, logger
 
 T = TypeVar("T")
 
+FAILING_S = 60.0
+"""How long the rows that fail may take together. A store that does not answer takes half a minute
+for each, and the sweep has more to do than what needs the store."""
+
 _log = logger("deepfake_service.lifecycle")
 
 
-def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
+def for_each(
+    ids: Iterable[str], task: Callable[[str], T], *, ticks: Callable[[], float] = time.monotonic
+) -> list[T]:
     """Call ``task`` with each id, and return the results of those that succeed.
 
-    What fails is logged and tried again by the next sweep: it must not keep the others from being
-    deleted. What belongs to an altered record is left as it is.
+    What fails, for whatever reason, is logged and tried again by the next sweep: it must not keep
+    the others from being deleted. What belongs to an altered record is left as it is.
 
     Raises:
         DatabaseUnavailable, DatabaseDamaged: there is no use in trying the others.
+        Exception: the last one, once failures have taken ``FAILING_S``.
     """
     results = []
+    failing_s = 0.0
     for row_id in ids:
+        began = ticks()
         try:
             results.append(task(row_id))
         except (DatabaseUnavailable, DatabaseDamaged):
             raise
         except RecordAltered:
             continue  # its refusal was logged and counted
-        except DeepfakeError as error:
+        except Exception as error:
             _log.error("deletion_failed", row=row_id, failure=describe(error))
+            failing_s += ticks() - began
+            if failing_s >= FAILING_S:
+                raise
     return results
