@@ -157,10 +157,12 @@ class NoticeDesk:
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
         """Return the signed PDF of a notice. See ``read`` for the errors."""
-        with self._database.write() as session:
+        with self._database.read() as session:
             notice, key = self._notice(session, caller, notice_id)
+        content = self._documents.pdf(caller.actor, notice, key)
+        with self._database.write() as session:
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
-        return self._documents.pdf(caller.actor, notice, key)
+        return content
 
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None

@@ -23,6 +23,7 @@ from deepfake_service.documents.organisation import Organisation
 from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
 from deepfake_service.notices.render import Composed, NoticeSubject, compose, composed_of
+from deepfake_service.security.audit_log import Action
 from tests.support import mediakit
 from tests.unit.service.conftest import Service
 from tests.unit.service.test_documents import leaves
@@ -190,6 +191,13 @@ async def test_a_capture_that_cannot_be_decoded_is_named_by_its_digest(service: 
     assert page_count(pdf) == 2
 
 
+def reads_of(service: Service, notice_id: str) -> int:
+    """Return how often a notice was read, by the audit log."""
+    is_read = AuditEntry.subject == notice_id, AuditEntry.action == Action.NOTICE_READ
+    with service.database.read() as session:
+        return len(session.scalars(select(AuditEntry.number).where(*is_read)).all())
+
+
 @pytest.mark.parametrize("is_made", [False, True])
 async def test_a_pdf_with_captures_is_withheld_after_a_person_was_flagged_as_a_possible_minor(
     service: Service, is_made: bool
@@ -201,7 +209,9 @@ async def test_a_pdf_with_captures_is_withheld_after_a_person_was_flagged_as_a_p
     admin = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
     flag = await service.client.put(f"/v1/cases/{case_id}/minor", headers=admin)
     assert flag.is_success, flag.text
+    reads = reads_of(service, notice["id"])
     answer = await service.client.get(path, headers=admin)
+    assert reads_of(service, notice["id"]) == reads  # nothing was handed out
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
         403, "imagery_withheld",
     )  # fmt: skip

@@ -18,9 +18,11 @@ from deepfake_service.db.enums import Role
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action
+from deepfake_service.storage.blobs import BLOB_FOLDER
 from tests.support import evidencekit as kit
 from tests.support.clocks import AdjustableClock
 from tests.support.jobkit import examined
+from tests.support.submitting import submit
 from tests.unit.service.conftest import Service
 
 CALLER = Caller("a", Role.ANALYST, "1")
@@ -114,3 +116,31 @@ async def test_evidence_is_not_shown_again_without_an_entry(service: Service) ->
     for _ in range(2):
         store.edition(caller, job["id"], shown=True)
     assert count(service.database, Action.EVIDENCE_READ) == 1
+
+
+@pytest.mark.parametrize("what", ["content", "screenshot"])
+async def test_a_read_that_fails_is_not_in_the_audit_log(service: Service, what: str) -> None:
+    job = await submit(service)
+    shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    case = f"/v1/cases/{job['case_id']}"
+    answer = await service.client.post(f"{case}/occurrences", files=shot)
+    assert answer.status_code == 201, answer.text
+    path, action, blob = {
+        "content": (f"media/{job['media_id']}/content", Action.MEDIA_READ, job["media_id"]),
+        "screenshot": (
+            f"occurrences/{answer.json()['id']}/screenshot",
+            Action.SCREENSHOT_READ,
+            f"screenshot-{answer.json()['id']}",
+        ),
+    }[what]
+    folder: Path = service.app.state.shared.settings.data_dir
+    (file,) = (folder / BLOB_FOLDER).rglob(blob)
+    stored = file.read_bytes()
+    file.unlink()
+    file.symlink_to(file.name)  # a loop
+    assert (await service.client.get(f"{case}/{path}")).status_code == 503
+    assert count(service.database, action) == 0
+    file.unlink()
+    file.write_bytes(stored)
+    assert (await service.client.get(f"{case}/{path}")).status_code == 200
+    assert count(service.database, action) == 1

@@ -247,9 +247,10 @@ class Cases:
         key = self._vault.case_key(case)
         if not open_occurrence(key, occurrence)["screenshot"]:
             raise NotFound
+        content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
-        return self._vault.read(screenshot_of(case_id, occurrence_id), key)
+        return content
 
 
 def media_key(media: Media, case_key: bytes) -> bytes:

@@ -111,9 +111,14 @@ class Queries:
             ImageryWithheld: a person shown may be a minor.
         """
         media, key = self._medium(caller, case_id, media_id, shown_to_admins=False)
-        self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
         assert media.blob is not None
-        return self._vault.open(media.blob, key), media.size
+        file = self._vault.open(media.blob, key)
+        try:
+            self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
+        except BaseException:
+            file.close()
+            raise
+        return file, media.size
 
     def _medium(
         self, caller: Caller, case_id: str, media_id: str, *, shown_to_admins: bool
