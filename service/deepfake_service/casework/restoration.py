@@ -31,7 +31,7 @@ from deepfake_service.db import (
 from deepfake_service.db.enums import EditionState, JobState
 from deepfake_service.errors import DataDirError
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.security.journal import BACKUP_FACT, JournalEntry
+from deepfake_service.security.journal import BACKUP_FACT, RESTORING_FACT, JournalEntry
 from deepfake_service.security.keys import end_of
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import Vault
@@ -68,12 +68,17 @@ class Restoration:
         }
 
     def head(self) -> int:
-        """Return the number of the last entry of the database's audit log."""
+        """Return the number of the last entry of the database's audit log before a restoration."""
         with self._database.read() as session:
+            begun = session.get(Fact, RESTORING_FACT)
+            if begun is not None:
+                return int(begun.value)
             return session.scalar(select(func.max(AuditEntry.number))) or 0
 
     def replay(self, entries: Sequence[JournalEntry]) -> Counter[str]:
         """Replay the entries that are newer than the database, in their order.
+
+        If it is interrupted, it can be repeated.
 
         Returns:
             How many of each action changed something. The others concern what is not in the
@@ -84,6 +89,8 @@ class Restoration:
         """
         head, changed = self.head(), Counter[str]()
         self._compare(entries, head)
+        with self._database.write() as session:
+            session.merge(Fact(name=RESTORING_FACT, value=str(head)))
         newer = [entry for entry in entries if entry.number > head]
         for entry in newer:
             replay = self._replays.get(entry.action)
@@ -93,7 +100,8 @@ class Restoration:
                 is_changed = replay(session, entry)
                 if is_changed:
                     # With what the next journal needs to replay it once more.
-                    detail = entry.sha256 or entry.detail or REPLAYED
+                    flagged_by = entry.account if entry.action == Action.MINOR_FLAGGED else None
+                    detail = entry.sha256 or entry.detail or flagged_by or REPLAYED
                     append_entry(session, SERVICE, Action(entry.action), entry.subject, detail)
             changed[entry.action] += is_changed
         self._complete_deletions()
@@ -115,9 +123,7 @@ class Restoration:
             self._signing_keys.rotate()
         with self._database.write() as session:
             session.execute(delete(SignIn))
-            mark = session.get(Fact, BACKUP_FACT)
-            if mark is not None:
-                session.delete(mark)
+            session.execute(delete(Fact).where(Fact.name.in_((BACKUP_FACT, RESTORING_FACT))))
             append_entry(session, SERVICE, Action.RESTORED, detail=f"entry {backup_head}")
 
     def _compare(self, entries: Sequence[JournalEntry], head: int) -> None:
@@ -202,7 +208,8 @@ class Restoration:
         if case is None or bool(case.minor_at) == enabled:
             return False
         case.minor_at = datetime.fromisoformat(entry.at) if enabled else None
-        case.minor_by = entry.account if enabled else None
+        replayed_by = entry.detail if entry.detail != REPLAYED else None
+        case.minor_by = entry.account or replayed_by if enabled else None
         case.minor_from = None
         return True
 

@@ -36,6 +36,8 @@ from deepfake_service.storage import installation_secret, open_keys
 
 BACKUP_FACT = "backup"
 """Name of the fact that a database is the copy that ``deepfake backup`` made."""
+RESTORING_FACT = "restoring"
+"""Name of the fact that a restoration has begun: the last entry of the log before it."""
 JOURNALED = (
     Action.KEY_REVOKED,
     Action.KEY_ROTATED,
@@ -132,19 +134,24 @@ def open_journal(settings: Settings, database: Database) -> Journal:
 
 
 def require_newest(settings: Settings, database: Database) -> None:
-    """Check that a database is not a backup, nor older than its journal.
+    """Check that a database is neither a backup, nor older than its journal, nor half restored.
 
     Raises:
         DatabaseError: it is, and nobody has run ``deepfake restore``. DataDirError: the journal
             cannot be read.
     """
     with database.read() as session:
-        mark = session.get(Fact, BACKUP_FACT)
+        mark, restoring = session.get(Fact, BACKUP_FACT), session.get(Fact, RESTORING_FACT)
         head = session.scalar(select(func.max(AuditEntry.number))) or 0
     if mark is not None:
         raise DatabaseError(
             f"This database is a backup of {json.loads(mark.value)['made_at'][:16]} UTC. Run "
             "`deepfake restore`, so that keys stay revoked and deleted cases stay deleted."
+        )
+    if restoring is not None:
+        raise DatabaseError(
+            "A restoration of this database was interrupted. Run `deepfake restore` again, with "
+            "the same --journal and without a folder."
         )
     last = last_number(settings.journal_path)
     if last > head:

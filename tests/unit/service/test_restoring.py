@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from deepfake_service.casework.retention import Retention
 from deepfake_service.cli.app import app as command
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
@@ -187,6 +188,30 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
         journal = restored.data_dir / "journal.jsonl"
 
 
+async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        back_up(old, backup)
+        analyst = service.accounts.authenticate(service.keys[Role.ANALYST]).account_id
+        path = f"/v1/cases/{job['case_id']}/minor"
+        assert (await service.client.put(path, **as_role(service, Role.ANALYST))).is_success
+    async with start():
+        pass
+    journal = old.data_dir / "journal.jsonl"
+    for name in ("restored", "restored-again"):  # the second one by the journal of the first
+        restored = Settings(data_dir=tmp_path / name)
+        restored.data_dir.mkdir()
+        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        done = run(restored, "restore", backup, "--journal", journal)
+        assert done.exit_code == 0, (done.output, done.exception)
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(Case, job["case_id"]).minor_by == analyst
+        journal = restored.data_dir / "journal.jsonl"
+
+
 async def test_an_older_database_is_refused_even_if_it_is_no_backup(
     start: Any, tmp_path: Path
 ) -> None:
@@ -209,6 +234,40 @@ async def test_an_older_database_is_refused_even_if_it_is_no_backup(
     assert "replayed: case.shredded, 1" in done.output
     with contextlib.closing(open_database(settings)) as database, database.read() as session:
         assert session.get(Case, job["case_id"]) is None
+
+
+async def test_a_restoration_that_was_interrupted_can_be_repeated(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+    records = settings.data_dir / "records.sqlite"
+    shutil.copy(records, tmp_path / "snapshot")
+    async with start() as service:
+        admin = as_role(service, Role.ADMIN)
+        shredded, held = (f"/v1/cases/{job['case_id']}" for job in jobs)
+        assert (await service.client.delete(shredded, **admin)).is_success
+        assert (await service.client.put(f"{held}/hold", **admin)).is_success
+    async with start():
+        pass
+    shutil.copy(tmp_path / "snapshot", records)
+
+    def stop(*_: object) -> None:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Retention, "finish_shredding", stop)
+        assert isinstance(run(settings, "restore").exception, StorageUnavailable)
+    with pytest.raises(DatabaseError, match="restoration of this database was interrupted"):
+        open_database(settings)
+    done = run(settings, "restore")
+    assert done.exit_code == 0, (done.output, done.exception)
+    with contextlib.closing(open_database(settings)) as database, database.read() as session:
+        verify(session)
+        (case,) = session.scalars(select(Case))
+        assert case.id == jobs[1]["case_id"]
+        assert case.held_at is not None
 
 
 async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
