@@ -70,8 +70,9 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
     if 0.0 < value < 1.0:
         sums = np.bincount(codes, weights=hit - value)
         variance = k / (k - 1) * float((sums**2).sum()) / n**2
-        if variance > 0.0:
-            effective = float(np.clip(value * (1 - value) / variance, min(k, alike), n))
+        # Groups with equal shares of hits have no variance, or what rounding leaves of it.
+        worth = value * (1 - value) / variance if variance > 0.0 else np.inf
+        effective = float(np.clip(worth, min(k, alike), n))
     tail = (1.0 - CONFIDENCE) / 2.0
     x = value * effective
     low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))

@@ -38,6 +38,15 @@ def test_copies_of_one_person_do_not_narrow_the_interval() -> None:
     assert rate(hits, people.repeat(100)).high > rate(hits, np.arange(2000)).high + 0.1
 
 
+@pytest.mark.parametrize("group", [[1, 0], [1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0, 0]])
+def test_groups_with_equal_shares_count_alike_whatever_rounding_leaves(group: list[int]) -> None:
+    # The deviations of a half add up to 0 exactly, those of a third do not.
+    hits = group * 12
+    estimate = rate(hits, np.repeat(np.arange(12), len(group)))
+    exact = binomtest(sum(hits), len(hits)).proportion_ci(0.95, method="exact")
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high))
+
+
 def test_one_group_proves_nothing() -> None:
     estimate = rate(np.ones(100, bool), np.zeros(100))
     assert (estimate.value, estimate.low, estimate.high) == (1.0, 0.0, 1.0)
