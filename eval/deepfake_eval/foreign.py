@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_eval.analysis.summary import summarise
-from deepfake_eval.datasets import Row
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key
 from deepfake_eval.inference import score_table
@@ -19,10 +19,11 @@ from deepfake_eval.inference.records import append_record, read_records
 from deepfake_eval.inference.runner import RECORDS, Progress, no_progress
 from deepfake_eval.inference.score_table import ScoreTableOptions
 from deepfake_eval.reporting.results import MISSING, write_results
+from deepfake_eval.robustness import Labelled
 from deepfake_models.files import atomic_write_text
 
 SCORES = "scores.csv"
-_COLUMNS = ("media", "label", "score", "method", "dataset", "group")
+_COLUMNS = ("media", "label", "score", "method", "dataset", "group", "kind")
 
 Detector = Callable[[Path], float | None]
 """Returns a score that is higher for more suspect media, or ``None`` to abstain. Its argument is a
@@ -98,7 +99,7 @@ def run_detector(
     labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
     scores = _score_all(score, detector, labelled, out / RECORDS, progress)
-    _write_scores(out / SCORES, [row for row, _ in labelled], scores)
+    _write_scores(out / SCORES, labelled, scores)
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     settings = {"split": split, "datasets": [dataset.facts() for dataset in loaded]}
@@ -131,7 +132,7 @@ def load_detector(name: str) -> Detector:
 def _score_all(
     score: Detector,
     name: str,
-    labelled: Sequence[tuple[Row, Path]],
+    labelled: Labelled,
     path: Path,
     progress: Progress,
 ) -> list[float | None]:
@@ -170,10 +171,16 @@ def _number(value: object, name: str, media: str) -> float | None:
     return number
 
 
-def _write_scores(path: Path, rows: Sequence[Row], scores: Sequence[float | None]) -> None:
+def _write_scores(path: Path, labelled: Labelled, scores: Sequence[float | None]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for row, score in zip(rows, scores, strict=True):
-            text = "" if score is None else repr(score)
-            writer.writerow([row.media, row.label, text, row.method, row.dataset, row.group])
+        for (row, root), score in zip(labelled, scores, strict=True):
+            text, kind = "" if score is None else repr(score), _kind(root / row.media)
+            writer.writerow([row.media, row.label, text, row.method, row.dataset, row.group, kind])
+
+
+def _kind(path: Path) -> str:
+    """Return what a medium is by its name: a folder holds the frames of a video."""
+    is_picture = path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+    return "picture" if is_picture else "video"

@@ -258,9 +258,27 @@ def test_a_function_of_ones_own_is_measured_and_resumes(folders: Path, tmp_path:
     assert metrics["settings"]["datasets"][0]["adapter"] == "folders"
     with (out / SCORES).open() as file:
         assert len(list(csv.DictReader(file))) == 4
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    assert set(predictions["kind"]) == {"image"}
     import own_detector  # type: ignore[import-not-found]
 
     assert len(own_detector.calls) == 4
+
+
+def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:
+    (folders / "fake" / "clip.mp4").write_bytes(b"read by the detector alone")
+    (folders / "frames").mkdir()
+    (folders / "frames" / "1.png").write_bytes(b"")
+    media = ["real/0.png", "fake/0.png", "fake/clip.mp4", "frames"]
+    lines = [f"{m},{'real' if m.startswith('real') else 'fake'}\n" for m in media]
+    (folders / "manifest.csv").write_text("media,label\n" + "".join(lines))
+    (tmp_path / "own_detector.py").write_text("def name(path):\n    return len(path.name)\n")
+    out = tmp_path / "out"
+    run_detector("own_detector:name", [f"csv:{folders}"], out, OPTIONS)
+    predictions = pd.read_parquet(out / "predictions.parquet").set_index("media")
+    assert predictions["kind"].to_dict() == dict(
+        zip(media, ("image", "image", "video", "video"), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
