@@ -94,7 +94,7 @@ def run_attack(
 
 
 def parse_bounds(text: str) -> list[int]:
-    """Return the bounds in a list that is separated by commas.
+    """Return the bounds in a list that is separated by commas, each once.
 
     Raises:
         RunError: one of them is not a whole number from 1 to 255.
@@ -102,17 +102,17 @@ def parse_bounds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and 1 <= int(part) <= 255 for part in parts):
         raise RunError(f"Bounds {text!r}: give whole numbers from 1 to 255, separated by commas.")
-    return [int(part) for part in parts]
+    return list(dict.fromkeys(int(part) for part in parts))
 
 
 def parse_answers(text: str) -> list[Answers]:
-    """Return the kinds of answers in a list that is separated by commas.
+    """Return the kinds of answers in a list that is separated by commas, each once.
 
     Raises:
         RunError: one of them is unknown.
     """
     try:
-        return [Answers(part.strip()) for part in text.split(",")]
+        return list(dict.fromkeys(Answers(part.strip()) for part in text.split(",")))
     except ValueError:
         known = ", ".join(Answers)
         raise RunError(f"Answers {text!r}: the known ones are {known}.") from None

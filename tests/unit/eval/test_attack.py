@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval import cli
-from deepfake_eval.attack import AttackOptions, run_attack
+from deepfake_eval.attack import AttackOptions, parse_answers, parse_bounds, run_attack
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset
 from deepfake_eval.inference.queries import Answers, altered, attack, observed
@@ -113,6 +113,11 @@ def test_the_command_reports_both_directions_and_resumes(
     before = (tmp_path / "attempts.jsonl").read_bytes()
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     assert (tmp_path / "attempts.jsonl").read_bytes() == before
+
+
+def test_what_is_named_twice_is_counted_once() -> None:
+    assert parse_bounds("8, 5,8") == [8, 5]
+    assert parse_answers("full,rounded,full") == [Answers.FULL, Answers.ROUNDED]
 
 
 @pytest.mark.parametrize(("option", "value"), [("--bounds", "0,5"), ("--answers", "vague")])
