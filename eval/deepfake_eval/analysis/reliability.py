@@ -220,6 +220,7 @@ def write_reliability(
         table["level_item"] = item_table(items, min_groups)
         table["level_picture"] = item_table(items, min_groups, "image")
     text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+    out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out, text)
     if bundle_out:
         _seal_copy(bundle, bundle_out, text, conditions(faces, face_threshold, min_groups))

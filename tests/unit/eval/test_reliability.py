@@ -222,10 +222,11 @@ def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     predictions(bundle).to_parquet(path)
     line = ["reliability", "--bundle", str(bundle.directory), "--predictions", str(path)]
-    result = CliRunner().invoke(cli.app, [*line, "--out", str(tmp_path / "rates.json")])
+    rates = tmp_path / "new" / "rates.json"
+    result = CliRunner().invoke(cli.app, [*line, "--out", str(rates)])
     assert result.exit_code == 0, result.output
     assert "3 of 14 conditions have enough groups" in result.output
-    assert (tmp_path / "rates.json").is_file()
+    assert rates.is_file()
 
 
 def test_a_bundle_can_be_sealed_with_rates_of_ones_own(bundle: Bundle, tmp_path: Path) -> None:
