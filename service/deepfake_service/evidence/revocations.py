@@ -130,7 +130,7 @@ def open_revocations(
         )
         expires_at = datetime.fromisoformat(content["expires_at"])
         is_expired, is_early = expires_at <= now, revocations.issued_at > now + CLOCK_SKEW
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RevocationsUnusable("The file is not a list of revocations.") from error
     if not signers:
         raise RevocationsUnusable(

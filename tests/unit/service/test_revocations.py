@@ -115,6 +115,7 @@ def test_a_list_that_cannot_be_trusted_is_refused() -> None:
         (signed, [OURS], AT - timedelta(days=1), "future"),
         (b"{}", [OURS], AT, "not a list"),
         (b"\xff", [OURS], AT, "not a list"),
+        (b"[" * 100_000, [OURS], AT, "not a list"),
         (json.dumps({**envelope, "payload": envelope["payload"][:-8] + "fQAAAA=="}).encode(),
          [OURS], AT, "not a list"),
         (kit.bundle(), [OURS], AT, "not a list"),
