@@ -238,7 +238,9 @@ def main() -> None:
         _drop_output()
         # A closed pipe, as with `deepfake score ... | head`, is not reported.
         if error.errno != errno.EPIPE:
-            typer.echo(f"error: {error.strerror or 'the output could not be written'}", err=True)
+            named = f"{clean(error.filename)}: " if isinstance(error.filename, str) else ""
+            reason = error.strerror or "the output could not be written"
+            typer.echo(f"error: {named}{reason}", err=True)
         raise SystemExit(1) from None
 
 

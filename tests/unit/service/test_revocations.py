@@ -14,7 +14,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from deepfake_service.casework.core.editions import is_withdrawn, supersede
-from deepfake_service.cli.app import app
+from deepfake_service.cli.app import app, main
 from deepfake_service.db import (
     Account,
     AuditEntry,
@@ -202,6 +202,19 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     }  # fmt: skip
     with pytest.raises(EditionUnknown):
         listing.withdraw("3" * 64)
+
+
+def test_the_error_names_the_file_that_cannot_be_written(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = settings.data_dir / "absent" / "list.json"
+    list_of(settings, database)
+    monkeypatch.setattr("sys.argv", ["deepfake", "evidence", "revocations", "--out", str(out)])
+    monkeypatch.setattr("deepfake_service.cli.app._drop_output", lambda: None)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == f"error: {out}: No such file or directory\n"
 
 
 def test_an_entry_altered_in_the_database_is_not_signed(
