@@ -125,11 +125,9 @@ class PictureMedia(ClosesOnExit):
         self._source = source
         self._limits = limits
         self._format = picture_format
+        self._stills_only = stills_only
         self._open()
         animated = picture_format in ANIMATED_FORMATS
-        # Unlike ``n_frames``, this does not make Pillow read beyond the second frame.
-        if stills_only and animated and getattr(self._image, "is_animated", False):
-            raise NotAPicture
         count = getattr(self._image, "n_frames", 1) if animated else 1
         if count > limits.max_frames:
             raise MediaTooLarge(f"the limit is {limits.max_frames} frames")
@@ -159,6 +157,11 @@ class PictureMedia(ClosesOnExit):
             warnings.simplefilter("ignore")
             self._image = Image.open(cast("IO[bytes]", self._source), formats=[self._format])
             check_pixels(*self._image.size, self._limits)
+            # Unlike ``n_frames``, this does not make Pillow read beyond the second frame.
+            animated = self._format in ANIMATED_FORMATS
+            if self._stills_only and animated and getattr(self._image, "is_animated", False):
+                raise NotAPicture
+            # To find the metadata of a PNG, Pillow decodes it.
             self._orientation = self._read_orientation()
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:

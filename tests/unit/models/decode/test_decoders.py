@@ -333,6 +333,20 @@ def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
     assert loads == []
 
 
+@pytest.mark.parametrize("picture_format", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_an_animation_is_refused_as_a_still_before_it_is_decoded(
+    loads: list[int], picture_format: str
+) -> None:
+    data = mediakit.animation(mediakit.panning(3, 64, 48), picture_format, [100] * 3)
+    loads.clear()  # those of the encoder
+    with (
+        pytest.raises(NotAPicture),
+        InProcessDecoder().open(io.BytesIO(data), stills_only=True),
+    ):
+        pass
+    assert loads == []
+
+
 def test_a_picture_between_pillows_limits_does_not_warn() -> None:
     """Pillow warns from 89 million pixels on and raises from 179 million on."""
     limits = DecodeLimits(max_pixels=120_000_000)
