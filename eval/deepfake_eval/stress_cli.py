@@ -129,6 +129,8 @@ def attack(media: MediaOptions, attacker: _AttackOptions) -> None:
         run_attack,
     )
 
+    if media.workers > 1 or media.scheduler:
+        raise typer.BadParameter("attack runs in one process, without --workers and --scheduler")
     options = AttackOptions(
         split=media.split,
         limit=attacker.limit,

@@ -130,6 +130,14 @@ def test_an_unknown_bound_or_answer_is_named(
     assert value in done.exception.message
 
 
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--scheduler", "tcp://127.0.0.1:1"]])
+def test_processes_that_would_not_help_are_refused(option: list[str], tmp_path: Path) -> None:
+    arguments = ["attack", "--dataset", f"folders:{tmp_path}", "--out", str(tmp_path), *option]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 2
+    assert "one process" in done.output
+
+
 def test_nothing_to_attack_is_an_error(media: Path, tmp_path: Path) -> None:
     evalkit.tiny_bundle(tmp_path / "blind", gain=0.0)
     for medium in (media / "real").iterdir():
