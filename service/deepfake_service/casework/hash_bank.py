@@ -5,7 +5,7 @@ A match links cases. It never changes a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,7 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Finding
+from deepfake_service.errors import DecryptionFailed
 from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
@@ -59,6 +60,8 @@ class HashBank:
         self._enabled = enabled
         self._kept_for = kept_for
         self._key = installation_secret(database, keys, _NAME) if enabled else b""
+        self._without_hashes: set[str] = set()
+        """Ids of confirmed jobs whose media have no hashes that could be stored."""
 
     def remember(self, job_id: str) -> None:
         """Store the hashes of the medium of a job whose finding was confirmed."""
@@ -70,10 +73,12 @@ class HashBank:
         try:
             examination = examination_of(self._vault, job, self._vault.case_key(case))
         except BlobMissing:
+            self._without_hashes.add(job_id)
             return
         hashes = examination["hashes"]
         pdq = usable(hashes)
         if not pdq:
+            self._without_hashes.add(job_id)
             return
         now = self._database.clock()
         with self._database.write() as session:
@@ -114,9 +119,9 @@ class HashBank:
                     Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
                     Job.id.not_in(select(KnownHashes.job_id)),
                 )
-                .limit(CATCH_UP_BATCH)
+                .limit(CATCH_UP_BATCH + len(self._without_hashes))
             ).all()
-        for job_id in missing:
+        for job_id in [j for j in missing if j not in self._without_hashes][:CATCH_UP_BATCH]:
             self.remember_if_possible(job_id)
 
     @staticmethod
@@ -154,10 +159,21 @@ class HashBank:
             known = session.scalars(
                 select(KnownHashes).where(KnownHashes.case_id != job.case_id)
             ).all()
-        for entry in known:
-            shares = shares_alike(submitted, open_json(self._key, entry)["pdq"])
+        for entry, hashes_of_entry in self._opened(known):
+            shares = shares_alike(submitted, hashes_of_entry["pdq"])
             if shares.match:
                 self._link(job, entry, shares)
+
+    def _opened(
+        self, entries: Iterable[KnownHashes]
+    ) -> Iterator[tuple[KnownHashes, dict[str, Any]]]:
+        """Yield entries with their hashes. One that cannot be read must not hold up the others: no
+        video could be examined any more."""
+        for entry in entries:
+            try:
+                yield entry, open_json(self._key, entry)
+            except DecryptionFailed as error:
+                _log.error("hashes_unreadable", job_id=entry.job_id, failure=describe(error))
 
     def _link(self, job: Job, entry: KnownHashes, shares: Shares) -> None:
         with self._database.write() as session:
@@ -221,6 +237,6 @@ class HashBank:
             if not entries:
                 return
             last = entries[-1].id
-            opened = [open_json(self._key, e) for e in entries]
+            opened = [content for _, content in self._opened(entries)]
             for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened):
                 yield f"{line}\n"

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from deepfake_service.casework import hash_bank
 from deepfake_service.casework.bulk_reviews import decide_each
 from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.db import Case, Job, KnownHashes, Review, new_id
-from deepfake_service.db.enums import Decision, Finding, Role
+from deepfake_service.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.errors import RecordAltered, StorageUnavailable
 from deepfake_service.evidence.artifacts import UnreadableMaterial
 from deepfake_service.evidence.custody import CustodyMismatch
@@ -22,6 +24,7 @@ from deepfake_service.storage import seal_json
 from deepfake_service.storage.blobs import BLOB_FOLDER
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined
+from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -133,3 +136,27 @@ async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starte
         await asyncio.to_thread(services.reviews.catch_up)
         assert hashed() == {jobs[1]}
         assert [e["edition"] for e in services.evidence_store.editions(caller, jobs[1])] == [2, 1]
+
+
+async def test_media_without_hashes_hold_up_none_that_have_some(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_bank, "CATCH_UP_BATCH", 1)
+    async with start(matching=True) as service:
+        jobs = [(await submit(service, VIDEO + bytes([n])))["id"] for n in range(2)]
+        jobs.insert(1, (await examined(service, kit.video()))["id"])
+        services = service.app.state.shared.services
+        caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+        with service.database.write() as session:
+            for job_id in jobs:
+                session.get_one(Job, job_id).state = JobState.SUCCEEDED
+        for job_id in jobs:
+            await asyncio.to_thread(
+                services.reviews.decide, caller, job_id, Decision.CONFIRMED, "seen"
+            )
+        with service.database.write() as session:  # as if the store had not answered
+            HashBank.forget(session, jobs[1])
+        for _ in jobs:
+            services.hash_bank.remember_recent()
+        with service.database.read() as session:
+            assert session.scalars(select(KnownHashes.job_id)).all() == [jobs[1]]

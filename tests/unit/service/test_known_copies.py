@@ -184,6 +184,27 @@ async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> No
         assert copies[0]["known_percent"] == match["known_percent"]
 
 
+async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:
+    async with start(matching=True) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(4)]
+        for job in jobs[:3]:
+            remember(service, job["id"], known())
+        with service.database.write() as session:
+            broken = select(KnownHashes).where(KnownHashes.job_id == jobs[1]["id"])
+            session.scalars(broken).one().sealed = b"not sealed"
+            copy = session.get_one(Job, jobs[3]["id"])
+        service.app.state.shared.services.hash_bank.link_similar(copy, known())
+        answer = await service.client.get(
+            f"/v1/jobs/{copy.id}/matches", headers=headers(service, Role.ADMIN)
+        )
+        found = {match["case_id"] for match in answer.json()["matches"]}
+        assert found == {jobs[0]["case_id"], jobs[2]["case_id"]}
+        exported = await service.client.get(
+            "/v1/known-hashes", headers=headers(service, Role.ANALYST)
+        )
+        assert len(exported.text.splitlines()) == 2
+
+
 async def test_the_audit_log_counts_the_hashes_that_are_exported(start: Any) -> None:
     async with start(matching=True) as service:
         job = await submit(service, VIDEO, case_reference="KNOWN")
