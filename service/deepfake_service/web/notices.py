@@ -20,10 +20,17 @@ from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.container import Services
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import LANGUAGES, translations, words
-from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NoticeRefused
+from deepfake_service.errors import (
+    FieldError,
+    InvalidRequest,
+    NotFound,
+    NoticeRefused,
+    ServiceError,
+)
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.kinds import Kind, kind_of, lacking
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.api_errors import api_errors
 from deepfake_service.web.language import language_of
@@ -39,6 +46,8 @@ from deepfake_service.web.notice_recipients import Posts, posts_of_recipient, re
 from deepfake_service.web.pages import Form, PageRoute, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_log = logger("deepfake_service.notices")
 
 Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
@@ -156,7 +165,12 @@ def post_form(
         return _form_page(request, services, caller, notice_form, attempt)
     if notice_form.template and notice_form.replaces_draft:
         withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
-        services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
+        try:
+            services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
+        except ServiceError as error:
+            # Somebody has withdrawn the draft meanwhile, for example. The notice exists: an error
+            # would have it made twice.
+            _log.warning("draft_not_withdrawn", notice=notice["id"], failure=describe(error))
     return redirect(f"/notices/{notice['id']}")
 
 

@@ -22,15 +22,17 @@ from sqlalchemy import delete, select, text, update
 from deepfake_models.results import VerdictCode
 from deepfake_service.app import PACKAGES_PER_ACCOUNT
 from deepfake_service.casework.core.notice_history import digest_of
+from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.notice_package import package_of
 from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.enums import JobState, NoticeState, Role
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest, RecordAltered
 from deepfake_service.evidence import pdf_signature
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.render import NoticeSubject, compose
+from deepfake_service.security.accounts import Caller
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service, Starter
 from tests.unit.service.test_notices import BASIS, GOOD, LONG, SEEN
@@ -411,6 +413,35 @@ async def test_the_forms_of_a_notice_have_the_limits_of_the_api(
     assert (read["receipt"], read["state"]) == (None, "drafted")
     listed = (await service.client.get(f"/v1/cases/{notice['case_id']}/notices")).json()
     assert [n["id"] for n in listed["notices"]] == [notice["id"]]
+
+
+async def test_a_notice_whose_draft_was_withdrawn_meanwhile_is_answered_as_made(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = await drafted(service)
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+    desk = service.app.state.shared.services.notice_desk
+    real = desk.create
+    form = f"/cases/{draft['case_id']}/notices/kr-d4u?like={draft['id']}"
+    page = (await service.client.get(form)).text
+    fields = {
+        **GOOD["kr-d4u"], "occurrences": draft["occurrence_ids"],
+        "csrf": re.findall(r'name="csrf" value="([^"]+)"', page)[0],
+    }  # fmt: skip
+
+    def create(caller: Caller, *arguments: Any) -> dict[str, Any]:
+        desk.update(caller, draft["id"], NoticeUpdate(outcome=NoticeState.WITHDRAWN))
+        made: dict[str, Any] = real(caller, *arguments)
+        return made
+
+    monkeypatch.setattr(desk, "create", create)  # as when the form is sent twice
+    headers = {"Origin": str(service.client.base_url)}
+    answer = await service.client.post(form, data=fields, headers=headers)
+    assert answer.status_code == 303, answer.text
+    notice_id = answer.headers["location"].rpartition("/")[2]
+    made = (await service.client.get(f"/v1/notices/{notice_id}")).json()
+    assert made["state"] == "drafted"
 
 
 async def test_the_package_of_a_notice_has_what_its_contents_say(service: Service) -> None:
