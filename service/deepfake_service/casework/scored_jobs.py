@@ -10,6 +10,7 @@ from sqlalchemy import select
 from deepfake_service.casework.core.pagination import Filters, JobPage, Order
 from deepfake_service.casework.core.queries import Queries, media_kind
 from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.db import Case, Database, Job
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action
@@ -38,15 +39,20 @@ class ScoredJobs:
             InvalidRequest: the cursor is invalid.
         """
         page = self._queries.jobs(caller, filters, limit=limit, cursor=cursor)
-        opened = self._opened([job["id"] for job in page.jobs])
+        left_out = [*page.altered]
+        opened = self._opened([job["id"] for job in page.jobs], left_out)
         if opened:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        jobs = [{**job, **opened.get(job["id"], UNKNOWN)} for job in page.jobs]
+        jobs = [
+            {**job, **opened.get(job["id"], UNKNOWN)}
+            for job in page.jobs
+            if job["id"] not in left_out
+        ]
         if filters.order is Order.LIKELIHOOD:
             jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
-        return JobPage(jobs, page.next, page.altered)
+        return JobPage(jobs, page.next, left_out)
 
-    def _opened(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+    def _opened(self, ids: list[str], left_out: list[str]) -> dict[str, dict[str, Any]]:
         statement = (
             select(Job, Case)
             .join(Case, Job.case_id == Case.id)
@@ -54,12 +60,15 @@ class ScoredJobs:
         )
         with self._database.read() as session:
             rows = session.execute(statement).all()
-        opened = {}
-        for job, case in rows:
-            result = open_json(self._vault.case_key(case), job)
-            opened[job.id] = {name: result.get(name) for name in VALUES}
-            opened[job.id]["media_kind"] = media_kind(result)
-        return opened
+        return {row[0].id: shown for row, shown in opened_rows(rows, self._values, left_out)}
+
+    def _values(self, row: Any) -> dict[str, Any]:
+        job, case = row
+        result = open_json(self._vault.case_key(case), job)
+        return {
+            **{name: result.get(name) for name in VALUES},
+            "media_kind": media_kind(result),
+        }
 
 
 def _likelihood(job: dict[str, Any]) -> float:

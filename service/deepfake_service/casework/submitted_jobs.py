@@ -13,6 +13,7 @@ from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.pagination import JobPage
 from deepfake_service.casework.core.queries import job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.db.row_authentication import load_list
@@ -60,9 +61,12 @@ class SubmittedJobs:
             posts = {row[0]: row[1] for row in seen}
         if listed.rows:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        jobs = {row[0].id: {**self._shown(row), "posts": posts.get(row[1].id, 0)}
-                for row in listed.rows}  # fmt: skip
-        return JobPage([jobs[i] for i in dict.fromkeys(ids) if i in jobs], None, listed.altered)
+        left_out = [*listed.altered]
+        jobs = {
+            row[0].id: {**shown, "posts": posts.get(row[1].id, 0)}
+            for row, shown in opened_rows(listed.rows, self._shown, left_out)
+        }
+        return JobPage([jobs[i] for i in dict.fromkeys(ids) if i in jobs], None, left_out)
 
     def _shown(self, row: Any) -> dict[str, Any]:
         job, media, case, listing, disagree = row

@@ -25,6 +25,7 @@ from deepfake_service.casework.core.pagination import Filters, JobPage, conditio
 from deepfake_service.casework.core.queries import find_job, iso_time, job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.hash_bank import MOST_SIMILAR
 from deepfake_service.casework.queue_places import add_places
@@ -125,9 +126,10 @@ class Triage:
                     more = True
                     break
                 last = position
-                shown = self._shown(row) if row is not None else None
-                if shown is not None and _mentions(shown, asked.text):
-                    found.append({**shown, "standing": position.standing})
+                rows = [row] if row is not None else []
+                for _, shown in opened_rows(rows, self._shown, altered):
+                    if _mentions(shown, asked.text):
+                        found.append({**shown, "standing": position.standing})
             self._add_copies(session, caller, found)
             self._add_clocks(session, found)
             if asked.tab in (Tab.WAITING, Tab.ALL):
@@ -255,8 +257,8 @@ class Triage:
             .where(Match.job_id.in_(jobs), visible_to(caller), Case.sealed.is_not(None))
             .order_by(*MOST_SIMILAR),
         )
-        for match, earlier, is_confirmed in matches.rows:
-            reference = open_json(self._vault.case_key(earlier), earlier)["reference"]
+        for row, reference in opened_rows(matches.rows, self._reference, []):
+            match, earlier, is_confirmed = row
             jobs[match.job_id]["copies"].append(
                 {
                     "case_id": earlier.id,
@@ -266,6 +268,11 @@ class Triage:
                     "confirmed": bool(is_confirmed),
                 }
             )
+
+    def _reference(self, row: Any) -> str | None:
+        _, earlier, _ = row
+        reference: str | None = open_json(self._vault.case_key(earlier), earlier)["reference"]
+        return reference
 
     @staticmethod
     def _add_clocks(session: Session, found: list[dict[str, Any]]) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from deepfake_models.results import VerdictCode
 from deepfake_service.casework.sweeps import GRACE
-from deepfake_service.db import Job, Media
+from deepfake_service.db import Case, Job, Media
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.security.records import accept_row, altered_rows
+from deepfake_service.storage import seal_json
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -63,6 +65,54 @@ async def test_one_altered_record_does_not_stop_a_list(service: Service, what: s
     assert (await service.client.get(f"/v1/jobs/{jobs[1]['id']}")).status_code == 500
     assert (await service.client.get("/readyz")).status_code == 200
     assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
+
+
+UNREADABLE = {
+    "a case key": "UPDATE cases SET wrapped_key = :other WHERE id = :case",
+    "a case": "UPDATE cases SET sealed = :other WHERE id = :case",
+    "a result": "UPDATE jobs SET result = :other WHERE id = :job",
+    "a listing": "UPDATE listings SET sealed = :other WHERE id = :job",
+}
+"""Alterations that the codes of rows do not show, because what is sealed has one of its own."""
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_one_record_that_cannot_be_opened_does_not_stop_a_list(
+    service: Service, what: str
+) -> None:
+    jobs = await submit_three(service)
+    vault = service.app.state.shared.services.queries._vault
+    with service.database.write() as session:
+        for job in jobs:
+            row = session.get_one(Job, job["id"])
+            key = vault.case_key(session.get_one(Case, job["case_id"]))
+            seal_json(key, row, {"score": 0.5, "log_likelihood_ratio": 0.0, "reasons": []})
+            row.state = JobState.SUCCEEDED
+            row.verdict = VerdictCode.UNABLE_TO_EVALUATE
+    ids = {"job": jobs[1]["id"], "case": jobs[1]["case_id"], "other": b"not sealed"}
+    statement = UNREADABLE[what]
+    alter(service, statement, **{k: v for k, v in ids.items() if f":{k}" in statement})
+    left = [jobs[2]["id"], jobs[0]["id"]]
+    if what in ("a case key", "a result"):
+        listed = (await service.client.get("/v1/jobs")).json()
+        assert [j["id"] for j in listed["jobs"]] == left
+        assert listed["altered"] == [jobs[1]["id"]]
+    if what in ("a case key", "a case"):
+        cases = (await service.client.get("/v1/cases")).json()
+        assert cases["altered"] == [jobs[1]["case_id"]]
+        assert len(cases["cases"]) == 2
+    await service.sign_in(Role.PIPELINE)
+    del service.client.headers["Authorization"]
+    for path in ("/?tab=all", "/submit/jobs?" + "&".join(f"job={job['id']}" for job in jobs)):
+        page = await service.client.get(path)
+        assert page.status_code == 200, path
+        assert all(f"/items/{job_id}" in page.text for job_id in left)
+        if what != "a result" or path.startswith("/submit"):
+            assert f"<code>{jobs[1]['id']}</code>" in page.text
+            assert f"/items/{jobs[1]['id']}" not in page.text
+    rows = (await service.client.get("/results.csv")).text
+    assert "R-0" in rows
+    assert "R-1" not in rows
 
 
 async def test_an_altered_item_is_named_in_the_queue_without_its_content(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO
 
 from sqlalchemy import func, select
@@ -25,6 +26,7 @@ from deepfake_service.casework.core.pagination import (
 )
 from deepfake_service.casework.core.progress import progress_json
 from deepfake_service.casework.core.read_audit import ReadAudit
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.db.enums import DISAGREEMENT, UNFINISHED, Role
@@ -147,10 +149,11 @@ class Queries:
                     .outerjoin(Listing, Listing.id == Job.id)
                     .where(Job.id.in_(ids))
                 ).all()
-            by_id = {row[0].id: row for row in rows if row[1].sealed}
+            by_id = {row[0].id: [row] for row in rows if row[1].sealed}
             for listed in page.jobs:
-                if listed["id"] in by_id:
-                    yield self._result_row(by_id[listed["id"]], listed["sha256"])
+                shown = partial(self._result_row, sha256=listed["sha256"])
+                opened = opened_rows(by_id.get(listed["id"], ()), shown, [])
+                yield from (values for _, values in opened)
             if page.next is None:
                 return
             cursor = page.next
@@ -218,11 +221,9 @@ class Queries:
         with self._database.read() as session:
             listed = load_list(session, statement.limit(limit))
             cursor = next_cursor(session, statement, Case, limit)
-        return {
-            "cases": [self._case_json(case) for (case,) in listed.rows],
-            "next": cursor,
-            "altered": listed.altered,
-        }
+        left_out = [*listed.altered]
+        opened = opened_rows(listed.rows, lambda row: self._case_json(row[0]), left_out)
+        return {"cases": [shown for _, shown in opened], "next": cursor, "altered": left_out}
 
     def _case_json(self, case: Case) -> dict[str, Any]:
         return {

@@ -1,0 +1,36 @@
+"""Rows of a list that cannot be decrypted. They are left out, as those that were altered are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from deepfake_service.errors import DecryptionFailed
+from deepfake_service.observability.logs import describe, logger
+
+T = TypeVar("T")
+
+_log = logger("deepfake_service.records")
+
+
+def opened_rows(
+    rows: Iterable[Any], opened: Callable[[Any], T], left_out: list[str]
+) -> Iterator[tuple[Any, T]]:
+    """Yield each row with what ``opened`` returns of it.
+
+    If that does not decrypt, because the key of its case or a sealed column was altered, the id of
+    the row's first column, a model, is added to ``left_out`` instead.
+    """
+    for row in rows:
+        try:
+            result = opened(row)
+        except DecryptionFailed as error:
+            _log.error(
+                "record_unreadable",
+                table=row[0].__tablename__,
+                row=row[0].id,
+                failure=describe(error),
+            )
+            left_out.append(row[0].id)
+        else:
+            yield row, result
