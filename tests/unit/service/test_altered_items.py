@@ -195,8 +195,9 @@ HIDING = {
 
 @pytest.mark.parametrize("what", HIDING)
 async def test_an_alteration_is_an_alarm_in_the_default_tab_wherever_it_moves_an_item(
-    service: Service, what: str
+    service: Service, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("deepfake_service.casework.altered_records.BUDGET_S", 60.0)
     jobs = await submit_three(service)
     await service.sign_in(Role.ANALYST)
     del service.client.headers["Authorization"]
