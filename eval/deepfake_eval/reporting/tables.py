@@ -21,7 +21,13 @@ LATEX_FIGURES = {
 }
 """The figures in the LaTeX table, with their headings; the CSV file has all of them."""
 
-_RATES = ("true_positive_rate", "false_positive_rate", "cleared_rate")
+_RATES = (
+    "true_positive_rate",
+    "false_positive_rate",
+    "cleared_rate",
+    "towards_manipulated_rate",
+    "towards_untouched_rate",
+)
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -80,7 +86,10 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def rate_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each class and source with the rates at the thresholds of the detector."""
+    """Return a row for each class, source and rate at the thresholds of the detector.
+
+    Rates of leaning are among them if the detector is a bundle that has edges of leaning.
+    """
     return [
         {
             "label": entry["label"],

@@ -15,6 +15,7 @@ import pytest
 from deepfake_eval.analysis.plots import shorten, write_plots
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.reporting.report import render
+from deepfake_eval.reporting.tables import rate_rows
 from deepfake_models.bundle import Bundle
 from tests.support import evalkit, judgingkit
 
@@ -133,6 +134,8 @@ def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
     assert fake["towards_manipulated_rate"]["value"] == pytest.approx(
         (fakes["rank"] >= 0.5).mean(), abs=1e-4
     )
+    listed = {row["rate"] for row in rate_rows(metrics) if row["label"] == "fake"}
+    assert {"towards_manipulated_rate", "towards_untouched_rate"} <= listed
     # Nor does a method of which nothing was scored: that is a rate of 0, and none to leave out.
     method = fakes["method"].iloc[0]
     chosen = (predictions["label"] == "fake") & (predictions["method"] == method)
