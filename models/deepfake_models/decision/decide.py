@@ -12,7 +12,8 @@ Nothing is decided where error rates are not known. By the bundle's ``conditions
 3. an item is ``likely_manipulated`` only if the tracks that are not refused are sufficient: the sum
    of their likelihood ratios, divided by the number of all judged tracks, must reach the threshold
    too, as if the refused ones were certainly authentic;
-4. an item with a refused track is never ``no_manipulation_found``.
+4. an item with a refused track is ``no_manipulation_found`` only where the bundle's ``aggregation``
+   lets people count for nothing who are seen so briefly, or are so small, in it.
 
 Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. A refusal
 changes neither the values nor a verdict that does not decide.
