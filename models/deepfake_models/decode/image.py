@@ -34,6 +34,10 @@ from deepfake_models.results import MediaFacts
 Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener()
 
+one_at_a_time = False
+"""Whether this process opens one picture at a time, as decoder processes do. Pillow's limit is then
+that of the open picture, for what it allocates on the way to a frame of a GIF."""
+
 HEAD_BYTES = 4096
 """Bytes that are enough to recognise the format; the ``ftyp`` box of ISO media lists its brands."""
 
@@ -150,6 +154,7 @@ class PictureMedia(ClosesOnExit):
         self._still = None
 
     def _open(self) -> None:
+        Image.MAX_IMAGE_PIXELS = None
         self._source.seek(0)
         # Pillow warns about odd metadata. The lock is needed because Python's warning filters are
         # not per thread.
@@ -163,6 +168,8 @@ class PictureMedia(ClosesOnExit):
                 raise NotAPicture
             # To find the metadata of a PNG, Pillow decodes it.
             self._orientation = self._read_orientation()
+        if one_at_a_time:
+            Image.MAX_IMAGE_PIXELS = self._limits.max_pixels
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``."""
@@ -212,6 +219,10 @@ class PictureMedia(ClosesOnExit):
                 self._image.load()
             except MediaTooLarge:
                 raise
+            except Image.DecompressionBombError as error:
+                raise MediaTooLarge(
+                    f"a frame has too many pixels; the limit is {self._limits.max_pixels}"
+                ) from error
             except Exception:
                 self._source.check()
                 if index == 0:

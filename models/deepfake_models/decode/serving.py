@@ -25,6 +25,7 @@ import numpy as np
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
+from deepfake_models.decode import image
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.decode.confinement import Beginning, ResourceBounds, confine
@@ -132,6 +133,7 @@ def import_lazy_modules() -> None:
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.startswith("av.__"):
             importlib.import_module(module.name)
+    image.one_at_a_time = True
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
 
@@ -173,9 +175,12 @@ def serve(connection: Connection, tasks: dict[str, Task]) -> None:
 def _open(connection: Connection, request: wire.Open) -> None:
     source = cast("BinaryIO", RemoteFile(connection, request.size))
     decoder = InProcessDecoder(request.limits)
-    with decoder.open(source, stills_only=request.stills_only) as media:
-        _announce(connection, media)
-        _serve_item(connection, media)
+    try:
+        with decoder.open(source, stills_only=request.stills_only) as media:
+            _announce(connection, media)
+            _serve_item(connection, media)
+    finally:
+        Image.MAX_IMAGE_PIXELS = None  # the limit of this item's picture: see image.one_at_a_time
     wire.send(connection, wire.Closed())
 
 

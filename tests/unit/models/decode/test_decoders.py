@@ -368,7 +368,18 @@ def test_a_frame_that_enlarges_a_gif_is_refused_before_it_is_decoded(decoder: De
     large = frame.replace(b"\x01\0\x01\0", struct.pack("<HH", 8000, 8000))
     # Its data end early, but to find that out takes the memory of all its pixels.
     message = refused(decoder, head + frame + large + b";", MediaTooLarge)
-    assert "8000 x 8000" in message
+    assert "the limit is 2000000" in message
+
+
+def test_a_frame_that_a_gif_clears_is_refused_before_it_is_filled(process: Decoder) -> None:
+    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
+    frame = b"!\xf9\x04\x08\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
+    large = frame.replace(b"\x01\0\x01\0", struct.pack("<HH", 65535, 65535))
+    message = refused(process, head + frame + large + b";", MediaTooLarge)
+    assert "the limit is 2000000" in message
+    # The next picture has its own limit.
+    message = refused(process, mediakit.huge_png(30_000), MediaTooLarge)
+    assert "30000 x 30000" in message
 
 
 def animation(kind: str, frames: list[np.ndarray]) -> bytes:
