@@ -64,6 +64,8 @@ from deepfake_service.storage import BlobMissing, Vault, open_json
 NUMBERING_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
 
+EXPIRED = "This evidence was deleted at the end of its retention period."
+
 _log = logger("deepfake_service.evidence")
 
 
@@ -157,8 +159,11 @@ class EvidenceStore:
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return edition.number
+            except (NotFound, EvidenceMissing):
+                self._vault.blobs.delete(edition.blob)
+                raise
             except (IntegrityError, _DecidedMeanwhile) as error:
-                # Another process used this number, or the job was deleted or decided on.
+                # Another process used this number, or the job was decided on.
                 self._vault.blobs.delete(edition.blob)
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
         # Not EvidenceMissing: callers take that as final.
@@ -255,7 +260,7 @@ class EvidenceStore:
                 raise NotFound
             return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if edition.blob is None:
-            raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
+            raise EvidenceMissing(EXPIRED)
         if outdated:
             return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
         if withdrawn:
@@ -386,12 +391,15 @@ def _require_current(session: Session, dossier: Dossier, edition: Edition) -> No
     """Lock the case of an edition that is about to be added, and compare it with the records.
 
     Raises:
-        NotFound: the job was deleted. _DecidedMeanwhile: the edition is outdated already.
+        NotFound: the job was deleted. EvidenceMissing: its evidence was. _DecidedMeanwhile: the
+            edition is outdated already.
     """
     case = lock_case(session, dossier.case["id"])
     job = session.get(Job, edition.job_id)
     if case is None or job is None:
         raise NotFound
+    if job.evidence_expired_at is not None:
+        raise EvidenceMissing(EXPIRED)  # or no sweep would delete this edition any more
     minor, reviews = case.minor_at is not None, count_reviews(session, job.id)
     if (minor, job.finding, reviews) != (dossier.case["minor"], dossier.finding, edition.reviews):
         raise _DecidedMeanwhile

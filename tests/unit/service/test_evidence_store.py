@@ -24,7 +24,7 @@ from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
 from tests.support import mediakit
-from tests.support.jobkit import examined, headers
+from tests.support.jobkit import blobs, examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -146,6 +146,28 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
     assert (await service.client.get(face)).status_code == 200
     newest = document(await evidence(service, job))
     assert (newest["edition"], newest["finding"]) == (2, "rejected")
+
+
+async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await examined(service, kit.video())
+    services, real = service.app.state.shared.services, store_module.build
+
+    def build(*arguments: Any, **options: Any) -> bytes:
+        built = real(*arguments, **options)
+        with service.database.read() as session:
+            row = session.get_one(Job, job["id"])
+        services.retention.delete_evidence(row, expiring=True)
+        return built
+
+    monkeypatch.setattr(store_module, "build", build)
+    answer = await evidence(service, job)
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["type"].endswith(":evidence_missing")
+    with service.database.read() as session:
+        assert session.get_one(Job, job["id"]).evidence_expired_at is not None
+    assert [path.name for path in blobs(service)] == [job["media_id"]]
 
 
 async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_chore(
