@@ -16,7 +16,7 @@ from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.pagination import Order
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
-from deepfake_service.errors import NotAuthenticated, NotFound
+from deepfake_service.errors import NotAuthenticated, NotFound, SecondFactorRequired
 from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
@@ -292,7 +292,7 @@ def follow_job(
             silent_s += EVENTS_EVERY_S
             try:
                 job = await anyio.to_thread.run_sync(progress)
-            except NotAuthenticated:
+            except (NotAuthenticated, SecondFactorRequired):
                 yield "event: signed_out\ndata: {}\n\n"
                 return
             except NotFound:

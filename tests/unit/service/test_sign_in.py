@@ -149,7 +149,9 @@ async def test_signing_in_again_ends_the_earlier_session(service: Service) -> No
     assert (await service.client.get("/", headers=earlier)).status_code == 303
 
 
-@pytest.mark.parametrize("ended_by", ["revoked key", "disabled account", "signed out"])
+@pytest.mark.parametrize(
+    "ended_by", ["revoked key", "disabled account", "second factor", "signed out"]
+)
 async def test_an_event_stream_ends_with_its_key_or_session(
     service: Service, ended_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +180,10 @@ async def test_an_event_stream_ends_with_its_key_or_session(
             with service.database.read() as session:
                 account = session.get_one(Account, caller.account_id)
             service.accounts.disable(account.name)
+        case "second factor":  # a key alone is not enough any more
+            factors = service.app.state.shared.services.second_factors
+            totp = pyotp.TOTP(factors.enrol(caller).secret)
+            factors.confirm(caller, totp.at(service.clock()))
         case "signed out":
             service.accounts.sign_out(service.client.cookies["session"])
     with service.database.write() as session:
