@@ -181,16 +181,26 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
     URLs have the forms ``s3://bucket/prefix``, ``gs://``, ``az://`` and ``file:///``.
 
     Raises:
-        StorageError: the URL is invalid. DataDirError: the folder cannot be created.
+        StorageError: the URL is invalid, or its folder does not exist. DataDirError: ``folder``
+            cannot be created.
     """
     if url is None:
         return _local(private_folder(folder))
     try:
         if url.startswith("file:"):
-            return _local(_folder_of(url))
+            return _local(_existing(_folder_of(url)))
         return _remote(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError("the URL of the blob store is invalid") from error
+
+
+def _existing(folder: Path) -> Path:
+    # Not created: what is to be mounted there would hide it, or be missed.
+    if not folder.is_dir():
+        raise StorageError(
+            "The folder of DEEPFAKE_BLOB_URL does not exist. Create it, or mount what it is on."
+        )
+    return folder
 
 
 def _local(folder: Path) -> Blobs:

@@ -249,6 +249,12 @@ def test_a_url_that_is_none_is_an_error(tmp_path: Path, url: str) -> None:
         open_blobs(url, tmp_path)
 
 
+def test_a_folder_that_does_not_exist_is_not_created_by_its_url(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="DEEPFAKE_BLOB_URL does not exist"):
+        open_blobs((tmp_path / "not mounted").as_uri(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("by_url", [True, False])
 async def test_remains_of_uploads_to_a_folder_are_deleted_once_they_are_old(
     tmp_path: Path, by_url: bool
