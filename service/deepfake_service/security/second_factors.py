@@ -101,7 +101,7 @@ class SecondFactors:
         """
         key = self._key()
         with self._database.write() as session:
-            factor = session.get(SecondFactor, caller.account_id)
+            factor = _locked(session, caller.account_id)
             if factor is None or not _accepts(session, key, factor, code):
                 raise CodeRejected
             factor.confirmed_at = current_time(session)
@@ -119,7 +119,7 @@ class SecondFactors:
         """Raise ``CodeRejected`` unless ``code`` is the caller's current one. It is used up."""
         key = self._key()
         with self._database.write() as session:
-            factor = session.get(SecondFactor, caller.account_id)
+            factor = _locked(session, caller.account_id)
             if factor is None or not _accepts(session, key, factor, code):
                 raise CodeRejected
 
@@ -153,7 +153,7 @@ class SecondFactors:
                 raise NotAuthenticated
             key = session.get_one(Key, pending.key_id)
             account = session.get_one(Account, key.account_id)
-            factor = session.get(SecondFactor, account.id)
+            factor = _locked(session, account.id)
             now = current_time(session)
             if (
                 pending.attempts >= ATTEMPTS
@@ -178,6 +178,11 @@ class SecondFactors:
     def _enrolment(self, secret: str, account: Account) -> Enrolment:
         totp = pyotp.TOTP(secret, name=account.name, issuer=self._issuer, interval=STEP_S)
         return Enrolment(secret, totp.provisioning_uri())
+
+
+def _locked(session: Session, account_id: str) -> SecondFactor | None:
+    """Return the second factor of an account, and exclude others that try a code for it."""
+    return session.get(SecondFactor, account_id, with_for_update=True)
 
 
 def _secret(key: bytes, factor: SecondFactor) -> str:

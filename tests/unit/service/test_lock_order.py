@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+import pyotp
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text
@@ -27,13 +28,23 @@ from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.db import Case, Delivery, Job, KnownHashes, Occurrence, new_id
+from deepfake_service.db import (
+    Case,
+    Delivery,
+    Job,
+    KnownHashes,
+    Occurrence,
+    SecondFactor,
+    new_id,
+)
 from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
+from deepfake_service.errors import CodeRejected
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
+from deepfake_service.security.second_factors import STEP_S
 from deepfake_service.storage import Stored
 from deepfake_service.storage.envelope import new_key
 from tests.support import evidencekit as kit
@@ -272,3 +283,19 @@ async def test_an_account_is_disabled_while_it_submits_what_another_case_is_flag
     with service.database.read() as session:
         assert session.get_one(Case, other["id"]).minor_from == job["case_id"]
         verify(session)
+
+
+async def test_a_code_signs_in_once_also_at_the_same_time(service: Service) -> None:
+    factors = service.app.state.shared.services.second_factors
+    caller = caller_of(service)
+    totp = pyotp.TOTP(factors.enrol(caller).secret)
+    factors.confirm(caller, totp.at(service.clock()))
+    service.clock.advance(timedelta(minutes=2))
+    code, step = totp.at(service.clock()), int(service.clock().timestamp()) // STEP_S
+    meanwhile = Meanwhile(service, lambda: factors.check(caller, code))
+    with service.database.write() as session:  # as another request with this code
+        session.get_one(SecondFactor, caller.account_id, with_for_update=True).last_step = step
+        session.flush()
+        meanwhile.begin()
+    with pytest.raises(CodeRejected):
+        meanwhile.end()
