@@ -12,6 +12,7 @@ import pytest
 
 from deepfake_service.db import Case, Notice, new_id
 from deepfake_service.db.enums import Role
+from deepfake_service.errors import DatabaseUnavailable
 from tests.support.jobkit import blobs, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -145,3 +146,29 @@ async def test_occurrences_of_a_case_are_listed_for_those_who_may_see_it(service
     other = (await submit(service, role=Role.ANALYST)).json()
     theirs = await service.client.get(f"/v1/cases/{other['case_id']}/occurrences")
     assert theirs.status_code == 404
+
+
+async def test_a_screenshot_is_kept_if_the_connection_fails_after_its_record_was_stored(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = (await submit(service)).json()
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    cases = service.app.state.shared.services.cases
+    real = cases._add
+
+    def add(*arguments: Any) -> None:
+        real(*arguments)
+        raise DatabaseUnavailable  # the answer to the commit is lost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cases, "_add", add)
+        failed = await service.client.post(path, files={"screenshot": ("s.png", picture)})
+        assert failed.status_code == 503
+    (seen,) = [o for o in (await service.client.get(path)).json()["occurrences"] if o["screenshot"]]
+    shown = await service.client.get(f"{path}/{seen['id']}/screenshot")
+    assert shown.content == picture
+    # A client that sends it again finds it recorded.
+    again = await service.client.post(path, files={"screenshot": ("s.png", picture)})
+    assert (again.status_code, again.json()["id"]) == (200, seen["id"])
+    assert (await service.client.get(f"{path}/{seen['id']}/screenshot")).content == picture

@@ -15,6 +15,7 @@ from deepfake_service.casework.core.case_lock import lock_case, lock_open_case
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.errors import (
+    DatabaseUnavailable,
     FieldError,
     ImageryWithheld,
     InvalidRequest,
@@ -189,12 +190,17 @@ class Cases:
         stored = None
         if screenshot is not None:
             stored = self._store_screenshot(caller, case_id, screenshot)
-        noted = None
         try:
             noted = self._add(caller, case_id, media_id, sighting, stored)
-        finally:
-            if stored is not None and (noted is None or not noted.is_new):
-                self._vault.blobs.delete(screenshot_of(case_id, stored.occurrence_id))
+        except DatabaseUnavailable:
+            # The transaction may have been committed all the same. If it was not, the sweep of
+            # orphans deletes the screenshot.
+            raise
+        except BaseException:
+            self._discard(case_id, stored)
+            raise
+        if noted is None or not noted.is_new:
+            self._discard(case_id, stored)
         if noted is None:
             raise InvalidRequest("The occurrence is empty. Send a field or a screenshot with it.")
         return noted
@@ -206,6 +212,10 @@ class Cases:
         name = screenshot_of(case_id, screenshot.occurrence_id)
         self._vault.write(name, self._vault.case_key(case), content)
         return screenshot
+
+    def _discard(self, case_id: str, screenshot: Screenshot | None) -> None:
+        if screenshot is not None:
+            self._vault.blobs.delete(screenshot_of(case_id, screenshot.occurrence_id))
 
     def _add(
         self,
