@@ -163,7 +163,7 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
 
     monkeypatch.setattr(store_module, "build", build)
     answer = await evidence(service, job)
-    assert answer.status_code == 409, answer.text
+    assert answer.status_code == 409
     assert answer.json()["type"].endswith(":evidence_missing")
     with service.database.read() as session:
         assert session.get_one(Job, job["id"]).evidence_expired_at is not None
