@@ -6,8 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle
-from deepfake_models.classifier import Classifier
+from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, BundleSpec
+from deepfake_models.classifier import KIND_LOGITS, LOGIT, Classifier
+from deepfake_models.errors import BundleError
 from deepfake_models.faces.mtcnn import FaceDetector, MtcnnDetector
 from deepfake_models.processors import usable_cores
 from deepfake_models.session import Device, OnnxSession, Session
@@ -41,7 +42,7 @@ def open_networks(
     graph, such as a measurement.
 
     Raises:
-        BundleError: a graph cannot be loaded.
+        BundleError: a graph cannot be loaded, or the classifier's lacks an output.
         EngineMissing: onnxruntime is not installed.
     """
 
@@ -59,6 +60,8 @@ def open_networks(
             external={WEIGHTS: read(WEIGHTS)} if shares else None,
             arena=name in (CLASSIFIER, MAP),
         )
+        if name == CLASSIFIER:
+            _require_outputs(opened, files.spec)
         providers.add(opened.provider)
         return wrap(opened) if wrap else opened
 
@@ -79,3 +82,11 @@ def open_networks(
     )
     detector = MtcnnDetector(pnet, rnet, onet, bundle.spec.detector)
     return Networks(detector, classifier, pool, threads, FRAMES_AT_ONCE if gpu else 1)
+
+
+def _require_outputs(classifier: OnnxSession, spec: BundleSpec) -> None:
+    """Raise ``BundleError`` unless the classifier has the outputs that ``spec`` promises."""
+    promised = [LOGIT, *([KIND_LOGITS] if spec.kinds else [])]
+    missing = [name for name in promised if name not in classifier.output_names]
+    if missing:
+        raise BundleError(f"{classifier.name}: has no output {' and no output '.join(missing)}")

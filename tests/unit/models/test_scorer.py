@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from deepfake_models.bundle import Bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
-from deepfake_models.errors import DecoderFailed
+from deepfake_models.errors import BundleError, DecoderFailed
 from deepfake_models.faces.detection import Detection
 from deepfake_models.networks import Networks
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_models.spec import DetectorSpec
+from tests.support import evalkit
 from tests.support.judgingkit import spec
 
 
@@ -241,3 +242,11 @@ def test_media_that_fail_halfway_are_a_reason_not_an_exception() -> None:
 
     result = scorer(Torn([60] * 40)).score(io.BytesIO())
     assert [r.code for r in result.reasons] == [ReasonCode.DECODER_FAILED]
+
+
+def test_a_classifier_without_the_kinds_of_its_bundle_is_refused_when_it_is_opened(
+    tmp_path: Path,
+) -> None:
+    evalkit.tiny_bundle(tmp_path, kinds=("swap", "synthesis"))
+    with pytest.raises(BundleError, match=r"classifier\.onnx: has no output kind_logits"):
+        Scorer.open(tmp_path, device="cpu")
