@@ -45,6 +45,8 @@ class Restored:
 def copy_backup(settings: Settings, backup: Path) -> None:
     """Copy the content of a backup into the data directory, which must not have a database.
 
+    If it is interrupted, it can be repeated.
+
     Raises:
         SettingsError: the database or the blobs are outside the data directory.
         DataDirError: the data directory has a database, or a file cannot be copied.
@@ -70,13 +72,16 @@ def copy_backup(settings: Settings, backup: Path) -> None:
         with closing(sqlite3.connect(backup / RECORDS_FILE)) as records:
             if damage_of(records) is not None:
                 raise DatabaseDamaged("The database of the backup is damaged. Use another backup.")
-        for name in (EPOCH_KEYS_FILE, RECORDS_FILE):
-            if (backup / name).exists():
-                shutil.copy2(backup / name, settings.data_dir / name)
         if (backup / BLOB_FOLDER).exists():
             shutil.copytree(
                 backup / BLOB_FOLDER, settings.data_dir / BLOB_FOLDER, dirs_exist_ok=True
             )
+        # The database last and as a whole: a copy that stopped is not taken for a complete one.
+        for name in (EPOCH_KEYS_FILE, RECORDS_FILE):
+            if (backup / name).exists():
+                partial = settings.data_dir / f".{name}.partial"
+                shutil.copy2(backup / name, partial)
+                partial.replace(settings.data_dir / name)
     except (OSError, sqlite3.Error) as error:
         raise DataDirError(f"The backup cannot be copied: {error}.") from error
 

@@ -39,6 +39,7 @@ from deepfake_service.errors import (
     DataDirError,
     DecryptionFailed,
     NotAuthenticated,
+    SettingsError,
     StorageUnavailable,
 )
 from deepfake_service.security.audit_log import verify
@@ -268,6 +269,26 @@ async def test_a_restoration_that_was_interrupted_can_be_repeated(
         (case,) = session.scalars(select(Case))
         assert case.id == jobs[1]["case_id"]
         assert case.held_at is not None
+
+
+async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_path: Path) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        assert back_up(old, backup) == []
+    restored = Settings(data_dir=tmp_path / "restored")
+    restored.data_dir.mkdir()
+    shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    in_the_way = restored.data_dir / "blobs"
+    in_the_way.write_bytes(b"")
+    with pytest.raises(DataDirError, match="cannot be copied"):
+        copy_backup(restored, backup)
+    with pytest.raises(SettingsError, match="has no records"):
+        restore(restored, old.data_dir / "journal.jsonl")
+    in_the_way.unlink()
+    copy_backup(restored, backup)
+    restore(restored, old.data_dir / "journal.jsonl")
+    assert (in_the_way / "media" / job["media_id"]).exists()
 
 
 async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
