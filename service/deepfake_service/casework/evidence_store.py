@@ -64,8 +64,6 @@ from deepfake_service.storage import BlobMissing, Vault, open_json
 NUMBERING_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
 
-EXPIRED = "This evidence was deleted at the end of its retention period."
-
 _log = logger("deepfake_service.evidence")
 
 
@@ -260,7 +258,7 @@ class EvidenceStore:
                 raise NotFound
             return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if edition.blob is None:
-            raise EvidenceMissing(EXPIRED)
+            raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if outdated:
             return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
         if withdrawn:
@@ -399,7 +397,8 @@ def _require_current(session: Session, dossier: Dossier, edition: Edition) -> No
     if case is None or job is None:
         raise NotFound
     if job.evidence_expired_at is not None:
-        raise EvidenceMissing(EXPIRED)  # or no sweep would delete this edition any more
+        # Or no sweep would delete this edition any more.
+        raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
     minor, reviews = case.minor_at is not None, count_reviews(session, job.id)
     if (minor, job.finding, reviews) != (dossier.case["minor"], dossier.finding, edition.reviews):
         raise _DecidedMeanwhile
