@@ -87,7 +87,8 @@ def run_detector(
     """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
 
     The scores are written to ``scores.csv`` in ``out``. Media that were scored by the same function
-    are not scored again; the next run retries those on which the function raised an exception.
+    are not scored again; the next run retries those on which the function raised an exception. A
+    note in the report says how many these are.
 
     Raises:
         DatasetError: a root does not have the published layout of its data set.
@@ -98,11 +99,19 @@ def run_detector(
     loaded = [load_dataset(text, split) for text in datasets]
     labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
-    scores = _score_all(score, detector, labelled, out / RECORDS, progress)
+    scores, failures = _score_all(score, detector, labelled, out / RECORDS, progress)
     _write_scores(out / SCORES, labelled, scores)
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
-    settings = {"split": split, "datasets": [dataset.facts() for dataset in loaded]}
+    facts = [dataset.facts() for dataset in loaded]
+    for entry in facts:
+        failed = [text for name, text in failures if name in entry["names"]]
+        if failed:
+            entry["notes"].append(
+                f"The detector failed on {len(failed)} media, which were not scored; first "
+                f"{failed[0]}."
+            )
+    settings = {"split": split, "datasets": facts}
     return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
 
 
@@ -135,11 +144,16 @@ def _score_all(
     labelled: Labelled,
     path: Path,
     progress: Progress,
-) -> list[float | None]:
-    """Return the score of each medium; new ones are appended to the records in ``path``."""
+) -> tuple[list[float | None], list[tuple[str, str]]]:
+    """Return the score of each medium, and the failures: each with its data set and a description.
+
+    New scores are appended to the records in ``path``. Descriptions have no message of an error,
+    which may contain paths.
+    """
     records = read_records(path)
     keys = [record_key(row, root, name) for row, root in labelled]
-    failures: list[str] = []
+    failures: list[tuple[str, str]] = []
+    first = ""
     with path.open("a", encoding="utf-8") as file:
         for done, (key, (row, root)) in enumerate(zip(keys, labelled, strict=True)):
             progress("scoring", done, len(keys))
@@ -148,15 +162,17 @@ def _score_all(
             try:
                 value = score(root / row.media)
             except Exception as error:  # a researcher's function may raise anything
-                failures.append(f"{row.media}: {type(error).__name__}: {error}")
+                failures.append((row.dataset, f"{row.media} ({type(error).__name__})"))
+                first = first or f"{row.media}: {type(error).__name__}: {error}"
                 if len(failures) == len(keys):
-                    raise RunError(f"{name} failed on every medium; first {failures[0]}") from error
+                    raise RunError(f"{name} failed on every medium; first {first}") from error
                 continue
             record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
             records[key] = record
             append_record(file, record)
     progress("scoring", len(keys), len(keys))
-    return [records[key]["item"]["score"] if key in records else None for key in keys]
+    scores = [records[key]["item"]["score"] if key in records else None for key in keys]
+    return scores, failures
 
 
 def _number(value: object, name: str, media: str) -> float | None:

@@ -281,6 +281,19 @@ def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> No
     )
 
 
+def test_the_report_says_on_how_many_media_a_function_failed(folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "own_detector.py").write_text(
+        "def odd(path):\n    return 1 / (int(path.stem) % 2) + len(path.parent.name)\n"
+    )
+    metrics = run_detector("own_detector:odd", [f"folders:{folders}"], tmp_path / "out", OPTIONS)
+    note = metrics["settings"]["datasets"][0]["notes"][-1]
+    assert note == (
+        "The detector failed on 2 media, which were not scored; first real/0.png "
+        "(ZeroDivisionError)."
+    )
+    assert note in (tmp_path / "out" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
