@@ -122,7 +122,8 @@ class StreamReader:
         self._damage: list[tuple[int, int | None]] = []
 
     def _choose(self, container: InputContainer) -> VideoStream:
-        """Return the first video stream that has a decoder and is not an attachment."""
+        """Return the video stream that players show: the first that the container marks as default,
+        or the first if it marks none, of those that have a decoder and are not attachments."""
         videos = [s for s in container.streams.video if not s.disposition & ATTACHMENTS]
         if not videos:
             raise NoVisualStream
@@ -132,8 +133,10 @@ class StreamReader:
             decodable = [s for s in decodable if s.index == self._stream_index]
         if not decodable:
             raise UndecodableMedia("there is no decoder for this video")
-        self._stream_index = decodable[0].index
-        return decodable[0]
+        # Else a harmless first track would hide the one that everybody sees.
+        shown = [s for s in decodable if s.disposition & Disposition.default] or decodable
+        self._stream_index = shown[0].index
+        return shown[0]
 
     def by_time(self, table: PacketTable, indices: list[int]) -> Iterator[tuple[int, Picked]]:
         """Find frames by timestamp; seek where there is a keyframe between here and the target.

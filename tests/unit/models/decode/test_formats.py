@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pillow_heif
 import pytest
+from av.stream import Disposition
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -614,3 +615,35 @@ def test_cover_art_beside_a_video_is_ignored() -> None:
     data = mediakit.encode(frames, sound=True)
     with opened(data) as media:
         assert len(media.times) == 10
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "matroska"])
+@pytest.mark.parametrize(("default", "shown"), [(0, 60), (1, 200), (None, 60)])
+def test_of_several_tracks_the_one_that_players_show_is_examined(
+    container: str, default: int | None, shown: int
+) -> None:
+    with opened(_two_tracks(container, (60, 200), default)) as media:
+        (frame,) = media.frames([2])
+        assert isinstance(frame, Frame)
+        assert abs(int(frame.pixels.mean()) - shown) < 10
+
+
+def _two_tracks(container: str, grey: tuple[int, int], default: int | None) -> bytes:
+    """Return two video tracks of the given grey values, of which one is marked as default."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams = []
+        for number in range(2):
+            stream = output.add_stream("libx264", rate=10)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            streams.append(stream)
+        for stream, value in zip(streams, grey, strict=True):
+            for number in range(5):
+                pixels = np.full((64, 64, 3), value, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts = number
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    return file.getvalue()
