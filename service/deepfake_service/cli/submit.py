@@ -104,9 +104,18 @@ class Submitter:
         return self._job(lambda: get_job.sync_detailed(job_id, client=self._client))
 
     def wait(self, job_id: str, progress: Callable[[JobOut], None]) -> Job:
-        """Poll a job until it ends and return it with its result."""
+        """Poll a job until it ends and return it with its result; wait while the service is busy.
+
+        Raises:
+            ServiceRefused: the account may no longer read it, or it was deleted.
+            ServiceUnreachable: the service does not respond.
+        """
         while True:
-            job = self.read(job_id)
+            try:
+                job = self.read(job_id)
+            except ServiceBusy as busy:
+                time.sleep(busy.wait_s)
+                continue
             progress(job.content)
             if job.content.state in FINAL_STATES:
                 return job
