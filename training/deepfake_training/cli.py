@@ -122,8 +122,10 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
 
 
 def _show(report: Report, stage: str, step: StepReport) -> None:
-    note = "computing features" if step.loss is None else f"loss {step.loss:.3f}"
-    report(stage, step.step, step.steps, note)
+    if step.doing:  # a stage of its own, with its own count and its own estimate
+        report(f"{stage}, {step.doing}", step.step, step.steps)
+    else:
+        report(stage, step.step, step.steps, "" if step.loss is None else f"loss {step.loss:.3f}")
     if step.validation:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(step.validation.items()))
         _console.print(f"step {step.step}: {figures}", highlight=False)

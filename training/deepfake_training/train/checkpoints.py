@@ -28,8 +28,10 @@ class StepReport:
     step: int
     steps: int
     loss: float | None
-    """None while features are computed and nothing is fitted yet."""
+    """None where a head is fitted on features, which has no steps of its own."""
     validation: dict[str, float] | None
+    doing: str = ""
+    """What is done before anything is fitted; ``step`` and ``steps`` then count its parts."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
