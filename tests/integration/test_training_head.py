@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from deepfake_training.config import REMOVED, Config, ProbeConfig
-from deepfake_training.data.datasets import REAL_FAKE, SELF_BLENDED, SWAPPED, CropStore
+from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.prepare import prepare, recorded_detections
 from deepfake_training.data.splits import fold_splits
@@ -29,7 +28,6 @@ from deepfake_training.train.checkpoints import (
     HELD_OUT,
     StepReport,
     read_checkpoint,
-    save_result,
 )
 from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.head import Head
@@ -106,10 +104,6 @@ def test_the_saved_head_is_the_one_that_was_measured(
     assert scores["media"].tolist() == held.labels["media"].tolist()
     assert np.allclose(head.logits(held.features), scores["logit"])
     assert head.kinds == 2
-    earlier = {"weight": torch.zeros(8), "bias": torch.tensor(0.0)}
-    save_result(tmp_path, earlier, {}, None)
-    with pytest.raises(TrainingError, match="fitted by another version"):
-        fit(head_crops, tmp_path, mine)
     assert head.kind_logits(held.features).shape == (len(scores), 2)
 
 
@@ -159,44 +153,14 @@ def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
         real=np.zeros((2, 1, size), np.float16),
         fake=np.array([[[1.0] * size], [[2.0] * size]], np.float16),
         rows=np.array([[inside, inside, inside], [inside, inside, outside]]),
-        way=np.full(2, SWAPPED),
     )
     plain = LabelledFaces(
-        np.zeros((2, 1, size), np.float16),
-        pd.DataFrame({"method": ["original", "reswap"]}),
-        np.array([0, 1]),
-        np.full(2, 0.5),
+        np.zeros((2, 1, size), np.float16), pd.DataFrame(), np.array([0, 1]), np.full(2, 0.5)
     )
     examples = probe._examples(pairs, plain, store, mine)
     varied = examples.features[:3, 0, 0]
     assert varied.tolist() == [0.0, 0.0, 1.0], "both real halves, and the first swap alone"
-    assert len(examples.kind) == 5
-
-
-def test_every_kind_has_a_number(store: CropStore) -> None:
-    """Of plain faces by their method, and of pairs by their method or how they were made."""
-    probe_config = head_config().probe.model_copy(update={"synthesised": {"swapped": "swap"}})
-    mine = head_config(probe=probe_config)
-    row = {m: int((store.index["method"] == m).argmax()) for m in ("original", *ALL_METHODS)}
-    made = [(row[m], REAL_FAKE) for m in ALL_METHODS]
-    made += [(row["original"], SWAPPED), (row["original"], SELF_BLENDED)]
-    pairs = PairFeatures(
-        real=np.zeros((len(made), 1, 4), np.float16),
-        fake=np.zeros((len(made), 1, 4), np.float16),
-        rows=np.array([[row["original"], fake, fake] for fake, _ in made]),
-        way=np.array([way for _, way in made]),
-    )
-    plain = LabelledFaces(
-        np.zeros((5, 1, 4), np.float16),
-        pd.DataFrame({"method": ["original", *ALL_METHODS]}),
-        np.array([0, 1, 1, 1, 1]),
-        np.full(5, 0.2),
-    )
-    examples = probe._examples(pairs, plain, store, mine)
-    of_methods = [1, 2, 2, 3]  # reswap, puppet, talker, and retouch, which is of no kind
-    assert examples.kind.tolist() == [0] * 6 + [*of_methods, 1, 3] + [0, *of_methods]
-    binary = head_config(probe=ProbeConfig())
-    assert set(probe._examples(pairs, plain, store, binary).kind) == {0, 1}
+    assert len(examples.truth) == 5
 
 
 def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStore) -> None:
@@ -205,29 +169,8 @@ def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStor
     plain = plain_faces(faces_of(store, mine), mine)
     examples = probe._examples(FeatureStore(store, mine).pairs(32), plain, store, mine)
     assert examples.weights.sum() == pytest.approx(1.0)
-    assert examples.weights[examples.kind > 0].sum() == pytest.approx(0.5)
+    assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
     assert examples.weights[-len(plain.truth) :].sum() == pytest.approx(0.25)
-
-
-def test_rows_of_a_square_are_the_log_odds_of_its_regressions() -> None:
-    rng = np.random.default_rng(0)
-    kind = rng.integers(0, 4, 200)
-    features = rng.normal(size=(200, 1, 6)) + 2.0 * np.eye(6)[kind][:, None]
-    examples = probe._Examples(features.astype(np.float16), kind, np.full(200, 1 / 200))
-    values = examples.features[:, 0].astype(np.float32)
-    standardised = (values - values.mean(axis=0)) / values.std(axis=0)
-
-    def log_odds(target: np.ndarray) -> np.ndarray:
-        chances = LogisticRegression(C=0.5, max_iter=2000).fit(standardised, target)
-        untouched = chances.predict_proba(standardised)[:, 0]
-        return np.log((1.0 - untouched) / untouched)
-
-    for kinds, targets in (((), [kind > 0]), (("a", "b"), [kind > 0, kind])):
-        settings = ProbeConfig(inverse_regularisation=0.5, kinds=kinds)
-        weight, bias = probe._square(examples, 0, settings)
-        head = Head(weight[None], bias[None], np.ones((1, len(targets))))
-        expected = np.stack([log_odds(target) for target in targets], axis=1)
-        assert head.parts(examples.features)[:, 0] == pytest.approx(expected, abs=0.02)
 
 
 def test_plain_faces_are_those_that_the_run_may_see(store: CropStore) -> None:
@@ -272,7 +215,7 @@ def test_a_checkpoint_from_before_fields_were_added_or_removed_is_read(
     figures = fit(head_crops, tmp_path, mine)
     state = read_checkpoint(tmp_path / CHECKPOINT)
     older = json.loads(state["config"])
-    for name in ("plain_share", "method_weights", "kinds", "synthesised"):
+    for name in ("plain_share", "method_weights", "kinds", "kind_regularisation"):
         del older["probe"][name]
     del older["card"], older["excluded_datasets"], older["cross_validation"]["apart"]
     del older["bundle"]["arithmetic"]

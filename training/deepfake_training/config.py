@@ -25,8 +25,6 @@ from deepfake_models.spec import (
 from deepfake_training.errors import ConfigError
 
 Weight = Annotated[float, Field(ge=0.0)]
-Synthesis = Literal["self_blended", "swapped", "regenerated"]
-"""A way to make a manipulated face from real ones, by its name in ``MixConfig``."""
 
 REMOVED: Final[dict[str, object]] = {
     "backbone.tune_from": 1,
@@ -38,7 +36,6 @@ REMOVED: Final[dict[str, object]] = {
     "fit.light_per_pair": 0,
     "fit.pair_loss": 0.0,
     "fit.start": "weights",
-    "probe.kind_regularisation": 0.003,
     "probe.pairs": None,
 }
 """Fields of earlier versions, each with the value that had no effect. What they achieved is in
@@ -141,11 +138,9 @@ class ProbeConfig(Spec):
     method_weights: dict[str, Weight] = Field(default_factory=dict)
     """Weight of each manipulation method among the plain faces; 1 for methods not listed."""
     kinds: tuple[str, ...] = ()
-    """Families of ``cross_validation.families`` that have a direction of their own, and that the
-    bundle tells apart. Methods of no kind have one together, without a name."""
-    synthesised: dict[Synthesis, str] = Field(default_factory=dict)
-    """The kind of the manipulated faces that ``mix`` makes from real ones; none where it is left
-    out."""
+    """Families of ``cross_validation.families`` that the bundle tells apart."""
+    kind_regularisation: Positive = 0.003
+    """``C`` of the regression that tells kinds apart."""
 
 
 class LeaveOut(Spec):
@@ -263,8 +258,6 @@ class Config(Spec):
             raise ValueError("probe.kinds: name at least two families, or none")
         if unknown := set(self.probe.kinds) - set(self.cross_validation.families):
             raise ValueError(f"probe.kinds: {min(unknown)!r} is not one of the families")
-        if unknown := set(self.probe.synthesised.values()) - set(self.probe.kinds):
-            raise ValueError(f"probe.synthesised: {min(unknown)!r} is not one of probe.kinds")
         return self
 
     @model_validator(mode="before")

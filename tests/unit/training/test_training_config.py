@@ -51,10 +51,6 @@ def test_shipped_configs_are_valid(path: Path) -> None:
             + '[probe]\nkinds = ["swap", "x"]\n[cross_validation]\nfamilies = {swap = ["a"]}\n',
             r"probe\.kinds: 'x' is not one of the families",
         ),
-        (
-            HEAD + '[probe]\nsynthesised = {swapped = "swap"}\n',
-            r"probe\.synthesised: 'swap' is not one of probe\.kinds",
-        ),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:

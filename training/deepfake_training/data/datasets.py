@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from deepfake_models.faces.crops import cut_views
 from deepfake_models.spec import CropSpec
-from deepfake_training.config import Config, MixConfig, Synthesis
+from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
 from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped
 from deepfake_training.data.landmarks import shape_distance
@@ -29,8 +29,6 @@ from deepfake_training.data.splits import is_still, measured_on, trained_on
 from deepfake_training.errors import TrainingError
 
 REAL_FAKE, SELF_BLENDED, SWAPPED, REGENERATED = range(4)
-SYNTHESISED: tuple[Synthesis, ...] = ("self_blended", "swapped", "regenerated")
-"""The ways to make a manipulated half after ``REAL_FAKE``."""
 _DONORS = 6
 """Candidates from which the donor of a swap is chosen."""
 _MAX_ORIGINALS = 4
@@ -229,6 +227,9 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._real_source = {name: i for i, name in enumerate(self._real.sources)}
         self._times = train.set_index("row")["time_s"].to_dict()
         self._originals = _originals(real)
+        mix = self._mix
+        kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
+        self._kinds = kinds / kinds.sum()
         strength = AugmentConfig.preset(config.augmentation)
         self._augment = Augmenter(
             strength.model_copy(update={"store_scale": config.prepare.store_scale})
@@ -257,7 +258,7 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def pair(self, item: int) -> tuple[Origin, torch.Tensor, torch.Tensor]:
         """Return the origin of a pair, its real half and its manipulated half."""
         rng = np.random.default_rng((self._seed, item))
-        kind = _way(self._mix, rng)
+        kind = self._pick(rng, self._kinds)
         if kind == REAL_FAKE:
             row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
@@ -336,19 +337,6 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         ]
         crop = np.stack(squares) if len(squares) > 1 else squares[0]
         return torch.from_numpy(np.ascontiguousarray(crop))
-
-
-def ways(config: Config, count: int) -> NDArray[np.int64]:
-    """Return how the manipulated halves of the first ``count`` pairs are made: ``REAL_FAKE`` and so
-    on. This is the first thing that is drawn for a pair, and depends on no data."""
-    seed = config.fit.seed
-    drawn = [_way(config.mix, np.random.default_rng((seed, item))) for item in range(count)]
-    return np.array(drawn, np.int64)
-
-
-def _way(mix: MixConfig, rng: np.random.Generator) -> int:
-    weights = np.array([mix.real_fakes, *(getattr(mix, name) for name in SYNTHESISED)])
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def numbered(store: CropStore) -> pd.DataFrame:

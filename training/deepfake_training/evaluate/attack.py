@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx.numpy_helper import to_array
+from onnx import numpy_helper
 from PIL import Image
 
 from deepfake_eval.analysis.intervals import rate
@@ -67,7 +67,7 @@ class WhiteBox:
     """The network of a bundle in torch, from the pixels of a picture to the logit of one face.
 
     Raises:
-        TrainingError: the bundle's classifier has no head on the config's network.
+        TrainingError: the bundle's classifier is not a linear head on the config's network.
     """
 
     def __init__(self, bundle: Bundle, config: Config) -> None:
@@ -78,9 +78,9 @@ class WhiteBox:
                 '(tune = "head" and blocks)'
             )
         self._network = network.requires_grad_(False)
-        self._head = TorchHead.of(bundle)
+        self._weight, self._bias = head_of(bundle)
         self._spec = bundle.spec.crop
-        if self._head.weight.shape[:2] != (self._spec.views, network.num_features):
+        if len(self._weight) != network.num_features * self._spec.views:
             raise TrainingError(f"{CLASSIFIER}: its head does not fit the config's network")
         mean, std = bundle.spec.input.mean, bundle.spec.input.std
         self._mean = torch.tensor(mean).view(1, 3, 1, 1)
@@ -92,7 +92,7 @@ class WhiteBox:
         views = [crop_view(picture, face, scale, self._spec) for scale in scales]
         crops = torch.stack(views).clamp(0.0, 255.0) / 255.0
         features = self._network.class_tokens((crops - self._mean) / self._std)
-        return self._head.logit(features)
+        return features.flatten() @ self._weight + self._bias
 
 
 def crop_view(picture: torch.Tensor, face: Face, scale: float, spec: CropSpec) -> torch.Tensor:
@@ -160,36 +160,22 @@ def _resampling(
     return torch.from_numpy(indices), torch.from_numpy(weights.copy())
 
 
-@dataclass(frozen=True, slots=True)
-class TorchHead:
-    """The head of a bundle's classifier: ``weight`` (V, F, R), ``bias`` (V, 1, R), ``factor``
-    (V, 1, P) and ``groups`` (P,), as in ``head_graphs``."""
+def head_of(bundle: Bundle) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weights (V * F,) and the bias of the linear head of a bundle's classifier.
 
-    weight: torch.Tensor
-    bias: torch.Tensor
-    factor: torch.Tensor
-    groups: torch.Tensor
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> TorchHead:
-        """Read the head of ``bundle``.
-
-        Raises:
-            TrainingError: the classifier has no such head.
-        """
-        model = onnx.load(str(bundle.directory / CLASSIFIER))
-        tensors = {t.name: t for t in model.graph.initializer}
-        names = [f"head.{field.name}" for field in fields(cls)]
-        if not set(names) <= set(tensors):
-            raise TrainingError(f"{CLASSIFIER}: it has no head of this version of the package")
-        return cls(*(torch.from_numpy(to_array(tensors[name]).copy()) for name in names))
-
-    def logit(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logit of the features (V, F) of one face."""
-        odds = features[:, None] @ self.weight + self.bias
-        parts = torch.split(odds, self.groups.tolist(), dim=2)
-        logits = torch.cat([part.logsumexp(dim=2, keepdim=True) for part in parts], dim=2)
-        return (logits * self.factor).sum()
+    Raises:
+        TrainingError: the classifier has no such head.
+    """
+    model = onnx.load(str(bundle.directory / CLASSIFIER))
+    tensors = {
+        t.name: numpy_helper.to_array(t)
+        for t in model.graph.initializer
+        if t.name in ("head.weight", "head.bias")
+    }
+    if len(tensors) < 2:
+        raise TrainingError(f"{CLASSIFIER}: it has no linear head")
+    weight, bias = (torch.from_numpy(tensors[f"head.{n}"].copy()) for n in ("weight", "bias"))
+    return weight.flatten(), bias.flatten()[0]
 
 
 def run_attack(
@@ -208,7 +194,7 @@ def run_attack(
     Raises:
         BundleError: the bundle is incomplete or altered.
         DatasetError: a root does not have the published layout of its data set.
-        TrainingError: the bundle has no head on the config's network, or is right about
+        TrainingError: the bundle is not a linear head on the config's network, or is right about
             none of the pictures.
         WeightsMissing: the network's initial weights have not been converted.
     """

@@ -56,86 +56,68 @@ def classifier_graph(features: onnx.ModelProto, head: Head, spec: CropSpec) -> o
     Crops are (N, S, S, 3) uint8 RGB, or (N, V, S, S, 3) where ``spec`` has further squares.
     """
     model = _from_squares(features, spec)
-    views, _, size = head.weight.shape
     tensors = [
-        _weight(head),
-        numpy_helper.from_array(head.bias.astype(np.float32)[:, None], "head.bias"),
-        numpy_helper.from_array(head.factor.astype(np.float32)[:, None], "head.factor"),
-        numpy_helper.from_array(np.array(head.groups), "head.groups"),
-        numpy_helper.from_array(np.array([-1, views, size]), "head.shape"),
-        numpy_helper.from_array(np.array([0, 2]), "head.summed"),
+        numpy_helper.from_array(head.weight.astype(np.float32)[:, None], "head.weight"),
+        numpy_helper.from_array(np.array([head.bias], np.float32), "head.bias"),
+        numpy_helper.from_array(np.array([-1, len(head.weight)]), "head.shape"),
+        numpy_helper.from_array(np.array([-1]), "head.flat"),
     ]
-    odds, parts = (
-        [f"head.{name}.{n}" for n in range(len(head.groups))] for name in ("odds", "parts")
-    )
-    # Squares come first, because each has a matrix of its own: (V, N, F) x (V, F, R).
     nodes = [
-        helper.make_node("Reshape", [FEATURES, "head.shape"], ["head.faces"]),
-        helper.make_node("Transpose", ["head.faces"], ["head.features"], perm=[1, 0, 2]),
+        helper.make_node("Reshape", [FEATURES, "head.shape"], ["head.features"]),
         helper.make_node("MatMul", ["head.features", "head.weight"], ["head.product"]),
-        helper.make_node("Add", ["head.product", "head.bias"], ["head.odds"]),
-        helper.make_node("Split", ["head.odds", "head.groups"], odds, axis=2),
-        *(
-            helper.make_node("ReduceLogSumExp", [group], [part], axes=[2])
-            for group, part in zip(odds, parts, strict=True)
-        ),
-        helper.make_node("Concat", parts, ["head.parts"], axis=2),
-        helper.make_node("Mul", ["head.parts", "head.factor"], ["head.scaled"]),
-        helper.make_node("ReduceSum", ["head.scaled", "head.summed"], [LOGIT], keepdims=0),
+        helper.make_node("Add", ["head.product", "head.bias"], ["head.column"]),
+        helper.make_node("Reshape", ["head.column", "head.flat"], [LOGIT]),
     ]
     outputs = [helper.make_tensor_value_info(LOGIT, TensorProto.FLOAT, ["batch"])]
     if head.kinds:
         tensors += [
-            numpy_helper.from_array(head.shares.astype(np.float32)[:, None, None], "kinds.shares"),
-            numpy_helper.from_array(np.arange(head.kinds), "kinds.named"),
-            numpy_helper.from_array(np.array([0]), "kinds.squares"),
+            numpy_helper.from_array(head.kind_weight.T.astype(np.float32), "kinds.weight"),
+            numpy_helper.from_array(head.kind_bias.astype(np.float32), "kinds.bias"),
         ]
         nodes += [
-            helper.make_node("Mul", [odds[-1], "kinds.shares"], ["kinds.scaled"]),
-            helper.make_node(
-                "ReduceSum", ["kinds.scaled", "kinds.squares"], ["kinds.all"], keepdims=0
-            ),
-            helper.make_node("Gather", ["kinds.all", "kinds.named"], [KIND_LOGITS], axis=1),
+            helper.make_node("MatMul", ["head.features", "kinds.weight"], ["kinds.product"]),
+            helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
         ]
         shape: list[str | int | None] = ["batch", head.kinds]
         outputs.append(helper.make_tensor_value_info(KIND_LOGITS, TensorProto.FLOAT, shape))
     return _extended(model, nodes, tensors, outputs)
 
 
-def _weight(head: Head) -> TensorProto:
-    """Return the weights as (V, F, R). Both graphs have them, and share them in the file."""
-    return numpy_helper.from_array(
-        np.ascontiguousarray(head.weight.astype(np.float32).swapaxes(1, 2)), "head.weight"
-    )
-
-
 def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.ModelProto:
     """Return the graph from crops to ``activation_map`` (N, h, w): the direct contribution of each
-    patch of the first square to the logit, through attention.
-
-    The odds of kinds are added up, so contributions are measured along the gradient of the logit at
-    this face: the sum of all rows' directions, that of a kind by its share of the odds.
-    """
+    patch of the first square to the logit, through attention."""
     network = create_backbone(config.backbone, config.bundle.input)
     assert isinstance(network, ClassTokens)  # the config requires blocks
     model = _from_squares(features, config.bundle.crop, first_only=True)
+    nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
     directions = _directions(network, head)
-    _, heads, width = directions[0].shape
+    heads, width = directions[0].shape
     tensors: list[TensorProto] = [
-        numpy_helper.from_array(np.array(0), "map.first"),
+        numpy_helper.from_array(np.array(0), "map.class_token"),
         numpy_helper.from_array(np.array([0, heads, width]), "map.one"),
         numpy_helper.from_array(np.array([0, 0, heads, width]), "map.all"),
         numpy_helper.from_array(np.array([1]), "map.heads"),
         numpy_helper.from_array(np.array(width**-0.5, np.float32), "map.scale"),
     ]
-    nodes = _gradient(head, tensors)
     effects = []
     for number, (attention, direction) in enumerate(zip(attentions, directions, strict=True)):
+        query, key, value = attention.input
         at = f"map.{number}"
-        flat = direction.reshape(-1, heads * width)
-        tensors.append(numpy_helper.from_array(flat, f"{at}.directions"))
-        nodes += _effect(attention, at)
+        tensors.append(numpy_helper.from_array(direction, f"{at}.direction"))
+        # The class token's row of the attention, which the operator does not give away.
+        nodes += [
+            helper.make_node("Gather", [query, "map.class_token"], [f"{at}.class"], axis=1),
+            helper.make_node("Reshape", [f"{at}.class", "map.one"], [f"{at}.query"]),
+            helper.make_node("Reshape", [key, "map.all"], [f"{at}.keys"]),
+            helper.make_node("Reshape", [value, "map.all"], [f"{at}.values"]),
+            _einsum("nhc,nthc->nht", [f"{at}.query", f"{at}.keys"], f"{at}.products"),
+            helper.make_node("Mul", [f"{at}.products", "map.scale"], [f"{at}.scaled"]),
+            helper.make_node("Softmax", [f"{at}.scaled"], [f"{at}.attended"], axis=-1),
+            _einsum("nthc,hc->nht", [f"{at}.values", f"{at}.direction"], f"{at}.along"),
+            helper.make_node("Mul", [f"{at}.attended", f"{at}.along"], [f"{at}.moved"]),
+            helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
+        ]
         effects.append(f"{at}.sum")
     rows, columns = network.patch_embed.grid_size
     prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
@@ -157,66 +139,17 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
     return _extended(model, nodes, tensors, [output])
 
 
-def _gradient(head: Head, tensors: list[TensorProto]) -> list[NodeProto]:
-    """Return the nodes that compute ``map.gradient`` (N, R): the derivative of the logit by the
-    log-odds of each row at the first square. Their tensors are added to ``tensors``."""
-    odds, shares = (
-        [f"map.{name}.{n}" for n in range(len(head.groups))] for name in ("odds", "shares")
-    )
-    factor = np.repeat(head.factor[0], head.groups).astype(np.float32)
-    tensors += [
-        _weight(head),
-        numpy_helper.from_array(head.bias[0].astype(np.float32), "map.bias"),
-        numpy_helper.from_array(factor, "map.factor"),
-        numpy_helper.from_array(np.array(head.groups), "map.groups"),
-    ]
-    return [
-        helper.make_node("Gather", ["head.weight", "map.first"], ["map.weight"], axis=0),
-        helper.make_node("MatMul", [FEATURES, "map.weight"], ["map.product"]),
-        helper.make_node("Add", ["map.product", "map.bias"], ["map.odds"]),
-        helper.make_node("Split", ["map.odds", "map.groups"], odds, axis=1),
-        *(
-            # The derivative of the log of a sum of exponentials.
-            helper.make_node("Softmax", [group], [share], axis=1)
-            for group, share in zip(odds, shares, strict=True)
-        ),
-        helper.make_node("Concat", shares, ["map.shares"], axis=1),
-        helper.make_node("Mul", ["map.shares", "map.factor"], ["map.gradient"]),
-    ]
-
-
-def _effect(attention: NodeProto, at: str) -> list[NodeProto]:
-    """Return the nodes that compute ``AT.sum`` (N, T): how far each token that the class token
-    attends to moves the logit, along its gradient by ``AT.directions``."""
-    query, key, value = attention.input
-    return [
-        helper.make_node("MatMul", ["map.gradient", f"{at}.directions"], [f"{at}.flat"]),
-        helper.make_node("Reshape", [f"{at}.flat", "map.one"], [f"{at}.direction"]),
-        # The class token's row of the attention, which the operator does not give away.
-        helper.make_node("Gather", [query, "map.first"], [f"{at}.class"], axis=1),
-        helper.make_node("Reshape", [f"{at}.class", "map.one"], [f"{at}.query"]),
-        helper.make_node("Reshape", [key, "map.all"], [f"{at}.keys"]),
-        helper.make_node("Reshape", [value, "map.all"], [f"{at}.values"]),
-        _einsum("nhc,nthc->nht", [f"{at}.query", f"{at}.keys"], f"{at}.products"),
-        helper.make_node("Mul", [f"{at}.products", "map.scale"], [f"{at}.scaled"]),
-        helper.make_node("Softmax", [f"{at}.scaled"], [f"{at}.attended"], axis=-1),
-        _einsum("nthc,nhc->nht", [f"{at}.values", f"{at}.direction"], f"{at}.along"),
-        helper.make_node("Mul", [f"{at}.attended", f"{at}.along"], [f"{at}.moved"]),
-        helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
-    ]
-
-
 def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
-    """Return for each block the directions (R, heads, channels of a head) along which the values of
-    its attention move the log-odds of each row of the head."""
+    """Return for each block the direction (heads, channels of a head) along which the values of
+    its attention move the logit."""
     vit: Any = network.vit
-    weight = head.weight[0]  # the first square is the one of the map
-    parts = weight.reshape(len(weight), len(network.taken), -1)
+    # The first square's features come first.
+    parts = head.weight[: network.num_features].reshape(len(network.taken), -1)
     directions = []
     for number, block in enumerate(vit.blocks):
-        reads = parts[:, network.readers(number)].sum(axis=1)
+        reads = parts[network.readers(number)].sum(0)
         projection = block.attn.proj.weight.detach().numpy().astype(np.float64)
-        back = (reads @ projection).reshape(len(weight), block.attn.num_heads, -1)
+        back = (reads @ projection).reshape(block.attn.num_heads, -1)
         directions.append(back.astype(np.float32))
     return directions
 

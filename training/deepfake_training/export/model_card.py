@@ -285,11 +285,9 @@ def _cell(text: str) -> str:
 def _network(config: Config) -> str:
     name = f"`{config.backbone.name}`"
     if blocks := config.backbone.blocks:
-        kinds = len(config.probe.kinds)
-        reader = f"a regression of any manipulation and one of {kinds} kinds of it read"
         name = (
-            f"{name}, of which {reader if kinds else 'a linear layer reads'} the class tokens of "
-            f"blocks {', '.join(map(str, blocks))} (after RINE, Koutlis and Papadopoulos 2024, "
+            f"{name}, of which a linear layer reads the class tokens of blocks "
+            f"{', '.join(map(str, blocks))} (after RINE, Koutlis and Papadopoulos 2024, "
             "arXiv:2402.19091),"
         )
     if config.backbone.tune == "head":

@@ -155,8 +155,7 @@ class MapMethod(StrEnum):
     DIRECT_EFFECT = "direct_effect"
     """The patch's direct contribution to the logit through attention (Gandelsman et al. 2024,
     arXiv:2310.05916). For networks that read the class tokens of several blocks (``ClassTokens``).
-    The rest of the logit, from the blocks' MLPs, has no location. Where kinds of manipulation have
-    directions of their own, contributions are along the gradient of the logit at this face."""
+    The rest of the logit, from the blocks' MLPs, has no location."""
 
 
 class ExportGraph(nn.Module):

@@ -34,7 +34,7 @@ from deepfake_models.decision.serialization import (
 from deepfake_models.decode.base import SavedTimeline
 from deepfake_models.files import atomic_write
 from deepfake_training.config import Config
-from deepfake_training.data.datasets import CropStore, evenly, numbered, ways
+from deepfake_training.data.datasets import CropStore, evenly, numbered
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.feature_graph import feature_graph
 from deepfake_training.train.feature_workers import call, start_worker, write_examined, write_pairs
@@ -58,16 +58,13 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PairFeatures:
-    """Features (N, V, F) float16 of both halves of N pairs with V squares each.
-
-    ``rows`` (N, 3) are the positions in the index of the real half, of the manipulated half, and of
-    the donor of a swap; ``way`` (N,) is how the manipulated half was made, as in ``datasets.ways``.
-    """
+    """Features (N, V, F) float16 of both halves of N pairs with V squares each, and ``rows``
+    (N, 3): the positions in the index of the real half, of the manipulated half, and of the donor
+    of a swap."""
 
     real: Array
     fake: Array
     rows: Array
-    way: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ class FeatureStore:
         real, fake, rows = (
             np.concatenate([part[name] for part in parts]) for name in ("real", "fake", "rows")
         )
-        return PairFeatures(real, fake, rows, ways(self._config, count))
+        return PairFeatures(real, fake, rows)
 
     def examine(self, listing: pd.DataFrame, report: Report | None = None) -> None:
         """Examine the media of ``listing``, which has the columns media and path, that are not

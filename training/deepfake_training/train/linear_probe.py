@@ -5,20 +5,19 @@ teach it (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). Because on
 fitted, features are computed once for all runs (see ``feature_store``), so folds, methods and
 sources can be left out in turn at almost no cost.
 
-Each square of a face has a regression of its own: of untouched faces against all others, and if the
-config names kinds of manipulation, a second, multinomial one of untouched faces and each kind. The
-logit of a face is the mean of these over its squares, each scaled to the same deviation (see
-``head``).
+Each square of a face has a regression of its own; the logit of a face is the mean over the squares,
+each scaled to the same deviation. A second, multinomial regression tells the kinds of manipulation
+apart; it learns from manipulated faces only and has no influence on the verdict.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from deepfake_training.config import Config, ProbeConfig
-from deepfake_training.data.datasets import REAL_FAKE, SYNTHESISED, CropStore
+from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import measured_on, trained_on
@@ -39,7 +38,6 @@ from deepfake_training.train.checkpoints import (
     METRICS,
     StepReport,
     own_checkpoint,
-    read_checkpoint,
     save,
     save_result,
 )
@@ -50,9 +48,6 @@ from deepfake_training.train.main_faces import MainFaces, main_faces
 from deepfake_training.train.method_metrics import check_classes, mean_aucs
 
 _MAX_ITERATIONS = 2000
-_TOLERANCE = 3e-4
-"""Largest derivative at which a regression ends. A third of it takes half as long again, and moves
-logits by hundredths."""
 
 Progress = Callable[[StepReport], None]
 Array = NDArray[Any]
@@ -106,15 +101,10 @@ def fit_head(
 
 
 def _completed(out: Path, config: Config) -> dict[str, float] | None:
-    """Return the figures of a completed run of ``config`` in ``out``, or None.
-
-    Raises:
-        TrainingError: if ``out`` contains a run of another config or of another version.
-    """
+    """Return the figures of a completed run of ``config`` in ``out``, or None."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / BEST).exists() or own_checkpoint(out, config) is None:
         return None
-    Head.of(read_checkpoint(out / BEST)["ema"])
     figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
     return figures
 
@@ -125,18 +115,18 @@ def fitted_head(pairs: PairFeatures, faces: MainFaces, store: CropStore, config:
     Raises:
         TrainingError: if no crop of a class, or no fake of one of the kinds, is left to learn from.
     """
-    examples = _examples(pairs, plain_faces(faces, config), store, config)
-    kinds = config.probe.kinds
-    for number, name in enumerate(kinds, start=1):
-        if number not in examples.kind:
-            raise TrainingError(f"no fake of the kind {name} is left to train on")
-    squares = [_square(examples, view, config.probe) for view in range(examples.features.shape[1])]
-    weight, bias = (np.stack(values) for values in zip(*squares, strict=True))
-    head = Head(weight, bias, np.ones((len(squares), 2 if kinds else 1)), len(kinds))
-    parts = head.parts(examples.features).reshape(len(examples.kind), -1)
-    deviations = np.array([_deviation(z, examples.weights) for z in parts.T])
-    factor = deviations.mean() / deviations / len(deviations)
-    return replace(head, factor=factor.reshape(head.factor.shape))
+    plain = plain_faces(faces, config)
+    examples = _examples(pairs, plain, store, config)
+    views = range(examples.features.shape[1])
+    parts = [_regression(examples, view, config.probe) for view in views]
+    logits = [examples.features[:, v].astype(np.float32) @ parts[v][0] for v in views]
+    # A logit is the mean of the squares' logits, scaled to the same deviation.
+    deviations = np.array([_deviation(z, examples.weights) for z in logits])
+    shares = deviations.mean() / deviations / len(parts)
+    weight = np.concatenate([w * s for (w, _), s in zip(parts, shares, strict=True)])
+    bias = float(sum(b * s for (_, b), s in zip(parts, shares, strict=True)))
+    kinds = _kind_regression(plain, config)
+    return Head(weight, bias, *kinds) if kinds else Head(weight, bias)
 
 
 def _deviation(values: Array, weights: Array) -> float:
@@ -173,7 +163,7 @@ def plain_faces(faces: MainFaces, config: Config) -> LabelledFaces:
     return LabelledFaces(chosen.features, labels, truth, balanced(weights, truth))
 
 
-def balanced(weights: NDArray[np.float64], truth: NDArray[Any]) -> NDArray[np.float64]:
+def balanced(weights: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
     """Scale ``weights`` (N,) to a sum of one half in either class of ``truth`` (N,).
 
     Raises:
@@ -190,14 +180,10 @@ def balanced(weights: NDArray[np.float64], truth: NDArray[Any]) -> NDArray[np.fl
 
 @dataclass(frozen=True, slots=True)
 class _Examples:
-    """Features (N, V, F), ``kind`` (N,) with 0 = untouched, and weights (N,).
-
-    Kinds are numbered as in the config, from 1; manipulated faces of none of these have the next
-    number.
-    """
+    """Features (N, V, F), truth (N,) with 1 = manipulated, and weights (N,)."""
 
     features: Array
-    kind: NDArray[np.int64]
+    truth: Array
     weights: Array
 
 
@@ -211,63 +197,63 @@ def _examples(
     a swap.
     """
     seen = trained_on(store.index, config).to_numpy()[pairs.rows]
-    of_real, of_fake = seen[:, 0], seen[:, 1] & seen[:, 2]
-    real, fake = pairs.real[of_real], pairs.fake[of_fake]
-    kind = np.r_[np.zeros(len(real), np.int64), _kinds_of_pairs(pairs, store, config)[of_fake]]
+    real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]
+    truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
     share = config.probe.plain_share
-    weights = balanced(np.ones(len(kind)), kind > 0)
+    weights = balanced(np.ones(len(truth)), truth)
     if not share:
-        return _Examples(np.concatenate([real, fake]), kind, weights)
-    of_plain = np.where(plain.truth, _kinds_of(plain.labels["method"], config), 0)
+        return _Examples(np.concatenate([real, fake]), truth, weights)
     return _Examples(
         np.concatenate([real, fake, plain.features]),
-        np.r_[kind, of_plain],
+        np.r_[truth, plain.truth],
         np.r_[weights * (1.0 - share), plain.weights * share],
     )
 
 
-def _kinds_of(methods: pd.Series, config: Config) -> NDArray[np.int64]:
-    """Return the number of the kind of each manipulation method."""
-    kinds = config.probe.kinds
-    families = config.cross_validation.families
-    numbers = {m: n for n, kind in enumerate(kinds, start=1) for m in families[kind]}
-    return np.array([numbers.get(method, len(kinds) + 1) for method in methods], np.int64)
-
-
-def _kinds_of_pairs(pairs: PairFeatures, store: CropStore, config: Config) -> NDArray[np.int64]:
-    """Return the number of the kind of each manipulated half."""
-    numbers = _kinds_of(store.index["method"].iloc[pairs.rows[:, 1]], config)
-    kinds = config.probe.kinds
-    for way, name in enumerate(SYNTHESISED, start=REAL_FAKE + 1):
-        kind = config.probe.synthesised.get(name)
-        numbers[pairs.way == way] = kinds.index(kind) + 1 if kind else len(kinds) + 1
-    return numbers
-
-
-def _square(
+def _regression(
     examples: _Examples, view: int, probe: ProbeConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit regressions on the standardised features of one square; return the weights (R, F) and
-    biases (R,) of the rows of ``Head``."""
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression on the standardised features of one square; return weights (F,) and
+    bias."""
     scaler = StandardScaler()
     values = scaler.fit_transform(examples.features[:, view].astype(np.float32))
-    targets = [examples.kind > 0, examples.kind] if probe.kinds else [examples.kind > 0]
-    fitted = [_log_odds(values, target, examples.weights, probe) for target in targets]
-    weight, bias = (np.concatenate(rows) for rows in zip(*fitted, strict=True))
-    weight = weight / scaler.scale_
+    model = LogisticRegression(C=probe.inverse_regularisation, max_iter=_MAX_ITERATIONS)
+    model.fit(values, examples.truth, sample_weight=examples.weights * len(values))
+    weight = model.coef_[0].astype(np.float64) / scaler.scale_
+    return weight, float(model.intercept_[0] - weight @ scaler.mean_)
+
+
+def _kind_regression(
+    plain: LabelledFaces, config: Config
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Fit a multinomial regression of the kind of manipulation on the features of all squares.
+
+    Returns weights (K, V * F) and biases (K,), or None if the config names no kinds. Every kind has
+    the same weight, and within it every source the root of its number of faces.
+
+    Raises:
+        TrainingError: if no fake of one of the kinds is left to learn from.
+    """
+    kinds = config.probe.kinds
+    if not kinds:
+        return None
+    of_method = {m: i for i, k in enumerate(kinds) for m in config.cross_validation.families[k]}
+    number = plain.labels["method"].map(of_method).to_numpy(np.float64)
+    known = (plain.truth == 1) & ~np.isnan(number)
+    kind = number[known].astype(np.int64)
+    if missing := sorted(set(range(len(kinds))) - set(kind.tolist())):
+        raise TrainingError(f"no fake of the kind {kinds[missing[0]]} is left to train on")
+    weights = plain.weights[known]
+    weights = weights / np.bincount(kind, weights)[kind] / len(kinds)
+    scaler = StandardScaler()
+    features = plain.features[known]
+    values = scaler.fit_transform(features.reshape(len(features), -1).astype(np.float32))
+    model = LogisticRegression(C=config.probe.kind_regularisation, max_iter=_MAX_ITERATIONS)
+    model.fit(values, kind, sample_weight=weights * len(values))
+    weight = model.coef_.astype(np.float64) / scaler.scale_
+    if len(kinds) == 2:  # scikit-learn then has one row, for the second class
+        weight = np.concatenate([np.zeros_like(weight), weight])
+        bias = np.r_[0.0, model.intercept_]
+    else:
+        bias = cast("NDArray[np.float64]", model.intercept_)
     return weight, bias - weight @ scaler.mean_
-
-
-def _log_odds(
-    values: Array, target: Array, weights: NDArray[np.float64], probe: ProbeConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit ``target`` (N,) on ``values`` (N, F); return the weights (K, F) and biases (K,) of the
-    log-odds of each other class against the first."""
-    model = LogisticRegression(
-        C=probe.inverse_regularisation, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE
-    )
-    model.fit(values, target, sample_weight=weights * len(values))
-    weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    if len(weight) > 1:  # of two classes, scikit-learn returns the log-odds
-        weight, bias = weight[1:] - weight[0], bias[1:] - bias[0]
-    return weight, bias
