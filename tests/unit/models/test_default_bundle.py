@@ -77,6 +77,18 @@ def squares(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([picture, picture])
 
 
+def test_the_readme_says_how_much_it_finds(bundle: Bundle) -> None:
+    thresholds = bundle.spec.thresholds
+    assert thresholds.picture is not None
+    readme = " ".join((Path(__file__).parents[3] / "README.md").read_text().split())
+    assert (
+        f"calls {thresholds.item.true_positive_rate:.0%} of manipulated videos, "
+        f"{thresholds.picture.true_positive_rate:.0%} of manipulated pictures and at most 1% "
+    ) in readme
+    for level in (thresholds.item, thresholds.picture):
+        assert level.false_positive_rate <= 0.01
+
+
 def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> None:
     rng = np.random.default_rng(0)
     portrait = squares(resized(astronaut()[:300, 80:380], 224, 224))
