@@ -151,7 +151,7 @@ def _print_aucs(metrics: dict[str, Any], remark: str = "") -> None:
     """Print the AUC of each level, and ask if the scores point the wrong way."""
     for level in ("item", "frame"):
         if entries := metrics["levels"][level]:
-            typer.echo(f"{level} AUC {_auc_text(entries[0])}{remark}")
+            typer.echo(f"{level} AUC {_auc_text(entries[0], remark)}")
             if entries[0]["auc"]["value"] is not None and entries[0]["auc"]["value"] < 0.4:
                 console.print(
                     f"The {level} AUC is below chance. A higher score must mean a more suspect "
@@ -160,13 +160,13 @@ def _print_aucs(metrics: dict[str, Any], remark: str = "") -> None:
                 )
 
 
-def _auc_text(entry: dict[str, Any]) -> str:
+def _auc_text(entry: dict[str, Any], remark: str) -> str:
     auc = entry["auc"]
     if auc["value"] is None:
         return "cannot be computed: only one class was scored"
     interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
     doubt = "; indicative, too few groups in a class" if entry["indicative"] else ""
-    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups{doubt}"
+    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups{remark}{doubt}"
 
 
 @app.command()
