@@ -33,6 +33,9 @@ PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 180.0
 """Time for a process to import its libraries: usually half a second, but far longer under load."""
 
+PING_TIMEOUT_S = 30.0
+"""Time for an idle process to answer, likewise."""
+
 END_TIMEOUT_S = 5.0
 """Time for a process to end when it is asked to, before it is killed."""
 
@@ -240,8 +243,17 @@ class ConfinedProcess:
         return self._pid or self._process.pid
 
     def alive(self) -> bool:
-        """Return whether the process can take another item."""
-        return not self.broken and self._process.poll() is None
+        """Return whether the process can take another item.
+
+        It is asked, because it may be dying of its last item, after it has answered.
+        """
+        if self.broken or self._process.poll() is not None:
+            return False
+        with suppress(DecoderFailed), self.exchange(PING_TIMEOUT_S):
+            wire.send(self.connection, wire.Ping())
+            if not isinstance(wire.receive_answer(self.connection), wire.Pong):
+                raise wire.WireError
+        return not self.broken
 
     def worn_out(self) -> bool:
         """Return whether the process should be replaced before it reaches its limit of CPU time."""

@@ -102,6 +102,12 @@ class Close(Message):
     op: Literal["close"] = "close"
 
 
+class Ping(Message):
+    """Say that you wait for an item; the child answers ``Pong``."""
+
+    op: Literal["ping"] = "ping"
+
+
 class Run(Message):
     """Run a task on a source of ``size`` bytes. Data follow: its argument. The child answers
     ``Finished``."""
@@ -230,8 +236,14 @@ class Closed(Message):
     op: Literal["closed"] = "closed"
 
 
-Request = Open | Run | Frames | Next | Close
-Answer = Confined | Read | Opened | FrameHeader | Failed | Finished | Error | Closed
+class Pong(Message):
+    """The process waits for an item."""
+
+    op: Literal["pong"] = "pong"
+
+
+Request = Ping | Open | Run | Frames | Next | Close
+Answer = Confined | Pong | Read | Opened | FrameHeader | Failed | Finished | Error | Closed
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])

@@ -160,7 +160,9 @@ def serve(connection: Connection, tasks: dict[str, Task]) -> None:
     while True:
         request = wire.receive_request(connection)
         try:
-            if isinstance(request, wire.Open):
+            if isinstance(request, wire.Ping):
+                wire.send(connection, wire.Pong())
+            elif isinstance(request, wire.Open):
                 _open(connection, request)
             elif isinstance(request, wire.Run) and request.task in tasks:
                 _run_task(connection, request, tasks[request.task])

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -142,6 +143,13 @@ def test_a_crash_costs_one_item(pool: ProcessPool) -> None:
     with pytest.raises(DecoderFailed):
         run(pool, attacks.CRASH)
     assert run(pool, attacks.READ) == b"source"
+
+
+def test_a_process_that_dies_after_its_item_costs_no_other(pool: ProcessPool) -> None:
+    for _ in range(10):
+        with pool.process() as process:
+            os.kill(process.pid, signal.SIGKILL)
+        assert run(pool, attacks.READ) == b"source"
 
 
 def test_a_task_that_never_ends_is_ended(pool: ProcessPool) -> None:
