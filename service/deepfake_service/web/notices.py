@@ -168,8 +168,8 @@ def post_form(
         try:
             services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
         except ServiceError as error:
-            # Somebody has withdrawn the draft meanwhile, for example. The notice exists: an error
-            # would have it made twice.
+            # For example, the draft was withdrawn in the meantime. The notice was made, and after
+            # an error it would be made again.
             _log.warning("draft_not_withdrawn", notice=notice["id"], failure=describe(error))
     return redirect(f"/notices/{notice['id']}")
 
