@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,7 @@ from deepfake_service.casework.dossiers import (
     requester_of,
     reviews_of,
 )
+from deepfake_service.casework.evidence_material import material_member, material_of
 from deepfake_service.db import (
     Case,
     Database,
@@ -47,7 +47,7 @@ from deepfake_service.db.enums import JobState
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import EXAMINATION, Material
+from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import Dossier, ReportCopy, build, check_custody, report_copy
 from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.observability.logs import describe, logger
@@ -354,30 +354,6 @@ class EvidenceStore:
                 .order_by(Edition.number.desc())
             ).first()
         return edition.number, newest or edition.number
-
-
-def material_of(job: Job) -> str:
-    """Return the name of the blob of what was gathered for a job's evidence."""
-    return f"{folder_of(job.case_id)}material-{job.id}"
-
-
-def material_member(vault: Vault, job: Job, key: bytes, name: str) -> bytes:
-    """Return one file of what was gathered for a job's evidence.
-
-    Raises:
-        BlobMissing: nothing was gathered, or it was deleted. KeyError: it has no such file.
-    """
-    return bag.member(vault.read(material_of(job), key), name)
-
-
-def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
-    """Return the record of the examination that was gathered for a job's evidence.
-
-    Raises:
-        BlobMissing: nothing was gathered, or it was deleted.
-    """
-    content: dict[str, Any] = json.loads(material_member(vault, job, key, EXAMINATION))
-    return content
 
 
 def _require_success(job: Job) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.editions import is_outdated, newest_edition
 from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.evidence_store import examination_of
+from deepfake_service.casework.evidence_material import examination_of
 from deepfake_service.db import Case, Job, Media
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.errors import NoticeRefused

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.listings import ListedResult, end_listing, listed_result
 from deepfake_service.casework.core.media_deletion import expire
-from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.evidence_material import material_of
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.webhook_deliveries import release_callbacks

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from deepfake_service.casework import hash_bank
 from deepfake_service.casework.bulk_reviews import decide_each
-from deepfake_service.casework.evidence_store import material_of
+from deepfake_service.casework.evidence_material import material_of
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.db import Case, Job, KnownHashes, Review, new_id
 from deepfake_service.db.enums import Decision, Finding, JobState, Role
