@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -176,16 +177,22 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
         ("evidence", "withdraw", withdrawn),
     ):
         assert run(old, *words).exit_code == 0
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(SigningKey, revoked.id).revoked_at is not None
+            assert session.get_one(RevokedEdition, withdrawn).state == EditionState.WITHDRAWN
+
+
+def restored_twice(old: Settings, backup: Path) -> Iterator[Settings]:
+    """Restore a backup, and again by the journal of the first restoration; yield the settings."""
     journal = old.data_dir / "journal.jsonl"
-    for name in ("restored", "restored-again"):  # the second one by the journal of the first
-        restored = Settings(data_dir=tmp_path / name)
+    for name in ("restored", "restored-again"):
+        restored = Settings(data_dir=backup.parent / name)
         restored.data_dir.mkdir()
         shutil.copy(old.data_dir / "master-key", restored.data_dir)
         done = run(restored, "restore", backup, "--journal", journal)
         assert done.exit_code == 0, (done.output, done.exception)
-        with contextlib.closing(open_database(restored)) as database, database.read() as session:
-            assert session.get_one(SigningKey, revoked.id).revoked_at is not None
-            assert session.get_one(RevokedEdition, withdrawn).state == EditionState.WITHDRAWN
+        yield restored
         journal = restored.data_dir / "journal.jsonl"
 
 
@@ -201,16 +208,9 @@ async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
         assert (await service.client.put(path, **as_role(service, Role.ANALYST))).is_success
     async with start():
         pass
-    journal = old.data_dir / "journal.jsonl"
-    for name in ("restored", "restored-again"):  # the second one by the journal of the first
-        restored = Settings(data_dir=tmp_path / name)
-        restored.data_dir.mkdir()
-        shutil.copy(old.data_dir / "master-key", restored.data_dir)
-        done = run(restored, "restore", backup, "--journal", journal)
-        assert done.exit_code == 0, (done.output, done.exception)
+    for restored in restored_twice(old, backup):
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
             assert session.get_one(Case, job["case_id"]).minor_by == analyst
-        journal = restored.data_dir / "journal.jsonl"
 
 
 async def test_an_older_database_is_refused_even_if_it_is_no_backup(
