@@ -354,28 +354,33 @@ def test_a_picture_between_pillows_limits_does_not_warn() -> None:
         assert media.facts.width == 10_000
 
 
+GIF_HEAD = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
+GIF_FRAME = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
+"""A frame of one pixel."""
+
+
+def sized(frame: bytes, side: int) -> bytes:
+    """Return ``frame`` with another size in its header."""
+    return frame.replace(b"\x01\0\x01\0", struct.pack("<HH", side, side))
+
+
 def test_a_gif_with_very_many_frames(decoder: Decoder) -> None:
-    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
-    frame = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
-    assert "2000 frames" in refused(decoder, head + frame * 100_000 + b";", MediaTooLarge)
-    with decoder.open(io.BytesIO(head + frame * 1000 + b";")) as media:
+    assert "2000 frames" in refused(decoder, GIF_HEAD + GIF_FRAME * 100_000 + b";", MediaTooLarge)
+    with decoder.open(io.BytesIO(GIF_HEAD + GIF_FRAME * 1000 + b";")) as media:
         assert len(media.times) == 1000
 
 
 def test_a_frame_that_enlarges_a_gif_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
-    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
-    frame = b"!\xf9\x04\0\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
-    large = frame.replace(b"\x01\0\x01\0", struct.pack("<HH", 8000, 8000))
+    large = sized(GIF_FRAME, 8000)
     # Its data end early, but to find that out takes the memory of all its pixels.
-    message = refused(decoder, head + frame + large + b";", MediaTooLarge)
+    message = refused(decoder, GIF_HEAD + GIF_FRAME + large + b";", MediaTooLarge)
     assert "the limit is 2000000" in message
 
 
 def test_a_frame_that_a_gif_clears_is_refused_before_it_is_filled(process: Decoder) -> None:
-    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
-    frame = b"!\xf9\x04\x08\x01\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
-    large = frame.replace(b"\x01\0\x01\0", struct.pack("<HH", 65535, 65535))
-    message = refused(process, head + frame + large + b";", MediaTooLarge)
+    cleared = GIF_FRAME.replace(b"!\xf9\x04\0", b"!\xf9\x04\x08")
+    large = sized(cleared, 65535)
+    message = refused(process, GIF_HEAD + cleared + large + b";", MediaTooLarge)
     assert "the limit is 2000000" in message
     # The next picture has its own limit.
     message = refused(process, mediakit.huge_png(30_000), MediaTooLarge)
