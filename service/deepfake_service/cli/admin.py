@@ -66,7 +66,9 @@ Expiry = Annotated[
 LastDay = Annotated[
     datetime | None,
     typer.Option(
-        "--expires-on", formats=["%Y-%m-%d"], help="Last day, which ends at midnight UTC."
+        "--expires-on",
+        formats=["%Y-%m-%d"],
+        help="Last valid day; the key expires at its end, at midnight UTC.",
     ),
 ]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
@@ -214,7 +216,7 @@ def expire_key(
     expires_on: LastDay = None,
     never: Annotated[bool, typer.Option("--never", help="Let the key never expire.")] = False,
 ) -> None:
-    """Set, change or remove the end of a key."""
+    """Set, change or remove the expiry date of a key."""
     if never == (expires_in is not None or expires_on is not None):
         raise typer.BadParameter("give --expires-in, --expires-on or --never")
     with opened_records() as (_, database):

@@ -137,7 +137,7 @@ def require_future(expires_at: datetime | None, now: datetime) -> None:
         InvalidRequest: it is past.
     """
     if expires_at is not None and expires_at <= now:
-        raise InvalidRequest("The end of the key is past. To end a key now, revoke it.")
+        raise InvalidRequest("The expiry date of the key is past. To end a key now, revoke it.")
 
 
 def key_hash(text: str) -> str:

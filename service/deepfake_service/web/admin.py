@@ -84,7 +84,7 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
 
 @router.post("/admin/keys/end")
 def post_key_end(caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
-    """Give a key an end, or another one, or none."""
+    """Give a key an expiry date, or another one, or none."""
     state.accounts.end(fields.get("key", ""), _last_day(state, fields), caller.actor)
     return redirect("/admin", "key_changed")
 
