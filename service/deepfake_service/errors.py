@@ -100,7 +100,7 @@ class InvitationInvalid(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """The role of this account does not permit this action."""
+    """The role of this account does not permit this action. Ask an administrator."""
 
 
 class CrossSiteRequest(ServiceError):

@@ -70,7 +70,10 @@ class Exports:
             public_key = pyrage.x25519.Recipient.from_str(recipient)
         except pyrage.RecipientError as error:
             invalid = FieldError("recipient", "not an age public key (age1...)")
-            raise InvalidRequest("The recipient is not a public key.", errors=[invalid]) from error
+            raise InvalidRequest(
+                "The recipient is not an age public key. Send one that begins with age1.",
+                errors=[invalid],
+            ) from error
         private_folder(self._folder)
         path = self._folder / f"{secrets.token_hex(16)}.age"
         try:

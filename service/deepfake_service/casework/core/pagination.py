@@ -216,4 +216,6 @@ def _decoded(cursor: str) -> tuple[datetime, str]:
         return moment.astimezone(UTC), last
     except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
         invalid = FieldError("cursor", "not a cursor from an earlier response")
-        raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error
+        raise InvalidRequest(
+            "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
+        ) from error

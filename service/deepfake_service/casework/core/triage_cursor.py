@@ -55,7 +55,9 @@ class Position:
             return cls((*map(int, found), moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
             invalid = FieldError("cursor", "not a cursor from an earlier response")
-            raise InvalidRequest("The cursor is invalid.", errors=[invalid]) from error
+            raise InvalidRequest(
+                "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
+            ) from error
 
 
 def after(
