@@ -1,9 +1,11 @@
-"""Every module of models, eval and service is imported without torch, which only training needs."""
+"""What modules import: only training needs torch, a start needs little, and no test is imported."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -90,3 +92,27 @@ def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
         assert command.name == name
         assert command.help or command.callback
     assert group.get_command(context, "none") is None
+
+
+def modules_in(tree: ast.AST) -> set[str]:
+    """Return the modules that code imports, with the names taken from them."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module or ''}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_no_test_is_imported() -> None:
+    root = Path(__file__).parents[1]
+    tests = {path.stem for path in root.rglob("test_*.py")}
+    assert len(tests) > 100
+    found = [
+        f"{path.relative_to(root)} imports {name}: move what they share to tests/support"
+        for path in sorted(root.rglob("*.py"))
+        for name in sorted(modules_in(ast.parse(path.read_text(encoding="utf-8"))))
+        if tests.intersection(name.split("."))
+    ]
+    assert found == []

@@ -22,9 +22,9 @@ from deepfake_service.security.audit_log import SERVICE, Action, append_entry, v
 from deepfake_service.storage import Stored
 from deepfake_service.storage.envelope import new_key
 from tests.support import pgkit
+from tests.support.lockkit import Meanwhile, adds_an_occurrence, caller_of
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service, Starter
-from tests.unit.service.test_lock_order import Meanwhile, adds_an_occurrence, caller_of
 
 pytestmark = pytest.mark.postgres
 

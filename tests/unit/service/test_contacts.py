@@ -20,8 +20,8 @@ from deepfake_service.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import headers
+from tests.support.noticekit import confirmed
 from tests.unit.service.conftest import Service
-from tests.unit.service.test_notice_history import confirmed
 
 CENTRE = {
     "name_ko": "서울지원센터", "name_en": "Seoul Centre", "address": "서울 중구 1",

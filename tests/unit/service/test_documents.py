@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +22,8 @@ from deepfake_service.security.audit_log import Action
 from deepfake_service.web.catalogue import faults
 from tests.support import evidencekit as kit
 from tests.support import mediakit
-from tests.unit.service.test_notices import BASIS, GOOD, SEEN
+from tests.support.noticekit import BASIS, GOOD, SEEN
+from tests.support.texts import leaves
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
 NAMES = {
@@ -46,17 +46,6 @@ POLITE = re.compile("[습입합됩]니[다까]|십시오|세요|해요")
 PLAIN = re.compile(r"(?<!니)다[.(]|(?<!니)다$|는가\?", re.MULTILINE)
 DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "item", "words")
 """Parts of a report that are not text, or that are checked on their own."""
-
-
-def leaves(value: Any) -> Iterator[str]:
-    """Yield every text in JSON data."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for each in value:
-            yield from leaves(each)
-    elif isinstance(value, str):
-        yield value
 
 
 def latin(texts: Any, given: Any) -> set[str]:

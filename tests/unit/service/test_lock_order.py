@@ -7,17 +7,15 @@ could go on, and PostgreSQL would abort one of them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 
 import pyotp
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
@@ -42,7 +40,6 @@ from deepfake_service.errors import CodeRejected
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
-from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
 from deepfake_service.security.second_factors import STEP_S
 from deepfake_service.storage import Stored
@@ -50,60 +47,18 @@ from deepfake_service.storage.envelope import new_key
 from tests.support import evidencekit as kit
 from tests.support import pgkit
 from tests.support.jobkit import examined
+from tests.support.lockkit import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
+from tests.support.noticekit import GOOD
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service, Starter
-from tests.unit.service.test_notices import GOOD
 
 pytestmark = pytest.mark.postgres
-WAIT_S = 300
 
 
 @pytest.fixture
 async def service(start: Starter, postgres: pgkit.Server) -> AsyncIterator[Service]:
     async with start(database_url=SecretStr(postgres.new_database())) as running:
         yield running
-
-
-class Meanwhile:
-    """Begins a task once another transaction has locked its rows, and waits until it waits."""
-
-    def __init__(self, service: Service, task: Callable[[], object]) -> None:
-        self._database = service.database
-        self._task = task
-        self._pool = ThreadPoolExecutor(1)
-        self._running: Future[object] | None = None
-
-    def begin(self) -> None:
-        self._running = self._pool.submit(self._task)
-        until = time.monotonic() + WAIT_S
-        while not self._waits() and not self._running.done():
-            assert time.monotonic() < until
-
-    def _waits(self) -> bool:
-        waiting = text(
-            "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.02)"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        with self._database.read() as session:
-            return bool(session.scalar(waiting))
-
-    def before_entry_of(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Begin the task when ``module`` is about to append its next entry."""
-        real = module.append_entry
-
-        def append(session: Any, *arguments: Any, **options: Any) -> Any:
-            monkeypatch.setattr(module, "append_entry", real)
-            session.flush()
-            self.begin()
-            return real(session, *arguments, **options)
-
-        monkeypatch.setattr(module, "append_entry", append)
-
-    def end(self) -> None:
-        """Wait for the task, and raise its error, if there is one."""
-        assert self._running is not None
-        with self._pool:
-            self._running.result(WAIT_S)
 
 
 async def ended(service: Service) -> dict[str, Any]:
@@ -130,19 +85,9 @@ async def noticed(service: Service, job: dict[str, Any]) -> str:
     return notice_id
 
 
-def caller_of(service: Service, role: Role = Role.ANALYST) -> Caller:
-    return service.accounts.authenticate(service.keys[role])
-
-
 def decides(service: Service, job: dict[str, Any], decision: Decision) -> Callable[[], object]:
     caller, reviews = caller_of(service), service.app.state.shared.services.reviews
     return lambda: reviews.decide(caller, job["id"], decision, "seen")
-
-
-def adds_an_occurrence(service: Service, job: dict[str, Any]) -> Callable[[], object]:
-    caller, cases = caller_of(service), service.app.state.shared.services.cases
-    seen = {"source_url": "https://example.org/2"}
-    return lambda: cases.add_occurrence(caller, job["case_id"], None, seen, None)
 
 
 @pytest.mark.parametrize("what", ["a decision", "an occurrence"])

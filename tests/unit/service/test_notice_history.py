@@ -19,13 +19,12 @@ from cryptography import x509
 from fastapi import Request
 from sqlalchemy import delete, select, text, update
 
-from deepfake_models.results import VerdictCode
 from deepfake_service.app import PACKAGES_PER_ACCOUNT
 from deepfake_service.casework.core.notice_history import digest_of
 from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.notice_package import package_of
-from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.db.enums import JobState, NoticeState, Role
+from deepfake_service.db import AuditEntry, Notice, NoticeEvent, new_id
+from deepfake_service.db.enums import NoticeState, Role
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest, RecordAltered
 from deepfake_service.evidence import pdf_signature
@@ -33,9 +32,8 @@ from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.render import NoticeSubject, compose
 from deepfake_service.security.accounts import Caller
-from tests.support.submitting import submit
+from tests.support.noticekit import BASIS, GOOD, LONG, SEEN, confirmed
 from tests.unit.service.conftest import Service, Starter
-from tests.unit.service.test_notices import BASIS, GOOD, LONG, SEEN
 
 RLO = "\u202e"
 NAMES = {
@@ -98,18 +96,6 @@ def test_l4_what_others_wrote_shows_its_hidden_characters_in_text_and_pdf_alike(
     assert not list(hidden(letter.text()))
     assert revealed("a\nb") == "a[U+000A]b"
     assert revealed_url("https://a.example/ㅤ") == "https://a.example/%E3%85%A4"
-
-
-async def confirmed(service: Service) -> tuple[str, str]:
-    """Return the ids of a case with a file that looks manipulated, and of its occurrence."""
-    job = await submit(service, source_url="https://example.org/1", platform="Example")
-    with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        now = datetime.now(UTC)
-        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
-        row.finished_at = row.evidence_expired_at = now
-        seen = session.scalars(select(Occurrence.id)).one()
-    return job["case_id"], seen
 
 
 async def drafted(service: Service, **changes: Any) -> dict[str, Any]:

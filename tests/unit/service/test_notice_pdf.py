@@ -25,10 +25,9 @@ from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, no
 from deepfake_service.notices.render import Composed, NoticeSubject, compose, composed_of
 from deepfake_service.security.audit_log import Action
 from tests.support import mediakit
+from tests.support.noticekit import BASIS, GOOD, SEEN, confirmed
+from tests.support.texts import leaves
 from tests.unit.service.conftest import Service
-from tests.unit.service.test_documents import leaves
-from tests.unit.service.test_notice_history import confirmed
-from tests.unit.service.test_notices import BASIS, GOOD, SEEN
 
 CENTRE = Organisation(
     "지원센터", "Support Centre", "서울 중구 1", "02-1", "a@example.org", "상담팀"

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from deepfake_models.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence, new_id
 from deepfake_service.db.enums import Decision, JobState, Role
+from tests.support.noticekit import GOOD
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
-from tests.unit.service.test_notices import GOOD
 
 CONFIRMED, REJECTED, UNDECIDED = Decision.CONFIRMED, Decision.REJECTED, Decision.UNDECIDED
 

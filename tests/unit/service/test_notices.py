@@ -21,42 +21,9 @@ from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
-from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
+from deepfake_service.notices.render import NoticeSubject, cited, compose
+from tests.support.noticekit import BASIS, GOOD, LONG, SEEN
 
-SEEN = [
-    {
-        "id": "o1", "source_url": "https://example.org/watch?v=1", "platform": "P",
-        "account": "a", "captured_at": "2026-01-02T03:04:05+00:00", "screenshot": True,
-    }
-]  # fmt: skip
-BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-02T03:04:05+00:00")]
-LONG = "Somebody's face was put into this video without their consent."
-GOOD: dict[str, dict[str, Any]] = {
-    "eu-dsa-16": {
-        "explanation": LONG, "notifier_name": "A", "notifier_email": "a@example.org",
-        "good_faith": True,
-    },
-    "us-take-it-down": {
-        "depiction": LONG, "good_faith_statement": LONG, "signer_name": "A",
-        "signer_capacity": "identifiable_individual", "signature": "/s/ A",
-        "contact_email": "a@example.org",
-    },
-    "kr-tba-22-5": {
-        "reporter_name": "김신고", "reporter_phone": "02-1234-5678",
-        "reporter_email": "a@example.org", "request": "deletion", "reason": "false_video",
-        "statement": LONG, "signed_on": "2026-01-02", "signature": "김신고",
-    },
-    "kr-d4u": {
-        "requester_name": "김신청", "requester_relation": "victim",
-        "requester_phone": "+82 2 1234 5678", "identity_proof": "주민등록증 사본",
-        "victim_shown": LONG, "post_title": "제목", "keywords": "검색어",
-    },
-    "budapest-29": {
-        "authority": "경찰청", "offence": "성폭력처벌법 제14조의2", "facts": LONG, "data": LONG,
-        "custodian": "Example Hosting", "necessity": LONG, "assistance_will_follow": True,
-        "signed_by": "A",
-    },
-}  # fmt: skip
 OPTIONAL = {
     "us-take-it-down": {"digital_forgery", "further_location", "contact_phone"},
     "kr-tba-22-5": {"location_without_url"},

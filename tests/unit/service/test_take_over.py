@@ -12,7 +12,6 @@ import pytest
 from dbos import DBOS
 from sqlalchemy import column, delete, func, select, table
 
-from deepfake_service.casework.examination import Examination
 from deepfake_service.db import AuditEntry, Job, Lease
 from deepfake_service.db.enums import AWAITING_MODEL, JobState
 from deepfake_service.jobs import names
@@ -28,20 +27,10 @@ from deepfake_service.jobs.take_over import (
 from deepfake_service.jobs.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.security.audit_log import Action
 from tests.support.jobkit import post_video
+from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps
 from tests.unit.service.conftest import Service
 
-OF_JOBS, OF_TAKER = "0" * 64, "f" * 64
-TAKE_OVER_S = 120.0
-
-
-class Steps(Examination):
-    """The real step that begins a job anew; the others need a model."""
-
-    def __init__(self, bundle_sha256: str) -> None:
-        class Bundle:
-            sha256 = bundle_sha256
-
-        self._scorer: Any = type("Scorer", (), {"bundle": Bundle})()
+OF_JOBS = "0" * 64
 
 
 class Worker:

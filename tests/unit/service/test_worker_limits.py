@@ -14,7 +14,7 @@ from deepfake_service.jobs.queue import JobQueue
 from deepfake_service.jobs.runner import Runner, WorkerRules
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
-from tests.unit.service.test_take_over import OF_TAKER, TAKE_OVER_S, Steps
+from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps
 
 
 def test_a_worker_never_reads_the_limit_of_another(

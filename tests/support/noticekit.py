@@ -1,0 +1,64 @@
+"""What notices under test are about, and fields that each kind of notice accepts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_models.results import VerdictCode
+from deepfake_service.db import Job, Occurrence
+from deepfake_service.db.enums import JobState
+from deepfake_service.notices.render import Basis
+from tests.support.submitting import submit
+
+# ``conftest.Service`` of the unit tests, which imports these modules itself.
+Service = Any
+
+SEEN = [
+    {
+        "id": "o1", "source_url": "https://example.org/watch?v=1", "platform": "P",
+        "account": "a", "captured_at": "2026-01-02T03:04:05+00:00", "screenshot": True,
+    }
+]  # fmt: skip
+BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-02T03:04:05+00:00")]
+LONG = "Somebody's face was put into this video without their consent."
+GOOD: dict[str, dict[str, Any]] = {
+    "eu-dsa-16": {
+        "explanation": LONG, "notifier_name": "A", "notifier_email": "a@example.org",
+        "good_faith": True,
+    },
+    "us-take-it-down": {
+        "depiction": LONG, "good_faith_statement": LONG, "signer_name": "A",
+        "signer_capacity": "identifiable_individual", "signature": "/s/ A",
+        "contact_email": "a@example.org",
+    },
+    "kr-tba-22-5": {
+        "reporter_name": "김신고", "reporter_phone": "02-1234-5678",
+        "reporter_email": "a@example.org", "request": "deletion", "reason": "false_video",
+        "statement": LONG, "signed_on": "2026-01-02", "signature": "김신고",
+    },
+    "kr-d4u": {
+        "requester_name": "김신청", "requester_relation": "victim",
+        "requester_phone": "+82 2 1234 5678", "identity_proof": "주민등록증 사본",
+        "victim_shown": LONG, "post_title": "제목", "keywords": "검색어",
+    },
+    "budapest-29": {
+        "authority": "경찰청", "offence": "성폭력처벌법 제14조의2", "facts": LONG, "data": LONG,
+        "custodian": "Example Hosting", "necessity": LONG, "assistance_will_follow": True,
+        "signed_by": "A",
+    },
+}  # fmt: skip
+
+
+async def confirmed(service: Service) -> tuple[str, str]:
+    """Return the ids of a case with a file that looks manipulated, and of its occurrence."""
+    job = await submit(service, source_url="https://example.org/1", platform="Example")
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        now = datetime.now(UTC)
+        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+        row.finished_at = row.evidence_expired_at = now
+        seen = session.scalars(select(Occurrence.id)).one()
+    return job["case_id"], seen
