@@ -1,0 +1,106 @@
+"""The documentation: its links lead somewhere, and Korean pages keep up with English ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from deepfake_models.bundle import default_bundle_dir
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+TRANSLATED = ("console.md", "notices.md", "verify-by-hand.md")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?<=\n\n)(?: {4}.*\n)+")
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the blocks of commands, fenced or indented, in the order of the page."""
+    found = [*FENCED.finditer(text), *INDENTED.finditer(FENCED.sub(_blank, text))]
+    return [match.group() for match in sorted(found, key=lambda match: match.start())]
+
+
+def code_spans(text: str) -> set[str]:
+    """Return what a page sets in code within its sentences: settings, fields, commands, paths."""
+    return set(CODE_SPAN.findall(FENCED.sub(_blank, text)))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the fragments that GitHub gives to the headings of a page."""
+    titles = (title for _, title in HEADING.findall(FENCED.sub(_blank, text)))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def outline(text: str) -> list[str]:
+    """Return the marks of the headings, table rows and list items of a page, in order."""
+    marks = re.compile(r"^(#+ |\||- |\d\. )", re.MULTILINE)
+    return marks.findall(FENCED.sub(_blank, text))
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Return as many characters of no meaning, so that what follows stays where it is."""
+    return "\0" * len(match.group())
+
+
+def test_code_blocks_are_found() -> None:
+    text = text_of(DOCS / "verify-by-hand.md")
+    blocks = code_blocks(text)
+    assert blocks[1] == "```sh\nunzip -q bundle.zip -d bag\n```"
+    assert blocks[-1].startswith("    openssl ts -verify")
+    assert len(blocks) == text.count("```") // 2 + 1
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_korean_page_has_the_commands_of_the_english_one(name: str) -> None:
+    english, korean = text_of(DOCS / name), text_of(DOCS / "ko" / name)
+    assert code_blocks(korean) == code_blocks(english)
+    assert code_spans(korean) == code_spans(english)
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_korean_page_has_the_parts_of_the_english_one(name: str) -> None:
+    assert outline(text_of(DOCS / "ko" / name)) == outline(text_of(DOCS / name))
+
+
+def test_every_korean_page_is_compared_with_an_english_one() -> None:
+    assert sorted(page.name for page in (DOCS / "ko").iterdir()) == sorted(TRANSLATED)
+
+
+def test_the_korean_readme_uses_commands_of_the_english_one() -> None:
+    english, korean = text_of(ROOT / "README.md"), text_of(ROOT / "README.ko.md")
+    commands = [line for block in code_blocks(korean) for line in block.splitlines()]
+    assert "    make serve" in commands
+    assert [line for line in commands if line not in english.splitlines()] == []
+
+
+def test_the_korean_readme_says_how_much_the_shipped_model_finds() -> None:
+    spec = json.loads((default_bundle_dir() / "bundle.json").read_bytes())
+    videos, pictures = (spec["thresholds"][k]["true_positive_rate"] for k in ("item", "picture"))
+    readme = " ".join(text_of(ROOT / "README.ko.md").split())
+    assert f"조작된 영상의 {videos:.0%}와 조작된 사진의 {pictures:.0%}를 조작으로" in readme
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_to_files_and_headings(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(CODE_SPAN.sub("", FENCED.sub(_blank, text_of(page)))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        found = target.exists() and target.is_relative_to(ROOT)
+        if not found or (fragment and fragment not in anchors(text_of(target))):
+            broken.append(link)
+    assert broken == []
