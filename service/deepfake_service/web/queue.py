@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode
+from deepfake_service.casework import triage
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
@@ -161,6 +162,7 @@ def get_queue(
         next=found.next,
         query=query,
         tab=asked.tab,
+        scanned=triage.SCANNED,
         tabs=services.triage.counts(caller),
         now=now,
         overdue=services.notice_desk.overdue(caller, OVERDUE_SHOWN),

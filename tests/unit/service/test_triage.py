@@ -183,6 +183,19 @@ async def test_a_search_that_stops_early_can_be_continued(
     assert page.next is None
 
 
+async def test_a_page_says_how_many_items_were_searched(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.triage.SCANNED", 2)
+    desk = Desk(service)
+    for n in range(3):
+        desk.add(f"job{n}", None)
+    await service.sign_in(Role.ANALYST)
+    headers = {"Accept-Language": "en"}
+    page = (await service.client.get("/?q=absent", headers=headers)).text
+    assert "None of the 2 items searched here matches." in page
+
+
 async def test_reading_the_list_is_audited_once_in_ten_minutes(service: Service) -> None:
     desk = Desk(service)
     desk.add("job1", 0.6)
