@@ -11,12 +11,12 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import select, update
 
 from deepfake_service.casework.key_epochs import KeyEpochs
+from deepfake_service.casework.key_rotation import rotate_master_key
 from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.verify import signing
-from deepfake_service.db import Case, Database, Key, Secret
+from deepfake_service.db import Database, Key
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     AuditBroken,
@@ -34,14 +34,11 @@ from deepfake_service.security.records import accept_row, altered_rows
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.storage import (
     BLOB_FOLDER,
-    CASE_KEYS_LOCK,
     EpochKeys,
     Vault,
     open_blobs,
     open_case_keys,
     open_keys,
-    rewrapped,
-    secret_context,
 )
 
 accounts = typer.Typer(
@@ -52,7 +49,6 @@ audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True, add_comp
 
 keys.add_typer(signing, name="signing")
 
-REWRAP_BATCH = 100
 _DURATION = re.compile(r"(\d+)([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
@@ -236,37 +232,23 @@ def rotate_key(
 
 @keys.command("rewrap")
 def rewrap() -> None:
-    """Wrap all keys with the current master key. Older master keys can then be removed."""
+    """Wrap all keys with the current master key. Older master keys can then be removed.
+
+    Keys that do not unwrap are listed and stay as they are. The exit code is then 1.
+    """
     with opened_records() as (settings, database):
         master = open_keys(settings)
         case_keys = open_case_keys(settings, master, database.clock)
         vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
-        changed = 0
-        if isinstance(case_keys, EpochKeys) and case_keys.all():
-            changed += case_keys.rewrap()
-        keyed = Case.wrapped_key.is_not(None)
-        with database.read() as session:
-            ids = list(session.scalars(select(Case.id).where(keyed)))
-        for start in range(0, len(ids), REWRAP_BATCH):
-            batch = ids[start : start + REWRAP_BATCH]
-            with database.write() as session:
-                database.one_at_a_time(session, CASE_KEYS_LOCK)
-                # Locked and read again, so that a case deleted meanwhile does not get its key back.
-                query = select(Case.id, Case.wrapped_key).where(Case.id.in_(batch), keyed)
-                locked = query.order_by(Case.id).with_for_update()
-                for case_id, wrapped in session.execute(locked).all():
-                    again = vault.rewrapped(case_id, wrapped or b"")
-                    if again is not None:
-                        row = update(Case).where(Case.id == case_id)
-                        session.execute(row.values(wrapped_key=again))
-                        changed += 1
-        with database.write() as session:
-            for secret in session.scalars(select(Secret)):
-                again = rewrapped(master, secret.wrapped, secret_context(secret.name))
-                if again is not None:
-                    secret.wrapped, changed = again, changed + 1
-            log.append_entry(session, log.SERVICE, log.Action.MASTER_KEY_ROTATED)
-    typer.echo(f"{changed} keys rewrapped")
+        done = rotate_master_key(database, vault, master, case_keys)
+    typer.echo(f"{done.changed} keys rewrapped")
+    if done.unreadable:
+        raise DecryptionFailed(
+            f"{len(done.unreadable)} keys do not unwrap with the master keys of this installation: "
+            f"{', '.join(done.unreadable)}. Add the master key that wrapped them to "
+            "DEEPFAKE_OLDER_MASTER_KEYS and repeat this command, delete these cases, or restore "
+            "them from a backup."
+        )
 
 
 @keys.command("renew-epoch")

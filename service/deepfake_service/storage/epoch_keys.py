@@ -99,8 +99,7 @@ class EpochKeys:
             return self._master.unwrap(wrapped, context)
         prefix, sealed = wrapped[:PREFIX_BYTES], wrapped[PREFIX_BYTES:]
         if prefix[len(EPOCH_MAGIC) :] not in self._keys:
-            for epoch in self.all():
-                self._key(epoch)
+            self._load(prefix[len(EPOCH_MAGIC) :])
         key = self._keys.get(prefix[len(EPOCH_MAGIC) :])
         if key is None:
             raise DecryptionFailed(
@@ -174,16 +173,21 @@ class EpochKeys:
     def rewrap(self) -> int:
         """Wrap the epoch keys with the current master key, and return how many were not yet.
 
+        Those that are ``unreadable`` stay as they are.
+
         Raises:
-            DecryptionFailed: an older master key is missing. DataDirError: the file cannot be
-                written.
+            DataDirError: the file cannot be written.
         """
         changed = 0
         with self._locked() as file:
             for epoch in self.all():
                 if self._master.is_current(epoch.wrapped):
                     continue
-                wrapped = self._master.wrap(self._key(epoch), _context(epoch.id))
+                try:
+                    key = self._key(epoch)
+                except DecryptionFailed:
+                    continue
+                wrapped = self._master.wrap(key, _context(epoch.id))
                 # Into another slot first: a power failure must not leave neither.
                 slot = _free_slot(self.all())
                 again = Epoch(
@@ -193,6 +197,33 @@ class EpochKeys:
                 self._overwrite(file, epoch.slot, secrets.token_bytes(SLOT_BYTES))
                 changed += 1
         return changed
+
+    def unreadable(self) -> list[Epoch]:
+        """Return the epochs whose keys do not unwrap, because an older master key is missing.
+
+        Raises:
+            DataDirError: the file cannot be read.
+        """
+        found = []
+        for epoch in self.all():
+            try:
+                self._key(epoch)
+            except DecryptionFailed:
+                found.append(epoch)
+        return found
+
+    def _load(self, wanted: bytes) -> None:
+        """Unwrap the keys of all epochs, so that a request can finish with one that is destroyed.
+
+        Raises:
+            DecryptionFailed: that of ``wanted`` does not unwrap. Others must not keep it from that.
+        """
+        for epoch in self.all():
+            try:
+                self._key(epoch)
+            except DecryptionFailed:
+                if epoch.id == wanted:
+                    raise
 
     def _key(self, epoch: Epoch) -> bytes:
         key = self._keys.get(epoch.id)

@@ -377,6 +377,24 @@ def test_a_torn_slot_and_a_changed_master_key_lose_no_epoch(tmp_path: Path) -> N
     assert EpochKeys(keys.path, MasterKeys(master)).unwrap(wrapped, b"c") == b"k" * 32
 
 
+def test_an_epoch_whose_master_key_is_lost_does_not_lock_the_others(tmp_path: Path) -> None:
+    lost, old, master = new_key(), new_key(), new_key()
+    first = EpochKeys(tmp_path / "epoch-keys", MasterKeys(lost))
+    under_lost = first.wrap(b"k" * 32, b"c")
+    # The next epoch begins under another master key, as after an incomplete rotation.
+    second = EpochKeys(first.path, MasterKeys(old))
+    second.begin(0)
+    wrapped = second.wrap(b"k" * 32, b"c")
+    moved = EpochKeys(first.path, MasterKeys(master, (old,)))
+    assert moved.unwrap(wrapped, b"c") == b"k" * 32
+    assert (moved.rewrap(), moved.rewrap()) == (1, 0)
+    assert [epoch.sequence for epoch in moved.unreadable()] == [1]
+    alone = EpochKeys(first.path, MasterKeys(master))
+    assert alone.unwrap(wrapped, b"c") == b"k" * 32
+    with pytest.raises(DecryptionFailed):
+        alone.unwrap(under_lost, b"c")
+
+
 def test_the_log_is_overwritten_before_it_is_truncated(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
     marker = b"a wrapped key that was deleted"

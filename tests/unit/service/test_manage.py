@@ -167,6 +167,42 @@ def test_keys_are_wrapped_by_the_new_master_key_and_the_old_one_is_forgotten(
             wrapper.unwrap(wrapped or b"", b"case-key/c")
 
 
+def test_keys_that_do_not_unwrap_do_not_leave_the_others_under_the_old_master_key(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (base64.b64encode(new_key()).decode() for _ in range(2))
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir / "another"))
+    monkeypatch.setenv("DEEPFAKE_MASTER_KEY", old)
+    with contextlib.closing(open_database(load_settings())) as database:
+        account = Accounts(database).create("a", "person", Role.PIPELINE)
+        wrapper = open_keys(load_settings())
+        digest = BlindIndex(database, wrapper).of("reference", "R-1")
+        with database.write() as session:
+            for case_id in ("a-damaged", "b"):
+                wrapped = wrapper.wrap(new_key(), f"case-key/{case_id}".encode())
+                if case_id == "a-damaged":
+                    wrapped = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+                session.add(
+                    Case(id=case_id, account_id=account.id, wrapped_key=wrapped,
+                         created_at=database.clock())
+                )  # fmt: skip
+            session.add(Secret(name="a-damaged", wrapped=wrapper.wrap(new_key(), b"another")))
+        monkeypatch.setenv("DEEPFAKE_MASTER_KEY", new)
+        monkeypatch.setenv("DEEPFAKE_OLDER_MASTER_KEYS", old)
+        done = run("keys", "rewrap")
+        assert isinstance(done.exception, DecryptionFailed)
+        assert "2 keys do not unwrap" in done.exception.message
+        assert "case a-damaged, secret a-damaged." in done.exception.message
+        assert "3 keys rewrapped" in done.stdout
+        monkeypatch.delenv("DEEPFAKE_OLDER_MASTER_KEYS")
+        alone = open_keys(load_settings())
+        assert BlindIndex(database, alone).of("reference", "R-1") == digest
+        case_keys = open_case_keys(load_settings(), alone, database.clock)
+        vault = Vault(open_blobs(None, settings.data_dir), case_keys)
+        with database.read() as session:
+            assert vault.case_key(session.get_one(Case, "b"))
+
+
 def test_what_a_command_did_before_it_failed_is_journaled(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
