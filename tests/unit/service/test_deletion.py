@@ -16,6 +16,8 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.casework.clock_guard import LONGEST_STANDSTILL, TOLERANCE
+from deepfake_service.casework.core.cases import screenshot_of
+from deepfake_service.casework.core.media_deletion import expire_screenshot
 from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import (
     AuditEntry,
@@ -129,6 +131,11 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
             )
             assert content.content == VIDEO + b"of another case"
         assert not carve_case_keys(image_of(image, mounted), master_key, job["case_id"])
+
+
+def path_of(service: Service) -> Path:
+    """Return the file of the service's database."""
+    return Path(str(service.database.engine.url.database))
 
 
 def admin(service: Service) -> dict[str, str]:
@@ -578,6 +585,30 @@ async def test_what_is_no_longer_due_loses_its_mark(service: Service) -> None:
     service.clock.advance(GRACE)
     sweep(service)
     assert not blobs(service)
+
+
+async def test_a_slow_store_does_not_hold_up_other_writers_when_a_screenshot_expires(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(service, case_reference="R")
+    shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    assert (await service.client.post(path, data={"platform": "X"}, files=shot)).status_code == 201
+    seen = (await service.client.get(path)).json()["occurrences"]
+    (occurrence_id,) = (o["id"] for o in seen if o["screenshot"])
+    vault = service.app.state.shared.services.exports._vault
+    opened, real = [], vault.blobs.open
+
+    def open_blob(name: str) -> Any:
+        with contextlib.closing(sqlite3.connect(path_of(service), timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")  # raises an error while another connection writes
+        opened.append(name)
+        return real(name)
+
+    monkeypatch.setattr(vault.blobs, "open", open_blob)
+    expire_screenshot(service.database, vault, occurrence_id)
+    assert opened == [screenshot_of(job["case_id"], occurrence_id)]
+    assert sum(e.action == "screenshot.expired" for e in all_entries(service)) == 1
 
 
 async def test_screenshots_expire_with_the_media_and_cases_in_the_end(service: Service) -> None:

@@ -46,15 +46,21 @@ def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = Tr
 
 def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> None:
     """Delete the screenshot of an occurrence if there is one, unless its case is under a hold."""
-    with database.write() as session:
+    with database.read() as session:
         known = session.get(Occurrence, occurrence_id)
-        case = lock_case(session, known.case_id) if known else None
+    if known is None:
+        return
+    # Before the transaction: a store that does not answer would hold up all other writers. A
+    # screenshot is stored before its occurrence, so none appears meanwhile.
+    exists = _exists(vault, screenshot_of(known.case_id, occurrence_id))
+    with database.write() as session:
+        case = lock_case(session, known.case_id)
         occurrence = session.get(Occurrence, occurrence_id, populate_existing=True)
         if occurrence is None or case is None or case.held_at is not None:
             return
         name = screenshot_of(case.id, occurrence_id)
         occurrence.screenshot_expired_at = database.clock()
-        if _exists(vault, name):
+        if exists:
             append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
     vault.blobs.delete(name)
 
