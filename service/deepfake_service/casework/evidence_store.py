@@ -24,6 +24,7 @@ from deepfake_service.casework.core.editions import (
     newest_edition,
     supersede,
 )
+from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible
@@ -266,7 +267,8 @@ class EvidenceStore:
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)
-        content = self._vault.read(edition.blob, key)
+        with missing_as(EvidenceMissing, job_id=job_id, edition=str(edition.number)):
+            content = self._vault.read(edition.blob, key)
         read = self._read_audit.first_read(caller, f"shown/{job_id}")
         with read if shown else contextlib.nullcontext(True) as is_audited:
             if is_audited:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyrage
 
+from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.queries import Queries
 from deepfake_service.db import Database
-from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.files import private_folder
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
@@ -55,8 +56,9 @@ class Exports:
             InvalidRequest: the recipient is not an age public key.
         """
         blob, key = self._queries.medium(caller, case_id, media_id)
-        check_space(self._vault.blobs.open(blob).size)
-        path = self._written(blob, key, recipient)
+        with missing_as(NotFound, case_id=case_id, media_id=media_id):
+            check_space(self._vault.blobs.open(blob).size)
+            path = self._written(blob, key, recipient)
         try:
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.cases import folder_of
+from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.notice_captures import NoticeCaptures
 from deepfake_service.db import Case, Database, Notice, NoticeEvent, new_id
@@ -100,7 +101,8 @@ class NoticeDocuments:
         return self._stored(notice, signed, key)
 
     def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
-        pdf = self._vault.read(_blob_of(notice, signed.id), key)
+        with missing_as(NotFound, case_id=notice.case_id, notice_id=notice.id):
+            pdf = self._vault.read(_blob_of(notice, signed.id), key)
         if hashlib.sha256(pdf).hexdigest() != open_json(key, signed)["document_sha256"]:
             raise RecordAltered
         return pdf

@@ -14,7 +14,6 @@ from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence.builder import report_of
 from deepfake_service.evidence.zip_format import sha256, zip_pieces
 from deepfake_service.security.accounts import Caller
-from deepfake_service.storage import BlobMissing
 
 _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
 
@@ -50,7 +49,7 @@ def _screenshots(cases: Cases, caller: Caller, notice: dict[str, Any]) -> Files:
     for number, occurrence_id in enumerate(dict.fromkeys(notice["occurrence_ids"]), 1):
         try:
             picture = cases.screenshot(caller, notice["case_id"], occurrence_id)
-        except (NotFound, ImageryWithheld, BlobMissing):
+        except (NotFound, ImageryWithheld):
             continue
         ending = next((e for start, e in _ENDINGS.items() if picture.startswith(start)), "bin")
         yield f"screenshots/{number:03}-{occurrence_id}.{ending}", picture
@@ -61,7 +60,7 @@ def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) ->
     for basis in notice["basis"]:
         try:
             content = evidence.member(caller, basis["job"], report, basis["edition"])
-        except (NotFound, EvidenceMissing, ImageryWithheld, BlobMissing):
+        except (NotFound, EvidenceMissing, ImageryWithheld):
             continue
         yield f"reports/{basis['job']}.pdf", content
 

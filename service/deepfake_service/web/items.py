@@ -28,7 +28,6 @@ from deepfake_service.http.problems import problem_of
 from deepfake_service.http.score_detail import is_told_values
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
-from deepfake_service.storage import BlobMissing
 from deepfake_service.web.api_errors import api_errors
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.language import language_of
@@ -97,7 +96,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         try:
             edition = services.evidence_store.edition(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))
-        except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld, BlobMissing) as error:
+        except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld) as error:
             values["missing"] = translations(language).gettext(error.message)
         else:
             values["view"] = result_view(document, language)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyrage
 import pytest
 from sqlalchemy import select
 
@@ -609,6 +610,28 @@ async def test_a_slow_store_does_not_hold_up_other_writers_when_a_screenshot_exp
     expire_screenshot(service.database, vault, occurrence_id)
     assert opened == [screenshot_of(job["case_id"], occurrence_id)]
     assert sum(e.action == "screenshot.expired" for e in all_entries(service)) == 1
+
+
+async def test_what_the_store_does_not_have_any_more_is_not_found(service: Service) -> None:
+    job = await submit(service, case_reference="R")
+    shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+    occurrences = f"/v1/cases/{job['case_id']}/occurrences"
+    added = await service.client.post(occurrences, data={"platform": "X"}, files=shot)
+    medium = f"/v1/cases/{job['case_id']}/media/{job['media_id']}"
+    screenshot = f"{occurrences}/{added.json()['id']}/screenshot"
+    assert (await service.client.get(f"{medium}/content")).status_code == 200
+    assert (await service.client.get(screenshot)).status_code == 200
+    for path in blobs(service):  # as when both expire after their rows were read
+        path.unlink()
+    recipient = {"recipient": str(pyrage.x25519.Identity.generate().to_public())}
+    answers = [
+        await service.client.get(f"{medium}/content"),
+        await service.client.get(screenshot),
+        await service.client.post(f"{medium}/export", json=recipient, headers=admin(service)),
+    ]
+    assert [(a.status_code, a.json()["type"]) for a in answers] == [
+        (404, "urn:deepfake-service:problem:not_found")
+    ] * 3
 
 
 async def test_screenshots_expire_with_the_media_and_cases_in_the_end(service: Service) -> None:

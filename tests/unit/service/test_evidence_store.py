@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from deepfake_service.casework import evidence_store as store_module
 from deepfake_service.casework.core.cases import MAX_OCCURRENCES
@@ -168,6 +169,23 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
     with service.database.read() as session:
         assert session.get_one(Job, job["id"]).evidence_expired_at is not None
     assert [path.name for path in blobs(service)] == [job["media_id"]]
+
+
+async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
+    service: Service,
+) -> None:
+    job = await examined(service, kit.video())
+    assert (await evidence(service, job)).status_code == 200
+    with service.database.read() as session:
+        edition = session.scalars(select(Edition).where(Edition.job_id == job["id"])).one()
+    # As when it is deleted after its row was read.
+    service.app.state.shared.services.queries._vault.blobs.delete(edition.blob)
+    answer = await evidence(service, job)
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["type"].endswith(":evidence_missing")
+    await service.sign_in(Role.ADMIN)
+    page = await service.client.get(f"/items/{job['id']}", headers={"Accept-Language": "en"})
+    assert "This examination has no evidence." in page.text
 
 
 async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_chore(

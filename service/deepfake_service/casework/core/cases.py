@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case, lock_open_case
+from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.errors import (
@@ -245,8 +246,8 @@ class Cases:
         """Return the screenshot of an occurrence, and audit that it was read.
 
         Raises:
-            NotFound: there is none, or the caller may not see it. ImageryWithheld: a person shown
-                may be a minor.
+            NotFound: there is none, it was deleted, or the caller may not see it.
+            ImageryWithheld: a person shown may be a minor.
         """
         with self._database.read() as session:
             occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
@@ -257,7 +258,8 @@ class Cases:
         key = self._vault.case_key(case)
         if not open_occurrence(key, occurrence)["screenshot"]:
             raise NotFound
-        content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
+        with missing_as(NotFound, case_id=case_id, occurrence_id=occurrence_id):
+            content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
         return content

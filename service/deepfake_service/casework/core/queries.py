@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.cases import media_key, open_occurrence
 from deepfake_service.casework.core.disagreements import disagreed, is_disagreed
 from deepfake_service.casework.core.listings import open_listing
+from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
@@ -114,7 +115,8 @@ class Queries:
         """
         media, key = self._medium(caller, case_id, media_id, shown_to_admins=False)
         assert media.blob is not None
-        file = self._vault.open(media.blob, key)
+        with missing_as(NotFound, case_id=case_id, media_id=media_id):
+            file = self._vault.open(media.blob, key)
         try:
             self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
         except BaseException:
