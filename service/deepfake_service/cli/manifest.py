@@ -23,6 +23,8 @@ COLUMNS = (FILE, *PictureForm.model_fields)
 DELIMITERS = (",", ";", "\t")
 SHOWN_PROBLEMS = 20
 DIGEST_CHUNK = 1 << 20
+_TORN = re.compile(r"[0-9a-f]{0,64}|[0-9a-f]{64} [0-9a-z]{0,26}")
+"""How a line of ``Progress`` begins."""
 
 
 class InvalidManifest(DeepfakeError):
@@ -241,24 +243,49 @@ class Progress:
 
     Raises:
         InvalidManifest: the file has a line that this class did not write.
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or its end not be repaired after a crash.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._jobs: dict[str, str] = {}
         self._lock = threading.Lock()
-        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        content = path.read_bytes() if path is not None and path.exists() else b""
+        lines = content.decode("ascii", "replace").splitlines(keepends=True)
+        torn = lines.pop() if lines and not lines[-1].endswith("\n") else ""
         for number, line in enumerate(lines, 1):
-            row, _, job = line.partition(" ")
-            if re.fullmatch(r"[0-9a-f]{64}", row) and re.fullmatch(r"[0-9a-z]{26}", job):
-                self._jobs[row] = job
-            elif number < len(lines):
-                raise InvalidManifest(
-                    f"{clean(str(path))}, line {number}: not written by deepfake submit. Delete "
-                    "the file to submit all rows again."
-                )
-            # The last line is cut short after a crash; its row is submitted again.
+            if not self._read(line.rstrip()):
+                raise self._foreign(number)
+        if torn and path is not None:
+            self._mend(path, torn, len(content))
+
+    def _read(self, line: str) -> bool:
+        """Take over what a line records, and return whether it is whole."""
+        row, _, job = line.partition(" ")
+        whole = bool(re.fullmatch(r"[0-9a-f]{64}", row) and re.fullmatch(r"[0-9a-z]{26}", job))
+        if whole:
+            self._jobs[row] = job
+        return whole
+
+    def _mend(self, path: Path, torn: str, size: int) -> None:
+        """Complete or remove a last line that a crash cut short, or the next one would join it.
+
+        The row of a line that is removed is submitted again.
+        """
+        if self._read(torn):
+            with path.open("ab") as file:
+                file.write(b"\n")
+            return
+        if not self._jobs and not _TORN.fullmatch(torn):
+            raise self._foreign(1)
+        with path.open("r+b") as file:
+            file.truncate(size - len(torn))
+
+    def _foreign(self, number: int) -> InvalidManifest:
+        return InvalidManifest(
+            f"{clean(str(self._path))}, line {number}: not written by deepfake submit. Delete "
+            "the file to submit all rows again."
+        )
 
     def job_of(self, row: str) -> str | None:
         """Return the id of the job of a row with this digest, if it was submitted."""

@@ -115,6 +115,32 @@ def test_recorded_rows_are_known_until_their_file_or_a_field_changes(folder: Pat
         Progress(path)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 20, 27, 28, 60, 91])
+def test_progress_is_resumed_again_after_a_line_was_cut_short(tmp_path: Path, cut: int) -> None:
+    path, job = tmp_path / "files.csv.submitted", "01k8c1pnwkxb1rv6h6j80vnvd1"
+    for row in ("a" * 64, "b" * 64):
+        Progress(path).add(row, job)
+    path.write_bytes(path.read_bytes()[:-cut])
+    resumed = Progress(path)
+    # Only the end of the line is missing: the row was submitted.
+    assert resumed.job_of("b" * 64) == (job if cut == 1 else None)
+    resumed.add("c" * 64, job)
+    again = Progress(path)
+    assert (again.job_of("a" * 64), again.job_of("c" * 64)) == (job, job)
+    assert again.job_of("b" * 64) == (job if cut == 1 else None)
+
+
+def test_a_file_that_is_no_progress_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "files.csv.submitted"
+    path.write_text("the only copy of a note")
+    with pytest.raises(InvalidManifest, match="line 1: not written by deepfake submit"):
+        Progress(path)
+    assert path.read_text() == "the only copy of a note"
+    path.write_text("a" * 30)  # a crash cut the first line short
+    Progress(path)
+    assert path.read_text() == ""
+
+
 def test_names_are_cut_to_the_columns_that_they_take(folder: Path) -> None:
     row = next(iter(rows_of_folder(folder, {})))
     long = type(row)(row.path, "한글" * 30 + "/end.mp4\x1b", {})
