@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Any
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field
 
 from deepfake_service.documents.characters import revealed, revealed_url
-from deepfake_service.documents.formatting import to_the_second
+from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.notices.fields import Fields
 from deepfake_service.notices.kinds import Kind
@@ -107,7 +107,8 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
         assert isinstance(extra, dict)
         provision = cited(str(extra["provision"]), language)
         label = str(extra[f"label_{language}"])
-        sections.append(Section(label, _lines(value, t), name, provision))
+        lines = _lines(value, t, chosen=_is_choice(info.annotation))
+        sections.append(Section(label, lines, name, provision))
     sections.append(Section(t("evidence"), _evidence(subject.basis, t), "evidence"))
     if subject.captures:
         count = len(subject.occurrences)
@@ -138,14 +139,17 @@ def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
     return lines
 
 
-def _lines(value: object, t: Words) -> list[str]:
+def _is_choice(annotation: object) -> bool:
+    """Return whether a field of this type has one of the values that the catalogue translates."""
+    return any(get_origin(kind) is Literal for kind in (annotation, *get_args(annotation)))
+
+
+def _lines(value: object, t: Words, *, chosen: bool) -> list[str]:
     if value is True:
         return [t("yes")]
     if isinstance(value, date):
         return [value.isoformat()]
-    text = str(value)
-    chosen = t.of("choices", text)
-    return text.splitlines() if chosen == text else [chosen]
+    return [t.of("choices", str(value))] if chosen else str(value).splitlines()
 
 
 def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
@@ -157,7 +161,7 @@ def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
                 "evidence_line",
                 sha256=b.sha256,
                 verdict=w.of("verdicts", b.verdict),
-                date=b.examined_at[:10],
+                date=day(datetime.fromisoformat(b.examined_at), t.language),
                 job=b.job,
                 edition=b.edition,
             ),

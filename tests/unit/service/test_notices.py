@@ -21,7 +21,7 @@ from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.notices.kinds import KINDS, checked, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
-from deepfake_service.notices.render import NoticeSubject, cited, compose
+from deepfake_service.notices.render import Basis, NoticeSubject, cited, compose
 from tests.support.noticekit import BASIS, GOOD, LONG, SEEN
 
 OPTIONAL = {
@@ -79,6 +79,30 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
     pdf = notice_pdf(kind, letter, language, imprint)
     assert pdf.startswith(b"%PDF")
     assert pdf == notice_pdf(kind, letter, language, imprint)
+
+
+def test_a_notice_states_the_day_of_an_examination_in_the_time_zone_of_its_language() -> None:
+    kind = KINDS["kr-d4u"]
+    fields = checked(kind, GOOD["kr-d4u"], SEEN, minor=False)
+    night = [
+        Basis("ab" * 32, "likely_manipulated", None, "j1", 2, "2026-01-02T16:04:05+00:00"),
+        Basis("cd" * 32, "likely_manipulated", None, "j2", 1, "2026-01-02T14:59:59+00:00"),
+    ]
+    evidence = {
+        language: compose(kind, fields, NoticeSubject(SEEN, night), language=language).text()
+        for language in ("ko", "en")
+    }
+    assert evidence["ko"].count("2026-01-03") == evidence["ko"].count("2026-01-02") - 1 == 1
+    assert "2026-01-03" not in evidence["en"]
+
+
+def test_what_a_person_writes_is_not_taken_for_one_of_the_choices() -> None:
+    given = {**GOOD["kr-d4u"], "keywords": "family", "requester_relation": "family"}
+    fields = checked(KINDS["kr-d4u"], given, SEEN, minor=False)
+    letter = compose(KINDS["kr-d4u"], fields, NoticeSubject(SEEN, BASIS), language="ko")
+    lines = {section.name: section.lines for section in letter.sections}
+    assert lines["keywords"] == ["family"]
+    assert lines["requester_relation"] == ["가족"]
 
 
 @pytest.mark.parametrize(
