@@ -30,7 +30,6 @@ SPEC = DetectorSpec()
 
 pytestmark = [
     pytest.mark.data,
-    pytest.mark.xdist_group("torch"),
     pytest.mark.skipif(
         not (DATA / "manifest.csv").is_file(), reason="the research data set is not there"
     ),

@@ -9,8 +9,6 @@ from torch import nn
 from deepfake_training.config import FitConfig
 from deepfake_training.train.loop import moving_average, schedule
 
-pytestmark = pytest.mark.xdist_group("torch")
-
 
 def rates(fit: FitConfig, steps: range) -> list[float]:
     optimiser = torch.optim.AdamW(nn.Linear(2, 1).parameters(), lr=fit.learning_rate)
