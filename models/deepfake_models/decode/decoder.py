@@ -99,7 +99,7 @@ class InProcessDecoder:
         """See ``Decoder.confinement``."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Release nothing: this decoder holds no process."""
 
 
 def _open(

@@ -72,7 +72,8 @@ class Contacts:
     """Stores contacts, and says what they fill forms with."""
 
     def __init__(self, database: Database, keys: KeyWrapper, initial: Organisation) -> None:
-        """
+        """Open the contacts in ``database``.
+
         Args:
             initial: the organisation until an administrator has stored one.
         """

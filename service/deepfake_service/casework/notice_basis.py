@@ -25,7 +25,8 @@ class NoticeBasis:
     """Finds the examinations that a notice may rest on."""
 
     def __init__(self, vault: Vault, *, two_people: bool) -> None:
-        """
+        """Create a reader of what notices rest on.
+
         Args:
             two_people: whether two people have to confirm a finding.
         """

@@ -33,7 +33,8 @@ class NoticeCaptures:
     """Reads the screenshots of a notice's posts."""
 
     def __init__(self, database: Database, vault: Vault, decoder: Decoder) -> None:
-        """
+        """Create a reader of the screenshots in ``vault``.
+
         Args:
             decoder: decodes screenshots, which are files of unknown origin.
         """

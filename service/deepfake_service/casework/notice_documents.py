@@ -37,7 +37,8 @@ class NoticeDocuments:
         sender: Sender,
         post: PostQuery | None = None,
     ) -> None:
-        """
+        """Create a maker of the documents of notices.
+
         Args:
             post: sends a query to a time-stamp authority, if there is one.
         """

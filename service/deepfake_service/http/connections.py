@@ -138,7 +138,7 @@ class BoundedConnection(H11Protocol):
         self.transport.abort()
 
     def last_used(self) -> tuple[bool, float]:
-        """Sort key of idle connections: those without any request first, then the oldest."""
+        """Return the order of idle connections: without any request first, then the oldest."""
         return self.cycle is not None, self._opened_at
 
     def _start_head_timer(self) -> None:

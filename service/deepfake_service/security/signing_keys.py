@@ -53,7 +53,8 @@ class SigningKeys:
         issuer: str,
         own: tuple[Path, Path] | None = None,
     ) -> None:
-        """
+        """Open the signing keys in ``database``.
+
         Args:
             issuer: the name in self-signed certificates.
             own: PEM files of a certificate chain and its key, which sign reports instead of a

@@ -61,7 +61,8 @@ class NoticeHistory:
     """The history of one notice, to which a transaction adds."""
 
     def __init__(self, session: Session, key: bytes, notice: Notice) -> None:
-        """
+        """Open the history of ``notice``.
+
         Args:
             key: the key of the notice's case.
         """

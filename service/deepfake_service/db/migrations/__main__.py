@@ -13,7 +13,7 @@ from deepfake_service.db import Database
 
 
 def main() -> None:
-    """``python -m deepfake_service.db.migrations "what it changes"``."""
+    """Run ``python -m deepfake_service.db.migrations "what it changes"``."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with tempfile.TemporaryDirectory() as folder:
