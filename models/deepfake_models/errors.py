@@ -50,6 +50,14 @@ class DecoderFailed(MediaError):
     """The decoder process crashed or stalled on this file and was replaced."""
 
 
+class DecoderTooSlow(DecoderFailed):
+    """Decoding the file took longer than is allowed, and the decoder process was replaced."""
+
+
+class SourceTooSlow(DeepfakeError):
+    """Reading the media from where they are stored took too long."""
+
+
 class SpecError(DeepfakeError):
     """The specification has an invalid value."""
 

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from deepfake_models.errors import (
     DecoderFailed,
+    DecoderTooSlow,
     MediaError,
     MediaTooLarge,
     NoVisualStream,
@@ -373,6 +374,7 @@ _REASON_OF_ERROR: dict[type[MediaError], ReasonCode] = {
     NoVisualStream: ReasonCode.NO_VISUAL_STREAM,
     MediaTooLarge: ReasonCode.TOO_LARGE,
     DecoderFailed: ReasonCode.DECODER_FAILED,
+    DecoderTooSlow: ReasonCode.DECODER_FAILED,
 }
 
 

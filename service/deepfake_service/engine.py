@@ -42,7 +42,11 @@ def open_scorer(settings: Settings) -> Scorer:
 
 def open_decoder(settings: Settings) -> ProcessDecoder:
     """Return the decoder, whose processes start when they are needed. Close it with ``close()``."""
-    limits = DecodeLimits(max_pixels=settings.max_pixels, timeout_s=settings.decode_timeout_s)
+    limits = DecodeLimits(
+        max_pixels=settings.max_pixels,
+        timeout_s=settings.video_decode_timeout_s,
+        picture_timeout_s=settings.decode_timeout_s,
+    )
     required = settings.sandbox == "require"
     return ProcessDecoder(limits, settings.decode_workers, require=required)
 

@@ -249,6 +249,14 @@ class ResourceLimits(BaseSettings):
         description="Seconds that decoding one picture may take; after that its decoder process "
         "is replaced. The largest picture allowed takes about 2 s on one slow core.",
     )
+    video_decode_timeout_s: Seconds = Field(
+        default=900.0,
+        description="Seconds that a decoder process may spend on a video in one step of its job, "
+        "without the time for reading it from the store; after that the process is replaced. The "
+        "longest step hashes up to 1800 frames: about 10 minutes for two hours of 1080p on one "
+        "slow core. A video that takes longer in that step gets its verdict, but no perceptual "
+        "hashes.",
+    )
     batch_max_size: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=32,
         description="Maximum number of face crops classified in one batch, over all requests. "

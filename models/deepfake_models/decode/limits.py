@@ -17,4 +17,8 @@ class DecodeLimits(Spec):
     """Frames of a video: nine hours at 60 frames a second."""
     max_duration_s: Positive = 24 * 3600.0
     timeout_s: Positive = 600.0
-    """Seconds that a decoder process may spend on one item before it is replaced."""
+    """Seconds that a decoder process may spend on one item before it is replaced. For a video these
+    are its scan and all frames that are decoded while it is open: hashing frames of two hours of
+    1080p takes about ten minutes on one slow core."""
+    picture_timeout_s: Positive = 600.0
+    """The same for an item that must be a still picture."""

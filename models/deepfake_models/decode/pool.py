@@ -21,11 +21,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
-from deepfake_models import errors
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.base import GuardedSource
 from deepfake_models.decode.confinement import Confinement
-from deepfake_models.errors import DecoderFailed, MediaError, SandboxBusy, SandboxIncomplete
+from deepfake_models.decode.item import Item
+from deepfake_models.decode.watchdog import Watchdog
+from deepfake_models.errors import (
+    DecoderFailed,
+    DecoderTooSlow,
+    MediaError,
+    SandboxBusy,
+    SandboxIncomplete,
+)
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 """The folder from which this process imports ``deepfake_models``."""
@@ -42,26 +49,13 @@ END_TIMEOUT_S = 5.0
 MAX_CPU_S = 3600.0
 """Processor time after which a process is replaced between two items, long before its limit."""
 
-RELAYED = {
-    cls.__name__: cls
-    for cls in (
-        errors.UnreadableMedia,
-        errors.UndecodableMedia,
-        errors.NoVisualStream,
-        errors.NotAPicture,
-        errors.MediaTooLarge,
-        errors.DecoderFailed,
-    )
-}
-"""Errors that a process may report, by name."""
-
 
 @dataclass(frozen=True, slots=True)
 class TaskBounds:
     """Limits on one task."""
 
     timeout_s: float
-    """Seconds that may be spent waiting for the process."""
+    """Seconds that may be spent waiting for the process, apart from reading the source."""
     memory_bytes: int
     """Address space of the process while it runs the task."""
     cpu_s: float = 3600.0
@@ -126,7 +120,8 @@ class ProcessPool:
         """Run one of the tasks of ``options`` on ``source``, and return its result.
 
         Raises:
-            DecoderFailed: the process crashed, or exceeded its memory or time.
+            DecoderFailed: the process crashed, or exceeded its memory or time (DecoderTooSlow).
+            SourceTooSlow: reading the source took longer than ``MAX_SOURCE_S``.
             SandboxBusy, SandboxIncomplete: see ``process``.
             MediaError: the task reported it. Errors of ``source`` are passed on.
         """
@@ -280,7 +275,7 @@ class ConfinedProcess:
         return Confinement(answer.missing)
 
     @contextmanager
-    def exchange(self, seconds: float) -> Iterator[None]:
+    def exchange(self, seconds: float) -> Iterator[Watchdog]:
         """Bound a conversation with the process to ``seconds``.
 
         A watchdog then kills it, which ends any read from it or write to it, even one that is stuck
@@ -288,22 +283,21 @@ class ConfinedProcess:
 
         Raises:
             DecoderFailed: the process died, was killed, or violated the protocol.
+            DecoderTooSlow: the time was over.
         """
-        watchdog = threading.Timer(max(seconds, 0.0), self.kill)
-        watchdog.daemon = True
-        watchdog.start()
+        watchdog = Watchdog(seconds, self.kill)
         try:
-            yield
+            yield watchdog
         except (wire.WireError, EOFError, OSError) as error:
             self.kill()
-            raise DecoderFailed from error
+            raise (DecoderTooSlow if watchdog.has_expired else DecoderFailed) from error
         except MediaError:
             raise
         except BaseException:
             self.kill()
             raise
         finally:
-            watchdog.cancel()
+            watchdog.stop()
 
     def kill(self) -> None:
         """End and reap the process; safe from any thread, even while another one waits for it."""
@@ -333,67 +327,3 @@ def _import_folders(tasks: Iterable[str]) -> list[str]:
             raise ModuleNotFoundError(module)
         folders[str(Path(spec.origin).resolve().parents[module.count(".")])] = None
     return list(folders)
-
-
-class Item:
-    """A source that a process works on, and the time that is left for it."""
-
-    def __init__(
-        self, process: ConfinedProcess, source: GuardedSource, size: int, budget_s: float
-    ) -> None:
-        self._process = process
-        self._source = source
-        self._size = size
-        self.budget_s = budget_s
-        self.ended = False
-        """Whether the process reported an error: it has closed the item and waits for another."""
-
-    @contextmanager
-    def exchange(self) -> Iterator[None]:
-        """Bound a conversation with the process to the time that is left."""
-        started = time.monotonic()
-        try:
-            with self._process.exchange(self.budget_s):
-                yield
-        finally:
-            self.budget_s -= time.monotonic() - started
-
-    def answer(self) -> wire.Answer:
-        """Return the next message of the process after serving its requests for bytes.
-
-        Raises:
-            WireError: the process violated the protocol.
-            MediaError: the process reports it.
-            Exception: whatever the source raised.
-        """
-        while True:
-            message = wire.receive_answer(self._process.connection)
-            if isinstance(message, wire.Read):
-                self._serve(message)
-            elif isinstance(message, wire.Error):
-                self.ended = True
-                self._source.check()
-                raise _relayed(message)
-            else:
-                return message
-
-    def _serve(self, request: wire.Read) -> None:
-        if request.offset > self._size:
-            raise wire.WireError
-        length = request.length
-        try:
-            self._source.seek(request.offset)
-            parts: list[bytes] = []
-            while length > 0 and (part := self._source.read(length)):
-                parts.append(part)
-                length -= len(part)
-        except Exception:  # the guarded source keeps it, to be raised when the process gives up
-            wire.send(self._process.connection, wire.Unreadable())
-            return
-        wire.send_data(self._process.connection, b"".join(parts))
-
-
-def _relayed(message: wire.Error) -> MediaError:
-    if message.name not in RELAYED:
-        raise wire.WireError
-    return RELAYED[message.name](message.message)

@@ -26,8 +26,9 @@ from deepfake_models.decode.base import (
     check_indices,
 )
 from deepfake_models.decode.confinement import Confinement
+from deepfake_models.decode.item import Item
 from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.pool import ConfinedProcess, Item, ProcessPool, TaskBounds
+from deepfake_models.decode.pool import ConfinedProcess, ProcessPool, TaskBounds
 from deepfake_models.errors import DecoderFailed
 
 CLOSE_TIMEOUT_S = 5.0
@@ -41,7 +42,9 @@ class ProcessDecoder:
     At most ``workers`` items are open at once: ``open`` waits for a free process, so one thread
     must not hold more items open than there are workers. Processes are started when they are first
     needed and reused. ``limits.timeout_s`` bounds the time spent waiting for the process on one
-    item. With ``require``, a process that lacks a layer of its confinement is not used.
+    item, and ``limits.picture_timeout_s`` that on one opened with ``stills_only``; reading the
+    source is not charged to them. With ``require``, a process that lacks a layer of its
+    confinement is not used.
     """
 
     def __init__(
@@ -98,7 +101,8 @@ class _RemoteMedia:
     ) -> None:
         self._process = process
         size = source.size()
-        self._item = Item(process, source, size, limits.timeout_s)
+        budget_s = limits.picture_timeout_s if stills_only else limits.timeout_s
+        self._item = Item(process, source, size, budget_s)
         self._call = 0
         self._pending = False
         self._open = False

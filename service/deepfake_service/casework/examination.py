@@ -16,7 +16,7 @@ from deepfake_models.decode.base import OpenMedia, SavedTimeline, Timeline
 from deepfake_models.decode.credentials import not_read
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.image import HEAD_BYTES
-from deepfake_models.errors import DecoderFailed, MediaError
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.casework.core.cases import media_key
@@ -32,7 +32,13 @@ from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.evidence.artifacts import EndedExamination, Material, Reading, gather, mime_of
+from deepfake_service.evidence.artifacts import (
+    EndedExamination,
+    Gathering,
+    Material,
+    Reading,
+    mime_of,
+)
 from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -230,13 +236,15 @@ class Examination:
             self._database.clock(),
             self._read(opened),
         )
-        if verdict.media is None:
-            return gather(None, examination, self._scorer)
-        try:
-            return self._with_media(opened, lambda media: gather(media, examination, self._scorer))
-        except MediaError:
-            # The verdict is valid even if its pictures cannot be decoded a second time.
-            return gather(None, examination, self._scorer)
+        gathering = Gathering(examination, self._scorer)
+        if verdict.media is not None:
+            try:
+                self._with_media(opened, gathering.take)
+            except MediaError as error:
+                # The verdict is valid even if its pictures cannot be decoded a second time.
+                _log.warning("material_missing", job_id=opened.job.id, failure=describe(error))
+                gathering.end(error)
+        return gathering.material()
 
     def _read(self, opened: _OpenedJob) -> Reading:
         """Return the type of the file, what its Content Credentials claim, and how it is read.
@@ -324,7 +332,8 @@ class Examination:
         """Open the media, and return what ``use`` makes of them.
 
         A decoder that fails may be the fault of the media or of the machine (out of memory, or a
-        worker that stops). So it is tried several times before the media are blamed.
+        worker that stops). So it is tried several times before the media are blamed, unless it took
+        all the time that is allowed: a slow file must not take that of others again.
 
         Raises:
             MediaError: the media cannot be examined.
@@ -339,7 +348,8 @@ class Examination:
                         return use(media)
                 except MediaError as error:
                     self._raise_unrelated(file, error)
-                    if not isinstance(error, DecoderFailed) or not attempts_left:
+                    may_succeed = not isinstance(error, DecoderTooSlow)
+                    if not (isinstance(error, DecoderFailed) and may_succeed and attempts_left):
                         raise
             self.stopping.wait(DECODER_PAUSE_S)
         raise AssertionError("unreachable")

@@ -28,7 +28,7 @@ from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.decode.base import FailedFrame, OpenMedia
 from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.image import picture_format
-from deepfake_models.errors import DeepfakeError
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
 from deepfake_models.faces.crops import cut_views, squares
 from deepfake_models.results import Face, Verdict
 from deepfake_models.scorer import Scorer
@@ -40,6 +40,9 @@ MAX_GATHERED_FACES = 16
 EXAMINATION = "examination.json"
 MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
 MODEL_CARD = "model/model-card.md"
+UNDECODED = "the media could not be decoded"
+TOO_SLOW = "decoding the frames that are hashed took longer than is allowed"
+DECODER_ENDED = "the decoder failed repeatedly on the frames that are hashed"
 VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
 
 
@@ -140,14 +143,59 @@ def gather(
 
     ``media`` is the file opened by a decoder, or ``None`` if it cannot be decoded.
     """
-    verdict, reading = examination.verdict, examination.reading
-    pictures: list[dict[str, Any]] = []
-    files: dict[str, bytes] = {}
-    hashes: dict[str, Any] = {"pdq": None, "reason": "the media could not be decoded"}
+    gathering = Gathering(examination, scorer)
     if media is not None:
-        chosen = suspect_faces(verdict.faces)
-        pictures, files = _pictures(media, verdict.faces, chosen, scorer)
-        hashes = hash_media(media)
+        gathering.take(media)
+    return gathering.material()
+
+
+class Gathering:
+    """Gathers material over as many openings of the media as it takes.
+
+    What was taken in one of them is not lost where the decoder fails after it: hashing the frames
+    of a long video takes far longer than cutting the faces.
+    """
+
+    def __init__(self, examination: EndedExamination, scorer: Scorer) -> None:
+        self._examination = examination
+        self._scorer = scorer
+        self._pictures: list[dict[str, Any]] | None = None
+        self._files: dict[str, bytes] = {}
+        self._hashes: dict[str, Any] | None = None
+        self._reason = UNDECODED
+
+    def take(self, media: OpenMedia) -> None:
+        """Take what is still missing from opened media.
+
+        Raises:
+            MediaError: see ``OpenMedia.frames``.
+        """
+        if self._pictures is None:
+            faces = self._examination.verdict.faces
+            chosen = suspect_faces(faces)
+            self._pictures, self._files = _pictures(media, faces, chosen, self._scorer)
+        if self._hashes is None:
+            self._hashes = hash_media(media)
+
+    def end(self, error: MediaError) -> None:
+        """Note why nothing more can be taken."""
+        if self._pictures is not None and isinstance(error, DecoderFailed):
+            self._reason = TOO_SLOW if isinstance(error, DecoderTooSlow) else DECODER_ENDED
+
+    def material(self) -> Material:
+        """Return what was taken. Hashes that are missing state the reason."""
+        hashes = self._hashes or {"pdq": None, "reason": self._reason}
+        return _material(self._examination, self._scorer, self._pictures or [], self._files, hashes)
+
+
+def _material(
+    examination: EndedExamination,
+    scorer: Scorer,
+    pictures: list[dict[str, Any]],
+    files: dict[str, bytes],
+    hashes: dict[str, Any],
+) -> Material:
+    verdict, reading = examination.verdict, examination.reading
     content = {
         "format": FORMAT,
         "result": verdict.to_json(),

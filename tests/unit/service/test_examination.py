@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,9 +20,11 @@ from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
 from deepfake_models.decode.base import OpenMedia
 from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
+from deepfake_service.casework.evidence_material import material_of
 from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
@@ -30,10 +34,15 @@ from deepfake_service.casework.examination import (
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.container import Container, open_container
-from deepfake_service.db import Job
+from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import Decision, JobState, Role
+from deepfake_service.documents.i18n import words
+from deepfake_service.engine import open_decoder
 from deepfake_service.errors import RecordAltered
+from deepfake_service.evidence import artifacts
+from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.custody import CustodyMismatch
+from deepfake_service.evidence.perceptual_hashes import hash_media
 from deepfake_service.jobs.workflow import JobOver
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
@@ -101,7 +110,23 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 
 @pytest.fixture
 def worker(scorer: Scorer, tmp_path: Path) -> Iterator[Worker]:
-    settings, decoder = Settings(data_dir=tmp_path / "var"), CountingDecoder()
+    with working(scorer, tmp_path, CountingDecoder()) as worker:
+        yield worker
+
+
+@pytest.fixture
+def confined(scorer: Scorer, tmp_path: Path) -> Iterator[Worker]:
+    """A worker that decodes in a confined process."""
+    with (
+        contextlib.closing(ProcessDecoder(workers=1)) as decoder,
+        working(scorer, tmp_path, decoder) as worker,
+    ):
+        yield worker
+
+
+@contextlib.contextmanager
+def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
+    settings = Settings(data_dir=tmp_path / "var")
     with (
         contextlib.closing(open_database(settings)) as database,
         open_container(settings, database, scorer.bundle.sha256, decoder) as container,
@@ -161,6 +186,70 @@ def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
     assert worker.openings("plan_overview", job_id) == (0, 1)
     assert worker.openings("conclude", job_id, 0) == (None, 0)
     assert worker.job(job_id).verdict == "unable_to_evaluate"
+
+
+def examined(worker: Worker) -> Material:
+    """Examine a video, and return the material of its evidence."""
+    job_id = worker.submit(VIDEO)
+    worker.steps.take_up(job_id)
+    for number in range(worker.steps.plan_overview(job_id)):
+        worker.steps.examine_chunk(job_id, number)
+    worker.steps.conclude(job_id, 2)
+    assert worker.job(job_id).verdict == "no_manipulation_found"
+    job = worker.job(job_id)
+    with worker.container.database.read() as session:
+        key = worker.container.vault.case_key(session.get_one(Case, job.case_id))
+    return Material.unpack(worker.container.vault.read(material_of(job), key))
+
+
+def test_a_video_gets_another_time_limit_than_a_picture() -> None:
+    settings = Settings(decode_timeout_s=7.0, video_decode_timeout_s=500.0)
+    with contextlib.closing(open_decoder(settings)) as decoder:
+        limits = decoder._limits
+    assert (limits.picture_timeout_s, limits.timeout_s) == (7.0, 500.0)
+
+
+def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reason(
+    confined: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def hash_late(media: Any) -> dict[str, Any]:
+        attempts.append(media)
+        media._item.budget_s = 0.0
+        return hash_media(media)
+
+    monkeypatch.setattr(artifacts, "hash_media", hash_late)
+    material = examined(confined)
+    assert material.pictures
+    assert material.examination["hashes"] == {"pdq": None, "reason": artifacts.TOO_SLOW}
+    assert words("ko").stored(artifacts.TOO_SLOW) != artifacts.TOO_SLOW
+    # What was too slow once is not tried again: others wait for the process.
+    assert len(attempts) == 1
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_decoder_that_dies_while_hashing_takes_nothing_else_with_it(
+    confined: Worker, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    attempts = []
+
+    def hash_in_danger(media: Any) -> dict[str, Any]:
+        attempts.append(media)
+        if len(attempts) <= failures:
+            os.kill(media._process.pid, signal.SIGKILL)
+        return hash_media(media)
+
+    monkeypatch.setattr(artifacts, "hash_media", hash_in_danger)
+    material = examined(confined)
+    assert material.pictures
+    hashes = material.examination["hashes"]
+    if failures == 1:
+        assert hashes["pdq"]
+        assert len(attempts) == 2
+    else:
+        assert hashes == {"pdq": None, "reason": artifacts.DECODER_ENDED}
+        assert words("ko").stored(artifacts.DECODER_ENDED) != artifacts.DECODER_ENDED
 
 
 class PlainVault:
