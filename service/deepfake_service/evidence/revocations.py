@@ -16,11 +16,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bounded_answers import (
+    AnswerLimits,
+    Query,
+    UnusableAnswer,
+    answer_to,
+)
 from deepfake_service.evidence.statement import (
     key_id,
     parsed_envelope,
@@ -37,6 +42,9 @@ CLOCK_SKEW = timedelta(hours=1)
 MAX_BYTES = 64 * 1024 * 1024
 """Size limit of a list, which is read before its signature is checked: some 400,000 editions."""
 TIMEOUT_S = 30.0
+"""Longest pause in an answer."""
+DEADLINE_S = 300.0
+"""Longest duration of a whole answer: the largest list, at 2 Mbit/s."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -171,24 +179,14 @@ def read_list(source: str) -> bytes:
     """
     try:
         if source.startswith(("https://", "http://")):
-            return _download(source)
+            return answer_to(Query("GET", source), AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
         path = Path(source)
         if path.stat().st_size > MAX_BYTES:
             raise RevocationsUnusable("The list of revocations is too large.")
         return path.read_bytes()
     except OSError as error:
         raise RevocationsUnusable(f"{source}: cannot be read ({error.strerror})") from error
-    except httpx.HTTPError as error:
-        raise RevocationsUnusable(f"{source}: cannot be downloaded") from error
-
-
-def _download(url: str) -> bytes:
-    content = bytearray()
-    with httpx.stream("GET", url, timeout=TIMEOUT_S) as answer:
-        if answer.status_code != 200:
-            raise RevocationsUnusable(f"{url}: answered with status {answer.status_code}")
-        for chunk in answer.iter_bytes():
-            content += chunk
-            if len(content) > MAX_BYTES:
-                raise RevocationsUnusable("The list of revocations is too large.")
-    return bytes(content)
+    except UnusableAnswer as error:
+        raise RevocationsUnusable(
+            f"{source}: cannot be downloaded; the server {error.message}"
+        ) from error

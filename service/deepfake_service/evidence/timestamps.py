@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import datetime
 
-import httpx
 from asn1crypto import cms
 from cryptography import x509
 from rfc3161_client import (
@@ -22,6 +20,12 @@ from rfc3161_client import (
 )
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bounded_answers import (
+    AnswerLimits,
+    Query,
+    UnusableAnswer,
+    answer_to,
+)
 
 MAX_REPLY_BYTES = 256 * 1024
 TIMEOUT_S = 10.0
@@ -79,25 +83,16 @@ def post(url: str, query: bytes) -> bytes:
     """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply.
 
     Raises:
-        TimestampFailed: the authority cannot be reached, refuses, or its reply is too large or
-            takes longer than ``DEADLINE_S``.
+        TimestampFailed: the authority cannot be reached, refuses, or its reply is compressed, too
+            large, or takes longer than ``DEADLINE_S``.
     """
-    reply, deadline = bytearray(), time.monotonic() + DEADLINE_S
     try:
-        with httpx.stream(
-            "POST", url, content=query, headers={"Content-Type": _QUERY}, timeout=TIMEOUT_S
-        ) as answer:
-            if answer.status_code != 200:
-                raise TimestampFailed("the time-stamp authority refused the request")
-            for chunk in answer.iter_bytes():
-                reply += chunk
-                if len(reply) > MAX_REPLY_BYTES:
-                    raise TimestampFailed("the time-stamp authority's reply is too large")
-                if time.monotonic() > deadline:
-                    raise TimestampFailed("the time-stamp authority answers too slowly")
-    except httpx.HTTPError as error:
-        raise TimestampFailed("the time-stamp authority does not answer") from error
-    return bytes(reply)
+        return answer_to(
+            Query("POST", url, query, {"Content-Type": _QUERY}),
+            AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S),
+        )
+    except UnusableAnswer as error:
+        raise TimestampFailed(f"the time-stamp authority {error.message}") from error
 
 
 def poster(url: str | None) -> Callable[[bytes], bytes] | None:

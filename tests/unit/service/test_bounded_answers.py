@@ -1,0 +1,141 @@
+"""Servers that answer the service or the command line with more, or more slowly, than asked."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import BinaryIO
+
+import pytest
+
+from deepfake_service.evidence import revocations, timestamps
+from deepfake_service.evidence.bounded_answers import (
+    AnswerLimits,
+    Query,
+    UnusableAnswer,
+    answer_to,
+)
+from deepfake_service.evidence.revocations import RevocationsUnusable, read_list
+from deepfake_service.evidence.timestamps import TimestampFailed
+
+LIMITS = AnswerLimits(max_bytes=1000, pause_s=10.0, deadline_s=10.0)
+BOMB = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024)))
+Answer = Callable[[BinaryIO, threading.Event], object]
+"""Writes an answer until the event says that the test has ended."""
+
+
+class Server:
+    """A server whose answers to all requests ``answer`` writes."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.encodings: list[str | None] = []
+        self.ended = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.encodings.append(self.headers["Accept-Encoding"])
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                with contextlib.suppress(OSError):
+                    answer(self.wfile, server.ended)
+                self.close_connection = True
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[Answer], Server]]:
+    servers: list[Server] = []
+
+    def start(answer: Answer) -> Server:
+        servers.append(Server(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def whole(content: bytes, head: bytes = b"") -> Answer:
+    """Return what answers ``content`` at once."""
+    return lambda out, _: out.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + content)
+
+
+def dripping(start: bytes, piece: bytes) -> Answer:
+    """Return what writes ``piece`` again and again, each well before a pause would be too long."""
+
+    def answer(out: BinaryIO, ended: threading.Event) -> None:
+        out.write(start)
+        while not ended.wait(0.02):
+            out.write(piece)
+
+    return answer
+
+
+def test_an_answer_is_returned_whole_up_to_its_limit(
+    serving: Callable[[Answer], Server],
+) -> None:
+    server = serving(whole(b"x" * 1000, b"Content-Encoding: identity\r\n"))
+    assert answer_to(Query("GET", server.url), LIMITS) == b"x" * 1000
+    with pytest.raises(UnusableAnswer, match="too large"):
+        answer_to(Query("GET", serving(whole(b"x" * 1001)).url), LIMITS)
+    with pytest.raises(UnusableAnswer, match="does not answer"):
+        answer_to(Query("GET", "http://127.0.0.1:1/"), LIMITS)
+    with pytest.raises(UnusableAnswer, match="does not answer"):
+        answer_to(Query("GET", "http://127.0.0.1:port/"), LIMITS)
+
+
+def test_a_compressed_answer_is_never_expanded(serving: Callable[[Answer], Server]) -> None:
+    """A few hundred bytes took 400 MiB before the size of the answer was looked at."""
+    server = serving(whole(BOMB, b"Content-Encoding: gzip, gzip\r\n"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TimestampFailed, match="compressed its answer"):
+            timestamps.request(server.url, b"x")
+        with pytest.raises(RevocationsUnusable, match="compressed its answer"):
+            read_list(server.url)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert server.encodings == ["identity", "identity"]
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\n", b"X-Slow: x\r\n", id="head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", id="body"),
+    ],
+)
+def test_an_answer_that_drips_is_left_at_its_deadline(
+    serving: Callable[[Answer], Server],
+    monkeypatch: pytest.MonkeyPatch,
+    start: bytes,
+    piece: bytes,
+) -> None:
+    server = serving(dripping(start, piece))
+    monkeypatch.setattr(timestamps, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(revocations, "DEADLINE_S", 0.3)
+    with pytest.raises(TimestampFailed, match="too slowly"):
+        timestamps.request(server.url, b"x")
+    with pytest.raises(RevocationsUnusable, match="too slowly"):
+        read_list(server.url)
