@@ -113,6 +113,7 @@ def create_app(
             max_requests=settings.max_pending_requests,
             max_bytes=settings.max_buffered_bytes,
             max_requests_per_account=settings.max_pending_requests_per_account,
+            max_bytes_per_account=settings.max_buffered_bytes_per_account,
         ),
         RateLimit(settings.submissions_per_account),
         RateLimit(settings.reads_per_account),

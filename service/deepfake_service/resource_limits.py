@@ -214,7 +214,9 @@ class ResourceLimits(BaseSettings):
     max_buffered_bytes: Bytes = Field(
         default=1024 * MIB,
         description="Maximum total size of uploads held in memory. Requests above it get 503 with "
-        "`Retry-After`, so the machine does not run out of memory.",
+        "`Retry-After`, so the machine does not run out of memory. Half of it, but at least "
+        "`DEEPFAKE_MAX_REQUEST_BYTES`, is open to the requests of one account together; further "
+        "ones get 429.",
     )
     max_pending_requests: Count = Field(
         default=32,
@@ -314,6 +316,12 @@ class ResourceLimits(BaseSettings):
                     f"{PREFIX}{upper.upper()} ({getattr(self, upper)})"
                 )
         return self
+
+    @property
+    def max_buffered_bytes_per_account(self) -> int:
+        """The maximum size of the uploads of one account held in memory: one request always fits
+        in, and otherwise half of the memory stays free for other accounts."""
+        return max(self.max_buffered_bytes // 2, self.max_request_bytes)
 
 
 def networks_of(text: str | None) -> tuple[Network, ...]:

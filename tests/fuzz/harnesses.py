@@ -194,7 +194,12 @@ async def _read(content_type: bytes, body: bytes) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    admission = Admission(max_requests=1, max_bytes=1_000_000, max_requests_per_account=1)
+    admission = Admission(
+        max_requests=1,
+        max_bytes=1_000_000,
+        max_requests_per_account=1,
+        max_bytes_per_account=1_000_000,
+    )
     with admission.enter("a") as ticket:
         uploads, form = await read_pictures(Request(scope, receive), settings, ticket)
         assert all(upload.name.isprintable() for upload in uploads)

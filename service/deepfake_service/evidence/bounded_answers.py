@@ -71,5 +71,5 @@ async def _received(query: Query, limits: AnswerLimits) -> bytes:
         async for chunk in answer.aiter_raw():
             content += chunk
             if len(content) > limits.max_bytes:
-                raise UnusableAnswer(f"sent a too large answer (over {limits.max_bytes} bytes)")
+                raise UnusableAnswer(f"sent too large an answer (over {limits.max_bytes} bytes)")
     return bytes(content)

@@ -90,10 +90,11 @@ class AccountThreads:
 
 
 class Ticket:
-    """The share of the upload memory that one admitted request holds."""
+    """The share of the upload memory that one admitted request of an account holds."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, account_id: str) -> None:
         self._admission = admission
+        self._account_id = account_id
         self._bytes = 0
 
     def take(self, count: int) -> None:
@@ -101,13 +102,14 @@ class Ticket:
 
         Raises:
             Overloaded: all requests together would hold too many.
+            TooManyRequests: the requests of the account would.
         """
-        self._admission.reserve(count)
+        self._admission.reserve(self._account_id, count)
         self._bytes += count
 
     def give_back(self) -> None:
         """Return the whole share."""
-        self._admission.release(self._bytes)
+        self._admission.release(self._account_id, self._bytes)
         self._bytes = 0
 
 
@@ -115,12 +117,21 @@ class Admission:
     """Admits requests up to a number of requests and of bytes, and up to a share of both for each
     account. Use it in the event loop only."""
 
-    def __init__(self, *, max_requests: int, max_bytes: int, max_requests_per_account: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_requests: int,
+        max_bytes: int,
+        max_requests_per_account: int,
+        max_bytes_per_account: int,
+    ) -> None:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
+        self._max_bytes_per_account = max_bytes_per_account
         self._by_account = AccountSlots(max_requests_per_account, TooManyRequests)
         self._requests = 0
         self._bytes = 0
+        self._bytes_by_account: Counter[str] = Counter()
 
     @property
     def bytes_held(self) -> int:
@@ -142,17 +153,25 @@ class Admission:
             raise Overloaded
         with self._by_account.enter(account_id):
             self._requests += 1
-            ticket = Ticket(self)
+            ticket = Ticket(self, account_id)
             try:
                 yield ticket
             finally:
                 ticket.give_back()
                 self._requests -= 1
 
-    def reserve(self, count: int) -> None:
+    def reserve(self, account_id: str, count: int) -> None:
+        """Count bytes that a request of the account is about to hold: see ``Ticket.take``."""
         if self._bytes + count > self._max_bytes:
             raise Overloaded
+        if self._bytes_by_account[account_id] + count > self._max_bytes_per_account:
+            raise TooManyRequests(BUSY_RETRY_S)
         self._bytes += count
+        self._bytes_by_account[account_id] += count
 
-    def release(self, count: int) -> None:
+    def release(self, account_id: str, count: int) -> None:
+        """Count bytes that a request of the account no longer holds."""
         self._bytes -= count
+        self._bytes_by_account[account_id] -= count
+        if not self._bytes_by_account[account_id]:
+            del self._bytes_by_account[account_id]

@@ -331,3 +331,19 @@ async def test_the_two_accounts_of_the_installer_are_one_person(
     reviews.decide(callers[0], job_id, Decision.CONFIRMED, "seen")
     with pytest.raises(NotReviewable, match="another account of yours"):
         reviews.decide(callers[1], job_id, Decision.CONFIRMED, "seen")
+
+
+async def test_uploads_of_one_account_leave_half_of_the_memory_to_others(start: Starter) -> None:
+    limits = {"max_picture_bytes": 2048, "max_request_bytes": 4096, "max_buffered_bytes": 8192}
+    async with start(**limits) as service:
+        contents = b"slow still 0 0 " + b"x" * 1700, b"still 0 0 " + b"x" * 1700
+        held = asyncio.create_task(service.post(*contents))
+        await asyncio.to_thread(service.decoder.entered.acquire)
+        refused = await service.post(b"x" * 1900)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        other = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        answer = await service.post(b"still 0 0 " + b"x" * 1900, headers=other)
+        assert answer.status_code == 200
+        service.decoder.gate.set()
+        assert (await held).status_code == 200
+        assert (await service.post(b"still 0 0 " + b"x" * 1900)).status_code == 200
