@@ -127,7 +127,8 @@ class Reviews:
             )
             session.flush()
             self._note_whether_reviewed(session, case)
-            if finding is Finding.REJECTED or before == Finding.CONFIRMED != finding:
+            against = finding in (Finding.REJECTED, Finding.UNDECIDED)
+            if against or before == Finding.CONFIRMED != finding:
                 self._notices.mark_reversed(session, case, job)
             elif finding is Finding.CONFIRMED:
                 self._notices.mark_upheld(session, case, job)

@@ -76,6 +76,16 @@ async def test_the_mark_stays_until_all_files_of_the_notice_are_confirmed(servic
     assert not is_marked(service, notice)
 
 
+async def test_an_undecided_review_marks_a_notice_that_rests_on_an_unreviewed_verdict(
+    service: Service,
+) -> None:
+    notice, (job,) = await noticed(service, VIDEO)
+    decide(service, job, UNDECIDED)
+    assert is_marked(service, notice)
+    decide(service, job, CONFIRMED)
+    assert not is_marked(service, notice)
+
+
 async def test_a_rejected_repetition_of_the_examination_marks_the_notice(service: Service) -> None:
     notice, (first,) = await noticed(service, VIDEO)
     again = repeated(service, first)
