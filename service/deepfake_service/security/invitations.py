@@ -113,7 +113,8 @@ class Invitations:
         """Return the account that an invitation is for.
 
         Raises:
-            InvitationInvalid: it has expired, was used or replaced, or its account is disabled.
+            InvitationInvalid: it has expired, was used or replaced, its account is disabled, or
+                the key that it is to replace is no longer valid.
         """
         with self._database.read() as session:
             return _valid(session, token)[1]
@@ -128,8 +129,8 @@ class Invitations:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)
             terms = KeyTerms.of(token)
-            old = session.get(Key, terms.replaces) if terms.replaces else None
-            if old is not None and is_valid(old, current_time(session)):
+            if terms.replaces is not None:
+                old = session.get_one(Key, terms.replaces)
                 return replace_key(session, old, timedelta(hours=terms.grace_hours), None)
             new = generate_key(account.id, terms.expires_at)
             store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
@@ -146,9 +147,14 @@ def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[I
     ).first()
     if invitation is None:
         raise InvitationInvalid
-    end = KeyTerms.of(token).expires_at
-    if end is not None and end <= current_time(session):
+    terms, now = KeyTerms.of(token), current_time(session)
+    if terms.expires_at is not None and terms.expires_at <= now:
         raise InvitationInvalid
+    if terms.replaces is not None:
+        # Who revoked the key must not have to think of the link.
+        old = session.get(Key, terms.replaces)
+        if old is None or not is_valid(old, now):
+            raise InvitationInvalid
     account = session.get_one(Account, invitation.account_id)
     if account.disabled_at is not None:
         raise InvitationInvalid

@@ -129,6 +129,27 @@ async def test_the_terms_of_a_link_cannot_be_changed(service: Service) -> None:
         invitations.redeem(short)
 
 
+@pytest.mark.parametrize("end", ["revoked", "expired", "replaced"])
+async def test_the_link_that_replaces_a_key_ends_with_the_key(service: Service, end: str) -> None:
+    service.accounts.create("kim", "person", Role.ANALYST)
+    expires_at = service.clock() + timedelta(hours=1)
+    old = service.accounts.create_key("kim", expires_at=expires_at)
+    invitations = Invitations(service.database)
+    token = invitations.replace(old.id)
+    assert invitations.account_of(token).name == "kim"
+    if end == "revoked":
+        service.accounts.revoke(old.id)
+    elif end == "replaced":
+        service.accounts.rotate(old.id, grace=timedelta(0))
+    else:
+        service.clock.advance(timedelta(hours=2))
+    for use in (invitations.account_of, invitations.redeem):
+        with pytest.raises(InvitationInvalid):
+            use(token)
+    assert (await service.client.get(f"/invitation/{token}")).status_code == 410
+    assert (await service.client.post(f"/invitation/{token}", headers=ORIGIN)).status_code == 410
+
+
 async def test_the_day_of_the_last_use_is_shown(service: Service) -> None:
     await csrf(service)
     page = (await service.client.get("/admin")).text
