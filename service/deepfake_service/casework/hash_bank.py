@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
@@ -138,17 +139,23 @@ class HashBank:
         )
         with self._database.read() as session:
             case_ids = session.scalars(due).all()
-        for case_id in case_ids:
-            with self._database.write() as session:
-                case = lock_case(session, case_id)
-                if case is None or case.held_at is None:
-                    session.execute(
-                        delete(KnownHashes).where(
-                            KnownHashes.case_id == case_id,
-                            KnownHashes.expires_at <= self._database.clock(),
-                        )
-                    )
-                    append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
+        for_each(case_ids, self._forget_expired_of)
+
+    def _forget_expired_of(self, case_id: str) -> None:
+        with self._database.write() as session:
+            case = lock_case(session, case_id)
+            if case is not None and case.held_at is not None:
+                return
+            deleted = session.execute(
+                delete(KnownHashes)
+                .where(
+                    KnownHashes.case_id == case_id,
+                    KnownHashes.expires_at <= self._database.clock(),
+                )
+                .returning(KnownHashes.id)
+            ).all()
+            if deleted:  # another process may have been faster
+                append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
 
     def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.evidence_material import examination_of
@@ -283,14 +284,13 @@ class MinorFlags:
                     FlaggedHashes.expires_at < now + self._kept_for - RENEWED_WITHIN,
                 )
             ).all()
-        for entry_id in renewable:
-            self._renew(entry_id, now + self._kept_for)
         with self._database.write() as session:
             session.execute(
                 delete(FlaggedHashes).where(
                     FlaggedHashes.expires_at <= now, FlaggedHashes.case_id.not_in(flagged)
                 )
             )
+        for_each(renewable, lambda row: self._renew(row, now + self._kept_for))
 
     def _renew(self, entry_id: str, expires_at: datetime) -> None:
         with self._database.write() as session:

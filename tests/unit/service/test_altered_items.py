@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.sweeps import GRACE
-from deepfake_service.db import Case, Job, Media
+from deepfake_service.casework.due import GRACE
+from deepfake_service.db import AuditEntry, Case, FlaggedHashes, Job, KnownHashes, Media, new_id
 from deepfake_service.db.enums import JobState, Role
+from deepfake_service.security.audit_log import Action
 from deepfake_service.security.records import accept_row, altered_rows
 from deepfake_service.storage import seal_json
 from tests.support.submitting import VIDEO, submit
@@ -169,6 +170,68 @@ async def test_one_altered_record_does_not_stop_a_sweep(service: Service, what: 
     assert {table for table, _ in altered_rows(service.database)} == {
         {"job": "jobs", "medium": "media", "case": "cases"}[what]
     }
+
+
+def known(service: Service, job: dict[str, Any]) -> KnownHashes:
+    at = service.clock() - timedelta(days=9)
+    return KnownHashes(
+        id=new_id(),
+        case_id=job["case_id"],
+        job_id=job["id"],
+        sealed=b"x",
+        created_at=at,
+        expires_at=at + timedelta(days=8),
+    )
+
+
+async def test_an_altered_case_does_not_keep_the_hashes_of_others(service: Service) -> None:
+    jobs = await submit_three(service)
+    with service.database.write() as session:
+        session.add_all([known(service, job) for job in jobs])
+    alter_one(service, jobs[0], "case")
+    hash_bank = service.app.state.shared.services.hash_bank
+    hash_bank.forget_expired()
+    with service.database.read() as session:
+        assert {h.case_id for h in session.scalars(select(KnownHashes))} == {jobs[0]["case_id"]}
+        expired = select(AuditEntry.subject).where(AuditEntry.action == Action.HASHES_EXPIRED)
+        assert set(session.scalars(expired)) == {job["case_id"] for job in jobs[1:]}
+    # Another process that chose the same rows finds none, and says nothing.
+    hash_bank._forget_expired_of(jobs[1]["case_id"])
+    with service.database.read() as session:
+        assert len(session.scalars(expired).all()) == 2
+
+
+async def test_an_altered_flag_does_not_keep_the_hashes_of_others(service: Service) -> None:
+    jobs = await submit_three(service)
+    for job in jobs[:2]:
+        path = f"/v1/cases/{job['case_id']}/minor"
+        headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        assert (await service.client.put(path, headers=headers)).status_code == 204
+    ended = service.clock() - timedelta(days=1)
+    with service.database.write() as session:
+        for job in jobs:
+            session.add(
+                FlaggedHashes(
+                    id=new_id(),
+                    case_id=job["case_id"],
+                    job_id=job["id"],
+                    digest="x",
+                    flagged_by=None,
+                    sealed=b"x",
+                    created_at=ended,
+                    expires_at=ended,
+                )
+            )
+    alter(
+        service,
+        "UPDATE flagged_hashes SET digest = 'y' WHERE job_id = :job",
+        job=jobs[0]["id"],
+    )
+    service.app.state.shared.services.minor_flags.forget_expired()
+    with service.database.engine.connect() as connection:
+        rows = connection.execute(text("SELECT job_id, expires_at FROM flagged_hashes")).all()
+    kept = {job: str(at) > str(service.clock()) for job, at in rows}
+    assert kept == {jobs[0]["id"]: False, jobs[1]["id"]: True}
 
 
 async def test_an_altered_case_does_not_keep_the_keys_of_deleted_ones(service: Service) -> None:
