@@ -15,6 +15,7 @@ from deepfake_service.casework.contacts import Contacts, Sender, initial_organis
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
+from deepfake_service.casework.due import RetentionPeriods
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
 from deepfake_service.casework.hash_bank import HashBank
@@ -34,7 +35,7 @@ from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.scored_jobs import ScoredJobs
 from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.submitted_jobs import SubmittedJobs
-from deepfake_service.casework.sweeps import Deleters, RetentionPeriods, Sweeps
+from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets
 from deepfake_service.db import Database

@@ -16,10 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
-    ColumnElement,
-    Exists,
-    Select,
-    and_,
     delete,
     exists,
     func,
@@ -32,6 +28,7 @@ from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.media_deletion import expire, expire_screenshot
+from deepfake_service.casework.due import RetentionPeriods, due_cases, due_evidence, due_media
 from deepfake_service.casework.retention import Retention, delete_case_key
 from deepfake_service.casework.webhook_deliveries import release_callbacks
 from deepfake_service.db import (
@@ -40,42 +37,20 @@ from deepfake_service.db import (
     Idempotency,
     Job,
     Media,
-    Notice,
     Occurrence,
-    Review,
 )
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.jobs import JobQueue
-from deepfake_service.observability.logs import logger
+from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
-GRACE = timedelta(days=1)
-"""How long before its deletion something is marked, unless it is not even kept for that long."""
 MIN_SHARE, MAX_SHARE, SHARE = 50, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
 IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
 
 _log = logger("deepfake_service.lifecycle")
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPeriods:
-    """For how long what is kept, at most."""
-
-    media_after_review: timedelta
-    media_after_verdict: timedelta
-    media_unexamined: timedelta
-    evidence: timedelta
-    """After the verdict, or the last notice of the case."""
-    case: timedelta
-    """After the evidence, or the last change of the case."""
-
-    @property
-    def grace(self) -> timedelta:
-        """The time between marking and deleting."""
-        shortest = (self.media_after_review, self.media_after_verdict, self.media_unexamined)
-        return min(GRACE, *shortest, self.evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +82,40 @@ class Sweeps:
     def sweep(self) -> None:
         """Mark and delete what is due, and complete deletions that were interrupted.
 
-        The former only while the clock can be trusted.
+        The former only while the clock can be trusted. A stage that fails does not prevent the
+        others: while the store does not answer, cases still lose their keys.
+
+        Raises:
+            Exception: the last one of a stage.
         """
+        stages = [
+            self._complete_shredding,
+            self._complete_cancellations,
+            # A concurrent reader may have prevented an earlier attempt.
+            self._database.purge_deleted,
+        ]
         if self._guard.is_trusted():
-            self._mark()
-            self._expire_jobs()
-            self._expire_media()
-            self._expire_screenshots()
-            self._expire_evidence()
-            self._expire_cases()
-            with self._database.write() as session:
-                old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
-                session.execute(delete(Idempotency).where(old))
-        self._complete_deletions()
-        # A concurrent reader may have prevented an earlier attempt.
-        self._database.purge_deleted()
+            stages = [
+                self._mark,
+                self._expire_jobs,
+                self._expire_media,
+                self._expire_screenshots,
+                self._expire_evidence,
+                self._expire_cases,
+                self._forget_requests,
+                *stages,
+            ]
+        failure: Exception | None = None
+        for stage in stages:
+            try:
+                stage()
+            except (DatabaseUnavailable, DatabaseDamaged):
+                raise  # no stage can do without the database
+            except Exception as error:
+                _log.error("sweep_failed", stage=stage.__name__, failure=describe(error))
+                failure = error
+        if failure is not None:
+            raise failure
 
     def count_marked(self) -> int:
         """Return how many media, bundles of evidence and cases are marked to be deleted."""
@@ -135,9 +129,19 @@ class Sweeps:
         with self._database.read() as session:
             return sum(session.scalar(count) or 0 for count in counts)
 
-    def _complete_deletions(self) -> None:
+    def _forget_requests(self) -> None:
+        """Delete the keys of old requests, under which they could be repeated."""
+        with self._database.write() as session:
+            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
+            session.execute(delete(Idempotency).where(old))
+
+    def _complete_shredding(self) -> None:
         with self._database.read() as session:
             shredded = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+        for_each(shredded, self._retention.finish_shredding)
+
+    def _complete_cancellations(self) -> None:
+        with self._database.read() as session:
             cancelled = list(
                 session.scalars(
                     select(Job.id)
@@ -149,7 +153,6 @@ class Sweeps:
                     )
                 )
             )
-        for_each(shredded, self._retention.finish_shredding)
         for_each(cancelled, self._retention.delete_job)
 
     def _mark(self) -> None:
@@ -158,9 +161,9 @@ class Sweeps:
         soon = now + self._periods.grace
         held = select(Case.id).where(Case.held_at.is_not(None))
         for model, case_id, due in (
-            (Media, Media.case_id, self._due_media(soon)),
-            (Job, Job.case_id, self._due_evidence(soon)),
-            (Case, Case.id, self._due_cases(soon)),
+            (Media, Media.case_id, due_media(self._periods, soon)),
+            (Job, Job.case_id, due_evidence(self._periods, soon)),
+            (Case, Case.id, due_cases(self._periods, soon)),
         ):
             with self._database.write() as session:
                 session.execute(
@@ -177,77 +180,6 @@ class Sweeps:
                     .values(expiring_at=None)
                     .execution_options(synchronize_session=False)
                 )
-
-    def _due_media(self, at: datetime) -> Select[str]:
-        """Select the media that are due at ``at``, and deleted ones that left a screenshot.
-
-        Media that are being examined again are not, unless that has been waiting for too long.
-        """
-        late = _being_examined().where(Job.created_at <= at - self._periods.media_unexamined)
-        waiting = _being_examined().where(Job.created_at > at - self._periods.media_unexamined)
-        reviewed = Case.reviewed_at <= at - self._periods.media_after_review
-        scored = Media.expires_at.is_not(None)
-        screenshots = exists().where(
-            Occurrence.media_id == Media.id,
-            Occurrence.screenshot_expired_at.is_(None),
-            Occurrence.created_at <= at - self._periods.media_after_verdict,
-        )
-        due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting)
-        return (
-            select(Media.id)
-            .join(Case, Media.case_id == Case.id)
-            .where(
-                Case.held_at.is_(None),
-                or_(
-                    and_(Media.blob.is_not(None), due),
-                    and_(Media.blob.is_(None), screenshots),
-                ),
-            )
-        )
-
-    def _due_evidence(self, at: datetime) -> Select[str]:
-        """Select the jobs whose evidence is due at ``at``. A recent notice extends the period."""
-        before = at - self._periods.evidence
-        return (
-            select(Job.id)
-            .join(Case, Job.case_id == Case.id)
-            .where(
-                Case.held_at.is_(None),
-                Job.state == JobState.SUCCEEDED,
-                Job.evidence_expired_at.is_(None),
-                Job.finished_at <= before,
-                Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
-            )
-        )
-
-    def _due_cases(self, at: datetime) -> Select[str]:
-        """Select the cases in which nothing has happened for as long as everything is kept."""
-        before = at - self._periods.evidence - self._periods.case
-        recent_review = (
-            select(Job.case_id)
-            .join(Review, Review.job_id == Job.id)
-            .where(Review.created_at > before)
-        )
-        active: tuple[ColumnElement[bool], ...] = (
-            Case.id.in_(
-                select(Job.case_id).where(
-                    or_(
-                        Job.state.in_(UNFINISHED),
-                        Job.created_at > before,
-                        Job.finished_at > before,
-                    )
-                )
-            ),
-            Case.id.in_(select(Notice.case_id).where(Notice.created_at > before)),
-            Case.id.in_(select(Occurrence.case_id).where(Occurrence.created_at > before)),
-            Case.id.in_(recent_review),
-        )
-        return select(Case.id).where(
-            Case.held_at.is_(None),
-            Case.wrapped_key.is_not(None),
-            Case.created_at <= before,
-            ~or_(*active),
-        )
 
     def _share(self, model: type[Media] | type[Job] | type[Case] | type[Occurrence]) -> int:
         """Return how many rows of ``model`` one sweep may delete."""
@@ -303,7 +235,7 @@ class Sweeps:
             due = session.scalars(
                 select(Media.id)
                 .where(
-                    Media.id.in_(self._due_media(now)),
+                    Media.id.in_(due_media(self._periods, now)),
                     Media.blob.is_not(None),
                     Media.expires_at.is_not(None),
                     or_(marked, unwanted),
@@ -344,7 +276,7 @@ class Sweeps:
             due = session.scalars(
                 select(Job.id)
                 .where(
-                    Job.id.in_(self._due_evidence(self._database.clock())),
+                    Job.id.in_(due_evidence(self._periods, self._database.clock())),
                     Job.expiring_at <= self._marked_before(),
                 )
                 .limit(self._share(Job))
@@ -359,7 +291,7 @@ class Sweeps:
 
     def _expire_cases(self) -> None:
         """Delete cases, with results, notes and notices, at the end of their retention period."""
-        due = self._due_cases(self._database.clock()).where(
+        due = due_cases(self._periods, self._database.clock()).where(
             Case.expiring_at <= self._marked_before()
         )
         with self._database.read() as session:
@@ -372,12 +304,7 @@ class Sweeps:
                 if case is None or not is_due:
                     return
                 delete_case_key(session, SERVICE, Action.CASE_EXPIRED, case)
-            self._retention.finish_shredding(case_id)
+            # Its blobs are deleted after all keys: that takes a store which answers.
             _log.info("case_expired", case_id=case_id)
 
         for_each(case_ids, expire_case)
-
-
-def _being_examined() -> Exists:
-    """Return the condition that a job on a medium has not ended."""
-    return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from deepfake_service.casework.clock_guard import LONGEST_STANDSTILL, TOLERANCE
 from deepfake_service.casework.core.cases import screenshot_of
 from deepfake_service.casework.core.media_deletion import expire_screenshot
-from deepfake_service.casework.sweeps import GRACE
+from deepfake_service.casework.due import GRACE
 from deepfake_service.db import (
     AuditEntry,
     Case,

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.casework.due import GRACE
 from deepfake_service.casework.reexaminations import MAX_EXAMINATIONS
-from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import AuditEntry, Job, Media
 from deepfake_service.db.enums import Role
 from deepfake_service.evidence.builder import CUSTODY, VERDICT

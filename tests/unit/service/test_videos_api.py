@@ -16,8 +16,8 @@ import pyrage
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.casework.due import GRACE
 from deepfake_service.casework.orphans import COMMITTED_WITHIN, ORPHANED_AFTER
-from deepfake_service.casework.sweeps import GRACE
 from deepfake_service.db import (
     AuditEntry,
     Case,

@@ -1,0 +1,82 @@
+"""What a sweep still deletes while the object store does not answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.casework.core import for_each
+from deepfake_service.casework.due import GRACE
+from deepfake_service.db import Case, Idempotency, Job, Media
+from deepfake_service.db.enums import JobState
+from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
+from tests.support.submitting import VIDEO, submit
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def two_old_cases(service: Service) -> None:
+    """Submit to two cases, and advance the clock until all of them is due."""
+    headers = {**service.client.headers, "Idempotency-Key": "k"}
+    service.client.headers.update(headers)
+    jobs = [await submit(service, VIDEO, case_reference="A")]
+    del service.client.headers["Idempotency-Key"]
+    jobs.append(await submit(service, VIDEO + b"2", case_reference="B"))
+    with service.database.write() as session:
+        for job in jobs:
+            row = session.get_one(Job, job["id"])
+            row.state, row.finished_at = JobState.SUCCEEDED, service.clock()
+            session.get_one(Media, job["media_id"]).expires_at = service.clock()
+    service.app.state.shared.services.clock_guard.is_trusted()
+    service.clock.advance(timedelta(days=9000))
+
+
+@pytest.fixture
+def due(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The sweeps, which trust the clock although years have passed."""
+    services = service.app.state.shared.services
+    monkeypatch.setattr(services.clock_guard, "is_trusted", lambda: True)
+    return services.sweeps
+
+
+async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
+    service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_old_cases(service)
+    due.sweep()  # marks
+    service.clock.advance(GRACE + timedelta(hours=1))
+    monkeypatch.setattr(for_each, "FAILING_S", 0.0)
+    blobs = service.app.state.shared.services.queries._vault.blobs
+
+    def unavailable(*_: Any) -> None:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as outage:
+        outage.setattr(type(blobs), "delete", unavailable)
+        with pytest.raises(StorageUnavailable):
+            due.sweep()
+    with service.database.read() as session:
+        # One may have been deleted as a whole.
+        assert set(session.scalars(select(Case.wrapped_key))) == {None}
+        assert not session.scalars(select(Idempotency)).all()
+    due.sweep()
+    with service.database.read() as session:
+        assert not session.scalars(select(Case)).all()
+
+
+async def test_a_database_that_does_not_answer_ends_the_sweep(
+    service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable() -> None:
+        raise DatabaseUnavailable
+
+    stages = []
+    monkeypatch.setattr(due, "_mark", unavailable)
+    monkeypatch.setattr(due, "_expire_jobs", lambda: stages.append("jobs"))
+    with pytest.raises(DatabaseUnavailable):
+        due.sweep()
+    assert not stages
