@@ -172,7 +172,8 @@ class ResourceLimits(BaseSettings):
     max_connections: Count = Field(
         default=512,
         description="Maximum number of open connections, including idle and unauthenticated ones. "
-        "Above it a new connection replaces an idle one. If every connection has a request in "
+        "Above it a new connection replaces one that is idle, or that waits for the body of a "
+        "request whose key was not checked yet. If every other connection has a request in "
         "progress, further requests get a plain-text 503 from the server itself, except "
         "`/healthz`, `/readyz` and `/metrics`, for which eight more connections are accepted. The "
         "default is half of the 1024 files that a process may usually open, which leaves room to "
@@ -191,8 +192,8 @@ class ResourceLimits(BaseSettings):
     min_upload_rate: Annotated[int, Field(ge=0)] = Field(
         default=8192,
         description="Minimum rate of a request body in bytes per second, after its first 20 "
-        "seconds; slower requests get 408. Time that the service itself takes does not count. 0 "
-        "disables it.",
+        "seconds, or five for a form or JSON; slower requests get 408. Time that the service "
+        "itself takes does not count. 0 disables it.",
     )
     max_frames_per_request: Count = Field(
         default=64,

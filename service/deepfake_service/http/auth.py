@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
 from deepfake_service.http.admission import AccountSlots, RateLimit
+from deepfake_service.http.connections import KNOWN_SENDER
 from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
@@ -154,28 +155,33 @@ def check_still_authenticated(request: Request) -> None:
 
 # The database is read in a thread, which has a copy of the log's context: the key is bound to it
 # here, in the event loop.
-def _bound(caller: Caller) -> Caller:
+def _bound(request: Request, caller: Caller) -> Caller:
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
+    setattr(request.state, KNOWN_SENDER, True)
     return caller
 
 
-async def current_caller(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
+async def current_caller(
+    request: Request, caller: Annotated[Caller, Depends(_authenticated)]
+) -> Caller:
     """Return the caller of an API route.
 
     Raises:
         NotAuthenticated: the request has no valid key and no valid session.
         CrossSiteRequest: a browser's request would change something and has no CSRF token.
     """
-    return _bound(caller)
+    return _bound(request, caller)
 
 
-async def signed_in_caller(caller: Annotated[Caller, Depends(browser_caller)]) -> Caller:
+async def signed_in_caller(
+    request: Request, caller: Annotated[Caller, Depends(browser_caller)]
+) -> Caller:
     """Return the caller of a page of the console.
 
     Raises:
         NotAuthenticated: the browser has no session, or its key no longer works.
     """
-    return _bound(caller)
+    return _bound(request, caller)
 
 
 def requires(

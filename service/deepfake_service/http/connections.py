@@ -4,8 +4,9 @@ A connection needs no key, so that anybody can open as many as the system allows
 them from blocking the service:
 
 1. The head of a request must arrive within a time limit, and the client must accept the response.
-2. If the maximum is reached, a new connection replaces one that waits without a request.
-3. If every connection has a request in progress, a few more connections are accepted for
+2. If the maximum is reached, a new connection replaces one that waits without a request, or for the
+   body of a request whose sender is not known.
+3. If no connection may be replaced, a few more connections are accepted for
    ``/healthz``, ``/readyz`` and ``/metrics``. Operators may also give these paths a listener.
 """
 
@@ -28,9 +29,11 @@ MAX_HEAD_BYTES = 32 * 1024
 """Maximum size of the request line and headers. Real requests have less than 1 kB."""
 RESERVED = 8
 """Connections above the maximum, which only serve ``OPERATIONS``."""
+KNOWN_SENDER = "sender_is_known"
+"""Key in the ``state`` of a request's scope that is set once its key or its session was checked."""
 NEW_S = 0.1
-"""An idle connection without any request yet is not replaced when it is younger than this and the
-only idle one."""
+"""A connection that could be replaced, but has no request yet or waits for a body, is not when this
+is younger and no other could be."""
 FLUSH_S = 5.0
 """How long a closed connection may take to send the rest of its response."""
 
@@ -55,10 +58,10 @@ class BoundedConnection(H11Protocol):
     limits: ClassVar[ConnectionLimits]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit a connection, replace an idle one by it, or close it."""
+        """Admit a connection, in place of another if there are too many, or close it."""
         super().connection_made(transport)
         self.conn._receive_buffer = StrictBuffer(MAX_HEAD_BYTES)
-        self._opened_at = self.loop.time()
+        self._opened_at = self._asked_at = self.loop.time()
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._is_extra = False
@@ -68,7 +71,7 @@ class BoundedConnection(H11Protocol):
             self.app = cast(Any, _operations_only(self.app, 404))
         limit = RESERVED if self.for_operations else self.limits.max_connections
         others = [c for c in self._others() if c.for_operations == self.for_operations]
-        if len(others) >= limit and not _close_idle(others):
+        if len(others) >= limit and not _replace_one(others):
             self._is_extra = True
             self.app = cast(Any, _operations_only(self.app, 503))
             if self.for_operations or len(others) >= limit + RESERVED:
@@ -86,14 +89,36 @@ class BoundedConnection(H11Protocol):
         return cycle is None or cycle.response_complete
 
     @property
+    def waits_for_body(self) -> bool:
+        """Whether the body of a request is on its way that anybody may have sent. Most routes ask
+        who sent a request when its body has arrived."""
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return (
+            cycle is not None
+            and cycle.more_body
+            and not cycle.response_started
+            and KNOWN_SENDER not in cycle.scope.get("state", {})
+        )
+
+    @property
+    def may_be_replaced(self) -> bool:
+        """Whether a new connection may take its place."""
+        return self.is_idle or self.waits_for_body
+
+    @property
     def is_new(self) -> bool:
-        """Whether it was opened so recently that its first request may still be on its way."""
+        """Whether the rest of what it waits for may still be on its way."""
+        if self.waits_for_body:
+            return self.loop.time() - self._asked_at < NEW_S
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is None and self.loop.time() - self._opened_at < NEW_S
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes. Those that do not complete a head do not extend its time limit."""
+        cycle = self.cycle
         super().data_received(data)
+        if self.cycle is not cycle:
+            self._asked_at = self.loop.time()
         if not self.is_idle:
             self._cancel_head_timer()
         elif self._head_timer is None and not self.transport.is_closing():
@@ -160,13 +185,14 @@ def connection_class(limits: ConnectionLimits) -> type[BoundedConnection]:
     return type("LimitedConnection", (BoundedConnection,), {"limits": limits})
 
 
-def _close_idle(connections: Iterable[BoundedConnection]) -> bool:
-    """Close an idle connection, of the address that has most. Return whether there is one."""
-    idle = [c for c in connections if c.is_idle]
-    if not idle or (len(idle) == 1 and idle[0].is_new):
+def _replace_one(connections: Iterable[BoundedConnection]) -> bool:
+    """Close a connection that may be replaced, of the address that has most. Return whether there
+    is one."""
+    found = [c for c in connections if c.may_be_replaced]
+    if not found or (len(found) == 1 and found[0].is_new):
         return False
-    addresses = Counter(_address(c) for c in idle)
-    min(idle, key=lambda c: (-addresses[_address(c)], *c.last_used())).replace()
+    addresses = Counter(_address(c) for c in found)
+    min(found, key=lambda c: (-addresses[_address(c)], *c.last_used())).replace()
     return True
 
 

@@ -13,7 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.errors import NotReady
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
-from deepfake_service.http.uploads import BodyLimits, bounded_receive, is_streamed
+from deepfake_service.http.uploads import (
+    UNKNOWN_SENDER_GRACE_S,
+    BodyLimits,
+    bounded_receive,
+    is_streamed,
+)
 from deepfake_service.observability.logs import describe, logger, request_id_from
 from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
 
@@ -93,7 +98,11 @@ class RequestMiddleware:
         """Bound the body of every route that does not bound it itself: FastAPI reads a body as a
         whole before it asks who sent it."""
         limits = BodyLimits(
-            MAX_BODY_BYTES, self._body_timeout_s, self._min_upload_rate, raised_as=BodyRefused
+            MAX_BODY_BYTES,
+            self._body_timeout_s,
+            self._min_upload_rate,
+            UNKNOWN_SENDER_GRACE_S,
+            raised_as=BodyRefused,
         )
         bounded = bounded_receive(receive, limits)
         declared = Headers(scope=scope).get("content-length", "")

@@ -30,7 +30,10 @@ from deepfake_service.settings import Settings
 
 FIELD = "files"
 GRACE_S = 20.0
-"""How long a body may take to begin, before its rate is measured."""
+"""How long the body of a request of an account may take to begin, before its rate is measured."""
+UNKNOWN_SENDER_GRACE_S = 5.0
+"""The same for a body that is read before it is asked who sent it: a form or JSON, which a client
+has at hand when it sends the head."""
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -46,7 +49,8 @@ class BodyLimits:
     timeout_s: float
     """From the first read to the end of the body."""
     min_rate: int
-    """Bytes per second after the first ``GRACE_S`` seconds, while the service waits for them."""
+    """Bytes per second after the first ``grace_s`` seconds, while the service waits for them."""
+    grace_s: float
     noun: str = "A request"
     """What the body is, for the error about its size."""
     raised_as: Callable[[ServiceError], Exception] = _unchanged
@@ -80,7 +84,7 @@ def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
         deadline = deadline or began + limits.timeout_s
         until = deadline
         if limits.min_rate:
-            until = min(until, began + GRACE_S + received / limits.min_rate - waited_s)
+            until = min(until, began + limits.grace_s + received / limits.min_rate - waited_s)
         try:
             async with asyncio.timeout_at(until):
                 message = await receive()
@@ -112,7 +116,8 @@ async def receive_body(
         UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
-    limits = BodyLimits(max_bytes, timeout_s, app_state(request).settings.min_upload_rate, noun)
+    min_rate = app_state(request).settings.min_upload_rate
+    limits = BodyLimits(max_bytes, timeout_s, min_rate, GRACE_S, noun)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise limits.too_large()

@@ -15,12 +15,20 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from deepfake_service.http.connections import RESERVED, ConnectionLimits, connection_class
+from deepfake_service.http.connections import (
+    KNOWN_SENDER,
+    RESERVED,
+    ConnectionLimits,
+    connection_class,
+)
 from tests.support.servekit import wait_until
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the body and answer the path; ``/large`` has more than any buffer holds."""
+    """Read the body and answer the path; ``/large`` has more than any buffer holds, and the sender
+    of ``/known`` is known before its body is read."""
+    if scope["path"] == "/known":
+        scope["state"][KNOWN_SENDER] = True
     if scope["path"] != "/unread":
         while (await receive()).get("more_body"):
             pass
@@ -28,6 +36,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def waiting(path: str) -> bytes:
+    """Return the head of a request whose body does not follow."""
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode()
 
 
 class Server:
@@ -128,9 +141,7 @@ def test_health_is_answered_while_every_connection_has_a_request(
     serving: Callable[..., Server],
 ) -> None:
     server = serving()
-    slow = [
-        server.open(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n") for _ in range(4)
-    ]
+    slow = [server.open(waiting("/known")) for _ in range(4)]
     wait_until(lambda: server.connections == 4)
     for _ in range(2 * RESERVED):  # the extra connections are given back
         assert server.get("/healthz") == 200
@@ -138,6 +149,25 @@ def test_health_is_answered_while_every_connection_has_a_request(
     for opened in slow:
         opened.close()
     wait_until(lambda: server.get("/v1/jobs") == 200)
+
+
+def test_heads_without_a_key_and_a_body_do_not_stop_the_service(
+    serving: Callable[..., Server],
+) -> None:
+    """Such requests kept every connection until their bodies were late, again and again."""
+    server = serving()
+    expecting = waiting("/known").replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    upload = server.open(expecting)
+    assert b" 100 " in upload.recv(1000)
+    for _ in range(20):
+        server.open(waiting("/sign-in"))
+    assert server.get("/v1/jobs") == 200
+    upload.sendall(b"123456789")
+    assert b" 200 " in upload.recv(1000)
+    honest = server.open(waiting("/sign-in"))  # no other has waited for a shorter time
+    assert server.get("/v1/jobs") == 200
+    honest.sendall(b"123456789")
+    assert b" 200 " in honest.recv(1000)
 
 
 def test_a_head_that_does_not_end_is_cut_off(serving: Callable[..., Server]) -> None:
@@ -181,7 +211,7 @@ def test_a_client_that_does_not_receive_is_disconnected(serving: Callable[..., S
 def test_clients_cannot_block_the_listener_of_operators(serving: Callable[..., Server]) -> None:
     server = serving(operations=True)
     for _ in range(4 + RESERVED):
-        server.open(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        server.open(waiting("/known"))
     assert server.get("/metrics", port=1) == 200
     assert server.get("/v1/jobs", port=1) == 404
     for _ in range(3 * RESERVED):

@@ -28,6 +28,7 @@ from deepfake_service import api
 from deepfake_service.app import create_app
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import DecryptionFailed
+from deepfake_service.http.connections import KNOWN_SENDER
 from deepfake_service.observability import logs
 from deepfake_service.settings import Settings
 
@@ -417,6 +418,7 @@ async def test_a_body_that_trickles_is_refused(
     start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.http.uploads.GRACE_S", 0.2)
+    monkeypatch.setattr("deepfake_service.http.middleware.UNKNOWN_SENDER_GRACE_S", 0.2)
 
     async def trickle() -> AsyncIterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
@@ -472,6 +474,15 @@ async def test_a_client_that_leaves_while_uploading(start: Starter) -> None:
         await service.app(connection.scope, connection.receive, connection.send)
         assert connection.sent[0]["status"] == 499
         assert service.app.state.shared.admission.requests == 0
+
+
+async def test_the_sender_of_an_upload_is_known_once_the_key_was_checked(start: Starter) -> None:
+    async with start() as service:
+        for key, is_known in ((service.keys[Role.ADMIN], True), ("wrong", False)):
+            connection = Connection(_multipart(b"still 1 120"), key)
+            connection.scope["state"] = {}
+            await service.app(connection.scope, connection.receive, connection.send)
+            assert (KNOWN_SENDER in connection.scope["state"]) is is_known
 
 
 async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> None:
