@@ -116,3 +116,12 @@ def test_no_test_is_imported() -> None:
         if tests.intersection(name.split("."))
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("room", ["service/deepfake_service", "training/deepfake_training"])
+def test_strangers_files_are_decoded_in_confined_processes(room: str) -> None:
+    modules = list((Path(__file__).parents[2] / room).rglob("*.py"))
+    assert len(modules) > 20
+    for path in modules:
+        names = modules_in(ast.parse(path.read_text(encoding="utf-8")))
+        assert not [n for n in names if n.endswith(".InProcessDecoder")], path

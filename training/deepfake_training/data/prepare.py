@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sampling import sample
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.detection import Detection
@@ -75,7 +75,9 @@ class _Cutter:
         )
         self.detector = MtcnnDetector(pnet, rnet, onet, config.bundle.detector)
         self.dense = DenseLandmarks()
-        self.decoder = InProcessDecoder()
+        # Data sets are strangers' files: one that crashes a codec fails alone.
+        self.decoder = ProcessDecoder(workers=1)
+        self.decoder.confinement()  # raises here if no process starts, not for every medium
         self.config = config
 
     def record(self, out: Path, row: dict[str, Any]) -> dict[str, Any]:

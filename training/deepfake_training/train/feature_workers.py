@@ -16,8 +16,8 @@ from deepfake_models.cropped_faces import crop_faces
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import dump_part, dump_timeline
 from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sampling import sample
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.tracks import signature
 from deepfake_models.files import atomic_write
@@ -43,7 +43,9 @@ class _Worker:
         self.store = CropStore(root)
         # On the processor on which parity is checked and a bundle is served.
         self.session = OnnxSession(graph.read_bytes(), name=graph.name, device="cpu", threads=1)
-        self.decoder = InProcessDecoder()
+        # Data sets are strangers' files: one that crashes a codec fails alone.
+        self.decoder = ProcessDecoder(workers=1)
+        self.decoder.confinement()  # raises here if no process starts, not for every medium
         self._dataset: PairDataset | None = None
 
     def dataset(self) -> PairDataset:
