@@ -150,7 +150,8 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
 
 def test_the_card_has_leaning_and_the_methods_apart(bundle: Bundle) -> None:
     card = (bundle.directory / "MODEL_CARD.md").read_text()
-    assert "64 px square crops, 1.3 and 0.8 times the face box" in card
+    assert "Linear layers, the only parts fitted here, read the class tokens of blocks " in card
+    assert "Its input is square crops of 64 px, cut at 1.3 and 0.8 times the face box." in card
     assert "| level | leans towards manipulated from log10 LR |" in card
     assert "## Retouching, apart" in card
     assert "| retouch | 1 | 1 | " in card

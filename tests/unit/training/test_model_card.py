@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from deepfake_training.config import BackboneConfig, BundleConfig, CardConfig, CardSource, Config
-from deepfake_training.export.model_card import _partition, model_card
+from deepfake_training.export.model_card import _network, _partition, model_card
 from deepfake_training.export.outcomes import Outcomes
 
 DIGEST = "ab" * 32
@@ -20,6 +22,7 @@ def card(
     outcomes: Outcomes | None = None,
     fields: dict[str, Any] | None = None,
     by_source: Sequence[dict[str, Any]] = (),
+    methods: Path | None = None,
     **training: Any,
 ) -> str:
     config = Config(
@@ -38,7 +41,7 @@ def card(
     reliability = {"level_face": {"by_source": [], "by_face_width": []}, "level_track": {}}
     reliability["level_track"] = {"by_source": list(by_source)}
     metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
-    return model_card(config, content, reliability, metrics, outcomes=outcomes)
+    return model_card(config, content, reliability, metrics, methods=methods, outcomes=outcomes)
 
 
 def counts(**terms: int) -> dict[str, Any]:
@@ -74,6 +77,42 @@ def test_crops_of_an_earlier_version_have_neither_manifests_nor_terms() -> None:
     text = card({"film (real)": counts()})
     assert "| manifest |" not in text
     assert "terms in the manifest |" not in text
+
+
+def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Path) -> None:
+    figures = "figures were measured on people who were not learnt from, but on methods that were."
+    assert f"detected less often. All {figures}" in card({})
+    table = tmp_path / "methods.md"
+    assert f"detected less often. All {figures}" in card({}, methods=table)
+    table.write_text("| method | left out |")
+    text = card({}, methods=table)
+    assert "## Methods and sources never seen" in text
+    assert f"Apart from the table “Methods and sources never seen”, all {figures}" in text
+
+
+@pytest.mark.parametrize(
+    ("backbone", "sentences"),
+    [
+        ({}, "All of its weights were fitted here."),
+        ({"tune": "norm"}, "Only its normalisation layers and its last layer were fitted here."),
+        (
+            {"tune": "norm", "blocks": (4, 5)},
+            "A linear layer at its end reads the class tokens of blocks 4, 5 (after RINE, ",
+        ),
+        (
+            {"tune": "head", "blocks": (4, 5)},
+            "A linear layer, the only part fitted here, reads the class tokens of blocks 4, 5 ",
+        ),
+    ],
+)
+def test_the_card_says_what_of_the_network_was_fitted(
+    backbone: dict[str, Any], sentences: str
+) -> None:
+    bundle = BundleConfig(name="n", version="1", terms="t")
+    text = _network(Config(bundle=bundle, backbone=BackboneConfig(**backbone)))
+    assert text.startswith("The network is ")
+    assert sentences in text
+    assert text.endswith(".")
 
 
 def test_the_card_says_what_the_runs_of_all_folds_share() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from deepfake_training.config import CardConfig, Config
 from deepfake_training.export.outcomes import Outcomes
 
+_NEVER_SEEN = "Methods and sources never seen"
+
 
 def model_card(
     config: Config,
@@ -34,9 +36,10 @@ def model_card(
         "",
         "## What it does",
         "",
-        f"{_network(config)} on {_squares(config)}, gives one logit per face: higher means "
-        "more probably manipulated (swapped, reenacted or synthesised). It says nothing about "
-        "consent, about the author, or about anything outside the face. A score is not proof.",
+        f"{_network(config)} Its input is {_squares(config)}. It gives one logit per face: the "
+        "higher, the more probably the face was swapped, reenacted or synthesised. It says nothing "
+        "about consent, about the author, or about anything outside the face. A score is not "
+        "proof.",
         "",
         "Faces are averaged over time into one value per person (track). An item's likelihood "
         "ratio is the mean of those of its tracks, so one suspect among n people needs evidence n "
@@ -103,7 +106,7 @@ def model_card(
     if methods and methods.exists():
         lines += [
             "",
-            "## Methods and sources never seen",
+            f"## {_NEVER_SEEN}",
             "",
             "AUC by medium of runs that saw neither the method nor anything from its source, "
             f"beside runs that learnt the method from fakes of other people.{_shorter(config)}",
@@ -117,8 +120,8 @@ def model_card(
         "",
         "## Limits",
         "",
-        "- Methods, tools and people that are not in the training data are detected less often: "
-        "the figures above are for unseen people and *seen* methods.",
+        "- Methods, tools and people that are not in the training data are detected less often. "
+        f"{_unseen(methods)}",
         f"- Figures marked * rest on fewer than {fields['conditions']['min_groups']} groups and "
         "are indicative.",
         "- The mean over time dilutes a manipulation of a few seconds in a long video. A moment of "
@@ -135,15 +138,23 @@ def model_card(
     return "\n".join(lines)
 
 
+def _unseen(methods: Path | None) -> str:
+    """Return which figures are for methods that were learnt from."""
+    figures = "figures were measured on people who were not learnt from, but on methods that were."
+    if methods and methods.exists():
+        return f"Apart from the table “{_NEVER_SEEN}”, all {figures}"
+    return f"All {figures}"
+
+
 def _squares(config: Config) -> str:
     size, scales = (
         config.bundle.input.width,
         [config.bundle.crop.scale, *config.bundle.crop.further_scales],
     )
     if len(scales) == 1:
-        return f"a {size} px square crop, {scales[0]} times the face box"
+        return f"a square crop of {size} px, cut at {scales[0]} times the face box"
     sides = " and ".join(str(scale) for scale in scales)
-    return f"{size} px square crops, {sides} times the face box"
+    return f"square crops of {size} px, cut at {sides} times the face box"
 
 
 def _leaning(thresholds: dict[str, Any]) -> list[str]:
@@ -283,18 +294,26 @@ def _cell(text: str) -> str:
 
 
 def _network(config: Config) -> str:
-    name = f"`{config.backbone.name}`"
-    if blocks := config.backbone.blocks:
-        name = (
-            f"{name}, of which a linear layer reads the class tokens of blocks "
-            f"{', '.join(map(str, blocks))} (after RINE, Koutlis and Papadopoulos 2024, "
-            "arXiv:2402.19091),"
-        )
+    """Return the sentences that name the network and what of it was fitted."""
+    name, blocks = f"`{config.backbone.name}`", config.backbone.blocks
+    several = bool(config.bundle.crop.further_scales or config.probe.kinds)
+    layer, reads = ("Linear layers", "read") if several else ("A linear layer", "reads")
+    tokens = (
+        f"the class tokens of blocks {', '.join(map(str, blocks))} (after RINE, Koutlis and "
+        "Papadopoulos 2024, arXiv:2402.19091)"
+    )
     if config.backbone.tune == "head":
-        name += " with only that last layer fitted here,"
-    elif config.backbone.tune == "norm":
-        name += " with its normalisation layers and the last layer fitted here,"
-    return name
+        parts = "parts" if several else "part"
+        return (
+            f"The network is a frozen {name}. {layer}, the only {parts} fitted here, {reads} "
+            f"{tokens}."
+        )
+    reading = f" {layer} at its end {reads} {tokens}." if blocks else ""
+    if config.backbone.tune == "norm":
+        fitted = "Only its normalisation layers and its last layer were fitted here."
+    else:
+        fitted = "All of its weights were fitted here."
+    return f"The network is {name}.{reading} {fitted}"
 
 
 def _partition(config: Config, *, crossed: bool) -> str:
