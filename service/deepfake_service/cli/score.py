@@ -47,6 +47,8 @@ _STYLES = {
     VerdictCode.NOT_APPLICABLE: "dim",
     VerdictCode.UNABLE_TO_EVALUATE: "magenta",
 }
+_KIND_NAMES = {"swap": "face swap"}
+"""Kinds that the table names by other words than the model bundle does."""
 _MAX_MOMENTS_SHOWN = 3
 
 
@@ -232,7 +234,7 @@ def _verdict_cell(verdict: Verdict) -> Text:
         lines.append(f"leans {leaning.replace('_', ' ')}")
     if verdict.kinds:
         kind, share = max(verdict.kinds.items(), key=lambda k: k[1])
-        lines.append(f"if so, {kind} ({share:.0%})")
+        lines.append(f"resembles: {_KIND_NAMES.get(kind, kind)} ({share:.0%})")
     return Text("\n".join(lines), style=_STYLES[verdict.verdict])
 
 

@@ -54,8 +54,12 @@ def _of_kind(face: Face) -> Face:
 @pytest.mark.parametrize(
     ("ratio", "lines", "absent"),
     [
-        (2.0, ["likely manipulated", "if so, swap (73%)"], "leans"),
-        (0.7, ["inconclusive", "leans towards manipulated", "if so, swap (73%)"], "untouched"),
+        (2.0, ["likely manipulated", "resembles: face swap (73%)"], "leans"),
+        (
+            0.7,
+            ["inconclusive", "leans towards manipulated", "resembles: face swap (73%)"],
+            "untouched",
+        ),
         (0.45, ["inconclusive"], "leans"),
         (0.2, ["inconclusive", "leans towards untouched"], "swap"),
         (-1.0, ["no manipulation found"], "leans"),
