@@ -117,8 +117,8 @@ class Settings(ResourceLimits):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
-        description="Device that runs the model. `auto` uses CUDA if the installed onnxruntime "
-        "and the machine support it.",
+        description="Device that runs the model: `cpu`, `cuda`, or `auto`, which uses CUDA if the "
+        "installed onnxruntime and the machine support it.",
     )
     threads: int = Field(
         default=0,
@@ -256,9 +256,10 @@ class Settings(ResourceLimits):
         description="Hours after which a console user must sign in again. The default is a "
         "working day.",
     )
-    support_contact: Annotated[str, Field(max_length=200)] = Field(
-        default="1366 (여성긴급전화, 24시간)",
-        description="Support line for victims, shown on the console's help page.",
+    support_contact: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None,
+        description="Support line for victims, shown on the console's help page in both languages. "
+        "Unset: 1366, the Korean Women's Emergency Hotline, named in the language of the page.",
     )
     two_person_review: bool = Field(
         default=False,

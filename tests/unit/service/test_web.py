@@ -109,6 +109,25 @@ async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:
             assert cookie.startswith("__Host-session=" if secure else "session=")
 
 
+@pytest.mark.parametrize(
+    ("language", "named"),
+    [
+        ("ko", "<strong>1366 (여성긴급전화, 24시간)</strong>"),
+        ("en", "<strong>1366 (Women's Emergency Hotline, Korea, 24 hours)</strong>"),
+    ],
+)
+async def test_the_support_line_is_named_in_the_language_of_the_help(
+    start: Any, language: str, named: str
+) -> None:
+    asking = {"Accept-Language": language}
+    async with start() as service:
+        assert named in (await service.client.get("/help", headers=asking)).text
+    async with start(support_contact="0800 123, day and night") as service:
+        page = (await service.client.get("/help", headers=asking)).text
+        assert "<strong>0800 123, day and night</strong>" in page
+        assert "1366" not in page
+
+
 def job_of(medium: Media, account_id: str, **changes: Any) -> Job:
     """An examination of a medium, as old as that is."""
     usual = {
