@@ -127,9 +127,9 @@ class ResourceLimits(BaseSettings):
     )
     target_wait_s: Seconds = Field(
         default=60.0,
-        description="Seconds within which a job should begin. From that, from what waits and from "
-        "how long jobs take, `deepfake_workers_wanted` in `/metrics` follows, by which workers can "
-        "be scaled; see the page on jobs.",
+        description="Seconds within which a job should begin. `deepfake_workers_wanted` in "
+        "`/metrics` is computed from it, from the waiting jobs and from their average duration; "
+        "autoscalers can use it. See [Scaling](jobs.md#scaling).",
     )
     submissions_per_account: str = Field(
         default="600/minute",

@@ -145,9 +145,9 @@ class Settings(ResourceLimits):
         default=0,
         ge=0,
         le=65535,
-        description="Port of a listener of its own for `/healthz`, `/readyz` and `/metrics`, which "
-        "`DEEPFAKE_PORT` then no longer serves `/metrics` on. Clients cannot block it. 0 disables "
-        "it.",
+        description="Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which "
+        "clients of the API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 "
+        "disables the listener.",
     )
     operations_host: str = Field(
         default="127.0.0.1",
@@ -191,8 +191,8 @@ class Settings(ResourceLimits):
     )
     timestamp_roots: Path | None = Field(
         default=None,
-        description="PEM file of the root certificates trusted for time stamps when a bundle is "
-        "verified.",
+        description="PEM file of the root certificates trusted for time stamps when an evidence "
+        "bundle is verified.",
     )
     audit_checkpoints: str | None = Field(
         default=None,
@@ -294,7 +294,8 @@ class Settings(ResourceLimits):
     )
     log_level: LogLevel = Field(
         default="info",
-        description="Least severe log level written. No level logs content.",
+        description="Least severe log level written: `debug`, `info`, `warning` or `error`. No "
+        "level logs content.",
     )
     log_format: LogFormat = Field(
         default="json",
