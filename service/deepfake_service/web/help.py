@@ -1,4 +1,4 @@
-"""The help page: what verdicts and scores mean, and where victims find support."""
+"""The help page: what verdicts and values mean, and where victims find support."""
 
 from __future__ import annotations
 
