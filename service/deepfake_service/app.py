@@ -30,8 +30,7 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.casework import exports
-from deepfake_service.casework.webhook_deliveries import count_due
-from deepfake_service.container import open_container, program_version
+from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
 from deepfake_service.errors import TooManyEventStreams, TooManyPackages, TooManyUploads
@@ -145,16 +144,7 @@ def create_app(
             services = container.services
             deletion = Chore("exports", services.exports.delete_old, exports.DELETED_EVERY_S)
             stack.callback(deletion.stop)
-            state.metrics.watch_queue(services.backlog.state, services.queries.oldest_s)
-            state.metrics.watch_notices(services.notice_desk.count_overdue)
-            state.metrics.watch_webhooks(lambda: count_due(state.database))
-            state.metrics.watch_disk(state.free_bytes)
-            state.metrics.watch_database(
-                lambda: state.database.damage is None, state.database.count_altered
-            )
-            state.metrics.watch_retention(
-                services.sweeps.count_marked, lambda: services.clock_guard.problem() is None
-            )
+            watch(container, state.metrics)
             state.engine, state.services = engine, services
             try:
                 yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,11 +38,12 @@ from deepfake_service.casework.submissions import Submissions, SubmittedTo
 from deepfake_service.casework.submitted_jobs import SubmittedJobs
 from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
-from deepfake_service.casework.webhook_deliveries import WebhookSecrets
+from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.db import Database
 from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import Backlog, JobQueue, Scaling
 from deepfake_service.observability.logs import logger
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
@@ -244,4 +246,20 @@ def _periods(settings: Settings) -> RetentionPeriods:
         media_unexamined=timedelta(days=settings.media_days_unexamined),
         evidence=timedelta(days=settings.evidence_days),
         case=timedelta(days=settings.case_days),
+    )
+
+
+def watch(container: Container, metrics: Metrics) -> None:
+    """Read the gauges of an installation from it at every scrape.
+
+    Each process exports them: it finds damage and altered records by itself.
+    """
+    services, database = container.services, container.database
+    metrics.watch_queue(services.backlog.state, services.queries.oldest_s)
+    metrics.watch_notices(services.notice_desk.count_overdue)
+    metrics.watch_webhooks(lambda: count_due(database))
+    metrics.watch_disk(lambda: shutil.disk_usage(container.settings.data_dir).free)
+    metrics.watch_database(lambda: database.damage is None, database.count_altered)
+    metrics.watch_retention(
+        services.sweeps.count_marked, lambda: services.clock_guard.problem() is None
     )

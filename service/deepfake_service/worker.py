@@ -21,7 +21,7 @@ from deepfake_service.casework.examination import (
 )
 from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Container, open_container
+from deepfake_service.container import Container, open_container, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import engine_running
 from deepfake_service.errors import SettingsError
@@ -38,6 +38,9 @@ ORPHANS_EVERY_S = 3600.0
 INTEGRITY_EVERY_S = 24 * 3600.0
 JOURNAL_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
+POLL_S = 60.0
+"""How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
+whole period would never do it if it is restarted more often than that."""
 DRAIN_S = 20.0
 """How long a stopping worker waits for running steps. Another worker resumes what is left."""
 
@@ -75,7 +78,7 @@ def worker_running(
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
-    when_trusted, when_due = services.clock_guard.when_trusted, SharedChores(database).when_due
+    when_trusted = services.clock_guard.when_trusted
     # One worker of all does these, and each worker those below.
     shared: dict[str, tuple[Callable[[], object], float]] = {
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
@@ -87,7 +90,7 @@ def worker_running(
         "checkpoints": (services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
     }
     chores = [
-        *(Chore(name, when_due(name, *chore), chore[1]) for name, chore in shared.items()),
+        *(shared_chore(database, name, *chore) for name, chore in shared.items()),
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
@@ -143,6 +146,14 @@ class Chore:
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
 
 
+def shared_chore(
+    database: Database, name: str, task: Callable[[], object], every_s: float
+) -> Chore:
+    """Start a chore that one of all workers does every ``every_s`` seconds."""
+    when_due = SharedChores(database).when_due(name, task, every_s)
+    return Chore(name, when_due, min(every_s, POLL_S))
+
+
 def _open_intact(settings: Settings) -> Database:
     database = open_database(settings)
     database.check_integrity()
@@ -166,7 +177,7 @@ def run_worker(settings: Settings) -> None:
         open_container(settings, database, scorer.bundle.sha256, decoder) as container,
         worker_running(container, scorer, decoder, metrics),
     ):
-        metrics.watch_queue(container.services.backlog.state, container.services.queries.oldest_s)
+        watch(container, metrics)
         if settings.worker_metrics_port:
             start_http_server(
                 settings.worker_metrics_port, settings.host, registry=metrics.registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook
@@ -345,3 +347,14 @@ def test_the_job_of_another_account_cannot_be_seen(running: Site) -> None:
             assert answer.json()["type"].endswith(":not_found")
         assert other.get("/v1/jobs").json()["jobs"] == []
         assert other.put(f"/v1/cases/{job['case_id']}/hold").status_code == 403
+
+
+def test_a_worker_exports_what_it_reads_from_database_and_disk(site: Site) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    site.worker(DEEPFAKE_WORKER_METRICS_PORT=str(port))
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
+    values = dict(re.findall(r"^(deepfake_\w+) (\S+)$", text, re.MULTILINE))
+    assert values["deepfake_database_intact"] == values["deepfake_clock_trusted"] == "1.0"
+    assert values["deepfake_records_altered"] == "0.0"
+    assert float(values["deepfake_disk_free_bytes"]) > 0.0
