@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from deepfake_service.db import Database, Fact
 
-_EARLY = 0.9
-"""The share of its period after which a chore may be done again: workers' minutes differ."""
+_EARLY_SHARE, _EARLY_S = 0.1, 6.0
+"""How long before the end of its period a chore may be done again, of which the shorter one counts:
+workers' minutes differ."""
 
 
 class SharedChores:
@@ -27,8 +28,10 @@ class SharedChores:
         If that process dies meanwhile, another does the chore at its next time.
         """
 
+        early_s = min(_EARLY_SHARE * every_s, _EARLY_S)
+
         def guarded() -> None:
-            if self._claim(f"chore-{name}", timedelta(seconds=_EARLY * every_s)):
+            if self._claim(f"chore-{name}", timedelta(seconds=every_s - early_s)):
                 task()
 
         return guarded

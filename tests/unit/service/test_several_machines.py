@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
+from deepfake_service import worker
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.db import Account, Case, Database
@@ -161,6 +162,24 @@ def test_a_chore_is_done_by_one_worker_of_all(service: Service) -> None:
     for work in reversed(workers):
         work()
     assert done == ["a", "b"]
+
+
+def test_a_chore_with_a_long_period_is_done_soon_after_a_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is restarted every day never lived for a whole period of a week."""
+    monkeypatch.setattr(worker, "POLL_S", 0.05)
+    week, done = 7 * 24 * 3600.0, threading.Semaphore(0)
+    for _ in range(2):
+        chore = worker.shared_chore(service.database, "checkpoints", done.release, week)
+        try:
+            assert done.acquire(timeout=30.0)
+            # Nobody does it again before the period is over.
+            service.clock.advance(timedelta(days=6, hours=23))
+            assert not done.acquire(timeout=0.5)
+        finally:
+            chore.stop()
+        service.clock.advance(timedelta(hours=1))
 
 
 async def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(service: Service) -> None:
