@@ -2,7 +2,6 @@ from enum import StrEnum
 
 
 class EventOutType(StrEnum):
-    JOB_CANCELLED = "job.cancelled"
     JOB_EXPIRED = "job.expired"
     JOB_FAILED = "job.failed"
     JOB_SUCCEEDED = "job.succeeded"

@@ -37,7 +37,7 @@ class EventJobOut(Published):
 class EventOut(Published):
     """A webhook in the form of the Standard Webhooks specification."""
 
-    type: Literal["job.succeeded", "job.failed", "job.cancelled", "job.expired"] = Field(
+    type: Literal["job.succeeded", "job.failed", "job.expired"] = Field(
         description="What happened."
     )
     timestamp: Time = Field(description="When the webhook was sent.")
@@ -59,7 +59,8 @@ def _describe(state: str, summary: str) -> None:
         f"job.{state}",
         name=f"job_{state}",
         summary=summary,
-        description="Sent to the `callback_url` of a job. Any status from 200 to 299 accepts it; "
+        description="Sent to the `callback_url` of a job, unless the job is deleted before that. Any "
+        "status from 200 to 299 accepts it; "
         "410 declines further attempts, and any other answer leads to another attempt.",
         status_code=204,
     )(receive)
@@ -67,5 +68,4 @@ def _describe(state: str, summary: str) -> None:
 
 _describe("succeeded", "A job has a result")
 _describe("failed", "The service failed to examine a job")
-_describe("cancelled", "A job was cancelled")
 _describe("expired", "A job was not examined in time")

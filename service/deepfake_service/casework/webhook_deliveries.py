@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
-from deepfake_service.db.enums import CallbackContent, DeliveryState
+from deepfake_service.db.enums import CallbackContent, DeliveryState, JobState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import CallbackRefused, DatabaseUnavailable, DecryptionFailed
 from deepfake_service.jobs import webhooks
@@ -144,6 +144,8 @@ class WebhookDeliveries:
                 Delivery.state == DeliveryState.DUE,
                 Delivery.due_at <= self._database.clock(),
                 Case.wrapped_key.is_not(None),
+                # A deletion takes the job's callbacks with it, and tells nobody.
+                Job.state != JobState.CANCELLED,
             )
             .subquery()
         )

@@ -22,7 +22,7 @@ from deepfake_service.casework.webhook_deliveries import (
     release_callbacks,
 )
 from deepfake_service.db import Case, Delivery, Job, Secret, new_id
-from deepfake_service.db.enums import DeliveryState, Role
+from deepfake_service.db.enums import DeliveryState, JobState, Role
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback, check
@@ -97,6 +97,15 @@ def send_due(deliveries: WebhookDeliveries) -> int:
 def state(service: Service) -> DeliveryState:
     with service.database.read() as session:
         return session.scalars(select(Delivery.state)).one()
+
+
+async def test_a_job_that_is_deleted_tells_nobody(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    with service.database.write() as session:  # as at the beginning of a deletion
+        session.scalars(select(Job)).one().state = JobState.CANCELLED
+    assert send_due(deliveries) == 0
+    assert receiver.bodies == []
 
 
 async def test_a_delivery_is_tried_again_later_and_finally_given_up(
