@@ -134,7 +134,7 @@ def create_app(
             decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
             engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
             container = stack.enter_context(
-                open_container(settings, state.database, engine.bundle.sha256, decoding)
+                open_container(settings, state.database, engine.bundle.sha256, decoding, metrics)
             )
             if worker and isinstance(decoding, ProcessDecoder):
                 examining = worker_running(container, opened, decoding, state.metrics)

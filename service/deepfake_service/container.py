@@ -117,7 +117,11 @@ def program_version() -> str:
 
 @contextlib.contextmanager
 def open_container(
-    settings: Settings, database: Database, bundle_sha256: str, decoder: Decoder
+    settings: Settings,
+    database: Database,
+    bundle_sha256: str,
+    decoder: Decoder,
+    metrics: Metrics,
 ) -> Iterator[Container]:
     """Open the vault, the queue and the services of casework.
 
@@ -126,6 +130,7 @@ def open_container(
         database: stays open when the context ends.
         bundle_sha256: the identity of the model bundle that new jobs are examined with.
         decoder: decodes the screenshots that notices enclose.
+        metrics: count the jobs that end.
 
     Raises:
         StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not those
@@ -147,7 +152,7 @@ def open_container(
     journal.catch_up()
     with contextlib.closing(JobQueue(database, settings.jobs_at_once_per_account)) as queue:
         blind_index = BlindIndex(database, keys)
-        retention, clock_guard = Retention(database, vault, queue), ClockGuard(database)
+        retention, clock_guard = Retention(database, vault, queue, metrics), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
         signing_keys = open_signing_keys(settings, database, keys)
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
@@ -190,6 +195,7 @@ def open_container(
             vault,
             hash_bank,
             minor_flags,
+            metrics,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
         )
         queries = Queries(database, vault)
@@ -208,6 +214,7 @@ def open_container(
                 Deleters(retention, queue, vault),
                 clock_guard,
                 _periods(settings),
+                metrics,
             ),
             orphans=Orphans(
                 database,

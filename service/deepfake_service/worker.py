@@ -174,7 +174,7 @@ def run_worker(settings: Settings) -> None:
     with (
         contextlib.closing(_open_intact(settings)) as database,
         engine_running(settings) as (scorer, decoder),
-        open_container(settings, database, scorer.bundle.sha256, decoder) as container,
+        open_container(settings, database, scorer.bundle.sha256, decoder, metrics) as container,
         worker_running(container, scorer, decoder, metrics),
     ):
         watch(container, metrics)

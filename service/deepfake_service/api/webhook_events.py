@@ -59,9 +59,9 @@ def _describe(state: str, summary: str) -> None:
         f"job.{state}",
         name=f"job_{state}",
         summary=summary,
-        description="Sent to the `callback_url` of a job, unless the job is deleted before that. Any "
-        "status from 200 to 299 accepts it; "
-        "410 declines further attempts, and any other answer leads to another attempt.",
+        description="Sent to the `callback_url` of a job, unless the job is deleted before that. "
+        "Any status from 200 to 299 accepts it; 410 declines further attempts, and any other "
+        "answer leads to another attempt.",
         status_code=204,
     )(receive)
 

@@ -302,10 +302,10 @@ class Examination:
             assert job.started_at is not None
             assert job.finished_at is not None
             seconds = (job.finished_at - job.started_at).total_seconds()
+        self._sinks.metrics.job_ended(JobState.SUCCEEDED, seconds)
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)
-        self._sinks.metrics.job_ended(JobState.SUCCEEDED, seconds)
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
     def _is_ours(self, job: Job | None) -> TypeGuard[Job]:

@@ -25,6 +25,7 @@ from deepfake_service.db import Case, Database, Job, Media, current_time
 from deepfake_service.db.enums import JobState, RetentionPolicy
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.observability.logs import describe, logger
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import BlobMissing, Vault, open_json, seal_json
 
@@ -75,6 +76,7 @@ class ResultCopies:
         vault: Vault,
         hash_bank: HashBank,
         minor_flags: MinorFlags,
+        metrics: Metrics,
         *,
         keep_after_verdict: timedelta,
     ) -> None:
@@ -82,6 +84,7 @@ class ResultCopies:
         self._vault = vault
         self._hash_bank = hash_bank
         self._minor_flags = minor_flags
+        self._metrics = metrics
         self._keep_after_verdict = keep_after_verdict
 
     def end_early(self, job_id: str) -> None:
@@ -123,6 +126,7 @@ class ResultCopies:
                 return False  # a worker was faster, or the job was deleted
             append_entry(session, SERVICE, Action.RESULT_COPIED, job_id)
             end_job(session, current, case_key, ended, self._keep_after_verdict)
+        self._metrics.job_ended(JobState.SUCCEEDED)
         if job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, job.media_id)

@@ -32,6 +32,7 @@ from deepfake_service.db import (
 from deepfake_service.db.enums import ENDED, JobState
 from deepfake_service.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.jobs import JobQueue
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.storage import CASE_KEYS_LOCK, Vault, open_json, seal_json
@@ -42,10 +43,11 @@ OfAccount = TypeVar("OfAccount", Case, Job)
 class Retention:
     """Deletes jobs, evidence and cases. After a crash, each deletion can be repeated."""
 
-    def __init__(self, database: Database, vault: Vault, queue: JobQueue) -> None:
+    def __init__(self, database: Database, vault: Vault, queue: JobQueue, metrics: Metrics) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
+        self._metrics = metrics
 
     def cancel(self, caller: Caller, job_id: str, *, with_case: bool = False) -> bool:
         """Stop a job and delete what belongs to it, and return whether its case was deleted, too.
@@ -84,6 +86,8 @@ class Retention:
             deletes_case = with_case and not session.scalars(others.limit(1)).first()
             if deletes_case:
                 delete_case_key(session, caller.actor, Action.CASE_SHREDDED, case)
+        if before not in ENDED:
+            self._metrics.job_ended(JobState.CANCELLED)
         if deletes_case:
             self.finish_shredding(case.id)
         else:

@@ -43,6 +43,7 @@ from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, RetentionPoli
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.logs import describe, logger
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
@@ -71,6 +72,7 @@ class Sweeps:
         deleters: Deleters,
         clock_guard: ClockGuard,
         periods: RetentionPeriods,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._retention = deleters.retention
@@ -78,6 +80,7 @@ class Sweeps:
         self._vault = deleters.vault
         self._guard = clock_guard
         self._periods = periods
+        self._metrics = metrics
 
     def sweep(self) -> None:
         """Mark and delete what is due, and complete deletions that were interrupted.
@@ -219,6 +222,7 @@ class Sweeps:
             media.expires_at = media.expires_at or self._database.clock()
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
+        self._metrics.job_ended(JobState.EXPIRED)
         self._queue.cancel(job_id)
         _log.warning("job_expired", job_id=job_id)
 

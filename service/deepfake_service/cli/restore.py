@@ -17,6 +17,7 @@ from deepfake_service.db.integrity import damage_of
 from deepfake_service.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.files import private_folder
 from deepfake_service.jobs import JobQueue
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.journal import open_journal, read_journal
 from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.signing_keys import open_signing_keys
@@ -113,7 +114,7 @@ def _restoration(settings: Settings, database: Database, queue: JobQueue) -> Res
     keys = open_keys(settings)
     case_keys = open_case_keys(settings, keys, database.clock)
     vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
-    retention = Retention(database, vault, queue)
+    retention = Retention(database, vault, queue, Metrics())  # no one reads those of a command
     return Restoration(database, vault, retention, open_signing_keys(settings, database, keys))
 
 

@@ -129,7 +129,7 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
     settings = Settings(data_dir=tmp_path / "var")
     with (
         contextlib.closing(open_database(settings)) as database,
-        open_container(settings, database, scorer.bundle.sha256, decoder) as container,
+        open_container(settings, database, scorer.bundle.sha256, decoder, Metrics()) as container,
     ):
         accounts = Accounts(database)
         accounts.create("tester", "person", Role.ANALYST)

@@ -33,7 +33,8 @@ from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.security.audit_log import verify
 from deepfake_service.storage import seal_json
-from tests.support.jobkit import blobs, headers
+from tests.support import evidencekit as kit
+from tests.support.jobkit import blobs, examined, headers, post_video
 from tests.support.watching import files_containing
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -377,6 +378,27 @@ async def test_a_job_that_nobody_examines_expires_with_its_media(service: Servic
     assert not blobs(service)
     again = (await submit(service)).json()
     assert (again["state"], again["id"] != job["id"]) == ("queued", True)
+
+
+async def test_every_job_that_ends_is_counted_by_its_state(service: Service) -> None:
+    async def counted() -> dict[str, float]:
+        text = (await service.client.get("/metrics")).text
+        found = re.findall(r'^deepfake_jobs_total\{state="(\w+)"\} (\S+)', text, re.MULTILINE)
+        return {state: float(number) for state, number in found}
+
+    await examined(service, kit.video(), case_reference="A")  # by no worker of this process
+    copied = await post_video(service, kit.video(), case_reference="B")
+    assert copied.json()["state"] == "succeeded"
+    assert await counted() == {"succeeded": 1}
+    job = (await submit(service)).json()
+    await submit(service, VIDEO + b"2")
+    assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+    assert (await service.client.delete(f"/v1/jobs/{copied.json()['id']}")).status_code == 204
+    assert await counted() == {"succeeded": 1, "cancelled": 1}
+    for days in (6, 2):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+    assert await counted() == {"succeeded": 1, "cancelled": 1, "expired": 1}
 
 
 async def test_media_go_some_time_after_the_review(service: Service) -> None:
