@@ -20,6 +20,8 @@ class NoticesOut:
 
     notices: list[NoticeBase]
     """ The notices. """
+    altered: list[str]
+    """ Ids of notices that are left out, because a record was altered outside the service and is refused. """
     next_: None | str | Unset = UNSET
     """ Cursor of the next page; null on the last one. """
 
@@ -28,6 +30,8 @@ class NoticesOut:
         for notices_item_data in self.notices:
             notices_item = notices_item_data.to_dict()
             notices.append(notices_item)
+
+        altered = self.altered
 
         next_: None | str | Unset
         if isinstance(self.next_, Unset):
@@ -40,6 +44,7 @@ class NoticesOut:
         field_dict.update(
             {
                 "notices": notices,
+                "altered": altered,
             }
         )
         if next_ is not UNSET:
@@ -59,6 +64,8 @@ class NoticesOut:
 
             notices.append(notices_item)
 
+        altered = cast(list[str], d.pop("altered"))
+
         def _parse_next_(data: object) -> None | str | Unset:
             if data is None:
                 return data
@@ -70,6 +77,7 @@ class NoticesOut:
 
         notices_out = cls(
             notices=notices,
+            altered=altered,
             next_=next_,
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import Field
 
 from deepfake_models.spec import is_none
@@ -15,10 +16,11 @@ from deepfake_service.casework.core.notice_states import (
     NoticeRequest,
     NoticeUpdate,
 )
+from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import Reader
 from deepfake_service.http.binary import binary, media_type_for
-from deepfake_service.http.dependencies import PageDep, ServicesDep
+from deepfake_service.http.dependencies import Page, PageDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -137,6 +139,17 @@ class NoticesOut(Published):
     next: str | None = Field(
         default=None, description="Cursor of the next page; null on the last one."
     )
+    altered: list[str] = Field(
+        description="Ids of notices that are left out, because a record was "
+        "altered outside the service and is refused."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LongPage(Page):
+    """Which page of a list that is mostly short a request asks for."""
+
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Notices on the page.")] = MAX_PAGE
 
 
 @router.get("/notices", summary="List kinds of notices")
@@ -175,18 +188,25 @@ def list_notices(
 ) -> NoticesOut:
     """List the notices of a case, newest first."""
     listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
-    return NoticesOut.model_validate({"notices": listed.notices, "next": listed.next})
+    return _notices_out(listed)
 
 
 @router.get(
     "/notices/overdue",
     summary="List overdue notices",
-    responses=problems(401, 403, 429, 503),
+    responses=problems(401, 403, 422, 429, 503),
 )
-def list_overdue_notices(caller: Reader, services: ServicesDep) -> NoticesOut:
-    """List the notices whose deadline has passed without an answer, longest overdue first, at most
-    200."""
-    return NoticesOut.model_validate({"notices": services.notice_desk.overdue(caller)})
+def list_overdue_notices(
+    caller: Reader, services: ServicesDep, page: Annotated[LongPage, Depends()]
+) -> NoticesOut:
+    """List the notices whose deadline has passed without an answer, longest overdue first."""
+    return _notices_out(services.notice_desk.overdue(caller, limit=page.limit, cursor=page.cursor))
+
+
+def _notices_out(page: NoticePage) -> NoticesOut:
+    return NoticesOut.model_validate(
+        {"notices": page.notices, "next": page.next, "altered": page.altered}
+    )
 
 
 @router.get(

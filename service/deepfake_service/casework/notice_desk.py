@@ -21,7 +21,13 @@ from deepfake_service.casework.core.notice_states import (
     require_shown,
     undo_sending,
 )
-from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage, next_cursor, older
+from deepfake_service.casework.core.pagination import (
+    MAX_PAGE,
+    NoticePage,
+    later,
+    next_cursor,
+    older,
+)
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.notice_basis import NoticeBasis, digests_against
@@ -183,17 +189,26 @@ class NoticeDesk:
             cursor = next_cursor(session, statement, Notice, limit)
         return NoticePage([self._listed(n) for (n,) in listed.rows], cursor, listed.altered)
 
-    def overdue(self, caller: Caller, limit: int = MAX_PAGE) -> list[dict[str, Any]]:
-        """List the notices whose deadline has passed, the longest overdue first."""
+    def overdue(
+        self, caller: Caller, *, limit: int = MAX_PAGE, cursor: str | None = None
+    ) -> NoticePage:
+        """Return a page of the notices whose deadline has passed, the longest overdue first.
+
+        Raises:
+            InvalidRequest: the cursor is invalid.
+        """
         statement = (
             select(Notice)
             .join(Case, Notice.case_id == Case.id)
             .where(is_overdue(self._database.clock()), visible_to(caller))
-            .order_by(Notice.due_at)
-            .limit(limit)
+            .order_by(Notice.due_at, Notice.id)
         )
+        if cursor is not None:
+            statement = statement.where(later(Notice.due_at, Notice.id, cursor))
         with self._database.read() as session:
-            return [self._listed(n) for (n,) in load_list(session, statement).rows]
+            listed = load_list(session, statement.limit(limit))
+            cursor = next_cursor(session, statement, Notice, limit, Notice.due_at)
+        return NoticePage([self._listed(n) for (n,) in listed.rows], cursor, listed.altered)
 
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""

@@ -79,7 +79,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "reviews": services.reviews.of(caller, job_id),
         "matches": services.triage.copies(caller, job_id),
         "editions": services.evidence_store.editions(caller, job_id),
-        "notices": services.notice_desk.of_case(caller, job["case_id"]).notices,
+        "notices": services.notice_desk.of_case(caller, job["case_id"]),
         "kinds": list(KINDS),
         "deletable": services.queries.deletable(caller, job_id),
         "alone": len(services.queries.jobs(caller, in_case, limit=2, cursor=None).jobs) == 1,
@@ -203,7 +203,7 @@ def get_case(
         empty=not (items.jobs or items.altered or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen),
-        notices=services.notice_desk.of_case(caller, case_id).notices,
+        notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,
     )

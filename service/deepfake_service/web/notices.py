@@ -388,5 +388,5 @@ def get_overdue(
     limit: Annotated[int, Query(ge=1, le=200)] = 200,
 ) -> Response:
     """Show all notices whose deadline has passed without a reaction."""
-    overdue = services.notice_desk.overdue(caller, limit)
-    return page(request, "overdue.html", caller, notices=overdue)
+    overdue = services.notice_desk.overdue(caller, limit=limit)
+    return page(request, "overdue.html", caller, overdue=overdue)

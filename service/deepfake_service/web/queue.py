@@ -165,7 +165,7 @@ def get_queue(
         scanned=triage.SCANNED,
         tabs=services.triage.counts(caller),
         now=now,
-        overdue=services.notice_desk.overdue(caller, OVERDUE_SHOWN),
+        overdue=services.notice_desk.overdue(caller, limit=OVERDUE_SHOWN).notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],

@@ -285,6 +285,43 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert await sections() == ["closed"]
 
 
+async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service: Service) -> None:
+    notices = [await drafted(service) for _ in range(3)]
+    with service.database.write() as session:
+        for number, notice in enumerate(notices):
+            row = session.get_one(Notice, notice["id"])
+            row.state = NoticeState.SENT
+            # The second and the third have the same deadline.
+            row.due_at = service.clock() - timedelta(hours=3 if number == 0 else 2)
+    first, *others = [notice["id"] for notice in notices]
+    second, third = sorted(others)
+    with service.database.engine.begin() as connection:
+        statement = text("UPDATE notices SET sent_at = due_at WHERE id = :id")
+        connection.execute(statement, {"id": second})
+    listed = (await service.client.get("/v1/notices/overdue")).json()
+    assert [n["id"] for n in listed["notices"]] == [first, third]
+    assert (listed["altered"], listed["next"]) == ([second], None)
+    pages, cursor = [], ""
+    for _ in notices:
+        answer = await service.client.get(f"/v1/notices/overdue?limit=1{cursor}")
+        page = answer.json()
+        pages.append(([n["id"] for n in page["notices"]], page["altered"]))
+        cursor = f"&cursor={page['next']}"
+    assert page["next"] is None
+    assert pages == [([first], []), ([], [second]), ([third], [])]
+    refused = await service.client.get("/v1/notices/overdue?cursor=x")
+    assert refused.status_code == 422
+    case_id = notices[0]["case_id"]
+    of_case = (await service.client.get(f"/v1/cases/{case_id}/notices")).json()
+    assert {n["id"] for n in of_case["notices"]} == {first, third}
+    assert of_case["altered"] == [second]
+    await service.sign_in(Role.PIPELINE)
+    for path in ("/overdue", f"/cases/{case_id}"):
+        shown = await service.client.get(path)
+        assert shown.status_code == 200, path
+        assert f"<code>{second}</code>" in shown.text
+
+
 @pytest.mark.parametrize("name", ["sent_at", "answered_at"])
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+10:00", "9999-12-31T23:59:59-10:00"])
 async def test_a_time_outside_the_calendar_in_utc_is_refused(

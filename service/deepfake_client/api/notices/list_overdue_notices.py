@@ -7,14 +7,32 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.notices_out import NoticesOut
 from ...models.problem_out import ProblemOut
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
-def _get_kwargs() -> dict[str, Any]:
+def _get_kwargs(
+    *,
+    limit: int | Unset = 200,
+    cursor: None | str | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    json_cursor: None | str | Unset
+    if isinstance(cursor, Unset):
+        json_cursor = UNSET
+    else:
+        json_cursor = cursor
+    params["cursor"] = json_cursor
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/v1/notices/overdue",
+        "params": params,
     }
 
     return _kwargs
@@ -73,11 +91,16 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 200,
+    cursor: None | str | Unset = UNSET,
 ) -> Response[NoticesOut | ProblemOut]:
     """List overdue notices
 
-     List the notices whose deadline has passed without an answer, longest overdue first, at most
-    200.
+     List the notices whose deadline has passed without an answer, longest overdue first.
+
+    Args:
+        limit (int | Unset): Notices on the page. Default: 200.
+        cursor (None | str | Unset): `next` of the page before; unset: first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -87,7 +110,10 @@ def sync_detailed(
         Response[NoticesOut | ProblemOut]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+    )
 
     response = client.get_httpx_client().request(
         **kwargs,
@@ -99,11 +125,16 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 200,
+    cursor: None | str | Unset = UNSET,
 ) -> NoticesOut | ProblemOut | None:
     """List overdue notices
 
-     List the notices whose deadline has passed without an answer, longest overdue first, at most
-    200.
+     List the notices whose deadline has passed without an answer, longest overdue first.
+
+    Args:
+        limit (int | Unset): Notices on the page. Default: 200.
+        cursor (None | str | Unset): `next` of the page before; unset: first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -115,17 +146,24 @@ def sync(
 
     return sync_detailed(
         client=client,
+        limit=limit,
+        cursor=cursor,
     ).parsed
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 200,
+    cursor: None | str | Unset = UNSET,
 ) -> Response[NoticesOut | ProblemOut]:
     """List overdue notices
 
-     List the notices whose deadline has passed without an answer, longest overdue first, at most
-    200.
+     List the notices whose deadline has passed without an answer, longest overdue first.
+
+    Args:
+        limit (int | Unset): Notices on the page. Default: 200.
+        cursor (None | str | Unset): `next` of the page before; unset: first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -135,7 +173,10 @@ async def asyncio_detailed(
         Response[NoticesOut | ProblemOut]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        limit=limit,
+        cursor=cursor,
+    )
 
     response = await client.get_async_httpx_client().request(**kwargs)
 
@@ -145,11 +186,16 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 200,
+    cursor: None | str | Unset = UNSET,
 ) -> NoticesOut | ProblemOut | None:
     """List overdue notices
 
-     List the notices whose deadline has passed without an answer, longest overdue first, at most
-    200.
+     List the notices whose deadline has passed without an answer, longest overdue first.
+
+    Args:
+        limit (int | Unset): Notices on the page. Default: 200.
+        cursor (None | str | Unset): `next` of the page before; unset: first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -162,5 +208,7 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
+            limit=limit,
+            cursor=cursor,
         )
     ).parsed

@@ -86,7 +86,7 @@ class OccurrencePage:
 
 @dataclass(frozen=True, slots=True)
 class NoticePage:
-    """A page of notices without their texts, newest first, and the cursor of the next page."""
+    """A page of notices without their texts, and the cursor of the next page."""
 
     notices: list[dict[str, Any]]
     next: str | None
@@ -171,9 +171,7 @@ def placed(
             statement = statement.where(older(model.created_at, model.id, cursor))
         return statement.order_by(model.created_at.desc(), model.id.desc())
     if cursor is not None:
-        moment, last = _decoded(cursor)
-        same = and_(model.created_at == moment, model.id > last)
-        statement = statement.where(or_(model.created_at > moment, same))
+        statement = statement.where(later(model.created_at, model.id, cursor))
     return statement.order_by(model.created_at, model.id)
 
 
@@ -182,13 +180,17 @@ def next_cursor(
     statement: Select[*tuple[Any, ...]],
     model: OfPage,
     limit: int,
-    order: Order = Order.NEWEST,
+    order: Order | InstrumentedAttribute[Any] = Order.NEWEST,
 ) -> str | None:
     """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more.
 
     It is read apart from the rows, of which the last one may have been altered.
+
+    Args:
+        order: the order of the list, or the time by which it is ordered.
     """
-    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (model.created_at, model.id)
+    at = model.created_at if isinstance(order, Order) else order
+    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (at, model.id)
     ends = session.execute(
         statement.with_only_columns(*columns, maintain_column_froms=True).offset(limit - 1).limit(2)
     ).all()
@@ -205,6 +207,18 @@ def older(
     """
     moment, last = _decoded(cursor)
     return or_(at < moment, and_(at == moment, row_id < last))
+
+
+def later(
+    at: InstrumentedAttribute[Any], row_id: InstrumentedAttribute[str], cursor: str
+) -> ColumnElement[bool]:
+    """Return the condition for rows after a cursor, in a list by a time, the earliest first.
+
+    Raises:
+        InvalidRequest: the cursor is not one of an earlier answer.
+    """
+    moment, last = _decoded(cursor)
+    return or_(at > moment, and_(at == moment, row_id > last))
 
 
 def _decoded(cursor: str) -> tuple[datetime, str]:
