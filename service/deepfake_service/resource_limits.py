@@ -160,8 +160,9 @@ class ResourceLimits(BaseSettings):
     )
     min_free_bytes: Annotated[int, Field(ge=0)] = Field(
         default=2048 * MIB,
-        description="Free space in the data directory below which `/readyz` fails, and submissions "
-        "and exports are refused, so that a long video cannot fill the disk.",
+        description="Free space in the data directory below which submissions and exports are "
+        "refused, so that a long video cannot fill the disk. Everything else still works, and "
+        "`/readyz` has `accepts_submissions` for it.",
     )
     max_attempts: Count = Field(
         default=10,

@@ -30,6 +30,9 @@ class ReadyOut:
     not_for_use: list[str]
     """ Why the thresholds of the model decide nothing, by the rates that were measured at them; empty for a model
     that is fit for use. """
+    accepts_submissions: bool
+    """ False while the disk of the data directory is nearly full: submissions and exports then get 503, and
+    everything else is answered. """
     epoch_keys: bool
     """ Whether keys of deleted cases are destroyed by epoch keys. If not, copies of them on disks and in backups of
     the database can be unwrapped with the master key. """
@@ -44,6 +47,8 @@ class ReadyOut:
         model = self.model.to_dict()
 
         not_for_use = self.not_for_use
+
+        accepts_submissions = self.accepts_submissions
 
         epoch_keys = self.epoch_keys
 
@@ -61,6 +66,7 @@ class ReadyOut:
             {
                 "model": model,
                 "not_for_use": not_for_use,
+                "accepts_submissions": accepts_submissions,
                 "epoch_keys": epoch_keys,
                 "sandbox": sandbox,
             }
@@ -79,6 +85,8 @@ class ReadyOut:
         model = ModelOut.from_dict(d.pop("model"))
 
         not_for_use = cast(list[str], d.pop("not_for_use"))
+
+        accepts_submissions = d.pop("accepts_submissions")
 
         epoch_keys = d.pop("epoch_keys")
 
@@ -104,6 +112,7 @@ class ReadyOut:
         ready_out = cls(
             model=model,
             not_for_use=not_for_use,
+            accepts_submissions=accepts_submissions,
             epoch_keys=epoch_keys,
             sandbox=sandbox,
             status=status,

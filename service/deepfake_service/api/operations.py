@@ -26,13 +26,14 @@ async def check_health() -> HealthOut:
 @router.get("/readyz", summary="Check that requests are accepted", responses=problems(503))
 def check_readiness(state: AppStateDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
-    date, unless the disk is nearly full."""
+    date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
     engine = state.require_engine()
     state.check()
     confinement = engine.confinement
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),
         not_for_use=[reason.detail for reason in unfit(engine.bundle.spec)],
+        accepts_submissions=state.has_space,
         epoch_keys=state.settings.epoch_keys_path is not None,
         sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
     )

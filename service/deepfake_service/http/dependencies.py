@@ -89,21 +89,31 @@ class AppState:
         return self.services
 
     def check(self) -> None:
-        """Check everything beyond the model that requests depend on.
+        """Check everything beyond the model that requests depend on. Space on the disk is not of
+        it: whoever fills the disk would otherwise take reads and deletions from everybody.
 
         Raises:
-            NotReady: the app is starting or stopping, the clock cannot be trusted, or the disk is
-                nearly full.
+            NotReady: the app is starting or stopping, or the clock cannot be trusted.
             DatabaseUnavailable: the database does not answer.
         """
         services = self.require_services()
         self.database.check()
         services.clock_guard.require()
-        self.check_space()
 
     def free_bytes(self) -> int:
         """Return the free space on the disk of the data directory."""
         return shutil.disk_usage(self.settings.data_dir).free
+
+    @property
+    def has_space(self) -> bool:
+        """Whether the disk of the data directory has space for submissions: see ``check_space``."""
+        return self.free_bytes() >= self._must_stay_free
+
+    @property
+    def _must_stay_free(self) -> int:
+        settings = self.settings
+        elsewhere = settings.database_url is not None and settings.blob_url is not None
+        return 0 if elsewhere else settings.min_free_bytes
 
     def check_space(self, upcoming: int = 0) -> None:
         """Raise ``NotReady`` if the disk of the data directory is nearly full.
@@ -113,9 +123,7 @@ class AppState:
         Args:
             upcoming: the number of bytes that are about to be written to the data directory.
         """
-        settings = self.settings
-        elsewhere = settings.database_url is not None and settings.blob_url is not None
-        free, must_stay = self.free_bytes(), 0 if elsewhere else settings.min_free_bytes
+        free, must_stay = self.free_bytes(), self._must_stay_free
         if free < must_stay + upcoming:
             written = f"{upcoming} are to be written, " if upcoming else ""
             raise NotReady(

@@ -292,6 +292,10 @@ class ReadyOut(Published):
         "measured at them; empty for a model that is fit for use.",
         examples=[[]],
     )
+    accepts_submissions: bool = Field(
+        description="False while the disk of the data directory is nearly full: submissions and "
+        "exports then get 503, and everything else is answered."
+    )
     epoch_keys: bool = Field(
         description="Whether keys of deleted cases are destroyed by epoch keys. If not, copies of "
         "them on disks and in backups of the database can be unwrapped with the master key."

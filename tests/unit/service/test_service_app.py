@@ -565,6 +565,7 @@ async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
             "model": MODEL,
             "not_for_use": [],
             "epoch_keys": True,
+            "accepts_submissions": True,
             "sandbox": None,
         },
     )

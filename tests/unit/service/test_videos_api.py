@@ -478,16 +478,26 @@ async def test_an_account_that_sends_too_much_is_told_when_to_come_back(start: S
         assert other.status_code == 202
 
 
-async def test_a_nearly_full_disk_makes_the_service_unready(start: Starter) -> None:
-    async with start(min_free_bytes=10**18) as service:
-        answer = await service.client.get("/readyz")
-        assert answer.status_code == 503
-        assert "nearly full" in answer.json()["detail"]
-        text = (await service.client.get("/metrics")).text
-        (free,) = re.findall(r"^deepfake_disk_free_bytes (\S+)$", text, re.MULTILINE)
-        assert 0 < float(free) < 10**18
-        assert (await submit(service)).status_code == 503
-        assert not blobs(service)
+async def test_a_nearly_full_disk_stops_submissions_and_nothing_else(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/readyz failed as well, so that a balancer took reads and deletions from everybody."""
+    assert (await service.client.get("/readyz")).json()["accepts_submissions"] is True
+    job = (await submit(service)).json()
+    kept = blobs(service)
+    monkeypatch.setattr(AppState, "free_bytes", lambda _: 2**30)
+    answer = await submit(service, b"another")
+    assert answer.status_code == 503
+    assert "nearly full" in answer.json()["detail"]
+    assert blobs(service) == kept
+    ready = await service.client.get("/readyz")
+    assert (ready.status_code, ready.json()["accepts_submissions"]) == (200, False)
+    text = (await service.client.get("/metrics")).text
+    (free,) = re.findall(r"^deepfake_disk_free_bytes (\S+)$", text, re.MULTILINE)
+    assert 0 < float(free) < 10**18
+    assert (await service.client.get(f"/v1/jobs/{job['id']}")).status_code == 200
+    deleted = await service.client.delete(f"/v1/cases/{job['case_id']}")
+    assert deleted.status_code in (200, 204)
 
 
 async def test_metrics_tell_of_the_queue(service: Service) -> None:

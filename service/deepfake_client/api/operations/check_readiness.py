@@ -57,7 +57,7 @@ def sync_detailed(
     """Check that requests are accepted
 
      Answer with the identity and terms of the model once it is loaded and the database is up to
-    date, unless the disk is nearly full.
+    date. While the disk is nearly full, `accepts_submissions` is false; everything else works.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -83,7 +83,7 @@ def sync(
     """Check that requests are accepted
 
      Answer with the identity and terms of the model once it is loaded and the database is up to
-    date, unless the disk is nearly full.
+    date. While the disk is nearly full, `accepts_submissions` is false; everything else works.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -105,7 +105,7 @@ async def asyncio_detailed(
     """Check that requests are accepted
 
      Answer with the identity and terms of the model once it is loaded and the database is up to
-    date, unless the disk is nearly full.
+    date. While the disk is nearly full, `accepts_submissions` is false; everything else works.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -129,7 +129,7 @@ async def asyncio(
     """Check that requests are accepted
 
      Answer with the identity and terms of the model once it is loaded and the database is up to
-    date, unless the disk is nearly full.
+    date. While the disk is nearly full, `accepts_submissions` is false; everything else works.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
