@@ -9,49 +9,30 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle import default_bundle_dir
+from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
 TRANSLATED = ("console.md", "notices.md", "verify-by-hand.md")
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
-FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"(?<=\n\n)(?: {4}.*\n)+")
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
 
-def text_of(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
-
-
-def code_blocks(text: str) -> list[str]:
-    """Return the blocks of commands, fenced or indented, in the order of the page."""
-    found = [*FENCED.finditer(text), *INDENTED.finditer(FENCED.sub(_blank, text))]
-    return [match.group() for match in sorted(found, key=lambda match: match.start())]
-
-
 def code_spans(text: str) -> set[str]:
     """Return what a page sets in code within its sentences: settings, fields, commands, paths."""
-    return set(CODE_SPAN.findall(FENCED.sub(_blank, text)))
+    return set(CODE_SPAN.findall(without_fenced(text)))
 
 
 def anchors(text: str) -> set[str]:
     """Return the fragments that GitHub gives to the headings of a page."""
-    titles = (title for _, title in HEADING.findall(FENCED.sub(_blank, text)))
+    titles = (title for _, title in HEADING.findall(without_fenced(text)))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def outline(text: str) -> list[str]:
     """Return the marks of the headings, table rows and list items of a page, in order."""
     marks = re.compile(r"^(#+ |\||- |\d\. )", re.MULTILINE)
-    return marks.findall(FENCED.sub(_blank, text))
-
-
-def _blank(match: re.Match[str]) -> str:
-    """Return as many characters of no meaning, so that what follows stays where it is."""
-    return "\0" * len(match.group())
+    return marks.findall(without_fenced(text))
 
 
 def test_code_blocks_are_found() -> None:
@@ -95,7 +76,7 @@ def test_the_korean_readme_says_how_much_the_shipped_model_finds() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_to_files_and_headings(page: Path) -> None:
     broken = []
-    for link in LINK.findall(CODE_SPAN.sub("", FENCED.sub(_blank, text_of(page)))):
+    for link in LINK.findall(CODE_SPAN.sub("", without_fenced(text_of(page)))):
         if re.match(r"[a-z]+:", link):
             continue
         path, _, fragment = link.partition("#")

@@ -1,0 +1,213 @@
+"""Every command in the documentation is one that exists, or is known to be somebody else's.
+
+``e2e/test_docs`` and others run the commands that need little. Here, options are parsed as the
+commands do it, and nothing runs.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import deepfake_eval.cli
+import deepfake_service.cli.app
+import deepfake_training.cli
+from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
+from tests.support.shellkit import (
+    UsageError,
+    check_arguments,
+    simple_commands,
+    unknown_words,
+)
+
+TOOLS = {
+    name: typer.main.get_command(app)
+    for name, app in {
+        "deepfake": deepfake_service.cli.app.app,
+        "deepfake-eval": deepfake_eval.cli.app,
+        "deepfake-train": deepfake_training.cli.app,
+    }.items()
+}
+OTHERS = {
+    "e2e/test_verify_by_hand runs them": (
+        ". base64 cat diff find grep jq openssl pdfsig printf sha256sum sort stat unzip"
+    ),
+    "they change the machine": (
+        "apt-get cp export git install iptables sudo systemctl systemd-run umask useradd"
+    ),
+    "they need a container engine or a cluster; unit/deploy checks their files": (
+        "docker kubectl make-secrets.sh"
+    ),
+    "they install packages from a network": "pip",
+    "they are of other projects": "cd dask python python3 python3.13",
+}
+"""Commands that are not parsed here, by the reason."""
+LISTED = frozenset(" ".join(OTHERS.values()).split())
+
+FENCE = re.compile(r" *```(\w*)\n(.*?) *```$", re.DOTALL)
+MENTION = re.compile(r"`(deepfake(?:-eval|-train)? [^`]+)`")
+URL = re.compile(r"https?://[^/\s]+(/v1/[^\s?]*)")
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    """Yield the blocks of a page in these languages; indented ones are in ``sh``."""
+    for block in code_blocks(text_of(page)):
+        fence = FENCE.match(block)
+        if (fence[1] if fence else "sh") in languages:
+            yield fence[2] if fence else block
+
+
+def commands() -> list[Any]:
+    found = {}
+    for page in PAGES:
+        scripts = list(blocks(page, "sh"))
+        for text in blocks(page, "text"):  # examples of commands, of their output, of formats
+            scripts += re.findall(r"^deepfake(?:-\w+)? (?:[^\n\\]|\\\n)+", text, re.MULTILINE)
+        for script in scripts:
+            for words in simple_commands(script):
+                found.setdefault(tuple(words), page.relative_to(ROOT))
+    return [pytest.param(list(w), id=f"{page}: {' '.join(w)}") for w, page in found.items()]
+
+
+def paths_of_api() -> list[re.Pattern[str]]:
+    """Return the paths of the generated client, which another test compares with the API."""
+    folder = ROOT / "service" / "deepfake_client" / "api"
+    texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.py")]
+    paths = {path for text in texts for path in re.findall(r'"url": "(/v1/[^"]+)"', text)}
+    return [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in sorted(paths)]
+
+
+def test_commands_of_every_kind_are_found() -> None:
+    lines = [param.id for param in commands()]
+    assert len(lines) > 80
+    for expected in (
+        "docs/training.md: deepfake-train run",
+        "docs/training.md: deepfake-train weights",
+        "docs/performance.md: .venv/bin/deepfake-eval bench",
+        "docs/operations.md: deepfake restore",
+        "docs/jobs.md: curl",
+        "README.ko.md: make serve",
+    ):
+        assert [line for line in lines if line.startswith(expected)], expected
+
+
+@pytest.mark.parametrize("words", commands())
+def test_a_command_exists(words: list[str]) -> None:
+    name = Path(words[0]).name or words[0]
+    if name in TOOLS:
+        check_arguments(TOOLS[name], words[1:])
+    elif name == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert [word for word in words[1:] if "=" not in word and word not in targets] == []
+    elif name == "curl":
+        (path,) = [match[1] for word in words if (match := URL.match(word))]
+        assert [known for known in paths_of_api() if known.fullmatch(path)], path
+    else:
+        assert name in LISTED, "check it here, or add it to OTHERS with the reason"
+
+
+def mentions() -> list[str]:
+    """Return the command lines within sentences of pages that describe this version."""
+    pages = [page for page in PAGES if page.name != "CHANGELOG.md"]
+    texts = [" ".join(without_fenced(text_of(page)).split()) for page in pages]
+    return sorted({span for text in texts for span in MENTION.findall(text)})
+
+
+def test_commands_and_options_within_sentences_exist() -> None:
+    found = mentions()
+    assert len(found) > 40
+    for line in found:
+        for name, *words in simple_commands(line):
+            assert unknown_words(TOOLS[name], words) == [], line
+    assert unknown_words(TOOLS["deepfake"], ["keys", "signing", "burn"]) == ["burn"]
+    assert unknown_words(TOOLS["deepfake"], ["submit", "--manifests"]) == ["--manifests"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("deepfake-train run --config C --manifest M --out bundle --recipe R", "--recipe"),
+        ("deepfake-train run --config C --out bundle", "manifest"),
+        ("deepfake-train weigh --config C", "weigh"),
+        ("deepfake-eval run --dataset folders:media --out results --draws many", "many"),
+        ("deepfake accounts create a --role prince --kind system", "prince"),
+        ("deepfake keys rewrap now", "now"),
+    ],
+)
+def test_what_a_command_does_not_take_is_found(line: str, message: str) -> None:
+    ((name, *words),) = simple_commands(line)
+    with pytest.raises(UsageError, match=message):
+        check_arguments(TOOLS[name], words)
+
+
+def test_a_shell_line_is_divided_into_its_commands() -> None:
+    line = "(umask 077; KEY='a b' make \\\n  it > file) && { printf ${#type} | sort; }  # and so on"
+    assert list(simple_commands(line)) == [
+        ["umask", "077"], ["make", "it"], ["printf", "${#type}"], ["sort"],
+    ]  # fmt: skip
+
+
+class Namespace(ast.NodeVisitor):
+    """The names that code imports, and the calls of them that do not fit their signatures."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self.checked = 0
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.names[alias.asname or alias.name] = importlib.import_module(alias.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.module
+        for alias in node.names:
+            try:
+                value = importlib.import_module(f"{node.module}.{alias.name}")
+            except ModuleNotFoundError:
+                value = getattr(importlib.import_module(node.module), alias.name)
+            self.names[alias.asname or alias.name] = value
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.generic_visit(node)
+        self._value(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        function = self._value(node.func)
+        if inspect.isclass(function) or inspect.isfunction(function):
+            named = {keyword.arg: None for keyword in node.keywords if keyword.arg}
+            inspect.signature(function).bind(*node.args, **named)
+            self.checked += 1
+
+    def _value(self, node: ast.expr) -> Any:
+        """Return what an expression such as ``get_job.sync`` is, if it begins with an import."""
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id)
+        if isinstance(node, ast.Attribute):
+            owner = self._value(node.value)
+            return None if owner is None else getattr(owner, node.attr)
+        return None
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page, "python"))], ids=str)
+def test_python_code_uses_what_exists(page: Path) -> None:
+    for code in blocks(page, "python"):
+        namespace = Namespace()
+        namespace.visit(ast.parse(code, page.name))
+        assert namespace.checked
+
+
+def test_the_example_of_the_client_reads_what_its_answers_have() -> None:
+    (code,) = blocks(DOCS / "jobs.md", "python")
+    assert "job.verdict, job.result.score" in code
+    models = importlib.import_module("deepfake_client.models")
+    assert {"verdict", "result", "state", "id"} <= set(inspect.signature(models.JobOut).parameters)
+    assert "score" in inspect.signature(models.ResultOut).parameters
