@@ -79,6 +79,14 @@ class Database:
         self.authenticator: RowAuthenticator | None = None
         """Computes and compares the codes of rows, once ``security.records`` has set it."""
         self._writing = self.engine.execution_options(writing=True)
+        # All queries of a reading transaction see the same rows: a list and the cursor of its next
+        # page are two. SQLite does so in any case. Writers lock what they read, and must then see
+        # it as it is.
+        self._reading = (
+            self.engine
+            if is_file
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
 
     def close(self) -> None:
         """Close the connections. SQLite deletes its log then, so that it is overwritten first."""
@@ -87,12 +95,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a transaction that only reads.
+        """Open a transaction that only reads, and sees the database as it is at its first query.
 
         Raises:
             DatabaseUnavailable: the connection failed.
         """
-        with self._noticing(), self._session(self.engine) as session:
+        with self._noticing(), self._session(self._reading) as session:
             self._adjust_clock(session)
             yield session
 

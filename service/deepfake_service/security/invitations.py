@@ -140,11 +140,10 @@ class Invitations:
 def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[Invitation, Account]:
     if len(token) > MAX_KEY_CHARS:
         raise InvitationInvalid
-    invitation = session.scalars(
-        select(Invitation)
-        .where(Invitation.id == key_hash(token), Invitation.expires_at > current_time(session))
-        .with_for_update(read=not for_update)
-    ).first()
+    found = select(Invitation).where(
+        Invitation.id == key_hash(token), Invitation.expires_at > current_time(session)
+    )
+    invitation = session.scalars(found.with_for_update() if for_update else found).first()
     if invitation is None:
         raise InvitationInvalid
     terms, now = KeyTerms.of(token), current_time(session)

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import inspect, make_url, text
+from sqlalchemy.orm import Session
 
 from deepfake_service import worker
+from deepfake_service.casework.core import queries
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.shared_chores import SharedChores
-from deepfake_service.db import Account, Case, Database
+from deepfake_service.db import Account, Case, Database, Fact, Job, new_id
 from deepfake_service.db.server_connections import ServerClock, patient_url
 from deepfake_service.errors import DataDirError
 from deepfake_service.security.accounts import Accounts
@@ -29,7 +31,8 @@ from deepfake_service.storage.vault import Vault
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
 from tests.support.jobkit import post_video
-from tests.unit.service.conftest import Service
+from tests.support.submitting import VIDEO, submit
+from tests.unit.service.conftest import Service, Starter
 
 MASTER_KEY = SecretStr("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 
@@ -68,6 +71,46 @@ def test_all_machines_go_by_the_clock_of_the_database(
     with database.write():
         pass
     assert abs(database.clock() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.postgres
+async def test_a_page_and_its_cursor_see_the_same_rows(
+    start: Starter, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(database_url=SecretStr(url), master_key=MASTER_KEY) as service:
+        first = [await submit(service, VIDEO + bytes([n]), case_reference="R") for n in range(4)]
+        listed = queries.load_list
+
+        def list_and_submit(*arguments: Any) -> Any:
+            rows = listed(*arguments)
+            monkeypatch.setattr(queries, "load_list", listed)
+            # Another process submits a medium before the cursor is read.
+            with service.database.write() as session:
+                known = session.get_one(Job, first[0]["id"])
+                values = {c.key: getattr(known, c.key) for c in inspect(Job).column_attrs}
+                session.add(Job(**{**values, "id": new_id(), "created_at": service.clock()}))
+            return rows
+
+        service.clock.advance(timedelta(minutes=1))
+        monkeypatch.setattr(queries, "load_list", list_and_submit)
+        page = (await service.client.get("/v1/jobs?limit=2")).json()
+        rest = (await service.client.get(f"/v1/jobs?limit=2&cursor={page['next']}")).json()
+    ids = [job["id"] for job in (*page["jobs"], *rest["jobs"])]
+    assert ids == [job["id"] for job in reversed(first)]
+
+
+@pytest.mark.postgres
+def test_who_writes_sees_what_others_committed_before_its_lock(database: Database) -> None:
+    def facts(session: Session) -> int:
+        return session.execute(text("SELECT count(*) FROM facts")).scalar_one()
+
+    with database.write() as session, database.read() as reading:
+        before = facts(session)
+        assert facts(reading) == before
+        with database.write() as other:
+            other.add(Fact(name="a fact", value="x"))
+        assert facts(session) == before + 1
+        assert facts(reading) == before
 
 
 @pytest.mark.postgres
