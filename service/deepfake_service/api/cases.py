@@ -8,14 +8,14 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse
+from starlette.responses import StreamingResponse
 
 from deepfake_models.decode.image import picture_format
 from deepfake_service.api.jobs import JobBase
+from deepfake_service.casework.exports import pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.admission import Ticket
-from deepfake_service.http.auth import Keeper, Reader, Submitter
+from deepfake_service.http.auth import Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
@@ -339,7 +339,7 @@ class ExportIn(BaseModel):
 @router.post(
     "/cases/{case_id}/media/{media_id}/export",
     summary="Export a medium, encrypted",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses={
         **binary("application/age"),
         **problems(400, 401, 403, 404, 410, 422, 503),
@@ -352,17 +352,19 @@ def export_medium(
     export: ExportIn,
     caller: Keeper,
     state: AppStateDep,
-) -> FileResponse:
+) -> StreamingResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
     path = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.check_space
     )
-    return FileResponse(
-        path,
+    return StreamingResponse(
+        while_authenticated(request, pieces_of(path)),
         media_type=media_type_for(request, "application/age"),
-        filename=f"{media_id}.age",
-        background=BackgroundTask(path.unlink, missing_ok=True),
+        headers={
+            "Content-Length": str(path.stat().st_size),
+            "Content-Disposition": f'attachment; filename="{media_id}.age"',
+        },
     )
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
-from fastapi import Header, Response
+from fastapi import Header, Request, Response
 from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
-from deepfake_service.http.auth import Reader
+from deepfake_service.http.auth import Reader, while_authenticated
 from deepfake_service.http.binary import OCTETS, binary
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
@@ -56,6 +56,7 @@ def _span(range_header: str | None, size: int) -> _Span:
     },
 )
 def get_medium(
+    request: Request,
     case_id: CaseId,
     media_id: MediaId,
     caller: Reader,
@@ -89,7 +90,7 @@ def get_medium(
         headers["Content-Range"] = f"bytes {span.start}-{span.end}/{size}"
     headers["Content-Length"] = str(span.end - span.start + 1)
     return StreamingResponse(
-        _pieces(file, span),
+        while_authenticated(request, _pieces(file, span)),
         status_code=206 if span.partial else 200,
         media_type=mime,
         headers=headers,

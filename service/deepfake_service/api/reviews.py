@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding, Role
-from deepfake_service.http.auth import Reader, Reviewer
+from deepfake_service.http.auth import Reader, Reviewer, while_authenticated
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
@@ -133,7 +133,7 @@ def export_known_hashes(
 ) -> StreamingResponse:
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
-    lines = services.hash_bank.export(caller)
+    lines = while_authenticated(request, services.hash_bank.export(caller))
     return StreamingResponse(
         lines, media_type=media_type_for(request, "application/x-ndjson"), headers=NO_STORE
     )

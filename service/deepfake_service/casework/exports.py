@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +23,17 @@ KEPT_FOR = timedelta(hours=1)
 """Age at which an export that was not deleted after it was sent is deleted."""
 DELETED_EVERY_S = 60.0
 """How often each service looks for such exports in its own data directory."""
+PIECE_BYTES = 256 * 1024
+
+
+def pieces_of(export: Path) -> Iterator[bytes]:
+    """Yield a written export, and delete it at the end."""
+    try:
+        with export.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+    finally:
+        export.unlink(missing_ok=True)
 
 
 class Exports:

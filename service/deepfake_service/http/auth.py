@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,6 +26,10 @@ from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
 
+T = TypeVar("T")
+
+CHECKED_EVERY_S = 2.0
+"""How long an answer that is being sent goes on after the end of its reader's key or session."""
 COOKIE = "session"
 """The session's cookie over plain HTTP."""
 TLS_COOKIE = "__Host-session"
@@ -151,6 +156,26 @@ def check_still_authenticated(request: Request) -> None:
         app_state(request).accounts.authenticate(key.strip())
     else:
         browser_caller(request)
+
+
+def while_authenticated(request: Request, pieces: Iterable[T]) -> Iterator[T]:
+    """Yield the pieces of an answer as long as its reader's key or session is valid, which is asked
+    every ``CHECKED_EVERY_S``. Otherwise the answer is cut off, so that no client takes it for
+    whole.
+
+    Reads the database: iterate it in a thread.
+    """
+    checked_at = time.monotonic()
+    try:
+        for piece in pieces:
+            # Asked after a piece was read: what happened after the end of a key is not told.
+            if (now := time.monotonic()) - checked_at >= CHECKED_EVERY_S:
+                check_still_authenticated(request)
+                checked_at = now
+            yield piece
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()  # what it holds is freed now, not with the traceback of an error
 
 
 # The database is read in a thread, which has a copy of the log's context: the key is bound to it

@@ -17,7 +17,7 @@ from deepfake_service.casework import triage
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
-from deepfake_service.http.auth import PageReader
+from deepfake_service.http.auth import PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.score_detail import is_told_values, row_for
 from deepfake_service.security.accounts import Caller
@@ -184,6 +184,7 @@ def get_thumbnail(
 
 @router.get("/results.csv")
 def get_csv(
+    request: Request,
     caller: PageReader,
     state: AppStateDep,
     services: ServicesDep,
@@ -199,7 +200,7 @@ def get_csv(
             yield _csv_line([told[name] for name in COLUMNS])
 
     return StreamingResponse(
-        lines(),
+        while_authenticated(request, lines()),
         media_type="text/csv; charset=utf-8",
         headers={**HEADERS, "Content-Disposition": 'attachment; filename="results.csv"'},
     )
