@@ -22,6 +22,7 @@ from deepfake_service.errors import (
     SettingsError,
 )
 from deepfake_service.files import private_folder
+from deepfake_service.jobs.workflow_rows import PENDING, WAITING
 from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT
 from deepfake_service.security.process import restrict_files
@@ -224,7 +225,8 @@ def _restart_pending_jobs(copy: sqlite3.Connection) -> None:
     if {"operation_outputs", "workflow_status"} <= tables:
         copy.execute(
             "DELETE FROM operation_outputs WHERE workflow_uuid IN (SELECT workflow_uuid "
-            "FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED'))"
+            "FROM workflow_status WHERE status IN (?, ?, ?))",
+            (PENDING, *WAITING),
         )
         copy.commit()
 

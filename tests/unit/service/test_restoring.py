@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from deepfake_service.casework.retention import Retention
 from deepfake_service.cli.app import app as command
+from deepfake_service.cli.backup import _restart_pending_jobs as restart_pending_jobs
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.db import (
@@ -503,3 +505,18 @@ async def test_a_backup_says_that_keys_were_renewed_meanwhile(
             back_up(settings, tmp_path / "backup")
         assert not (tmp_path / "backup").exists()
         assert back_up(settings, tmp_path / "backup") == []
+
+
+def test_every_job_that_goes_on_after_a_restoration_starts_again() -> None:
+    """Its intermediate results are not in the backup, whatever it waited for."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as copy:
+        copy.execute("CREATE TABLE workflow_status (workflow_uuid TEXT, status TEXT)")
+        copy.execute("CREATE TABLE operation_outputs (workflow_uuid TEXT)")
+        for status in (s.value for s in WorkflowStatusString):
+            copy.execute("INSERT INTO workflow_status VALUES (?, ?)", (status, status))
+            copy.execute("INSERT INTO operation_outputs VALUES (?)", (status,))
+        restart_pending_jobs(copy)
+        kept = {name for (name,) in copy.execute("SELECT * FROM operation_outputs")}
+    going_on = {s.value for s in WorkflowStatusString if workflow_is_active(s.value)}
+    assert kept == {s.value for s in WorkflowStatusString} - going_on
+    assert going_on == {"PENDING", "ENQUEUED", "DELAYED"}
