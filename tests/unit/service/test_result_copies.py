@@ -6,15 +6,18 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from deepfake_service.db import Job, Media
+from deepfake_service.casework.evidence_material import material_of
+from deepfake_service.db import Case, Job, Media
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import StorageUnavailable
+from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import CUSTODY, VERDICT
 from deepfake_service.evidence.zip_format import member
 from deepfake_service.jobs.workflow import JobOver
 from tests.support import evidencekit as kit
-from tests.support.jobkit import examined, headers, post_video
+from tests.support.jobkit import end, examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -96,6 +99,33 @@ async def test_a_job_whose_result_cannot_be_copied_is_examined(
     monkeypatch.setattr(vault, "read", down)
     second = await post_video(service, kit.video(), case_reference="CASE-B")
     assert (second.status_code, second.json()["state"]) == (202, "queued")
+
+
+async def test_a_worker_that_is_faster_keeps_the_material_that_it_gathered(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await examined(service, kit.video(), case_reference="CASE-A")
+    vault = service.app.state.shared.services.queries._vault
+    own = kit.material(kit.video())
+    own.examination["examined_at"] = "2026-05-06T07:08:09.000+00:00"
+    read, ended = vault.read, []
+
+    def read_while_a_worker_ends(name: str, key: bytes) -> bytes:
+        content: bytes = read(name, key)
+        if not ended:
+            with service.database.read() as session:
+                queued = select(Job.id).where(Job.state == JobState.QUEUED)
+                ended.append(session.scalars(queued).one())
+            end(service, ended[0], own)
+        return content
+
+    monkeypatch.setattr(vault, "read", read_while_a_worker_ends)
+    second = (await post_video(service, kit.video(), case_reference="CASE-B")).json()
+    assert (second["id"], second["state"]) == (ended[0], "succeeded")
+    with service.database.read() as session:
+        job = session.get_one(Job, second["id"])
+        key = vault.case_key(session.get_one(Case, job.case_id))
+    assert Material.unpack(vault.read(material_of(job), key)).examination == own.examination
 
 
 async def test_media_that_are_not_retained_are_deleted_after_copying(service: Service) -> None:
