@@ -31,6 +31,7 @@ from deepfake_service.db.enums import (
     ENDED,
     REUSED,
     DeliveryState,
+    JobState,
     Priority,
     RetentionPolicy,
 )
@@ -202,7 +203,11 @@ class Submissions:
             return self._existing(session, caller, submission, sealed)
         # A job that ends meanwhile releases the callbacks that it knows: one that is added must be
         # among them, or be due at once.
-        return session.get_one(Job, job.id, with_for_update=True, populate_existing=True)
+        locked = session.get(Job, job.id, with_for_update=True, populate_existing=True)
+        if locked is None or locked.state == JobState.CANCELLED:
+            session.expire_all()  # the job has just been deleted
+            return self._existing(session, caller, submission, sealed)
+        return locked
 
     def _by_key(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
@@ -215,8 +220,9 @@ class Submissions:
         if used.request != self._request(submission, sealed):
             raise IdempotencyConflict
         job = session.get_one(Job, used.job_id)
-        if session.get_one(Case, job.case_id).wrapped_key is None:
-            session.delete(used)  # the case is being shredded, and the job with it
+        shredded = session.get_one(Case, job.case_id).wrapped_key is None
+        if shredded or job.state == JobState.CANCELLED:
+            session.delete(used)  # the job is being deleted, alone or with its case
             session.flush()
             return None
         return job

@@ -224,6 +224,22 @@ async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
     assert len(blobs(service)) == 1
 
 
+async def test_a_repeated_request_does_not_return_a_job_that_is_being_deleted(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await submit(service, idempotency_key="k-1", case_reference="A")).json()
+    retention = service.app.state.shared.services.retention
+    with monkeypatch.context() as killed:
+        killed.setattr(retention, "delete_job", lambda _: None)  # the process stops here
+        retention.cancel(service.accounts.authenticate(service.keys[Role.PIPELINE]), first["id"])
+    again = await submit(service, idempotency_key="k-1", case_reference="A")
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    assert again.json()["id"] != first["id"]
+    service.app.state.shared.services.sweeps.sweep()
+    once_more = await submit(service, idempotency_key="k-1", case_reference="A")
+    assert (once_more.status_code, once_more.json()["id"]) == (200, again.json()["id"])
+
+
 async def test_who_may_see_a_job_is_told_that_it_may_not_delete_it(service: Service) -> None:
     job = (await submit(service, case_reference="A")).json()
     analyst = headers(service, Role.ANALYST)
