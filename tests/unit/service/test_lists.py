@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from deepfake_service.casework.core.listings import ListedResult
 from deepfake_service.casework.core.read_audit import WINDOW
+from deepfake_service.casework.core.triage_cursor import Position
 from deepfake_service.casework.result_copies import EndedJob, end_job
 from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role
@@ -162,6 +163,19 @@ async def test_jobs_are_ranked_by_likelihood_from_page_to_page(service: Service)
     other = await service.client.get("/v1/jobs", params={"order": "likelihood", "limit": "2"})
     mixed = {"order": "newest", "cursor": other.json()["next"]}
     assert (await service.client.get("/v1/jobs", params=mixed)).status_code == 422
+
+
+@pytest.mark.parametrize("rank", [2**15, -(2**63), 10**30])
+async def test_a_cursor_with_a_rank_that_no_column_holds_is_refused(
+    service: Service, rank: int
+) -> None:
+    await service.sign_in(Role.ANALYST)
+    forged = Position((rank, service.clock(), "x")).encoded()
+    query = {"order": "likelihood", "cursor": forged}
+    answer = await service.client.get("/v1/jobs", params=query)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+    forged = Position((rank, rank, service.clock(), "x")).encoded()
+    assert (await service.client.get("/", params={"cursor": forged})).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from deepfake_service.errors import FieldError, InvalidRequest
 
 UNRANKED = -100
 """Stands for the rank of a job without a value."""
+MAX_RANK = 2**15 - 1
+"""What a column of ranks holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,10 @@ class Position:
             moment = datetime.fromisoformat(at)
             if moment.tzinfo is None or len(found) != ranks:
                 raise ValueError("another list")
-            return cls((*map(int, found), moment.astimezone(UTC), row_id))
+            ranks_found = [int(rank) for rank in found]
+            if any(abs(rank) > MAX_RANK for rank in ranks_found):
+                raise ValueError("no rank")
+            return cls((*ranks_found, moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
             invalid = FieldError("cursor", "not a cursor from an earlier response")
             raise InvalidRequest(
