@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, select
 from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Notice
 from deepfake_service.db.enums import NoticeState
@@ -81,9 +82,11 @@ class NoticeClock:
         with self._database.read() as session:
             loaded = load_list(session, statement)
             altered += loaded.altered
-            return [self._listed(notice, case) for notice, case in loaded.rows]
+            opened = opened_rows(loaded.rows, self._listed, altered)
+            return [shown for _, shown in opened]
 
-    def _listed(self, notice: Notice, case: Case) -> dict[str, Any]:
+    def _listed(self, row: tuple[Notice, Case]) -> dict[str, Any]:
+        notice, case = row
         key = self._vault.case_key(case)
         return {
             **listed(notice, self._database.clock()),

@@ -19,12 +19,13 @@ from cryptography import x509
 from fastapi import Request
 from sqlalchemy import delete, select, text, update
 
+from deepfake_models.results import VerdictCode
 from deepfake_service.app import PACKAGES_PER_ACCOUNT
 from deepfake_service.casework.core.notice_history import digest_of
 from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.notice_package import package_of
-from deepfake_service.db import AuditEntry, Notice, NoticeEvent, new_id
-from deepfake_service.db.enums import NoticeState, Role
+from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence, new_id
+from deepfake_service.db.enums import JobState, NoticeState, Role
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest, RecordAltered
 from deepfake_service.evidence import pdf_signature
@@ -33,6 +34,7 @@ from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.render import NoticeSubject, compose
 from deepfake_service.security.accounts import Caller
 from tests.support.noticekit import BASIS, GOOD, LONG, SEEN, confirmed
+from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter
 
 RLO = "\u202e"
@@ -283,6 +285,35 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert f"<bdi>{notice['case_id']}</bdi>" in crumbs[0]  # a case without a reference
     await updated(service, notice["id"], outcome="withdrawn")
     assert await sections() == ["closed"]
+
+
+async def test_a_case_that_cannot_be_opened_does_not_hide_the_notices_of_others(
+    service: Service,
+) -> None:
+    kept = await drafted(service)
+    place = {"source_url": "https://example.org/2", "platform": "Example", "case_reference": "B"}
+    job = await submit(service, VIDEO + b"2", **place)
+    with service.database.write() as session:
+        row = session.get_one(Job, job["id"])
+        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+        row.finished_at = row.evidence_expired_at = service.clock()
+        there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
+        seen = session.scalars(there).one()
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+        "recipient": "D4U",
+    }  # fmt: skip
+    made = await service.client.post(f"/v1/cases/{job['case_id']}/notices", json=content)
+    lost = made.json()
+    with service.database.engine.begin() as connection:
+        statement = text("UPDATE cases SET wrapped_key = :other WHERE id = :id")
+        connection.execute(statement, {"other": b"not a key", "id": lost["case_id"]})
+    await service.sign_in(Role.PIPELINE)
+    page = await service.client.get("/notices")
+    assert page.status_code == 200
+    assert f'href="/notices/{kept["id"]}"' in page.text
+    assert f'href="/notices/{lost["id"]}"' not in page.text
+    assert f"<code>{lost['id']}</code>" in page.text
 
 
 async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service: Service) -> None:
