@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import rfc8785
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import (
@@ -35,10 +35,12 @@ BOUNDED = (
 )
 """Actions whose number other limits bound."""
 FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
-MAX_FLAGS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000
-"""Entries about flags and about other actions in the chain of custody, the newest ones. Accounts
-that may read evidence or set holds could otherwise make the chain too large for a verifier. Flags
-are counted apart, because the last one must be in the chain."""
+READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
+MAX_FLAGS_IN_CUSTODY, MAX_READS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000, 20_000
+"""Entries about flags, reads and other actions in the chain of custody, the newest ones. Accounts
+that may read evidence or set holds could otherwise make the chain too large for a verifier. They
+are counted apart: the last flag must be in the chain, and however often somebody reads, that must
+not push out exports and holds. What is left out is stated."""
 
 
 def occurrences_of(
@@ -121,9 +123,11 @@ def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
 def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
     """Return the entries of the audit log about a job, its medium and its case.
 
-    Of those that are not ``BOUNDED``, only the newest are included. Occurrences of the case's other
-    media are left out. Each entry has the hash of the entry before it in the log, so that its own
-    hash can be recomputed.
+    Of those that are not ``BOUNDED``, only the newest are included; ``omitted`` describes the
+    others, if there are any: their ``count``, the ``actions`` with the number of each, and the
+    ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
+    are left out. Each entry has the hash of the entry before it in the log, so that its own hash
+    can be recomputed.
 
     Raises:
         RecordAltered: an entry does not have its authentication code.
@@ -142,21 +146,9 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
     )
-    is_flag, is_bounded = _is_one_of(FLAGS), _is_one_of(BOUNDED)
-    is_other = ~is_flag & ~is_bounded
-    last_flag = _last_beyond(session, concerning & is_flag, MAX_FLAGS_IN_CUSTODY)
-    last_other = _last_beyond(session, concerning & is_other, MAX_OTHERS_IN_CUSTODY)
+    omitted = _omitted(session, concerning)
     entries = session.scalars(
-        select(AuditEntry)
-        .where(
-            concerning,
-            or_(
-                is_bounded,
-                is_flag & (AuditEntry.number > last_flag),
-                is_other & (AuditEntry.number > last_other),
-            ),
-        )
-        .order_by(AuditEntry.number)
+        select(AuditEntry).where(concerning, ~omitted).order_by(AuditEntry.number)
     ).all()
     before: dict[int, str] = {}
     for start in range(0, len(entries), CUSTODY_BATCH):
@@ -175,6 +167,42 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
             {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
             for e in entries
         ],
+        **_description_of(session, and_(concerning, omitted)),
+    }
+
+
+def _omitted(session: Session, concerning: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that of the entries ``concerning`` a job one is left out."""
+    is_flag, is_read = _is_one_of(FLAGS), _is_one_of(READS)
+    is_other = ~_is_one_of((*FLAGS, *READS, *BOUNDED))
+    return or_(
+        *(
+            kind & (AuditEntry.number <= _last_beyond(session, concerning & kind, newest))
+            for kind, newest in (
+                (is_flag, MAX_FLAGS_IN_CUSTODY),
+                (is_read, MAX_READS_IN_CUSTODY),
+                (is_other, MAX_OTHERS_IN_CUSTODY),
+            )
+        )
+    )
+
+
+def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str, Any]:
+    """Return ``omitted`` of the chain of custody; nothing if all entries are in it."""
+    counted = select(AuditEntry.action, func.count()).where(omitted).group_by(AuditEntry.action)
+    actions: dict[str, int] = dict(session.execute(counted).all())
+    if not actions:
+        return {}
+    digest = hashlib.sha256()
+    hashes = select(AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
+    for entry_hash in session.scalars(hashes.execution_options(yield_per=CUSTODY_BATCH)):
+        digest.update(f"{entry_hash}\n".encode())
+    return {
+        "omitted": {
+            "count": sum(actions.values()),
+            "actions": dict(sorted(actions.items())),
+            "sha256": digest.hexdigest(),
+        }
     }
 
 

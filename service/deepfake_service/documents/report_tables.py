@@ -277,5 +277,6 @@ class TablePresenter:
 
     def custody_more(self, custody: dict[str, Any]) -> str | None:
         """Return how many entries are left out; ``None`` if all are listed."""
-        more = len(custody["entries"]) - len(first_and_last(custody["entries"]))
+        omitted = custody.get("omitted") or {"count": 0}
+        more = len(custody["entries"]) + omitted["count"] - len(first_and_last(custody["entries"]))
         return self._w("custody_more", count=more) if more else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -13,13 +14,20 @@ from sqlalchemy import select
 
 from deepfake_service.casework import evidence_store as store_module
 from deepfake_service.casework.core.cases import MAX_OCCURRENCES
-from deepfake_service.casework.dossiers import MAX_OTHERS_IN_CUSTODY, custody_of
+from deepfake_service.casework.dossiers import (
+    MAX_FLAGS_IN_CUSTODY,
+    MAX_OTHERS_IN_CUSTODY,
+    MAX_READS_IN_CUSTODY,
+    custody_of,
+)
 from deepfake_service.casework.reviews import MAX_REVIEWS
 from deepfake_service.casework.submissions import MAX_CALLBACKS
-from deepfake_service.db import Case, Edition, Job, Media, Occurrence, new_id
+from deepfake_service.db import AuditEntry, Case, Edition, Job, Media, Occurrence, new_id
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import EvidenceTooLarge
-from deepfake_service.evidence.builder import VERDICT, verdict_document
+from deepfake_service.evidence.builder import CUSTODY, VERDICT, verdict_document
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Trust
 from deepfake_service.evidence.zip_format import member
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import seal_json
@@ -313,7 +321,7 @@ async def test_h9_decisions_of_an_account_are_limited(
 async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_OTHERS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
     job = await submit(service)
     with service.database.write() as session:
         for number in range(9):
@@ -326,6 +334,38 @@ async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     assert actions == [
         ("media.submitted", None), *(("evidence.read", n) for n in "678"),
     ]  # fmt: skip
+
+
+async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of reads of the evidence hid an export from the next edition, which did not say
+    that anything was left out."""
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    job = await examined(service, kit.video())
+    kept = [
+        (Action.MEDIA_EXPORTED, job["media_id"]),
+        (Action.HOLD_SET, job["case_id"]),
+        (Action.HOLD_LIFTED, job["case_id"]),
+    ]
+    with service.database.write() as session:
+        for action, subject in kept:
+            append_entry(session, SERVICE, action, subject)
+        for number in range(9):
+            append_entry(session, SERVICE, Action.EVIDENCE_READ, job["id"], str(number))
+        read = select(AuditEntry.hash).where(AuditEntry.action == Action.EVIDENCE_READ)
+        hashes = session.scalars(read.order_by(AuditEntry.number)).all()[:6]
+    bundle = (await evidence(service, job)).content
+    custody = json.loads(member(bundle, CUSTODY))
+    assert custody["omitted"] == {
+        "count": 6,
+        "actions": {"evidence.read": 6},
+        "sha256": hashlib.sha256("".join(f"{h}\n" for h in hashes).encode()).hexdigest(),
+    }
+    assert {(e["action"], e["subject"]) for e in custody["entries"]} >= set(kept)
+    published = service.app.state.shared.services.evidence_store.keys.published()
+    verified = await asyncio.to_thread(verify, bundle, Trust(tuple(published)))
+    assert verified.exit_code is ExitCode.VERIFIED
 
 
 async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: Service) -> None:
@@ -368,6 +408,8 @@ def test_evidence_holds_as_much_as_the_limits_allow() -> None:
     """At every limit, the records take less than a quarter of what a verifier reads."""
     assert MAX_OCCURRENCES * 18_000 + 2 * MAX_REVIEWS * 12_000 < 16 * 1024 * 1024
     assert MAX_OTHERS_IN_CUSTODY * 400 < 16 * 1024 * 1024
+    custody = MAX_FLAGS_IN_CUSTODY + MAX_READS_IN_CUSTODY + MAX_OTHERS_IN_CUSTODY
+    assert custody * 400 < 16 * 1024 * 1024
 
 
 def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
