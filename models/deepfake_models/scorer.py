@@ -39,7 +39,7 @@ REPORT_EVERY = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class FrameProgress:
     """Progress of one item: ``done`` of ``total`` frames. The dense pass is counted on its own."""
 
     stage: Literal["overview", "dense"]
@@ -137,7 +137,7 @@ class Scorer:
         source: BinaryIO,
         *,
         frames: int | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[FrameProgress], None] | None = None,
     ) -> Verdict:
         """Score one picture or video that is read from ``source``, a seekable binary file.
 
@@ -155,7 +155,7 @@ class Scorer:
         media: OpenMedia,
         *,
         frames: int | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[FrameProgress], None] | None = None,
     ) -> Verdict:
         """Examine one picture or video that is already open; ``frames`` is as in ``score``.
 
@@ -171,7 +171,7 @@ class Scorer:
         return self.conclude(media, [0], [part])
 
     def _score_video(
-        self, media: OpenMedia, frames: int | None, progress: Callable[[Progress], None]
+        self, media: OpenMedia, frames: int | None, progress: Callable[[FrameProgress], None]
     ) -> Verdict:
         indices = self.plan(media, frames)
         parts = [self.examine(media, indices, progress=progress)]
@@ -197,7 +197,7 @@ class Scorer:
         indices: Sequence[int],
         *,
         stage: Literal["overview", "dense"] = "overview",
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[FrameProgress], None] | None = None,
     ) -> Part:
         """Decode the frames ``indices``, which ascend, and score their faces.
 
@@ -215,7 +215,7 @@ class Scorer:
                 examined.append(result)
             done = len(examined) + failed
             if done % REPORT_EVERY == 0 or done == len(indices):
-                report(Progress(stage, done, len(indices)))
+                report(FrameProgress(stage, done, len(indices)))
         return Part(tuple(examined), failed)
 
     def plan_dense(
@@ -251,5 +251,5 @@ class Scorer:
         return [time for _, time in sorted(suspects)]
 
 
-def _ignore_progress(_: Progress) -> None:
+def _ignore_progress(_: FrameProgress) -> None:
     """Ignore the progress."""

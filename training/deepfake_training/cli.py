@@ -214,10 +214,10 @@ def attack(
     """Change verdicts of a bundle by gradients of its network, which the attacker knows."""
     from deepfake_eval.attack import parse_bounds
     from deepfake_models.bundle import default_bundle_dir
-    from deepfake_training.evaluate.attack import RESULT, AttackOptions, run_attack
+    from deepfake_training.evaluate.attack import RESULT, GradientAttackOptions, run_attack
 
     settings, _ = load_config(config)
-    options = AttackOptions(limit=limit, bounds=parse_bounds(bounds))
+    options = GradientAttackOptions(limit=limit, bounds=parse_bounds(bounds))
     with progress_shown(_console) as report:
         result = run_attack(
             bundle or default_bundle_dir(),

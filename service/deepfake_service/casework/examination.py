@@ -18,7 +18,7 @@ from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.image import HEAD_BYTES
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.results import Verdict, unable
-from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.listings import listed_result
 from deepfake_service.casework.core.media_deletion import expire
@@ -176,7 +176,7 @@ class Examination:
         overview = opened.files.overview_chunks()
         stage = OVERVIEW if overview is None or number < overview else DENSE
 
-        def report(progress: Progress) -> None:
+        def report(progress: FrameProgress) -> None:
             self._report(job_id, stage, before + progress.done, total)
 
         part = self._with_media(

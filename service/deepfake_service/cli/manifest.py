@@ -24,7 +24,7 @@ DELIMITERS = (",", ";", "\t")
 SHOWN_PROBLEMS = 20
 DIGEST_CHUNK = 1 << 20
 _TORN = re.compile(r"[0-9a-f]{0,64}|[0-9a-f]{64} [0-9a-z]{0,26}")
-"""How a line of ``Progress`` begins."""
+"""How a line of ``SubmittedRows`` begins."""
 
 
 class InvalidManifest(DeepfakeError):
@@ -235,7 +235,7 @@ def _listed(manifest: Path, problems: Sequence[str]) -> str:
     return "\n".join([f"{clean(str(manifest))} cannot be submitted; nothing was sent.", *shown])
 
 
-class Progress:
+class SubmittedRows:
     """Which rows were submitted, in a file, so that an interrupted run can resume.
 
     May be used by several threads. The file has a digest of each row and the id of its job, and

@@ -36,7 +36,7 @@ from deepfake_models.results import (
     suspects,
     unable,
 )
-from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_models.session import Device
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
 
@@ -151,7 +151,7 @@ def score_path(
     scorer: Scorer,
     path: Path,
     frames: int | None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[FrameProgress], None] | None = None,
 ) -> ScoredPath:
     """Score one file. A file that cannot be read gets ``unable_to_evaluate``."""
     try:
@@ -195,7 +195,7 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
         for path in paths:
             current = bar.add_task(clean(path.name)[:40], total=None)
 
-            def advance(progress: Progress, task: TaskID = current) -> None:
+            def advance(progress: FrameProgress, task: TaskID = current) -> None:
                 bar.update(task, completed=progress.done, total=progress.total)
 
             results.append(score_path(scorer, path, frames, advance))

@@ -129,7 +129,7 @@ def _submit_many(
     """Submit the files of a folder and return the exit code."""
     from deepfake_service.cli.manifest import (
         InvalidManifest,
-        Progress,
+        SubmittedRows,
         read_manifest,
         rows_of_folder,
     )
@@ -139,10 +139,10 @@ def _submit_many(
     fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
     try:
         if manifest is None:
-            rows, progress = rows_of_folder(folder, fields), Progress(None)
+            rows, submitted = rows_of_folder(folder, fields), SubmittedRows(None)
         else:
             rows = read_manifest(manifest, folder, fields)
-            progress = Progress(manifest.with_name(f"{manifest.name}.submitted"))
+            submitted = SubmittedRows(manifest.with_name(f"{manifest.name}.submitted"))
     except InvalidManifest as error:
         typer.echo(f"error: {error.message}", err=True)
         return EXIT_INVALID
@@ -159,7 +159,7 @@ def _submit_many(
         typer.echo(heading())
     options = Options(service.url, work.priority or "batch", work.frames, wait, work.parallel)
     with Submitter(service.url, service.key) as submitter:
-        many = ManySubmitter(submitter, options, progress, report)
+        many = ManySubmitter(submitter, options, submitted, report)
         many.run(rows)
     if many.problems:
         typer.echo(f"{many.problems} of {len(rows)} files were rejected or failed", err=True)

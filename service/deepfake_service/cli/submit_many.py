@@ -13,7 +13,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from deepfake_client.models import JobState
-from deepfake_service.cli.manifest import Progress, Row, Rows
+from deepfake_service.cli.manifest import Row, Rows, SubmittedRows
 from deepfake_service.cli.score import clean
 from deepfake_service.cli.submission_meter import SubmissionMeter
 from deepfake_service.cli.submit import (
@@ -115,12 +115,12 @@ class ManySubmitter:
         self,
         submitter: Submitter,
         options: Options,
-        progress: Progress,
+        submitted: SubmittedRows,
         report: Callable[[Outcome], None],
     ) -> None:
         self._submitter = submitter
         self._options = options
-        self._progress = progress
+        self._submitted = submitted
         self._report = report
         self._pending: deque[_Pending] = deque()
         self._window = POLLED_AT_ONCE[0]
@@ -167,7 +167,7 @@ class ManySubmitter:
         fields = {**row.fields, "priority": self._options.priority, "frames": self._options.frames}
         try:
             digest = row.digest(self._options.service)
-            known = self._progress.job_of(digest)
+            known = self._submitted.job_of(digest)
             if known is not None and self._options.wait:
                 return _Pending(row, known)
             if known is not None:
@@ -175,7 +175,7 @@ class ManySubmitter:
             job = self._patiently(
                 lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None)
             )
-            self._progress.add(digest, job.content.id)
+            self._submitted.add(digest, job.content.id)
         except OSError as error:
             return Outcome(row, None, f"the file cannot be read: {error.strerror or error}")
         except ServiceRefused as error:

@@ -22,7 +22,7 @@ from deepfake_models.errors import BundleError, DecoderFailed
 from deepfake_models.faces.detection import Detection
 from deepfake_models.networks import Networks
 from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
-from deepfake_models.scorer import Progress, Scorer
+from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_models.spec import DetectorSpec
 from tests.support import evalkit
 from tests.support.judgingkit import spec
@@ -110,7 +110,7 @@ def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
     levels = [60] * 200
     levels[100:103] = [230] * 3
     film = Film(levels)
-    seen: list[Progress] = []
+    seen: list[FrameProgress] = []
     result = scorer(film).score(io.BytesIO(), progress=seen.append)
     overview = film.asked[:101]
     assert overview == sorted(overview)

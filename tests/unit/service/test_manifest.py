@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_service.cli.manifest import (
     InvalidManifest,
-    Progress,
+    SubmittedRows,
     read_manifest,
     rows_of_folder,
 )
@@ -103,29 +103,29 @@ def test_recorded_rows_are_known_until_their_file_or_a_field_changes(folder: Pat
     path = folder.parent / "files.csv.submitted"
     row = next(iter(rows_of_folder(folder, {})))
     before, job = row.digest("http://a"), "01k8c1pnwkxb1rv6h6j80vnvd1"
-    Progress(path).add(before, job)
+    SubmittedRows(path).add(before, job)
     path.write_text(path.read_text() + "cut sh")
-    assert Progress(path).job_of(before) == job
-    assert Progress(path).job_of(row.digest("http://b")) is None
+    assert SubmittedRows(path).job_of(before) == job
+    assert SubmittedRows(path).job_of(row.digest("http://b")) is None
     assert next(iter(rows_of_folder(folder, {"note": "n"}))).digest("http://a") != before
     row.path.write_bytes(b"changed")
     assert row.digest("http://a") != before
     path.write_text("something else\n" + path.read_text())
     with pytest.raises(InvalidManifest, match="line 1: not written by deepfake submit"):
-        Progress(path)
+        SubmittedRows(path)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 27, 28, 60, 91])
 def test_progress_is_resumed_again_after_a_line_was_cut_short(tmp_path: Path, cut: int) -> None:
     path, job = tmp_path / "files.csv.submitted", "01k8c1pnwkxb1rv6h6j80vnvd1"
     for row in ("a" * 64, "b" * 64):
-        Progress(path).add(row, job)
+        SubmittedRows(path).add(row, job)
     path.write_bytes(path.read_bytes()[:-cut])
-    resumed = Progress(path)
+    resumed = SubmittedRows(path)
     # Only the end of the line is missing: the row was submitted.
     assert resumed.job_of("b" * 64) == (job if cut == 1 else None)
     resumed.add("c" * 64, job)
-    again = Progress(path)
+    again = SubmittedRows(path)
     assert (again.job_of("a" * 64), again.job_of("c" * 64)) == (job, job)
     assert again.job_of("b" * 64) == (job if cut == 1 else None)
 
@@ -134,10 +134,10 @@ def test_a_file_that_is_no_progress_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "files.csv.submitted"
     path.write_text("the only copy of a note")
     with pytest.raises(InvalidManifest, match="line 1: not written by deepfake submit"):
-        Progress(path)
+        SubmittedRows(path)
     assert path.read_text() == "the only copy of a note"
     path.write_text("a" * 30)  # a crash cut the first line short
-    Progress(path)
+    SubmittedRows(path)
     assert path.read_text() == ""
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from deepfake_client.models import JobOut, JobState
 from deepfake_service.cli import submit_many
-from deepfake_service.cli.manifest import Progress, Rows, rows_of_folder
+from deepfake_service.cli.manifest import Rows, SubmittedRows, rows_of_folder
 from deepfake_service.cli.submission_meter import Rate, SubmissionMeter, duration
 from deepfake_service.cli.submit import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
 from deepfake_service.cli.submit_many import ManySubmitter, Options, Outcome
@@ -85,7 +85,7 @@ def submitted(
     """Submit ``rows`` and return what was reported."""
     reported: list[Outcome] = []
     options = Options("http://service", "batch", None, wait, parallel=3)
-    ManySubmitter(service, options, Progress(record), reported.append).run(rows)  # type: ignore[arg-type]
+    ManySubmitter(service, options, SubmittedRows(record), reported.append).run(rows)  # type: ignore[arg-type]
     return reported
 
 

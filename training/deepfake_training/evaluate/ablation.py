@@ -21,7 +21,7 @@ from deepfake_models.spec import Spec
 from deepfake_training.config import Config, first_problem
 from deepfake_training.data.splits import leave_out_splits
 from deepfake_training.errors import ConfigError
-from deepfake_training.evaluate.crossvalidate import Progress, run_splits
+from deepfake_training.evaluate.crossvalidate import SplitReporter, run_splits
 from deepfake_training.train.method_metrics import by_acquaintance
 
 LEAST_MEDIA = 10
@@ -101,7 +101,7 @@ def compare(
     recipes: Sequence[Recipe],
     *,
     sets: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: SplitReporter | None = None,
 ) -> list[Measured]:
     """Fit and measure every recipe on the leave-out ``sets``, by default all.
 

@@ -45,11 +45,11 @@ RESULT: Final = "attack.json"
 STEP: Final = 0.5
 """Change of a channel at each step, in units of the bound."""
 
-Progress = Callable[[int, int], None]
+AttemptReporter = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttackOptions:
+class GradientAttackOptions:
     """How pictures are chosen and attacked.
 
     ``limit`` pictures of each class are attacked, drawn by ``seed``, for each of ``bounds``
@@ -183,9 +183,9 @@ def run_attack(
     datasets: Sequence[str],
     out: Path,
     config: Config,
-    options: AttackOptions,
+    options: GradientAttackOptions,
     *,
-    progress: Progress | None = None,
+    progress: AttemptReporter | None = None,
 ) -> dict[str, Any]:
     """Attack pictures of ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``), and write ``attack.json``.
 

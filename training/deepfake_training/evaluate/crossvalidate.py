@@ -30,7 +30,7 @@ from deepfake_training.train.method_metrics import by_acquaintance, method_table
 
 METHODS = "methods.md"
 
-Progress = Callable[[Split, StepReport], None]
+SplitReporter = Callable[[Split, StepReport], None]
 Weights = dict[str, torch.Tensor]
 
 
@@ -39,7 +39,7 @@ def run_splits(
     out: Path,
     splits: Sequence[Split],
     *,
-    progress: Progress | None = None,
+    progress: SplitReporter | None = None,
     scheduler: str | None = None,
 ) -> pd.DataFrame:
     """Fit each split into ``out/NAME``; return all held-out crops with the name of their ``split``.
@@ -65,7 +65,7 @@ def run_splits(
 
 
 def _run_on_cluster(
-    crops: Path, out: Path, splits: Sequence[Split], progress: Progress | None, scheduler: str
+    crops: Path, out: Path, splits: Sequence[Split], progress: SplitReporter | None, scheduler: str
 ) -> None:
     tasks = [_Task(crops, out, split, cluster.versions()) for split in splits]
     by_name = {split.name: split for split in splits}

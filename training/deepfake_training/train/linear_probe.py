@@ -49,7 +49,7 @@ from deepfake_training.train.method_metrics import check_classes, mean_aucs
 
 _MAX_ITERATIONS = 2000
 
-Progress = Callable[[StepReport], None]
+StepReporter = Callable[[StepReport], None]
 Array = NDArray[Any]
 
 
@@ -58,7 +58,7 @@ def fit_head(
     out: Path,
     config: Config,
     workers: Workers,
-    progress: Progress | None = None,
+    progress: StepReporter | None = None,
 ) -> dict[str, float]:
     """Fit the last layer, write the same files into ``out`` as any run, and return the figures.
 
