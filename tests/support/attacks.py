@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deepfake_models.decode import seccomp
+from deepfake_models.decode import credentials, seccomp
 
 PAYLOAD = "tests.support.attacks:payload"
 CRASH = "tests.support.attacks:crash"
@@ -23,6 +23,8 @@ SWELL = "tests.support.attacks:swell"
 FOREIGN_CALL = "tests.support.attacks:foreign_call"
 MODULES = "tests.support.attacks:import_modules"
 READ = "tests.support.attacks:read"
+KEEP = "tests.support.attacks:keep"
+FORGE = "tests.support.attacks:forge_credentials"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -168,6 +170,22 @@ def import_modules(source: BinaryIO, argument: bytes) -> bytes:
 def read(source: BinaryIO, argument: bytes) -> bytes:
     """Return the source."""
     return source.read()
+
+
+_kept = b""
+
+
+def keep(source: BinaryIO, argument: bytes) -> bytes:
+    """Keep the source, and return that of the item before."""
+    global _kept
+    before, _kept = _kept, source.read()
+    return before
+
+
+def forge_credentials(source: BinaryIO, argument: bytes) -> bytes:
+    """Let the process say of every later item that its credentials are trusted."""
+    credentials.read_credentials = lambda *_, **__: {"state": "trusted"}
+    return b""
 
 
 def deny_system_calls(*numbers: int) -> None:

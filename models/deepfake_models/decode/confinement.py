@@ -148,8 +148,7 @@ def confine(beginning: Beginning, bounds: ResourceBounds) -> Confinement:
         beginning: what ``enter_namespaces`` returned.
         bounds: the limits to set.
     """
-    if len(list(Path("/proc/self/task").iterdir())) != 1:
-        raise RuntimeError("a process with several threads cannot be confined")
+    require_one_thread()
     layers = set(beginning.namespaces)
     if Layer.MOUNT_NAMESPACE in layers and not _empty_root():
         layers.remove(Layer.MOUNT_NAMESPACE)
@@ -173,6 +172,15 @@ def confine(beginning: Beginning, bounds: ResourceBounds) -> Confinement:
         layers.add(Layer.SECCOMP)
     expected = set(Layer) if beginning.root else set(Layer) - {Layer.OTHER_USER}
     return Confinement(tuple(layer for layer in Layer if layer in expected - layers))
+
+
+def require_one_thread() -> None:
+    """Raise ``RuntimeError`` if this process has further threads.
+
+    A fork would copy the locks that they hold, but not them; a confinement would spare them.
+    """
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise RuntimeError("a process with several threads cannot be confined")
 
 
 def _empty_root() -> bool:

@@ -1,4 +1,4 @@
-"""One item of a confined process: the bytes that it asks for, its answers, and its time."""
+"""The item of a confined process: the bytes that it asks for, its answers, and its time."""
 
 from __future__ import annotations
 
@@ -54,8 +54,6 @@ class Item:
         self.budget_s = budget_s
         self._source_s = MAX_SOURCE_S
         self._watchdog: Watchdog | None = None
-        self.ended = False
-        """Whether the process reported an error: it has closed the item and waits for another."""
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
@@ -80,7 +78,6 @@ class Item:
             if isinstance(message, wire.Read):
                 self._serve(message)
             elif isinstance(message, wire.Error):
-                self.ended = True
                 self._source.check()
                 raise _relayed(message)
             else:

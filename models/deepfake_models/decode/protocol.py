@@ -69,7 +69,7 @@ class Options(Message):
     libraries 1 GiB, a 50-megapixel frame with its copies 1 GiB. A decompression bomb must fail well
     before the machine does."""
     cpu_s: Size = 24 * 3600
-    """Processor seconds of all its items together."""
+    """Processor seconds."""
 
 
 # Sent by the parent.
@@ -97,7 +97,7 @@ class Next(Message):
 
 
 class Close(Message):
-    """Close the media; the child answers ``Closed``."""
+    """Close the media; the child answers ``Closed``. Parents of earlier versions send it."""
 
     op: Literal["close"] = "close"
 
@@ -222,7 +222,7 @@ class Failed(Message):
 
 
 class Error(Message):
-    """The media cannot be examined. The child has closed them and waits for others."""
+    """The media cannot be examined. The child has closed them."""
 
     op: Literal["error"] = "error"
     name: Annotated[str, Field(alias="class")]

@@ -1,6 +1,7 @@
 """The decoder in a sandbox: it decodes in a pool of confined processes.
 
-A file that crashes, hangs or takes over FFmpeg costs one process and nothing else.
+Each time that media are opened or their credentials are read, a process starts anew. A file that
+crashes, hangs or takes over FFmpeg costs that process and nothing else.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -28,23 +29,19 @@ from deepfake_models.decode.base import (
 from deepfake_models.decode.confinement import Confinement
 from deepfake_models.decode.item import Item
 from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.pool import ConfinedProcess, ProcessPool, TaskBounds
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.process import ConfinedProcess, TaskBounds
 from deepfake_models.errors import DecoderFailed
-
-CLOSE_TIMEOUT_S = 5.0
-"""Time for a process to finish its current frame when an item is closed early, before it is
-replaced."""
 
 
 class ProcessDecoder:
     """Decodes in confined processes; implements ``Decoder``.
 
     At most ``workers`` items are open at once: ``open`` waits for a free process, so one thread
-    must not hold more items open than there are workers. Processes are started when they are first
-    needed and reused. ``limits.timeout_s`` bounds the time spent waiting for the process on one
-    item, and ``limits.picture_timeout_s`` that on one opened with ``stills_only``; reading the
-    source is not charged to them. With ``require``, a process that lacks a layer of its
-    confinement is not used.
+    must not hold more items open than there are workers. ``limits.timeout_s`` bounds the time spent
+    waiting for the process of one item, and ``limits.picture_timeout_s`` that of one opened with
+    ``stills_only``; reading the source is not charged to them. With ``require``, a process that
+    lacks a layer of its confinement is not used.
     """
 
     def __init__(
@@ -105,7 +102,6 @@ class _RemoteMedia:
         self._item = Item(process, source, size, budget_s)
         self._call = 0
         self._pending = False
-        self._open = False
         with self._item.exchange():
             wire.send(
                 process.connection, wire.Open(size=size, limits=limits, stills_only=stills_only)
@@ -119,7 +115,6 @@ class _RemoteMedia:
                 raise wire.WireError
             data = wire.receive_data(process.connection, 8 * opened.frames)
             self.times = _times(data, opened.frames, limits)
-        self._open = True
 
     def __enter__(self) -> Self:
         return self
@@ -130,18 +125,7 @@ class _RemoteMedia:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._call += 1
-        if not self._open or self._item.ended or self._process.broken:
-            return
-        self._open = False
-        self._item.budget_s = min(self._item.budget_s, CLOSE_TIMEOUT_S)
-        # The item is done. A process that fails while closing it is replaced, without an error.
-        with suppress(Exception), self._item.exchange():
-            if self._pending:
-                self._result(None)
-            wire.send(self._process.connection, wire.Close())
-            if not isinstance(self._item.answer(), wire.Closed):
-                raise wire.WireError
+        self._call += 1  # the pool ends the process
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``. The next frame is decoded while this one is used."""

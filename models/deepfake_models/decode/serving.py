@@ -1,4 +1,4 @@
-"""The work of a decoder process: open media and run tasks for the parent, one item at a time.
+"""The work of a decoder process: open media or run a task for the parent.
 
 It opens no files but asks the parent for byte ranges, so that encrypted and in-memory sources need
 no plaintext on disk. ``worker`` starts it.
@@ -99,24 +99,45 @@ class RemoteFile(io.RawIOBase):
         return self._blocks[number]
 
 
-def run(descriptor: int, options: str | None, beginning: Beginning, pid: int) -> None:
-    """Import everything that parsing needs, confine this process, and serve the parent.
+def load(options: wire.Options) -> dict[str, Task]:
+    """Import everything that parsing needs, and return the tasks of ``options`` by name."""
+    import_lazy_modules()
+    return {name: load_task(name) for name in options.tasks}
+
+
+def run(
+    descriptor: int, options: wire.Options, tasks: dict[str, Task], beginning: Beginning, pid: int
+) -> None:
+    """Confine this process and serve the parent, until it closes the connection.
 
     Args:
         descriptor: the socket that the parent holds the other end of.
-        options: a ``protocol.Options`` in JSON; ``None`` from a parent of an earlier version.
+        options: the limits of the process.
+        tasks: what ``load`` returned.
         beginning: what ``confinement.enter_namespaces`` returned.
         pid: the number of this process outside its namespace.
     """
+    found = confine(beginning, ResourceBounds(options.memory_bytes, options.cpu_s))
+    _serve_until_closed(descriptor, wire.Confined(pid=pid, missing=found.missing), tasks)
+
+
+def run_for_earlier_version(
+    descriptor: int, options: str | None, beginning: Beginning, pid: int
+) -> None:
+    """Load and ``run``. The earliest parents pass no ``options``, and expect ``Ready``."""
     chosen = wire.Options() if options is None else wire.Options.model_validate_json(options)
-    import_lazy_modules()
-    tasks = {name: load_task(name) for name in chosen.tasks}
-    bounds = ResourceBounds(chosen.memory_bytes, chosen.cpu_s)
-    confinement = confine(beginning, bounds)
-    ready = wire.Confined(pid=pid, missing=confinement.missing)
+    tasks = load(chosen)
+    if options is not None:
+        run(descriptor, chosen, tasks, beginning, pid)
+        return
+    confine(beginning, ResourceBounds(chosen.memory_bytes, chosen.cpu_s))
+    _serve_until_closed(descriptor, wire.Ready(), tasks)
+
+
+def _serve_until_closed(descriptor: int, ready: wire.Message, tasks: dict[str, Task]) -> None:
     try:
         connection = Connection(descriptor)
-        wire.send(connection, wire.Ready() if options is None else ready)
+        wire.send(connection, ready)
         serve(connection, tasks)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -1,12 +1,12 @@
-"""The decoder process: ``python -m deepfake_models.decode.worker FD [OPTIONS]``.
+"""A decoder process, which confines itself.
 
 It is two processes. The first enters namespaces, starts the second, and waits, since only a child
 is inside a new process namespace; it never sees a byte of the media. The second confines itself and
-serves items over the inherited socket ``FD``. ``OPTIONS`` is a ``protocol.Options`` in JSON, which
-parents of earlier versions do not pass.
+serves the parent over an inherited socket.
 
-Only the second process imports the libraries that parse: the first one stays small and has one
-thread, without which there are no namespaces.
+``forking`` starts them. Parents of earlier versions run ``python -m deepfake_models.decode.worker
+FD [OPTIONS]`` instead, with a ``protocol.Options`` in JSON, and give one process many items. Then
+only the second process imports the libraries that parse.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from deepfake_models.decode.confinement import Beginning, end_with_parent, enter_namespaces
 
@@ -22,19 +23,39 @@ ORPHAN_CHECK_S = 1.0
 it: that signal is sent when the *thread* that started the process ends."""
 
 
+Parse = Callable[[Beginning, int], None]
+"""Confines the second process, and serves the parent; gets its beginning and its number."""
+
+
 def main() -> None:
-    """Run the decoder process."""
+    """Run a decoder process for a parent of an earlier version."""
     connection = int(sys.argv[1])
     options = sys.argv[2] if len(sys.argv) > 2 else None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+
+    def parse(beginning: Beginning, pid: int) -> None:
+        from deepfake_models.decode import serving
+
+        serving.run_for_earlier_version(connection, options, beginning, pid)
+
+    run_confined(connection, os.getppid(), parse)
+
+
+def run_confined(connection: int, parent: int, parse: Parse) -> None:
+    """Start the second process, which runs ``parse``, and wait until it ends.
+
+    Args:
+        connection: the socket of the second process.
+        parent: the process without which both end.
+        parse: returns when the parent has closed the connection.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
-    parent = os.getppid()
     beginning = enter_namespaces()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(writing)
-        _parse(connection, options, beginning, reading)
+        _parse(parse, beginning, reading)
     else:
         os.close(connection)
         os.close(reading)
@@ -55,16 +76,14 @@ def supervise(pid: int, parent: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _parse(connection: int, options: str | None, beginning: Beginning, pid_source: int) -> None:
+def _parse(parse: Parse, beginning: Beginning, pid_source: int) -> None:
     end_with_parent(signal.SIGKILL)
     pid = os.read(pid_source, 32)
     os.close(pid_source)
     if not pid:  # the first process ended before it was watched
         return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGCHLD})
-    from deepfake_models.decode import serving
-
-    serving.run(connection, options, beginning, int(pid))
+    parse(beginning, int(pid))
 
 
 if __name__ == "__main__":

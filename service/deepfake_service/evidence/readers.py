@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from numpy.typing import NDArray
 
-from deepfake_models.decode.pool import ProcessPool, TaskBounds
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.process import TaskBounds
 from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_service.evidence import timestamps

@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_models.decode.confinement import Confinement, Layer
-from deepfake_models.decode.pool import ConfinedProcess, ProcessPool
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.process import ConfinedProcess
 from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
 from deepfake_service.cli.app import app
@@ -157,16 +159,21 @@ def test_verification_that_finds_no_process_is_no_failure_of_the_bundle(
         verify(bundle, Trust(), readers=confined)
 
 
-def test_nothing_is_imported_while_a_bundle_is_read(bundle: bytes) -> None:
+def test_nothing_is_imported_while_a_bundle_is_read(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     confined = ConfinedReaders()
     tasks = (*confined._pool._options.tasks, attacks.MODULES)
     confined._pool = ProcessPool(Options(tasks=tasks), 1)
     bounds = readers.TaskBounds(60.0, 3 << 30)
     try:
-        before = confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds)
-        result = verify(bundle, Trust(), scorer=kit.scorer(), readers=confined)
-        assert Outcome.FAIL not in {step.outcome for step in result.steps}
-        assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
+        with confined._pool.process() as process:
+            # One process for everything, so that it can be asked afterwards.
+            monkeypatch.setattr(confined._pool, "process", lambda *_: nullcontext(process))
+            before = confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds)
+            result = verify(bundle, Trust(), scorer=kit.scorer(), readers=confined)
+            assert Outcome.FAIL not in {step.outcome for step in result.steps}
+            assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
     finally:
         confined.close()
 

@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,17 @@ from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.base import Frame
 from deepfake_models.decode.confinement import Confinement, Layer
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.pool import ConfinedProcess, ProcessPool, TaskBounds
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.process import ConfinedProcess, TaskBounds
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.decode.seccomp import filter_program
-from deepfake_models.errors import DecoderFailed, MediaTooLarge, SandboxBusy, SandboxIncomplete
+from deepfake_models.errors import (
+    DecoderFailed,
+    MediaError,
+    MediaTooLarge,
+    SandboxBusy,
+    SandboxIncomplete,
+)
 from tests.support import attacks, mediakit
 
 TASKS = (
@@ -43,6 +50,7 @@ TASKS = (
     attacks.FOREIGN_CALL,
     attacks.MODULES,
     attacks.READ,
+    attacks.KEEP,
 )
 BOUNDS = TaskBounds(timeout_s=60.0, memory_bytes=6 << 30)
 
@@ -59,6 +67,12 @@ def decoder() -> Iterator[ProcessDecoder]:
     decoder = ProcessDecoder(workers=1)
     yield decoder
     decoder.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> bytes:
+    """A picture without credentials."""
+    return mediakit.picture(mediakit.astronaut(), "JPEG")
 
 
 def run(pool: ProcessPool, task: str, argument: bytes = b"", bounds: TaskBounds = BOUNDS) -> bytes:
@@ -209,15 +223,13 @@ def test_waiting_for_a_free_process_has_an_end(pool: ProcessPool) -> None:
     assert run(pool, attacks.READ) == b"source"
 
 
-def test_a_worn_out_process_is_replaced(pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pool.process() as process:
-        before = process.pid
-        assert not process.worn_out()
-        monkeypatch.setattr("deepfake_models.decode.pool.MAX_CPU_S", 0.0)
-        assert process.worn_out()
-    monkeypatch.undo()
-    with pool.process() as process:
-        assert process.pid != before
+def test_the_next_item_meets_no_process_that_was_taken_over(pool: ProcessPool) -> None:
+    assert run(pool, attacks.KEEP) == b""
+    assert run(pool, attacks.KEEP) == b""
+    with pool.process() as process:  # what the task does where a process serves two items
+        source = io.BytesIO(b"source")
+        assert process.run(attacks.KEEP, source, b"", BOUNDS) == b""
+        assert process.run(attacks.KEEP, source, b"", BOUNDS) == b"source"
 
 
 # -- Content Credentials ----------------------------------------------------------------------
@@ -247,7 +259,7 @@ def test_credentials_of_a_huge_file_are_not_read(decoder: ProcessDecoder) -> Non
 
 
 def test_credentials_that_swell_in_memory_cost_their_process(
-    decoder: ProcessDecoder, monkeypatch: pytest.MonkeyPatch
+    decoder: ProcessDecoder, plain: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if credentials.c2pa is None:
         pytest.skip("c2pa-python is not installed")
@@ -260,21 +272,30 @@ def test_credentials_that_swell_in_memory_cost_their_process(
         assert result["state"] in ("absent", "invalid")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
     monkeypatch.undo()
-    plain = mediakit.picture(mediakit.astronaut(), "JPEG")
     assert decoder.read_credentials(io.BytesIO(plain), "image/jpeg") == {"state": "absent"}
 
 
-def test_many_files_are_read_by_one_process(decoder: ProcessDecoder) -> None:
-    """Each one needs callbacks in executable memory, of which a confined process gets no more."""
+def test_credentials_cannot_be_forged_by_the_item_before(plain: bytes) -> None:
     if credentials.c2pa is None:
         pytest.skip("c2pa-python is not installed")
-    plain = mediakit.picture(mediakit.astronaut(), "JPEG")
-    with decoder._pool.process() as process:
-        pid = process.pid
-    for _ in range(300):
+    decoder = ProcessDecoder(workers=1)
+    decoder._pool = ProcessPool(wire.Options(tasks=(credentials.TASK, attacks.FORGE)), 1)
+    try:
+        run(decoder._pool, attacks.FORGE)
         assert decoder.read_credentials(io.BytesIO(plain), "image/jpeg") == {"state": "absent"}
+    finally:
+        decoder.close()
+
+
+def test_one_process_reads_many_files(decoder: ProcessDecoder, plain: bytes) -> None:
+    """Their callbacks are taken from executable memory that is there before it is confined."""
+    if credentials.c2pa is None:
+        pytest.skip("c2pa-python is not installed")
+    argument = json.dumps({"mime": "image/jpeg"}).encode()
     with decoder._pool.process() as process:
-        assert process.pid == pid
+        for _ in range(300):
+            read = process.run(credentials.TASK, io.BytesIO(plain), argument, BOUNDS)
+            assert json.loads(read) == {"state": "absent"}
 
 
 @pytest.mark.parametrize(
@@ -458,19 +479,30 @@ def test_every_format_is_decoded_as_without_confinement(
         assert all(np.array_equal(a, b) for a, b in zip(confined, expected, strict=True)), name
 
 
-def test_nothing_is_imported_after_the_process_is_confined(media: dict[str, bytes]) -> None:
+def test_nothing_is_imported_after_the_process_is_confined(
+    media: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An import that fails only there would turn a good file into one that cannot be decoded."""
     decoder = ProcessDecoder(workers=1)
-    decoder._pool.close()
     decoder._pool = ProcessPool(wire.Options(tasks=(credentials.TASK, attacks.MODULES)), 1)
+
+    def look(data: bytes) -> None:
+        with decoder.open(io.BytesIO(data)) as opened:
+            list(opened.frames(range(len(opened.times))))
+        wire.send(process.connection, wire.Close())
+        assert isinstance(wire.receive_answer(process.connection), wire.Closed)
+
     try:
-        before = run(decoder._pool, attacks.MODULES)
-        for name, data in media.items():
-            pixels(decoder, data)
-            decoder.read_credentials(io.BytesIO(data), f"image/{name.lower()}")
-        for broken in (b"nonsense", media["JPEG"][:3000], media["libx264 mp4"][:2000]):
-            with pytest.raises(Exception):  # noqa: B017, PT011
-                pixels(decoder, broken)
-        assert run(decoder._pool, attacks.MODULES) == before
+        with decoder._pool.process() as process:
+            # One process for everything, so that it can be asked afterwards.
+            monkeypatch.setattr(decoder._pool, "process", lambda *_: nullcontext(process))
+            before = run(decoder._pool, attacks.MODULES)
+            for name, data in media.items():
+                look(data)
+                decoder.read_credentials(io.BytesIO(data), f"image/{name.lower()}")
+            for broken in (b"nonsense", media["JPEG"][:3000], media["libx264 mp4"][:2000]):
+                with suppress(MediaError):
+                    look(broken)
+            assert run(decoder._pool, attacks.MODULES) == before
     finally:
         decoder.close()

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from PIL import Image, ImageFile
 from pydantic import ValidationError
 
 import deepfake_models
-from deepfake_models.decode import pool, sandbox
+from deepfake_models.decode import process as processes
 from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.base import Frame
+from deepfake_models.decode import sandbox
+from deepfake_models.decode.base import Frame, GuardedSource
 from deepfake_models.decode.confinement import Layer
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.decode.limits import DecodeLimits
@@ -470,15 +472,15 @@ def test_too_many_frames_and_too_long(decoder: Decoder) -> None:
 # -- the decoder process ---------------------------------------------------------------------
 
 
-def test_children_are_reused(process: ProcessDecoder, video: bytes) -> None:
-    pids = set()
+def test_each_item_has_a_child_of_its_own(process: ProcessDecoder, video: bytes) -> None:
+    pids = []
     for _ in range(3):
         with process.open(io.BytesIO(video)) as media:
             list(media.frames([0]))
-            pids.add(child_of(process).pid)
-    refused(process, b"nonsense", UndecodableMedia)
-    pids.add(child_of(process).pid)
-    assert len(pids) == 1
+            pids.append(child_of(process).pid)
+        refused(process, b"nonsense", UndecodableMedia)
+    assert len(set(pids)) == 3
+    until_ended(*pids)
 
 
 def test_a_child_runs_the_code_of_its_parent_and_sees_no_other_of_its_modules(
@@ -515,10 +517,27 @@ def test_a_child_that_dies_while_idle_is_replaced(process: ProcessDecoder, video
     with process.open(io.BytesIO(video)):
         pass
     child = child_of(process)
+    child.await_ready()
     os.kill(child.pid, signal.SIGKILL)
-    child._process.wait()
+    until_ended(child.pid)
     with process.open(io.BytesIO(video)) as media:
         assert len(list(media.frames([0]))) == 1
+
+
+def test_a_fork_server_that_dies_is_replaced(video: bytes) -> None:
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    try:
+        with decoder.open(io.BytesIO(video)):
+            pid = child_of(decoder).pid
+            (server,) = decoder._pool._servers
+            server._process.kill()
+            server._process.wait()
+        until_ended(pid)  # its processes end with it
+        for _ in range(2):
+            with decoder.open(io.BytesIO(video)) as media:
+                assert len(list(media.frames([0]))) == 1
+    finally:
+        decoder.close()
 
 
 @pytest.mark.slow
@@ -553,9 +572,9 @@ def test_time_spent_by_the_caller_does_not_count(video: bytes) -> None:
 def test_a_closed_decoder_opens_nothing(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     with decoder.open(io.BytesIO(video)):
-        child = child_of(decoder)
+        pid = child_of(decoder).pid
     decoder.close()
-    assert child._process.poll() is not None
+    assert not running(pid)
     with pytest.raises(DecoderFailed, match="closed"), decoder.open(io.BytesIO(video)):
         pass
 
@@ -610,6 +629,8 @@ with decoder.open(io.BytesIO(data)) as media:
     if sys.argv[1] == "open":
         print(child.pid, flush=True)
         time.sleep(60)
+(child,) = decoder._pool._processes
+child.await_ready()
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -630,9 +651,14 @@ def test_the_child_ends_with_its_parent(state: str) -> None:
     parent.kill()
     parent.wait()
     if state == "stuck":
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # it was killed as it was
+            os.kill(pid, signal.SIGCONT)
+    until_ended(pid)
+
+
+def until_ended(*pids: int) -> None:
     deadline = time.monotonic() + 60
-    while running(pid):
+    while any(running(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -647,9 +673,9 @@ def running(pid: int) -> bool:
 def test_a_decoder_that_is_garbage_collected_ends_its_children(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     with decoder.open(io.BytesIO(video)):
-        child = child_of(decoder)
+        pid = child_of(decoder).pid
     del decoder
-    assert child._process.poll() is not None
+    assert not running(pid)
 
 
 def test_workers_must_be_positive() -> None:
@@ -690,7 +716,7 @@ class Impostor:
         self.broken = False
         self._lock = threading.Lock()
 
-    exchange = pool.ConfinedProcess.exchange
+    exchange = processes.ConfinedProcess.exchange
 
     def kill(self) -> None:
         with self._lock:  # two threads may kill a process at once
@@ -700,7 +726,7 @@ class Impostor:
 
 def converse(script: list[Any], limits: DecodeLimits = LIMITS) -> tuple[Impostor, Any]:
     child = Impostor(script)
-    source = pool.GuardedSource(io.BytesIO(b"0123456789"))
+    source = GuardedSource(io.BytesIO(b"0123456789"))
     media = sandbox._RemoteMedia(child, source, limits)  # type: ignore[arg-type]
     return child, list(media.frames([0]))
 
@@ -775,7 +801,7 @@ def test_invalid_answers_fail_the_decoder(script: list[Any]) -> None:
 
 def test_a_video_that_is_reported_for_a_still_fails_the_decoder() -> None:
     child = Impostor(GOOD)
-    source = pool.GuardedSource(io.BytesIO(b"0123456789"))
+    source = GuardedSource(io.BytesIO(b"0123456789"))
     with pytest.raises(DecoderFailed):
         sandbox._RemoteMedia(child, source, LIMITS, stills_only=True)  # type: ignore[arg-type]
 
