@@ -51,7 +51,7 @@ _VERSION = 1
 
 # Columns that are missing here are progress and keys: sealed values are bound to their row anyway.
 COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
-    Account: ("id", "name", "kind", "role", "created_at", "disabled_at"),
+    Account: ("id", "name", "kind", "role", "created_at", "disabled_at", "second_factor"),
     Key: ("id", "account_id", "sha256", "created_at", "expires_at", "revoked_at"),
     SignIn: ("id", "key_id", "created_at", "expires_at"),
     Case: ("id", "account_id", "reference", "created_at", "reviewed_at", "held_at", "minor_at",
@@ -80,6 +80,12 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
 """The authenticated columns of each table. The primary key is among them, so that codes cannot be
 moved to another row."""
 
+_ADDED_LATER = {
+    Account.__tablename__: frozenset({"second_factor"}),
+}
+"""Columns that are left out of the code of a row while they are empty, so that codes made before
+they were added remain valid."""
+
 _log = logger("deepfake_service.records")
 
 
@@ -93,7 +99,9 @@ class RowAuthenticator:
 
     def code(self, table: str, values: Mapping[str, Any]) -> bytes:
         """Return the code of a row with these values of its authenticated columns."""
-        content = [_VERSION, table, {name: _canonical(value) for name, value in values.items()}]
+        later = _ADDED_LATER.get(table, frozenset())
+        covered = {n: _canonical(v) for n, v in values.items() if v or n not in later}
+        content = [_VERSION, table, covered]
         encoded = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
         return bytes([_VERSION]) + hmac.digest(self._key, encoded, "sha256")
 

@@ -233,14 +233,12 @@ class Accounts:
         with self._database.read() as session:
             statement = select(Key, Account).join(Account, Key.account_id == Account.id)
             rows = session.execute(statement.where(Key.id.in_(ids))).all()
-            confirmed = SecondFactor.confirmed_at.is_not(None)
-            protected = set(
-                session.scalars(
-                    select(SecondFactor.id).where(
-                        confirmed, SecondFactor.id.in_([account.id for _, account in rows])
-                    )
-                )
-            )
+            # Whole rows, because only the code of one that is loaded is compared.
+            factors = session.scalars(
+                select(SecondFactor).where(SecondFactor.id.in_([account.id for _, account in rows]))
+            ).all()
+            protected = {factor.id for factor in factors if factor.confirmed_at is not None}
+            protected |= {account.id for _, account in rows if account.second_factor}
         by_id = {key.id: (key, account) for key, account in rows}
         key, account = next((by_id[i] for i in ids if i in by_id), (None, None))
         if not hmac.compare_digest(key_hash(text), key.sha256 if key else NO_HASH):

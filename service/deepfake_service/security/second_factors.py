@@ -55,8 +55,8 @@ class SecondFactors:
     def is_on(self, account_id: str) -> bool:
         """Return whether an account asks for a code."""
         with self._database.read() as session:
-            factor = session.get(SecondFactor, account_id)
-        return factor is not None and factor.confirmed_at is not None
+            account = session.get_one(Account, account_id)
+            return _is_on(account, session.get(SecondFactor, account_id))
 
     def enrol(self, caller: Caller) -> Enrolment:
         """Store a new secret for the caller. It counts once ``confirm`` was called with a code.
@@ -69,7 +69,7 @@ class SecondFactors:
         with self._database.write() as session:
             account = session.get_one(Account, caller.account_id)
             factor = session.get(SecondFactor, account.id)
-            if account.kind != "person" or (factor is not None and factor.confirmed_at):
+            if account.kind != "person" or _is_on(account, factor):
                 raise Forbidden
             if factor is not None:
                 session.delete(factor)
@@ -105,15 +105,20 @@ class SecondFactors:
             if factor is None or not _accepts(session, key, factor, code):
                 raise CodeRejected
             factor.confirmed_at = current_time(session)
+            session.get_one(Account, caller.account_id).second_factor = True
             append_entry(session, caller.actor, Action.SECOND_FACTOR_ADDED, caller.account_id)
 
     def remove(self, account_id: str, actor: Actor = SERVICE) -> None:
         """Switch the second factor of an account off."""
         with self._database.write() as session:
-            factor = session.get(SecondFactor, account_id)
+            account = session.get_one(Account, account_id)
+            factor = _locked(session, account_id)
+            if factor is None and not account.second_factor:
+                return
+            account.second_factor = False
             if factor is not None:
                 session.delete(factor)
-                append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
+            append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
 
     def check(self, caller: Caller, code: str) -> None:
         """Raise ``CodeRejected`` unless ``code`` is the caller's current one. It is used up."""
@@ -165,6 +170,7 @@ class SecondFactors:
             pending.attempts += 1
             accepted = _accepts(session, secret, factor, code)
             if accepted:
+                account.second_factor = True  # for those that earlier versions switched on
                 caller = Caller(account.id, account.role, key.id, account.kind == "system")
                 session.delete(pending)
                 new_token = start_session(session, caller, hours=hours)
@@ -178,6 +184,10 @@ class SecondFactors:
     def _enrolment(self, secret: str, account: Account) -> Enrolment:
         totp = pyotp.TOTP(secret, name=account.name, issuer=self._issuer, interval=STEP_S)
         return Enrolment(secret, totp.provisioning_uri())
+
+
+def _is_on(account: Account, factor: SecondFactor | None) -> bool:
+    return account.second_factor or (factor is not None and factor.confirmed_at is not None)
 
 
 def _locked(session: Session, account_id: str) -> SecondFactor | None:

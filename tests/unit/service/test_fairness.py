@@ -285,6 +285,23 @@ async def test_verification_is_limited(start: Starter) -> None:
         assert statuses[3:] == [429, 429]
 
 
+async def test_others_disabled_in_the_database_do_not_make_the_submitter_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reviews, "_create_edition", lambda *_: None)  # the job has no evidence
+    analyst = service.accounts.authenticate(service.keys[Role.ANALYST])
+    job_id = await submit(service, Role.ANALYST, "own")
+    with service.database.write() as session:
+        session.get_one(Job, job_id).state = JobState.SUCCEEDED
+    with service.database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE accounts SET disabled_at = '2026-01-01 00:00:00' WHERE id != ?",
+            (analyst.account_id,),
+        )
+    reviews = service.app.state.shared.services.reviews
+    assert reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen") == "awaiting_second"
+
+
 @pytest.mark.parametrize("rule", ["if_alone", "always", "never"])
 async def test_who_submitted_cannot_alone_confirm(
     start: Starter, rule: str, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,12 @@ from starlette.requests import HTTPConnection, Request
 
 from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import Forbidden, InvitationInvalid, RecordAltered
+from deepfake_service.errors import (
+    Forbidden,
+    InvitationInvalid,
+    RecordAltered,
+    SecondFactorRequired,
+)
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
 from deepfake_service.resource_limits import networks_of
@@ -317,6 +322,49 @@ async def test_codes_cannot_be_guessed(start: Starter) -> None:
         assert statuses == [401] * 5 + [303] * 3  # back to the page that asks for the key
         assert await authenticator.send(authenticator.code()) == 303
         assert (await service.client.get("/")).status_code == 303  # not signed in
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("UPDATE second_factors SET confirmed_at = NULL", RecordAltered),
+        ("DELETE FROM second_factors", SecondFactorRequired),
+        ("UPDATE accounts SET second_factor = 0", RecordAltered),
+    ],
+)
+async def test_a_second_factor_switched_off_in_the_database_is_still_asked_for(
+    service: Service, statement: str, error: type[Exception]
+) -> None:
+    authenticator = Authenticator(service)
+    with service.database.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    with pytest.raises(error):
+        service.accounts.authenticate(service.keys[Role.ANALYST])
+    if error is SecondFactorRequired:
+        await service.sign_in(Role.ANALYST)
+        assert await authenticator.send(authenticator.code()) == 303
+        assert (await service.client.get("/")).status_code == 303  # not signed in
+        with pytest.raises(Forbidden):  # nor is another one set up with a session that is left
+            authenticator.factors.enrol(authenticator.caller)
+        authenticator.factors.remove(authenticator.caller.account_id)
+        assert service.accounts.authenticate(service.keys[Role.ANALYST])
+
+
+async def test_a_second_factor_of_an_earlier_version_is_marked_at_the_next_sign_in(
+    service: Service,
+) -> None:
+    authenticator = Authenticator(service)
+
+    def is_marked() -> bool:
+        with service.database.read() as session:
+            return session.get_one(Account, authenticator.caller.account_id).second_factor
+
+    with service.database.write() as session:
+        session.get_one(Account, authenticator.caller.account_id).second_factor = False
+    await service.sign_in(Role.ANALYST)
+    assert not is_marked()
+    assert await authenticator.send(authenticator.code()) == 303
+    assert is_marked()
 
 
 async def test_a_second_factor_is_set_up_and_removed_in_the_console(service: Service) -> None:
