@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyotp
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import (
@@ -17,6 +17,7 @@ from deepfake_service.db import (
     Key,
     PendingSignIn,
     SecondFactor,
+    SignIn,
     current_time,
 )
 from deepfake_service.errors import CodeRejected, Forbidden, NotAuthenticated
@@ -93,8 +94,13 @@ class SecondFactors:
             return None
         return self._enrolment(_secret(key, factor), account)
 
-    def confirm(self, caller: Caller, code: str) -> None:
-        """Switch the caller's second factor on.
+    def confirm(self, caller: Caller, code: str, *, keep: str | None = None) -> None:
+        """Switch the caller's second factor on, and end the sessions that were begun without it.
+
+        Args:
+            caller: whose it is.
+            code: what the authenticator shows now.
+            keep: the cookie of the session that does this, which goes on.
 
         Raises:
             CodeRejected: the code is not the one that the authenticator shows now.
@@ -106,6 +112,9 @@ class SecondFactors:
                 raise CodeRejected
             factor.confirmed_at = current_time(session)
             session.get_one(Account, caller.account_id).second_factor = True
+            keys = select(Key.id).where(Key.account_id == caller.account_id)
+            others = delete(SignIn).where(SignIn.key_id.in_(keys))
+            session.execute(others.where(SignIn.id != key_hash(keep)) if keep else others)
             append_entry(session, caller.actor, Action.SECOND_FACTOR_ADDED, caller.account_id)
 
     def remove(self, account_id: str, actor: Actor = SERVICE) -> None:

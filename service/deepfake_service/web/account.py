@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from deepfake_service.casework.contacts import own_contact_of_form
 from deepfake_service.errors import CodeRejected, FieldError, InvalidRequest
-from deepfake_service.http.auth import SignedIn
+from deepfake_service.http.auth import SignedIn, session_token
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations, KeyTerms
@@ -38,7 +38,7 @@ def post_second_factor(
                 factors.enrol(caller)
             case "confirm":
                 state.failed_sign_ins.check(request)
-                factors.confirm(caller, fields.get("code", ""))
+                factors.confirm(caller, fields.get("code", ""), keep=session_token(request))
             case "remove":
                 state.failed_sign_ins.check(request)
                 factors.check(caller, fields.get("code", ""))

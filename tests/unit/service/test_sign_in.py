@@ -392,6 +392,33 @@ async def test_a_second_factor_is_set_up_and_removed_in_the_console(service: Ser
     assert service.accounts.authenticate(service.keys[Role.ANALYST])
 
 
+async def test_a_new_second_factor_ends_the_sessions_begun_with_the_key_alone(
+    service: Service,
+) -> None:
+    sessions = []
+    for role in (Role.ANALYST, Role.ANALYST, Role.ADMIN):
+        service.client.cookies.clear()
+        await service.sign_in(role)
+        sessions.append(service.client.cookies["session"])
+    service.client.cookies.clear()
+    stolen, own, other = ({"Cookie": f"session={token}"} for token in sessions)
+    csrf = csrf_of((await service.client.get("/account", headers=own)).text)
+    factors = service.app.state.shared.services.second_factors
+    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+    code = pyotp.TOTP(factors.enrol(caller).secret).at(service.clock())
+    await service.client.post(
+        "/account/second-factor",
+        data={"csrf": csrf, "do": "confirm", "code": code},
+        headers={**ORIGIN, **own},
+    )
+    assert factors.is_on(caller.account_id)
+    statuses = [
+        (await service.client.get("/account", headers=session)).status_code
+        for session in (stolen, own, other)
+    ]
+    assert statuses == [303, 200, 200]
+
+
 async def test_a_system_has_no_second_factor(service: Service) -> None:
     service.accounts.create("system", "system", Role.PIPELINE)
     caller = service.accounts.authenticate(service.accounts.create_key("system").text)
