@@ -154,6 +154,10 @@ class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 
 
+class TooManyCodes(TooManyRequests):
+    """Too many codes for this account were wrong. Try again later, or ask an administrator."""
+
+
 class TooManySimilarPictures(TooManyRequests):
     """Too many nearly equal pictures (DEEPFAKE_SIMILAR_PICTURES_PER_ACCOUNT). Try again later."""
 

@@ -75,13 +75,15 @@ COLUMNS: dict[type[Authenticated], tuple[str, ...]] = {
     AuditEntry: ("number", "hash"),
     Invitation: ("id", "account_id", "created_at", "expires_at"),
     Contact: ("id", "sealed", "changed_at"),
-    SecondFactor: ("id", "secret", "created_at", "confirmed_at", "last_step"),
+    SecondFactor: ("id", "secret", "created_at", "confirmed_at", "last_step", "failures",
+                   "paused_until"),
 }  # fmt: skip
 """The authenticated columns of each table. The primary key is among them, so that codes cannot be
 moved to another row."""
 
 _ADDED_LATER = {
     Account.__tablename__: frozenset({"second_factor"}),
+    SecondFactor.__tablename__: frozenset({"failures", "paused_until"}),
 }
 """Columns that are left out of the code of a row while they are empty, so that codes made before
 they were added remain valid."""

@@ -82,7 +82,7 @@ class Account(Authenticated):
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
     live: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     """Whether its jobs may have the priority ``live``."""
-    second_factor: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    second_factor: Mapped[bool] = mapped_column(Boolean, server_default=false())
     """Whether its keys need a code. This row then says so too, so that it is noticed if the one of
     ``second_factors`` is removed; those of earlier versions say so since the next code."""
 

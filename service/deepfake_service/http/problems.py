@@ -67,6 +67,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.TooManyPackages: (429, "too_many_packages"),
     errors.TooManySimilarPictures: (429, "too_many_similar_pictures"),
     errors.TooManyFailedSignIns: (429, "too_many_failed_sign_ins"),
+    errors.TooManyCodes: (429, "too_many_codes"),
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
     # from a fault of the service.
     errors.ClientGone: (499, "client_closed_request"),

@@ -52,6 +52,8 @@ class Action(StrEnum):
     INVITATION_CREATED = "invitation.created"
     SECOND_FACTOR_ADDED = "second_factor.added"
     SECOND_FACTOR_REMOVED = "second_factor.removed"
+    SECOND_FACTOR_PAUSED = "second_factor.paused"
+    """No code of the account is accepted for a while, because too many were wrong."""
     SIGNED_IN = "signed.in"
     SIGNED_OUT = "signed.out"
     SIGN_IN_FAILED = "sign_in.failed"

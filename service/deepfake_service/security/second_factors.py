@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from deepfake_service.db import (
     SignIn,
     current_time,
 )
-from deepfake_service.errors import CodeRejected, Forbidden, NotAuthenticated
+from deepfake_service.errors import CodeRejected, Forbidden, NotAuthenticated, TooManyCodes
 from deepfake_service.security.accounts import Caller, start_session
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.security.keys import SECRET_BYTES, is_valid, key_hash
@@ -32,6 +33,11 @@ STEP_S = 30
 PENDING_FOR = timedelta(minutes=5)
 ATTEMPTS = 5
 """Codes that may be tried for one sign-in."""
+FAILURES = 10
+"""Wrong codes of an account in a row, in whatever sign-ins, after which none is accepted for a
+while: whoever has the key can begin any number of sign-ins."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(hours=1), timedelta(days=1)
+"""It doubles each time, until a right code is entered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +136,31 @@ class SecondFactors:
             append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
 
     def check(self, caller: Caller, code: str) -> None:
-        """Raise ``CodeRejected`` unless ``code`` is the caller's current one. It is used up."""
+        """Use up the caller's current code.
+
+        Raises:
+            CodeRejected: ``code`` is another one.
+            TooManyCodes: too many codes of the account were wrong.
+        """
         key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
-            if factor is None or not _accepts(session, key, factor, code):
-                raise CodeRejected
+            accepted = factor is not None and _tried(session, caller.actor, key, factor, code)
+        if not accepted:  # raised here, or the failure would not be counted
+            raise CodeRejected
 
     def begin_sign_in(self, caller: Caller) -> str:
-        """Return the value of the cookie of a browser whose code is still missing."""
+        """Return the value of the cookie of a browser whose code is still missing.
+
+        Raises:
+            TooManyCodes: too many codes of the account were wrong.
+        """
         token = secrets.token_urlsafe(SECRET_BYTES)
         with self._database.write() as session:
             now = current_time(session)
+            factor = session.get(SecondFactor, caller.account_id)
+            if factor is not None:
+                _require_no_pause(factor, now)
             session.execute(delete(PendingSignIn).where(PendingSignIn.expires_at <= now))
             session.add(
                 PendingSignIn(
@@ -159,6 +178,7 @@ class SecondFactors:
         Raises:
             NotAuthenticated: the sign-in has expired, or too many codes were tried.
             CodeRejected: the code is wrong or was used before; ``key_id`` is that of the key.
+            TooManyCodes: too many codes of the account were wrong.
         """
         secret = self._key()
         with self._database.write() as session:
@@ -177,13 +197,13 @@ class SecondFactors:
             ):
                 raise NotAuthenticated
             pending.attempts += 1
-            accepted = _accepts(session, secret, factor, code)
+            accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
             if accepted:
                 account.second_factor = True  # for those that earlier versions switched on
                 caller = Caller(account.id, account.role, key.id, account.kind == "system")
                 session.delete(pending)
                 new_token = start_session(session, caller, hours=hours)
-        if not accepted:  # raised here, or the attempt would not be counted
+        if not accepted:
             raise CodeRejected(key_id=key.id)
         return caller, new_token
 
@@ -206,6 +226,30 @@ def _locked(session: Session, account_id: str) -> SecondFactor | None:
 
 def _secret(key: bytes, factor: SecondFactor) -> str:
     return unseal(key, factor.secret, context_of("second-factor", factor.id)).decode()
+
+
+def _require_no_pause(factor: SecondFactor, now: datetime) -> None:
+    if factor.paused_until is not None and factor.paused_until > now:
+        raise TooManyCodes(math.ceil((factor.paused_until - now).total_seconds()))
+
+
+def _tried(session: Session, actor: Actor, key: bytes, factor: SecondFactor, code: str) -> bool:
+    """Return whether a code is right, and count it if it is wrong.
+
+    Raises:
+        TooManyCodes: too many were wrong.
+    """
+    now = current_time(session)
+    _require_no_pause(factor, now)
+    if _accepts(session, key, factor, code):
+        factor.failures, factor.paused_until = 0, None
+        return True
+    factor.failures += 1
+    pauses, others = divmod(factor.failures, FAILURES)
+    if others == 0:
+        factor.paused_until = now + min(FIRST_PAUSE * 2 ** min(pauses - 1, 10), LONGEST_PAUSE)
+        append_entry(session, actor, Action.SECOND_FACTOR_PAUSED, factor.id)
+    return False
 
 
 def _accepts(session: Session, key: bytes, factor: SecondFactor, code: str) -> bool:

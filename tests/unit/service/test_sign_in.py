@@ -12,13 +12,15 @@ import pyotp
 import pytest
 from starlette.requests import HTTPConnection, Request
 
-from deepfake_service.db import Account, AuditEntry, Job
+from deepfake_service.db import Account, AuditEntry, Job, SecondFactor
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
+    CodeRejected,
     Forbidden,
     InvitationInvalid,
     RecordAltered,
     SecondFactorRequired,
+    TooManyCodes,
 )
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
@@ -322,6 +324,61 @@ async def test_codes_cannot_be_guessed(start: Starter) -> None:
         assert statuses == [401] * 5 + [303] * 3  # back to the page that asks for the key
         assert await authenticator.send(authenticator.code()) == 303
         assert (await service.client.get("/")).status_code == 303  # not signed in
+
+
+async def test_codes_cannot_be_guessed_in_many_sign_ins(start: Starter) -> None:
+    async with start(failed_sign_ins_per_address="1000/minute") as service:
+        authenticator = Authenticator(service)
+
+        async def guess() -> list[int]:
+            statuses = []
+            for _ in range(3):
+                statuses.append((await service.sign_in(Role.ANALYST)).status_code)
+                statuses += [await authenticator.send("000000") for _ in range(5)]
+            return statuses
+
+        sign_in = [200, *[401] * 5]
+        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
+        service.clock.advance(timedelta(hours=1))
+        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
+        service.clock.advance(timedelta(hours=1))
+        refused = await service.sign_in(Role.ANALYST)
+        assert refused.status_code == 429
+        assert "관리자에게 문의하십시오" in refused.text
+        assert 3500 < int(refused.headers["retry-after"]) <= 3600
+        with pytest.raises(TooManyCodes):  # nor in a session that was there before
+            authenticator.factors.check(authenticator.caller, authenticator.code())
+        service.clock.advance(timedelta(hours=1))
+        assert (await service.sign_in(Role.ANALYST)).status_code == 200
+        assert await authenticator.send("000000") == 401
+        assert await authenticator.send(authenticator.code()) == 303
+        assert (await service.client.get("/")).status_code == 200
+        # The count begins anew.
+        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
+        with service.database.read() as session:
+            entries = audit_log.page(session, limit=1000)
+            assert session.get_one(SecondFactor, authenticator.caller.account_id).failures == 10
+        paused = [e for e in entries if e.action == Action.SECOND_FACTOR_PAUSED]
+        assert [e.subject for e in paused] == [authenticator.caller.account_id] * 3
+
+
+async def test_wrong_codes_of_a_session_count(service: Service) -> None:
+    authenticator = Authenticator(service)
+    for _ in range(10):
+        with pytest.raises(CodeRejected):
+            authenticator.factors.check(authenticator.caller, "000000")
+    with pytest.raises(TooManyCodes):
+        authenticator.factors.check(authenticator.caller, authenticator.code())
+
+
+async def test_a_pause_ended_in_the_database_is_noticed(service: Service) -> None:
+    authenticator = Authenticator(service)
+    with pytest.raises(CodeRejected):
+        authenticator.factors.check(authenticator.caller, "000000")
+    with service.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE second_factors SET failures = 0")
+    with pytest.raises(RecordAltered):
+        authenticator.factors.check(authenticator.caller, authenticator.code())
 
 
 @pytest.mark.parametrize(
