@@ -19,10 +19,10 @@ from deepfake_service.settings import Settings
 from tests.support import bundlekit, forkkit, mediakit
 
 ROOT = Path(__file__).parents[2]
-_TOOLS = r"(?:deepfake|deepfake-eval|python)"
+_TOOLS = r"(?:\w+=\S+ )?(?:deepfake|deepfake-eval|python)"
 COMMAND = re.compile(rf"^ {{4}}({_TOOLS} .+(?:\n {{6,}}.+)*)$", re.MULTILINE)
 FENCED = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-IN_FENCE = re.compile(rf"^({_TOOLS} .+(?:\\\n.+)*)$", re.MULTILINE)
+IN_FENCE = re.compile(rf"^({_TOOLS} (?:[^\n\\]|\\\n)+)$", re.MULTILINE)
 SHELL = frozenset("|&;<>()$`*?[]{}~#!")
 """Characters that mean something to the shell."""
 
@@ -59,7 +59,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 (root / data_set / label / f"{number}.jpg").write_bytes(data)
     # The pages on operation assume that the service has been started before.
     with contextlib.closing(open_database(Settings(data_dir=root / "var"))):
-        return root
+        pass
+    (root / "new").mkdir()  # where the backup is restored, to which the master key was put before
+    shutil.copy(root / "var" / "master-key", root / "new")
+    return root
 
 
 def test_the_pages_contain_commands() -> None:
