@@ -33,7 +33,12 @@ from deepfake_service.casework import exports
 from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
-from deepfake_service.errors import TooManyEventStreams, TooManyPackages, TooManyUploads
+from deepfake_service.errors import (
+    TooManyDownloads,
+    TooManyEventStreams,
+    TooManyPackages,
+    TooManyUploads,
+)
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
@@ -67,6 +72,9 @@ DESCRIPTION = (
 PACKAGES_PER_ACCOUNT = 2
 """Packages of notices that one account downloads at the same time. Each has some files in memory,
 of which a screenshot may have 16 MiB."""
+DOWNLOADS_PER_ACCOUNT = 2
+"""Tables of results and exports of originals that one account downloads at the same time. A table
+may read all cases, and an export writes a copy of the original to the disk."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 TAGS = {
     "frames": "Pictures that are scored while you wait.",
@@ -121,6 +129,7 @@ def create_app(
         AccountSlots(settings.max_uploads_per_account, TooManyUploads),
         AccountSlots(settings.max_event_streams_per_account, TooManyEventStreams),
         AccountSlots(PACKAGES_PER_ACCOUNT, TooManyPackages),
+        AccountSlots(DOWNLOADS_PER_ACCOUNT, TooManyDownloads),
         AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )

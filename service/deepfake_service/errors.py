@@ -150,6 +150,10 @@ class TooManyPackages(TooManyRequests):
     """This account downloads as many packages as it may at once. Wait until one has arrived."""
 
 
+class TooManyDownloads(TooManyRequests):
+    """This account downloads as many files as it may at once. Wait until one has arrived."""
+
+
 class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 

@@ -148,7 +148,8 @@ class ResourceLimits(BaseSettings):
     )
     reads_per_account: str = Field(
         default="3000/minute",
-        description="Rate limit of requests that read jobs, cases and evidence, per account. Each "
+        description="Rate limit of all requests that submit nothing, per account: those that read, "
+        "review, or show a page of the console. A person at the console never reaches it. Each "
         "process of the service counts separately.",
     )
     failed_sign_ins_per_address: str = Field(

@@ -27,6 +27,12 @@ def authenticates(dependant: Dependant) -> bool:
     return asks or any(map(authenticates, dependant.dependencies))
 
 
+def has_rate(dependant: Dependant) -> bool:
+    """Return whether the requests of a route count against a rate of their account."""
+    limits = getattr(dependant.call, "limits_rate", False)
+    return limits or any(map(has_rate, dependant.dependencies))
+
+
 def routes_of(app: FastAPI) -> Iterator[tuple[str, Dependant]]:
     """Yield each method and path of an app, and what its route depends on.
 

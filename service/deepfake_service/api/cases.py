@@ -15,7 +15,7 @@ from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.exports import pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.admission import Ticket
-from deepfake_service.http.auth import Keeper, Reader, Submitter, while_authenticated
+from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
@@ -350,7 +350,7 @@ def export_medium(
     case_id: CaseId,
     media_id: MediaId,
     export: ExportIn,
-    caller: Keeper,
+    caller: Exporter,
     state: AppStateDep,
 ) -> StreamingResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an

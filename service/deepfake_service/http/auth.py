@@ -231,18 +231,20 @@ def requires(
 
 
 def limited(
-    roles: frozenset[Role],
-    rate_of: Callable[[AppState], RateLimit],
-    authenticate: Callable[..., Any] = current_caller,
+    permitted: Callable[..., Awaitable[Caller]], rate_of: Callable[[AppState], RateLimit]
 ) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that gives the caller if it has one of ``roles``, and counts the request
-    against the rate that ``rate_of`` gives (else ``TooManyRequests``)."""
-    permitted = Depends(requires(roles, authenticate))
+    """Return a dependency that gives the caller of ``permitted``, and counts the request against
+    the rate that ``rate_of`` gives (else ``TooManyRequests``).
 
-    async def counted(state: AppStateDep, caller: Caller = permitted) -> Caller:
+    The dependency has the attribute ``limits_rate``, so that routes without a rate can be found.
+    """
+    admitted = Depends(permitted)
+
+    async def counted(state: AppStateDep, caller: Caller = admitted) -> Caller:
         rate_of(state).hit(caller.account_id)
         return caller
 
+    counted.limits_rate = True  # type: ignore[attr-defined]
     return counted
 
 
@@ -260,60 +262,58 @@ def one_of_few(
     return counted
 
 
-_may_read = limited(MAY_SUBMIT, lambda state: state.read_rate)
-_may_submit = limited(MAY_SUBMIT, lambda state: state.submission_rate)
+def _submits(roles: frozenset[Role]) -> Callable[..., Awaitable[Caller]]:
+    return limited(requires(roles), lambda state: state.submission_rate)
 
+
+def _asks(permitted: Callable[..., Awaitable[Caller]]) -> Callable[..., Awaitable[Caller]]:
+    return limited(permitted, lambda state: state.read_rate)
+
+
+_ADMIN = frozenset({Role.ADMIN})
+_may_read = _asks(requires(MAY_SUBMIT))
+_may_read_pages = _asks(requires(MAY_SUBMIT, signed_in_caller))
+_may_submit = _submits(MAY_SUBMIT)
+_may_hold = _asks(requires(MAY_HOLD))
+
+# All of them count against a rate of the account (else ``TooManyRequests``).
 Reader = Annotated[Caller, Depends(_may_read)]
-"""Reads jobs and cases, within the rate limit of the account (else ``TooManyRequests``). Auditors
-see neither media nor scores."""
-Keeper = Annotated[Caller, Depends(requires(MAY_HOLD))]
-"""Sets legal holds and exports originals."""
-Reviewer = Annotated[Caller, Depends(requires(MAY_REVIEW))]
+"""Reads jobs and cases. Auditors see neither media nor scores."""
+Submitter = Annotated[Caller, Depends(_may_submit)]
+"""Submits media."""
+Verifier = Annotated[Caller, Depends(_submits(MAY_SUBMIT | MAY_AUDIT))]
+"""Verifies evidence."""
+Keeper = Annotated[Caller, Depends(_may_hold)]
+"""Sets legal holds."""
+Reviewer = Annotated[Caller, Depends(_asks(requires(MAY_REVIEW)))]
 """Reviews examinations and flags possible minors."""
-Auditor = Annotated[Caller, Depends(requires(MAY_AUDIT))]
+Auditor = Annotated[Caller, Depends(_asks(requires(MAY_AUDIT)))]
 """Reads the audit log."""
-Administrator = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN})))]
+Administrator = Annotated[Caller, Depends(_asks(requires(_ADMIN)))]
 """Changes what concerns the whole installation."""
-SignedIn = Annotated[Caller, Depends(signed_in_caller)]
+SignedIn = Annotated[Caller, Depends(_asks(signed_in_caller))]
 """Has signed in to the console, in any role."""
-PageReader = Annotated[Caller, Depends(requires(MAY_SUBMIT, signed_in_caller))]
+PageReader = Annotated[Caller, Depends(_may_read_pages)]
 """Submits media, and reads jobs and cases, in the console."""
-PageReviewer = Annotated[Caller, Depends(requires(MAY_REVIEW, signed_in_caller))]
+PageReviewer = Annotated[Caller, Depends(_asks(requires(MAY_REVIEW, signed_in_caller)))]
 """Reviews examinations and flags possible minors in the console."""
-PageKeeper = Annotated[Caller, Depends(requires(MAY_HOLD, signed_in_caller))]
+PageKeeper = Annotated[Caller, Depends(_asks(requires(MAY_HOLD, signed_in_caller)))]
 """Sets legal holds in the console."""
-PageAuditor = Annotated[Caller, Depends(requires(MAY_AUDIT, signed_in_caller))]
+PageAuditor = Annotated[Caller, Depends(_asks(requires(MAY_AUDIT, signed_in_caller)))]
 """Reads the audit log in the console."""
-PageAdmin = Annotated[Caller, Depends(requires(frozenset({Role.ADMIN}), signed_in_caller))]
+PageAdmin = Annotated[Caller, Depends(_asks(requires(_ADMIN, signed_in_caller)))]
 """Administers accounts and keys in the console."""
 
-
-Submitter = Annotated[Caller, Depends(_may_submit)]
-"""Submits media, within the rate limit of the account (else ``TooManyRequests``)."""
-
-
+# These count among the few of their kind that the account may have at the same time as well.
 Uploader = Annotated[Caller, Depends(one_of_few(_may_submit, lambda state: state.uploads))]
-"""Submits a video, within the rate limit and the number of uploads of the account."""
-
-
+"""Submits a video."""
 Follower = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.event_streams))]
-"""Follows a job, within the rate limit and the number of event streams of the account."""
-
-
+"""Follows a job."""
 PackageReader = Annotated[
-    Caller,
-    Depends(
-        one_of_few(
-            limited(MAY_SUBMIT, lambda state: state.read_rate, signed_in_caller),
-            lambda state: state.packages,
-        )
-    ),
+    Caller, Depends(one_of_few(_may_read_pages, lambda state: state.packages))
 ]
-"""Downloads packages of notices in the console, within the rate limit and the number of downloads
-of the account."""
-
-
-Verifier = Annotated[
-    Caller, Depends(limited(MAY_SUBMIT | MAY_AUDIT, lambda state: state.submission_rate))
-]
-"""Verifies evidence, within the rate limit of the account (else ``TooManyRequests``)."""
+"""Downloads packages of notices in the console."""
+TableReader = Annotated[Caller, Depends(one_of_few(_may_read_pages, lambda state: state.downloads))]
+"""Downloads the table of results in the console."""
+Exporter = Annotated[Caller, Depends(one_of_few(_may_hold, lambda state: state.downloads))]
+"""Exports originals."""

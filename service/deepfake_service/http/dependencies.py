@@ -63,6 +63,7 @@ class AppState:
     uploads: AccountSlots
     event_streams: AccountSlots
     packages: AccountSlots
+    downloads: AccountSlots
     callback_checks: AccountThreads
     database: Database
     engine: Engine | None = None

@@ -17,7 +17,7 @@ from deepfake_service.casework import triage
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
-from deepfake_service.http.auth import PageReader, while_authenticated
+from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.score_detail import is_told_values, row_for
 from deepfake_service.security.accounts import Caller
@@ -185,7 +185,7 @@ def get_thumbnail(
 @router.get("/results.csv")
 def get_csv(
     request: Request,
-    caller: PageReader,
+    caller: TableReader,
     state: AppStateDep,
     services: ServicesDep,
     query: Annotated[QueueQuery, Query()],

@@ -13,11 +13,13 @@ import pytest
 from dbos import DBOSClient
 from sqlalchemy import func, select
 
+from deepfake_service.app import DOWNLOADS_PER_ACCOUNT
 from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.db import Account, AuditEntry, Job
 from deepfake_service.db.enums import Decision, JobState, Priority, Role
 from deepfake_service.errors import NotReviewable
+from deepfake_service.http import auth
 from deepfake_service.http.admission import AccountThreads
 from deepfake_service.inference.fair_slots import FairSlots
 from deepfake_service.jobs.queue import PlainJson
@@ -364,3 +366,42 @@ async def test_uploads_of_one_account_leave_half_of_the_memory_to_others(start: 
         service.decoder.gate.set()
         assert (await held).status_code == 200
         assert (await service.post(b"still 0 0 " + b"x" * 1900)).status_code == 200
+
+
+async def test_pages_and_changes_count_against_a_rate(start: Starter) -> None:
+    """The console and several roles had none, so that one session could ask without end."""
+    async with start(reads_per_account="4/minute") as service:
+        analyst = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        hold = "/v1/cases/unknown/hold"
+        statuses = [(await service.client.put(hold, headers=analyst)).status_code for _ in range(6)]
+        assert statuses == [404] * 4 + [429] * 2
+        await service.sign_in(Role.AUDITOR)
+        del service.client.headers["Authorization"]
+        statuses = [(await service.client.get("/audit")).status_code for _ in range(6)]
+        assert statuses == [200] * 4 + [429] * 2
+
+
+async def test_an_account_downloads_few_tables_at_the_same_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.sign_in(Role.ANALYST)
+    begun, go_on = Semaphore(0), Event()
+
+    def held(_: object) -> None:
+        begun.release()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(auth, "CHECKED_EVERY_S", 0.0)
+    monkeypatch.setattr(auth, "check_still_authenticated", held)
+    path = "/results.csv"
+    downloads = [
+        asyncio.create_task(service.client.get(path)) for _ in range(DOWNLOADS_PER_ACCOUNT)
+    ]
+    for _ in downloads:
+        assert await asyncio.to_thread(begun.acquire, timeout=60)
+    refused = await service.client.get(path, headers={"Accept-Language": "en"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert "as many files as it may at once" in refused.text
+    go_on.set()
+    assert [(await task).status_code for task in downloads] == [200] * DOWNLOADS_PER_ACCOUNT
+    assert (await service.client.get(path)).status_code == 200

@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 from deepfake_service.app import create_app
 from deepfake_service.http.auth import Auditor, current_caller
 from deepfake_service.settings import Settings
-from tests.support.routekit import authenticates, roles_of, routes_of
+from tests.support.routekit import authenticates, has_rate, roles_of, routes_of
 
 PUBLIC = {
     "GET /.well-known/jwks.json", "GET /v1/revocations", "GET /v1/notices",
@@ -68,6 +68,13 @@ def test_a_route_without_an_access_rule_is_found(tmp_path: Path) -> None:
     assert without_rule(app) == {
         "GET /v1/everything", "POST /console/{case_id}", "GET /v1/signed-in", "ANY /files",
     }  # fmt: skip
+
+
+def test_every_route_that_asks_who_calls_has_a_rate(app: FastAPI) -> None:
+    """A new route needs a role of ``http/auth.py`` that is ``limited``."""
+    routes = list(routes_of(app))
+    assert {name for name, d in routes if authenticates(d) and not has_rate(d)} == set()
+    assert not any(has_rate(d) for name, d in routes if name in PUBLIC)
 
 
 def test_lists_of_routes_name_only_routes_that_exist(app: FastAPI) -> None:
