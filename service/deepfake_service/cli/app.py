@@ -20,7 +20,7 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service.cli.commands import CommandsOnDemand
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, writes_utf8
-from deepfake_service.cli.score import clean, open_scorer, score_paths, show, walk
+from deepfake_service.cli.score import clean, clean_lines, open_scorer, score_paths, show, walk
 from deepfake_service.cli.submit_command import submit
 
 app = typer.Typer(
@@ -232,7 +232,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except DeepfakeError as error:
-        typer.echo(f"error: {error.message}", err=True)
+        typer.echo(f"error: {clean_lines(error.message)}", err=True)
         raise SystemExit(1) from error
     except OSError as error:
         _drop_output()

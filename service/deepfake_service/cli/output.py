@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import unicodedata
+from typing import Any
 
 EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
 
@@ -10,3 +13,10 @@ EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
 def writes_utf8() -> bool:
     """Return whether standard output takes any character."""
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def json_line(value: Any) -> str:
+    """Return a value as JSON in one line, with control and bidirectional characters escaped, so
+    that it is safe for a terminal as well."""
+    text = json.dumps(value, ensure_ascii=not writes_utf8())
+    return "".join(c if unicodedata.category(c)[0] != "C" else json.dumps(c)[1:-1] for c in text)

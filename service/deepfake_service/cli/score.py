@@ -287,3 +287,8 @@ def clean(text: str) -> str:
     return "".join(
         c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
+
+
+def clean_lines(text: str) -> str:
+    """Return ``text`` as ``clean`` does, but keep its line breaks."""
+    return "\n".join(map(clean, text.split("\n")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,13 @@ from deepfake_client.api.videos import submit_video
 from deepfake_client.models import JobOut, JobState, Priority, ProblemOut, VideoUpload
 from deepfake_client.types import UNSET, File, Response
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.cli.score import clean
 
 POLL_S = 0.5
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Size limit of an answer. A job with a long result has a few megabytes."""
+_CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
+JOB_ID = re.compile(r"[0-9a-z]{26}")
 LONGEST_WAIT_S = 60.0
 FINAL_STATES = frozenset(
     {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
@@ -55,13 +61,52 @@ class Job:
     sent: dict[str, Any]
 
 
+class _BoundedAnswer(httpx.SyncByteStream):
+    """The body of an answer, up to ``MAX_ANSWER_BYTES``."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        received = 0
+        for chunk in self._stream:
+            received += len(chunk)
+            if received > MAX_ANSWER_BYTES:
+                raise ServiceRefused(
+                    f"The answer has more than {MAX_ANSWER_BYTES} bytes. {_CHECK_ADDRESS}"
+                )
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound(answer: httpx.Response) -> None:
+    """Limit the body of an answer before it is read, which is as a whole."""
+    # Compressed, it could be small on the wire and take all memory.
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise ServiceRefused(f"The answer is compressed, which was not asked for. {_CHECK_ADDRESS}")
+    if isinstance(answer.stream, httpx.SyncByteStream):
+        answer.stream = _BoundedAnswer(answer.stream)
+
+
 class Submitter:
-    """Submits files to one service with one key; a context manager."""
+    """Submits files to one service with one key; a context manager.
+
+    What the service answers is not trusted: it is limited, and texts in it are made safe for a
+    terminal before they are shown.
+    """
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
         timeout = httpx.Timeout(60.0, connect=10.0)
-        self._client = AuthenticatedClient(base_url=url, token=key, timeout=timeout)
+        self._client = AuthenticatedClient(
+            base_url=url,
+            token=key,
+            timeout=timeout,
+            headers={"Accept-Encoding": "identity"},
+            httpx_args={"event_hooks": {"response": [_bound]}},
+        )
 
     def __enter__(self) -> Submitter:
         self._client.__enter__()
@@ -129,19 +174,18 @@ class Submitter:
                 f"The service at {self._url} cannot be reached. Check that it is running "
                 "or give its address with --url or DEEPFAKE_URL."
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServiceRefused(
-                "The answer cannot be read. Check that --url or DEEPFAKE_URL is the address of "
-                "this service."
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
         if isinstance(response.parsed, JobOut):
+            if not JOB_ID.fullmatch(response.parsed.id):
+                raise ServiceRefused(f"The answer has no id of a job. {_CHECK_ADDRESS}")
             return Job(response.parsed, json.loads(response.content))
         detail = f"HTTP status {HTTPStatus(response.status_code).value}"
         if isinstance(response.parsed, ProblemOut):
             detail = response.parsed.detail
             for invalid in response.parsed.errors or ():
                 detail += f" {invalid.field}: {invalid.detail}."
-        message = f"The service rejected the request: {detail}"
+        message = f"The service rejected the request: {clean(detail)}"
         wait = response.headers.get("retry-after", "")
         if wait.isascii() and wait.isdecimal():
             raise ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
@@ -209,7 +253,7 @@ def submission_bars() -> Iterator[Bars]:
 
 
 def summary(job: JobOut) -> str:
-    """Return a job as a few lines of text."""
+    """Return a job as a few lines of text, safe for a terminal."""
     lines = [f"job {job.id}: {job.state}"]
     if job.state is JobState.FAILED:
         lines.append(f"The service failed: {job.failure}")
@@ -218,4 +262,4 @@ def summary(job: JobOut) -> str:
         verdict = str(job.result.verdict).replace("_", " ")
         lines.append(verdict + (f" (score {score:.2f})" if isinstance(score, float) else ""))
         lines += [f"  {reason.detail}" for reason in job.result.reasons]
-    return "\n".join(lines)
+    return "\n".join(map(clean, lines))

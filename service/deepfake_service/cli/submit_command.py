@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from deepfake_models.command_line import flatten_options
-from deepfake_service.cli.output import EXIT_INVALID, EXIT_OK, EXIT_UNREADABLE, writes_utf8
+from deepfake_service.cli.output import EXIT_INVALID, EXIT_OK, EXIT_UNREADABLE, json_line
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def submit(
         if work.wait:
             job = submitter.wait(job.content.id, bars.examined)
     if work.as_json:
-        typer.echo(json.dumps(job.sent, ensure_ascii=not writes_utf8()))
+        typer.echo(json_line(job.sent))
     else:
         typer.echo(summary(job.content))
     raise typer.Exit(EXIT_UNREADABLE if job.content.state == "failed" else EXIT_OK)
@@ -150,7 +149,7 @@ def _submit_many(
 
     def report(outcome: Outcome) -> None:
         if work.as_json:
-            typer.echo(json.dumps(outcome.to_json(), ensure_ascii=not writes_utf8()))
+            typer.echo(json_line(outcome.to_json()))
         else:
             typer.echo(outcome.to_line())
         sys.stdout.flush()

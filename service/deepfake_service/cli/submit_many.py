@@ -58,7 +58,7 @@ class Outcome:
         state = f"rejected: {clean(self.problem)}" if self.problem else ""
         if self.job is not None:
             job, job_id = self.job.content, self.job.content.id
-            state = str(job.verdict or job.state).replace("_", " ")
+            state = clean(str(job.verdict or job.state)).replace("_", " ")
             value = job.result.score if job.result else None
             score = f"{value:.2f}" if isinstance(value, float) else ""
         case = self.row.fields.get("case_reference", "")

@@ -1,8 +1,10 @@
-"""``deepfake submit --wait`` while the service is busy."""
+"""``deepfake submit`` while the service is busy, and what it does with a hostile one's answers."""
 
 from __future__ import annotations
 
+import gzip
 import json
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 
 from deepfake_client.models import JobOut
-from deepfake_service.cli.submit import ServiceRefused, Submitter
+from deepfake_service.cli import app as cli
+from deepfake_service.cli.output import json_line
+from deepfake_service.cli.submit import ServiceRefused, Submitter, summary
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 
@@ -34,7 +38,7 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, content = left.pop(0)
-            body = json.dumps(content).encode()
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             kind = "application/json" if status == 200 else "application/problem+json"
             for name, value in {**headers, "Content-Type": kind}.items():
@@ -67,3 +71,80 @@ async def test_a_busy_service_is_waited_for(service: Service) -> None:
         pytest.raises(ServiceRefused, match="no such job"),
     ):
         submitter.wait(job["id"], seen.append)
+
+
+ESCAPES = "\x1b]0;x\x07\x9b2J\nrow job\u202e"
+"""What retitles and clears a terminal, begins a line, and turns the direction of text."""
+
+
+def is_safe(text: str) -> bool:
+    return not any(unicodedata.category(c)[0] == "C" for c in text.replace("\n", ""))
+
+
+async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service: Service) -> None:
+    job = (await post_video(service, b"a")).json()
+    failed = {**job, "state": "failed", "failure": ESCAPES}
+    with answering((200, {}, failed)) as url, Submitter(url, "key") as submitter:
+        read = submitter.read(job["id"])
+    assert is_safe(summary(read.content))
+    assert len(summary(read.content).splitlines()) == 2
+    assert is_safe(json_line(read.sent))
+    assert json.loads(json_line(read.sent)) == read.sent
+    refusal = (403, {}, problem(403, ESCAPES))
+    with (
+        answering(refusal) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceRefused) as refused,
+    ):
+        submitter.read(job["id"])
+    assert is_safe(refused.value.message)
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("job_id", ["a\nb c", "", "x" * 27, "../../etc/passwd", ESCAPES])
+async def test_an_id_that_no_job_has_is_refused(service: Service, job_id: str) -> None:
+    """It was written to the progress of a manifest, where a line break forged lines."""
+    job = (await post_video(service, b"a")).json()
+    with (
+        answering((200, {}, {**job, "id": job_id})) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceRefused, match="no id of a job"),
+    ):
+        submitter.read(job["id"])
+
+
+async def test_answers_of_a_service_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = (await post_video(service, b"a")).json()
+    size = len(json.dumps(job))
+    bomb = gzip.compress(bytes(10_000_000))
+    answers = [
+        ((200, {}, job), size, None),
+        ((200, {}, job), size - 1, "more than"),
+        ((200, {"Content-Encoding": "gzip"}, bomb), size, "compressed"),
+        ((200, {}, b"[" * 100_000), 100_000, "cannot be read"),
+        ((200, {}, []), size, "cannot be read"),
+    ]
+    for answer, limit, why in answers:
+        monkeypatch.setattr("deepfake_service.cli.submit.MAX_ANSWER_BYTES", limit)
+        with answering(answer) as url, Submitter(url, "key") as submitter:
+            if why is None:
+                assert submitter.read(job["id"]).content.id == job["id"]
+                continue
+            with pytest.raises(ServiceRefused, match=why):
+                submitter.read(job["id"])
+
+
+def test_errors_are_printed_without_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ServiceRefused(f"first {ESCAPES}\nsecond")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    printed = capsys.readouterr().err
+    assert is_safe(printed)
+    assert printed.endswith("\nsecond\n")
