@@ -42,6 +42,10 @@ def error_rates(
     whole = _complete(reliability.get(f"level_{of}"))
     by_part = reliability.get("level_face" if still else "level_track", {})
     measured = (whole or by_part).get("overall", {})
+    scored: dict[int, list[Face]] = {}
+    for face in record.faces:
+        if face.logit is not None:
+            scored.setdefault(face.track, []).append(face)
     rates = _ConditionRates(spec, reliability, indicative_below or spec.conditions.min_groups)
     return {
         "level": "face" if still else "item",
@@ -60,12 +64,7 @@ def error_rates(
                 "miss_rate": thresholds.miss_rate,
             },
         },
-        "people": [
-            rates.of_person(
-                track, [f for f in record.faces if f.track == track and f.logit is not None]
-            )
-            for track in people
-        ],
+        "people": [rates.of_person(track, scored[track]) for track in people],
     }
 
 

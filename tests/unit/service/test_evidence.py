@@ -14,6 +14,7 @@ import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -31,7 +32,7 @@ from securesystemslib.signer import SSlibKey
 
 from deepfake_models.bundle import ConditionsSpec
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_models.results import Leaning
+from deepfake_models.results import Face, Leaning
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import report_texts
 from deepfake_service.documents.report_presenter import SummaryPresenter
@@ -598,6 +599,29 @@ def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
     assert (whole["of"], whole["true_positive_rate"]) == ("picture", rate)
     assert "of" not in decision()
     assert decision(level_picture={"overall": nothing}) == decision()
+
+
+def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() -> None:
+    """Verification takes a record without a trusted key: faces times people took it for hours."""
+
+    class Counted(tuple[Face, ...]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[Face]:
+            Counted.passes += 1
+            return super().__iter__()
+
+    gathered = kit.material(kit.video())
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    face = next(f for f in verdict.faces if f.logit is not None)
+    crowd = Counted(replace(face, track=number) for number in range(1000))
+    record = replace(verdict, faces=crowd)
+    measured = gathered.spec, gathered.reliability
+    people = error_rates(record, range(1000), *measured)["people"]
+    assert Counted.passes == 1
+    (alone,) = error_rates(replace(record, faces=(face,)), [face.track], *measured)["people"]
+    assert people == [{**alone, "track": number} for number in range(1000)]
 
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
