@@ -21,6 +21,7 @@ from deepfake_service.evidence.builder import TIMELINE, ReportCopy, report_of
 from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
+from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.binary import OCTETS, binary, media_type_for
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -40,9 +41,6 @@ from deepfake_service.http.schemas import (
 from deepfake_service.http.uploads import receive_body, streams_body
 
 router = api_router("evidence", prefix="")
-
-MAX_BUNDLE_BYTES = 64 * 1024 * 1024
-"""A bundle of sixteen faces has some three mebibytes. Held in memory while it is verified."""
 
 Edition = Annotated[
     int | None, Query(ge=1, description="Number of the edition; the newest if unset.", examples=[1])
@@ -236,11 +234,11 @@ async def verify_evidence(
 ) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
     this service, retired ones included, and the pinned keys of others."""
-    content = io.BytesIO()
+    content = io.BytesIO()  # in memory: a bundle has pictures of faces
     with state.admission.enter(caller.account_id) as ticket:
         async for chunk in receive_body(
             request,
-            max_bytes=MAX_BUNDLE_BYTES,
+            max_bytes=MAX_BYTES,
             timeout_s=state.settings.upload_timeout_s,
             noun="A bundle",
         ):

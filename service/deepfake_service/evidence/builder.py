@@ -103,7 +103,7 @@ def build(
     ``stamp`` stamps the statement, and ``post`` sends the queries for the reports' time stamps.
 
     Raises:
-        EvidenceTooLarge: ``verdict.json`` would be larger than a verifier reads.
+        EvidenceTooLarge: ``verdict.json`` or the bundle would be larger than a verifier reads.
     """
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)
@@ -139,9 +139,12 @@ def build(
     )
     files[PUBLIC_KEY] = signers.public_pem
     files[CERTIFICATES] = signers.certificates_pem
-    return bag.sealed(
+    bundle = bag.sealed(
         {**files, **_signatures(dossier, document, files, certificate, signers, stamp)}
     )
+    if len(bundle) > bag.MAX_BYTES:
+        raise EvidenceTooLarge
+    return bundle
 
 
 @dataclass(frozen=True, slots=True)

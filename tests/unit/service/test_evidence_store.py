@@ -28,7 +28,7 @@ from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence.builder import CUSTODY, VERDICT, verdict_document
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Trust
-from deepfake_service.evidence.zip_format import member
+from deepfake_service.evidence.zip_format import MAX_BYTES, member
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
@@ -177,6 +177,22 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
     with service.database.read() as session:
         assert session.get_one(Job, job["id"]).evidence_expired_at is not None
     assert [path.name for path in blobs(service)] == [job["media_id"]]
+
+
+async def test_a_bundle_that_is_issued_can_be_verified_here(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyst = headers(service, Role.ANALYST)
+    large = bytes(64 * 1024 * 1024 + 1)  # more than one of its files may have
+    answer = await service.client.post("/v1/verify", content=large, headers=analyst)
+    assert (answer.status_code, answer.json()["result"]) == (200, "failed")
+    declared = {**analyst, "Content-Length": str(MAX_BYTES + 1)}
+    answer = await service.client.post("/v1/verify", content=b"x", headers=declared)
+    assert answer.status_code == 413
+    job = await examined(service, kit.video())
+    monkeypatch.setattr("deepfake_service.evidence.zip_format.MAX_BYTES", 10_000)
+    refused = await evidence(service, job)
+    assert refused.json()["type"].endswith(":evidence_too_large")
 
 
 async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
