@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+from sqlalchemy import Engine, event
 
 INTERVAL_S = 0.1
 
@@ -22,6 +25,21 @@ def resident(pid: int) -> int:
 def files_containing(folder: Path, needle: bytes) -> list[Path]:
     """Return the files in ``folder`` that contain ``needle``."""
     return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+
+
+@contextlib.contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect the SQL that is executed while the context lasts."""
+    seen: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", see)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", see)
 
 
 def children(pid: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.pagination import MAX_PAGE
@@ -162,10 +163,7 @@ class HashBank:
         if not self._enabled:
             return
         submitted = usable(hashes)
-        with self._database.read() as session:
-            known = session.scalars(
-                select(KnownHashes).where(KnownHashes.case_id != job.case_id)
-            ).all()
+        known = in_batches(self._database, KnownHashes, KnownHashes.case_id != job.case_id)
         for entry, hashes_of_entry in self._opened(known):
             shares = shares_alike(submitted, hashes_of_entry["pdq"])
             if shares.match:

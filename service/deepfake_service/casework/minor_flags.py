@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.for_each import for_each
@@ -133,11 +134,11 @@ class MinorFlags:
                 .join(Media, Media.case_id == Case.id)
                 .where(Media.id == job.media_id, _flagged_by_a_person())
             ).first()
-            others = select(FlaggedHashes).where(FlaggedHashes.case_id != job.case_id)
-            entries = load_list(session, others).rows if submitted else []
         if own is not None:
             self._store(job, submitted, own.sha256)
-        self._compare(job, submitted, ((e, self._pdq(e)) for (e,) in entries))
+        if submitted:
+            others = in_batches(self._database, FlaggedHashes, FlaggedHashes.case_id != job.case_id)
+            self._compare(job, submitted, ((entry, self._pdq(entry)) for entry in others))
 
     def _pdq(self, entry: FlaggedHashes) -> list[str]:
         pdq: list[str] = open_json(self._key, entry)["pdq"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ ORPHANED_AFTER = timedelta(hours=2)
 COMMITTED_WITHIN = timedelta(hours=1)
 """How long after the end of an upload its row is there. Object stores date it by its beginning."""
 BLOBS_PER_QUERY = 500
-"""Blobs whose rows are looked up by one query."""
+"""Blobs that are in memory at a time, and whose rows are looked up by one query."""
 
 
 class Orphans:
@@ -40,10 +41,10 @@ class Orphans:
             ("work/", self._work),
             ("cases/", self._case_files),
         ):
-            old = list(blobs.older_than(prefix, before))
-            for start in range(0, len(old), BLOBS_PER_QUERY):
+            listed = blobs.older_than(prefix, before)
+            while old := list(itertools.islice(listed, BLOBS_PER_QUERY)):
                 with self._database.read() as session:
-                    orphans = find_orphans(session, old[start : start + BLOBS_PER_QUERY])
+                    orphans = find_orphans(session, old)
                 for name in orphans:
                     blobs.delete(name)
         blobs.delete_unfinished(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
@@ -17,13 +17,16 @@ RECENT_JOBS = 20
 
 def add_places(session: Session, found: list[dict[str, Any]]) -> None:
     """Add the place of waiting jobs in the queue, and about how long they wait, in seconds."""
-    if not any(job["state"] == JobState.QUEUED for job in found):
+    waiting = [job["id"] for job in found if job["state"] == JobState.QUEUED]
+    if not waiting:
         return
-    queued = session.execute(
-        select(Job.id, Job.priority, Job.turn, Job.created_at).where(Job.state == JobState.QUEUED)
-    ).all()
-    ordered = sorted(queued, key=lambda r: (Priority(r[1]).rank, r[2] or 0, r[3], r[0]))
-    places = {row[0]: number for number, row in enumerate(ordered, start=1)}
+    # Numbered by the database: many more jobs than those of a page may wait.
+    rank = case({priority.value: priority.rank for priority in Priority}, value=Job.priority)
+    order = rank, func.coalesce(Job.turn, 0), Job.created_at, Job.id
+    number = func.row_number().over(order_by=order).label("number")
+    queue = select(Job.id, number).where(Job.state == JobState.QUEUED).subquery()
+    rows = session.execute(select(queue.c.id, queue.c.number).where(queue.c.id.in_(waiting)))
+    places = {row.id: row.number for row in rows}
     each_s = _seconds_each(session)
     for job in found:
         place = places.get(job["id"])

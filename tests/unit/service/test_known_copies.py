@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import select
 
 from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, new_id
+from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.evidence.hash_index import shares_alike, usable
 from deepfake_service.evidence.perceptual_hashes import hash_media
@@ -24,6 +24,7 @@ from deepfake_service.storage import seal_json
 from tests.support import mediakit
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
+from tests.support.watching import statements
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -203,6 +204,26 @@ async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:
             "/v1/known-hashes", headers=headers(service, Role.ANALYST)
         )
         assert len(exported.text.splitlines()) == 2
+
+
+async def test_known_hashes_are_compared_some_at_a_time(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.core.batches.BATCH_ROWS", 2)
+    async with start(matching=True) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(6)]
+        for job in jobs[:5]:
+            remember(service, job["id"], known())
+        with service.database.read() as session:
+            copy = session.get_one(Job, jobs[5]["id"])
+        with statements(service.database.engine) as seen:
+            service.app.state.shared.services.hash_bank.link_similar(copy, known())
+        read = [statement for statement in seen if "FROM known_hashes" in statement]
+        assert len(read) == 4
+        assert all("LIMIT" in statement for statement in read)
+        with service.database.read() as session:
+            linked = set(session.scalars(select(Match.case_id)))
+        assert linked == {job["case_id"] for job in jobs[:5]}
 
 
 async def test_the_audit_log_counts_the_hashes_that_are_exported(start: Any) -> None:

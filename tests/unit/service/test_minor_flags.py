@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
-from deepfake_service.db import Case, FlaggedHashes
+from deepfake_service.db import Case, FlaggedHashes, new_id
 from deepfake_service.db.enums import Role
 from deepfake_service.evidence.hash_index import orientations, resembles
 from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
+from deepfake_service.storage import open_json, seal_json
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import examined, headers
+from tests.support.watching import statements
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -78,6 +80,33 @@ async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, ch
     assert is_flagged(service, copy)
     other = await examined(service, encoded("other"), encoded("other"))
     assert not is_flagged(service, other)
+
+
+async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.core.batches.BATCH_ROWS", 2)
+    first = await examined(service, encoded("other"), encoded("other"), case_reference="other")
+    await flag(service, first)
+    with service.database.write() as session:
+        (known,) = session.scalars(select(FlaggedHashes))
+        for _ in range(4):  # of other cases that were flagged before
+            again = FlaggedHashes(
+                id=new_id(), case_id=known.case_id, job_id=new_id(), digest=known.digest,
+                flagged_by=known.flagged_by, created_at=known.created_at,
+                expires_at=known.expires_at,
+            )  # fmt: skip
+            content = open_json(service.app.state.shared.services.minor_flags._key, known)
+            seal_json(service.app.state.shared.services.minor_flags._key, again, content)
+            session.add(again)
+    last = await examined(service, kit.video(), kit.video(), case_reference="last")
+    await flag(service, last)
+    with statements(service.database.engine) as seen:
+        copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
+    assert is_flagged(service, copy)
+    read = [statement for statement in seen if "flagged_hashes.case_id !=" in statement]
+    assert len(read) == 3
+    assert all("LIMIT" in statement for statement in read)
 
 
 async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Service) -> None:

@@ -17,6 +17,7 @@ from deepfake_service.casework.core.listings import (
     end_listing,
     rank_of,
 )
+from deepfake_service.casework.queue_places import add_places
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
 from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
@@ -24,6 +25,7 @@ from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import seal_json
 from tests.support.submitting import submit
+from tests.support.watching import statements
 
 Service = Any
 LEANS = {"verdict": "inconclusive", "leaning": "towards_manipulated"}
@@ -238,6 +240,19 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
     }
     assert desk.services.triage.place(desk.caller, "second") == {"number": 2, "wait_s": 40}
     assert desk.services.triage.place(desk.caller, "ended") is None
+
+
+async def test_places_are_counted_by_the_database(service: Service) -> None:
+    desk = Desk(service)
+    waiting = {"state": JobState.QUEUED, "priority": "batch"}
+    for name, turn in (("d", 4), ("b", None), ("c", 3), ("a", None), ("e", 4)):
+        desk.add(name, None, **{**waiting, "turn": turn})
+    found = [{"id": name, "state": JobState.QUEUED} for name in ("e", "a")]
+    with statements(service.database.engine) as seen, service.database.read() as session:
+        add_places(session, found)
+    assert [job["place"]["number"] for job in found] == [5, 1]
+    limits = (" IN (", "LIMIT", "count(")
+    assert all(any(limit in s for limit in limits) for s in seen if "FROM jobs" in s)
 
 
 @pytest.mark.parametrize(

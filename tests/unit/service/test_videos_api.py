@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -444,6 +444,37 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
     left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
     assert len(left) == 2
     assert f"{job['id']}/part-0" in left
+
+
+async def test_orphans_are_looked_for_some_at_a_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.orphans.BLOBS_PER_QUERY", 2)
+    job = (await submit(service)).json()
+    services = service.app.state.shared.services
+    store, at_a_time, read = services.retention._vault.blobs, 0, 0
+    for number in range(7):
+        store.put_bytes(f"media/orphan-{number}", b"sealed")
+    listed = store.older_than
+
+    def counted(prefix: str, moment: datetime) -> Iterator[str]:
+        nonlocal at_a_time, read
+        for name in listed(prefix, moment):
+            at_a_time, read = max(at_a_time, read + 1), read + 1
+            yield name
+
+    def forgotten(name: str) -> None:
+        nonlocal read
+        read = 0
+        delete(name)
+
+    delete = store.delete
+    monkeypatch.setattr(store, "older_than", counted)
+    monkeypatch.setattr(store, "delete", forgotten)
+    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
+    services.orphans.delete()
+    assert [p.name for p in blobs(service)] == [job["media_id"]]
+    assert at_a_time <= 3
 
 
 async def test_an_upload_is_no_orphan_as_long_as_it_may_take(start: Starter) -> None:
