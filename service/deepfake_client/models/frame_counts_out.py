@@ -14,11 +14,11 @@ class FrameCountsOut:
     """How many frames were examined, and how many could not be."""
 
     sampled: int = 0
-    """ Frames that were examined. """
+    """ Frames that were to be examined, with those that failed. """
     with_face: int = 0
     """ Of these, frames with a face. """
     failed: int = 0
-    """ Frames that could not be decoded. """
+    """ Of these, frames that could not be decoded. """
     longest_gap_s: float = 0.0
     """ Longest time between two examined frames, in seconds. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)

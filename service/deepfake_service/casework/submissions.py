@@ -51,7 +51,7 @@ from deepfake_service.storage.envelope import new_key, seal, unseal
 MAX_FRAMES = 2000
 """Of one video: an evidence bundle has to hold their faces."""
 MAX_CALLBACKS = 5
-"""Callback URLs of one job. Each is called up to nine times, so that a job with many would occupy
+"""Callback URLs of one job. Each is called up to eight times, so that a job with many would occupy
 the deliveries of all accounts."""
 
 

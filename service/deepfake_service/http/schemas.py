@@ -210,9 +210,11 @@ class FrameCountsOut(Stored):
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    sampled: int = Field(default=0, description="Frames that were examined.")
+    sampled: int = Field(
+        default=0, description="Frames that were to be examined, with those that failed."
+    )
     with_face: int = Field(default=0, description="Of these, frames with a face.")
-    failed: int = Field(default=0, description="Frames that could not be decoded.")
+    failed: int = Field(default=0, description="Of these, frames that could not be decoded.")
     longest_gap_s: float = Field(
         default=0.0, description="Longest time between two examined frames, in seconds."
     )
