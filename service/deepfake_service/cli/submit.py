@@ -32,9 +32,9 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
 JOB_ID = re.compile(r"[0-9a-z]{26}")
 LONGEST_WAIT_S = 60.0
-FINAL_STATES = frozenset(
-    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
-)
+UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+"""The states of jobs that ended without a result."""
+FINAL_STATES = UNSUCCESSFUL | {JobState.SUCCEEDED}
 
 
 class ServiceRefused(DeepfakeError):

@@ -95,15 +95,15 @@ def submit(
     """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
     With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
-    same command resumes. The exit code is 0; 1 if the service cannot be reached,
-    or rejects a file or fails at it; 2 if the options or the manifest are invalid. Nothing is
+    same command resumes. The exit code is 0; 1 if the service cannot be reached, or a file is
+    rejected or not examined to the end; 2 if the options or the manifest are invalid. Nothing is
     sent then.
     """
     if path.is_dir():
         raise typer.Exit(_submit_many(path, manifest, service, submission, work))
     if manifest is not None:
         raise typer.BadParameter("requires a folder", param_hint="--manifest")
-    from deepfake_service.cli.submit import Submitter, submission_bars, summary
+    from deepfake_service.cli.submit import UNSUCCESSFUL, Submitter, submission_bars, summary
 
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or "live"
@@ -115,7 +115,7 @@ def submit(
         typer.echo(json_line(job.sent))
     else:
         typer.echo(summary(job.content))
-    raise typer.Exit(EXIT_UNREADABLE if job.content.state == "failed" else EXIT_OK)
+    raise typer.Exit(EXIT_UNREADABLE if job.content.state in UNSUCCESSFUL else EXIT_OK)
 
 
 def _submit_many(
@@ -161,5 +161,8 @@ def _submit_many(
         many = ManySubmitter(submitter, options, submitted, report)
         many.run(rows)
     if many.problems:
-        typer.echo(f"{many.problems} of {len(rows)} files were rejected or failed", err=True)
+        typer.echo(
+            f"{many.problems} of {len(rows)} files were rejected or not examined to the end",
+            err=True,
+        )
     return EXIT_UNREADABLE if many.problems else EXIT_OK

@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from deepfake_client.models import JobState
 from deepfake_service.cli.manifest import Row, Rows, SubmittedRows
 from deepfake_service.cli.score import clean
 from deepfake_service.cli.submission_meter import SubmissionMeter
 from deepfake_service.cli.submit import (
     FINAL_STATES,
     POLL_S,
+    UNSUCCESSFUL,
     Job,
     ServiceBusy,
     ServiceRefused,
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.job is None or self.job.content.state is JobState.FAILED
+        return self.job is None or self.job.content.state in UNSUCCESSFUL
 
     def to_json(self) -> dict[str, Any]:
         """Return the row, its problem, and its job as the service sent it."""

@@ -8,10 +8,12 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from deepfake_client.models import JobOut
 from deepfake_service.cli import app as cli
@@ -36,6 +38,10 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             status, headers, content = left.pop(0)
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -148,3 +154,20 @@ def test_errors_are_printed_without_control_characters(
     printed = capsys.readouterr().err
     assert is_safe(printed)
     assert printed.endswith("\nsecond\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("queued", 0), ("failed", 1), ("expired", 1), ("cancelled", 1)]
+)
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_job_that_ends_without_a_result_is_no_success(
+    service: Service, tmp_path: Path, state: str, code: int, many: bool
+) -> None:
+    job = (await post_video(service, b"a")).json()
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"a")
+    words = ["submit", str(folder if many else folder / "a.mp4"), "--key", "key", "--no-wait"]
+    with answering((200, {}, {**job, "state": state})) as url:
+        done = CliRunner().invoke(cli.app, [*words, "--url", url])
+    assert done.exit_code == code, done.output
