@@ -22,6 +22,7 @@ from deepfake_service.db import (
     Case,
     Database,
     Fact,
+    FlaggedHashes,
     Job,
     Key,
     RevokedEdition,
@@ -211,6 +212,8 @@ class Restoration:
         replayed_by = entry.detail if entry.detail != REPLAYED else None
         case.minor_by = entry.account or replayed_by if enabled else None
         case.minor_from = None
+        if not enabled:  # or the hashes would flag copies again
+            session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == case.id))
         return True
 
     def _delete_case(self, session: Session, entry: JournalEntry) -> bool:

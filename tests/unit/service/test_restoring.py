@@ -28,6 +28,7 @@ from deepfake_service.db import (
     Case,
     Database,
     Edition,
+    FlaggedHashes,
     Job,
     Key,
     Media,
@@ -213,6 +214,33 @@ async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
     for restored in restored_twice(old, backup):
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
             assert session.get_one(Case, job["case_id"]).minor_by == analyst
+
+
+async def test_a_flag_that_was_removed_leaves_no_hashes_when_a_backup_is_restored(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        path = f"/v1/cases/{job['case_id']}/minor"
+        analyst = as_role(service, Role.ANALYST)
+        assert (await service.client.put(path, **analyst)).is_success
+        with service.database.write() as session:
+            session.add(
+                FlaggedHashes(
+                    id=new_id(), case_id=job["case_id"], job_id=job["id"], digest="d",
+                    flagged_by=session.get_one(Case, job["case_id"]).minor_by, sealed=b"sealed",
+                    created_at=service.clock(), expires_at=service.clock() + timedelta(days=9),
+                )
+            )  # fmt: skip
+        back_up(old, backup)
+        assert (await service.client.delete(path, **analyst)).is_success
+    async with start():
+        pass
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(Case, job["case_id"]).minor_at is None
+            assert session.scalars(select(FlaggedHashes)).all() == []
 
 
 async def test_an_older_database_is_refused_even_if_it_is_no_backup(
