@@ -36,7 +36,7 @@ from deepfake_service.errors import (
     NotAuthenticated,
     SecondFactorRequired,
 )
-from deepfake_service.security.administrators import require_administrator
+from deepfake_service.security import administrators
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.security.keys import (
     KEY_FORM,
@@ -146,8 +146,9 @@ class Accounts:
         """
         account = self.named(name)
         with self._database.write() as session:
+            administrators.one_at_a_time(self._database, session)
             session.get_one(Account, account.id).disabled_at = current_time(session)
-            require_administrator(session, account)
+            administrators.require_administrator(session, account)
             append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
 
     def create_key(
@@ -185,9 +186,10 @@ class Accounts:
             LastAdministrator: it is the only valid key of an administrator.
         """
         with self._database.write() as session:
+            administrators.one_at_a_time(self._database, session)
             key = valid_key(session, key_id)
             key.revoked_at = current_time(session)
-            require_administrator(session, session.get_one(Account, key.account_id))
+            administrators.require_administrator(session, session.get_one(Account, key.account_id))
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:

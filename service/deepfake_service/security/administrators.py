@@ -5,9 +5,17 @@ from __future__ import annotations
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Account, Key, current_time
+from deepfake_service.db import Account, Database, Key, current_time
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import LastAdministrator
+
+
+def one_at_a_time(database: Database, session: Session) -> None:
+    """Exclude other changes after which an administrator has to be left, until this one ends.
+
+    Two that each see the other's administrator could remove both.
+    """
+    database.one_at_a_time(session, "administrators")
 
 
 def has_administrator(session: Session) -> bool:
@@ -31,7 +39,8 @@ def require_administrator(session: Session, changed: Account) -> None:
     can sign in.
 
     Args:
-        session: the transaction of the change, which the error rolls back.
+        session: the transaction of the change, which the error rolls back, and which began with
+            ``one_at_a_time``.
         changed: the account that the change is about.
     """
     if changed.role is Role.ADMIN and not has_administrator(session):

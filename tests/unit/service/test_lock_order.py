@@ -36,7 +36,7 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
-from deepfake_service.errors import CodeRejected
+from deepfake_service.errors import CodeRejected, LastAdministrator
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
@@ -244,3 +244,26 @@ async def test_a_code_signs_in_once_also_at_the_same_time(service: Service) -> N
         meanwhile.begin()
     with pytest.raises(CodeRejected):
         meanwhile.end()
+
+
+@pytest.mark.parametrize("what", ["account", "key"])
+async def test_two_administrators_do_not_remove_each_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    accounts = service.accounts
+    for name in ("first", "second"):
+        accounts.create(name, "person", Role.ADMIN)
+    accounts.create_key("first")
+    key = accounts.create_key("second")
+    for account in accounts.all():
+        if account.role is Role.ADMIN and account.name not in ("first", "second"):
+            accounts.disable(account.name)
+    meanwhile = Meanwhile(
+        service,
+        lambda: accounts.disable("second") if what == "account" else accounts.revoke(key.id),
+    )
+    meanwhile.before_entry_of(accounts_module, monkeypatch)
+    accounts.disable("first")
+    with pytest.raises(LastAdministrator):
+        meanwhile.end()
+    assert accounts.authenticate(key.text)
