@@ -72,6 +72,10 @@ class CallbackRefused(ServiceError):
     """The callback URL is not allowed."""
 
 
+class CallbackUnresolved(CallbackRefused):
+    """The host of the callback URL cannot be looked up now. Try again later."""
+
+
 # -- callers --------------------------------------------------------------------------------------
 
 

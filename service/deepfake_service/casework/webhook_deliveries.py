@@ -16,7 +16,12 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.db.enums import CallbackContent, DeliveryState, JobState
 from deepfake_service.db.row_authentication import load_list
-from deepfake_service.errors import CallbackRefused, DatabaseUnavailable, DecryptionFailed
+from deepfake_service.errors import (
+    CallbackRefused,
+    CallbackUnresolved,
+    DatabaseUnavailable,
+    DecryptionFailed,
+)
 from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -216,7 +221,7 @@ class WebhookDeliveries:
                 allowed=self._allowed,
                 resolve=partial(webhooks.resolved, account_id=due.job.account_id),
             )
-        except webhooks.CallbackUnresolved:
+        except CallbackUnresolved:
             return webhooks.Outcome("unresolved")
         except CallbackRefused:
             return webhooks.Outcome("refused", final=True)

@@ -72,6 +72,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
     # from a fault of the service.
     errors.ClientGone: (499, "client_closed_request"),
+    errors.CallbackUnresolved: (503, "callback_unresolved"),
     errors.DatabaseDamaged: (503, "database_damaged"),
     errors.DatabaseUnavailable: (503, "database_unavailable"),
     errors.EvidenceBusy: (503, "evidence_busy"),

@@ -25,7 +25,7 @@ import httpx
 from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db.enums import CallbackContent
-from deepfake_service.errors import CallbackRefused, FieldError
+from deepfake_service.errors import CallbackRefused, CallbackUnresolved, FieldError
 from deepfake_service.resource_limits import CallbackHosts
 
 TIMEOUT_S = 10.0
@@ -111,10 +111,6 @@ class Target:
 
     def __repr__(self) -> str:
         return "Target()"
-
-
-class CallbackUnresolved(CallbackRefused):
-    """The host of the callback URL cannot be looked up now. Try again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +209,12 @@ def _not_public(error: Exception | None = None) -> CallbackRefused:
     rule = "must resolve to public addresses only"
     # One text for names that do not resolve and for names that are not public: two would tell a
     # client which internal names exist.
-    message, detail = f"The host of the callback URL {rule}.", FieldError(FIELD, f"its host {rule}")
+    message, detail = f"The host of the callback URL {rule}", FieldError(FIELD, f"its host {rule}")
     is_temporary = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
     if is_temporary or isinstance(error, TimeoutError):
-        return CallbackUnresolved(message, errors=[detail])
-    return CallbackRefused(message, errors=[detail])
+        later = "and cannot be looked up now. Try again later."
+        return CallbackUnresolved(f"{message}, {later}", errors=[detail])
+    return CallbackRefused(f"{message}.", errors=[detail])
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

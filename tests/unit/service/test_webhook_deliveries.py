@@ -180,6 +180,25 @@ async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_un
     assert state(service) is DeliveryState.FAILED
 
 
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (socket.EAI_AGAIN, 503, "callback_unresolved"),
+        (socket.EAI_NONAME, 422, "callback_refused"),
+    ],
+)
+async def test_a_submission_is_to_be_repeated_while_a_name_server_is_down(
+    service: Service, monkeypatch: pytest.MonkeyPatch, failure: int, status: int, code: str
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(failure, "no answer")
+
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
+    answer = await post_video(service, b"video", callback_url="https://hooks.example/a")
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, code)
+    assert ("Retry-After" in answer.headers) is (status == 503)
+
+
 async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
     service: Service, deliveries: WebhookDeliveries, monkeypatch: pytest.MonkeyPatch
 ) -> None:

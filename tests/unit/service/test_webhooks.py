@@ -15,11 +15,10 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from deepfake_service.errors import CallbackRefused
+from deepfake_service.errors import CallbackRefused, CallbackUnresolved
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import (
     BACK_OFF,
-    CallbackUnresolved,
     Resolve,
     Target,
     check,
