@@ -34,6 +34,7 @@ from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
 from deepfake_service.errors import (
+    TooManyDocuments,
     TooManyDownloads,
     TooManyEventStreams,
     TooManyPackages,
@@ -75,6 +76,9 @@ of which a screenshot may have 16 MiB."""
 DOWNLOADS_PER_ACCOUNT = 2
 """Tables of results and exports of originals that one account downloads at the same time. A table
 may read all cases, and an export writes a copy of the original to the disk."""
+DOCUMENTS_PER_ACCOUNT = 2
+"""Copies of reports and PDFs of notices that are made for one account at the same time. Each takes
+one of the threads of requests, for as long as a time-stamp authority takes to answer."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 TAGS = {
     "frames": "Pictures that are scored while you wait.",
@@ -130,6 +134,7 @@ def create_app(
         AccountSlots(settings.max_event_streams_per_account, TooManyEventStreams),
         AccountSlots(PACKAGES_PER_ACCOUNT, TooManyPackages),
         AccountSlots(DOWNLOADS_PER_ACCOUNT, TooManyDownloads),
+        AccountSlots(DOCUMENTS_PER_ACCOUNT, TooManyDocuments),
         AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )

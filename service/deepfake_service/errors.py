@@ -154,6 +154,10 @@ class TooManyPackages(TooManyRequests):
     """This account downloads as many packages as it may at once. Wait until one has arrived."""
 
 
+class TooManyDocuments(TooManyRequests):
+    """As many documents are being made for this account as may be at once. Wait until one is."""
+
+
 class TooManyDownloads(TooManyRequests):
     """This account downloads as many files as it may at once. Wait until one has arrived."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -39,6 +40,7 @@ from deepfake_service.http.schemas import (
     Time,
 )
 from deepfake_service.http.uploads import receive_body, streams_body
+from deepfake_service.security.accounts import Caller
 
 router = api_router("evidence", prefix="")
 
@@ -64,6 +66,27 @@ class ReportQuery:
             "hands it in, on paper."
         ),
     ] = False
+
+    @property
+    def copy(self) -> ReportCopy | None:
+        """The copy that has to be made; ``None`` if the report is that of the edition."""
+        copy = ReportCopy(self.faces, self.signature_line)
+        return None if copy == ReportCopy() else copy
+
+
+ReportQueryDep = Annotated[ReportQuery, Depends()]
+
+
+async def _report_reader(
+    caller: Reader, state: AppStateDep, asked: ReportQueryDep
+) -> AsyncIterator[Caller]:
+    """Return the caller; a copy counts among the few documents that are made for the account at
+    the same time (else ``TooManyDocuments``)."""
+    if asked.copy is None:
+        yield caller
+        return
+    with state.documents.enter(caller.account_id):
+        yield caller
 
 
 class EditionOut(Published):
@@ -124,18 +147,17 @@ def list_editions(job_id: JobId, caller: Reader, services: ServicesDep) -> Editi
 def get_report(
     request: Request,
     job_id: JobId,
-    caller: Reader,
+    caller: Annotated[Caller, Depends(_report_reader)],
     services: ServicesDep,
-    asked: Annotated[ReportQuery, Depends()],
+    asked: ReportQueryDep,
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
     `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested."""
-    copy = ReportCopy(asked.faces, asked.signature_line)
     store = services.evidence_store
-    if copy == ReportCopy():
+    if asked.copy is None:
         content = store.member(caller, job_id, report_of(asked.lang), asked.edition)
     else:
-        content = store.report(caller, job_id, asked.lang, copy, asked.edition)
+        content = store.report(caller, job_id, asked.lang, asked.copy, asked.edition)
     name = f"report-{job_id}-{asked.lang}.pdf"
     return Response(
         content,

@@ -18,7 +18,7 @@ from deepfake_service.casework.core.notice_states import (
 )
 from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.http.auth import Reader
+from deepfake_service.http.auth import DocumentReader, Reader
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import Page, PageDep, ServicesDep
 from deepfake_service.http.problems import problems
@@ -244,7 +244,7 @@ def get_notice_text(notice_id: NoticeId, caller: Reader, services: ServicesDep) 
     },
 )
 def get_notice_pdf(
-    request: Request, notice_id: NoticeId, caller: Reader, services: ServicesDep
+    request: Request, notice_id: NoticeId, caller: DocumentReader, services: ServicesDep
 ) -> Response:
     """Return a notice as a signed PDF/A for a person to send. Audited.
 

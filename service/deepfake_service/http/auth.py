@@ -309,6 +309,8 @@ Uploader = Annotated[Caller, Depends(one_of_few(_may_submit, lambda state: state
 """Submits a video."""
 Follower = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.event_streams))]
 """Follows a job."""
+DocumentReader = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.documents))]
+"""Reads documents that may have to be made and signed first."""
 PackageReader = Annotated[
     Caller, Depends(one_of_few(_may_read_pages, lambda state: state.packages))
 ]

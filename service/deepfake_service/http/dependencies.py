@@ -64,6 +64,7 @@ class AppState:
     event_streams: AccountSlots
     packages: AccountSlots
     downloads: AccountSlots
+    documents: AccountSlots
     callback_checks: AccountThreads
     database: Database
     engine: Engine | None = None

@@ -65,6 +65,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.TooManyUploads: (429, "too_many_uploads"),
     errors.TooManyEventStreams: (429, "too_many_event_streams"),
     errors.TooManyPackages: (429, "too_many_packages"),
+    errors.TooManyDocuments: (429, "too_many_documents"),
     errors.TooManyDownloads: (429, "too_many_downloads"),
     errors.TooManySimilarPictures: (429, "too_many_similar_pictures"),
     errors.TooManyFailedSignIns: (429, "too_many_failed_sign_ins"),

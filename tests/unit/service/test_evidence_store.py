@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.app import DOCUMENTS_PER_ACCOUNT
 from deepfake_service.casework import evidence_store as store_module
 from deepfake_service.casework.core.cases import MAX_OCCURRENCES
 from deepfake_service.casework.dossiers import (
@@ -26,6 +28,7 @@ from deepfake_service.db import AuditEntry, Case, Edition, Job, Media, Occurrenc
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence.builder import CUSTODY, VERDICT, verdict_document
+from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Trust
 from deepfake_service.evidence.zip_format import MAX_BYTES, member
@@ -418,6 +421,42 @@ async def test_m4_callbacks_of_a_job_are_limited(
     assert refused.status_code == 409
     assert refused.json()["type"].endswith(":too_many_callbacks")
     await submit(service, callback_url=urls[0])
+
+
+async def test_a_slow_authority_does_not_take_the_threads_of_requests(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty requests of one account for copies waited in all of them for the authority."""
+    job = await examined(service, kit.video())
+    path = f"/v1/jobs/{job['id']}/report.pdf"
+    assert (await service.client.get(path)).status_code == 200
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def post(_: bytes) -> bytes:
+        begun.release()
+        assert go_on.wait(60)
+        raise TimestampFailed
+
+    store = service.app.state.shared.services.evidence_store
+    monkeypatch.setattr(store, "_stamps", {"post": post})
+    copies = [
+        asyncio.create_task(service.client.get(f"{path}?{query}"))
+        for query in ("faces=false", "signature_line=true")
+    ]
+    assert len(copies) == DOCUMENTS_PER_ACCOUNT
+    for _ in copies:
+        assert await asyncio.to_thread(begun.acquire, timeout=60)
+    refused = await service.client.get(f"{path}?faces=false")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    assert refused.json()["type"].endswith(":too_many_documents")
+    assert (await service.client.get("/v1/notices/unknown/notice.pdf")).status_code == 429
+    assert (await service.client.get(path)).status_code == 200, "it was made before"
+    analyst = headers(service, Role.ANALYST)
+    answer = await service.client.get("/v1/notices/unknown/notice.pdf", headers=analyst)
+    assert answer.status_code == 404
+    go_on.set()
+    assert [(await task).status_code for task in copies] == [200, 200]
+    assert (await service.client.get(f"{path}?faces=false")).status_code == 200
 
 
 def test_evidence_holds_as_much_as_the_limits_allow() -> None:
