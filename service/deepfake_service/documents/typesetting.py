@@ -23,6 +23,8 @@ from deepfake_service.documents.characters import code_point, revealed
 from deepfake_service.documents.i18n import words
 
 MAX_TEXT_CHARS = 6000
+"""More than any field accepts: a statement has up to 5,000 characters. A longer text, as a forged
+bundle may have, is cut off."""
 FONTS = (
     "Noto Sans KR", "Noto Sans Hebrew", "Noto Sans Arabic", "Noto Naskh Arabic", "DejaVu Sans",
     "Libertinus Serif", "DejaVu Sans Mono",

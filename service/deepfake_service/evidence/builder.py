@@ -49,6 +49,7 @@ TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
 MAX_JSON_BYTES = 64 * 1024 * 1024
+"""Limit of a JSON file, which is parsed as a whole: above the ``verdict.json`` named below."""
 MAX_JSON_NODES = 1_200_000
 """Limit of objects and lists in a JSON file. A ``verdict.json`` of 2,064 frames with 64 faces each
 has 530,000 in 48 MB."""

@@ -28,6 +28,7 @@ from deepfake_service.evidence.bounded_answers import (
 )
 
 MAX_REPLY_BYTES = 256 * 1024
+"""A time stamp has a few kB with the certificates of its authority. It is stored in each bundle."""
 TIMEOUT_S = 10.0
 """Longest pause in an answer."""
 DEADLINE_S = 20.0

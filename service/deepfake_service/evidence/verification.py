@@ -71,6 +71,7 @@ from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, s
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust, Verification
 
 MAX_DETAIL = 600
+"""Characters of the detail of a step, which may repeat what an unknown bundle says."""
 _DECIDED = ("likely_manipulated", "no_manipulation_found")
 _PREDICATE = {
     "job": re.compile(r"[0-9a-z]{1,26}"),

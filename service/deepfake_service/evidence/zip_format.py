@@ -18,7 +18,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from deepfake_models.errors import DeepfakeError
 
 MAX_BYTES = 256 * 1024 * 1024
+"""Four times what one JSON file of a bundle may have. Bundles are in memory as a whole while they
+are made and verified."""
 MAX_FILES = 200
+"""A bundle has some 20, and for each of up to 16 faces a map and a square, or several squares where
+the model looks at several."""
 MAX_DIRECTORY_BYTES = 64 * 1024
 """Size limit of the ZIP's directory, which has some 90 bytes for each file of a bundle."""
 MAX_TAG_BYTES = 256 * 1024

@@ -15,10 +15,14 @@ from deepfake_service.db import Job
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, Priority
 from deepfake_service.jobs.durations import latest_times, mean_s
 
-RECENT_JOBS = 10
+CHARGED_BY_JOBS = 10
+"""Ended jobs of an account by whose duration its next one is charged: few, so that the charge soon
+follows when an account sends longer or shorter videos than before."""
 DEFAULT_COST_S = 10
 """What a job of an account is charged before any of its jobs has ended."""
 MAX_COST_S = 3600
+"""What a job of an account is charged at most: jobs that took very long, as while a worker hung,
+must not put the next ones of the account behind all others for days."""
 _BAND = 2**31 // len(Priority) - 1
 """How many turns each priority has: DBOS takes priorities from 1 to 2^31 - 1."""
 
@@ -44,6 +48,6 @@ def queue_rank(priority: Priority, turn: int) -> int:
 def _cost_s(session: Session, account_id: str) -> int:
     """Return how many seconds the account's latest jobs took, on average."""
     own = Job.account_id == account_id, Job.state.in_(ENDED)
-    rows = session.execute(latest_times(RECENT_JOBS, *own))
+    rows = session.execute(latest_times(CHARGED_BY_JOBS, *own))
     mean = mean_s((start, end) for start, end in rows)
     return DEFAULT_COST_S if mean is None else min(max(1, round(mean)), MAX_COST_S)

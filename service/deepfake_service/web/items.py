@@ -38,11 +38,13 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
+"""Characters of the reason of a review, as in the API."""
 VALUES_WITHHELD = (
     "This account belongs to a system, and such accounts are not told exact values here "
     "(DEEPFAKE_SYSTEM_SCORES). The evidence has them."
 )
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
+"""As many as a page of the API has by default. The page of a case has both lists."""
 
 
 @router.get("/items/{job_id}")

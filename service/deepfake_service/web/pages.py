@@ -44,6 +44,7 @@ from deepfake_service.web.language import language_of
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
+"""A notice is about at most 200 posts, each of which is a field of its form."""
 INVALID_FORM = "The form is incomplete or contains invalid values."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "

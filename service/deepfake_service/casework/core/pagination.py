@@ -22,6 +22,7 @@ from deepfake_service.db.enums import JobState
 from deepfake_service.errors import FieldError, InvalidRequest
 
 MAX_PAGE = 200
+"""Rows of one answer, each of which is decrypted and checked against its code before it begins."""
 Rows = TypeVarTuple("Rows")
 OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
 
