@@ -7,7 +7,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from deepfake_service.casework.restoration import Restoration
@@ -104,7 +104,7 @@ def restore(settings: Settings, journal: Path | None) -> Restored:
             head = restoration.head()
             replayed = restoration.replay(entries)
             revoked = 0 if journal else restoration.distrust()
-            _set_aside(settings.journal_path)
+            _set_aside(settings.journal_path, database.clock())
             restoration.finish(head)
             open_journal(settings, database).catch_up()
     return Restored(head, replayed, revoked)
@@ -118,8 +118,7 @@ def _restoration(settings: Settings, database: Database, queue: JobQueue) -> Res
     return Restoration(database, vault, retention, open_signing_keys(settings, database, keys))
 
 
-def _set_aside(path: Path) -> None:
+def _set_aside(path: Path, now: datetime) -> None:
     """Rename the journal of the database that was replaced. A new one continues the backup."""
     if path.exists():
-        now = datetime.now(UTC)
         path.rename(path.with_name(f"{path.stem}-until-{now:%Y%m%dT%H%M%S}{path.suffix}"))

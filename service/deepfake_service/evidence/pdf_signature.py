@@ -13,7 +13,7 @@ import asyncio
 import io
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from asn1crypto import keys as asn1_keys
 from asn1crypto import tsp
@@ -34,6 +34,7 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.clock import utc_now
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.timestamps import PostQuery, TimestampFailed
 
@@ -82,7 +83,7 @@ def sign(
     try:
         signed = _signed(pdf, keys, reason, _Stamper(post), field)
         # pyHanko does not check the signature of the token.
-        verify(signed, list(keys.report_certificates), datetime.now(UTC))
+        verify(signed, list(keys.report_certificates), utc_now())
         return signed
     except (TimestampFailed, InvalidReport, SigningError, *_UNREADABLE):
         return _signed(pdf, keys, reason, None, field)

@@ -67,10 +67,9 @@ class AuditQuery(BaseModel):
         exclude = {"before"} if self.since or self.until else {"before", "zone"}
         return self.model_dump(exclude=exclude, exclude_defaults=True)
 
-    @property
-    def zone_name(self) -> str:
-        """The short name of the zone of the days."""
-        return datetime.now(zone_named(self.zone)).tzname() or "UTC"
+    def zone_name(self, at: datetime) -> str:
+        """Return the short name of the zone of the days, as it is called at a time."""
+        return at.astimezone(zone_named(self.zone)).tzname() or "UTC"
 
     @property
     def filters(self) -> audit_log.EntryFilters:
@@ -111,6 +110,7 @@ def get_audit(
         older=entries[AUDIT_PAGE - 1]["number"] if len(entries) > AUDIT_PAGE else None,
         links=links,
         query=query,
+        zone_name=query.zone_name(state.database.clock()),
         accounts=accounts,
         names={account.id: account.name for account in accounts},
         actions=[str(action) for action in audit_log.Action],
