@@ -15,7 +15,7 @@ MAX_ITEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReviewOutcome:
     """What became of the decision on one item: the resulting finding, or why it was refused."""
 
     job_id: str
@@ -25,7 +25,7 @@ class Outcome:
 
 def decide_each(
     reviews: Reviews, caller: Caller, job_ids: Sequence[str], decision: Decision, reason: str
-) -> list[Outcome]:
+) -> list[ReviewOutcome]:
     """Record the caller's decision on each of some items. A refusal does not stop the others.
 
     Raises:
@@ -34,9 +34,9 @@ def decide_each(
     outcomes = []
     for job_id in dict.fromkeys(job_ids):
         try:
-            outcomes.append(Outcome(job_id, reviews.decide(caller, job_id, decision, reason)))
+            outcomes.append(ReviewOutcome(job_id, reviews.decide(caller, job_id, decision, reason)))
         except DatabaseUnavailable:
             raise
         except ServiceError as error:
-            outcomes.append(Outcome(job_id, None, error))
+            outcomes.append(ReviewOutcome(job_id, None, error))
     return outcomes

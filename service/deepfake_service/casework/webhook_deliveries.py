@@ -176,7 +176,7 @@ class WebhookDeliveries:
         self._known = known
         for delivery_id in unreadable:
             if self._claim(delivery_id):
-                self._finish(delivery_id, webhooks.Outcome("unreadable"))
+                self._finish(delivery_id, webhooks.DeliveryOutcome("unreadable"))
         return list(known.values())
 
     def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
@@ -213,7 +213,7 @@ class WebhookDeliveries:
             with self._lock:
                 self._sending.pop(due.id, None)
 
-    def _try(self, due: _Due) -> webhooks.Outcome:
+    def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
             target = webhooks.check(
@@ -222,9 +222,9 @@ class WebhookDeliveries:
                 resolve=partial(webhooks.resolved, account_id=due.job.account_id),
             )
         except CallbackUnresolved:
-            return webhooks.Outcome("unresolved")
+            return webhooks.DeliveryOutcome("unresolved")
         except CallbackRefused:
-            return webhooks.Outcome("refused", final=True)
+            return webhooks.DeliveryOutcome("refused", final=True)
         now = self._database.clock()
         job = {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id}
         if due.callback.content is CallbackContent.VERDICT:
@@ -233,11 +233,11 @@ class WebhookDeliveries:
         try:
             secret = self._secrets.of(due.job.account_id)
         except DecryptionFailed:
-            return webhooks.Outcome("unreadable")
+            return webhooks.DeliveryOutcome("unreadable")
         body = webhooks.event(f"job.{due.job.state}", job, now)
         return webhooks.send(target, secret, due.id, body, now)
 
-    def _finish_through_outages(self, due: _Due, outcome: webhooks.Outcome) -> None:
+    def _finish_through_outages(self, due: _Due, outcome: webhooks.DeliveryOutcome) -> None:
         """Record an outcome, if the database comes back before the claim ends.
 
         Otherwise the webhook is sent again, with the same id.
@@ -251,7 +251,7 @@ class WebhookDeliveries:
             else:
                 return
 
-    def _finish(self, delivery_id: str, outcome: webhooks.Outcome) -> None:
+    def _finish(self, delivery_id: str, outcome: webhooks.DeliveryOutcome) -> None:
         with self._database.write() as session:
             delivery = session.get(Delivery, delivery_id)
             if delivery is None:

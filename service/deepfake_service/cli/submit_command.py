@@ -133,7 +133,7 @@ def _submit_many(
         rows_of_folder,
     )
     from deepfake_service.cli.submit import Submitter
-    from deepfake_service.cli.submit_many import ManySubmitter, Options, Outcome, heading
+    from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome, heading
 
     fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
     try:
@@ -147,7 +147,7 @@ def _submit_many(
         return EXIT_INVALID
     wait = work.wait is not False
 
-    def report(outcome: Outcome) -> None:
+    def report(outcome: SubmissionOutcome) -> None:
         if work.as_json:
             typer.echo(json_line(outcome.to_json()))
         else:

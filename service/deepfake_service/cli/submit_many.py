@@ -36,7 +36,7 @@ NAME_WIDTH, CASE_WIDTH, STATE_WIDTH = 32, 18, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SubmissionOutcome:
     """What became of a row: its job, or why there is none."""
 
     row: Row
@@ -116,7 +116,7 @@ class ManySubmitter:
         submitter: Submitter,
         options: Options,
         submitted: SubmittedRows,
-        report: Callable[[Outcome], None],
+        report: Callable[[SubmissionOutcome], None],
     ) -> None:
         self._submitter = submitter
         self._options = options
@@ -139,7 +139,7 @@ class ManySubmitter:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
         """
         parallel = self._options.parallel
-        sending: deque[Future[Outcome | _Pending]] = deque()
+        sending: deque[Future[SubmissionOutcome | _Pending]] = deque()
         # Half of the threads remain for questions about jobs.
         with (
             SubmissionMeter(len(rows), wait=self._options.wait) as meter,
@@ -162,7 +162,7 @@ class ManySubmitter:
                 for task in sending:
                     task.cancel()
 
-    def _send(self, row: Row) -> Outcome | _Pending:
+    def _send(self, row: Row) -> SubmissionOutcome | _Pending:
         """Submit a row unless that was done before."""
         fields = {**row.fields, "priority": self._options.priority, "frames": self._options.frames}
         try:
@@ -171,20 +171,22 @@ class ManySubmitter:
             if known is not None and self._options.wait:
                 return _Pending(row, known)
             if known is not None:
-                return Outcome(row, self._patiently(lambda: self._submitter.read(known)))
+                return SubmissionOutcome(row, self._patiently(lambda: self._submitter.read(known)))
             job = self._patiently(
                 lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None)
             )
             self._submitted.add(digest, job.content.id)
         except OSError as error:
-            return Outcome(row, None, f"the file cannot be read: {error.strerror or error}")
+            return SubmissionOutcome(
+                row, None, f"the file cannot be read: {error.strerror or error}"
+            )
         except ServiceRefused as error:
-            return Outcome(row, None, error.message)
+            return SubmissionOutcome(row, None, error.message)
         if job.content.state in FINAL_STATES or not self._options.wait:
-            return Outcome(row, job)
+            return SubmissionOutcome(row, job)
         return _Pending(row, job.content.id)
 
-    def _take(self, sent: Outcome | _Pending, meter: SubmissionMeter) -> None:
+    def _take(self, sent: SubmissionOutcome | _Pending, meter: SubmissionMeter) -> None:
         meter.submitted()
         if isinstance(sent, _Pending):
             self._pending.append(sent)
@@ -206,15 +208,15 @@ class ManySubmitter:
         self._window = min(2 * self._window, most) if full else least
         self._poll_at = time.monotonic() + (0.0 if full else POLL_S)
 
-    def _ask(self, pending: _Pending) -> Outcome | None:
+    def _ask(self, pending: _Pending) -> SubmissionOutcome | None:
         """Return what became of a row; ``None`` while its job has not ended."""
         try:
             job = self._patiently(lambda: self._submitter.read(pending.job_id))
         except ServiceRefused as error:
-            return Outcome(pending.row, None, error.message)
-        return Outcome(pending.row, job) if job.content.state in FINAL_STATES else None
+            return SubmissionOutcome(pending.row, None, error.message)
+        return SubmissionOutcome(pending.row, job) if job.content.state in FINAL_STATES else None
 
-    def _end(self, outcome: Outcome, meter: SubmissionMeter) -> None:
+    def _end(self, outcome: SubmissionOutcome, meter: SubmissionMeter) -> None:
         self.problems += outcome.failed
         meter.ended()
         self._report(outcome)

@@ -114,7 +114,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """The result of one attempt: a code, and whether no further attempt is to be made."""
 
     code: str
@@ -253,7 +253,7 @@ def event(name: str, data: dict[str, Any], at: datetime) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> Outcome:
+def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> DeliveryOutcome:
     """Deliver ``body`` once, signed with ``secret`` (``whsec_...``).
 
     Any 2xx status is success. Redirects are not followed, because their target was not checked.
@@ -269,12 +269,12 @@ def send(target: Target, secret: str, message_id: str, body: str, at: datetime) 
     try:
         status = asyncio.run(asyncio.wait_for(_post(target, headers, body), DEADLINE_S))
     except (httpx.TimeoutException, TimeoutError):
-        return Outcome("timeout")
+        return DeliveryOutcome("timeout")
     except httpx.HTTPError:
-        return Outcome("unreachable")
+        return DeliveryOutcome("unreachable")
     if 200 <= status < 300:
-        return Outcome(f"http_{status}", delivered=True)
-    return Outcome(f"http_{status}", final=status == GONE)
+        return DeliveryOutcome(f"http_{status}", delivered=True)
+    return DeliveryOutcome(f"http_{status}", final=status == GONE)
 
 
 async def _post(target: Target, headers: dict[str, str], body: str) -> int:

@@ -12,7 +12,7 @@ from deepfake_service.cli.manifest import (
     read_manifest,
     rows_of_folder,
 )
-from deepfake_service.cli.submit_many import NAME_WIDTH, Outcome
+from deepfake_service.cli.submit_many import NAME_WIDTH, SubmissionOutcome
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_progress_is_left_as_it_is(tmp_path: Path) -> None:
 def test_names_are_cut_to_the_columns_that_they_take(folder: Path) -> None:
     row = next(iter(rows_of_folder(folder, {})))
     long = type(row)(row.path, "한글" * 30 + "/end.mp4\x1b", {})
-    line = Outcome(long, None, "too large").to_line()
+    line = SubmissionOutcome(long, None, "too large").to_line()
     assert line.startswith("…")
     assert "end.mp4\N{REPLACEMENT CHARACTER}" in line
     wide = sum(2 if "가" <= c <= "힣" else 1 for c in line.partition("  ")[0])

@@ -19,7 +19,7 @@ from deepfake_service.cli import submit_many
 from deepfake_service.cli.manifest import Rows, SubmittedRows, rows_of_folder
 from deepfake_service.cli.submission_meter import Rate, SubmissionMeter, duration
 from deepfake_service.cli.submit import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
-from deepfake_service.cli.submit_many import ManySubmitter, Options, Outcome
+from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome
 from deepfake_service.db.database import new_id
 
 
@@ -81,9 +81,9 @@ def rows(tmp_path: Path) -> Rows:
 
 def submitted(
     service: Service, rows: Rows, record: Path | None = None, *, wait: bool = True
-) -> list[Outcome]:
+) -> list[SubmissionOutcome]:
     """Submit ``rows`` and return what was reported."""
-    reported: list[Outcome] = []
+    reported: list[SubmissionOutcome] = []
     options = Options("http://service", "batch", None, wait, parallel=3)
     ManySubmitter(service, options, SubmittedRows(record), reported.append).run(rows)  # type: ignore[arg-type]
     return reported

@@ -41,10 +41,12 @@ class Receiver:
     """Stands in for the receiver: it answers with ``outcome``, or dies."""
 
     def __init__(self) -> None:
-        self.outcome: webhooks.Outcome | None = webhooks.Outcome("timeout")
+        self.outcome: webhooks.DeliveryOutcome | None = webhooks.DeliveryOutcome("timeout")
         self.bodies: list[str] = []
 
-    def send(self, _target: Any, _secret: str, _id: str, body: str, _at: Any) -> webhooks.Outcome:
+    def send(
+        self, _target: Any, _secret: str, _id: str, body: str, _at: Any
+    ) -> webhooks.DeliveryOutcome:
         self.bodies.append(body)
         if self.outcome is None:
             raise KeyboardInterrupt
@@ -132,7 +134,7 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     receiver.outcome = None
     with pytest.raises(KeyboardInterrupt):
         send_due(deliveries)
-    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     assert send_due(deliveries) == 0
     service.clock.advance(CLAIMED_FOR + timedelta(seconds=1))
     assert send_due(deliveries) == 1
@@ -146,7 +148,7 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     finish, failures = deliveries._finish, iter([True, True])
     monkeypatch.setattr(webhook_deliveries, "FINISH_EVERY_S", 0.01)
 
@@ -204,12 +206,12 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
 ) -> None:
     answers, sent = threading.Event(), []
 
-    def send(target: str, *_: Any) -> webhooks.Outcome:
+    def send(target: str, *_: Any) -> webhooks.DeliveryOutcome:
         sent.append(target)
         if "silent" in target:
             assert answers.wait(60)
-            return webhooks.Outcome("timeout")
-        return webhooks.Outcome("http_200", delivered=True)
+            return webhooks.DeliveryOutcome("timeout")
+        return webhooks.DeliveryOutcome("http_200", delivered=True)
 
     monkeypatch.setattr(webhooks, "send", send)
     silent = [f"https://silent.example/{n}" for n in range(12)]
@@ -243,7 +245,7 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
 async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_again(
     service: Service, deliveries: WebhookDeliveries, receiver: Receiver
 ) -> None:
-    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     altered, locked = [
         (await post_video(service, video, callback_url="https://hooks.example/b")).json()
         for video in (b"altered", b"locked")
@@ -282,7 +284,7 @@ async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_aga
 async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
     service: Service, deliveries: WebhookDeliveries, receiver: Receiver
 ) -> None:
-    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     name = f"wh-{service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id}"
     service.app.state.shared.services.webhook_secrets.of(name.removeprefix("wh-"))
     with service.database.write() as session:
@@ -301,7 +303,7 @@ async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
 async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
     service: Service, receiver: Receiver
 ) -> None:
-    receiver.outcome = webhooks.Outcome("http_200", delivered=True)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     job = await examined(
         service, kit.video(), case_reference="2026-0117", callback_url="https://hooks.example/a"
     )
