@@ -44,6 +44,7 @@ from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
+from deepfake_service.http.disk_shares import DiskShares
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.similar_pictures import SimilarPictures
@@ -135,6 +136,7 @@ def create_app(
         AccountSlots(PACKAGES_PER_ACCOUNT, TooManyPackages),
         AccountSlots(DOWNLOADS_PER_ACCOUNT, TooManyDownloads),
         AccountSlots(DOCUMENTS_PER_ACCOUNT, TooManyDocuments),
+        DiskShares(database),
         AccountThreads(RESOLVERS_PER_ACCOUNT),
         database,
     )

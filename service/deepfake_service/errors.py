@@ -162,6 +162,10 @@ class TooManyDownloads(TooManyRequests):
     """This account downloads as many files as it may at once. Wait until one has arrived."""
 
 
+class TooMuchStored(TooManyRequests):
+    """The disk is nearly full, and this account stores more than is left. Delete cases of it."""
+
+
 class TooManyFailedSignIns(TooManyRequests):
     """Too many sign-ins from this address have failed. Try again later."""
 

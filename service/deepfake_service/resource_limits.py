@@ -163,7 +163,8 @@ class ResourceLimits(BaseSettings):
         default=2048 * MIB,
         description="Free space in the data directory below which submissions and exports are "
         "refused, so that a long video cannot fill the disk. Everything else still works, and "
-        "`/readyz` has `accepts_submissions` for it.",
+        "`/readyz` has `accepts_submissions` for it. Below twice this value, an account whose "
+        "media take more than the space that is left gets 429, so that others can submit.",
     )
     max_attempts: Count = Field(
         default=10,

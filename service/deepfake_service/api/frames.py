@@ -83,6 +83,7 @@ async def score_pictures(
                 )
             if form.case_reference is not None:
                 state.check_space()
+                await state.check_share(caller.account_id)
             frames = await _score_all(state, uploads, request.receive, caller)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):

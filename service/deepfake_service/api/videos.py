@@ -88,6 +88,7 @@ async def submit_video(
     with the existing job; a new URL is added to it.
     """
     state.check_space()
+    await state.check_share(caller.account_id)
     refuse_encoding(request)
     fields = TextFields(VideoForm, files=(FILE,))
     for field, value in request.query_params.multi_items():
@@ -95,10 +96,10 @@ async def submit_video(
     name = None
     if _is_raw(request):
         form = fields.parse()
-        sealed = await services.submissions.seal(_video(request, state))
+        sealed = await services.submissions.seal(_video(request, state, caller))
     else:
         upload = _MultipartVideo(request.headers.get("content-type"), fields)
-        sealed = await services.submissions.seal(upload.content(_video(request, state)))
+        sealed = await services.submissions.seal(upload.content(_video(request, state, caller)))
         try:
             form = fields.parse()
         except InvalidRequest:
@@ -174,7 +175,7 @@ class _MultipartVideo:
             raise invalid_field(FILE, "missing; send the video to examine")
 
 
-async def _video(request: Request, state: AppState) -> AsyncIterator[bytes]:
+async def _video(request: Request, state: AppState, caller: Caller) -> AsyncIterator[bytes]:
     """Yield the body of ``request``, as long as the disk has space for it."""
     limit, received, checked = state.settings.max_video_bytes, 0, 0
     body = receive_body(
@@ -184,12 +185,15 @@ async def _video(request: Request, state: AppState) -> AsyncIterator[bytes]:
         noun="A video",
     )
     try:
-        async for chunk in body:
-            received += len(chunk)
-            if received - checked > SPACE_CHECKED_EVERY:
-                state.check_space()  # other uploads take space meanwhile
-                checked = received
-            yield chunk
+        with state.disk_shares.arriving(caller.account_id) as add:
+            async for chunk in body:
+                received += len(chunk)
+                add(len(chunk))
+                if received - checked > SPACE_CHECKED_EVERY:
+                    state.check_space()  # other uploads take space meanwhile
+                    await state.check_share(caller.account_id)
+                    checked = received
+                yield chunk
     except RequestTooLarge as error:
         detail = f"more than {limit} bytes"
         raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+import anyio.to_thread
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
@@ -14,9 +15,10 @@ from deepfake_models.decode.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database
-from deepfake_service.errors import NotReady
+from deepfake_service.errors import NotReady, TooMuchStored
 from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
+from deepfake_service.http.disk_shares import DiskShares
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
@@ -65,6 +67,7 @@ class AppState:
     packages: AccountSlots
     downloads: AccountSlots
     documents: AccountSlots
+    disk_shares: DiskShares
     callback_checks: AccountThreads
     database: Database
     engine: Engine | None = None
@@ -132,6 +135,18 @@ class AppState:
                 f"The disk of the data directory is nearly full: {free} bytes are free, {written}"
                 f"and {must_stay} must stay free."
             )
+
+    async def check_share(self, account_id: str) -> None:
+        """Raise ``TooMuchStored`` if the disk is so full that its rest is kept for other accounts.
+
+        While less than twice of what must stay free is left, an account may store as much as what
+        is left for all. So no account alone can take the space in which others submit.
+        """
+        left = self.free_bytes() - self._must_stay_free
+        if left >= self._must_stay_free:
+            return
+        if await anyio.to_thread.run_sync(self.disk_shares.of, account_id) > left:
+            raise TooMuchStored
 
 
 def app_state(connection: HTTPConnection) -> AppState:

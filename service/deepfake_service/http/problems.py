@@ -67,6 +67,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.TooManyPackages: (429, "too_many_packages"),
     errors.TooManyDocuments: (429, "too_many_documents"),
     errors.TooManyDownloads: (429, "too_many_downloads"),
+    errors.TooMuchStored: (429, "too_much_stored"),
     errors.TooManySimilarPictures: (429, "too_many_similar_pictures"),
     errors.TooManyFailedSignIns: (429, "too_many_failed_sign_ins"),
     errors.TooManyCodes: (429, "too_many_codes"),
