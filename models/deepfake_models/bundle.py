@@ -157,14 +157,20 @@ def load_bundle(directory: Path | None = None) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "the document"
-        raise BundleError(f"{MANIFEST}: {where}: {first['msg']}") from error
+        raise BundleError(
+            f"{MANIFEST}: {where}: {first['msg']}. Use the version that the bundle was made "
+            "for, or export it again."
+        ) from error
     graphs = {}
     for name in spec.files:
         content = _verified(directory, name, spec)
         if name in _LOADED:
             graphs[name] = content
     if not spec.crop.size == spec.input.height == spec.input.width:
-        raise BundleError(f"{MANIFEST}: crop.size differs from input.height and input.width")
+        raise BundleError(
+            f"{MANIFEST}: crop.size differs from input.height and input.width. Export the "
+            "bundle again."
+        )
     return Bundle(directory, spec, hashlib.sha256(raw).hexdigest(), graphs)
 
 
@@ -185,7 +191,9 @@ def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
     try:
         spec = BundleSpec.model_validate({**fields, "format_version": 1, "files": digests})
     except ValidationError as error:
-        raise BundleError(f"{MANIFEST}: {error}") from error
+        raise BundleError(
+            f"{MANIFEST} was not written, because fields are invalid. Correct them: {error}"
+        ) from error
     with atomic_write(directory / MANIFEST) as file:
         file.write(spec.model_dump_json(indent=2).encode() + b"\n")
     return load_bundle(directory)
@@ -196,12 +204,20 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise BundleError(f"{name}: the file has {size} bytes; the limit is {limit}")
+            raise BundleError(
+                f"{name}: the file has {size} bytes, and the limit is {limit}. Check that the "
+                "path is that of a bundle."
+            )
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise BundleError(f"{name}: missing from the bundle directory") from error
+        raise BundleError(
+            f"{name}: missing from the bundle directory. Check the path, or copy the whole "
+            "bundle again."
+        ) from error
     except OSError as error:
-        raise BundleError(f"{name}: cannot be read ({error.strerror})") from error
+        raise BundleError(
+            f"{name}: the file cannot be read: {error.strerror}. Check who may read it."
+        ) from error
 
 
 def _verified(directory: Path, name: str, spec: BundleSpec) -> bytes:
@@ -209,6 +225,7 @@ def _verified(directory: Path, name: str, spec: BundleSpec) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != spec.files[name]:
         raise BundleError(
-            f"{name}: the SHA-256 is {digest}, but {MANIFEST} lists {spec.files[name]}"
+            f"{name}: the SHA-256 is {digest}, but {MANIFEST} lists {spec.files[name]}. The "
+            "file was changed or damaged: copy the bundle again."
         )
     return content

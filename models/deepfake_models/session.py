@@ -78,13 +78,19 @@ class OnnxSession:
         available = ort.get_available_providers()
         providers = ["CPUExecutionProvider"]
         if device == "cuda" and "CUDAExecutionProvider" not in available:
-            raise DeepfakeError("device cuda was requested, but this onnxruntime has no CUDA")
+            raise DeepfakeError(
+                "The device cuda was requested, but the installed onnxruntime has no CUDA. Install "
+                "onnxruntime-gpu in its place, or choose the device cpu."
+            )
         if device in ("auto", "cuda") and "CUDAExecutionProvider" in available:
             providers.insert(0, "CUDAExecutionProvider")
         try:
             self._session = ort.InferenceSession(model, options, providers=providers)
         except Exception as error:  # onnxruntime's errors share no base class but Exception
-            raise BundleError(f"{name}: not a graph that onnxruntime can load") from error
+            raise BundleError(
+                f"{name}: the file is not a graph that onnxruntime can load. Export the bundle "
+                "again, or upgrade onnxruntime."
+            ) from error
         self._run_options = ort.RunOptions()
         if arena and providers == ["CPUExecutionProvider"]:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -132,7 +132,7 @@ class _RescoreOptions:
             try:
                 original = stack.enter_context(self.media.open("rb"))
             except OSError as error:
-                raise DeepfakeError(f"{self.media}: cannot be read ({error.strerror})") from error
+                raise _unreadable(str(self.media), error) from error
             yield scorer, original
 
 
@@ -159,7 +159,7 @@ def verify_bundle(
             )
         content = bundle.read_bytes()
     except OSError as error:
-        raise DeepfakeError(f"{bundle.name}: cannot be read ({error.strerror})") from error
+        raise _unreadable(bundle.name, error) from error
     with rescoring.opened() as (scorer, original):
         trust = trust_options.load()
         readers = ConfinedReaders(require=sandbox_required())
@@ -172,6 +172,13 @@ def verify_bundle(
     else:
         _show(result, Console(highlight=False), is_current=trust.revocations is not None)
     raise typer.Exit(int(result.exit_code))
+
+
+def _unreadable(name: str, error: OSError) -> DeepfakeError:
+    """Return the error about a file that cannot be read."""
+    return DeepfakeError(
+        f"{name} cannot be read: {error.strerror}. Check the path and who may read the file."
+    )
 
 
 def _show(result: Verification, console: Console, *, is_current: bool) -> None:

@@ -30,9 +30,15 @@ def public_key(path: Path) -> Ed25519PublicKey:
             raise ValueError("not a PEM file")
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyUnreadable(f"{path.name}: not a public key in PEM format") from error
+        raise KeyUnreadable(
+            f"{path.name} is not a public key in PEM format. Give the file statement-*.pem "
+            "that the issuer published, not the bundle."
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise KeyUnreadable(f"{path.name}: not an Ed25519 key; evidence is signed with Ed25519")
+        raise KeyUnreadable(
+            f"{path.name} is not an Ed25519 key, with which evidence is signed. Give the file "
+            "statement-*.pem that the issuer published."
+        )
     return key
 
 
@@ -56,14 +62,20 @@ def certificates(path: Path | None) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_read(path))
     except ValueError as error:
-        raise KeyUnreadable(f"{path.name}: no certificates in PEM format") from error
+        raise KeyUnreadable(
+            f"{path.name} holds no certificates in PEM format. Give a file with the root "
+            "certificates of the time-stamp authority."
+        ) from error
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KeyUnreadable(f"{path.name}: cannot be read ({error.strerror})") from error
+        raise KeyUnreadable(
+            f"{path.name} cannot be read: {error.strerror}. Check the path and who may read "
+            "the file."
+        ) from error
 
 
 def trust_of(

@@ -52,7 +52,11 @@ def _from_file(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise DataDirError(f"{path.name} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise DataDirError(f"{path.name} is not a private key in PEM") from error
+        raise DataDirError(
+            f"{path.name} is not a private key in PEM format. Put back the file of this database."
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise DataDirError(f"{path.name} is not an Ed25519 key")
+        raise DataDirError(
+            f"{path.name} is not an Ed25519 key. Put back the file of this database."
+        )
     return key

@@ -159,7 +159,10 @@ def _credentials(url: str) -> dict[str, str]:
             if path.name.lower().startswith(prefix) and path.name.upper() not in os.environ
         }
     except (OSError, UnicodeDecodeError) as error:
-        raise StorageError("the credentials of the blob store cannot be read") from error
+        raise StorageError(
+            f"The credentials of the blob store cannot be read. Check that the files in "
+            f"{CREDENTIALS} are text, and who may read them."
+        ) from error
 
 
 def _client() -> ClientConfig:
@@ -191,7 +194,10 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
             return _local(_existing(_folder_of(url)))
         return _remote(url)
     except (BaseError, ValueError, OSError) as error:
-        raise StorageError("the URL of the blob store is invalid") from error
+        raise StorageError(
+            "The URL in DEEPFAKE_BLOB_URL is invalid. Give one such as s3://bucket/prefix, "
+            "gs://bucket, az://container or file:///folder."
+        ) from error
 
 
 def _existing(folder: Path) -> Path:
@@ -235,4 +241,7 @@ def open_checkpoint_store(url: str) -> Blobs:
             return _remote(url, {"checksum_algorithm": "sha256"})
         return _remote(url)
     except (BaseError, ValueError, OSError) as error:
-        raise StorageError("a URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid") from error
+        raise StorageError(
+            "A URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid. Give URLs such as s3://bucket/prefix, "
+            "separated by commas."
+        ) from error

@@ -27,7 +27,10 @@ def verified(evidence: Path, *words: str | Path) -> Result:
 def test_a_key_that_is_absent_is_not_called_malformed(option: str, evidence: Path) -> None:
     error = verified(evidence, option, evidence.with_name("absent.pem")).exception
     assert isinstance(error, KeyUnreadable)
-    assert error.message == "absent.pem: cannot be read (No such file or directory)"
+    assert error.message == (
+        "absent.pem cannot be read: No such file or directory. Check the path and who may read the "
+        "file."
+    )
 
 
 def test_a_folder_of_trusted_keys_that_is_absent_is_an_error(evidence: Path) -> None:
