@@ -43,36 +43,61 @@ class Cluster:
             ClusterError: a task ended several workers, or the scheduler was lost.
             Exception: whatever the function raises.
         """
-        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed import as_completed
 
         remaining = iter(tasks)
         running: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]
         try:
-            while True:
-                for task in remaining:
-                    running.add(self._client.submit(function, task, pure=False))
-                    if running.count() >= 2 * self._threads():
-                        break
-                if running.is_empty():
-                    return
-                finished = next(running)
-                yield finished.result()
-        except KilledWorker as error:
-            raise ClusterError(
-                "A task ended the worker processes that tried it, perhaps because memory ran out. "
-                "Look at the logs of the workers, and run the same command again to resume."
-            ) from error
-        except (CancelledError, OSError) as error:
-            raise ClusterError(
-                "The connection to the scheduler was lost. Run the same command again to resume."
-            ) from error
+            while (future := self._next_finished(function, remaining, running)) is not None:
+                yield self._result(future)
         finally:
             running.clear()
+
+    def _next_finished(
+        self, function: Callable[[Task], Result], remaining: Iterator[Task], running: Any
+    ) -> Any:
+        """Send further tasks, and return the next future that finishes; ``None`` after the last."""
+        from distributed import CancelledError
+
+        try:
+            for task in remaining:
+                running.add(self._client.submit(function, task, pure=False))
+                if running.count() >= 2 * self._threads():
+                    break
+            return None if running.is_empty() else next(running)
+        except (CancelledError, OSError) as error:
+            raise _lost() from error
+
+    @staticmethod
+    def _result(future: Any) -> Any:
+        """Return the result of a finished future, or raise what its function raised."""
+        from distributed import CancelledError, KilledWorker
+
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                raise ClusterError(
+                    "A task ended the worker processes that tried it, perhaps because memory ran "
+                    "out. Look at the logs of the workers, and run the same command again to "
+                    "resume."
+                ) from error
+            # Also an OSError: the file of the task, not the connection, is what it is about.
+            future.result()
+        try:
+            return future.result()
+        except (CancelledError, OSError) as error:
+            raise _lost() from error
 
     def _threads(self) -> int:
         # At least one: tasks wait at the scheduler until a worker is there.
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
+
+
+def _lost() -> ClusterError:
+    return ClusterError(
+        "The connection to the scheduler was lost. Run the same command again to resume."
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import socket
 from contextlib import closing
@@ -391,6 +392,14 @@ def test_a_worker_of_another_bundle_does_not_close_one_in_use(
         assert kept is second
     assert first(job)["item"]["reason"] == "decoder_failed", "the former one is closed"
     second.close()
+
+
+@pytest.mark.slow
+def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection() -> None:
+    with daskkit.cluster(workers=1) as scheduler, cluster.connected(scheduler) as workers:
+        assert list(workers.map(len, ["two"])) == [3]
+        with pytest.raises(FileNotFoundError, match="/nowhere"):
+            list(workers.map(os.listdir, ["/nowhere"]))
 
 
 def test_a_cluster_that_cannot_be_reached_is_named(
