@@ -3,6 +3,7 @@ run can resume."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_models.session import Device
 
 RECORDS = "records.jsonl"
+_log = logging.getLogger(__name__)
 
 RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
 """Reasons that may be a failure of the machine: a later run tries these media again."""
@@ -73,7 +75,8 @@ def score_all(
 ) -> dict[str, dict[str, Any]]:
     """Score the ``jobs`` that have no record in ``records_path`` yet; return all records by key.
 
-    Each new record is appended to the file as soon as its medium is scored.
+    Each new record is appended to the file as soon as its medium is scored. A warning is logged if
+    the others were made by other versions of this program or of packages that may change values.
 
     Raises:
         RunError: a line of the file is not a record, or a worker process ended unexpectedly.
@@ -81,15 +84,44 @@ def score_all(
     """
     records = read_records(records_path)
     pending = [j for j in jobs if _is_pending(records.get(j.key))]
+    made_by = cluster.versions()
+    again = {j.key for j in pending}
+    _compare_versions([records[j.key] for j in jobs if j.key not in again], made_by, records_path)
     done = len(jobs) - len(pending)
     progress("scoring", done, len(jobs))
     with records_path.open("a", encoding="utf-8") as file:
-        for record in _score(bundle_dir, pending, options):
+        for scored in _score(bundle_dir, pending, options):
+            record = {**scored, "versions": made_by}
             records[record["key"]] = record
             append_record(file, record)
             done += 1
             progress("scoring", done, len(jobs))
     return records
+
+
+def _compare_versions(
+    records: Sequence[dict[str, Any]], made_by: dict[str, str], path: Path
+) -> None:
+    others = [r.get("versions") for r in records if r.get("versions") != made_by]
+    if not others:
+        return
+    found = next((o for o in others if o), None)
+    if found is None:
+        differ = "versions that are not recorded"
+    else:
+        names = sorted(n for n in found.keys() | made_by.keys() if found.get(n) != made_by.get(n))
+        differ = ", ".join(
+            f"{name} {found.get(name, '(not installed)')} instead of "
+            f"{made_by.get(name, '(not installed)')}"
+            for name in names
+        )
+    _log.warning(
+        "%d of the media were scored by an earlier run with %s; values may differ. Delete %s to "
+        "score all media again.",
+        len(others),
+        differ,
+        path,
+    )
 
 
 def _is_pending(record: dict[str, Any] | None) -> bool:

@@ -339,6 +339,30 @@ def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Pa
     assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
 
 
+def test_values_of_other_versions_are_warned_of(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        (tmp_path / "d" / label / "a.png").write_bytes(picture)
+    out = tmp_path / "out"
+    for _ in range(2):
+        run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    assert not caplog.records
+    first, second = (json.loads(line) for line in (out / RECORDS).read_text().splitlines())
+    first["versions"]["numpy"] = "1.0"
+    for former, differ in (
+        (first, f"numpy 1.0 instead of {second['versions']['numpy']}"),
+        ({k: v for k, v in first.items() if k != "versions"}, "versions that are not recorded"),
+    ):
+        (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in (former, second)))
+        caplog.clear()
+        run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+        (warning,) = caplog.messages
+        assert warning.startswith(f"1 of the media were scored by an earlier run with {differ};")
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
@@ -370,6 +394,14 @@ def test_workers_of_a_cluster_give_the_same_results(
     assert metrics["levels"] == done[1]["levels"]
 
 
+@pytest.mark.slow
+def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection() -> None:
+    with daskkit.cluster(workers=1) as scheduler, cluster.connected(scheduler) as workers:
+        assert list(workers.map(len, ["two"])) == [3]
+        with pytest.raises(FileNotFoundError, match="/nowhere"):
+            list(workers.map(os.listdir, ["/nowhere"]))
+
+
 def test_a_worker_of_another_bundle_does_not_close_one_in_use(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
@@ -392,14 +424,6 @@ def test_a_worker_of_another_bundle_does_not_close_one_in_use(
         assert kept is second
     assert first(job)["item"]["reason"] == "decoder_failed", "the former one is closed"
     second.close()
-
-
-@pytest.mark.slow
-def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection() -> None:
-    with daskkit.cluster(workers=1) as scheduler, cluster.connected(scheduler) as workers:
-        assert list(workers.map(len, ["two"])) == [3]
-        with pytest.raises(FileNotFoundError, match="/nowhere"):
-            list(workers.map(os.listdir, ["/nowhere"]))
 
 
 def test_a_cluster_that_cannot_be_reached_is_named(
