@@ -149,7 +149,9 @@ def _attempts(
             progress("attacking", number, total)
             made_by = (scorer.bundle.sha256, bound, answers, options.queries, options.seed)
             key = record_key(target.row, target.root, *made_by)
-            if key not in known:
+            labels = _labels(target)
+            # A corrected label turns the attack round; a method or group only describes it.
+            if key not in known or known[key]["label"] != labels["label"]:
                 attempt = attack(
                     target,
                     lambda picture: score_picture(scorer, picture),
@@ -160,15 +162,22 @@ def _attempts(
                 )
                 known[key] = {"key": key, **_record(target, bound, answers, attempt)}
                 append_record(file, known[key])
-            yield known[key]
+            yield {**known[key], **labels}
     progress("attacking", total, total)
 
 
-def _record(target: Target, bound: int, answers: Answers, attempt: Attempt) -> dict[str, Any]:
-    row, before = target.row, target.verdict.log_likelihood_ratio
+def _labels(target: Target) -> dict[str, str]:
+    row = target.row
     return {
         "media": row.media, "label": row.label, "method": row.method, "dataset": row.dataset,
-        "group": row.group, "bound": bound, "answers": answers,
+        "group": row.group,
+    }  # fmt: skip
+
+
+def _record(target: Target, bound: int, answers: Answers, attempt: Attempt) -> dict[str, Any]:
+    before = target.verdict.log_likelihood_ratio
+    return {
+        **_labels(target), "bound": bound, "answers": answers,
         "before": None if before is None else round(before, 4), **asdict(attempt),
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,24 @@ def test_the_command_reports_both_directions_and_resumes(
     before = (tmp_path / "attempts.jsonl").read_bytes()
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     assert (tmp_path / "attempts.jsonl").read_bytes() == before
+
+
+def test_corrected_labels_are_those_of_the_table(media: Path, bundle: Path, tmp_path: Path) -> None:
+    """A group only describes an attempt. A label turns it round, so it is made again."""
+    table, out = tmp_path / "manifest.csv", tmp_path / "out"
+    shutil.copy(media / "fake" / "0.png", tmp_path / "0.png")
+    options = AttackOptions(limit=1, bounds=(60,), queries=20, draws=10)
+
+    def attempts(group: str) -> list[dict[str, object]]:
+        table.write_text(f"media,label,group\n0.png,fake,{group}\n")
+        return run_attack(bundle, [f"csv,title=t:{tmp_path}"], out, options)["attempts"]
+
+    (first,), (second,) = attempts("a"), attempts("b")
+    assert second == {**first, "group": "b"}
+    path = out / "attempts.jsonl"
+    (line,) = path.read_text().splitlines()
+    path.write_text(json.dumps({**json.loads(line), "label": "real", "queries": 7}) + "\n")
+    assert attempts("b") == [second]
 
 
 def test_what_is_named_twice_is_counted_once() -> None:
