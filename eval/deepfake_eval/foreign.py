@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from deepfake_eval.analysis.summary import summarise
@@ -114,6 +115,7 @@ def run_detector(
     settings = {"split": split, "datasets": facts}
     return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
 
+    options = replace(options, grouped=True)
 
 def load_detector(name: str) -> Detector:
     """Import the function ``name`` (``MODULE:FUNCTION``), also from the working directory.

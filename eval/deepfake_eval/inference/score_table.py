@@ -24,7 +24,7 @@ import pandas as pd
 
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
-from deepfake_eval.datasets.base import checked_label
+from deepfake_eval.datasets.base import checked_label, namespace
 from deepfake_eval.errors import RunError
 from deepfake_models.results import VerdictCode
 from deepfake_models.spec import ConditionsSpec
@@ -41,13 +41,16 @@ class ScoreTableOptions:
 
     ``threshold`` is the score from which the detector says ``fake``; without one, no rates are
     reported. ``probabilities`` says that scores are calibrated probabilities, so that accuracy and
-    ECE have a meaning. ``draws`` is the number of resamples behind each interval.
+    ECE have a meaning. ``draws`` is the number of resamples behind each interval. ``grouped`` says
+    that groups of different data sets already have different names, as ``labelled_rows`` gives
+    them.
     """
 
     name: str = ""
     threshold: float | None = None
     probabilities: bool = False
     draws: int = BOOTSTRAP_DRAWS
+    grouped: bool = False
 
 
 def subject(path: Path, options: ScoreTableOptions) -> Subject:
@@ -68,6 +71,9 @@ def subject(path: Path, options: ScoreTableOptions) -> Subject:
 
 def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
     """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
+
+    With several data sets, groups are kept apart by the name of their data set, except where people
+    are the same (see ``namespace``).
 
     Raises:
         RunError: a column is missing, a medium occurs twice, or a value is not what its column
@@ -95,7 +101,10 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
     if not by_media:
         raise RunError(f"{path.name} has no rows below its header.")
     lines = [line for frames in by_media.values() for line in _lines([*frames.values()], options)]
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
+    if table["dataset"].nunique() > 1 and not options.grouped:
+        table["group"] = table["dataset"].map(namespace) + table["group"]
+    return table
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

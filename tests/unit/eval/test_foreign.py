@@ -143,6 +143,15 @@ def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) ->
 
 def test_a_missing_column_is_named(write: Callable[..., Path]) -> None:
     with pytest.raises(RunError, match=r"no column score\. It has media, label\."):
+def test_groups_of_several_data_sets_are_kept_apart(write: Callable[..., Path]) -> None:
+    rows: Rows = [
+        {"media": "a.mp4", "label": label, "score": 1.0, "dataset": dataset, "group": group}
+        for dataset, label, group in (("A", "real", "1"), ("B", "fake", "1"), ("C", "fake", ""))
+    ]
+    assert read(write(rows), OPTIONS)["group"].tolist() == ["A/1", "B/1", "C/a.mp4"]
+    assert read(write(rows[:1]), OPTIONS)["group"].tolist() == ["1"]
+
+
         read(write([{"media": "a", "label": "real"}]), OPTIONS)
 
 
