@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from deepfake_eval.analysis.summary import summarise
@@ -88,8 +89,8 @@ def run_detector(
     """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
 
     The scores are written to ``scores.csv`` in ``out``. Media that were scored by the same function
-    are not scored again; the next run retries those on which the function raised an exception. A
-    note in the report says how many these are.
+    are not scored again, unless the file of its module has changed. The next run retries those on
+    which the function raised an exception. A note in the report says how many these are.
 
     Raises:
         DatasetError: a root does not have the published layout of its data set.
@@ -97,10 +98,11 @@ def run_detector(
             or it failed on every medium.
     """
     score = load_detector(detector)
+    made_by = (detector, _source_digest(detector))
     loaded = [load_dataset(text, split) for text in datasets]
     labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
-    scores, failures = _score_all(score, detector, labelled, out / RECORDS, progress)
+    scores, failures = _score_all(score, made_by, labelled, out / RECORDS, progress)
     _write_scores(out / SCORES, labelled, scores)
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
@@ -113,9 +115,9 @@ def run_detector(
                 f"{failed[0]}."
             )
     settings = {"split": split, "datasets": facts}
+    options = replace(options, grouped=True)
     return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
 
-    options = replace(options, grouped=True)
 
 def load_detector(name: str) -> Detector:
     """Import the function ``name`` (``MODULE:FUNCTION``), also from the working directory.
@@ -140,9 +142,21 @@ def load_detector(name: str) -> Detector:
     return detector
 
 
+def _source_digest(name: str) -> str:
+    """Return the SHA-256 of the file of a loaded detector's module; empty for one without a file.
+
+    Whatever else the detector reads, such as weights or further modules, is not seen.
+    """
+    source = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    try:
+        return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+    except OSError:
+        return ""
+
+
 def _score_all(
     score: Detector,
-    name: str,
+    made_by: tuple[str, str],
     labelled: Labelled,
     path: Path,
     progress: Progress,
@@ -152,8 +166,8 @@ def _score_all(
     New scores are appended to the records in ``path``. Descriptions have no message of an error,
     which may contain paths.
     """
-    records = read_records(path)
-    keys = [record_key(row, root, name) for row, root in labelled]
+    records, name = read_records(path), made_by[0]
+    keys = [record_key(row, root, *made_by) for row, root in labelled]
     failures: list[tuple[str, str]] = []
     first = ""
     with path.open("a", encoding="utf-8") as file:

@@ -274,6 +274,28 @@ def test_a_function_of_ones_own_is_measured_and_resumes(folders: Path, tmp_path:
     assert len(own_detector.calls) == 4
 
 
+    (tmp_path / "own_detector.py").write_text(DETECTOR.replace("picture).mean()", "picture).max()"))
+    run_detector("own_detector:brightness", [f"folders:{folders}"], out, OPTIONS)
+    assert len(own_detector.calls) == 8, "the function may be another one now"
+
+
+def test_groups_of_several_data_sets_are_named_as_by_a_bundle(
+    folders: Path, tmp_path: Path
+) -> None:
+    sets = [f"folders,title={name}:{folders}" for name in ("A", "B")]
+    run_detector("own_detector:brightness", sets, tmp_path / "out", OPTIONS)
+    predictions = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert set(predictions[predictions["dataset"] == "A"]["group"]) == {
+        f"A/{label}/{number}.png" for label in ("real", "fake") for number in range(2)
+    }
+
+
+def test_a_number_of_frames_is_refused_for_a_function(folders: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--dataset", f"folders:{folders}", "--out", str(tmp_path / "out")]
+    arguments += ["--detector", "own_detector:brightness", "--frames", "8"]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 2
+    assert "--detector runs without --frames" in done.output
 def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:
     (folders / "fake" / "clip.mp4").write_bytes(b"read by the detector alone")
     (folders / "frames").mkdir()
