@@ -56,12 +56,14 @@ class DeepfakeBench:
         in_train = Counter[str]()
         for name in chosen:
             for entry in _entries(lists[name], self.compression, notes):
+                in_split = split in ("all", entry.split)
                 media, absent_frames = _media(root, entry.frames)
-                missing.update(dict.fromkeys(absent_frames))
+                if in_split:
+                    missing.update(dict.fromkeys(absent_frames))
                 if media is None:
                     continue
                 in_train.update([media] if entry.split == "train" else [])
-                if split in ("all", entry.split) and media not in rows:
+                if in_split and media not in rows:
                     rows[media] = entry.row(media)
         leaked = sum(1 for m, r in rows.items() if r.split != "train" and in_train[m])
         if leaked:

@@ -369,7 +369,8 @@ def test_deepfakebench_json(tmp_path: Path) -> None:
                             },
                             "003_000": {"label": "FF-DF", "frames": ["/gone/003_000/000.png"]},
                         }
-                    }
+                    },
+                    "train": {"c23": {"5": {"label": "FF-DF", "frames": ["/gone/5/000.png"]}}},
                 },
             }
         },
@@ -380,6 +381,8 @@ def test_deepfakebench_json(tmp_path: Path) -> None:
         frames: ("fake", "Deepfakes", "000_003"),
     }
     assert rows.missing == ("/gone/003_000/000.png",)
+    every = load("deepfakebench", tmp_path, "all", json="FF-DF")
+    assert every.missing == ("/gone/003_000/000.png", "/gone/5/000.png")
     assert {r.compression for r in rows.rows} == {"c23"}
 
 
