@@ -72,7 +72,7 @@ class Csv:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
                 columns = list(reader.fieldnames or ())
-                lines = list(reader)
+                lines = [(reader.line_num, line) for line in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DatasetError(
                 f"{self.name}: {path.name} is not a readable CSV in UTF-8."
@@ -87,20 +87,25 @@ class Csv:
             notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
             notes.append(f"{path.name} has no column group; each file is its own group.")
-        for number, line in enumerate(lines, start=2):
-            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
-            if row is None:
+        unassigned = 0
+        for number, line in lines:
+            if self.split_column in columns and split not in ("all", line[self.split_column]):
+                unassigned += not line[self.split_column]
                 continue
+            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
             if (folder / row.media).exists():
                 rows.append(row)
             else:
                 missing.append(row.media)
+        if unassigned:
+            notes.append(
+                f"{path.name}: rows with an empty {self.split_column} are left out ({unassigned}); "
+                "--split all includes them."
+            )
         return Rows(folder, tuple(rows), tuple(missing), tuple(notes))
 
-    def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row | None:
+    def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row:
         part = line.get(self.split_column)
-        if part is not None and split not in ("all", part):
-            return None
         label, media = checked_label(line["label"], where, DatasetError), line["media"]
         pure = PurePosixPath(media or "")
         if not media or pure.is_absolute() or ".." in pure.parts:

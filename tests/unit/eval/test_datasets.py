@@ -445,6 +445,21 @@ def test_csv(tmp_path: Path) -> None:
         ("b.mp4", "fake", "roop", "g1", ()),
     ]
     assert rows.missing == ("gone.mp4",)
+    assert not rows.notes
+
+
+def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
+    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
+    (tmp_path / "list.csv").write_text(
+        "media,label,group,split\na.mp4,real,g,test\nb.mp4,fake,g,\nc.mp4,fake,h\n"
+    )
+    rows = load("csv", tmp_path / "list.csv")
+    assert [r.media for r in rows.rows] == ["a.mp4"]
+    (note,) = rows.notes
+    assert note.startswith("list.csv: rows with an empty split are left out (2);")
+    every = load("csv", tmp_path / "list.csv", "all")
+    assert len(every.rows) == 3
+    assert not every.notes
 
 
 @pytest.mark.parametrize(
@@ -454,6 +469,7 @@ def test_csv(tmp_path: Path) -> None:
         ("", "found none"),
         ("media,label\n/etc/passwd,real\n", "line 2: media must be a path below"),
         ("media,label\n../up.mp4,real\n", "line 2: media must be a path below"),
+        ("media,label\na.mp4,real\n\nb.mp4,1\n", "line 4: the label must be real or fake"),
         ("media,label\na.mp4\n", "label must be real or fake, not None"),
     ],
 )
