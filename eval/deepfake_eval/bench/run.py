@@ -18,6 +18,7 @@ from deepfake_eval.bench.report import draw, tables
 from deepfake_eval.bench.videos import VideoBench
 from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import load_bundle
+from deepfake_models.files import atomic_write_text
 
 RESULTS, TABLES, PLOT = "bench.json", "bench.md", "bench.svg"
 SECTIONS = ("videos", "pictures", "mixed", "jobs", "scaling", "queueing", "memory", "start")
@@ -39,6 +40,8 @@ def bench(
     """Measure, write ``bench.json``, ``bench.md`` and ``bench.svg`` to ``out``, and return the
     results. ``report`` is called with what is measured next.
 
+    The files are written after each section, so that an error in a later one loses nothing.
+
     Raises:
         EvalError: the service or a generated video cannot be used.
     """
@@ -55,6 +58,7 @@ def bench(
         "rounds": plan.rounds,
         "load_before": machine.load(),
     }
+    out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="deepfake-bench-") as name:
         folder = Path(name)
@@ -73,10 +77,13 @@ def bench(
         for section in options.sections:
             report(section)
             results[section] = measures[section]()
-    results["load_after"] = machine.load()
-    results["seconds"] = time.monotonic() - began
-    out.mkdir(parents=True, exist_ok=True)
+            results["load_after"] = machine.load()
+            results["seconds"] = time.monotonic() - began
+            _write(results, out)
+    return results
+
+
+def _write(results: dict[str, Any], out: Path) -> None:
     text = json.dumps(results, indent=2, ensure_ascii=False)
     for file, content in ((RESULTS, text), (TABLES, tables(results)), (PLOT, draw(results))):
-        (out / file).write_text(content, encoding="utf-8")
-    return results
+        atomic_write_text(out / file, content)

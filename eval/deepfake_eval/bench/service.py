@@ -179,7 +179,10 @@ class Service:
         began = time.perf_counter()
         log = self._start("serve", "serve", *([] if own_worker else ["--no-worker"]))
         self.url = self._wait_for(log, r"Serving on (http://\S+)")
+        deadline = time.monotonic() + START_S
         while not self._ready():
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"the service did not become ready: {_last_line(log)}")
             time.sleep(0.01)
         self.start_s = time.perf_counter() - began
 
@@ -212,8 +215,7 @@ class Service:
         while not (match := re.search(pattern, log.read_text())):
             ended = self._processes[-1].poll() is not None
             if ended or time.monotonic() > deadline:
-                last = log.read_text().strip().rpartition("\n")[2]
-                raise ServiceFailed(f"the service did not start: {last}")
+                raise ServiceFailed(f"the service did not start: {_last_line(log)}")
             time.sleep(0.01)
         return match[1]
 
@@ -227,3 +229,7 @@ class Service:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _last_line(log: Path) -> str:
+    return log.read_text().strip().rpartition("\n")[2]

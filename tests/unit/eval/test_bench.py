@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,15 +11,18 @@ import pytest
 import typer
 
 from deepfake_eval import cli
-from deepfake_eval.bench import machine
+from deepfake_eval.bench import machine, service
 from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
 from deepfake_eval.bench.plan import DEFAULT, VideoCase
 from deepfake_eval.bench.queueing import Times, compared
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.rounds import Samples, alternate, percentile, ratio
-from deepfake_eval.bench.run import SECTIONS
+from deepfake_eval.bench.run import SECTIONS, BenchOptions, bench
 from deepfake_eval.bench.scoring import Replay, StageClock, decode_sampled, run_floor
+from deepfake_eval.bench.service import Service, ServiceFailed
+from deepfake_eval.bench.videos import VideoBench
+from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.base import Frame
 from deepfake_models.decode.decoder import InProcessDecoder
@@ -137,6 +141,39 @@ def test_the_naive_loop_reads_every_frame_and_scores_the_wanted_ones(video: Path
     assert answer["frames_read"] == 4 * RATE
     assert answer["faces"] == 3
     assert answer["seconds"] >= sum(answer["stages"].values())
+
+
+@pytest.mark.slow
+def test_what_was_measured_before_an_error_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise EvalError("no such codec")
+
+    monkeypatch.setattr(VideoBench, "run", fail)
+    options = BenchOptions(quick=True, sections=("memory", "videos"))
+    with pytest.raises(EvalError, match="no such codec"):
+        bench(small_bundle_dir(), tmp_path / "out", options, lambda _: None)
+    results = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert results["memory"]
+    assert "videos" not in results
+    assert (tmp_path / "out" / "bench.md").exists()
+
+
+def test_a_service_that_never_becomes_ready_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listens nowhere, says that it does, and does not end."""
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "Serving on http://127.0.0.1:9"\nexec sleep 600\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(service, "START_S", 3.0)
+    with (
+        pytest.raises(ServiceFailed, match="did not become ready: Serving on"),
+        Service.running(tmp_path / "service", small_bundle_dir()),
+    ):
+        pass
 
 
 def test_what_was_not_measured_is_named_with_its_reason() -> None:
