@@ -65,14 +65,14 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
         return Estimate(value, 0.0, 1.0, n, 1)
     sizes = np.bincount(codes).astype(np.float64)
     # If all hits are equal, the correlation within groups cannot be estimated: assume it is full.
-    alike = min(float(n), n / (sizes**2).sum() * n)
+    alike = n / (sizes**2).sum() * n
     effective = alike
     if 0.0 < value < 1.0:
         sums = np.bincount(codes, weights=hit - value)
         variance = k / (k - 1) * float((sums**2).sum()) / n**2
         # Groups with equal shares of hits have no variance, or what rounding leaves of it.
         worth = value * (1 - value) / variance if variance > 0.0 else np.inf
-        effective = float(np.clip(worth, min(k, alike), n))
+        effective = float(np.clip(worth, alike, n))
     tail = (1.0 - CONFIDENCE) / 2.0
     x = value * effective
     low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))
