@@ -24,6 +24,7 @@ from deepfake_training.config import (
     Config,
     CrossValidationConfig,
     LeaveOut,
+    MixConfig,
     load_config,
 )
 from deepfake_training.data.datasets import CropStore
@@ -107,9 +108,11 @@ def test_crops_of_an_earlier_version_are_read(
     [
         ({"validation_folds": (1,)}, "validation_folds"),
         ({"left_out_methods": ("tint",)}, "left_out_methods"),
+        ({"augmentation": "strong"}, "augmentation"),
+        ({"mix": MixConfig(untouched=0.5)}, r"mix\.real_fakes"),
     ],
 )
-def test_a_run_that_saw_what_is_measured_is_refused(
+def test_a_run_of_another_recipe_is_refused(
     manifest: Path,
     crops: Path,
     smoke: Config,
@@ -121,6 +124,16 @@ def test_a_run_that_saw_what_is_measured_is_refused(
     other = as_if_of(smoke.model_copy(update=update), fitted_run, tmp_path / "other")
     inputs = ExportInputs([Manifest(manifest)], crops, other, frames=4)
     with pytest.raises(TrainingError, match=named):
+        export(inputs, tmp_path / "b", smoke, "0" * 64)
+
+
+def test_manifests_that_changed_after_prepare_are_refused(
+    manifest: Path, crops: Path, smoke: Config, fitted_run: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "manifest.csv"
+    changed.write_text(manifest.read_text().replace("g11,1", "g11,0"))
+    inputs = ExportInputs([Manifest(changed, manifest.parent)], crops, fitted_run, frames=4)
+    with pytest.raises(TrainingError, match=r"^11\.mp4: the manifests have changed"):
         export(inputs, tmp_path / "b", smoke, "0" * 64)
 
 

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deepfake_training.config import Config, load_config
+from deepfake_training.data.prepare import INDEX
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.train.checkpoints import CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.train.distributed import Workers
@@ -131,6 +133,24 @@ def test_a_checkpoint_of_another_config_is_refused(
     other = smoke.model_copy(update={"fit": smoke.fit.model_copy(update={"learning_rate": 1e-5})})
     with pytest.raises(TrainingError, match="another config"):
         fit(crops, tmp_path, other)
+
+
+def test_a_run_on_other_data_is_refused(
+    crops: Path, smoke: Config, fitted_run: Path, tmp_path: Path
+) -> None:
+    """The crops are the same, and ``prepare`` has moved a group to another fold."""
+    other = tmp_path / "crops"
+    shutil.copytree(crops, other)
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    index = pd.read_parquet(crops / INDEX)
+    shuffled = index.sample(frac=1.0, random_state=0)
+    shuffled.to_parquet(other / INDEX)
+    fit(other, run, smoke)  # nothing is left to do, whatever the order of the manifests
+    index.loc[index["group"] == "g11", "fold"] = 0
+    index.to_parquet(other / INDEX)
+    with pytest.raises(TrainingError, match="the prepared data have changed"):
+        fit(other, run, smoke)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])

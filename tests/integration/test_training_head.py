@@ -197,6 +197,25 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
     with pytest.raises(TrainingError, match="another config"):
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
 
+    other = CropStore(head_crops)
+    other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))
+    alone = probe.Workers(0, 1, torch.device("cpu"))
+    with pytest.raises(TrainingError, match="the prepared data have changed"):
+        probe.fit_head(other, tmp_path / "run", head_config(), alone)
+
+
+def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_path: Path) -> None:
+    """Which half of a pair a stored feature was of is known by the label of its crop alone."""
+    crops = tmp_path / "crops"
+    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    store = CropStore(crops)
+    FeatureStore(store, head_config()).pairs(2)
+    corrected = CropStore(crops)
+    real = (corrected.index["media"] == "02.mp4").to_numpy()
+    corrected.index.loc[real, ["label", "method"]] = ["real", "original"]
+    drawn = FeatureStore(corrected, head_config()).pairs(2)
+    assert len(list(crops.glob("features/*/pairs-*"))) == 2
+    assert not real[drawn.rows[:, 1]].any()
 
 def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: Path) -> None:
     several = probe.Workers(0, 2, torch.device("cpu"))

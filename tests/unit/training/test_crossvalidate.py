@@ -16,6 +16,7 @@ from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FOR
 pytestmark = pytest.mark.torch
 
 RUNS = {"fold-0-1": 1.0, "fold-2": 2.0}
+DATA = "0" * 64
 CONFIG = Config(
     bundle=BundleConfig(name="n", version="1", terms="t"),
     cross_validation=CrossValidationConfig(folds=((0, 1), (2,))),
@@ -29,8 +30,10 @@ def runs(tmp_path: Path) -> Path:
     for split in splits:
         name, value = split.name, RUNS[split.name]
         (tmp_path / name).mkdir()
-        ran = {"format": CHECKPOINT_FORMAT, "config": split.config.model_dump_json()}
-        torch.save(ran, tmp_path / name / CHECKPOINT)
+        state = {
+            "format": CHECKPOINT_FORMAT, "config": split.config.model_dump_json(), "data": DATA
+        }  # fmt: skip
+        torch.save(state, tmp_path / name / CHECKPOINT)
         ema = {"w": torch.full((2,), value)}
         torch.save({"format": CHECKPOINT_FORMAT, "ema": ema}, tmp_path / name / BEST)
     return tmp_path
@@ -39,7 +42,7 @@ def runs(tmp_path: Path) -> Path:
 def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> None:
     parts = {
         config.validation_folds: weights["w"][0].item()
-        for config, weights in fold_weights(runs, CONFIG)
+        for config, weights in fold_weights(runs, CONFIG, DATA)
     }
     assert parts == {(0, 1): 1.0, (2,): 2.0}
 
@@ -47,10 +50,32 @@ def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> No
 def test_a_missing_run_is_named(runs: Path) -> None:
     (runs / "fold-2" / BEST).unlink()
     with pytest.raises(TrainingError, match="fold-2 is missing"):
-        list(fold_weights(runs, CONFIG))
+        list(fold_weights(runs, CONFIG, DATA))
 
 
 def test_runs_of_another_recipe_are_refused(runs: Path) -> None:
     changed = CONFIG.model_copy(update={"mix": MixConfig(real_fakes=0.1)})
     with pytest.raises(TrainingError, match="fold-0-1 is a run of another recipe"):
-        list(fold_weights(runs, changed))
+        list(fold_weights(runs, changed, DATA))
+
+
+def test_fields_that_do_not_influence_weights_may_differ(runs: Path) -> None:
+    fit = CONFIG.fit.model_copy(update={"workers": 7, "checkpoint_every": 3})
+    assert len(list(fold_weights(runs, CONFIG.model_copy(update={"fit": fit}), DATA))) == 2
+
+
+def test_runs_on_other_data_are_refused(runs: Path) -> None:
+    with pytest.raises(TrainingError, match="fold-0-1: the prepared data have changed"):
+        list(fold_weights(runs, CONFIG, "1" * 64))
+
+
+def test_runs_that_did_not_record_their_data_are_accepted_with_a_warning(
+    runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = runs / "fold-2" / CHECKPOINT
+    state = torch.load(path)
+    del state["data"]
+    torch.save(state, path)
+    assert len(list(fold_weights(runs, CONFIG, DATA))) == 2
+    (record,) = caplog.records
+    assert "fold-2: an earlier version started this run" in record.getMessage()

@@ -7,6 +7,7 @@ halves of a pair go through the same random augmentation.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,7 @@ from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
 from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped
 from deepfake_training.data.landmarks import shape_distance
+from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import INDEX, stored_prepare
 from deepfake_training.data.splits import is_still, measured_on, trained_on
 from deepfake_training.errors import TrainingError
@@ -76,6 +78,14 @@ class CropStore:
 
         Raises:
             TrainingError: if its file is missing or damaged.
+    def digest(self) -> str:
+        """Return the SHA-256 of what the index says of each crop, in any order.
+
+        It changes when ``prepare`` has written an index from corrected or other manifests.
+        """
+        described = self.index[["crop", *COLUMNS]].sort_values("crop")
+        return hashlib.sha256(described.to_csv(index=False).encode()).hexdigest()
+
         """
         entry = self.index.iloc[row]
         pixels = cv2.imread(str(self.root / "crops" / entry["crop"]), cv2.IMREAD_COLOR)

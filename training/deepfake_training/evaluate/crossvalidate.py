@@ -29,6 +29,8 @@ from deepfake_training.train.loop import fit
 from deepfake_training.train.method_metrics import by_acquaintance, method_table
 
 METHODS = "methods.md"
+_WITHOUT_EFFECT = ("fit.workers", "fit.checkpoint_every")
+"""Fields of the parts in a recipe that do not influence weights."""
 
 SplitReporter = Callable[[Split, StepReport], None]
 Weights = dict[str, torch.Tensor]
@@ -132,35 +134,46 @@ def summarise(out: Path, config: Config) -> str:
     return table
 
 
-def fold_weights(out: Path, config: Config) -> Iterator[tuple[Config, Weights]]:
+def fold_weights(out: Path, config: Config, data: str) -> Iterator[tuple[Config, Weights]]:
     """Yield the config and the weights of the run in ``out`` for each part of the folds.
 
+    ``data`` is the digest of the prepared crops (``CropStore.digest``).
+
     Raises:
-        TrainingError: if a run is missing or of another recipe, or its file is not a checkpoint.
+        TrainingError: if a run is missing, of another recipe or on other data, or its file is not a
+            checkpoint.
     """
     for split in fold_splits(config, short=False):
-        yield split.config, _weights(out, split)
+        yield split.config, _weights(out, split, data)
 
 
-def _weights(out: Path, split: Split) -> Weights:
+def _weights(out: Path, split: Split, data: str) -> Weights:
     path = out / split.name / BEST
     if not path.exists():
         raise TrainingError(
             f"{out}: {split.name} is missing; complete deepfake-train crossvalidate first"
         )
-    if recipe_of(config_of(path.parent)) != recipe_of(split.config):
+    if recipe_of(config_of(path.parent, data)) != recipe_of(split.config):
         raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
     weights: Weights = read_checkpoint(path)["ema"]
     return weights
 
 
 def recipe_of(config: Config) -> dict[str, Any]:
-    """Return the part of a config that determines the weights of a run."""
-    content = config.model_dump(
-        include={"validation_folds", "left_out_methods", "left_out_datasets", "augmentation",
-                 "prepare", "mix", "backbone", "fit", "probe"}
+    """Return the fields of a config that determine the weights of a run, by their full names."""
+    parts = config.model_dump(
+        include={
+            "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
+            "augmentation": True, "prepare": True, "mix": True, "backbone": True, "fit": True,
+            "probe": True, "bundle": {"crop", "input", "arithmetic"},
+        }
     )  # fmt: skip
-    bundle = config.bundle
-    return {
-        **content, "crop": bundle.crop, "input": bundle.input, "arithmetic": bundle.arithmetic
-    }  # fmt: skip
+    recipe: dict[str, Any] = {}
+    for name, value in parts.items():
+        if isinstance(value, dict):
+            recipe |= {f"{name}.{field}": content for field, content in value.items()}
+        else:
+            recipe[name] = value
+    for field in _WITHOUT_EFFECT:
+        del recipe[field]
+    return recipe

@@ -52,9 +52,9 @@ from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import stored_manifests
 from deepfake_training.data.splits import held_out, trained_on
-from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
+from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
+from deepfake_training.export.consistency import check_prepared, check_run
 from deepfake_training.export.destination import check_destination, move_bundle
 from deepfake_training.export.detector import export_detector
 from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
@@ -123,19 +123,16 @@ def export(
 
     Raises:
         TrainingError: if ``out`` cannot be replaced (see ``check_destination``), no media are held
-            out, a file is not a checkpoint, the runs do not match the config, or logits differ from
-            torch's.
+            out, a file is not a checkpoint, the runs do not match the config, the crops or the
+            manifests, or logits differ from torch's.
     """
     out = check_destination(out, inputs.crops, inputs.run)
     store = CropStore(inputs.crops)
     weights = read_checkpoint(inputs.run / BEST)["ema"]
-    run_config = config_of(inputs.run)
-    _check_run(inputs.run, run_config, config)
+    check_run(inputs.run, config_of(inputs.run, store.digest()), config)
     measured: Iterable[HeldOutRun] = ((config, weights),)
     if inputs.cross_validation:
-        if recipe_of(run_config) != recipe_of(config):
-            raise TrainingError(f"{inputs.run}: a run of another recipe than the folds' runs")
-        measured = fold_weights(inputs.cross_validation, config)
+        measured = fold_weights(inputs.cross_validation, config, store.digest())
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
@@ -143,6 +140,7 @@ def export(
         _add_detector(directory, inputs.detector)
         difference, method = _export_classifier(directory, weights, config, store)
         rows = listed_once(inputs.manifests, inputs.crops, config)
+        check_prepared(rows, store)
         held_out_media = HeldOut.of(measured, rows)
         training = {
             **_provenance(config, store),
@@ -189,28 +187,6 @@ def export(
         seal(directory, fields)
         move_bundle(directory, out, Path(scratch))
     return load_bundle(out)
-
-
-def _check_run(run: Path, run_config: Config, config: Config) -> None:
-    """Check that the weights of a run belong into a bundle of ``config``.
-
-    Raises:
-        TrainingError: if they were fitted on other crops or another network, or saw what is held
-            out.
-    """
-    for name, theirs, ours in (
-        ("validation_folds", run_config.validation_folds, config.validation_folds),
-        ("left_out_methods", run_config.left_out_methods, config.left_out_methods),
-        ("left_out_datasets", run_config.left_out_datasets, config.left_out_datasets),
-        ("prepare", run_config.prepare, config.prepare),
-        ("backbone.name", run_config.backbone.name, config.backbone.name),
-        ("probe.kinds", run_config.probe.kinds, config.probe.kinds),
-        ("bundle.arithmetic", run_config.bundle.arithmetic, config.bundle.arithmetic),
-        ("bundle.crop", run_config.bundle.crop, config.bundle.crop),
-        ("bundle.input", run_config.bundle.input, config.bundle.input),
-    ):
-        if theirs != ours:
-            raise TrainingError(f"{run}: its {name} differs from that of the config")
 
 
 def _add_detector(directory: Path, exported: Path | None) -> None:

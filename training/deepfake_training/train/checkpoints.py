@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from deepfake_models.files import atomic_write
+from deepfake_models.files import atomic_write, atomic_write_text
 from deepfake_training.config import CardConfig, Config, stored_config
 from deepfake_training.errors import TrainingError
 
@@ -19,6 +20,8 @@ BEST = "best.pt"
 METRICS = "metrics.json"
 HELD_OUT = "held_out_crops.parquet"
 CHECKPOINT_FORMAT = "deepfake-training/1"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def own_checkpoint(out: Path, config: Config) -> dict[str, Any] | None:
+def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | None:
     """Load the checkpoint in the run folder ``out``, or return None if there is none.
 
+    ``data`` is the digest of the prepared crops (``CropStore.digest``).
+
     Raises:
-        TrainingError: if it belongs to another config or this package did not write it.
+        TrainingError: if it belongs to another config or other data, or this package did not write
+            it.
     """
     path = out / CHECKPOINT
     if not path.exists():
@@ -63,7 +69,30 @@ def own_checkpoint(out: Path, config: Config) -> dict[str, Any] | None:
         raise TrainingError(
             f"{out}: contains the checkpoint of another config; choose another folder"
         )
+    _check_data(out, state, data)
     return state
+
+
+def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
+    """Check that a run was fitted on the prepared crops with the digest ``data``.
+
+    A run of an earlier version, which did not record its data, is accepted with a warning.
+
+    Raises:
+        TrainingError: if it was fitted on others.
+    """
+    recorded = state.get("data")
+    if recorded is None:
+        _log.warning(
+            "%s: an earlier version started this run and did not record its data. If the manifests "
+            "have changed since, choose another folder.",
+            run,
+        )
+    elif recorded != data:
+        raise TrainingError(
+            f"{run}: the prepared data have changed since this run was started; choose another "
+            "folder and fit again"
+        )
 
 
 def _without_card(config: Config) -> Config:
@@ -71,13 +100,17 @@ def _without_card(config: Config) -> Config:
     return config.model_copy(update={"card": CardConfig()})
 
 
-def config_of(run: Path) -> Config:
-    """Read the config of the run in the folder ``run``.
+def config_of(run: Path, data: str) -> Config:
+    """Read the config of the run in the folder ``run``, which was fitted on ``data`` (see
+    ``own_checkpoint``).
 
     Raises:
-        TrainingError: if the folder contains no checkpoint of this package.
+        TrainingError: if the folder contains no checkpoint of this package, or that of a run on
+            other data.
     """
-    return stored_config(read_checkpoint(run / CHECKPOINT)["config"])
+    state = read_checkpoint(run / CHECKPOINT)
+    _check_data(run, state, data)
+    return stored_config(state["config"])
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -95,6 +128,7 @@ def save_result(
     """Write the chosen weights of a run, its figures and its held-out scores into ``out``."""
     save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": weights})
     figures = json.dumps(metrics, indent=2, sort_keys=True)
-    (out / METRICS).write_text(figures + "\n", encoding="utf-8")
+    atomic_write_text(out / METRICS, figures + "\n")
     if scores is not None:
-        scores.to_parquet(out / HELD_OUT)
+        with atomic_write(out / HELD_OUT) as file:
+            scores.to_parquet(file)

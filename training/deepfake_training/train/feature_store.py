@@ -265,6 +265,8 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "seed": config.fit.seed,
     }
 
+        # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
+        "labels": store.digest(),
 
 def _examination_parts(config: Config) -> dict[str, Any]:
     """Return everything that the examination of a medium depends on."""

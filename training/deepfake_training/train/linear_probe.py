@@ -64,10 +64,11 @@ def fit_head(
 
     Raises:
         TrainingError: if no crop of a class is left to learn from or to be measured on, ``out``
-            contains the run of another config, or there are several processes.
+            contains the run of another config or on other data, or there are several processes.
     """
     check_cut(store.root, config.prepare)
-    if (figures := _completed(out, config)) is not None:
+    data = store.digest()
+    if (figures := _completed(out, config, data)) is not None:
         return figures
     if workers.world > 1:
         raise TrainingError(
@@ -92,7 +93,9 @@ def fit_head(
         scores["logit"] = head.logits(held_out.features)
         metrics |= mean_aucs(scores)
     save_result(out, head.state(), metrics, scores)
-    state = {"format": CHECKPOINT_FORMAT, "config": config.model_dump_json(), "step": steps}
+    state = {
+        "format": CHECKPOINT_FORMAT, "config": config.model_dump_json(), "data": data, "step": steps
+    }  # fmt: skip
     save(out / CHECKPOINT, state)
     if progress:
         validation = {k: v for k, v in metrics.items() if k != "step"}
@@ -100,10 +103,10 @@ def fit_head(
     return metrics
 
 
-def _completed(out: Path, config: Config) -> dict[str, float] | None:
-    """Return the figures of a completed run of ``config`` in ``out``, or None."""
+def _completed(out: Path, config: Config, data: str) -> dict[str, float] | None:
+    """Return the figures of a completed run of ``config`` on ``data`` in ``out``, or None."""
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / BEST).exists() or own_checkpoint(out, config) is None:
+    if not (out / BEST).exists() or own_checkpoint(out, config, data) is None:
         return None
     figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
     return figures

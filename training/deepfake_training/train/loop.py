@@ -125,7 +125,7 @@ def fit(
     Raises:
         ConfigError: if the config does not suit the number of processes or the network.
         TrainingError: if there are no crops, none of a class to learn from, or ``out`` contains the
-            run of another config.
+            run of another config or on other data.
         WeightsMissing: if the initial weights are not available.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -162,6 +162,7 @@ class _Run:
         self.best: dict[str, float] = {}
 
     @property
+        self._data = store.digest()
     def _finished(self) -> bool:
         return self._step >= self._fit.steps or self._unimproved >= self._fit.patience
 
@@ -169,10 +170,10 @@ class _Run:
         """Load the checkpoint in the run's folder, if there is one.
 
         Raises:
-            TrainingError: if the checkpoint is of another config, or of an unfinished run of a
-                version that grouped the optimiser's parameters differently.
+            TrainingError: if the checkpoint is of another config or other data, or of an
+                unfinished run of a version that grouped the optimiser's parameters differently.
         """
-        state = own_checkpoint(self._out, self._config)
+        state = own_checkpoint(self._out, self._config, self._data)
         if state is None:
             return
         self._model.load_state_dict(state["model"])
@@ -280,6 +281,7 @@ class _Run:
                 "best": self.best,
                 "waited": self._unimproved,
                 "model": self._model.state_dict(),
+                "data": self._data,
                 "ema": self._ema.module.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
             },
