@@ -14,10 +14,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from deepfake_training.config import REMOVED, Config, ProbeConfig
+from deepfake_training.data import pool
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.prepare import prepare, recorded_detections
-from deepfake_training.data.splits import fold_splits
+from deepfake_training.data.splits import Split, fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
 from deepfake_training.train import feature_store
@@ -81,7 +82,7 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
         def __init__(self, *_: object, **__: object) -> None:
             raise AssertionError("features are computed again")
 
-    monkeypatch.setattr(feature_store, "ProcessPoolExecutor", Never)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Never)
     again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
     with daskkit.cluster(workers=2) as scheduler:
@@ -196,7 +197,6 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
     fit(head_crops, tmp_path / "run", head_config())
     with pytest.raises(TrainingError, match="another config"):
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
-
     other = CropStore(head_crops)
     other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))
     alone = probe.Workers(0, 1, torch.device("cpu"))
@@ -216,6 +216,7 @@ def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_p
     drawn = FeatureStore(corrected, head_config()).pairs(2)
     assert len(list(crops.glob("features/*/pairs-*"))) == 2
     assert not real[drawn.rows[:, 1]].any()
+
 
 def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: Path) -> None:
     several = probe.Workers(0, 2, torch.device("cpu"))
@@ -284,6 +285,36 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
             assert np.array_equal(values, content[name]), name
     assert again.graph().read_bytes() == graph
     assert len(list(again.examined(listing["media"].to_list()))) == 12
+
+
+def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
+    head_crops: Path, tmp_path: Path
+) -> None:
+    crops = tmp_path / "crops"
+    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    store = CropStore(crops)
+    listing = store.index.drop_duplicates("media").head(1)
+    features = FeatureStore(store, head_config())
+    with pytest.raises(TrainingError, match=r"^00\.mp4: cannot be read; restore "):
+        features.examine(listing.assign(path=str(tmp_path / "gone.mp4")))
+    features.examine(listing)
+    assert [medium.media for medium in features.examined(["00.mp4"])] == ["00.mp4"]
+
+
+def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
+    head_crops: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    """Dask's nanny starts workers as daemonic processes."""
+    empty = tmp_path / "crops"
+    shutil.copytree(head_crops, empty, ignore=shutil.ignore_patterns("features"))
+    head = fold_splits(head_config(), short=False)[:1]
+    loading = smoke.fit.model_copy(update={"workers": 1, "steps": 2, "validate_every": 2})
+    network = [Split("network", smoke.model_copy(update={"fit": loading}))]
+    with daskkit.cluster(workers=1) as scheduler:
+        scores = run_splits(empty, tmp_path / "head", head, scheduler=scheduler)
+        assert set(scores["fold"]) == {0}
+        scores = run_splits(crops, tmp_path / "network", network, scheduler=scheduler)
+        assert set(scores["fold"]) == {0}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

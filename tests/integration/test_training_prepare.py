@@ -49,6 +49,45 @@ def test_prepare_goes_on_where_it_stopped(
     assert first.equals(second)
 
 
+def test_a_crop_that_was_deleted_is_cut_again(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    again = tmp_path / "crops"
+    shutil.copytree(crops, again)
+    store = CropStore(again)
+    lost = again / "crops" / store.index["crop"].iloc[0]
+    content = lost.read_bytes()
+    lost.write_bytes(content[:100])
+    with pytest.raises(TrainingError, match=r"png: damaged; delete it and run deepfake-train prep"):
+        store.read(0)
+    lost.unlink()
+    with pytest.raises(TrainingError, match=r"png: missing; run deepfake-train prepare again"):
+        store.read(0)
+    prepare([Manifest(manifest)], again, smoke, workers=1)
+    assert lost.read_bytes() == content
+    assert CropStore(again).index.equals(CropStore(crops).index)
+
+
+def test_a_crop_that_cannot_be_written_stops_prepare(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+) -> None:
+    out = tmp_path / "crops"
+    in_the_way = out / "crops" / CropStore(crops).index["crop"].iloc[0]
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        prepare([Manifest(manifest)], out, smoke, workers=1)
+    in_the_way.rmdir()
+    prepare([Manifest(manifest)], out, smoke, workers=1)
+    assert CropStore(out).index.equals(CropStore(crops).index)
+
+
+def test_missing_graphs_are_reported_before_anything_is_cut(
+    manifest: Path, smoke: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r"graphs: pnet\.onnx is missing"):
+        prepare([Manifest(manifest)], tmp_path / "c", smoke, graphs=tmp_path / "graphs", workers=1)
+
+
 def test_identical_files_are_used_once_and_may_not_contradict(
     manifest: Path, smoke: Config, tmp_path: Path
 ) -> None:
@@ -77,6 +116,18 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
     )
     summary = prepare([Manifest(root / "m.csv")], tmp_path / "crops", smoke, workers=1)
     assert (summary.media, summary.failed) == (1, 1)
+
+
+def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), (90, 120, 60)).save(tmp_path / "empty.png")
+    (tmp_path / "m.csv").write_text(
+        "media,label,method,dataset,group,fold\n"
+        "empty.png,real,original,d,a,0\ngone.png,real,original,d,b,0\n"
+    )
+    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=1)
+    assert (summary.without_face, summary.absent) == (1, 1)
+    with pytest.raises(TrainingError, match="crops: no face was found in the media"):
+        CropStore(tmp_path / "crops")
 
 
 def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_path: Path) -> None:

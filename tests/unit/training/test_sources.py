@@ -13,7 +13,7 @@ from PIL import Image
 
 from deepfake_models.decode.base import Frame
 from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.errors import MediaError
+from deepfake_models.errors import MediaError, UnreadableMedia
 from deepfake_training.data.sources import open_source
 
 RANGE = (70, 72)
@@ -68,6 +68,11 @@ def test_other_pictures_are_opened_as_they_are(tmp_path: Path) -> None:
         path = tmp_path / name
         Image.fromarray(picture(0)).save(path, **options)
         assert np.array_equal(opened(path), opened(path, None))
+
+
+def test_a_missing_file_is_unreadable_media(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableMedia):
+        opened(tmp_path / "gone.png")
 
 
 def test_a_damaged_picture_is_reported(tmp_path: Path) -> None:

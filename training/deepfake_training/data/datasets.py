@@ -60,7 +60,7 @@ class CropStore:
     """The prepared crops in the folder ``root``.
 
     Raises:
-        TrainingError: if the folder contains no prepared crops.
+        TrainingError: if the folder contains no prepared crops, or their index is empty.
     """
 
     def __init__(self, root: Path) -> None:
@@ -71,13 +71,13 @@ class CropStore:
             raise TrainingError(
                 f"{root}: no prepared crops here; run deepfake-train prepare"
             ) from error
+        if self.index.empty:
+            raise TrainingError(
+                f"{root}: no face was found in the media of the manifests; run deepfake-train "
+                "prepare with others, or with a smaller prepare.min_face_px in another folder"
+            )
         self._store_scale = stored_prepare(root).store_scale
 
-    def read(self, row: int) -> Crop:
-        """Read the crop at position ``row`` of the index.
-
-        Raises:
-            TrainingError: if its file is missing or damaged.
     def digest(self) -> str:
         """Return the SHA-256 of what the index says of each crop, in any order.
 
@@ -86,11 +86,18 @@ class CropStore:
         described = self.index[["crop", *COLUMNS]].sort_values("crop")
         return hashlib.sha256(described.to_csv(index=False).encode()).hexdigest()
 
+    def read(self, row: int) -> Crop:
+        """Read the crop at position ``row`` of the index.
+
+        Raises:
+            TrainingError: if its file is missing or damaged.
         """
         entry = self.index.iloc[row]
-        pixels = cv2.imread(str(self.root / "crops" / entry["crop"]), cv2.IMREAD_COLOR)
+        path = self.root / "crops" / entry["crop"]
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if pixels is None:
-            raise TrainingError(f"{entry['crop']}: missing or damaged; run deepfake-train prepare")
+            problem = "damaged; delete it and" if path.exists() else "missing;"
+            raise TrainingError(f"{path}: {problem} run deepfake-train prepare again")
         return Crop(
             cast(NDArray[np.uint8], np.ascontiguousarray(pixels[..., ::-1])),
             np.asarray(entry["points"], np.float32).reshape(-1, 2),

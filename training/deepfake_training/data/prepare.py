@@ -6,34 +6,23 @@ Every finished medium leaves a record, so an interrupted run resumes with the ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from deepfake_models.bundle import default_bundle_dir
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.sampling import sample
-from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.errors import MediaError
-from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.files import atomic_write_text
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec, DetectorSpec
+from deepfake_models.files import atomic_write, atomic_write_text
+from deepfake_models.spec import DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
-from deepfake_training.data.landmarks import DenseLandmarks
+from deepfake_training.data.cutting import GRAPHS, cut_medium, record_key, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
-from deepfake_training.data.sources import open_source
+from deepfake_training.data.pool import run_tasks
 from deepfake_training.errors import TrainingError
 
 INDEX = "index.parquet"
@@ -64,134 +53,6 @@ class Summary:
     """Media in the manifests whose file is missing; ``absent.txt`` lists them."""
 
 
-class _Cutter:
-    """The detector and landmark models of one worker process."""
-
-    def __init__(self, graphs: Path, config: Config) -> None:
-        cv2.setNumThreads(0)
-        pnet, rnet, onet = (
-            OnnxSession((graphs / f"{n}.onnx").read_bytes(), name=n, device="cpu", threads=1)
-            for n in ("pnet", "rnet", "onet")
-        )
-        self.detector = MtcnnDetector(pnet, rnet, onet, config.bundle.detector)
-        self.dense = DenseLandmarks()
-        # Data sets are strangers' files: one that crashes a codec fails alone.
-        self.decoder = ProcessDecoder(workers=1)
-        self.decoder.confinement()  # raises here if no process starts, not for every medium
-        self.config = config
-
-    def record(self, out: Path, row: dict[str, Any]) -> dict[str, Any]:
-        """Cut the main face of every sampled frame of one medium into ``out``; return its record,
-        which has ``absent`` or ``error`` if the file cannot be read or decoded."""
-        path = Path(row["path"])
-        record: dict[str, Any] = {
-            "media": row["media"], "failed_frames": 0, "frames": [], "crops": []
-        }  # fmt: skip
-        try:
-            record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            return {**record, "absent": error.strerror or "cannot be read"}
-        prep = self.config.prepare
-        try:
-            with open_source(path, self.decoder, prep.lossless_quality) as media:
-                indices = sample(media.times, self.config.bundle.sampling, prep.frames)
-                for frame in media.frames(indices):
-                    if isinstance(frame, FailedFrame):
-                        record["failed_frames"] += 1
-                        continue
-                    detected = self.detector.detect([frame.pixels])[0]
-                    record["frames"].append(
-                        {"time_s": frame.time_s, "faces": [_detection_json(d) for d in detected]}
-                    )
-                    inside = usable(detected, frame.pixels, self.config.bundle.crop)
-                    face = _main_face(inside, prep.min_face_px)
-                    if face is None or face.turn is None:  # the service does not score it
-                        continue
-                    name = f"{_key(row)[:20]}-{frame.index:06d}.png"
-                    record["crops"].append(
-                        {
-                            "crop": name,
-                            "time_s": frame.time_s,
-                            **self._store(frame.pixels, face, out / name),
-                        }
-                    )
-        except MediaError as error:
-            record["error"] = error.message
-        return record
-
-    def _store(self, pixels: NDArray[np.uint8], face: Detection, path: Path) -> dict[str, Any]:
-        prep = self.config.prepare
-        spec = CropSpec(scale=prep.store_scale, size=prep.store_size)
-        turn = face.turn or 0
-        crop = cut(pixels, face.box, spec, turn)
-        x0, y0, side = square(face.box, prep.store_scale)
-        points = (face.landmarks - np.array([x0, y0], np.float32)) * (prep.store_size / side)
-        points = _turned(points, turn, prep.store_size)
-        dense = self.dense(crop, points.astype(np.float32))
-        # The rectangle of the crop that comes from the picture; outside it are reflections.
-        height, width = pixels.shape[:2]
-        inside = (np.array([0, 0, width, height]) - np.array([x0, y0, x0, y0])) * (
-            prep.store_size / side
-        )
-        inside = np.clip(np.round(inside), 0, prep.store_size).astype(int)
-        corners = _turned(inside.reshape(2, 2), turn, prep.store_size)
-        inside = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-        cv2.imwrite(str(path), crop[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        return {
-            "face_px": face.box[2] - face.box[0],
-            "inside": inside.tolist(),
-            "points": points.astype(float).round(2).ravel().tolist(),
-            "dense": None if dense is None else dense.astype(float).round(2).ravel().tolist(),
-        }
-
-
-def _detection_json(face: Detection) -> dict[str, Any]:
-    return {
-        "box": list(face.box),
-        "confidence": face.confidence,
-        "landmarks": face.landmarks.astype(float).tolist(),
-        "turn": face.turn,
-    }
-
-
-def _turned(points: NDArray[Any], turn: int, size: int) -> NDArray[Any]:
-    """Return ``points``, (N, 2) x and y in a square of ``size``, after a clockwise ``turn``."""
-    for _ in range(turn // 90):
-        points = np.stack([size - points[:, 1], points[:, 0]], axis=1)
-    return points
-
-
-def _key(row: dict[str, Any]) -> str:
-    """Return the name of a medium's record and crops. It is a digest because a path may contain
-    characters that a file name must not."""
-    return hashlib.sha256(row["media"].encode()).hexdigest()
-
-
-def _main_face(faces: list[Detection], min_face_px: int) -> Detection | None:
-    """Return the largest face of at least ``min_face_px``, because a medium's label describes its
-    main person only."""
-    wide = [f for f in faces if f.box[2] - f.box[0] >= min_face_px]
-    return max(wide, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]), default=None)
-
-
-_cutter: _Cutter | None = None
-
-
-def _start_worker(graphs: Path, config_json: str) -> None:
-    global _cutter  # each worker process loads the models once
-    _cutter = _Cutter(graphs, Config.model_validate_json(config_json))
-
-
-def _work(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
-    out, row = job
-    assert _cutter is not None
-    record = _cutter.record(out / "crops", row)
-    if "absent" in record:
-        return record  # not saved, so that the next run looks for the file again
-    atomic_write_text(out / "records" / f"{_key(row)}.json", json.dumps(record))
-    return record
-
-
 def prepare(
     manifests: Sequence[Manifest],
     out: Path,
@@ -203,41 +64,74 @@ def prepare(
 ) -> Summary:
     """Cut every medium of ``manifests`` into ``out/crops`` and write ``out/index.parquet``.
 
-    Media that an earlier call has cut are not cut again, whichever manifests it was given.
+    Media that an earlier call has cut are not cut again, whichever manifests it was given, unless
+    one of their crops has been deleted.
 
     ``graphs`` is the folder of the detector's ONNX files, by default that of the shipped bundle.
     ``progress`` receives the number of finished media and of all media.
 
     Raises:
         TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
-            real and as fake, or ``out`` contains crops that were cut differently.
+            real and as fake, or ``out`` contains crops that were cut differently; or
+            if one of the ``graphs`` is missing, or a process ended unexpectedly.
     """
     listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
     _same_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
     rows = cast("list[dict[str, Any]]", listing.rows.to_dict("records"))
-    done = {p.stem for p in (out / "records").glob("*.json")}
-    todo = [r for r in rows if _key(r) not in done]
+    todo = _not_done(rows, out)
     finished = len(rows) - len(todo)
-    with ProcessPoolExecutor(
-        workers,
-        initializer=_start_worker,
-        initargs=(graphs or default_bundle_dir(), config.model_dump_json()),
-    ) as pool:
-        jobs = ((out, r) for r in todo)
-        absent = []
-        for record in pool.map(_work, jobs, chunksize=4):
-            finished += 1
-            if "absent" in record:
-                absent.append(record["media"])
-            if progress:
-                progress(finished, len(rows))
+    graphs = graphs or default_bundle_dir()
+    if todo:
+        _check_graphs(graphs)
+    missing = set()
+    for record in run_tasks(
+        cut_medium,
+        [(out, row) for row in todo],
+        workers=workers,
+        start=start_worker,
+        arguments=(graphs, config.model_dump_json()),
+        name=lambda job: str(job[1]["media"]),
+    ):
+        finished += 1
+        if "absent" in record:
+            missing.add(record["media"])
+        if progress:
+            progress(finished, len(rows))
+    absent = [row["media"] for row in rows if row["media"] in missing]
     atomic_write_text(out / ABSENT, "".join(f"{name}\n" for name in absent))
     atomic_write_text(out / MANIFESTS, json.dumps(listing.sources, indent=2) + "\n")
-    missing = set(absent)
-    present = [r for r in rows if r["media"] not in missing]
+    present = [row for row in rows if row["media"] not in missing]
     return _write_index(present, out, absent=len(absent), repeated=listing.repeated)
+
+
+def _not_done(rows: Sequence[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """Return the ``rows`` of media that have no record yet, or have lost one of their crops."""
+    stored = {path.name for path in (out / "crops").iterdir()}
+    todo = []
+    for row in rows:
+        path = out / "records" / f"{record_key(row['media'])}.json"
+        if not path.exists() or not _crops_of(path) <= stored:
+            todo.append(row)
+    return todo
+
+
+def _crops_of(record: Path) -> set[str]:
+    return {entry["crop"] for entry in json.loads(record.read_text(encoding="utf-8"))["crops"]}
+
+
+def _check_graphs(graphs: Path) -> None:
+    """Check that the graphs of the face detector are in the folder ``graphs``.
+
+    Raises:
+        TrainingError: if one is missing.
+    """
+    for name in GRAPHS:
+        if not (graphs / name).is_file():
+            raise TrainingError(
+                f"{graphs}: {name} is missing; run deepfake-train detector, or leave out --graphs"
+            )
 
 
 def _same_cut(out: Path, config: Config) -> None:
@@ -294,7 +188,7 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     Raises:
         TrainingError: if the medium was not prepared, or by an earlier version.
     """
-    path = out / "records" / f"{_key({'media': media})}.json"
+    path = out / "records" / f"{record_key(media)}.json"
     try:
         frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
     except (OSError, ValueError, KeyError) as error:
@@ -345,7 +239,7 @@ def _write_index(
     duplicates: list[str] = []
     media = without = failed = failed_frames = 0
     for row in rows:
-        record = json.loads((out / "records" / f"{_key(row)}.json").read_text())
+        record = json.loads((out / "records" / f"{record_key(row['media'])}.json").read_text())
         if record["sha256"] in seen:
             earlier = seen[record["sha256"]]
             if earlier["label"] != row["label"]:
@@ -363,7 +257,8 @@ def _write_index(
         lines += [
             {**{c: row[c] for c in (*COLUMNS, TERMS, "path")}, **crop} for crop in record["crops"]
         ]
-    pd.DataFrame(lines).to_parquet(out / INDEX)
+    with atomic_write(out / INDEX) as file:
+        pd.DataFrame(lines).to_parquet(file)
     atomic_write_text(out / DUPLICATES, "".join(f"{name}\n" for name in duplicates))
     left_out = len(duplicates) + repeated
     return Summary(media, without, failed, left_out, len(lines), failed_frames, absent)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from deepfake_models.decode.base import Frame, OpenMedia
 from deepfake_models.decode.decoder import Decoder
+from deepfake_models.errors import UnreadableMedia
 
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
@@ -27,9 +28,14 @@ def open_source(
     that every step sees the same pixels. ``None``: the picture is opened as it is.
 
     Raises:
+        UnreadableMedia: there is no such file, or it cannot be read.
         MediaError: the medium cannot be decoded.
     """
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadableMedia from error
+    with file:
         source: BinaryIO = file
         if lossless_quality and path.suffix.lower() in _LOSSLESS:
             source = _as_jpeg(file, decoder, lossless_quality)

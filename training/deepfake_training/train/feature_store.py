@@ -16,9 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,9 +33,10 @@ from deepfake_models.decode.base import SavedTimeline
 from deepfake_models.files import atomic_write
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, evenly, numbered
+from deepfake_training.data.pool import run_tasks
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.feature_graph import feature_graph
-from deepfake_training.train.feature_workers import call, start_worker, write_examined, write_pairs
+from deepfake_training.train.feature_workers import Shard, start_worker, write_shard
 
 FOLDER = "features"
 """Folder of the features, in the folder of the crops."""
@@ -118,14 +117,12 @@ class FeatureStore:
         """
         folder = self._network / f"pairs-{_digest(_pair_parts(self._store, self._config))}"
         shards = [
-            (start, min(start + _PAIRS_PER_SHARD, count))
+            range(start, min(start + _PAIRS_PER_SHARD, count))
             for start in range(0, count, _PAIRS_PER_SHARD)
         ]
-        paths = [folder / f"{start:06d}-{end - start}.npz" for start, end in shards]
-        jobs = [
-            partial(write_pairs, path, range(*shard))
-            for path, shard in zip(paths, shards, strict=True)
-            if not path.exists()
+        paths = [folder / f"{shard.start:06d}-{len(shard)}.npz" for shard in shards]
+        jobs: list[tuple[Path, Shard]] = [
+            (path, shard) for path, shard in zip(paths, shards, strict=True) if not path.exists()
         ]
         before = len(shards) - len(jobs)
         self._work(
@@ -147,9 +144,8 @@ class FeatureStore:
         rows = cast("list[dict[str, str]]", listing[["media", "path"]].to_dict("records"))
         todo = [row for row in rows if row["media"] not in done]
         shards = [todo[i : i + _MEDIA_PER_SHARD] for i in range(0, len(todo), _MEDIA_PER_SHARD)]
-        jobs = [
-            partial(write_examined, folder / f"{_digest([r['media'] for r in shard])}.npz", shard)
-            for shard in shards
+        jobs: list[tuple[Path, Shard]] = [
+            (folder / f"{_digest([r['media'] for r in shard])}.npz", shard) for shard in shards
         ]
         total, before = len(rows), len(rows) - len(todo)
         self._work(
@@ -190,16 +186,28 @@ class FeatureStore:
                 for text in part["media"]:
                     yield json.loads(str(text))["media"]
 
-    def _work(self, folder: Path, jobs: Sequence[Callable[[], None]], report: Report) -> None:
+    def _work(self, folder: Path, jobs: Sequence[tuple[Path, Shard]], report: Report) -> None:
         if not jobs:
             return
         folder.mkdir(parents=True, exist_ok=True)
         graph = self.graph()
-        workers = max(1, self._config.fit.workers)
-        arguments = (self._store.root, self._neutral.model_dump_json(), graph)
-        with ProcessPoolExecutor(workers, initializer=start_worker, initargs=arguments) as pool:
-            for done, _ in enumerate(pool.map(call, jobs), start=1):
-                report(done, len(jobs))
+        finished = run_tasks(
+            write_shard,
+            jobs,
+            workers=max(1, self._config.fit.workers),
+            start=start_worker,
+            arguments=(self._store.root, self._neutral.model_dump_json(), graph),
+            name=_name,
+        )
+        for done, _ in enumerate(finished, start=1):
+            report(done, len(jobs))
+
+
+def _name(job: tuple[Path, Shard]) -> str:
+    shard = job[1]
+    if isinstance(shard, range):
+        return f"pairs {shard.start} to {shard.stop - 1}"
+    return f"{shard[0]['media']} and the {len(shard) - 1} media after it"
 
 
 def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
@@ -257,6 +265,8 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
     """Return everything that the crops of a pair depend on, except its number."""
     return {
         "index": _index_digest(store),
+        # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
+        "labels": store.digest(),
         "view": _VIEW,
         "augmentation": config.augmentation,
         "mix": config.mix.model_dump(mode="json"),
@@ -265,8 +275,6 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "seed": config.fit.seed,
     }
 
-        # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
-        "labels": store.digest(),
 
 def _examination_parts(config: Config) -> dict[str, Any]:
     """Return everything that the examination of a medium depends on."""

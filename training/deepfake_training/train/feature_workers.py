@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from deepfake_models.decision.serialization import dump_part, dump_timeline
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.sampling import sample
 from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.errors import MediaError
+from deepfake_models.errors import MediaError, UnreadableMedia
 from deepfake_models.faces.tracks import signature
 from deepfake_models.files import atomic_write
 from deepfake_models.session import OnnxSession
@@ -27,11 +27,12 @@ from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections
 from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
-from deepfake_training.networks.feature_graph import FEATURES
 
 _BATCH = 8
 
 Array = NDArray[Any]
+Shard = range | list[dict[str, str]]
+"""The numbers of pairs, or the rows of media with the fields media and path."""
 
 
 class _Worker:
@@ -61,7 +62,7 @@ class _Worker:
             return np.zeros((0, views, 0), np.float16)
         squares = np.stack(crops).reshape(-1, size, size, 3)
         parts = [
-            self.session.run([FEATURES], {CROPS: squares[i : i + _BATCH]})[0]
+            self.session.run(self.session.output_names, {CROPS: squares[i : i + _BATCH]})[0]
             for i in range(0, len(squares), _BATCH)
         ]
         features = np.concatenate(parts).astype(np.float16).reshape(len(crops), views, -1)
@@ -77,14 +78,21 @@ _worker: _Worker | None = None
 
 def start_worker(root: Path, config_json: str, graph: Path) -> None:
     global _worker  # each process loads the graph once
+    if _worker is not None:  # a process that may not have children computes features itself
+        _worker.decoder.close()
     _worker = _Worker(root, Config.model_validate_json(config_json), graph)
 
 
-def call(job: Callable[[], None]) -> None:
-    job()
+def write_shard(job: tuple[Path, Shard]) -> None:
+    """Write the features of a shard: of pairs by their numbers, or of media by their rows."""
+    path, shard = job
+    if isinstance(shard, range):
+        _write_pairs(path, shard)
+    else:
+        _write_examined(path, shard)
 
 
-def write_pairs(path: Path, numbers: Sequence[int]) -> None:
+def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
     assert _worker is not None
     dataset = _worker.dataset()
     real, fake, rows = [], [], []
@@ -102,13 +110,19 @@ def write_pairs(path: Path, numbers: Sequence[int]) -> None:
     )
 
 
-def write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
+def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
     assert _worker is not None
     records, parts = [], []
     for row in media:
         record: dict[str, Any] = {"media": row["media"], "faces": 0}
         try:
             timeline, sampled, part, crops = _examine(Path(row["path"]), row["media"], _worker)
+        except UnreadableMedia as error:
+            # Not stored: the file may be back when the command is run again.
+            raise TrainingError(
+                f"{row['media']}: cannot be read; restore {row['path']}, or take it out of the "
+                "manifest and run deepfake-train prepare again"
+            ) from error
         except MediaError as error:
             record["error"] = error.message
         else:

@@ -25,6 +25,7 @@ from deepfake_training.data.datasets import (
     start_loader_worker,
 )
 from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.pool import allowed_processes
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
 from deepfake_training.errors import TrainingError
@@ -95,7 +96,10 @@ def score_held_out(
     data = ValidationDataset(store, config)
     check_classes(store.index["label"].iloc[data.rows])
     loader = DataLoader(
-        data, batch_size=64, num_workers=config.fit.workers, worker_init_fn=start_loader_worker
+        data,
+        batch_size=64,
+        num_workers=allowed_processes(config.fit.workers),
+        worker_init_fn=start_loader_worker,
     )
     rows: list[int] = []
     logits: list[float] = []
@@ -158,11 +162,11 @@ class _Run:
         )
         self._schedule = schedule(self._optimiser, fit)
         self._step, self._unimproved = 0, 0
+        self._data = store.digest()
         self._measured = bool(held_out(store.index, config).any())
         self.best: dict[str, float] = {}
 
     @property
-        self._data = store.digest()
     def _finished(self) -> bool:
         return self._step >= self._fit.steps or self._unimproved >= self._fit.patience
 
@@ -197,7 +201,7 @@ class _Run:
             PairDataset(self._store, self._config, fit.steps * fit.pairs),
             batch_size=self._workers.share(fit.pairs),
             sampler=_FixedOrder(self._workers.numbers(self._step, fit.steps, fit.pairs)),
-            num_workers=fit.workers,
+            num_workers=allowed_processes(fit.workers),
             worker_init_fn=start_loader_worker,
         )
         trained = self._workers.wrapped(self._model)
@@ -277,11 +281,11 @@ class _Run:
             {
                 "format": CHECKPOINT_FORMAT,
                 "config": self._config.model_dump_json(),
+                "data": self._data,
                 "step": self._step,
                 "best": self.best,
                 "waited": self._unimproved,
                 "model": self._model.state_dict(),
-                "data": self._data,
                 "ema": self._ema.module.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
             },

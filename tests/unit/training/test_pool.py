@@ -1,0 +1,54 @@
+"""Tasks in processes that load what they need once."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deepfake_training.data.pool import run_tasks
+from deepfake_training.errors import TrainingError
+
+pytestmark = pytest.mark.torch
+
+_factor = 0
+
+
+def start(factor: int) -> None:
+    global _factor
+    _factor = factor
+
+
+def fail(factor: int) -> None:
+    raise TrainingError(f"no model for {factor}")
+
+
+def multiplied(number: int) -> int:
+    if not number:
+        os._exit(1)
+    return number * _factor
+
+
+def named(number: int) -> str:
+    return f"{number}.mp4"
+
+
+def test_every_task_is_done_once_by_processes_that_have_started() -> None:
+    found = run_tasks(
+        multiplied, range(1, 9), workers=2, start=start, arguments=(3,), name=named
+    )  # fmt: skip
+    assert sorted(found) == [3 * n for n in range(1, 9)]
+    assert not _factor, "the tasks ran in this process"
+
+
+def test_a_process_that_ends_is_reported_with_what_it_was_working_on() -> None:
+    found = run_tasks(multiplied, [2, 0], workers=1, start=start, arguments=(3,), name=named)
+    assert next(found) == 6
+    with pytest.raises(TrainingError, match=r"ended unexpectedly.* on 0\.mp4; run the same"):
+        list(found)
+
+
+def test_an_error_at_the_start_of_a_process_is_raised() -> None:
+    found = run_tasks(multiplied, [1, 2], workers=1, start=fail, arguments=(3,), name=named)
+    with pytest.raises(TrainingError, match="no model for 3"):
+        list(found)
