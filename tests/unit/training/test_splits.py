@@ -6,7 +6,12 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
-from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, LeaveOut
+from deepfake_training.config import (
+    BundleConfig,
+    Config,
+    CrossValidationConfig,
+    LeaveOut,
+)
 from deepfake_training.data.splits import (
     fold_splits,
     held_out,
@@ -54,6 +59,22 @@ def test_a_left_out_method_is_not_trained_on_and_measured_on_unseen_people_alone
     # Row 2 is a fake of the method whose person is trained on: it is in neither part.
     assert list(trained[trained].index) == [1, 4]
     assert list(held[held].index) == [0, 3, 5, 6]
+
+
+def test_people_of_a_left_out_source_who_were_learnt_from_are_not_measured() -> None:
+    """Group b was learnt from through ffpp, so its media of the left-out source say nothing."""
+    also = pd.DataFrame(
+        [(2, "talker", "pairs/talker", "b"), (2, "talker", "pairs/talker", "e")],
+        columns=INDEX.columns,
+    )
+    index = pd.concat([INDEX, also], ignore_index=True)
+    chosen = LeaveOut(name="a", folds=(0,), methods=("talker",), datasets=("pairs/talker",))
+    (split,) = leave_out_splits(config(leave_out=(chosen,)))
+    held = held_out(index, split.config)
+    assert list(held[held].index) == [0, 3, 5, 6, 8]
+    # Only some of the rows: what is learnt from may be among the others.
+    some = index.iloc[[6, 7, 8]]
+    assert held_out(some, split.config, index).tolist() == [True, False, True]
 
 
 def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:

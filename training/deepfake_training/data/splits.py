@@ -1,9 +1,9 @@
 """Train, validation and test splits.
 
 A run holds out folds of groups (``validation_folds``), methods (``left_out_methods``) and whole
-sources (``left_out_datasets``). It is measured only on material that it never saw: every group of a
-held-out fold, and everything from a left-out source. Fakes of a left-out method whose originals
-were trained on belong to neither part.
+sources (``left_out_datasets``). It is measured only on groups that it never saw: all of a held-out
+fold, and those of a left-out source that it did not learn from through another source. Fakes of a
+left-out method whose originals were trained on belong to neither part.
 """
 
 from __future__ import annotations
@@ -33,17 +33,25 @@ def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
     )
 
 
-def held_out(index: pd.DataFrame, config: Config) -> pd.Series:
-    """Return a mask (N,) bool of the rows that a run is measured on."""
-    chosen = index["fold"].isin(config.validation_folds) | index["dataset"].isin(
-        config.left_out_datasets
+def held_out(rows: pd.DataFrame, config: Config, index: pd.DataFrame | None = None) -> pd.Series:
+    """Return a mask (N,) bool of the ``rows`` that a run is measured on.
+
+    ``index`` are all rows from which the run may learn, where ``rows`` are only some of them.
+    """
+    everything = rows if index is None else index
+    known = everything.loc[trained_on(everything, config), "group"].unique()
+    chosen = rows["fold"].isin(config.validation_folds) | (
+        rows["dataset"].isin(config.left_out_datasets) & ~rows["group"].isin(known)
     )
-    return chosen & ~index["dataset"].isin(config.excluded_datasets)
+    return chosen & ~rows["dataset"].isin(config.excluded_datasets)
 
 
-def measured_on(rows: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Return the held-out ``rows``, limited to ``media_per_group`` (see ``thinned``)."""
-    return thinned(rows[held_out(rows, config)], config.cross_validation.media_per_group)
+def measured_on(
+    rows: pd.DataFrame, config: Config, index: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return the held-out ``rows`` (see ``held_out``), limited to ``media_per_group`` (see
+    ``thinned``)."""
+    return thinned(rows[held_out(rows, config, index)], config.cross_validation.media_per_group)
 
 
 def thinned(rows: pd.DataFrame, media_per_group: int) -> pd.DataFrame:

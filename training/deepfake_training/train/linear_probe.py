@@ -86,7 +86,7 @@ def fit_head(
     head = fitted_head(pairs, faces, store, config)
     metrics: dict[str, float] = {"step": float(steps)}
     scores = None
-    held_out = faces.of(measured_on(faces.labels, config))
+    held_out = faces.of(measured_on(faces.labels, config, store.index))
     if len(held_out.labels):
         check_classes(held_out.labels["label"])
         scores = held_out.labels[list(COLUMNS)].copy()
