@@ -16,12 +16,12 @@ from deepfake_eval.cli_options import (
     DrawsOption,
     MediaOptions,
     console,
+    run_app,
     warn_in_sample,
 )
 from deepfake_eval.progress import progress as progress_shown
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
-from deepfake_models.errors import DeepfakeError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(stress_cli.app)
@@ -254,14 +254,4 @@ def datasets(
 
 def main() -> None:
     """Run the command line; a domain error becomes one line on stderr and exit code 1."""
-    try:
-        app()
-    except DeepfakeError as error:
-        _fail(error.message, error)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
-
-
-def _fail(message: str, cause: Exception) -> None:
-    console.print(f"error: {message}", style="red", highlight=False, markup=False)
-    raise SystemExit(1) from cause
+    run_app(app)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from deepfake_models.errors import DeepfakeError
+
 console = Console(stderr=True)
 
 BundleOption = Annotated[
@@ -45,6 +47,22 @@ class MediaOptions:
     ] = 1
     scheduler: SchedulerOption = None
     draws: DrawsOption = 1000
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a domain error, or a file that cannot be used, becomes one line on stderr
+    and exit code 1."""
+    try:
+        app()
+    except DeepfakeError as error:
+        _fail(error.message, error)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), error)
+
+
+def _fail(message: str, cause: Exception) -> None:
+    console.print(f"error: {message}", style="red", highlight=False, markup=False)
+    raise SystemExit(1) from cause
 
 
 def warn_in_sample(datasets: list[dict[str, Any]]) -> bool:

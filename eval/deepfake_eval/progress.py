@@ -51,7 +51,9 @@ class Lines:
         rate = (done - begun) / (now - start) if now > start else 0.0
         left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
         said = f", {note}" if note else ""
-        self._console.print(f"{stage}: {done} of {total}{said}{left}", highlight=False)
+        self._console.print(
+            f"{stage}: {done} of {total}{said}{left}", highlight=False, markup=False
+        )
 
 
 def _duration(seconds: float) -> str:

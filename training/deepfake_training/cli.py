@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from deepfake_eval.cli_options import SchedulerOption
+from deepfake_eval.cli_options import SchedulerOption, console, run_app
 from deepfake_eval.progress import Report
 from deepfake_eval.progress import progress as progress_shown
 from deepfake_models.decision.fitness import unfit
-from deepfake_models.errors import DeepfakeError
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from deepfake_training.train.checkpoints import StepReport
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-_console = Console(stderr=True)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Training config, a TOML file.")]
 ManifestOption = Annotated[
@@ -91,7 +88,7 @@ def prepare(
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         summary = run(
             manifests,
             out,
@@ -115,7 +112,7 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
     typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
@@ -128,7 +125,7 @@ def _show(report: Report, stage: str, step: StepReport) -> None:
         report(stage, step.step, step.steps, "" if step.loss is None else f"loss {step.loss:.3f}")
     if step.validation:
         figures = ", ".join(f"{k} {v:.3f}" for k, v in sorted(step.validation.items()))
-        _console.print(f"step {step.step}: {figures}", highlight=False)
+        console.print(f"step {step.step}: {figures}", highlight=False, markup=False)
 
 
 def _split_shown(report: Report) -> Callable[[Split, StepReport], None]:
@@ -163,7 +160,7 @@ def crossvalidate(
 
     settings, _ = load_config(config)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         run_splits(crops, out, splits, progress=_split_shown(report), scheduler=scheduler)
     typer.echo(summarise(out, settings))
 
@@ -183,7 +180,7 @@ def recipes(
     from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
 
     settings, _ = load_config(config)
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         measured = compare(
             crops,
             out,
@@ -218,7 +215,7 @@ def attack(
 
     settings, _ = load_config(config)
     options = GradientAttackOptions(limit=limit, bounds=parse_bounds(bounds))
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         result = run_attack(
             bundle or default_bundle_dir(),
             dataset,
@@ -264,7 +261,7 @@ def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
-    with progress_shown(_console) as report:
+    with progress_shown(console) as report:
         bundle = run_export(
             inputs,
             out,
@@ -273,7 +270,7 @@ def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
             progress=partial(report, "scoring held-out media"),
         )
     for reason in unfit(bundle.spec):
-        _console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False)
+        console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False, markup=False)
     typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")
 
 
@@ -330,11 +327,7 @@ def run_all(
 
 def main() -> None:
     """Run the command line; print a domain error as one line and exit with status 1."""
-    try:
-        app()
-    except DeepfakeError as error:
-        _console.print(f"error: {error.message}", style="red", highlight=False)
-        raise SystemExit(1) from error
+    run_app(app)
 
 
 if __name__ == "__main__":
