@@ -31,7 +31,7 @@ app.add_typer(stress_cli.app)
 @flatten_options
 def run(
     media: MediaOptions,
-    frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 32,
+    frames: Annotated[int | None, typer.Option(min=0, help=FRAMES_HELP, show_default="32")] = None,
     detector: Annotated[
         str,
         typer.Option(
@@ -46,10 +46,12 @@ def run(
     from deepfake_eval.reporting.results import REPORT
 
     if detector:
+        if frames is not None:
+            raise typer.BadParameter("--detector runs without --frames: the function chooses them")
         _run_detector(detector, media)
         return
     options = RunOptions(
-        frames=frames or None,
+        frames=32 if frames is None else frames or None,
         workers=media.workers,
         scheduler=media.scheduler,
         split=media.split,

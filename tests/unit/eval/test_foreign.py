@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare, sentence
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.errors import RunError
@@ -141,8 +143,6 @@ def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) ->
         read(write(rows), ScoreTableOptions(probabilities=True))
 
 
-def test_a_missing_column_is_named(write: Callable[..., Path]) -> None:
-    with pytest.raises(RunError, match=r"no column score\. It has media, label\."):
 def test_groups_of_several_data_sets_are_kept_apart(write: Callable[..., Path]) -> None:
     rows: Rows = [
         {"media": "a.mp4", "label": label, "score": 1.0, "dataset": dataset, "group": group}
@@ -152,6 +152,8 @@ def test_groups_of_several_data_sets_are_kept_apart(write: Callable[..., Path]) 
     assert read(write(rows[:1]), OPTIONS)["group"].tolist() == ["1"]
 
 
+def test_a_missing_column_is_named(write: Callable[..., Path]) -> None:
+    with pytest.raises(RunError, match=r"no column score\. It has media, label\."):
         read(write([{"media": "a", "label": "real"}]), OPTIONS)
 
 
@@ -272,8 +274,6 @@ def test_a_function_of_ones_own_is_measured_and_resumes(folders: Path, tmp_path:
     import own_detector  # type: ignore[import-not-found]
 
     assert len(own_detector.calls) == 4
-
-
     (tmp_path / "own_detector.py").write_text(DETECTOR.replace("picture).mean()", "picture).max()"))
     run_detector("own_detector:brightness", [f"folders:{folders}"], out, OPTIONS)
     assert len(own_detector.calls) == 8, "the function may be another one now"
@@ -296,6 +296,8 @@ def test_a_number_of_frames_is_refused_for_a_function(folders: Path, tmp_path: P
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 2
     assert "--detector runs without --frames" in done.output
+
+
 def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:
     (folders / "fake" / "clip.mp4").write_bytes(b"read by the detector alone")
     (folders / "frames").mkdir()
