@@ -11,14 +11,17 @@ from deepfake_training.config import (
     Config,
     CrossValidationConfig,
     LeaveOut,
+    MixConfig,
 )
 from deepfake_training.data.splits import (
+    check_folds,
     fold_splits,
     held_out,
     is_still,
     leave_out_splits,
     measured_on,
     trained_on,
+    unmatched_names,
 )
 from deepfake_training.errors import ConfigError
 
@@ -75,6 +78,31 @@ def test_people_of_a_left_out_source_who_were_learnt_from_are_not_measured() -> 
     # Only some of the rows: what is learnt from may be among the others.
     some = index.iloc[[6, 7, 8]]
     assert held_out(some, split.config, index).tolist() == [True, False, True]
+
+
+def test_a_fold_that_no_run_holds_out_is_named() -> None:
+    check_folds(INDEX, config(folds=((0,), (1, 2))))
+    with pytest.raises(ConfigError, match=r"folds: lacks 1, 2, which the data have"):
+        check_folds(INDEX, config(folds=((0,), (7,))))
+    without = INDEX["dataset"].where(INDEX["fold"] == 0, "other")
+    excluding = config(folds=((0,),)).model_copy(update={"excluded_datasets": ("other",)})
+    check_folds(INDEX.assign(dataset=without), excluding)
+
+
+def test_names_that_match_nothing_are_warned_of() -> None:
+    assert not unmatched_names(INDEX, config())
+    chosen = LeaveOut(name="a", methods=("talker",), datasets=("ffpp", "pairs/talkers"))
+    mine = config(
+        apart=("Deepfakes", "FaceSwap"),
+        families={"swap": ("a", "b", "Deepfakes"), "other": ("c", "d", "e")},
+        leave_out=(chosen,),
+    ).model_copy(update={"mix": MixConfig(method_weights={"talker": 1.0, "walker": 2.0})})
+    assert unmatched_names(INDEX, mine) == [
+        "cross_validation.apart: no prepared medium has the method 'FaceSwap'",
+        "cross_validation.families: no prepared medium has the method 'a', 'b', 'c' or 2 more",
+        "mix.method_weights: no prepared medium has the method 'walker'",
+        "cross_validation.leave_out: no prepared medium has the dataset 'pairs/talkers'",
+    ]
 
 
 def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:

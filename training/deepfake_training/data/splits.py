@@ -8,7 +8,9 @@ left-out method whose originals were trained on belong to neither part.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -17,6 +19,9 @@ import pandas as pd
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError
+
+_SHOWN = 3
+"""Names that a warning shows; others are counted."""
 
 
 def is_still(media: str) -> bool:
@@ -52,6 +57,46 @@ def measured_on(
     """Return the held-out ``rows`` (see ``held_out``), limited to ``media_per_group`` (see
     ``thinned``)."""
     return thinned(rows[held_out(rows, config, index)], config.cross_validation.media_per_group)
+
+
+def check_folds(index: pd.DataFrame, config: Config) -> None:
+    """Check that every fold in the data is held out by a run of the cross-validation.
+
+    Raises:
+        ConfigError: if one is not: all runs would learn from it, and none would be measured on it.
+    """
+    used = index[~index["dataset"].isin(config.excluded_datasets)]
+    listed = {fold for part in config.cross_validation.folds for fold in part}
+    if missing := sorted(set(used["fold"].tolist()) - listed):
+        raise ConfigError(
+            f"cross_validation.folds: lacks {', '.join(map(str, missing))}, which the data have; "
+            "list every fold, so that every medium is measured"
+        )
+
+
+def unmatched_names(index: pd.DataFrame, config: Config) -> list[str]:
+    """Return a warning for each field of the config with methods or data sets that no row of
+    ``index`` has."""
+    crossing = config.cross_validation
+    methods: dict[str, Iterable[str]] = {
+        "cross_validation.apart": crossing.apart,
+        "cross_validation.families": chain.from_iterable(crossing.families.values()),
+        "cross_validation.leave_out": chain.from_iterable(s.methods for s in crossing.leave_out),
+        "mix.method_weights": config.mix.method_weights,
+        "probe.method_weights": config.probe.method_weights,
+    }
+    datasets = {
+        "cross_validation.leave_out": chain.from_iterable(s.datasets for s in crossing.leave_out)
+    }
+    warnings = []
+    for column, fields in (("method", methods), ("dataset", datasets)):
+        known = set(index[column])
+        for field, names in fields.items():
+            if unknown := sorted(set(names) - known):
+                shown = ", ".join(map(repr, unknown[:_SHOWN]))
+                more = f" or {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+                warnings.append(f"{field}: no prepared medium has the {column} {shown}{more}")
+    return warnings
 
 
 def thinned(rows: pd.DataFrame, media_per_group: int) -> pd.DataFrame:

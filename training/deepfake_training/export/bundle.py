@@ -51,7 +51,7 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import stored_manifests
-from deepfake_training.data.splits import held_out, trained_on
+from deepfake_training.data.splits import check_folds, held_out, trained_on
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
 from deepfake_training.export.consistency import check_prepared, check_run
@@ -132,6 +132,7 @@ def export(
     check_run(inputs.run, config_of(inputs.run, store.digest()), config)
     measured: Iterable[HeldOutRun] = ((config, weights),)
     if inputs.cross_validation:
+        check_folds(store.index, config)
         measured = fold_weights(inputs.cross_validation, config, store.digest())
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
