@@ -65,12 +65,14 @@ class HeldOut:
 
 
 def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> pd.DataFrame:
-    """Return the rows of the manifests without media that have the same bytes as an earlier one.
+    """Return the rows of the manifests without media that have the same bytes as an earlier one, or
+    were missing when ``prepare`` ran.
 
-    A copy may be in another fold than the medium that was learnt from.
+    A copy may be in another fold than the medium that was learnt from. A missing file says nothing
+    about what a model finds; as in an evaluation, it is listed (``absent.txt``) and not measured.
     """
     rows = read_manifests(manifests, excluded=config.excluded_datasets).rows
-    return rows[~rows["media"].isin(stored_duplicates(crops))]
+    return rows[~rows["media"].isin([*stored_duplicates(crops), *stored_absent(crops)])]
 
 
 def score_networks(
@@ -110,15 +112,13 @@ def score_heads(
         ({row["media"]: row for row in _records(part)}, Head.of(weights))
         for _, weights, part in held_out.parts
     ]
-    absent = set(stored_absent(store.root))
     listed = pd.concat([part for _, _, part in held_out.parts]).drop_duplicates("media")
-    present = listed[~listed["media"].isin(absent)]
     # Stored features do not depend on what a run held out.
     features = FeatureStore(store, held_out.parts[0][0])
-    features.examine(present, report)
+    features.examine(listed, report)
     verdict_of = {
         (number, medium.media): _verdict(medium, head, spec)
-        for medium in features.examined(present["media"].to_list())
+        for medium in features.examined(listed["media"].to_list())
         for number, (rows, head) in enumerate(runs)
         if medium.media in rows
     }
