@@ -32,7 +32,7 @@ from deepfake_training.train.checkpoints import (
 )
 from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.head import Head
-from deepfake_training.train.linear_probe import LabelledFaces, plain_faces
+from deepfake_training.train.linear_probe import LabelledFaces, fitted_head, plain_faces
 from deepfake_training.train.loop import fit
 from deepfake_training.train.main_faces import MainFaces, main_faces
 from tests.support import daskkit
@@ -172,6 +172,39 @@ def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStor
     assert examples.weights.sum() == pytest.approx(1.0)
     assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
     assert examples.weights[-len(plain.truth) :].sum() == pytest.approx(0.25)
+
+
+def test_fakes_that_are_synthesised_are_enough_without_plain_faces(
+    head_crops: Path, store: CropStore
+) -> None:
+    """Neither pairs nor kinds then need a fake of the collection."""
+    alone = ProbeConfig(inverse_regularisation=0.1, plain_share=0.0)
+    mine = head_config(left_out_methods=ALL_METHODS, probe=alone)
+    faces = faces_of(store, mine)
+    pairs = FeatureStore(store, mine).pairs(32)
+    made = PairFeatures(pairs.real, pairs.fake, np.repeat(pairs.rows[:, :1], 3, axis=1))
+    assert fitted_head(made, faces, store, mine).kinds == 0
+
+
+def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
+    store: CropStore, tmp_path: Path
+) -> None:
+    """Fakes of methods that are measured apart do not count."""
+    held = store.index["fold"] == 0
+    fake = held & (store.index["label"] == "fake")
+    for rows, label, method, missing in (
+        (held, "real", "original", "fake"),
+        (held, "fake", "reswap", "real"),
+        (fake, "fake", "retouch", "fake"),
+    ):
+        spoilt = CropStore(store.root)
+        spoilt.index.loc[rows, ["label", "method"]] = [label, method]
+        alone = probe.Workers(0, 1, torch.device("cpu"))
+        reports: list[StepReport] = []
+        mine = head_config(validation_folds=(0,))
+        with pytest.raises(TrainingError, match=f"no {missing} crop is held out"):
+            probe.fit_head(spoilt, tmp_path, mine, alone, reports.append)
+        assert not reports
 
 
 def test_plain_faces_are_those_that_the_run_may_see(store: CropStore) -> None:

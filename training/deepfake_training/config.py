@@ -132,7 +132,8 @@ class ProbeConfig(Spec):
     """scikit-learn's ``C``, for standardised features and weights that sum to the number of
     crops."""
     plain_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
-    """Weight of unaugmented crops, cut as the service cuts them, relative to the augmented pairs.
+    """Share of unaugmented crops, cut as the service cuts them, in the total weight; the rest is
+    that of the augmented pairs.
     Material from a platform has been encoded once or twice, not five times, and carries traces that
     heavier augmentation removes."""
     method_weights: dict[str, Weight] = Field(default_factory=dict)

@@ -118,7 +118,9 @@ def fitted_head(pairs: PairFeatures, faces: MainFaces, store: CropStore, config:
     Raises:
         TrainingError: if no crop of a class, or no fake of one of the kinds, is left to learn from.
     """
-    plain = plain_faces(faces, config)
+    # Without either use of them, fakes that are synthesised from real faces are enough.
+    needed = config.probe.plain_share or config.probe.kinds
+    plain = plain_faces(faces, config) if needed else None
     examples = _examples(pairs, plain, store, config)
     views = range(examples.features.shape[1])
     parts = [_regression(examples, view, config.probe) for view in views]
@@ -128,7 +130,7 @@ def fitted_head(pairs: PairFeatures, faces: MainFaces, store: CropStore, config:
     shares = deviations.mean() / deviations / len(parts)
     weight = np.concatenate([w * s for (w, _), s in zip(parts, shares, strict=True)])
     bias = float(sum(b * s for (_, b), s in zip(parts, shares, strict=True)))
-    kinds = _kind_regression(plain, config)
+    kinds = _kind_regression(plain, config) if plain is not None else None
     return Head(weight, bias, *kinds) if kinds else Head(weight, bias)
 
 
@@ -191,7 +193,7 @@ class _Examples:
 
 
 def _examples(
-    pairs: PairFeatures, plain: LabelledFaces, store: CropStore, config: Config
+    pairs: PairFeatures, plain: LabelledFaces | None, store: CropStore, config: Config
 ) -> _Examples:
     """Return what a run may learn from: halves of pairs, and plain faces with ``plain_share`` of
     the weight.
@@ -204,7 +206,7 @@ def _examples(
     truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
     share = config.probe.plain_share
     weights = balanced(np.ones(len(truth)), truth)
-    if not share:
+    if not share or plain is None:
         return _Examples(np.concatenate([real, fake]), truth, weights)
     return _Examples(
         np.concatenate([real, fake, plain.features]),
