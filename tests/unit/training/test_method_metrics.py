@@ -58,6 +58,8 @@ def test_aucs_by_method_and_their_mean() -> None:
     metrics = mean_aucs(scores(*REALS, high, low))
     assert (metrics["auc/high"], metrics["auc/low"]) == (1.0, 0.0)
     assert metrics["auc_mean"] == metrics["auc_all"] == pytest.approx(0.5)
+    without = mean_aucs(scores(*REALS, high, low), apart=("low",))
+    assert (without["auc/low"], without["auc_mean"], without["auc_all"]) == (0.0, 1.0, 1.0)
     figures = method_aucs(scores(*REALS, high, low))
     assert (figures["high"].value, figures["high"].samples, figures["high"].groups) == (1.0, 1, 1)
 

@@ -16,6 +16,7 @@ import torch
 from deepfake_eval import cluster
 from deepfake_models.files import atomic_write_text
 from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.splits import Split, fold_splits, leave_out_splits
 from deepfake_training.errors import TrainingError
 from deepfake_training.train.checkpoints import (
@@ -26,7 +27,7 @@ from deepfake_training.train.checkpoints import (
     read_checkpoint,
 )
 from deepfake_training.train.loop import fit
-from deepfake_training.train.method_metrics import by_acquaintance, method_table
+from deepfake_training.train.method_metrics import by_acquaintance, check_measurable, method_table
 
 METHODS = "methods.md"
 _WITHOUT_EFFECT = ("fit.workers", "fit.checkpoint_every")
@@ -52,7 +53,11 @@ def run_splits(
 
     Raises:
         ClusterError: the cluster cannot be used; see ``deepfake_eval.cluster``.
+        TrainingError: what a split holds out lacks a class, or a run cannot be fitted.
     """
+    index = CropStore(crops).index
+    for split in splits:
+        check_measurable(index, split.config)
     if scheduler is not None:
         _run_on_cluster(crops.resolve(), out.resolve(), splits, progress, scheduler)
         return held_out_crops(out, splits)

@@ -45,7 +45,11 @@ from deepfake_training.train.distributed import Workers
 from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.head import Head
 from deepfake_training.train.main_faces import MainFaces, main_faces
-from deepfake_training.train.method_metrics import check_classes, mean_aucs
+from deepfake_training.train.method_metrics import (
+    check_classes,
+    check_measurable,
+    mean_aucs,
+)
 
 _MAX_ITERATIONS = 2000
 
@@ -74,6 +78,7 @@ def fit_head(
         raise TrainingError(
             "logistic regression runs in one process; start the command without torchrun"
         )
+    check_measurable(store.index, config)
     steps, features = config.fit.steps, FeatureStore(store, config)
 
     def report(doing: str, done: int, total: int) -> None:
@@ -88,10 +93,10 @@ def fit_head(
     scores = None
     held_out = faces.of(measured_on(faces.labels, config, store.index))
     if len(held_out.labels):
-        check_classes(held_out.labels["label"])
+        check_classes(held_out.labels, config.cross_validation.apart)
         scores = held_out.labels[list(COLUMNS)].copy()
         scores["logit"] = head.logits(held_out.features)
-        metrics |= mean_aucs(scores)
+        metrics |= mean_aucs(scores, config.cross_validation.apart)
     save_result(out, head.state(), metrics, scores)
     state = {
         "format": CHECKPOINT_FORMAT, "config": config.model_dump_json(), "data": data, "step": steps

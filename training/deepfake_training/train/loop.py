@@ -40,7 +40,11 @@ from deepfake_training.train.checkpoints import (
 )
 from deepfake_training.train.distributed import Workers, joined
 from deepfake_training.train.linear_probe import fit_head
-from deepfake_training.train.method_metrics import check_classes, mean_aucs
+from deepfake_training.train.method_metrics import (
+    check_classes,
+    check_measurable,
+    mean_aucs,
+)
 
 
 class _FixedOrder(Sampler[int]):
@@ -94,7 +98,7 @@ def score_held_out(
         TrainingError: if a class has no held-out crop.
     """
     data = ValidationDataset(store, config)
-    check_classes(store.index["label"].iloc[data.rows])
+    check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
     loader = DataLoader(
         data,
         batch_size=64,
@@ -149,6 +153,7 @@ class _Run:
 
     def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
         check_cut(store.root, config.prepare)
+        check_measurable(store.index, config)
         fit = config.fit
         torch.manual_seed(fit.seed)
         self._store, self._out, self._config, self._workers = store, out, config, workers
@@ -266,7 +271,7 @@ class _Run:
             metrics, scores = {}, None
             if self._measured:
                 scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
-                metrics = mean_aucs(scores)
+                metrics = mean_aucs(scores, self._config.cross_validation.apart)
             for name, value in metrics.items():
                 log.add_scalar(name, value, self._step)
             if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):

@@ -12,7 +12,7 @@ from deepfake_eval.analysis.intervals import Estimate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_models.spec import ConditionsSpec
 from deepfake_training.config import Config
-from deepfake_training.data.splits import is_still
+from deepfake_training.data.splits import held_out, is_still
 from deepfake_training.errors import TrainingError
 
 _MIN_OWN = 3
@@ -20,14 +20,26 @@ _MIN_OWN = 3
 measured against all real media of its kind."""
 
 
-def check_classes(labels: pd.Series) -> None:
-    """Check that the ``labels`` of held-out crops contain both classes.
+def check_classes(rows: pd.DataFrame, apart: Sequence[str] = ()) -> None:
+    """Check that held-out ``rows`` of crops contain both classes, without the methods ``apart``.
 
     Raises:
         TrainingError: if one is missing.
     """
+    labels = rows.loc[~rows["method"].isin(apart), "label"]
     if missing := sorted({"real", "fake"} - set(labels)):
         raise TrainingError(f"no {missing[0]} crop is held out, so nothing can be measured")
+
+
+def check_measurable(index: pd.DataFrame, config: Config) -> None:
+    """Check that a run which holds out anything of ``index`` can be measured on it.
+
+    Raises:
+        TrainingError: if what it holds out lacks a class.
+    """
+    held = index[held_out(index, config)]
+    if len(held):
+        check_classes(held, config.cross_validation.apart)
 
 
 def media_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -61,10 +73,11 @@ def _both(fakes: pd.DataFrame, reals: pd.DataFrame) -> tuple[np.ndarray, np.ndar
     return truth, np.r_[fakes["logit"], reals["logit"]]
 
 
-def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
+def mean_aucs(scores: pd.DataFrame, apart: Sequence[str] = ()) -> dict[str, float]:
     """Return ``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over all media.
 
-    The checkpoint is selected by the mean over methods, so that no large source dominates.
+    The checkpoint is selected by the mean over methods, so that no large source dominates. Fakes of
+    the methods ``apart`` are in neither of the overall figures.
     """
     media = media_table(scores)
     fakes, reals = media[media["label"] == "fake"], media[media["label"] == "real"]
@@ -72,8 +85,9 @@ def mean_aucs(scores: pd.DataFrame) -> dict[str, float]:
         f"auc/{method}": float(roc_auc_score(*_both(part, opponents(part, reals))))
         for method, part in fakes.groupby("method", sort=True)
     }
-    metrics["auc_mean"] = float(np.mean(list(metrics.values())))
-    metrics["auc_all"] = float(roc_auc_score(*_both(fakes, reals)))
+    counted = fakes[~fakes["method"].isin(apart)]
+    metrics["auc_mean"] = float(np.mean([metrics[f"auc/{m}"] for m in counted["method"].unique()]))
+    metrics["auc_all"] = float(roc_auc_score(*_both(counted, reals)))
     return metrics
 
 
