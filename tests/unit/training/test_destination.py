@@ -54,6 +54,24 @@ def test_a_bundle_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     assert (scratch / "replaced" / "only-in-the-old-one").exists()
 
 
+def test_an_interruption_between_both_moves_leaves_the_earlier_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = folder(tmp_path / "scratch")
+    new, place = folder(scratch / "bundle", MANIFEST), folder(tmp_path / "place", MANIFEST)
+    rename = Path.rename
+
+    def interrupted(source: Path, target: Path) -> Path:
+        if source == new:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        move_bundle(new, place, scratch)
+    assert (place / MANIFEST).read_text() == "place"
+
+
 def test_what_cannot_be_moved_leaves_the_earlier_bundle(tmp_path: Path) -> None:
     scratch = folder(tmp_path / "scratch")
     place = folder(tmp_path / "place", MANIFEST)

@@ -31,18 +31,20 @@ def check_destination(out: Path, *needed: Path) -> Path:
 def move_bundle(bundle: Path, place: Path, scratch: Path) -> None:
     """Move the folder ``bundle`` to ``place``, and a bundle that is there into ``scratch``.
 
-    All three are on one file system, so nothing is copied: ``place`` always holds a whole bundle.
+    All three are on one file system, so nothing is copied: ``place`` never holds part of a bundle.
+    It is absent for a moment between the two moves, and the earlier bundle is moved back if the
+    second one fails or is interrupted.
 
     Raises:
         TrainingError: if ``place`` now has something else than a bundle.
     """
     check_destination(place)
     replaced = scratch / "replaced"
-    if place.exists():
-        place.rename(replaced)
     try:
+        if place.exists():
+            place.rename(replaced)
         bundle.rename(place)
-    except OSError:
-        if replaced.exists():
+    except BaseException:  # also of Ctrl-C: whatever is left in ``scratch`` is deleted
+        if replaced.exists() and not place.exists():
             replaced.rename(place)
         raise
