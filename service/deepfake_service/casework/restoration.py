@@ -1,7 +1,8 @@
 """Restoration of an older database: replay what protects people and happened after it was made.
 
-Keys stay revoked or keep their ends, accounts stay disabled, flags and holds are as they were last,
-what was deleted is deleted again, and everybody has to sign in again, before anything is served.
+Keys stay revoked or keep their ends, accounts stay disabled or protected by a second factor, flags
+and holds are as they were last, what was deleted is deleted again, invitations are void, and
+everybody has to sign in again, before anything is served.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from deepfake_service.db import (
     Database,
     Fact,
     FlaggedHashes,
+    Invitation,
     Job,
     Key,
+    PendingSignIn,
     RevokedEdition,
+    SecondFactor,
     SignIn,
     SigningKey,
 )
@@ -56,6 +60,8 @@ class Restoration:
             Action.KEY_ROTATED: lambda s, e: self._revoke_key(s, e, e.detail),
             Action.KEY_CHANGED: self._set_end,
             Action.ACCOUNT_DISABLED: self._disable_account,
+            Action.SECOND_FACTOR_ADDED: self._require_second_factor,
+            Action.SECOND_FACTOR_REMOVED: self._remove_second_factor,
             Action.SIGNING_KEYS_MADE: self._add_signing_keys,
             Action.SIGNING_KEY_REVOKED: self._revoke_signing_key,
             Action.EDITION_WITHDRAWN: self._withdraw_edition,
@@ -119,11 +125,15 @@ class Restoration:
         return len(keys)
 
     def finish(self, backup_head: int) -> None:
-        """Renew the signing keys, end all sign-ins, and let the database be served again."""
+        """Renew the signing keys, end all sign-ins, and let the database be served again.
+
+        Invitations end as well, because it is unknown which ones were used.
+        """
         if self._signing_keys.all():
             self._signing_keys.rotate()
         with self._database.write() as session:
-            session.execute(delete(SignIn))
+            for table in (SignIn, PendingSignIn, Invitation):
+                session.execute(delete(table))
             session.execute(delete(Fact).where(Fact.name.in_((BACKUP_FACT, RESTORING_FACT))))
             append_entry(session, SERVICE, Action.RESTORED, detail=f"entry {backup_head}")
 
@@ -159,6 +169,30 @@ class Restoration:
         if account is None or account.disabled_at is not None:
             return False
         account.disabled_at = self._database.clock()
+        return True
+
+    def _require_second_factor(self, session: Session, entry: JournalEntry) -> bool:
+        """Refuse the keys of an account whose second factor is not in the database.
+
+        Its secret is lost. A stored one is older, and was never confirmed.
+        """
+        account = session.get(Account, entry.subject)
+        factor = session.get(SecondFactor, entry.subject)
+        if account is None or (account.second_factor and factor is None):
+            return False
+        account.second_factor = True
+        if factor is not None:
+            session.delete(factor)
+        return True
+
+    def _remove_second_factor(self, session: Session, entry: JournalEntry) -> bool:
+        account = session.get(Account, entry.subject)
+        factor = session.get(SecondFactor, entry.subject)
+        if account is None or (factor is None and not account.second_factor):
+            return False
+        account.second_factor = False
+        if factor is not None:
+            session.delete(factor)
         return True
 
     def _add_signing_keys(self, session: Session, entry: JournalEntry) -> bool:

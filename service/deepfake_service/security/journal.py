@@ -1,11 +1,11 @@
 """The journal: what protects people and must survive the restoration of an older database.
 
-A backup knows nothing of the keys that were revoked or got an end, the flags and holds that were
-set and the cases that were deleted after it was made. The journal is a copy of these entries of the
-audit log in a file outside the database: ids and times only, one JSON object a line, appended and
-never changed. Each line has an HMAC-SHA256 (RFC 2104) over it and the code of the line before,
-under a key that the master key wraps, so that lines cannot be added, changed or taken out of the
-middle.
+A backup knows nothing of the keys that were revoked or got an end, the second factors that were
+switched on, the flags and holds that were set and the cases that were deleted after it was made.
+The journal is a copy of these entries of the audit log in a file outside the database: ids and
+times only, one JSON object a line, appended and never changed. Each line has an HMAC-SHA256 (RFC
+2104) over it and the code of the line before, under a key that the master key wraps, so that lines
+cannot be added, changed or taken out of the middle.
 
 A database whose audit log ends before its journal does was replaced by an older one. It is refused
 until ``deepfake restore`` has replayed the journal.
@@ -43,6 +43,8 @@ JOURNALED = (
     Action.KEY_ROTATED,
     Action.KEY_CHANGED,
     Action.ACCOUNT_DISABLED,
+    Action.SECOND_FACTOR_ADDED,
+    Action.SECOND_FACTOR_REMOVED,
     Action.SIGNING_KEYS_MADE,
     Action.SIGNING_KEY_REVOKED,
     Action.EDITION_WITHDRAWN,

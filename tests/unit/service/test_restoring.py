@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
@@ -32,7 +33,9 @@ from deepfake_service.db import (
     Job,
     Key,
     Media,
+    PendingSignIn,
     RevokedEdition,
+    SecondFactor,
     SigningKey,
     new_id,
 )
@@ -42,11 +45,15 @@ from deepfake_service.errors import (
     DatabaseError,
     DataDirError,
     DecryptionFailed,
+    InvitationInvalid,
     NotAuthenticated,
+    SecondFactorRequired,
     SettingsError,
     StorageUnavailable,
 )
+from deepfake_service.security.accounts import Accounts, Caller
 from deepfake_service.security.audit_log import verify
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.journal import read_journal
 from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import STATEMENT, open_signing_keys
@@ -122,8 +129,6 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert f"replayed: {action}, 1" in done.output, action
 
     with contextlib.closing(open_database(restored)) as database:
-        from deepfake_service.security.accounts import Accounts
-
         accounts = Accounts(database)
         for text in (revoked.text, keys[Role.AUDITOR]):
             with pytest.raises(NotAuthenticated):
@@ -197,6 +202,49 @@ def restored_twice(old: Settings, backup: Path) -> Iterator[Settings]:
         assert done.exit_code == 0, (done.output, done.exception)
         yield restored
         journal = restored.data_dir / "journal.jsonl"
+
+
+async def test_a_restored_backup_knows_of_later_second_factors_and_used_invitations(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        accounts, factors = service.accounts, service.app.state.shared.services.second_factors
+        analyst, admin = (
+            accounts.authenticate(service.keys[role]) for role in (Role.ANALYST, Role.ADMIN)
+        )
+
+        def turn_on(caller: Caller) -> None:
+            totp = pyotp.TOTP(factors.enrol(caller).secret)
+            factors.confirm(caller, totp.at(service.clock()))
+
+        name = next(a.name for a in accounts.all() if a.id == analyst.account_id)
+        token = Invitations(service.database).create(name)
+        turn_on(admin)
+        factors.enrol(analyst)  # not confirmed, and replaced later
+        factors.begin_sign_in(admin)
+
+        assert back_up(old, backup) == []
+
+        Invitations(service.database).redeem(token)
+        turn_on(analyst)
+        factors.remove(admin.account_id)
+        keys = dict(service.keys)
+    async with start():
+        pass
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database:
+            with pytest.raises(SecondFactorRequired):
+                Accounts(database).authenticate(keys[Role.ANALYST])
+            assert Accounts(database).authenticate(keys[Role.ADMIN]) == admin
+            with pytest.raises(InvitationInvalid):
+                Invitations(database).redeem(token)
+            with database.read() as session:
+                assert session.scalars(select(SecondFactor)).all() == []
+                assert session.scalars(select(PendingSignIn)).all() == []
+    assert run(restored, "accounts", "remove-second-factor", name).output == "removed\n"
+    with contextlib.closing(open_database(restored)) as database:
+        assert Accounts(database).authenticate(keys[Role.ANALYST]) == analyst
 
 
 async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
