@@ -1,8 +1,9 @@
 """Restoration of an older database: replay what protects people and happened after it was made.
 
 Keys stay revoked or keep their ends, accounts stay disabled or protected by a second factor, flags
-and holds are as they were last, what was deleted is deleted again, invitations are void, and
-everybody has to sign in again, before anything is served.
+and holds are as they were last, what was deleted is deleted again, editions of evidence that were
+replaced stay so, invitations are void, and everybody has to sign in again, before anything is
+served.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from deepfake_service.db import (
     AuditEntry,
     Case,
     Database,
+    Edition,
     Fact,
     FlaggedHashes,
     Invitation,
@@ -32,6 +34,7 @@ from deepfake_service.db import (
     SecondFactor,
     SignIn,
     SigningKey,
+    new_id,
 )
 from deepfake_service.db.enums import EditionState, JobState
 from deepfake_service.errors import DataDirError
@@ -64,6 +67,7 @@ class Restoration:
             Action.SECOND_FACTOR_REMOVED: self._remove_second_factor,
             Action.SIGNING_KEYS_MADE: self._add_signing_keys,
             Action.SIGNING_KEY_REVOKED: self._revoke_signing_key,
+            Action.EVIDENCE_MADE: self._replace_edition,
             Action.EDITION_WITHDRAWN: self._withdraw_edition,
             Action.HOLD_SET: self._set_hold,
             Action.HOLD_LIFTED: self._set_hold,
@@ -106,9 +110,7 @@ class Restoration:
             with self._database.write() as session:
                 is_changed = replay(session, entry)
                 if is_changed:
-                    # With what the next journal needs to replay it once more.
-                    flagged_by = entry.account if entry.action == Action.MINOR_FLAGGED else None
-                    detail = entry.sha256 or entry.detail or flagged_by or REPLAYED
+                    detail = _detail(session, entry)
                     append_entry(session, SERVICE, Action(entry.action), entry.subject, detail)
             changed[entry.action] += is_changed
         self._complete_deletions()
@@ -217,6 +219,36 @@ class Restoration:
         key.revoked_at = self._database.clock()
         return True
 
+    def _replace_edition(self, session: Session, entry: JournalEntry) -> bool:
+        """List the edition that another one replaced, and keep the number of that one.
+
+        Its content is lost. The edition without content is outdated, so that the next one is made,
+        which replaces it.
+        """
+        at, changed = datetime.fromisoformat(entry.at), False
+        if entry.superseded and session.get(RevokedEdition, entry.superseded) is None:
+            session.add(
+                RevokedEdition(sha256=entry.superseded, state=EditionState.SUPERSEDED, at=at)
+            )
+            changed = True
+        if entry.sha256 is None or session.get(Job, entry.subject) is None:
+            return changed
+        number = int(entry.detail or 0)
+        numbered = select(Edition).where(Edition.job_id == entry.subject, Edition.number == number)
+        if session.scalars(numbered).first() is not None:
+            return changed
+        session.add(
+            Edition(
+                id=new_id(),
+                job_id=entry.subject,
+                number=number,
+                sha256=entry.sha256,
+                imagery=False,
+                created_at=at,
+            )
+        )
+        return True
+
     def _withdraw_edition(self, session: Session, entry: JournalEntry) -> bool:
         if entry.sha256 is None:
             return False
@@ -293,3 +325,12 @@ class Restoration:
                     self._retention.delete_evidence(job, expiring=True)
                     changed[entry.action] += 1
         return changed
+
+
+def _detail(session: Session, entry: JournalEntry) -> str:
+    """Return what the next journal needs to replay an entry once more."""
+    if entry.action == Action.EVIDENCE_MADE:
+        is_kept = session.get(Job, entry.subject) is not None
+        return (entry.detail if is_kept else entry.superseded) or REPLAYED
+    flagged_by = entry.account if entry.action == Action.MINOR_FLAGGED else None
+    return entry.sha256 or entry.detail or flagged_by or REPLAYED

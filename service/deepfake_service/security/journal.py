@@ -1,11 +1,12 @@
 """The journal: what protects people and must survive the restoration of an older database.
 
 A backup knows nothing of the keys that were revoked or got an end, the second factors that were
-switched on, the flags and holds that were set and the cases that were deleted after it was made.
-The journal is a copy of these entries of the audit log in a file outside the database: ids and
-times only, one JSON object a line, appended and never changed. Each line has an HMAC-SHA256 (RFC
-2104) over it and the code of the line before, under a key that the master key wraps, so that lines
-cannot be added, changed or taken out of the middle.
+switched on, the flags and holds that were set, the editions of evidence that replaced others and
+the cases that were deleted after it was made. The journal is a copy of these entries of the audit
+log in a file outside the database: ids, digests and times only, one JSON object a line, appended
+and never changed. Each line has an HMAC-SHA256 (RFC 2104) over it and the code of the line before,
+under a key that the master key wraps, so that lines cannot be added, changed or taken out of the
+middle.
 
 A database whose audit log ends before its journal does was replaced by an older one. It is refused
 until ``deepfake restore`` has replayed the journal.
@@ -47,6 +48,7 @@ JOURNALED = (
     Action.SECOND_FACTOR_REMOVED,
     Action.SIGNING_KEYS_MADE,
     Action.SIGNING_KEY_REVOKED,
+    Action.EVIDENCE_MADE,
     Action.EDITION_WITHDRAWN,
     Action.HOLD_SET,
     Action.HOLD_LIFTED,
@@ -69,8 +71,8 @@ _TAIL_BYTES = 64 * 1024
 class JournalEntry:
     """An entry of the audit log in the journal.
 
-    ``keys`` are the public signing keys that it created, and ``sha256`` is the digest of the
-    edition that it withdrew.
+    ``keys`` are the public signing keys that it created, ``sha256`` is the digest of the edition
+    that it made or withdrew, and ``superseded`` that of the one before the edition that it made.
     """
 
     number: int
@@ -81,6 +83,7 @@ class JournalEntry:
     detail: str | None
     keys: tuple[dict[str, Any], ...] = ()
     sha256: str | None = None
+    superseded: str | None = None
 
 
 class Journal:
@@ -250,6 +253,8 @@ def _contents(session: Session, after: int) -> Iterator[dict[str, Any]]:
             content["keys"] = _signing_keys(session, entry)
         if entry.action == Action.EDITION_WITHDRAWN:
             content["sha256"] = _withdrawn(session, entry)
+        if entry.action == Action.EVIDENCE_MADE:
+            content |= _made(session, entry)
         yield content
 
 
@@ -266,6 +271,25 @@ def _withdrawn(session: Session, entry: AuditEntry) -> str | None:
         return None
     edition = select(Edition.sha256).where(Edition.job_id == entry.subject)
     return session.scalar(edition.where(Edition.number == int(detail)))
+
+
+def _made(session: Session, entry: AuditEntry) -> dict[str, str | None]:
+    """Return the SHA-256 of the edition that an entry says was made, and of the one before it.
+
+    Its detail is the number of the edition or, if the entry was replayed and the job is lost, the
+    digest of the one before.
+    """
+    detail = entry.detail or ""
+    if len(detail) == DIGEST_CHARS:
+        return {"superseded": detail}
+    if not detail.isdecimal():
+        return {}
+    editions = select(Edition.sha256).where(Edition.job_id == entry.subject)
+    before = editions.where(Edition.number < int(detail)).order_by(Edition.number.desc())
+    return {
+        "sha256": session.scalar(editions.where(Edition.number == int(detail))),
+        "superseded": session.scalar(before.limit(1)),
+    }
 
 
 def _signing_keys(session: Session, entry: AuditEntry) -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ def _lacks_a_decision() -> ColumnElement[bool]:
         and_(Edition.reviews.is_(None), _reviewed.c.at > Edition.created_at),
         and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
         and_(Case.minor_at.is_(None), Edition.imagery.is_(False), Job.shown.is_(True)),
+        # Its content was lost when a backup was restored.
+        and_(Edition.blob.is_(None), Job.evidence_expired_at.is_(None)),
     )
 
 

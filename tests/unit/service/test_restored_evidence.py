@@ -1,0 +1,92 @@
+"""Evidence after a backup was restored: replaced editions stay so, and no number is reused."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_service.cli.backup import back_up
+from deepfake_service.cli.restore import copy_backup, restore
+from deepfake_service.db import Edition, RevokedEdition
+from deepfake_service.db.enums import EditionState, Role
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+from tests.support.jobkit import examined, headers
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+
+
+async def digest_of_evidence(service: Service, job: dict[str, Any], query: str = "") -> str:
+    answer = await service.client.get(f"/v1/jobs/{job['id']}/evidence{query}")
+    assert answer.status_code == 200, answer.text
+    return hashlib.sha256(answer.content).hexdigest()
+
+
+async def reject(service: Service, job: dict[str, Any]) -> None:
+    answer = await service.client.post(
+        f"/v1/jobs/{job['id']}/reviews",
+        json={"decision": "rejected", "reason": "seen"},
+        headers=headers(service, Role.ANALYST),
+    )
+    assert answer.status_code == 201, answer.text
+
+
+async def listed(service: Service) -> dict[str, str]:
+    services = service.app.state.shared.services
+    return {
+        sha256: entry.state for sha256, entry in services.revocation_list.current().editions.items()
+    }
+
+
+async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await examined(service, kit.video())
+        first = await digest_of_evidence(service, job)
+        assert back_up(old, backup) == []
+        key = service.keys[Role.PIPELINE]
+        await reject(service, job)
+        second = await digest_of_evidence(service, job)
+        lost = await examined(service, mediakit.encode(mediakit.panning(4)), kit.video())
+        of_lost = await digest_of_evidence(service, lost)
+        await reject(service, lost)
+        await digest_of_evidence(service, lost)
+        assert await listed(service) == dict.fromkeys((first, of_lost), "superseded")
+    async with start():
+        pass  # the journal is complete at a start, whatever happened before
+
+    journal = old.data_dir / "journal.jsonl"
+    for name in ("restored", "restored-again"):  # and by the journal of the first restoration
+        restored = Settings(data_dir=tmp_path / name)
+        restored.data_dir.mkdir()
+        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        copy_backup(restored, backup)
+        assert restore(restored, journal).replayed["evidence.made"] == 2
+        journal = restored.data_dir / "journal.jsonl"
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            editions = session.scalars(select(Edition).order_by(Edition.number)).all()
+            assert [(e.number, e.sha256) for e in editions] == [(1, first), (2, second)]
+            states = {e.sha256: e.state for e in session.scalars(select(RevokedEdition))}
+            assert states == dict.fromkeys((first, of_lost), EditionState.SUPERSEDED)
+
+    shutil.rmtree(old.data_dir)
+    restored.data_dir.rename(old.data_dir)
+    async with start() as service:
+        service.client.headers["authorization"] = f"Bearer {key}"
+        missing = await service.client.get(f"/v1/jobs/{job['id']}/evidence?edition=2")
+        assert (missing.status_code, "was lost" in missing.text) == (409, True)
+        assert await digest_of_evidence(service, job, "?edition=1") == first
+        third = await digest_of_evidence(service, job)
+        assert third not in (first, second)
+        assert await digest_of_evidence(service, job, "?edition=3") == third
+        assert await listed(service) == dict.fromkeys((first, second, of_lost), "superseded")
