@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from deepfake_eval import stress_cli
 from deepfake_eval.cli_options import (
     FRAMES_HELP,
     BundleOption,
@@ -20,6 +19,7 @@ from deepfake_eval.cli_options import (
     warn_in_sample,
 )
 from deepfake_eval.progress import progress as progress_shown
+from deepfake_eval.stress import cli as stress_cli
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 
@@ -229,7 +229,7 @@ def capacity(
     ] = 0.01,
 ) -> None:
     """Estimate the workers, and the load of the database, for a number of videos a day."""
-    from deepfake_eval.capacity import Work, table, workers_needed
+    from deepfake_eval.bench.capacity import Work, table, workers_needed
 
     queues = [
         workers_needed(Work(count, work.seconds, work.variation, work.peak), wait, late)

@@ -234,7 +234,7 @@ def attack(
     ] = "1,2,4",
 ) -> None:
     """Change verdicts of a bundle by gradients of its network, which the attacker knows."""
-    from deepfake_eval.attack import parse_bounds
+    from deepfake_eval.stress.attack import parse_bounds
     from deepfake_models.bundle import default_bundle_dir
     from deepfake_training.evaluate.attack import RESULT, GradientAttackOptions, run_attack
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from deepfake_eval.bench import machine
+from deepfake_eval.bench.capacity import DAY_S, Queue, Work, simulated_waits
 from deepfake_eval.bench.load import Report, finish, submit
 from deepfake_eval.bench.plan import Plan
 from deepfake_eval.bench.service import Client, Service
-from deepfake_eval.capacity import DAY_S, Queue, Work, simulated_waits
 from deepfake_models.bundle import Bundle
 
 WORKERS = 2

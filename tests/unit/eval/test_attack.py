@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval import cli
-from deepfake_eval.attack import AttackOptions, parse_answers, parse_bounds, run_attack
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset
 from deepfake_eval.inference.queries import Answers, altered, attack, observed
 from deepfake_eval.inference.targets import Picture, Target, score_picture, targets
+from deepfake_eval.stress.attack import AttackOptions, parse_answers, parse_bounds, run_attack
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.results import Leaning, Verdict, VerdictCode, coarse
 from deepfake_models.scorer import Scorer

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval import cli
-from deepfake_eval.capacity import DAY_S, Queue, Work, simulated_waits, workers_needed
+from deepfake_eval.bench.capacity import DAY_S, Queue, Work, simulated_waits, workers_needed
 
 
 def test_erlang_c_has_its_published_values() -> None:

@@ -26,9 +26,9 @@ from PIL import Image
 
 from deepfake_eval.analysis.intervals import rate
 from deepfake_eval.analysis.summary import Subject
-from deepfake_eval.attack import choose
 from deepfake_eval.evaluate import labelled_rows, load_dataset
 from deepfake_eval.inference.targets import Picture, Target, score_picture
+from deepfake_eval.stress.attack import choose
 from deepfake_models.bundle import CLASSIFIER, Bundle
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.faces.crops import square

@@ -121,7 +121,7 @@ def attack(media: MediaOptions, attacker: _AttackOptions) -> None:
 
     Videos are attacked by their middle frame.
     """
-    from deepfake_eval.attack import (
+    from deepfake_eval.stress.attack import (
         ATTACK,
         AttackOptions,
         parse_answers,

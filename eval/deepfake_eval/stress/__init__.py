@@ -1,0 +1,1 @@
+"""Measure what a bundle withstands: small changes of pictures, found by queries alone."""
