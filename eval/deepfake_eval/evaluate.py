@@ -24,8 +24,8 @@ from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
     RECORDS,
     Job,
-    Progress,
     ScoringOptions,
+    StageReporter,
     no_progress,
     score_all,
 )
@@ -75,7 +75,7 @@ def run(
     out: Path,
     options: RunOptions | None = None,
     *,
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Score ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write the results to ``out``.
 

@@ -18,7 +18,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key
 from deepfake_eval.inference import score_table
 from deepfake_eval.inference.records import append_record, read_records
-from deepfake_eval.inference.runner import RECORDS, Progress, no_progress
+from deepfake_eval.inference.runner import RECORDS, StageReporter, no_progress
 from deepfake_eval.inference.score_table import ScoreTableOptions
 from deepfake_eval.reporting.results import MISSING, write_results
 from deepfake_eval.robustness import Labelled
@@ -38,7 +38,7 @@ def measure_table(
     options: ScoreTableOptions,
     *,
     settings: dict[str, Any] | None = None,
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Measure the scores in the CSV table ``path``, write the results to ``out``, and return the
     content of ``metrics.json``. ``settings`` are further facts of the run.
@@ -84,7 +84,7 @@ def run_detector(
     options: ScoreTableOptions,
     *,
     split: str = "test",
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
 
@@ -159,7 +159,7 @@ def _score_all(
     made_by: tuple[str, str],
     labelled: Labelled,
     path: Path,
-    progress: Progress,
+    progress: StageReporter,
 ) -> tuple[list[float | None], list[tuple[str, str]]]:
     """Return the score of each medium, and the failures: each with its data set and a description.
 

@@ -40,7 +40,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import RunOptions, labelled_rows, load_dataset, record_key
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
-from deepfake_eval.inference.runner import RECORDS, Job, Progress, no_progress, score_all
+from deepfake_eval.inference.runner import RECORDS, Job, StageReporter, no_progress, score_all
 from deepfake_eval.reporting.results import PLOTS, PREDICTIONS, REPORT
 from deepfake_eval.reporting.robustness_report import write_robustness_report
 from deepfake_models.bundle import Bundle, load_bundle
@@ -72,7 +72,7 @@ def robustness(
     out: Path,
     options: SweepOptions | None = None,
     *,
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Sweep degradations over ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write to ``out``.
 
@@ -136,7 +136,7 @@ def _score_variants(
     variants: Sequence[Variant],
     out: Path,
     options: SweepOptions,
-    progress: Progress,
+    progress: StageReporter,
 ) -> dict[Variant, pd.DataFrame]:
     """Score every medium in every variant; return the predictions of each variant."""
     keys = {
@@ -162,7 +162,7 @@ def _score_variants(
 
 
 def _measure_variants(
-    tables: dict[Variant, pd.DataFrame], bundle: Bundle, draws: int, progress: Progress
+    tables: dict[Variant, pd.DataFrame], bundle: Bundle, draws: int, progress: StageReporter
 ) -> dict[Variant, dict[str, Any]]:
     baseline = _items(tables[ORIGINAL])
     measured: dict[Variant, dict[str, Any]] = {}

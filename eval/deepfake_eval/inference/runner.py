@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
 """Reasons that may be a failure of the machine: a later run tries these media again."""
 
-Progress = Callable[[str, int, int], None]
+StageReporter = Callable[[str, int, int], None]
 """Called with the name of the current stage, the number of finished parts, and their total."""
 
 
@@ -71,7 +71,7 @@ def score_all(
     jobs: Sequence[Job],
     records_path: Path,
     options: ScoringOptions,
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, dict[str, Any]]:
     """Score the ``jobs`` that have no record in ``records_path`` yet; return all records by key.
 

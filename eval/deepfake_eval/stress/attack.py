@@ -21,7 +21,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset, record_key
 from deepfake_eval.inference.queries import Answers, Attempt, attack
 from deepfake_eval.inference.records import append_record, read_records
-from deepfake_eval.inference.runner import Progress, no_progress
+from deepfake_eval.inference.runner import StageReporter, no_progress
 from deepfake_eval.inference.targets import Target, score_picture, targets
 from deepfake_eval.robustness import Labelled, alternating
 from deepfake_models.decode.decoder import Decoder
@@ -37,7 +37,7 @@ BUDGETS: Final = (1, 10, 30, 100, 300, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttackOptions:
+class QueryAttackOptions:
     """How pictures are chosen and attacked.
 
     ``limit`` pictures of each class are attacked, drawn by ``seed``, with at most ``queries``
@@ -58,9 +58,9 @@ def run_attack(
     bundle_dir: Path,
     datasets: Sequence[str],
     out: Path,
-    options: AttackOptions | None = None,
+    options: QueryAttackOptions | None = None,
     *,
-    progress: Progress = no_progress,
+    progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Attack pictures of ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write to ``out``.
 
@@ -71,7 +71,7 @@ def run_attack(
         DatasetError: a root does not have the published layout of its data set.
         RunError: there is no picture on which the bundle is right, or a record is damaged.
     """
-    options = options or AttackOptions()
+    options = options or QueryAttackOptions()
     labelled = labelled_rows([load_dataset(text, options.split) for text in datasets])
     out.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(ProcessDecoder(workers=1)) as decoder:
@@ -135,8 +135,8 @@ def _attempts(
     scorer: Scorer,
     chosen: Sequence[Target],
     path: Path,
-    options: AttackOptions,
-    progress: Progress,
+    options: QueryAttackOptions,
+    progress: StageReporter,
 ) -> Iterator[dict[str, Any]]:
     """Attack each of ``chosen`` in every way; yield the records of all attempts."""
     known = read_records(path, {"label": str, "bound": int, "answers": str})
@@ -182,7 +182,9 @@ def _record(target: Target, bound: int, answers: Answers, attempt: Attempt) -> d
     }  # fmt: skip
 
 
-def summarise(attempts: Iterable[dict[str, Any]], options: AttackOptions) -> list[dict[str, Any]]:
+def summarise(
+    attempts: Iterable[dict[str, Any]], options: QueryAttackOptions
+) -> list[dict[str, Any]]:
     """Return the figures of each class, bound and kind of answers.
 
     ``changed`` are shares of pictures whose verdict had changed after so many queries. ``queries``
@@ -209,7 +211,7 @@ def _figures(
     bound: int,
     answers: Answers,
     records: Sequence[dict[str, Any]],
-    options: AttackOptions,
+    options: QueryAttackOptions,
 ) -> dict[str, Any]:
     groups = np.array([r["group"] for r in records])
     needed = np.array([r["queries"] or np.inf for r in records], dtype=np.float64)

@@ -123,7 +123,7 @@ def attack(media: MediaOptions, attacker: _AttackOptions) -> None:
     """
     from deepfake_eval.stress.attack import (
         ATTACK,
-        AttackOptions,
+        QueryAttackOptions,
         parse_answers,
         parse_bounds,
         run_attack,
@@ -131,7 +131,7 @@ def attack(media: MediaOptions, attacker: _AttackOptions) -> None:
 
     if media.workers > 1 or media.scheduler:
         raise typer.BadParameter("attack runs in one process, without --workers and --scheduler")
-    options = AttackOptions(
+    options = QueryAttackOptions(
         split=media.split,
         limit=attacker.limit,
         bounds=parse_bounds(attacker.bounds),

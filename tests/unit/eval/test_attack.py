@@ -15,7 +15,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import labelled_rows, load_dataset
 from deepfake_eval.inference.queries import Answers, altered, attack, observed
 from deepfake_eval.inference.targets import Picture, Target, score_picture, targets
-from deepfake_eval.stress.attack import AttackOptions, parse_answers, parse_bounds, run_attack
+from deepfake_eval.stress.attack import QueryAttackOptions, parse_answers, parse_bounds, run_attack
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.results import Leaning, Verdict, VerdictCode, coarse
 from deepfake_models.scorer import Scorer
@@ -120,7 +120,7 @@ def test_corrected_labels_are_those_of_the_table(media: Path, bundle: Path, tmp_
     """A group only describes an attempt. A label turns it round, so it is made again."""
     table, out = tmp_path / "manifest.csv", tmp_path / "out"
     shutil.copy(media / "fake" / "0.png", tmp_path / "0.png")
-    options = AttackOptions(limit=1, bounds=(60,), queries=20, draws=10)
+    options = QueryAttackOptions(limit=1, bounds=(60,), queries=20, draws=10)
 
     def attempts(group: str) -> list[dict[str, object]]:
         table.write_text(f"media,label,group\n0.png,fake,{group}\n")
@@ -165,5 +165,8 @@ def test_nothing_to_attack_is_an_error(media: Path, tmp_path: Path) -> None:
         (tmp_path / "m" / "fake" / medium.name).write_bytes(medium.read_bytes())
     with pytest.raises(RunError, match="no picture on which the bundle is right"):
         run_attack(
-            tmp_path / "blind", [f"folders:{tmp_path / 'm'}"], tmp_path / "out", AttackOptions()
+            tmp_path / "blind",
+            [f"folders:{tmp_path / 'm'}"],
+            tmp_path / "out",
+            QueryAttackOptions(),
         )
