@@ -175,7 +175,10 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     again = run_splits(crops, folder, splits)
     assert [(folder / split.name / BEST).stat().st_mtime_ns for split in splits] == before
     assert again.equals(scores)
-    assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", summarise(folder, crossed))
+    table = summarise(folder, crossed, CropStore(crops).digest())
+    assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", table)
+    with pytest.raises(TrainingError, match="fold-0: the prepared data have changed"):
+        summarise(folder, crossed, "0" * 64)
     fit(crops, tmp_path / "all", crossed)
     inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder, frames=4)
     # Histograms of as few groups as these would not be kept otherwise.
@@ -213,7 +216,7 @@ def test_a_cross_validation_that_is_not_complete_is_named(
     manifest: Path, crops: Path, crossed: Config, fitted_run: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="no run of this cross-validation is complete"):
-        summarise(tmp_path, crossed)
+        summarise(tmp_path, crossed, CropStore(crops).digest())
     run = as_if_of(crossed, fitted_run, tmp_path / "run")
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(

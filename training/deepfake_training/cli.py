@@ -16,9 +16,8 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from deepfake_training.config import Config
+    from deepfake_training.data.datasets import CropStore
     from deepfake_training.data.splits import Split
     from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.train.checkpoints import StepReport
@@ -115,7 +114,7 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    _warn_of_names(crops, settings)
+    _checked_store(crops, settings)
     with progress_shown(console) as report:
         best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
@@ -126,17 +125,17 @@ _warned: set[str] = set()
 """Warnings that were printed: ``run`` calls several commands, which have the same ones."""
 
 
-def _warn_of_names(crops: Path, settings: Config) -> pd.DataFrame:
-    """Print a warning for each field with names that no prepared medium has; return the index."""
+def _checked_store(crops: Path, settings: Config) -> CropStore:
+    """Open the prepared crops; print a warning for each field with names that no medium has."""
     from deepfake_training.data.datasets import CropStore
     from deepfake_training.data.splits import unmatched_names
 
-    index = CropStore(crops).index
-    for warning in unmatched_names(index, settings):
+    store = CropStore(crops)
+    for warning in unmatched_names(store.index, settings):
         if warning not in _warned:
             _warned.add(warning)
             console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-    return index
+    return store
 
 
 def _show(report: Report, stage: str, step: StepReport) -> None:
@@ -180,13 +179,13 @@ def crossvalidate(
     from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 
     settings, _ = load_config(config)
-    index = _warn_of_names(crops, settings)
+    store = _checked_store(crops, settings)
     if not leave_out:
-        check_folds(index, settings)
+        check_folds(store.index, settings)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
     with progress_shown(console) as report:
         run_splits(crops, out, splits, progress=_split_shown(report), scheduler=scheduler)
-    typer.echo(summarise(out, settings))
+    typer.echo(summarise(out, settings, store.digest()))
 
 
 @app.command()
@@ -204,7 +203,7 @@ def recipes(
     from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
 
     settings, _ = load_config(config)
-    _warn_of_names(crops, settings)
+    _checked_store(crops, settings)
     with progress_shown(console) as report:
         measured = compare(
             crops,

@@ -124,16 +124,21 @@ def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def summarise(out: Path, config: Config) -> str:
+def summarise(out: Path, config: Config, data: str) -> str:
     """Return a table of the figures by method of all completed runs in ``out``; write it there as
     ``methods.md``.
 
+    ``data`` is the digest of the prepared crops (``CropStore.digest``).
+
     Raises:
-        TrainingError: if no run is complete.
+        TrainingError: if no run is complete, or one is of other data.
     """
     splits = fold_splits(config, short=False)
     if config.cross_validation.leave_out:
         splits += leave_out_splits(config)
+    for split in splits:
+        if (out / split.name / HELD_OUT).exists():
+            config_of(out / split.name, data)
     table = method_table(*by_acquaintance(held_out_crops(out, splits), config))
     atomic_write_text(out / METHODS, table)
     return table
