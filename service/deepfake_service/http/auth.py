@@ -35,6 +35,8 @@ COOKIE = "session"
 TLS_COOKIE = "__Host-session"
 """The session's cookie over TLS. Browsers accept this prefix only over TLS and from the very host
 (RFC 6265bis), so that neither a neighbouring host nor a network attacker can set the cookie."""
+_BY_SESSION = "by_session"
+"""Attribute of a request's state that is set for pages, which a key in a header does not open."""
 CSRF_HEADER = "X-CSRF-Token"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
@@ -152,7 +154,7 @@ def check_still_authenticated(request: Request) -> None:
         NotAuthenticated: its key, its session or its account is no longer valid.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() == "bearer" and not getattr(request.state, _BY_SESSION, False):
         app_state(request).accounts.authenticate(key.strip())
     else:
         browser_caller(request)
@@ -206,6 +208,7 @@ async def signed_in_caller(
     Raises:
         NotAuthenticated: the browser has no session, or its key no longer works.
     """
+    setattr(request.state, _BY_SESSION, True)
     return _bound(request, caller)
 
 
