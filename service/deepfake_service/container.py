@@ -19,6 +19,7 @@ from deepfake_service.casework.core.queries import Queries
 from deepfake_service.casework.due import RetentionPeriods
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
+from deepfake_service.casework.file_names import FileNames
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
@@ -74,6 +75,7 @@ class Services:
     scored_jobs: ScoredJobs
     reexaminations: Reexaminations
     submitted_jobs: SubmittedJobs
+    file_names: FileNames
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -208,6 +210,7 @@ def open_container(
             backlog=Backlog(database, Scaling(settings.target_wait_s, settings.jobs_at_once)),
             scored_jobs=ScoredJobs(database, vault, queries),
             submitted_jobs=SubmittedJobs(database, vault),
+            file_names=FileNames(database, vault),
             retention=retention,
             sweeps=Sweeps(
                 database,

@@ -194,6 +194,8 @@ def get_case(
     queries = services.queries
     case = queries.brief(caller, case_id)
     items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
+    posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
+    media = {found["media_id"] for found in (*items.jobs, *posts.occurrences)}
     return page(
         request,
         "case.html",
@@ -204,7 +206,8 @@ def get_case(
         items=items,
         empty=not (items.jobs or items.altered or cursor),
         deletable=queries.case_deletable(caller, case_id),
-        seen=queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen),
+        seen=posts,
+        names=services.file_names.of_case(caller, case_id, media),
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,

@@ -31,9 +31,6 @@ export function localise(root) {
     else if ("utc" in place.dataset) place.textContent = withUtc(at);
     else [place.title, place.textContent] = [place.textContent, local(at, "seconds" in place.dataset)];
   }
-  for (const option of root.querySelectorAll("option[data-at]")) { // in which no other element may be
-    option.textContent = option.textContent.replace(/^.*?UTC/, local(new Date(option.dataset.at)));
-  }
 }
 localise(document);
 
