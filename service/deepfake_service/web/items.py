@@ -227,9 +227,8 @@ def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Fo
 @router.post("/cases/{case_id}/minor")
 def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields: Form) -> Response:
     """Flag a case for a possible minor, or remove the flag."""
+    require_sure(fields)
     flagged = fields.get("wanted") == "yes"
-    if flagged:
-        require_sure(fields)
     services.reviews.flag_minor(caller, case_id, enabled=flagged)
     return redirect(f"/cases/{case_id}", "minor_flagged" if flagged else "minor_unflagged")
 

@@ -45,7 +45,15 @@ async def test_a_flag_for_a_possible_minor_is_confirmed_and_says_who_can_undo_it
     told = re.search(r'role="status">(?:(?!</p>).)*', page, re.DOTALL)
     assert told
     assert "Only you or an administrator can remove the flag." in told[0]
-    answer = await service.client.post(f"{case}/minor", data={**form, "wanted": "no"})
+    unsure = await service.client.post(f"{case}/minor", data={**form, "wanted": "no"})
+    assert unsure.status_code == 422
+    with service.database.read() as session:
+        assert session.get_one(Case, job["case_id"]).minor_at is not None
+    removal = re.search(r"<summary>Remove the possible-minor flag.*?</form>", page, re.DOTALL)
+    assert removal
+    assert 'name="wanted" value="no"' in removal[0]
+    assert 'name="sure" value="yes" required' in removal[0]
+    answer = await service.client.post(f"{case}/minor", data={**sure, "wanted": "no"})
     assert answer.headers["location"] == f"{case}?done=minor_unflagged"
 
 
