@@ -16,8 +16,11 @@ form.addEventListener("submit", async (event) => {
   const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
   const response = await fetch(form.action, options).catch(() => null);
   button.disabled = false;
-  if (response?.ok) location.reload();
-  else {
+  if (response?.ok) {
+    // The address of the page may be the same after another post: only its fragment would be sought.
+    history.replaceState(null, "", location.pathname);
+    location.assign("?done=post_added#seen");
+  } else {
     problem.textContent = await refusal(response, form);
     problem.hidden = false;
   }
