@@ -301,6 +301,7 @@ def _notice_page(
     request: Request, services: Services, caller: Caller, notice_id: str, attempt: Attempt
 ) -> Response:
     notice = services.notice_desk.read(caller, notice_id)
+    case = services.queries.brief(caller, notice["case_id"])
     translate = translations(language_of(request)).gettext
     return page(
         request,
@@ -308,7 +309,8 @@ def _notice_page(
         caller,
         status=attempt.status,
         notice=notice,
-        case=services.queries.brief(caller, notice["case_id"]),
+        case=case,
+        withheld=bool(notice["captures"]) and case["minor"],
         outcomes=sorted(str(o) for o in OUTCOMES if _is_possible(o, notice)),
         now=iso_time(services.notice_clock.now()),
         typed=attempt.values,

@@ -1,0 +1,82 @@
+"""The page of a notice and the form of one: what is to be done, and what is not provided."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.db import Job
+from deepfake_service.db.enums import Finding, Role
+from tests.support import mediakit
+from tests.support.noticekit import GOOD, confirmed
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+FORM = "kr-tba-22-5"
+"""The kind of notice whose PDF encloses screenshots."""
+
+
+async def drafted(service: Service) -> dict[str, Any]:
+    """Return a notice whose PDF encloses a screenshot, for a signed-in administrator."""
+    case_id, _ = await confirmed(service)
+    screenshot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
+    seen = await service.client.post(
+        f"/v1/cases/{case_id}/occurrences",
+        data={"source_url": "https://example.org/2"},
+        files={"screenshot": ("s.png", screenshot, "image/png")},
+    )
+    content = {
+        "kind": FORM, "language": "ko", "occurrence_ids": [seen.json()["id"]],
+        "fields": GOOD[FORM],
+    }  # fmt: skip
+    made = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert made.status_code == 201, made.text
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ADMIN)
+    notice: dict[str, Any] = made.json()
+    return notice
+
+
+async def shown(service: Service, path: str) -> str:
+    answer = await service.client.get(path)
+    assert answer.status_code == 200, answer.text
+    return str(answer.text)
+
+
+async def flag(service: Service, case_id: str) -> None:
+    admin = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
+    answer = await service.client.put(f"/v1/cases/{case_id}/minor", headers=admin)
+    assert answer.is_success, answer.text
+
+
+async def test_the_page_says_that_a_person_has_to_send_the_notice(service: Service) -> None:
+    notice = await drafted(service)
+    page = await shown(service, f"/notices/{notice['id']}")
+    form = re.search(r"<h2>Record that it was sent</h2>.*?</form>", page, re.DOTALL)
+    assert form
+    assert "This service does not send notices. Send the package (ZIP) or the text" in form[0]
+    await flag(service, notice["case_id"])  # and the notice is to be withdrawn
+    page = await shown(service, f"/notices/{notice['id']}")
+    assert "This service does not send notices." in page
+    assert "Send the package" not in page
+
+
+async def test_the_page_offers_no_download_that_would_be_refused(service: Service) -> None:
+    notice = await drafted(service)
+    path = f"/notices/{notice['id']}"
+    downloads = (f"/v1{path}/notice.pdf", f"{path}/package.zip")
+    page = await shown(service, path)
+    assert all(f'href="{download}"' in page for download in downloads)
+    assert "are not provided" not in page
+    await flag(service, notice["case_id"])
+    for download in downloads:
+        assert (await service.client.get(download)).status_code == 403
+    page = await shown(service, path)
+    assert not any(f'href="{download}"' in page for download in downloads)
+    assert "The PDF with its screenshots and the package are not provided" in page
+    assert "Withdraw this notice and create a new one." in page
+    assert f'href="/v1{path}/text"' in page
