@@ -80,3 +80,13 @@ async def test_the_page_offers_no_download_that_would_be_refused(service: Servic
     assert "The PDF with its screenshots and the package are not provided" in page
     assert "Withdraw this notice and create a new one." in page
     assert f'href="/v1{path}/text"' in page
+
+
+async def test_the_state_of_a_notice_is_one_cell_on_narrow_screens(service: Service) -> None:
+    notice = await drafted(service)
+    await flag(service, notice["case_id"])
+    page = await shown(service, f"/cases/{notice['case_id']}")
+    cell = re.search(r'<td data-label="State">(.*?)</td>', page, re.DOTALL)
+    assert cell
+    assert cell[1].startswith("<span>draft <strong")
+    assert cell[1].endswith("</strong></span>")
