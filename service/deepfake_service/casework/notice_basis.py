@@ -91,7 +91,10 @@ class NoticeBasis:
         """
         if not jobs:
             raise NoticeRefused("At least one of the selected posts has a file without a verdict.")
-        if any(j.finding in AGAINST for j in jobs):
+        against = [j.finding for j in jobs if j.finding in AGAINST]
+        if against and all(finding == Finding.AWAITING_SECOND for finding in against):
+            raise NoticeRefused("A second reviewer has not confirmed the finding yet.")
+        if against:
             raise NoticeRefused("The review did not confirm manipulation.")
         confirmed = [j for j in jobs if j.finding == Finding.CONFIRMED]
         if confirmed:

@@ -90,3 +90,25 @@ async def test_the_state_of_a_notice_is_one_cell_on_narrow_screens(service: Serv
     assert cell
     assert cell[1].startswith("<span>draft <strong")
     assert cell[1].endswith("</strong></span>")
+
+
+@pytest.mark.parametrize(
+    ("finding", "told"),
+    [
+        (Finding.AWAITING_SECOND, "A second reviewer has not confirmed the finding yet."),
+        (Finding.REJECTED, "The review did not confirm manipulation."),
+    ],
+)
+async def test_a_finding_that_awaits_a_second_reviewer_is_not_called_a_rejection(
+    service: Service, finding: Finding, told: str
+) -> None:
+    case_id, _ = await confirmed(service)
+    with service.database.write() as session:
+        session.scalars(select(Job)).one().finding = finding
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ADMIN)
+    page = await shown(service, f"/cases/{case_id}/notices/{FORM}")
+    obstacle = re.search(r'id="obstacle">.*?</section>', page, re.DOTALL)
+    assert obstacle
+    assert told in obstacle[0]
