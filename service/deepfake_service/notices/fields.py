@@ -62,9 +62,20 @@ Affirmed = Literal[True]
 
 
 def legal_field(
-    provision: str, ko: str, en: str, *, default: Any = ..., multiline: bool = False
+    provision: str,
+    ko: str,
+    en: str,
+    *,
+    default: Any = ...,
+    multiline: bool = False,
+    example: tuple[str, str] | None = None,
 ) -> Any:
-    """Declare a field with the provision that requires it and its label in both languages."""
+    """Declare a field with the provision that requires it and its label in both languages.
+
+    Args:
+        example: what a person may enter, in Korean and in English.
+    """
+    examples = {"example_ko": example[0], "example_en": example[1]} if example else {}
     return Field(
         default,
         description=en,
@@ -73,6 +84,7 @@ def legal_field(
             "label_ko": ko,
             "label_en": en,
             "multiline": multiline,
+            **examples,
         },
     )
 
@@ -193,7 +205,13 @@ class KrD4u(Fields):
     )
     requester_phone: Phone = legal_field("D4U 삭제지원 신청", "전화번호", "Telephone")
     identity_proof: Text = legal_field(
-        "D4U 삭제지원 신청", "신원 확인 자료(첨부)", "Enclosed proof of identity"
+        "D4U 삭제지원 신청",
+        "신원 확인 자료(따로 첨부하는 서류의 이름)",
+        "Proof of identity (names of the documents enclosed separately)",
+        example=(
+            "예: 신분증 사본, 위임장",
+            "For example: copy of an identity card, power of attorney",
+        ),
     )
     victim_shown: Statement = legal_field(
         "D4U 삭제지원 신청",

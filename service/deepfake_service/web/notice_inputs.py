@@ -90,6 +90,7 @@ def form_inputs(
             {
                 "name": name,
                 "label": extra[f"label_{language}"],
+                "example": extra.get(f"example_{language}"),
                 "provision": cited(str(extra["provision"]), language),
                 "required": is_required,
                 "value": values.get(name, ""),

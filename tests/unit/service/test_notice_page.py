@@ -112,3 +112,19 @@ async def test_a_finding_that_awaits_a_second_reviewer_is_not_called_a_rejection
     obstacle = re.search(r'id="obstacle">.*?</section>', page, re.DOTALL)
     assert obstacle
     assert told in obstacle[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "example"), [("ko", "예: 신분증 사본, 위임장"), ("en", "copy of an identity card")]
+)
+async def test_a_proof_of_identity_is_named_and_not_attached(
+    service: Service, language: str, example: str
+) -> None:
+    case_id, _ = await confirmed(service)
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = language
+    await service.sign_in(Role.ADMIN)
+    page = await shown(service, f"/cases/{case_id}/notices/kr-d4u")
+    field = re.search(r'<input id="f-identity_proof"[^>]*>', page)
+    assert field
+    assert example in field[0]
