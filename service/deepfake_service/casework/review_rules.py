@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Account, Job, Review
 from deepfake_service.db.row_authentication import load_list
-from deepfake_service.errors import NotReviewable
+from deepfake_service.errors import NotReviewable, RecordAltered
 from deepfake_service.security.accounts import ENVIRONMENT_ID, Caller
 from deepfake_service.security.admin_key import FIRST_ACCOUNT
 from deepfake_service.security.roles import MAY_REVIEW
@@ -42,6 +42,47 @@ class ReviewRules:
         if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
             return True
         return self.submitter_confirms == "if_alone" and not _others(session, reviewer)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a person stands in the review of a job."""
+
+    reviewed: bool
+    """Whether they have recorded a decision."""
+    submitted: bool
+    """Whether they submitted the job."""
+    needs_another: bool
+    """Whether somebody else would have to confirm as well, if they confirmed now."""
+
+
+def standing_of(
+    session: Session, rules: ReviewRules, account_id: str, job: Job, confirmed_by: Collection[str]
+) -> Standing:
+    """Return where the person with an account stands in the review of a job, for its page.
+
+    Accounts that were altered belong to others: only a decision is refused for that, not the page.
+
+    Args:
+        confirmed_by: ids of the accounts whose last decision is that the job is manipulated.
+    """
+
+    def is_own(other: str) -> bool:
+        try:
+            return _is_same(session, other, account_id)
+        except RecordAltered:
+            return False
+
+    reviewers = select(Review.account_id).where(Review.job_id == job.id).distinct()
+    try:
+        enough = rules.is_enough(session, job.id, {*confirmed_by, account_id})
+    except RecordAltered:
+        enough = True
+    return Standing(
+        reviewed=any(is_own(reviewer) for reviewer in session.scalars(reviewers)),
+        submitted=is_own(job.account_id),
+        needs_another=not enough,
+    )
 
 
 def check_same_person(session: Session, caller: Caller, job_id: str) -> None:

@@ -16,7 +16,12 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.notice_desk import NoticeDesk
-from deepfake_service.casework.review_rules import ReviewRules, check_same_person
+from deepfake_service.casework.review_rules import (
+    ReviewRules,
+    Standing,
+    check_same_person,
+    standing_of,
+)
 from deepfake_service.db import (
     Account,
     Case,
@@ -151,19 +156,14 @@ class Reviews:
             _log.error("edition_failed", job_id=job_id, failure=describe(error))
 
     def _finding_of(self, session: Session, job_id: str) -> Finding:
-        latest: dict[str, Decision] = {}
-        for review in session.scalars(
-            select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
-        ):
-            latest[review.account_id] = review.decision
+        latest = _latest_decisions(session, job_id)
         decisions = list(latest.values())
         if Decision.REJECTED in decisions:
             # One rejection is enough: nothing is sent out against the opinion of a reviewer.
             return Finding.REJECTED if Decision.CONFIRMED not in decisions else Finding.UNDECIDED
-        confirmed = decisions.count(Decision.CONFIRMED)
-        if not confirmed:
+        people = _confirming(latest)
+        if not people:
             return Finding.UNDECIDED
-        people = [account for account, d in latest.items() if d == Decision.CONFIRMED]
         is_enough = self._rules.is_enough(session, job_id, people)
         return Finding.CONFIRMED if is_enough else Finding.AWAITING_SECOND
 
@@ -202,6 +202,17 @@ class Reviews:
             for review, account in rows
         ]
 
+    def standing(self, caller: Caller, job_id: str) -> Standing:
+        """Return where the caller stands in the review of a job.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            job, _ = find_visible(session, caller, Job, job_id)
+            confirmed_by = _confirming(_latest_decisions(session, job_id))
+            return standing_of(session, self._rules, caller.account_id, job, confirmed_by)
+
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.
 
@@ -237,3 +248,17 @@ class Reviews:
                 self._without_edition.add(job_id)
             except Exception as error:
                 _log.error("edition_failed", job_id=job_id, failure=describe(error))
+
+
+def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
+    """Return the latest decision of each account on a job."""
+    latest: dict[str, Decision] = {}
+    for review in session.scalars(
+        select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
+    ):
+        latest[review.account_id] = review.decision
+    return latest
+
+
+def _confirming(latest: dict[str, Decision]) -> list[str]:
+    return [account for account, d in latest.items() if d == Decision.CONFIRMED]

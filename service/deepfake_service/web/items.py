@@ -79,6 +79,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "withheld": job["state"] == JobState.SUCCEEDED
         and not is_told_values(caller, state.settings.system_scores),
         "reviews": services.reviews.of(caller, job_id),
+        "standing": services.reviews.standing(caller, job_id),
         "matches": services.triage.copies(caller, job_id),
         "editions": services.evidence_store.editions(caller, job_id),
         "notices": services.notice_desk.of_case(caller, job["case_id"]),
@@ -160,7 +161,7 @@ def post_review(
         values["reason"] = reason  # what the reviewer wrote is not lost
         values["problem"] = translations(language_of(request)).gettext(error.message)
         return page(request, "item.html", caller, status=problem_of(error).status, **values)
-    return redirect(f"/items/{job_id}#review")
+    return redirect(f"/items/{job_id}", "reviewed", part="review")
 
 
 @router.post("/items/{job_id}/reexamine")

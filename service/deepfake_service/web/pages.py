@@ -202,13 +202,15 @@ def require_sure(fields: Mapping[str, str]) -> None:
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
 
 
-def redirect(path: str, done: str | None = None) -> RedirectResponse:
+def redirect(path: str, done: str | None = None, *, part: str | None = None) -> RedirectResponse:
     """Redirect to a page of the console after a change (303 See Other).
 
     Args:
-        done: what was done, as ``macros.html`` names it: the page says so.
+        done: what was done: the page says so, by ``macros.html`` or in the part that it names.
+        part: id of the element to go to.
     """
     path = f"{path}?done={done}" if done else path
+    path = f"{path}#{part}" if part else path
     return RedirectResponse(path, status_code=303, headers=HEADERS)
 
 

@@ -1,0 +1,110 @@
+"""The page of an item: what it tells its submitter and a second reviewer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import text
+
+from deepfake_service.db.enums import Role
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined
+
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+SECOND = "You are the second reviewer: look at the item yourself and record your decision."
+ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as well."
+SAVED = "Your decision was saved."
+AWAITED = "The finding counts as confirmed once another reviewer has confirmed it."
+
+
+async def sign_in(service: Service, role: Role) -> dict[str, str]:
+    """Sign the client in, and return the token that its forms have."""
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = "en"
+    service.client.cookies.clear()
+    await service.sign_in(role)
+    page = await service.client.get("/help")
+    token = re.search(r'name="csrf" content="([^"]+)"', page.text)
+    assert token
+    return {"csrf": token[1]}
+
+
+async def item_page(service: Service, job: dict[str, Any]) -> str:
+    answer = await service.client.get(f"/items/{job['id']}")
+    assert answer.status_code == 200
+    return str(answer.text)
+
+
+def part(page: str, heading: str) -> str:
+    """Return the section of a page whose heading has this id."""
+    found = re.search(rf'<section[^>]*aria-labelledby="{heading}".*?</section>', page, re.DOTALL)
+    assert found
+    return found[0]
+
+
+async def decide(service: Service, job: dict[str, Any], form: dict[str, str], what: str) -> str:
+    """Record a decision, and return the page that follows."""
+    path = f"/items/{job['id']}"
+    decision = {**form, "decision": what, "reason": "seen"}
+    answer = await service.client.post(f"{path}/review", data=decision)
+    assert answer.headers["location"] == f"{path}?done=reviewed#review"
+    page = await service.client.get(f"{path}?done=reviewed")
+    return str(page.text)
+
+
+async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service: Service) -> None:
+    job = await examined(service, kit.video(), role=Role.ANALYST)
+    form = await sign_in(service, Role.ANALYST)
+    before = await item_page(service, job)
+    assert f"You submitted this file. {ANOTHER}" in part(before, "review")
+    page = await decide(service, job, form, "confirmed")
+    assert f"{SAVED} {AWAITED}" in part(page, "review")
+    assert ANOTHER not in page
+    steps = re.findall("<li>", part(page, "next-steps"))
+    assert len(steps) == 1  # and not to decide again
+    assert "A second person has to look at this item" in part(page, "next-steps")
+
+    form = await sign_in(service, Role.ADMIN)
+    second = await item_page(service, job)
+    assert SECOND in part(second, "review")
+    assert SECOND in part(second, "next-steps")
+    assert "A second person has to look" not in second
+    assert "Record your decision before" not in second
+    assert ANOTHER not in second
+    assert SAVED not in second
+    page = await decide(service, job, form, "confirmed")
+    assert SAVED in part(page, "review")
+    assert AWAITED not in page
+    assert SAVED not in await item_page(service, job)  # it is said once
+
+
+async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(service: Service) -> None:
+    job = await examined(service, kit.video())
+    await sign_in(service, Role.ANALYST)
+    page = await item_page(service, job)
+    assert ANOTHER not in page
+    assert "You submitted this file." not in page
+
+
+async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
+    async with start(two_person_review=True) as service:
+        job = await examined(service, kit.video())
+        await sign_in(service, Role.ANALYST)
+        page = part(await item_page(service, job), "review")
+        assert ANOTHER in page
+        assert "You submitted this file." not in page
+
+
+async def test_a_page_is_shown_although_its_submitter_s_account_was_altered(
+    service: Service,
+) -> None:
+    job = await examined(service, kit.video())
+    await sign_in(service, Role.ANALYST)
+    await item_page(service, job)  # its evidence exists from now on
+    submitter = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
+    with service.database.write() as session:
+        alter = text("UPDATE accounts SET name = 'another' WHERE id = :id")
+        session.execute(alter, {"id": submitter})
+    assert ANOTHER not in await item_page(service, job)
