@@ -1,15 +1,16 @@
-"""The page of an item: what it tells its submitter and a second reviewer."""
+"""The page of an item: what it tells its submitter, a second reviewer, and about a minor."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from deepfake_service.db.enums import Role
 from tests.support import evidencekit as kit
-from tests.support.jobkit import examined
+from tests.support.jobkit import examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -17,6 +18,7 @@ SECOND = "You are the second reviewer: look at the item yourself and record your
 ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as well."
 SAVED = "Your decision was saved."
 AWAITED = "The finding counts as confirmed once another reviewer has confirmed it."
+LOOK = re.compile(r"\b(?:Look at|Watch|Ask for|Get the file|look at the)\b")
 
 
 async def sign_in(service: Service, role: Role) -> dict[str, str]:
@@ -108,3 +110,43 @@ async def test_a_page_is_shown_although_its_submitter_s_account_was_altered(
         alter = text("UPDATE accounts SET name = 'another' WHERE id = :id")
         session.execute(alter, {"id": submitter})
     assert ANOTHER not in await item_page(service, job)
+
+
+async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
+    service: Service,
+) -> None:
+    job = await examined(service, kit.video())
+    link = f'If a person looks like a minor, <a href="/cases/{job["case_id"]}#keep">'
+    await sign_in(service, Role.PIPELINE)
+    assert link not in await item_page(service, job)  # may not set the flag
+    await sign_in(service, Role.ANALYST)
+    page = await item_page(service, job)
+    assert link in part(page, "pictures")
+    assert link in part(page, "video")
+    assert 'id="keep"' in (await service.client.get(f"/cases/{job['case_id']}")).text
+
+
+@pytest.mark.parametrize("decision", [None, "undecided", "confirmed"])
+async def test_nobody_is_told_to_look_at_a_possible_minor(
+    service: Service, decision: str | None
+) -> None:
+    job = await examined(service, kit.video(), role=Role.ANALYST)
+    form = await sign_in(service, Role.ANALYST)
+    page = await item_page(service, job)
+    assert LOOK.search(part(page, "next-steps"))
+    assert "may be a minor" not in page
+    if decision:
+        await decide(service, job, form, decision)
+    flagged = await service.client.put(
+        f"/v1/cases/{job['case_id']}/minor", headers=headers(service, Role.ANALYST)
+    )
+    assert flagged.status_code == 204
+    await sign_in(service, Role.ADMIN)
+    page = await item_page(service, job)
+    alarm = re.search(r'<p class="card alarm" role="status">([^<]*)</p>\s*<div class="head">', page)
+    assert alarm
+    assert alarm[1].startswith("A person shown may be a minor.")
+    assert not LOOK.search(part(page, "next-steps"))
+    assert "#keep" not in page
+    told = "You are the second reviewer: record your decision." in part(page, "next-steps")
+    assert told is (decision == "confirmed")
