@@ -14,6 +14,12 @@ from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
 ESTIMATED_BY_JOBS = 20
 """Ended jobs by whose duration the wait is estimated: those of all accounts, which differ more than
 those of one."""
+_BY_PRIORITY = case({priority.value: priority.rank for priority in Priority}, value=Job.priority)
+SERVED = _BY_PRIORITY, func.coalesce(Job.turn, 0), Job.created_at, Job.id
+"""What the order in which waiting jobs are examined rises by."""
+UNDER_WAY = case((Job.state == JobState.RUNNING, 0), else_=1), *SERVED
+"""What the order of unfinished jobs rises by: those that are being examined are before those that
+wait."""
 
 
 def add_places(session: Session, found: list[dict[str, Any]]) -> None:
@@ -22,9 +28,7 @@ def add_places(session: Session, found: list[dict[str, Any]]) -> None:
     if not waiting:
         return
     # Numbered by the database: many more jobs than those of a page may wait.
-    rank = case({priority.value: priority.rank for priority in Priority}, value=Job.priority)
-    order = rank, func.coalesce(Job.turn, 0), Job.created_at, Job.id
-    number = func.row_number().over(order_by=order).label("number")
+    number = func.row_number().over(order_by=SERVED).label("number")
     queue = select(Job.id, number).where(Job.state == JobState.QUEUED).subquery()
     rows = session.execute(select(queue.c.id, queue.c.number).where(queue.c.id.in_(waiting)))
     places = {row.id: row.number for row in rows}

@@ -28,7 +28,7 @@ from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, aft
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.hash_bank import MOST_SIMILAR
-from deepfake_service.casework.queue_places import add_places
+from deepfake_service.casework.queue_places import UNDER_WAY, add_places
 from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice, Review
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
 from deepfake_service.db.row_authentication import load_list
@@ -205,6 +205,7 @@ class Triage:
         longer than loading those of one page afterwards.
         """
         order, now = _order(caller, asked), self._database.clock()
+        rising = asked.tab is Tab.WAITING
         statement = (
             select(*order)
             .join(Case, Job.case_id == Case.id)
@@ -212,9 +213,9 @@ class Triage:
             .where(_within(asked.tab, caller, _standing(caller), now))
         )
         if asked.cursor is not None:
-            position = Position.decoded(asked.cursor, ranks=2 if asked.tab in RANKED else 0)
-            statement = statement.where(after(order, position))
-        return statement.order_by(*(column.desc() for column in order))
+            position = Position.decoded(asked.cursor, ranks=len(order) - 2, turns=rising)
+            statement = statement.where(after(order, position, rising=rising))
+        return statement.order_by(*(c if rising else c.desc() for c in order))
 
     def _shown(self, row: Any) -> dict[str, Any]:
         job, media, of_job, listing, pictured, disagree = row
@@ -313,7 +314,9 @@ def _loaded(
 
 
 def _order(caller: Caller, asked: Asked) -> list[ColumnElement[Any] | InstrumentedAttribute[Any]]:
-    """Return what a page is ordered by, each in falling order."""
+    """Return what a page is ordered by: rising in the tab of what waits, falling in the others."""
+    if asked.tab is Tab.WAITING:
+        return [*UNDER_WAY]
     if asked.tab not in RANKED:
         return [Job.created_at, Job.id]
     rank = func.coalesce(Job.rank, UNRANKED) if asked.valued else literal(UNRANKED)

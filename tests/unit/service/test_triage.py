@@ -146,6 +146,29 @@ async def test_pages_follow_one_another_through_equal_ranks(service: Service) ->
     assert [int(job_id[3:]) % 2 for job_id in seen] == [1, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
+async def test_what_waits_is_in_the_order_of_its_places_from_page_to_page(
+    service: Service,
+) -> None:
+    desk = Desk(service)
+    for name, changes in (
+        ("last", {"turn": 2**40}),
+        ("second", {"turn": 3, "created_at": desk.now - timedelta(hours=1)}),
+        ("third", {"turn": 3}),
+        ("examined", {"turn": 9, "state": JobState.RUNNING}),
+        ("first", {"turn": 9, "priority": "live"}),
+    ):
+        desk.add(name, None, **{"state": JobState.QUEUED, **changes})
+    seen: list[tuple[str, int | None]] = []
+    cursor = None
+    for _ in range(5):
+        page = desk.services.triage.page(desk.caller, Asked(Tab.WAITING, limit=1, cursor=cursor))
+        seen += [(job["id"], job["place"] and job["place"]["number"]) for job in page.jobs]
+        cursor = page.next
+    assert cursor is None
+    expected = [("examined", None), ("first", 1), ("second", 2), ("third", 3), ("last", 4)]
+    assert seen == expected
+
+
 async def test_a_cursor_of_another_tab_is_refused(service: Service) -> None:
     desk = Desk(service)
     for n in range(2):

@@ -1,4 +1,4 @@
-"""Places in a list that is ordered by several falling columns."""
+"""Places in a list that is ordered by several columns, all of them falling or all rising."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ UNRANKED = -100
 """Stands for the rank of a job without a value."""
 MAX_RANK = 2**15 - 1
 """What a column of ranks holds."""
+MAX_TURN = 2**63 - 1
+"""What the column of turns holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Position:
 
     @property
     def standing(self) -> int:
-        """How urgent the job is; 0 in a list that is not ordered by it."""
+        """The first rank, in a list by urgency how urgent the job is; 0 without ranks."""
         return int(self.values[0]) if len(self.values) > 2 else 0
 
     def encoded(self) -> str:
@@ -43,8 +45,10 @@ class Position:
         return base64.urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
-    def decoded(cls, cursor: str, *, ranks: int) -> Position:
+    def decoded(cls, cursor: str, *, ranks: int, turns: bool = False) -> Position:
         """Return the position that a cursor names, in a list with so many ranks.
+
+        With ``turns``, the turn of a waiting job is among them.
 
         Raises:
             InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
@@ -55,7 +59,8 @@ class Position:
             if moment.tzinfo is None or len(found) != ranks:
                 raise ValueError("another list")
             ranks_found = [int(rank) for rank in found]
-            if any(abs(rank) > MAX_RANK for rank in ranks_found):
+            most = MAX_TURN if turns else MAX_RANK
+            if any(abs(rank) > most for rank in ranks_found):
                 raise ValueError("no rank")
             return cls((*ranks_found, moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
@@ -66,13 +71,22 @@ class Position:
 
 
 def after(
-    order: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]], position: Position
+    order: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
+    position: Position,
+    *,
+    rising: bool = False,
 ) -> ColumnElement[bool]:
-    """Return the condition for the rows after a position, in a list by falling ``order``."""
+    """Return the condition for the rows after a position, in a list by falling ``order``.
+
+    With ``rising``, the list is in the opposite order.
+    """
     pairs = list(zip(order, position.values, strict=True))
     return or_(
         *(
-            and_(*(column == value for column, value in pairs[:n]), pairs[n][0] < pairs[n][1])
+            and_(
+                *(column == value for column, value in pairs[:n]),
+                pairs[n][0] > pairs[n][1] if rising else pairs[n][0] < pairs[n][1],
+            )
             for n in range(len(pairs))
         )
     )
