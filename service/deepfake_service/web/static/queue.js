@@ -6,14 +6,16 @@ const IDLE_MS = 20000;
 const BUSY_MS = 4000;
 const SAVED = "queue-filters";
 
-// Replaces what has changed only, so that focus and pictures stay.
+// Replaces what has changed only, so that focus, selections and pictures stay.
+const inUse = (cell) => cell.contains(document.activeElement) || cell.querySelector("input:checked");
 function replaceRows(old, fresh) {
   const rows = new Map([...old.rows].map((row) => [row.id, row]));
   const next = [...fresh.rows].map((row) => {
     const shown = rows.get(row.id);
     if (!shown) return row;
     for (const [n, cell] of [...row.cells].entries()) {
-      if (n && shown.cells[n].innerHTML !== cell.innerHTML) shown.cells[n].replaceWith(cell.cloneNode(true));
+      const old = shown.cells[n];
+      if (old.innerHTML !== cell.innerHTML && !inUse(old)) old.replaceWith(cell.cloneNode(true));
     }
     return shown;
   });
