@@ -531,6 +531,9 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     page.keyboard.type("원본과 같음")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#sure")).to_contain_text("원본과 같음")
+    box = page.locator("#sure").bounding_box()
+    assert box
+    assert abs(box["y"] + box["height"] / 2 - 360) < 2  # in the middle of the window
     page.keyboard.press("Enter")
     page.wait_for_url("**/items/*#review")
     expect(page.locator("section:has(> #review)")).to_contain_text("원본과 같음")
@@ -571,6 +574,10 @@ def serious_violations(page: Page) -> list[tuple[str, list[Any]]]:
     ]
 
 
+HIDDEN_TABS = """() => [...document.querySelectorAll(".tabs")]
+  .filter((tabs) => tabs.scrollWidth > tabs.clientWidth).length"""
+
+
 @pytest.mark.parametrize(
     ("language", "width", "scheme", "audited"),
     [("ko-KR", 1200, "light", True), ("en-US", 1200, "dark", False), ("ko-KR", 360, "dark", False),
@@ -591,6 +598,7 @@ def test_pages_are_accessible_and_fit(
             assert not serious_violations(page), path
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0, (path, overflow)
+        assert page.evaluate(HIDDEN_TABS) == 0, path
         assert page.title() != "owned"
         assert page.evaluate("document.documentElement.lang") == language[:2]
     page.context.close()
