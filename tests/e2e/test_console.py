@@ -307,6 +307,10 @@ def drop(page: Page, *paths: Path) -> None:
         session.send("Input.dispatchDragEvent", event)
 
 
+LOWEST_ERROR = """() => document.activeElement.nextElementSibling.getBoundingClientRect().bottom"""
+TOP_OF_BAR = """() => document.querySelector(".sendbar").getBoundingClientRect().top"""
+
+
 def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
@@ -354,14 +358,19 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     page.set_input_files("#files", tmp_path / "later.png")  # the line was waiting for it
     expect(page.locator("#problems")).to_be_hidden()
     expect(cell(5, "source_url")).to_have_value("https://example.org/4")
+    page.set_viewport_size({"width": 1280, "height": 420})
+    page.evaluate("scrollTo(0, 0)")
     page.click("#send")
     expect(cell(0, "source_url")).to_be_focused()
-    expect(page.locator("#summary")).to_contain_text("2개 행에 오류")
+    assert page.evaluate(LOWEST_ERROR) < page.evaluate(TOP_OF_BAR)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    expect(page.locator("#summary")).to_contain_text("2개 행에 오류가 있습니다(1, 3행)")
     assert sent == []
     # Cells from a spreadsheet fill those to the right and below.
     paste(page, "https://t.me/1\t텔레그램\nhttps://t.me/2\t텔레그램\n", "[name=source_url]")
     expect(cell(1, "platform")).to_have_value("텔레그램")
     page.locator("#batch tbody tr").nth(2).locator(".remove").click()
+    expect(page.locator("#batch tbody tr").nth(2).locator(".remove")).to_be_focused()
     page.fill("#case_reference", "T-1")
     paste(page, "file\tcase_reference\nlater.png\tT-2\n")
     invalid = {"type": "x:invalid_request", "errors": [{"field": "note", "detail": "not this"}]}

@@ -6,6 +6,7 @@ import { announce, renew, session } from "./submitted.js";
 const CHECKED_AT_ONCE = 50;
 const CHECK_AFTER_MS = 400;
 const SHOWN = 20;
+const NAMED = 10; // numbers of rows with errors
 const ENVELOPE = 65536; // bytes of a request beside its file
 const CELLS = COLUMNS.slice(1);
 export const FIELDS = [...CELLS, "priority", "frames"];
@@ -73,14 +74,20 @@ export function enter(row, state, text = "") {
   row.tr.querySelector(".remove").hidden = !editable(row);
 }
 
+// Returns how many rows these are, and their numbers, as texts mention them.
+export function rowsNamed(some) {
+  const numbers = some.map((row) => rows.indexOf(row) + 1).sort((a, b) => a - b);
+  return { count: some.length, rows: numbers.slice(0, NAMED).join(", ") + (numbers.length > NAMED ? ", …" : "") };
+}
+
 export function summarise() {
   const left = rows.filter(editable);
   document.getElementById("batch").hidden = !rows.length;
   document.getElementById("count").textContent = rows.length;
-  const wrong = rows.filter((row) => row.wrong).length;
+  const wrong = rows.filter((row) => row.wrong);
   const bytes = size(rows.reduce((sum, row) => sum + row.file.size, 0));
-  document.getElementById("summary").textContent = wrong ? fill(words.invalid, { count: wrong }) : fill(words.summary, { count: rows.length, bytes });
-  document.getElementById("summary").classList.toggle("bad", Boolean(wrong));
+  document.getElementById("summary").textContent = wrong.length ? fill(words.invalid, rowsNamed(wrong)) : fill(words.summary, { count: rows.length, bytes });
+  document.getElementById("summary").classList.toggle("bad", wrong.length > 0);
   document.getElementById("send").disabled = !left.length;
   for (const name of FIELDS) for (const row of rows) {
     cellOf(row, name).placeholder = common[name].value.trim() || (name === "frames" ? common.frames.placeholder : "");

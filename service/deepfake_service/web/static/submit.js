@@ -2,7 +2,7 @@
 import { completeTime, decode } from "./delimited.js";
 import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
-  rows, show, summarise, useTable,
+  rows, rowsNamed, show, summarise, useTable,
 } from "./sheet.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
 import { zoneName } from "./times.js";
@@ -131,7 +131,7 @@ body.addEventListener("click", (event) => {
     const at = rows.indexOf(row);
     remove(row);
     const near = rows[Math.min(at, rows.length - 1)];
-    if (near) near.tr.querySelector(".remove, .stop").focus();
+    if (near) near.tr.querySelector(".remove:not([hidden]), .stop:not([hidden])").focus();
     else document.getElementById("files").focus();
   }
 });
@@ -152,9 +152,11 @@ async function send(some) {
     return;
   }
   if (bad.length) {
-    announce(fill(words.wrong, { count: bad.length }));
+    announce(fill(words.wrong, rowsNamed(bad)));
     const first = document.querySelector("#batch [aria-invalid=true]") || bad[0].tr.querySelector(".remove");
     first.focus();
+    // Not behind the bar with the button, which covers the lower edge of the window.
+    (first.closest("tr") || first).scrollIntoView({ block: "center" });
     return;
   }
   for (const row of some.filter(editable)) enter(row, "waiting", words.queued);
