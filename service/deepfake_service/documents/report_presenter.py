@@ -101,6 +101,11 @@ def thresholds_of(document: dict[str, Any]) -> dict[str, Any]:
     return levels.get("picture") or levels["face"]
 
 
+def question_key(kind: str | None) -> str:
+    """Return the text that asks about media of a kind, or about a file that could not be read."""
+    return {"image": "question_picture", None: "question_file"}.get(kind, "question_video")
+
+
 class SummaryPresenter:
     """What page one and the pictures show of a ``verdict.json`` document, in one language."""
 
@@ -136,10 +141,11 @@ class SummaryPresenter:
         """Return the question, the answer and its reasons, the error rates and the limitations."""
         w, verdict = self._w, self._result["verdict"]
         codes = dict.fromkeys(r["code"] for r in self._result["reasons"])
-        terms = readable(self._d["method"]["model"]["terms"])
+        terms = readable(w.of("terms_of_use", self._d["method"]["model"]["terms"]))
+        kind = self._media["kind"] if self._media else None
         return {
             "not_for_use": self._not_for_use(),
-            "question": w("question_picture" if self._still else "question_video"),
+            "question": w(question_key(kind)),
             "answer": w.of("answers", verdict),
             "strength": self._strength(),
             "leaning": self._leaning(),
@@ -148,6 +154,9 @@ class SummaryPresenter:
             "reasons": [w.of("reason_texts", code) for code in codes],
             "rates": self._rates(),
             "examined": self._examined(),
+            "not_examined": w(
+                "not_examined_picture" if kind in ("image", None) else "not_examined"
+            ),
             "limits": [text.format(terms=terms) for text in w.list("limits")],
         }
 

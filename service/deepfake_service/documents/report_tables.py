@@ -227,7 +227,7 @@ class TablePresenter:
         return [
             [w("model"), w("model_line", name=model["name"], version=model["version"])],
             [w("model_sha256"), model["sha256"]],
-            [w("terms"), readable(model["terms"])],
+            [w("terms"), readable(w.of("terms_of_use", model["terms"]))],
             [w("detector"), w("detector_line", thresholds=" / ".join(
                 f"{t:g}" for t in m["detector"]["thresholds"]))],
             [w("crop"), w("crop_line", scale=" / ".join(map(str, scales)), size=m["crop"]["size"],

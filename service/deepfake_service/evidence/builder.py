@@ -23,11 +23,14 @@ from cryptography.hazmat.primitives import hashes
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
-from deepfake_models.results import Verdict
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import Signing, report
-from deepfake_service.documents.report_presenter import CLASS_ACTIVATION, SummaryPresenter
+from deepfake_service.documents.report_presenter import (
+    CLASS_ACTIVATION,
+    SummaryPresenter,
+    question_key,
+)
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
@@ -275,9 +278,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
             "edition": dossier.edition,
             "predecessor": dossier.predecessor,
             "created_at": dossier.created_at,
-            "question": words("en")(
-                "question_picture" if _is_still(record) else "question_video"
-            ),
+            "question": words("en")(question_key(record.media.kind if record.media else None)),
             "case": dossier.case,
             "job": dossier.job,
             "item": {
@@ -351,7 +352,3 @@ def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
         "min_quality": MIN_QUALITY,
         **as_json(material.examination["hashes"]),
     }
-
-
-def _is_still(record: Verdict) -> bool:
-    return record.media is not None and record.media.kind == "image"

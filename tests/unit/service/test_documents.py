@@ -163,6 +163,39 @@ def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None
     assert not LATIN.search(" ".join(korean))
 
 
+@pytest.mark.parametrize(
+    ("media", "asked", "frames"),
+    [
+        (kit.video(), ("this video", "이 영상"), True),
+        (mediakit.picture(mediakit.grace_hopper(), "PNG"), ("this picture", "이 사진"), False),
+        (b"neither of them", ("this file", "이 파일"), False),
+    ],
+    ids=["video", "picture", "unreadable"],
+)
+def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
+    media: bytes, asked: tuple[str, str], frames: bool
+) -> None:
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    assert asked[0] in document["question"]
+    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    for n, (language, frame) in enumerate((("en", "frames"), ("ko", "프레임"))):
+        texts = report_texts(document, {}, custody, words(language))
+        assert asked[n] in texts["question"]
+        assert (frame in texts["not_examined"]) == frames
+
+
+def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report() -> None:
+    media = kit.video()
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    for language, known in (("en", "research-only"), ("ko", "연구·평가용(research-only)")):
+        for terms, stated in (("research-only", known), ("Agency only", "Agency only")):
+            document["method"]["model"]["terms"] = terms
+            texts = report_texts(document, {}, custody, words(language))
+            assert f": {stated}." in texts["limits"][-1]
+            assert [words(language)("terms"), stated] in texts["facts"]["method"]
+
+
 def test_stored_sentences_in_english_are_translated() -> None:
     media = kit.video()
     material = kit.material(media)

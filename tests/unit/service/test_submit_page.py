@@ -21,6 +21,7 @@ from deepfake_service.web.item_view import result_view
 from deepfake_service.web.signing_in import STATIC
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import evidencekit as kit
+from tests.support import mediakit
 from tests.support.jobkit import examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -187,6 +188,17 @@ async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service:
     view = result_view(document, "en")
     assert (view["broken"], view["codes"]) == (False, ["of_the_future"])
     assert "of_the_future" in view["reasons"]
+
+
+async def test_who_sent_a_file_beyond_the_limits_is_told_to_send_a_smaller_copy(
+    service: Service,
+) -> None:
+    job = await examined(service, mediakit.huge_png(30_000))
+    await token_of(service, Role.PIPELINE)
+    item = (await service.client.get(f"/items/{job['id']}")).text
+    assert "가로·세로 픽셀 수가 검사 한도를 넘습니다" in item
+    assert "길이나 크기를 줄인 사본을 다시 올리고" in item
+    assert "다시 내려받거나" not in item
 
 
 async def test_reading_names_is_audited_once_a_window(service: Service) -> None:
