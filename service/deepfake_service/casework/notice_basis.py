@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.editions import is_outdated, newest_edition
+from deepfake_service.casework.core.editions import is_outdated, is_withdrawn, newest_edition
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.evidence_material import examination_of
-from deepfake_service.db import Case, Job, Media
+from deepfake_service.db import Case, Edition, Job, Media
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.errors import NoticeRefused
 from deepfake_service.notices.render import Basis
@@ -57,6 +57,25 @@ class NoticeBasis:
                 )
             )
         return basis
+
+    @staticmethod
+    def reports(session: Session, basis: Sequence[Basis], *, minor: bool) -> int:
+        """Return how many reports on these examinations the package of a notice has.
+
+        An edition that does not exist yet is created when it is read.
+        """
+        available = set()
+        for b in basis:
+            numbered = select(Edition).where(Edition.job_id == b.job, Edition.number == b.edition)
+            edition = session.scalars(numbered).first()
+            if edition is None:
+                is_kept = session.get_one(Job, b.job).evidence_expired_at is None and not minor
+            else:
+                is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
+                is_kept = edition.blob is not None and not is_withheld
+            if is_kept:
+                available.add(b.job)
+        return len(available)
 
     def founding(self, session: Session, case: Case, media_id: str) -> Job:
         """Return the examination of a medium that a notice may rest on.

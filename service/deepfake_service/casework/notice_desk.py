@@ -99,6 +99,7 @@ class NoticeDesk:
                 reference=reference,
                 minor=minor,
                 captures=captures,
+                reports=self._basis.reports(session, basis, minor=minor),
             )
             composed = compose(kind, fields, subject, language=request.language)
             notice = Notice(

@@ -51,6 +51,8 @@ class NoticeSubject:
     """A person shown may be a minor."""
     captures: str | None = None
     """How the PDF shows the screenshots: ``clear`` or ``blurred``; ``None`` if it does not."""
+    reports: int = 0
+    """How many reports of examinations are sent with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,9 @@ def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str
         label = str(extra[f"label_{language}"])
         lines = _lines(value, t, chosen=_is_choice(info.annotation))
         sections.append(Section(label, lines, name, provision))
-    sections.append(Section(t("evidence"), _evidence(subject.basis, t), "evidence"))
-    if subject.captures:
-        count = len(subject.occurrences)
-        lines = [t(f"captures_{subject.captures}", count=min(count, MAX_CAPTURES))]
-        if count > MAX_CAPTURES:
-            lines.append(t("captures_more"))
-        sections.append(Section(t("enclosed"), lines, "enclosed"))
+    sections.append(Section(t("evidence"), _evidence(subject, t), "evidence"))
+    if enclosed := _enclosed(subject, t):
+        sections.append(Section(t("enclosed"), enclosed, "enclosed"))
     if subject.reference:
         sections.append(Section(t("case"), [revealed(subject.reference)], "case"))
     return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
@@ -152,10 +150,10 @@ def _lines(value: object, t: Words, *, chosen: bool) -> list[str]:
     return [t.of("choices", str(value))] if chosen else str(value).splitlines()
 
 
-def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
+def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
     w = words(t.language)
     lines = []
-    for b in basis:
+    for b in subject.basis:
         lines += [
             t(
                 "evidence_line",
@@ -167,7 +165,20 @@ def _evidence(basis: Sequence[Basis], t: Words) -> list[str]:
             ),
             t("reviewed", finding=w.of("findings", b.finding)) if b.finding else t("unreviewed"),
         ]
-    return [*lines, t("rates")]
+    return [*lines, t("rates" if subject.reports else "rates_alone")]
+
+
+def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
+    """Return the lines on what is sent with the notice."""
+    lines = []
+    if subject.captures:
+        count = len(subject.occurrences)
+        lines.append(t(f"captures_{subject.captures}", count=min(count, MAX_CAPTURES)))
+        if count > MAX_CAPTURES:
+            lines.append(t("captures_more"))
+    if subject.reports:
+        lines.append(t("reports", count=subject.reports))
+    return lines
 
 
 def cited(provision: str, language: str) -> str:

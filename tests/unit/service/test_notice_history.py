@@ -33,6 +33,8 @@ from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.kinds import KINDS, checked
 from deepfake_service.notices.render import NoticeSubject, compose
 from deepfake_service.security.accounts import Caller
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined, headers
 from tests.support.noticekit import BASIS, GOOD, LONG, SEEN, confirmed
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter
@@ -511,6 +513,45 @@ async def test_the_package_of_a_notice_has_what_its_contents_say(service: Servic
     assert files["notice.txt"].decode() == notice["text"]
     assert contents["files"] == {n: hashlib.sha256(c).hexdigest() for n, c in files.items()}
     assert [e["job"] for e in contents["evidence"]] == [b["job"] for b in notice["basis"]]
+
+
+async def test_a_notice_lists_the_reports_that_its_package_has(service: Service) -> None:
+    expired = await drafted(service, language="ko")
+    job = await examined(
+        service, kit.video(), source_url="https://example.org/2", platform="Example"
+    )
+    decision = {"decision": "confirmed", "reason": "seen"}
+    for method, what, given in (("POST", "reviews", decision), ("GET", "evidence", None)):
+        answer = await service.client.request(
+            method, f"/v1/jobs/{job['id']}/{what}", json=given,
+            headers=headers(service, Role.ANALYST),
+        )  # fmt: skip
+        assert answer.is_success, answer.text
+    path = f"/v1/cases/{job['case_id']}"
+    seen = (await service.client.get(f"{path}/occurrences")).json()["occurrences"][0]["id"]
+    content = {
+        "kind": "kr-d4u", "language": "ko", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+    }  # fmt: skip
+    kept = (await service.client.post(f"{path}/notices", json=content)).json()
+    del service.client.headers["Authorization"]
+    await service.sign_in(Role.PIPELINE)
+
+    async def check(notice: dict[str, Any], reports: int) -> None:
+        package = await service.client.get(f"/notices/{notice['id']}/package.zip")
+        with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+            assert sum(name.startswith("reports/") for name in archive.namelist()) == reports
+        for said in ("첨부 보고서 참조", "얼굴 조작 여부 분석 보고서 1부"):
+            assert (said in notice["text"]) == bool(reports)
+
+    await check(kept, 1)
+    await check(expired, 0)
+    flagged = await service.client.put(f"{path}/minor", headers=headers(service, Role.ANALYST))
+    assert flagged.is_success
+    of_minor = await service.client.post(
+        f"{path}/notices", json=content, headers=headers(service, Role.PIPELINE)
+    )
+    assert of_minor.status_code == 201, of_minor.text
+    await check(of_minor.json(), 1)  # of the edition without faces, which the flag made
 
 
 async def with_screenshots(service: Service, count: int, size: int) -> dict[str, Any]:
