@@ -253,21 +253,23 @@ def test_a_refused_post_is_explained_in_the_language_of_the_page(
     site: Site, browser: Browser, key: str, job: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "capture.png").write_bytes(b"no picture")
-    for locale, url, picture, empty in (
+    for locale, url, picture, empty, time in (
         (
             "ko-KR",
             "게시물 URL: http:// 또는 https://로 시작하는",
             "WebP 사진을 올리십시오",
             "비어 있습니다",
+            "캡처 일시 (KST): 2026-01-31 21:00과 같은",
         ),
         (
             "en-GB",
             "URL of the post: send a URL that",
             "send a PNG, JPEG or WebP",
             "occurrence is empty",
+            "Captured at (KST): send a time",
         ),
     ):
-        page = signed_in(browser, site, key, locale=locale)
+        page = signed_in(browser, site, key, locale=locale, timezone_id="Asia/Seoul")
         page.goto(f"/cases/{job['case_id']}")
         page.locator("details:has(#occurrence) > summary").click()
         form = page.locator("#occurrence")
@@ -280,6 +282,16 @@ def test_a_refused_post_is_explained_in_the_language_of_the_page(
         form.locator("#screenshot").set_input_files(tmp_path / "capture.png")
         form.locator("button").click()
         expect(page.locator("#occurrence-problem")).to_contain_text(picture)
+        form.locator("#screenshot").set_input_files([])
+        form.locator("#captured_at").fill("yesterday")
+        form.locator("button").click()
+        expect(page.locator("#occurrence-problem")).to_contain_text(time)
+        # A time without a zone is in the reader's, which the label names.
+        form.locator("#source_url").fill(f"https://example.org/{locale}")
+        form.locator("#captured_at").fill("2026. 1. 31. 오후 9:05")
+        form.locator("button").click()
+        post = page.locator("#seen ~ ul li", has_text=f"example.org/{locale}")
+        expect(post).to_contain_text("2026-01-31 21:05 KST")
         page.context.close()
 
 

@@ -11,6 +11,8 @@ _ENGLISH = LANGUAGES[1]
 _DETAILS = {
     SCREENSHOT_FORMAT: SCREENSHOT_FORMAT,
     "use printable characters only": CELL_MESSAGES["not_printable"],
+    "send a time in ISO 8601, for example 2026-01-31T12:00:00Z": CELL_MESSAGES["not_a_time"],
+    "add a time zone; end the time with Z for UTC": CELL_MESSAGES["no_time_zone"],
     "send a URL that begins with http:// or https://": CELL_MESSAGES["not_a_url"],
     "The occurrence is empty. Send a field or a screenshot with it.": (
         "The occurrence is empty. Send a field or a screenshot with it."

@@ -1,12 +1,18 @@
 // Sends the form of a new occurrence to the HTTP API, which accepts the screenshot.
 import { refusal } from "./api_errors.js";
+import { completeTime } from "./delimited.js";
+import { nameZones } from "./times.js";
 
 const form = document.getElementById("occurrence");
 const problem = document.getElementById("occurrence-problem");
 const csrf = document.querySelector("meta[name=csrf]").content;
 form.hidden = false;
+nameZones(form);
+const captured = form.elements.captured_at;
+captured.addEventListener("change", () => { captured.value = completeTime(captured.value); });
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  captured.value = completeTime(captured.value);
   const body = new FormData();
   for (const [name, value] of new FormData(form)) {
     if (typeof value === "string" ? value.trim() : value.size) body.append(name, value);

@@ -5,7 +5,7 @@ import {
   rows, rowsNamed, show, summarise, useTable,
 } from "./sheet.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
-import { zoneName } from "./times.js";
+import { nameZones } from "./times.js";
 
 const AT_ONCE = 3;
 const MAX_WAITS = 20;
@@ -16,10 +16,7 @@ const body = document.querySelector("#batch tbody");
 const drop = document.getElementById("drop");
 let pausedUntil = 0;
 
-// Times without a zone are in the reader's.
-for (const place of document.querySelectorAll(".zone")) {
-  place.textContent = `(${zoneName(new Date())})`;
-}
+nameZones(document);
 
 // Choosing
 

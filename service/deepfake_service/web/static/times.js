@@ -34,6 +34,11 @@ export function localise(root) {
 }
 localise(document);
 
+// Times without a zone, as in a table or a form for the API, are in the reader's.
+export function nameZones(root) {
+  for (const place of root.querySelectorAll(".zone")) place.textContent = `(${zoneName(new Date())})`;
+}
+
 // Days entered in a form are the reader's, unless the address of the page names another zone.
 for (const input of document.querySelectorAll("input[name=zone]")) {
   if (input.value) continue;
