@@ -646,6 +646,8 @@ NOT_TRANSLATED = frozenset(
         "WebP", "XMP", "ZIP", "px", "SHA", "GMT", "age", "deepfake", "submit", "DMCA", "PA",
         "PDQ", "bicubic", "log", "json", "hashes", "onnxruntime", "numpy", "pillow", "python",
         "av", "machine", "service",
+        # A version under development.
+        "dev",
         # Subdivisions of the law, and the English term of the Act beside its Korean translation.
         "ii", "iii", "iv", "ETS", "digital", "forgery",
         # The account that DEEPFAKE_ADMIN_KEY creates.

@@ -48,7 +48,7 @@ def crops(manifest: Path, smoke: Config, tmp_path_factory: pytest.TempPathFactor
     from deepfake_training.data.prepare import prepare
 
     out = tmp_path_factory.mktemp("crops")
-    summary = prepare([Manifest(manifest)], out, smoke, workers=1)
+    summary = prepare([Manifest(manifest)], out, smoke, workers=0)
     assert summary.media == 12
     assert summary.failed == summary.duplicates == summary.failed_frames == 0
     return out
@@ -118,6 +118,6 @@ def head_crops(head_manifest: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from tests.support.trainkit import head_config
 
     out = tmp_path_factory.mktemp("head-crops")
-    summary = prepare([Manifest(head_manifest)], out, head_config(), workers=1)
+    summary = prepare([Manifest(head_manifest)], out, head_config(), workers=0)
     assert (summary.media, summary.without_face, summary.absent) == (12, 1, 1)
     return out

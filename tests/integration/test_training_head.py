@@ -14,7 +14,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from deepfake_training.config import REMOVED, Config, ProbeConfig
-from deepfake_training.data import pool
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.prepare import prepare, recorded_detections
@@ -78,11 +77,10 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     assert [r.doing for r in reports[-2:]] == ["regression", ""]
     assert reports[-1].validation
 
-    class Never:
-        def __init__(self, *_: object, **__: object) -> None:
-            raise AssertionError("features are computed again")
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("features are computed again")
 
-    monkeypatch.setattr(pool, "ProcessPoolExecutor", Never)
+    monkeypatch.setattr(feature_store, "run_tasks", never)
     again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
     with daskkit.cluster(workers=2) as scheduler:
@@ -306,7 +304,8 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
         path.unlink()
     before = {p: p.stat().st_mtime_ns for p in shards if p not in lost}
     resumed: list[tuple[int, int]] = []
-    again = FeatureStore(store, head_config())
+    in_a_process = head_config().fit.model_copy(update={"workers": 1})
+    again = FeatureStore(store, head_config(fit=in_a_process))
     again.pairs(16, lambda done, total: resumed.append((done, total)))
     assert resumed == [(16, 16)], "what was stored counts too"
     with pytest.raises(TrainingError, match="not examined yet"):
@@ -378,6 +377,6 @@ def test_excluded_data_sets_are_not_read(head_manifest: Path, tmp_path: Path) ->
         "00.mp4,real,original,made,a,0\nmissing.mp4,real,original,other,b,0\n"
     )
     mine = head_config(excluded_datasets=("other",))
-    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", mine, workers=1)
+    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", mine, workers=0)
     assert (summary.media, summary.absent) == (1, 0)
     assert set(CropStore(tmp_path / "crops").index["dataset"]) == {"made"}

@@ -90,7 +90,7 @@ def work(
     (work / "head.toml").write_text(HEAD)
     shutil.copytree(head_crops, work / "crops")
     command = ["run", "--config", work / "head.toml", "--manifest", head_manifest]
-    command += ["--out", work / "bundle", "--work", work, "--workers", 1]
+    command += ["--out", work / "bundle", "--work", work, "--workers", 0]
     done = CliRunner().invoke(app, [*map(str, command)])
     assert done.exit_code == 0, (done.output, done.exception)
     assert "12 media" in done.output

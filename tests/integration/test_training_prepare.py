@@ -75,9 +75,9 @@ def test_a_crop_that_cannot_be_written_stops_prepare(
     in_the_way = out / "crops" / CropStore(crops).index["crop"].iloc[0]
     in_the_way.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
-        prepare([Manifest(manifest)], out, smoke, workers=1)
+        prepare([Manifest(manifest)], out, smoke, workers=0)
     in_the_way.rmdir()
-    prepare([Manifest(manifest)], out, smoke, workers=1)
+    prepare([Manifest(manifest)], out, smoke, workers=0)
     assert CropStore(out).index.equals(CropStore(crops).index)
 
 
@@ -85,7 +85,7 @@ def test_missing_graphs_are_reported_before_anything_is_cut(
     manifest: Path, smoke: Config, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match=r"graphs: pnet\.onnx is missing"):
-        prepare([Manifest(manifest)], tmp_path / "c", smoke, graphs=tmp_path / "graphs", workers=1)
+        prepare([Manifest(manifest)], tmp_path / "c", smoke, graphs=tmp_path / "graphs", workers=0)
 
 
 def test_identical_files_are_used_once_and_may_not_contradict(
@@ -97,10 +97,10 @@ def test_identical_files_are_used_once_and_may_not_contradict(
     text = (root / "manifest.csv").read_text()
     (root / "manifest.csv").write_text(text + "copy.mp4,real,original,made,g0,0\n")
     listed = [Manifest(root / "manifest.csv")]
-    assert prepare(listed, tmp_path / "a", smoke, workers=1).duplicates == 1
+    assert prepare(listed, tmp_path / "a", smoke, workers=0).duplicates == 1
     (root / "manifest.csv").write_text(text + "copy.mp4,fake,tint,made,g0,0\n")
     with pytest.raises(TrainingError, match=r"copy\.mp4.*real and as fake"):
-        prepare(listed, tmp_path / "b", smoke, workers=1)
+        prepare(listed, tmp_path / "b", smoke, workers=0)
 
 
 def test_a_corrupt_medium_is_counted_and_stops_nothing(
@@ -114,7 +114,7 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
         "media,label,method,dataset,group,fold\n"
         "bad.mp4,real,original,d,a,0\ngood.mp4,real,original,d,b,0\n"
     )
-    summary = prepare([Manifest(root / "m.csv")], tmp_path / "crops", smoke, workers=1)
+    summary = prepare([Manifest(root / "m.csv")], tmp_path / "crops", smoke, workers=0)
     assert (summary.media, summary.failed) == (1, 1)
 
 
@@ -124,7 +124,7 @@ def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Pat
         "media,label,method,dataset,group,fold\n"
         "empty.png,real,original,d,a,0\ngone.png,real,original,d,b,0\n"
     )
-    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=1)
+    summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=0)
     assert (summary.without_face, summary.absent) == (1, 1)
     with pytest.raises(TrainingError, match="crops: no face was found in the media"):
         CropStore(tmp_path / "crops")
@@ -144,10 +144,10 @@ def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_pat
     (tmp_path / "two.csv").write_text(
         f"{header},terms\na.mp4,fake,tint,tool,g,0,MIT\ncopy.mp4,real,original,web,k,1,MIT\n"
     )
-    prepare([Manifest(one / "m.csv")], out, smoke, workers=1)
+    prepare([Manifest(one / "m.csv")], out, smoke, workers=0)
     before = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
     command = ["prepare", "--config", SMOKE, "--manifest", one / "m.csv", "--crops", out]
-    command += ["--manifest", f"{tmp_path / 'two.csv'}:{two}", "--workers", 1]
+    command += ["--manifest", f"{tmp_path / 'two.csv'}:{two}", "--workers", 0]
     done = CliRunner().invoke(app, [*map(str, command)])
     assert done.exit_code == 0, done.output
     assert "3 media" in done.output
@@ -172,9 +172,9 @@ def test_crops_of_an_earlier_version_are_continued(
         stored["detector"].pop(later, None)
     del stored["prepare"]["lossless_quality"]
     (again / CUT).write_text(json.dumps(stored))
-    prepare([Manifest(manifest)], again, smoke, workers=1)
+    prepare([Manifest(manifest)], again, smoke, workers=0)
     with pytest.raises(TrainingError, match="cut differently"):
-        prepare([Manifest(manifest)], again, with_detector(smoke, border=0.3), workers=1)
+        prepare([Manifest(manifest)], again, with_detector(smoke, border=0.3), workers=0)
 
 
 def with_detector(config: Config, **changes: float) -> Config:
@@ -191,10 +191,10 @@ def test_turned_tight_crops_are_stored_upright(smoke: Config, tmp_path: Path) ->
         rows.append(f"{k}.png,real,original,made,g{k},1")
     listed = [Manifest(tmp_path / "manifest.csv")]
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
-    assert prepare(listed, tmp_path / "without", smoke, workers=1).without_face == 4
+    assert prepare(listed, tmp_path / "without", smoke, workers=0).without_face == 4
     config = with_detector(smoke, border=1 / 3, turn_above=60)
     out = tmp_path / "with"
-    assert prepare(listed, out, config, workers=1).crops == 4
+    assert prepare(listed, out, config, workers=0).crops == 4
     index = pd.read_parquet(out / INDEX)
     upright, *turned = [np.asarray(Image.open(out / "crops" / c)) for c in index["crop"]]
     for crop, points, inside in zip(turned, index["points"][1:], index["inside"][1:], strict=True):

@@ -55,7 +55,7 @@ drop_path_rate = 0.0
 [fit]
 steps = 4
 pairs = 8
-workers = 1
+workers = 0
 bf16 = false
 
 [probe]

@@ -82,7 +82,9 @@ def prepare(
             help="Folder of the detector's ONNX files, by default those of the shipped bundle."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of processes; 0 cuts in this one.")
+    ] = 2,
 ) -> None:
     """Cut the faces of one or several manifests into crops. Resumes if interrupted."""
     from deepfake_training.data.manifests import Manifest
@@ -304,7 +306,9 @@ def run_all(
     manifest: ManifestOption,
     out: OutOption,
     work: Annotated[Path, typer.Option(help="Folder for crops and checkpoints.")] = Path("runs"),
-    workers: Annotated[int, typer.Option(min=1, help="Number of processes that cut faces.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of processes that cut faces; 0 cuts in this one.")
+    ] = 2,
     limit: Annotated[
         int | None,
         typer.Option(

@@ -120,7 +120,7 @@ class FitConfig(Spec):
     """The run stops early after this many validations without an improvement."""
     checkpoint_every: PositiveInt = 250
     workers: Annotated[int, Field(ge=0)] = 2
-    """Processes that load crops."""
+    """Processes that load crops or compute features. With 0, the command does it itself."""
     seed: int = 20261125
     bf16: bool = True
 

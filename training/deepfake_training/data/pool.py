@@ -33,8 +33,8 @@ def run_tasks(
 ) -> Iterator[Result]:
     """Yield ``function(task)`` of each task, in the order in which they finish.
 
-    Each of the processes first calls ``start(*arguments)``. A process that may not have children
-    does everything itself.
+    Each of the processes first calls ``start(*arguments)``. With 0 workers, and in a process that
+    may not have children, everything is done here.
 
     Raises:
         TrainingError: a process ended unexpectedly. The message has the names of the tasks that the

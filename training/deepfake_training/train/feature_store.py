@@ -194,7 +194,7 @@ class FeatureStore:
         finished = run_tasks(
             write_shard,
             jobs,
-            workers=max(1, self._config.fit.workers),
+            workers=self._config.fit.workers,
             start=start_worker,
             arguments=(self._store.root, self._neutral.model_dump_json(), graph),
             name=_name,
