@@ -62,7 +62,9 @@ def run_tasks(
                         break
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, return_when=FIRST_COMPLETED).done
+                # What succeeded first, so that it is not lost with what failed.
+                for future in sorted(done, key=_succeeded, reverse=True):
                     result = future.result()
                     del running[future]
                     yield result
