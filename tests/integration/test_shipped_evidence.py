@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.artifacts import EndedExamination, Reading, gather
+from deepfake_service.evidence.artifacts import EndedExamination, Gathering, Reading
 from deepfake_service.evidence.builder import build
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
@@ -31,7 +31,9 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
         reading = Reading("video/mp4", {"state": "absent"})
         examined_at = datetime(2026, 1, 2, tzinfo=UTC)
         examination = EndedExamination(verdict, times, examined_at, reading)
-        material = gather(opened, examination, scorer)
+        gathering = Gathering(examination, scorer)
+        gathering.take(opened)
+    material = gathering.material()
     job = {**kit.dossier(media).job, "frames": FRAMES}
     content = build(kit.dossier(media, job=job), material, kit.signers())
     trust = Trust(keys=(kit.signers().statement.public_key(),))

@@ -31,9 +31,9 @@ from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import (
     MODEL_MANIFEST,
     EndedExamination,
+    Gathering,
     Material,
     Reading,
-    gather,
     mime_of,
 )
 from deepfake_service.evidence.builder import STATEMENT, Dossier, build
@@ -71,9 +71,12 @@ def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
             examination = EndedExamination(verdict, seen, EXAMINED_AT, reading)
-            return gather(opened, examination, judge)
+            gathering = Gathering(examination, judge)
+            gathering.take(opened)
+            return gathering.material()
     except MediaError as error:
-        return gather(None, EndedExamination(unable(error), [], EXAMINED_AT, reading), judge)
+        examination = EndedExamination(unable(error), [], EXAMINED_AT, reading)
+        return Gathering(examination, judge).material()
 
 
 KINDS = ("swap", "reenactment", "synthesis", "retouching")

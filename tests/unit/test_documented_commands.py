@@ -1,4 +1,4 @@
-"""Every command in the documentation is one that exists, or is known to be somebody else's.
+"""Every command in the documentation is one that exists, or is known to belong to another program.
 
 ``e2e/test_docs`` and others run the commands that need little. Here, options are parsed as the
 commands do it, and nothing runs.

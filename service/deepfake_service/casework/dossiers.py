@@ -39,8 +39,8 @@ READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
 MAX_FLAGS_IN_CUSTODY, MAX_READS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000, 20_000
 """Entries about flags, reads and other actions in the chain of custody, the newest ones. Accounts
 that may read evidence or set holds could otherwise make the chain too large for a verifier. They
-are counted apart: the last flag must be in the chain, and however often somebody reads, that must
-not push out exports and holds. What is left out is stated."""
+are counted apart: the last flag must be in the chain, and no number of reads may push out exports
+and holds. What is left out is stated."""
 
 
 def occurrences_of(

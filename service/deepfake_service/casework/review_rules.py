@@ -53,7 +53,7 @@ class Standing:
     submitted: bool
     """Whether they submitted the job."""
     needs_another: bool
-    """Whether somebody else would have to confirm as well, if they confirmed now."""
+    """Whether another reviewer would still have to confirm if they confirmed now."""
 
 
 def standing_of(

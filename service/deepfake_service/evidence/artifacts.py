@@ -134,21 +134,6 @@ class EndedExamination:
     reading: Reading
 
 
-def gather(
-    media: OpenMedia | None,
-    examination: EndedExamination,
-    scorer: Scorer,
-) -> Material:
-    """Gather the material for evidence of an examined file.
-
-    ``media`` is the file opened by a decoder, or ``None`` if it cannot be decoded.
-    """
-    gathering = Gathering(examination, scorer)
-    if media is not None:
-        gathering.take(media)
-    return gathering.material()
-
-
 class Gathering:
     """Gathers material over as many openings of the media as it takes.
 
@@ -184,37 +169,29 @@ class Gathering:
 
     def material(self) -> Material:
         """Return what was taken. Hashes that are missing state the reason."""
-        hashes = self._hashes or {"pdq": None, "reason": self._reason}
-        return _material(self._examination, self._scorer, self._pictures or [], self._files, hashes)
-
-
-def _material(
-    examination: EndedExamination,
-    scorer: Scorer,
-    pictures: list[dict[str, Any]],
-    files: dict[str, bytes],
-    hashes: dict[str, Any],
-) -> Material:
-    verdict, reading = examination.verdict, examination.reading
-    content = {
-        "format": FORMAT,
-        "result": verdict.to_json(),
-        "exact": dump_exact(verdict),
-        "examined_at": examination.examined_at.isoformat(timespec="milliseconds"),
-        "examined_s": [float(t) for t in examination.examined_s],
-        "pictures": pictures,
-        "hashes": hashes,
-        "mime": reading.mime,
-        "content_credentials": reading.content_credentials,
-        "software": software(),
-    }
-    if reading.confinement is not None:
-        # Material of versions that confined nothing does not have it.
-        content["sandbox"] = {"missing": [str(layer) for layer in reading.confinement.missing]}
-    files[MODEL_MANIFEST] = (scorer.bundle.directory / MANIFEST).read_bytes()
-    files[MODEL_RATES] = (scorer.bundle.directory / "reliability.json").read_bytes()
-    files[MODEL_CARD] = (scorer.bundle.directory / "MODEL_CARD.md").read_bytes()
-    return Material(content, files)
+        verdict, reading = self._examination.verdict, self._examination.reading
+        content = {
+            "format": FORMAT,
+            "result": verdict.to_json(),
+            "exact": dump_exact(verdict),
+            "examined_at": self._examination.examined_at.isoformat(timespec="milliseconds"),
+            "examined_s": [float(t) for t in self._examination.examined_s],
+            "pictures": self._pictures or [],
+            "hashes": self._hashes or {"pdq": None, "reason": self._reason},
+            "mime": reading.mime,
+            "content_credentials": reading.content_credentials,
+            "software": software(),
+        }
+        if reading.confinement is not None:
+            # Material of versions that confined nothing does not have it.
+            content["sandbox"] = {"missing": [str(layer) for layer in reading.confinement.missing]}
+        bundle = self._scorer.bundle.directory
+        model = {
+            MODEL_MANIFEST: (bundle / MANIFEST).read_bytes(),
+            MODEL_RATES: (bundle / "reliability.json").read_bytes(),
+            MODEL_CARD: (bundle / "MODEL_CARD.md").read_bytes(),
+        }
+        return Material(content, {**self._files, **model})
 
 
 def suspect_faces(faces: Sequence[Face]) -> list[int]:

@@ -94,8 +94,8 @@ class AppState:
         return self.services
 
     def check(self) -> None:
-        """Check everything beyond the model that requests depend on. Space on the disk is not of
-        it: whoever fills the disk would otherwise take reads and deletions from everybody.
+        """Check everything beyond the model that requests depend on, except space on the disk: an
+        account that fills it would otherwise take reads and deletions from all others.
 
         Raises:
             NotReady: the app is starting or stopping, or the clock cannot be trusted.
