@@ -4,11 +4,8 @@ run can resume."""
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +16,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_eval.inference.records import append_record, read_records
+from deepfake_eval.pool import Processes, run_tasks
 from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.processors import usable_cores
@@ -145,33 +143,8 @@ def _score(
             worker.close()
         return
     threads = max(1, usable_cores() // options.workers)
-    # Forking a process that holds onnxruntime's threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        options.workers, context, initializer=_start, initargs=(bundle_dir, options, threads)
-    ) as pool:
-        queue = iter(jobs)
-        running: set[Future[dict[str, Any]]] = set()
-        try:
-            while True:
-                for job in queue:
-                    running.add(pool.submit(_work, job))
-                    if len(running) >= 2 * options.workers:
-                        break
-                if not running:
-                    return
-                finished, running = wait(running, return_when="FIRST_COMPLETED")
-                for future in finished:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise RunError(
-                "A worker process ended unexpectedly, perhaps because memory ran out. Run the same "
-                "command again, with fewer --workers if needed: it resumes after the media that "
-                "were scored."
-            ) from error
-        finally:
-            for future in running:
-                future.cancel()
+    processes = Processes(options.workers, _start, (bundle_dir, options, threads))
+    yield from run_tasks(_work, jobs, processes, name=lambda job: str(job.path), error=RunError)
 
 
 def _score_on_cluster(

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from deepfake_training.data.pool import run_tasks
+from deepfake_eval.pool import Processes, run_tasks
 from deepfake_training.errors import TrainingError
 
 pytestmark = pytest.mark.torch
@@ -35,20 +35,22 @@ def named(number: int) -> str:
 
 def test_every_task_is_done_once_by_processes_that_have_started() -> None:
     found = run_tasks(
-        multiplied, range(1, 9), workers=2, start=start, arguments=(3,), name=named
+        multiplied, range(1, 9), Processes(2, start, (3,)), name=named, error=TrainingError
     )  # fmt: skip
     assert sorted(found) == [3 * n for n in range(1, 9)]
     assert not _factor, "the tasks ran in this process"
 
 
 def test_a_process_that_ends_is_reported_with_what_it_was_working_on() -> None:
-    found = run_tasks(multiplied, [2, 0], workers=1, start=start, arguments=(3,), name=named)
+    found = run_tasks(
+        multiplied, [2, 0], Processes(1, start, (3,)), name=named, error=TrainingError
+    )
     assert next(found) == 6
     with pytest.raises(TrainingError, match=r"ended unexpectedly.* on 0\.mp4; run the same"):
         list(found)
 
 
 def test_an_error_at_the_start_of_a_process_is_raised() -> None:
-    found = run_tasks(multiplied, [1, 2], workers=1, start=fail, arguments=(3,), name=named)
+    found = run_tasks(multiplied, [1, 2], Processes(1, fail, (3,)), name=named, error=TrainingError)
     with pytest.raises(TrainingError, match="no model for 3"):
         list(found)

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.pool import Processes, run_tasks
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.faces.detection import Detection
 from deepfake_models.files import atomic_write, atomic_write_text
@@ -22,7 +23,6 @@ from deepfake_models.spec import DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.cutting import GRAPHS, cut_medium, record_key, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
-from deepfake_training.data.pool import run_tasks
 from deepfake_training.errors import TrainingError
 
 INDEX = "index.parquet"
@@ -89,10 +89,9 @@ def prepare(
     for record in run_tasks(
         cut_medium,
         [(out, row) for row in todo],
-        workers=workers,
-        start=start_worker,
-        arguments=(graphs, config.model_dump_json()),
+        Processes(workers, start_worker, (graphs, config.model_dump_json())),
         name=lambda job: str(job[1]["media"]),
+        error=TrainingError,
     ):
         finished += 1
         if "absent" in record:

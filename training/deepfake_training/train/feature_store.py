@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.pool import Processes, run_tasks
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
     load_part,
@@ -33,7 +34,6 @@ from deepfake_models.decode.base import SavedTimeline
 from deepfake_models.files import atomic_write
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, evenly, numbered
-from deepfake_training.data.pool import run_tasks
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.feature_graph import feature_graph
 from deepfake_training.train.feature_workers import Shard, start_worker, write_shard
@@ -194,10 +194,13 @@ class FeatureStore:
         finished = run_tasks(
             write_shard,
             jobs,
-            workers=self._config.fit.workers,
-            start=start_worker,
-            arguments=(self._store.root, self._neutral.model_dump_json(), graph),
+            Processes(
+                self._config.fit.workers,
+                start_worker,
+                (self._store.root, self._neutral.model_dump_json(), graph),
+            ),
             name=_name,
+            error=TrainingError,
         )
         for done, _ in enumerate(finished, start=1):
             report(done, len(jobs))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
+from deepfake_eval.pool import allowed_processes
 from deepfake_training.config import Config, FitConfig
 from deepfake_training.data.datasets import (
     CropStore,
@@ -25,7 +26,6 @@ from deepfake_training.data.datasets import (
     start_loader_worker,
 )
 from deepfake_training.data.manifests import COLUMNS
-from deepfake_training.data.pool import allowed_processes
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
 from deepfake_training.errors import TrainingError

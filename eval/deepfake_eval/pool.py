@@ -6,12 +6,22 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from deepfake_training.errors import TrainingError
+from deepfake_models.errors import DeepfakeError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """How many processes do the tasks, each of which first calls ``start(*arguments)``."""
+
+    workers: int
+    start: Callable[..., None]
+    arguments: tuple[Any, ...]
 
 
 def allowed_processes(wanted: int) -> int:
@@ -25,33 +35,32 @@ def allowed_processes(wanted: int) -> int:
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
+    processes: Processes,
     *,
-    workers: int,
-    start: Callable[..., None],
-    arguments: tuple[Any, ...],
     name: Callable[[Task], str],
+    error: type[DeepfakeError],
 ) -> Iterator[Result]:
     """Yield ``function(task)`` of each task, in the order in which they finish.
 
-    Each of the processes first calls ``start(*arguments)``. With 0 workers, and in a process that
-    may not have children, everything is done here.
+    With 0 workers, and in a process that may not have children, everything is done here.
 
     Raises:
-        TrainingError: a process ended unexpectedly. The message has the names of the tasks that the
+        error: a process ended unexpectedly. The message has the names of the tasks that the
             processes may have been working on.
         Exception: whatever ``start`` or ``function`` raises.
     """
     if not tasks:
         return
+    workers = processes.workers
     if not allowed_processes(workers):
-        start(*arguments)
+        processes.start(*processes.arguments)
         yield from map(function, tasks)
         return
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     running: dict[Future[Result], Task] = {}
     with ProcessPoolExecutor(
-        workers, context, initializer=_begin, initargs=(start, arguments)
+        workers, context, initializer=_begin, initargs=(processes.start, processes.arguments)
     ) as pool:
         remaining = iter(tasks)
         try:
@@ -68,13 +77,13 @@ def run_tasks(
                     result = future.result()
                     del running[future]
                     yield result
-        except BrokenProcessPool as error:
+        except BrokenProcessPool as broken:
             lost = [task for future, task in running.items() if not _succeeded(future)]
-            raise TrainingError(
-                "a process ended unexpectedly, perhaps because memory ran out, while working on "
+            raise error(
+                "A process ended unexpectedly, perhaps because memory ran out, while working on "
                 f"{' or '.join(map(name, lost[:workers]))}; run the same command again to resume, "
-                "with fewer processes if needed"
-            ) from error
+                "with fewer processes if needed."
+            ) from broken
         finally:
             for future in running:
                 future.cancel()
