@@ -32,8 +32,8 @@ RESERVED = 8
 KNOWN_SENDER = "sender_is_known"
 """Key in the ``state`` of a request's scope that is set once its key or its session was checked."""
 NEW_S = 0.1
-"""A connection that could be replaced, but has no request yet or waits for a body, is not when this
-is younger and no other could be."""
+"""A connection that has no request yet, or waits for a body, is replaced last while it is younger,
+and not at all if no other could be: the server accepts several before it reads from any."""
 FLUSH_S = 5.0
 """How long a closed connection may take to send the rest of its response."""
 
@@ -192,7 +192,7 @@ def _replace_one(connections: Iterable[BoundedConnection]) -> bool:
     if not found or (len(found) == 1 and found[0].is_new):
         return False
     addresses = Counter(_address(c) for c in found)
-    min(found, key=lambda c: (-addresses[_address(c)], *c.last_used())).replace()
+    min(found, key=lambda c: (-addresses[_address(c)], c.is_new, *c.last_used())).replace()
     return True
 
 

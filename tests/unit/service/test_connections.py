@@ -25,10 +25,12 @@ from tests.support.servekit import wait_until
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the body and answer the path; ``/large`` has more than any buffer holds, and the sender
-    of ``/known`` is known before its body is read."""
+    """Read the body and answer the path; ``/large`` has more than any buffer holds, the sender of
+    ``/known`` is known before its body is read, and nothing else happens during ``/busy``."""
     if scope["path"] == "/known":
         scope["state"][KNOWN_SENDER] = True
+    if scope["path"] == "/busy":
+        time.sleep(0.3)  # noqa: ASYNC251 - connections wait in the listener meanwhile
     if scope["path"] != "/unread":
         while (await receive()).get("more_body"):
             pass
@@ -97,6 +99,16 @@ def answers(opened: socket.socket) -> list[int]:
         while data := opened.recv(65536):
             received += data
     return [int(status) for status in re.findall(rb"HTTP/1.1 (\d{3}) ", received)]
+
+
+def receive_until(opened: socket.socket, end: bytes) -> bytes:
+    """Return what the server sends, up to ``end``."""
+    received = b""
+    while not received.endswith(end):
+        data = opened.recv(1000)
+        assert data, f"the server closed the connection after {received!r}"
+        received += data
+    return received
 
 
 def is_closed_within(opened: socket.socket, seconds: float) -> bool:
@@ -226,6 +238,21 @@ def test_a_connection_that_was_answered_gives_way_at_once(serving: Callable[...,
         assert b" 200 " in answered.recv(1000)  # it stays open for a further request
         following = server.open(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b" 200 " in following.recv(1000)
+
+
+def test_a_head_that_is_on_its_way_is_not_lost_to_connections_accepted_with_it(
+    serving: Callable[..., Server],
+) -> None:
+    """Connections that were accepted while the server was busy replaced each other."""
+    server = serving(max_connections=3)
+    for _ in range(3):
+        answered = server.open(b"GET /answered HTTP/1.1\r\nHost: x\r\n\r\n")
+        receive_until(answered, b"/answered")
+    answered.sendall(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(0.1)
+    following = [server.open(f"GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) for n in range(2)]
+    for opened, path in zip((answered, *following), (b"/busy", b"/0", b"/1"), strict=True):
+        assert b" 200 " in receive_until(opened, path)
 
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
