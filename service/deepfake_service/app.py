@@ -47,6 +47,7 @@ from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.disk_shares import DiskShares
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
+from deepfake_service.http.routing import add_routes
 from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
@@ -191,7 +192,7 @@ def create_app(
         web_organisation,
         web_account,
     ):
-        app.include_router(module.router)
+        add_routes(app, module.router)
     return app
 
 
@@ -209,7 +210,6 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         servers=[{"url": public_url or "/"}],
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         webhooks=webhook_events.router,
-        generate_unique_id_function=description.operation_id,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -232,7 +232,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         operations,
         docs,
     ):
-        app.include_router(module.router)
+        add_routes(app, module.router)
     return app
 
 

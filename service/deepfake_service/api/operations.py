@@ -8,10 +8,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.errors import NotFound
 from deepfake_service.http.dependencies import AppStateDep
+from deepfake_service.http.description import operation_id
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
 
 
 # A coroutine: it must answer even while every thread is busy.

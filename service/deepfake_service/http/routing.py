@@ -1,14 +1,15 @@
-"""Routers of the API, which refuse query parameters that a route does not know."""
+"""Routers of the API, which refuse query parameters that a route does not know, and their use."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
 from deepfake_service.errors import FieldError, InvalidRequest
+from deepfake_service.http.description import operation_id
 from deepfake_service.http.problems import problems
 
 
@@ -18,8 +19,20 @@ def api_router(tag: str, prefix: str = "/v1") -> APIRouter:
     A misspelt filter would otherwise be ignored, and the answer would be about everything.
     """
     return APIRouter(
-        prefix=prefix, tags=[tag], dependencies=[Depends(_check_query)], responses=problems(422)
+        prefix=prefix,
+        tags=[tag],
+        dependencies=[Depends(_check_query)],
+        responses=problems(422),
+        generate_unique_id_function=operation_id,
     )
+
+
+def add_routes(app: FastAPI, router: APIRouter) -> None:
+    """Add the routes of ``router`` to ``app`` as they are.
+
+    ``include_router`` would build each of them again, when the first request arrives.
+    """
+    app.router.routes.extend(router.routes)
 
 
 async def _check_query(request: Request) -> None:
