@@ -10,11 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.stats import norm, rankdata
-from sklearn import metrics as scores
 
 from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
@@ -71,12 +68,43 @@ ECE_BINS = 15
 """Number of score bins, all of one width, as in Guo et al. 2017."""
 
 
+def threshold_counts(
+    truth: NDArray[Any], rank: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many reals and how many fakes are at or above each threshold.
+
+    The thresholds are the values of ``rank``, the highest first, each of them once. Before them is
+    one that nothing reaches. ``truth`` is (N,), 1 for manipulated.
+    """
+    order = np.argsort(-rank, kind="stable")
+    found = np.cumsum(truth[order] == 1)
+    last_of_value = np.append(np.diff(rank[order]) != 0.0, True)
+    ends = np.flatnonzero(last_of_value)
+    fakes = np.append(0.0, found[ends])
+    return np.append(0.0, ends + 1.0) - fakes, fakes
+
+
+def roc(
+    truth: NDArray[Any], rank: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the false and true positive rates of every threshold of ``threshold_counts``.
+
+    Both classes must occur.
+    """
+    reals, fakes = threshold_counts(truth, rank)
+    return reals / reals[-1], fakes / fakes[-1]
+
+
 def equal_error_rate(fpr: NDArray[np.float64], tpr: NDArray[np.float64]) -> float:
     """Return the rate at which false positives and false negatives are equally frequent.
 
-    The points of the ROC curve are joined by straight lines.
+    The points of the ROC curve, from (0, 0) to (1, 1), are joined by straight lines.
     """
-    return float(brentq(lambda x: 1.0 - x - np.interp(x, fpr, tpr), 0.0, 1.0))
+    excess = fpr + tpr - 1.0  # of false positives over false negatives; it never falls
+    after = int(np.argmax(excess >= 0.0))
+    before = after - 1
+    part = -excess[before] / (excess[after] - excess[before])
+    return float(fpr[before] + part * (fpr[after] - fpr[before]))
 
 
 def tpr_at(fpr: NDArray[np.float64], tpr: NDArray[np.float64], limit: float) -> float:
@@ -127,18 +155,21 @@ def _figures(
     truth, ranked, scored = y[judged], rank[judged], score[judged]
     if len(truth) == 0 or truth.min() == truth.max():
         return np.full(len(FIGURES), np.nan)
-    fpr, tpr, _ = scores.roc_curve(truth, ranked)
+    reals, fakes = threshold_counts(truth, ranked)
+    fpr, tpr = reals / reals[-1], fakes / fakes[-1]
+    precision = fakes[1:] / (reals[1:] + fakes[1:])
     # A fake that was not scored is missed at every threshold.
     scored_share = float(truth.sum() / y.sum())
     calibrated = bool(np.isfinite(scored).all())
-    guess = (scored >= 0.5).astype(int)
+    right = (scored >= 0.5) == (truth == 1)
+    by_class = (right[truth == 1].mean() + right[truth == 0].mean()) / 2.0
     return np.array(
         [
-            scores.auc(fpr, tpr),
-            scores.average_precision_score(truth, ranked),
+            float(np.diff(fpr) @ (tpr[1:] + tpr[:-1])) / 2.0,
+            float(np.diff(tpr) @ precision),
             equal_error_rate(fpr, tpr),
-            scores.accuracy_score(truth, guess) if calibrated else np.nan,
-            scores.balanced_accuracy_score(truth, guess) if calibrated else np.nan,
+            right.mean() if calibrated else np.nan,
+            by_class if calibrated else np.nan,
             tpr_at(fpr, tpr, 0.01) * scored_share,
             tpr_at(fpr, tpr, 0.05) * scored_share,
             expected_calibration_error(truth, scored, prior=prior) if calibrated else np.nan,
@@ -169,15 +200,14 @@ def panel(
     g = np.asarray(groups).astype(str)
     judged = np.isfinite(r)
     samples, count = int(judged.sum()), len(np.unique(g[judged]))
-    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        value = _figures(y, r, p, prior)
-        low = high = np.full(len(FIGURES), np.nan)
-        if fewest_groups(y[judged], g[judged]) > 1:
-            drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
-            drawn = drawn[np.isfinite(drawn[:, 0])]
-            if len(drawn):
-                tail = (1.0 - CONFIDENCE) / 2.0
-                low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+    value = _figures(y, r, p, prior)
+    low = high = np.full(len(FIGURES), np.nan)
+    if fewest_groups(y[judged], g[judged]) > 1:
+        drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
+        drawn = drawn[np.isfinite(drawn[:, 0])]
+        if len(drawn):
+            tail = (1.0 - CONFIDENCE) / 2.0
+            low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
     return {
         name: Estimate(float(value[i]), float(low[i]), float(high[i]), samples, count)
         for i, name in enumerate(FIGURES)

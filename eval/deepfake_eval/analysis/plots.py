@@ -15,9 +15,8 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_curve
 
-from deepfake_eval.analysis.metrics import calibration_bins
+from deepfake_eval.analysis.metrics import calibration_bins, roc
 
 INK = "#010203"
 """Placeholder for the text colour of the page: replaced by ``currentColor`` in the SVG."""
@@ -157,7 +156,7 @@ def _roc(axes: Axes, levels: dict[Any, pd.DataFrame]) -> None:
     for level, colour in (("item", FAKE), ("frame", REAL)):
         if level in levels:
             part = levels[level]
-            fpr, tpr, _ = roc_curve(part["label"] == "fake", part["rank"])
+            fpr, tpr = roc((part["label"] == "fake").to_numpy(), part["rank"].to_numpy())
             axes.plot(fpr, tpr, color=colour, linewidth=1.8, label=f"{level} (n = {len(part)})")
     axes.plot([0, 1], [0, 1], color=THIRD, linewidth=1, linestyle="--", label="chance")
     for limit in (0.01, 0.05):

@@ -18,7 +18,7 @@ from deepfake_models.bundle import Bundle
 from deepfake_models.results import Leaning, VerdictCode
 
 LEVELS = ("item", "frame")
-VERSIONED = ("deepfake-service", "scikit-learn", "scipy", "numpy")
+VERSIONED = ("deepfake-service", "scipy", "numpy")
 """Packages whose versions a results file records."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from sklearn import metrics as library
 from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.metrics import (
@@ -12,6 +14,7 @@ from deepfake_eval.analysis.metrics import (
     equal_error_rate,
     expected_calibration_error,
     panel,
+    roc,
     tpr_at,
     worst_case_auc,
 )
@@ -31,6 +34,34 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     # Precision at each fake found, from the top: 1, 1, 1, 4/5.
     assert figures["average_precision"].value == pytest.approx((1 + 1 + 1 + 4 / 5) / 4)
     assert all(e.low <= e.value <= e.high for e in figures.values())
+
+
+@pytest.mark.parametrize("values", [3, 12, 10**9], ids=["few", "ties", "none alike"])
+def test_figures_equal_those_of_scikit_learn(values: int) -> None:
+    rng = np.random.default_rng(values)
+    for count in (2, 7, 90):
+        truth = np.r_[0, 1, rng.integers(2, size=count - 2)]
+        score = np.clip(rng.integers(values, size=count) / values + 0.2 * truth, 0.0, 1.0)
+        figures = panel(truth, score, score, np.arange(count), draws=2)
+        fpr, tpr, _ = library.roc_curve(truth, score, drop_intermediate=False)
+        for ours, theirs in zip(roc(truth, score), (fpr, tpr), strict=True):
+            assert np.allclose(ours, theirs)
+        guess = score >= 0.5
+        for name, expected in {
+            "auc": roc_auc_score(truth, score),
+            "average_precision": library.average_precision_score(truth, score),
+            "eer": brentq(lambda x, f=fpr, t=tpr: 1.0 - x - np.interp(x, f, t), 0.0, 1.0),
+            "accuracy": library.accuracy_score(truth, guess),
+            "balanced_accuracy": library.balanced_accuracy_score(truth, guess),
+        }.items():
+            assert figures[name].value == pytest.approx(expected), name
+
+
+def test_the_highest_rate_counts_of_thresholds_on_one_line() -> None:
+    """Twenty pairs of one real and one fake, and each pair has a score of its own."""
+    truth, rank = np.tile([0, 1], 20), np.repeat(np.arange(20.0), 2)
+    figures = panel(truth, rank, np.full(40, 0.5), range(40), draws=2)
+    assert figures["tpr_at_5_fpr"].value == pytest.approx(1 / 20)
 
 
 def test_a_fake_that_was_not_scored_counts_as_missed() -> None:
