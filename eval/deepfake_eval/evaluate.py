@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.analysis.training_sources import mark_training_sources
@@ -87,6 +89,23 @@ def run(
         DatasetError: a root does not have the published layout of its data set.
         RunError: there is nothing to score, or two data sets share the name of a medium.
     """
+    predictions, metrics = measure(bundle_dir, datasets, out, options, progress=progress)
+    write_results(out, predictions, metrics)
+    return metrics
+
+
+def measure(
+    bundle_dir: Path,
+    datasets: Sequence[str],
+    out: Path,
+    options: RunOptions | None = None,
+    *,
+    progress: StageReporter = no_progress,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Do what ``run`` does without writing the results; return the predictions and the metrics.
+
+    Only the records and the list of missing media are written to ``out``.
+    """
     options = options or RunOptions()
     bundle = load_bundle(bundle_dir)
     loaded = [load_dataset(text, options.split) for text in datasets]
@@ -115,8 +134,7 @@ def run(
         },
         progress=lambda done, total: progress("measuring", done, total),
     )
-    write_results(out, predictions, metrics)
-    return metrics
+    return predictions, metrics
 
 
 def load_dataset(text: str, split: str) -> LoadedDataset:

@@ -85,6 +85,25 @@ def robustness(
         RunError: there is nothing to score, a degradation is unknown, or two data sets share the
             name of a medium.
     """
+    result = sweep(bundle_dir, datasets, out, options, progress=progress)
+    atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    plots = write_robustness_plots(result, out / PLOTS)
+    write_robustness_report(out / REPORT, result, plots)
+    return result
+
+
+def sweep(
+    bundle_dir: Path,
+    datasets: Sequence[str],
+    out: Path,
+    options: SweepOptions | None = None,
+    *,
+    progress: StageReporter = no_progress,
+) -> dict[str, Any]:
+    """Do what ``robustness`` does without writing the results; return them.
+
+    Only the records and the predictions are written to ``out``.
+    """
     options = options or SweepOptions()
     names = _chosen(options.degradations)
     bundle = load_bundle(bundle_dir)
@@ -101,17 +120,13 @@ def robustness(
         [dataset.facts() for dataset in loaded], bundle, unchanged[unchanged["level"] == "item"]
     )
     measured = _measure_variants(tables, bundle, options.draws, progress)
-    result = {
+    return {
         **Subject.of_bundle(bundle).heading(),
         "settings": _settings(options, marked),
         "media": len(labelled),
         "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],
     }
-    atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    plots = write_robustness_plots(result, out / PLOTS)
-    write_robustness_report(out / REPORT, result, plots)
-    return result
 
 
 def _chosen(names: Sequence[str]) -> list[str]:

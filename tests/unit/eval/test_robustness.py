@@ -20,7 +20,8 @@ from deepfake_eval import cli
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import RunOptions, run
+from deepfake_eval.evaluate import RunOptions
+from deepfake_eval.evaluate import measure as measure_run
 from deepfake_eval.inference.corruptions import (
     CLIP_FRAMES,
     DEGRADATIONS,
@@ -37,8 +38,9 @@ from deepfake_eval.inference.corruptions import (
     smooth,
 )
 from deepfake_eval.inference.runner import RECORDS
+from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_eval.reporting.robustness_report import render_robustness
-from deepfake_eval.robustness import SweepOptions, draw, measure, robustness
+from deepfake_eval.robustness import SweepOptions, draw, measure, robustness, sweep
 from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame
 from deepfake_models.decode.decoder import InProcessDecoder
 from tests.support import evalkit, mediakit
@@ -237,8 +239,10 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
 def test_the_level_that_changes_nothing_gives_what_run_gives(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    run(bundle, [f"folders:{media}"], tmp_path, RunOptions(frames=16, draws=DRAWS))
-    plain = pd.read_parquet(tmp_path / "predictions.parquet")
+    options = RunOptions(frames=16, draws=DRAWS)
+    of_run, _ = measure_run(bundle, [f"folders:{media}"], tmp_path, options)
+    of_run.to_parquet(tmp_path / PREDICTIONS)
+    plain = pd.read_parquet(tmp_path / PREDICTIONS)
     swept = pd.read_parquet(done[0] / "predictions.parquet")
     same = swept[swept["degradation"] == "none"].reset_index(drop=True)
     pd.testing.assert_frame_equal(same[plain.columns], plain)
@@ -275,7 +279,7 @@ def test_a_sweep_goes_on_where_it_stopped(
     lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
     (tmp_path / RECORDS).write_bytes(b"".join(lines[:70]) + lines[70][:30])
     steps: list[tuple[str, int, int]] = []
-    result = robustness(
+    result = sweep(
         bundle,
         [f"folders:{media}"],
         tmp_path,

@@ -27,6 +27,7 @@ from deepfake_eval.evaluate import (
     file_stamps,
     labelled_rows,
     load_dataset,
+    measure,
     run,
 )
 from deepfake_eval.inference.frame_folders import open_medium
@@ -46,6 +47,7 @@ from deepfake_eval.inference.runner import (
     borrowed,
     read_records,
 )
+from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_models.bundle import BundleSpec, load_bundle
 from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.decode.decoder import InProcessDecoder
@@ -188,7 +190,7 @@ def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
 ) -> None:
     fields = judged(never_flag=True)
     evalkit.tiny_bundle(tmp_path / "b", **fields)
-    metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
+    _, metrics = measure(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
     fakes = next(e for e in metrics["coverage"] if e["label"] == "fake")
     assert (fakes["inconclusive"], fakes["not_judged"], fakes["failed"]) == (6, 1, 1)
     rates = [e for e in metrics["operating_point"] if e["label"] == "fake"]
@@ -278,7 +280,7 @@ def test_a_run_goes_on_where_it_stopped(
     # The run was killed while it wrote the sixth record.
     (out / RECORDS).write_bytes(b"".join(lines[:5]) + lines[5][:40])
     scored: list[int] = []
-    metrics = run(
+    predictions, metrics = measure(
         bundle,
         [f"csv,title=made:{media}"],
         out,
@@ -292,10 +294,13 @@ def test_a_run_goes_on_where_it_stopped(
     assert first.pop("created")
     assert second.pop("created")
     assert first == second
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(done[0] / "predictions.parquet"),
-        pd.read_parquet(out / "predictions.parquet"),
-    )
+    pd.testing.assert_frame_equal(pd.read_parquet(done[0] / PREDICTIONS), stored(predictions, out))
+
+
+def stored(predictions: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return ``predictions`` as they are read from the file that ``run`` writes."""
+    predictions.to_parquet(folder / PREDICTIONS)
+    return pd.read_parquet(folder / PREDICTIONS)
 
 
 @pytest.mark.slow
@@ -310,7 +315,7 @@ def test_another_bundle_or_number_of_frames_scores_anew(
 
     def scored(directory: Path, frames: int | None) -> int:
         steps: list[int] = []
-        run(
+        measure(
             directory,
             [f"folders:{small}"],
             out,
@@ -330,12 +335,12 @@ def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Pa
         picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
     out = tmp_path / "out"
-    run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
     records[0]["item"]["reason"] = "unreadable"
     records[0]["item"]["rank"] = None
     (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
-    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    _, metrics = measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
 
 
@@ -348,7 +353,7 @@ def test_values_of_other_versions_are_warned_of(
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
     out = tmp_path / "out"
     for _ in range(2):
-        run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+        measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     assert not caplog.records
     first, second = (json.loads(line) for line in (out / RECORDS).read_text().splitlines())
     first["versions"]["numpy"] = "1.0"
@@ -358,7 +363,7 @@ def test_values_of_other_versions_are_warned_of(
     ):
         (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in (former, second)))
         caplog.clear()
-        run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+        measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
         (warning,) = caplog.messages
         assert warning.startswith(f"1 of the media were scored by an earlier run with {differ};")
 
@@ -367,10 +372,10 @@ def test_values_of_other_versions_are_warned_of(
 def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    run(bundle, [f"csv,title=made:{media}"], tmp_path, RunOptions(draws=5, workers=2))
-    one = pd.read_parquet(done[0] / "predictions.parquet")
-    two = pd.read_parquet(tmp_path / "predictions.parquet")
-    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    options = RunOptions(draws=5, workers=2)
+    two, _ = measure(bundle, [f"csv,title=made:{media}"], tmp_path, options)
+    one = pd.read_parquet(done[0] / PREDICTIONS)
+    pd.testing.assert_frame_equal(one, stored(two, tmp_path), rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -383,14 +388,13 @@ def test_workers_of_a_cluster_give_the_same_results(
 ) -> None:
     with daskkit.cluster(workers=2) as scheduler:
         options = RunOptions(draws=DRAWS, scheduler=scheduler)
-        metrics = run(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
+        several, metrics = measure(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
         mixed = cluster.versions() | {"numpy": "1.0"}
         monkeypatch.setattr(cluster, "versions", lambda: mixed)
         with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
-            run(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
-    one = pd.read_parquet(done[0] / "predictions.parquet")
-    several = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
-    pd.testing.assert_frame_equal(one, several, rtol=1e-4)
+            measure(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
+    one = pd.read_parquet(done[0] / PREDICTIONS)
+    pd.testing.assert_frame_equal(one, stored(several, tmp_path / "out"), rtol=1e-4)
     assert metrics["levels"] == done[1]["levels"]
 
 
