@@ -57,12 +57,23 @@ def store(head_crops: Path) -> CropStore:
     return CropStore(head_crops)
 
 
+@pytest.fixture(scope="module")
+def scheduler(initial_weights: Path) -> Iterator[str]:
+    """The address of a cluster of two workers, which import torch once for all tests."""
+    with daskkit.cluster(workers=2) as address:
+        yield address
+
+
 def faces_of(store: CropStore, config: Config) -> MainFaces:
     return main_faces(FeatureStore(store, config), store, config)
 
 
 def test_folds_are_told_apart_from_features_that_are_computed_once(
-    head_crops: Path, store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head_crops: Path,
+    store: CropStore,
+    scheduler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: list[StepReport] = []
     splits = fold_splits(head_config(), short=False)
@@ -83,8 +94,7 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     monkeypatch.setattr(feature_store, "run_tasks", never)
     again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
-    with daskkit.cluster(workers=2) as scheduler:
-        on_cluster = run_splits(head_crops, tmp_path / "cluster", splits, scheduler=scheduler)
+    on_cluster = run_splits(head_crops, tmp_path / "cluster", splits, scheduler=scheduler)
     pd.testing.assert_frame_equal(on_cluster, again)
     other = head_config(fit=head_config().fit.model_copy(update={"seed": 1}))
     with pytest.raises(AssertionError, match="computed again"):
@@ -334,7 +344,7 @@ def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
 
 
 def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
-    head_crops: Path, crops: Path, smoke: Config, tmp_path: Path
+    head_crops: Path, crops: Path, smoke: Config, scheduler: str, tmp_path: Path
 ) -> None:
     """Dask's nanny starts workers as daemonic processes."""
     empty = tmp_path / "crops"
@@ -342,11 +352,10 @@ def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
     head = fold_splits(head_config(), short=False)[:1]
     loading = smoke.fit.model_copy(update={"workers": 1, "steps": 2, "validate_every": 2})
     network = [Split("network", smoke.model_copy(update={"fit": loading}))]
-    with daskkit.cluster(workers=1) as scheduler:
-        scores = run_splits(empty, tmp_path / "head", head, scheduler=scheduler)
-        assert set(scores["fold"]) == {0}
-        scores = run_splits(crops, tmp_path / "network", network, scheduler=scheduler)
-        assert set(scores["fold"]) == {0}
+    scores = run_splits(empty, tmp_path / "head", head, scheduler=scheduler)
+    assert set(scores["fold"]) == {0}
+    scores = run_splits(crops, tmp_path / "network", network, scheduler=scheduler)
+    assert set(scores["fold"]) == {0}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
