@@ -1,50 +1,87 @@
-"""Take the README's screenshots: ``make screenshots``.
+"""Take the screenshots of both READMEs: ``make screenshots``.
 
 Starts the service with the shipped model, submits clips made from NASA's public-domain portrait
-of Eileen Collins (from scikit-image), and photographs three pages with headless Chromium.
+of Eileen Collins (from scikit-image), and photographs three pages in each language with headless
+Chromium.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site
 
 from deepfake_models.bundle import default_bundle_dir
 
-OUT = Path(__file__).parent / "images"
+DOCS = Path(__file__).parent
 VIEWPORT = {"width": 1200, "height": 800}
 
 
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The screenshots of one language."""
+
+    locale: str
+    out: Path
+    issuer: str
+    reason: str
+    """Why the reviewer decided as they did."""
+    notice: str
+    """The kind of notice that is shown."""
+
+
+LANGUAGES = (
+    Language(
+        "en-US",
+        DOCS / "images",
+        "Example Response Center",
+        "No seam and no flicker in any frame.",
+        "eu-dsa-16",
+    ),
+    Language(
+        "ko-KR",
+        DOCS / "ko" / "images",
+        "예시 디지털성범죄 피해자지원센터",
+        "모든 장면에서 합성 경계나 깜박임이 보이지 않습니다.",
+        "kr-tba-22-5",
+    ),
+)
+
+
 def main() -> None:
-    """Write ``images/{queue,item,notice}.png``."""
+    """Write ``{queue,item,notice}.png`` for each language."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         raise SystemExit("Chromium is required: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        settings = {
-            "DEEPFAKE_ISSUER": "Example Response Center",
-            "DEEPFAKE_BUNDLE_DIR": str(default_bundle_dir()),
-        }
-        site = Site(Path(folder), settings)
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
-        try:
-            site.serve()
-            job = _examined_case(site)
-            page = browser.new_page(base_url=site.url, locale="en-US", viewport=VIEWPORT)
-            _photograph(page, job["id"], job["case_id"])
-        finally:
-            browser.close()
-            site.close()
+        for language in LANGUAGES:
+            _take(browser, language)
+        browser.close()
 
 
-def _examined_case(site: Site) -> dict[str, str]:
+def _take(browser: Browser, language: Language) -> None:
+    """Write the screenshots of one language, of a service of its own."""
+    settings = {
+        "DEEPFAKE_ISSUER": language.issuer,
+        "DEEPFAKE_BUNDLE_DIR": str(default_bundle_dir()),
+    }
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder), settings) as site:
+        site.serve()
+        job = _examined_case(site, language.reason)
+        language.out.mkdir(exist_ok=True)
+        page = browser.new_page(base_url=site.url, locale=language.locale, viewport=VIEWPORT)
+        _photograph(page, job, language)
+
+
+def _examined_case(site: Site, reason: str) -> dict[str, str]:
     """Submit clips to three cases and return the last job, which a reviewer has decided on."""
     jobs = [
         site.wait(
@@ -58,26 +95,26 @@ def _examined_case(site: Site) -> dict[str, str]:
         for number in range(3)
     ]
     with site.client as client:
-        review = {"decision": "rejected", "reason": "No seam and no flicker in any frame."}
+        review = {"decision": "rejected", "reason": reason}
         client.post(f"/v1/jobs/{jobs[-1]['id']}/reviews", json=review).raise_for_status()
     return jobs[-1]
 
 
-def _photograph(page: Page, job_id: str, case_id: str) -> None:
+def _photograph(page: Page, job: dict[str, str], language: Language) -> None:
     page.goto("/sign-in")
     page.fill("#key", ADMIN_KEY)
     page.press("#key", "Enter")
     page.wait_for_url("**/")
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=OUT / "queue.png")
-    page.goto(f"/items/{job_id}")
+    page.screenshot(path=language.out / "queue.png")
+    page.goto(f"/items/{job['id']}")
     page.check("#unveil")
     page.evaluate("scrollTo(0, 0)")
     page.set_viewport_size({**VIEWPORT, "height": 1150})
-    page.screenshot(path=OUT / "item.png")
+    page.screenshot(path=language.out / "item.png")
     page.set_viewport_size(VIEWPORT)
-    page.goto(f"/cases/{case_id}/notices/eu-dsa-16")
-    page.screenshot(path=OUT / "notice.png")
+    page.goto(f"/cases/{job['case_id']}/notices/{language.notice}")
+    page.screenshot(path=language.out / "notice.png")
 
 
 if __name__ == "__main__":
