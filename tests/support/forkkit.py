@@ -34,6 +34,7 @@ PRELOADED = (
     "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
     "deepfake_service.cli.admin", "deepfake_service.cli.clock",
     "deepfake_service.evidence.pdf_signature", "securesystemslib.signer",
+    "alembic.command", "alembic.config",
 )  # fmt: skip
 """What commands import, at once or later."""
 MAX_REQUEST_BYTES = 2**17

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
@@ -191,9 +190,17 @@ class Database:
             raise DatabaseDamaged
 
     def _migrate(self) -> None:
-        config = alembic.config.Config()
-        config.set_main_option("script_location", str(files("deepfake_service.db") / "migrations"))
+        migrations = files("deepfake_service.db") / "migrations"
         with self.engine.begin() as connection:
+            if _version(connection) == _newest_version(migrations):
+                return
+            # Most starts find the tables of this version. Importing Alembic, and all migrations by
+            # it, would take longer than the rest of opening the database.
+            import alembic.command
+            import alembic.config
+
+            config = alembic.config.Config()
+            config.set_main_option("script_location", str(migrations))
             if connection.dialect.name == "postgresql":
                 # Processes that start at the same time migrate one after the other.
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
@@ -225,6 +232,20 @@ def has_tables(url: str) -> bool:
             return bool(inspect(connection).get_table_names())
     finally:
         engine.dispose()
+
+
+def _version(connection: Connection) -> str | None:
+    """Return the version of the tables, or ``None`` where there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return str(versions[0]) if len(versions) == 1 else None
+
+
+def _newest_version(migrations: Traversable) -> str:
+    """Return the version that the last of ``migrations`` makes: each file begins with its own."""
+    names = (entry.name for entry in (migrations / "versions").iterdir())
+    return max(name for name in names if name[:4].isdigit())[:4]
 
 
 def current_time(session: Session) -> datetime:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import StatementError
 
 from deepfake_service.db import Account, Database, new_id
+from deepfake_service.db.database import _newest_version
 from deepfake_service.db.enums import Role
 from deepfake_service.db.tables import Base
 from deepfake_service.security.records import open_database
@@ -34,6 +38,21 @@ def test_the_migrations_make_the_tables_that_the_models_describe(database: Datab
     # Tables that DBOS made in the same database are not ours.
     ours = [d for d in found if not (d[0] == "remove_table" and d[1].name not in known)]
     assert not ours
+
+
+def test_tables_of_this_version_are_not_migrated_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected(*_: object) -> None:
+        raise AssertionError("the migrations were loaded")
+
+    monkeypatch.setattr(alembic.command, "upgrade", unexpected)
+    Database(database.url).close()
+
+
+def test_the_newest_migration_is_the_last_file() -> None:
+    migrations = files("deepfake_service.db") / "migrations"
+    assert [_newest_version(migrations)] == ScriptDirectory(str(migrations)).get_heads()
 
 
 def test_a_state_is_stored_as_its_string(database: Database) -> None:
