@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import psycopg
+from dbos import DBOS
 
 from deepfake_service.db import Database
 
@@ -31,11 +32,15 @@ class Server:
         return f"postgresql://tester@/{name}?host={self.folder}"
 
     def new_database(self) -> str:
-        """Create a database with the service's tables and return its URL.
+        """Create a database with the tables of the service and of the queue, and return its URL.
 
         It is a copy of one that was migrated once, which is faster than migrating each.
         """
-        return self._create(self._template)
+        return self.copy_of(self._template)
+
+    def copy_of(self, url: str) -> str:
+        """Create a copy of the database at ``url``, which nobody uses, and return its URL."""
+        return self._create(url.partition("@/")[2].partition("?")[0])
 
     def over_network(self, url: str) -> str:
         """Return the URL by which other machines reach the database at ``url``."""
@@ -56,7 +61,8 @@ class Server:
     def _template(self) -> str:
         url = self.empty_database()
         Database(url).close()  # PostgreSQL copies no database that has connections
-        return url.partition("@/")[2].partition("?")[0]
+        DBOS.migrate(url)
+        return url
 
     def command(self, *words: str) -> None:
         """Run ``pg_ctl WORDS`` on this server and wait until it is done."""

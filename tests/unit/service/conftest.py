@@ -297,17 +297,27 @@ class Installation:
 
     folder: Path
     keys: dict[Role, str]
+    database_url: SecretStr | None = None
+    """The database of the accounts, where that is not a file in the folder."""
 
-    def copy(self, settings: Settings) -> dict[Role, str] | None:
+    def copy(self, settings: Settings, copied_url: SecretStr | None) -> dict[Role, str] | None:
         """Let a service that has nothing yet begin with a copy; return the keys of its accounts.
 
-        Opening an empty database and creating the accounts take longer than most tests do.
+        ``copied_url`` names a copy of the database, if it is not in the folder. Opening an empty
+        database and creating the accounts take longer than most tests do.
         """
-        elsewhere = settings.database_url, settings.master_key, settings.key_wrapper
-        if any(elsewhere) or settings.data_dir.exists():
+        elsewhere = settings.master_key, settings.key_wrapper
+        if any(elsewhere) or settings.database_url != copied_url or settings.data_dir.exists():
             return None
         shutil.copytree(self.folder, settings.data_dir)
         return dict(self.keys)
+
+
+def install(folder: Path, database_url: SecretStr | None = None) -> Installation:
+    """Create an account of each role in an installation with this data directory."""
+    settings = Settings(data_dir=folder, database_url=database_url)
+    with contextlib.closing(open_database(settings)) as database:
+        return Installation(folder, create_keys(database), database_url)
 
 
 @pytest.fixture(scope="session")
@@ -315,10 +325,17 @@ def installation(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Make the data directory that the services of this worker copy."""
     folder = tmp_path_factory.mktemp("installation") / "var"
     folder.mkdir(mode=0o700)
-    settings = Settings(data_dir=folder)
     shutil.copyfile(migrated_file, folder / RECORDS_FILE)
-    with contextlib.closing(open_database(settings)) as database:
-        return Installation(folder, create_keys(database))
+    return install(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_installation(
+    postgres: pgkit.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Installation:
+    """Make the data directory and the database that services on PostgreSQL copy."""
+    folder = tmp_path_factory.mktemp("postgres-installation") / "var"
+    return install(folder, SecretStr(postgres.new_database()))
 
 
 ON_BOTH = frozenset(
@@ -342,7 +359,11 @@ def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
     if getattr(request, "param", "sqlite") == "sqlite":
         return {}
     server: pgkit.Server = request.getfixturevalue("postgres")
-    return {"database_url": SecretStr(server.new_database())}
+    if "start" not in request.fixturenames:
+        return {"database_url": SecretStr(server.new_database())}
+    made: Installation = request.getfixturevalue("postgres_installation")
+    assert made.database_url is not None
+    return {"database_url": SecretStr(server.copy_of(made.database_url.get_secret_value()))}
 
 
 @pytest.fixture
@@ -352,14 +373,17 @@ def settings(tmp_path: Path, backend: dict[str, Any]) -> Settings:
 
 
 @pytest.fixture
-def start(tmp_path: Path, backend: dict[str, Any], installation: Installation) -> Starter:
+def start(request: pytest.FixtureRequest, tmp_path: Path, backend: dict[str, Any]) -> Starter:
     """Starts an app with the settings given: ``async with start(port=1) as service``."""
+    copied_url: SecretStr | None = backend.get("database_url")
+    name = "postgres_installation" if copied_url else "installation"
+    installation: Installation = request.getfixturevalue(name)
 
     @contextlib.asynccontextmanager
     async def started(**values: Any) -> AsyncIterator[Service]:
         settings = Settings(data_dir=tmp_path / "var", **{**backend, **values})
         scorer, decoder, clock = SmallScorer(), SmallDecoder(), AdjustableClock()
-        keys = installation.copy(settings)
+        keys = installation.copy(settings, copied_url)
         database = open_database(settings, clock)
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
         keys = keys or create_keys(database)
