@@ -8,7 +8,7 @@ from deepfake_service.casework.examination import Examination
 
 OF_TAKER = "f" * 64
 """SHA-256 of its model bundle."""
-TAKE_OVER_S = 120.0
+TAKE_OVER_S = 60.0
 
 
 class Steps(Examination):
