@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -45,6 +43,7 @@ from deepfake_service.security.keys import MAX_KEY_CHARS, NewKey
 from deepfake_service.security.records import open_database
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.settings import RECORDS_FILE, Settings
+from tests.support import forkkit, key_maker
 from tests.support.clocks import AdjustableClock
 
 CHOSEN = "correct-horse-battery-staple"
@@ -255,29 +254,19 @@ def test_names_are_unique_and_unknown_ones_are_named(accounts: Accounts) -> None
         accounts.create_key("nobody")
 
 
-_CREATE_TEN = """
-import sys
-from pathlib import Path
-from pydantic import SecretStr
-from sqlalchemy import select
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
-settings = Settings(data_dir=Path(sys.argv[1]), database_url=SecretStr(sys.argv[2]))
-accounts = Accounts(open_database(settings))
-for _ in range(10):
-    accounts.create_key("uploader")
-"""
-
-
 @pytest.mark.slow
-def test_processes_that_write_at_once_lose_no_key(accounts: Accounts, settings: Settings) -> None:
+def test_processes_that_write_at_once_lose_no_key(
+    accounts: Accounts, settings: Settings, tmp_path: Path
+) -> None:
     accounts.create("uploader", "system", Role.PIPELINE)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-c", _CREATE_TEN, str(settings.data_dir), settings.records_url]
-    processes = [subprocess.Popen(command, env=environment) for _ in range(3)]
-    assert [p.wait(60) for p in processes] == [0, 0, 0]
-    assert len(accounts.keys()) == 30
+    words = (str(settings.data_dir), settings.records_url, "uploader")
+    with (tmp_path / "output").open("wb") as file:
+        processes = [
+            forkkit.start(words, os.environ, (file, file), program=key_maker.__name__)
+            for _ in range(3)
+        ]
+    assert [p.wait(60) for p in processes] == [0, 0, 0], (tmp_path / "output").read_text()
+    assert len(accounts.keys()) == 3 * key_maker.KEYS
 
 
 def test_a_file_that_is_no_database_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
