@@ -177,11 +177,11 @@ def test_hostile_zips_are_refused(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("is_zip64", [False, True])
-def test_a_directory_of_a_million_entries_is_refused_before_it_is_read(
+def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(
     is_zip64: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 16) + b""
-    count = 1_000_000 if is_zip64 else 0xFFFF
+    count = 0x10000 if is_zip64 else 0xFFFF
     directory = entry * count
     if is_zip64:
         end64 = struct.pack(
