@@ -7,7 +7,6 @@ import json
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 from deepfake_service.db import Notice
 from tests.support import mediakit
-from tests.support.mediakit import clip
+from tests.support.mediakit import short_clip
 from tests.support.servekit import Site
 
 pytestmark = pytest.mark.server
@@ -46,19 +45,13 @@ def keys(site: Site) -> dict[str, str]:
     }
 
 
-@cache
-def original() -> bytes:
-    """Return a clip, always the same: the encoder does not produce the same bytes twice."""
-    return clip(1)
-
-
 @pytest.fixture(scope="module")
 def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
     """Submit a clip as the pipeline account, and return its job once it has ended."""
     with site.client_of(keys["pipe"]) as pipe:
         answer = pipe.post(
             "/v1/videos",
-            files={"file": ("v.mp4", original())},
+            files={"file": ("v.mp4", short_clip(1))},
             data={"source_url": "https://example.org/1", "platform": "P"},
         )
     done = site.wait(answer.json()["id"])
@@ -98,7 +91,7 @@ def test_evidence_from_the_service_verifies(
     assert "pipe" in {a["name"] for a in custody["accounts"].values()}
     site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
     (public,) = (tmp_path / "keys").glob("statement-*.pem")
-    (tmp_path / "original").write_bytes(original())
+    (tmp_path / "original").write_bytes(short_clip(1))
     bundle = str(tmp_path / "e.zip")
     output = site.command(
         "verify", bundle, "--public-key", str(public), "--rescore",
@@ -184,7 +177,7 @@ def test_reviews_notices_and_matches(
         assert ann.get(case).json()["reviewed_at"] is not None
 
         # The same content, encoded anew, by another account: linked for those who may see it.
-        dimmer = [(f * 0.97).astype("uint8") for f in mediakit.panning(40, 320, 256)]
+        dimmer = [(f * 0.97).astype("uint8") for f in mediakit.panning(12, 320, 256)]
         again = site.submit(mediakit.encode(dimmer, options={"crf": "32"}))
         site.wait(again["id"])
         (match,) = bea.get(f"/v1/jobs/{again['id']}/matches").json()["matches"]
@@ -254,7 +247,7 @@ def test_notices_that_do_not_say_so_are_to_be_withdrawn(site: Site, keys: dict[s
     with site.client_of(keys["pipe"]) as pipe:
         sent = pipe.post(
             "/v1/videos",
-            files={"file": ("v.mp4", clip(9))},
+            files={"file": ("v.mp4", short_clip(9))},
             data={"source_url": "https://example.org/9"},
         ).json()
         job = site.wait(sent["id"])
@@ -309,7 +302,7 @@ def test_keys_are_not_made_where_there_is_no_service(site: Site, tmp_path: Path)
 
 
 def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
-    job = site.submit(clip(3))
+    job = site.submit(short_clip(3))
     site.wait(job["id"])
     with site.client as admin:
         admin.get(f"/v1/jobs/{job['id']}/evidence")

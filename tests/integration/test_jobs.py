@@ -22,8 +22,8 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db import Delivery, Job, Lease, Media
 from deepfake_service.db.enums import DeliveryState
-from tests.support import short_leases
-from tests.support.mediakit import clip
+from tests.support import held_jobs
+from tests.support.mediakit import short_clip
 from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
 
 pytestmark = pytest.mark.server
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Yield a site of the test's own, for tests that kill, stop or restart the service."""
-    with Site(tmp_path, program=short_leases.__name__) as private:
+    with Site(tmp_path, program=held_jobs.__name__, migrated=True) as private:
         yield private
 
 
@@ -41,7 +41,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Yield a running service, for tests that submit and read. It may call this machine."""
     settings = {"DEEPFAKE_CALLBACK_HOSTS": "127.0.0.1"}
     root = tmp_path_factory.mktemp("running")
-    with Site(root, settings, program=short_leases.__name__) as shared:
+    with Site(root, settings, program=held_jobs.__name__) as shared:
         shared.serve()
         yield shared
 
@@ -57,14 +57,15 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_a_video_from_submission_to_shredding(site: Site) -> None:
     service = site.serve()
     marker = b"known-bytes-of-the-media-0123456789"
-    video = clip(marker=marker)
-    job = site.submit(video, case_reference="R-1", source_url="https://example.org/1")
+    video = short_clip(marker=marker)
+    first = {"case_reference": "R-1", "frames": "8"}
+    job = site.submit(video, source_url="https://example.org/1", **first)
     assert job["state"] in ("queued", "running")
     done = site.wait(job["id"])
     assert done["state"] == "succeeded"
     assert done["verdict"] == done["result"]["verdict"]
     assert done["progress"]["done"] == done["progress"]["total"]
-    again = site.submit(video, case_reference="R-1", source_url="https://example.org/2")
+    again = site.submit(video, source_url="https://example.org/2", **first)
     assert again["id"] == job["id"]
     with site.client as client:
         more = client.post(f"/v1/jobs/{job['id']}/reexaminations", json={})
@@ -103,17 +104,19 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
 
 
 def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site, running: Site) -> None:
-    videos = [clip(seed) for seed in range(2)]
+    videos = [short_clip(seed) for seed in range(2)]
     service = site.serve()
     first = site.wait(site.submit(videos[0])["id"])["result"]
-    jobs = [site.submit(v, priority="low", frames="30") for v in videos]
-    site.wait(jobs[0]["id"], "running", "succeeded")
+    site.hold()
+    jobs = [site.submit(v, priority="low", frames="10") for v in videos]
+    site.wait_until_begun(jobs[0]["id"])
     service.kill()
+    site.release()
     site.serve()
     resumed = [site.wait(j["id"]) for j in jobs]
     assert [job["state"] for job in resumed] == ["succeeded"] * 2
     for video, disturbed in zip(videos, resumed, strict=True):
-        undisturbed = running.wait(running.submit(video, frames="30")["id"])
+        undisturbed = running.wait(running.submit(video, frames="10")["id"])
         assert undisturbed["result"]["verdict"] == disturbed["result"]["verdict"]
         assert undisturbed["result"]["score"] == disturbed["result"]["score"]
     assert first["verdict"]
@@ -123,11 +126,13 @@ def test_a_killed_service_resumes_its_jobs_and_ends_each_once(site: Site, runnin
 
 def test_another_worker_takes_over_the_jobs_of_a_dead_one(site: Site) -> None:
     service = site.serve("--no-worker")
-    job = site.submit(clip(1, frames=60))
+    site.hold()
+    job = site.submit(short_clip(1))
     assert site.job(job["id"])["state"] == "queued"
     doomed = site.worker()
-    site.wait(job["id"], "running", "succeeded")
+    site.wait_until_begun(job["id"])
     doomed.kill()
+    site.release()
     site.worker()
     assert site.wait(job["id"])["state"] == "succeeded"
     assert site.finished_jobs() == [job["id"]]
@@ -136,9 +141,11 @@ def test_another_worker_takes_over_the_jobs_of_a_dead_one(site: Site) -> None:
 
 def test_a_worker_that_died_while_its_clock_was_ahead_is_replaced(site: Site) -> None:
     service = site.serve()
-    job = site.submit(clip(6, frames=120))
-    site.wait(job["id"], "running")
+    site.hold()
+    job = site.submit(short_clip(6))
+    site.wait_until_begun(job["id"])
     service.kill()
+    site.release()
     with site.database() as database, database.write() as session:
         ahead = database.clock() + timedelta(days=1)
         assert session.scalars(select(Lease)).all()
@@ -150,18 +157,20 @@ def test_a_worker_that_died_while_its_clock_was_ahead_is_replaced(site: Site) ->
 
 def test_kills_at_random_moments(site: Site) -> None:
     """Run a short form of the campaign of ``make soak``."""
-    campaign(site, jobs=3, kills=2, seed=20261125)
+    campaign(site, jobs=3, kills=2, seed=20261125, frames=24)
 
 
 def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path) -> None:
     settings = {"DEEPFAKE_MAX_ATTEMPTS": "1"}
-    with Site(tmp_path, settings, program=short_leases.__name__) as site:
+    with Site(tmp_path, settings, program=held_jobs.__name__, migrated=True) as site:
         service = site.serve()
-        poison = site.submit(clip(2, frames=60))
-        site.wait(poison["id"], "running")
+        site.hold()
+        poison = site.submit(short_clip(2))
+        site.wait_until_begun(poison["id"])
         service.kill()
+        site.release()
         site.serve()
-        other = site.submit(clip(3))
+        other = site.submit(short_clip(3))
         assert site.wait(other["id"])["state"] == "succeeded"
         failed = site.wait(poison["id"])
         assert (failed["state"], failed["failure"]) == ("failed", "too_many_attempts")
@@ -170,7 +179,7 @@ def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path)
 
 def test_an_upload_that_is_cut_half_way_leaves_nothing(empty: Site) -> None:
     address = urlsplit(empty.url)
-    video = clip()
+    video = short_clip()
     head = (
         "POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
         f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: {len(video)}\r\n\r\n"
@@ -191,7 +200,7 @@ def test_a_manifest_is_submitted_once_with_its_fields_and_prints_each_verdict(
 ) -> None:
     folder = tmp_path / "media"
     folder.mkdir()
-    (folder / "한글.mp4").write_bytes(clip(11))
+    (folder / "한글.mp4").write_bytes(short_clip(11))
     (folder / "broken.mp4").write_bytes(b"not a video")
     manifest = tmp_path / "files.csv"
     manifest.write_text(
@@ -219,13 +228,19 @@ def test_a_manifest_is_submitted_once_with_its_fields_and_prints_each_verdict(
 
 
 def test_events_report_progress_until_the_end(running: Site) -> None:
-    job = running.submit(clip(4))
+    running.hold()
+    job = running.submit(short_clip(4))
+    seen = []
     with (
         running.client as client,
         client.stream("GET", f"/v1/jobs/{job['id']}/events") as events,
     ):
         assert events.headers["content-type"].startswith("text/event-stream")
-        seen = [line for line in events.iter_lines() if line.startswith("data: ")]
+        for line in events.iter_lines():
+            if line.startswith("data: "):
+                if not seen:
+                    running.release()
+                seen.append(line)
     assert len(seen) >= 2
     assert '"state": "succeeded"' in seen[-1]
     assert '"result"' not in seen[-1]
@@ -249,7 +264,7 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
     url = f"http://127.0.0.1:{receiver.server_port}/hook"
     service = running.processes[0]
     try:
-        job = running.submit(clip(6), callback_url=url)
+        job = running.submit(short_clip(6), callback_url=url)
         with running.client as client:
             secret = client.get("/v1/webhook-secret").json()["secret"]
 
@@ -280,7 +295,7 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
 def test_callbacks_to_this_machine_are_refused_and_leave_nothing(empty: Site, url: str) -> None:
     with empty.client as client:
         answer = client.post(
-            "/v1/videos", files={"file": ("v.mp4", clip(7))}, data={"callback_url": url}
+            "/v1/videos", files={"file": ("v.mp4", short_clip(7))}, data={"callback_url": url}
         )
         assert answer.status_code == 422
         assert answer.json()["type"].endswith(":callback_refused")
@@ -290,12 +305,14 @@ def test_callbacks_to_this_machine_are_refused_and_leave_nothing(empty: Site, ur
 
 def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
     site.serve()
-    done = site.wait(site.submit(clip(8), case_reference="R-8")["id"])
+    done = site.wait(site.submit(short_clip(8), case_reference="R-8")["id"])
     backup = site.root / "backup"
-    unfinished = site.submit(clip(11))["id"]
+    site.hold()
+    unfinished = site.submit(short_clip(11))["id"]
     site.command("backup", str(backup))
+    site.release()
     assert not (backup / "master-key").exists()
-    site.wait(site.submit(clip(9))["id"])
+    site.wait(site.submit(short_clip(9))["id"])
     site.close()
     with Site(site.root / "restored") as restored:
         (restored.root / "var").mkdir(parents=True)
@@ -310,12 +327,12 @@ def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
             assert len(client.get("/v1/jobs").json()["jobs"]) == 2
         # The backup contains none of its steps, so it starts from the beginning.
         assert restored.wait(unfinished)["state"] == "succeeded"
-        assert restored.wait(restored.submit(clip(9))["id"])["state"] == "succeeded"
+        assert restored.wait(restored.submit(short_clip(9))["id"])["state"] == "succeeded"
 
 
 def test_the_client_shows_a_verdict(running: Site, tmp_path: Path) -> None:
     video = tmp_path / "v.mp4"
-    video.write_bytes(clip(10))
+    video.write_bytes(short_clip(10))
     output = running.command(
         "submit", str(video), "--url", running.url, "--key", ADMIN_KEY, "--wait"
     )
@@ -331,7 +348,7 @@ def test_the_client_shows_a_verdict(running: Site, tmp_path: Path) -> None:
 
 
 def test_the_job_of_another_account_cannot_be_seen(running: Site) -> None:
-    job = running.submit(clip(5))
+    job = running.submit(short_clip(5))
     output = running.command("accounts", "create", "other", "--role", "pipeline")
     with running.client_of(output.splitlines()[0]) as other:
         for method, path in (

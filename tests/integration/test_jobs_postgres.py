@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.db import AuditEntry, migrations
-from tests.support import pgkit, short_leases
-from tests.support.mediakit import clip
+from tests.support import held_jobs, pgkit
+from tests.support.mediakit import short_clip
 from tests.support.servekit import ADMIN_KEY, Site, wait_until
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.server]
 @pytest.fixture
 def site(tmp_path: Path, postgres: pgkit.Server) -> Iterator[Site]:
     settings = {"DEEPFAKE_DATABASE_URL": postgres.new_database()}
-    with Site(tmp_path, settings, program=short_leases.__name__) as private:
+    with Site(tmp_path, settings, program=held_jobs.__name__) as private:
         yield private
 
 
@@ -43,9 +43,11 @@ def test_the_tables_can_be_migrated_before_anything_starts(
 def test_one_of_two_workers_is_killed_and_the_other_takes_over(site: Site) -> None:
     site.serve("--no-worker")
     doomed, survivor = site.worker(), site.worker()
-    jobs = [site.submit(clip(n, frames=60))["id"] for n in range(4)]
-    site.wait(jobs[0], "running", "succeeded")
+    site.hold()
+    jobs = [site.submit(short_clip(n))["id"] for n in range(4)]
+    site.wait_until_begun(jobs[0])
     doomed.kill()
+    site.release()
     for job_id in jobs:
         assert site.wait(job_id)["state"] == "succeeded"
     assert survivor.alive
@@ -54,13 +56,15 @@ def test_one_of_two_workers_is_killed_and_the_other_takes_over(site: Site) -> No
 
 def test_a_database_that_goes_away_and_comes_back(site: Site, postgres: pgkit.Server) -> None:
     service = site.serve()
-    before = site.submit(clip(1, frames=60))["id"]
-    site.wait(before, "running", "succeeded")
+    site.hold()
+    before = site.submit(short_clip(1))["id"]
+    site.wait_until_begun(before)
     postgres.stop()
+    site.release()
     try:
         with site.client as client:
             assert client.get("/readyz").status_code == 503
-            refused = client.post("/v1/videos", files={"file": ("v.mp4", clip(2))})
+            refused = client.post("/v1/videos", files={"file": ("v.mp4", short_clip(2))})
             assert refused.status_code == 503
             assert client.get("/healthz").status_code == 200
         # The worker has met the outage too, not the routes alone.
@@ -68,14 +72,14 @@ def test_a_database_that_goes_away_and_comes_back(site: Site, postgres: pgkit.Se
     finally:
         postgres.start()
     assert service.alive
-    after = site.submit(clip(2))["id"]
+    after = site.submit(short_clip(2))["id"]
     for job_id in (before, after):
         assert site.wait(job_id)["state"] == "succeeded"
 
 
 def test_evidence_reviews_and_pages_on_postgresql(site: Site) -> None:
     site.serve()
-    job = site.wait(site.submit(clip(5), case_reference="R-9")["id"])
+    job = site.wait(site.submit(short_clip(5), case_reference="R-9")["id"])
     assert job["state"] == "succeeded"
     with site.client as client:
         first = client.get(f"/v1/jobs/{job['id']}/evidence").content

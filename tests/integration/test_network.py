@@ -10,22 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import short_leases
+from tests.support import held_jobs, short_leases
 from tests.support.clusterkit import cluster, require_all_done, submit
 from tests.support.servekit import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
 JOBS = 6
+FRAMES = 3 * held_jobs.CHUNK_FRAMES
 
 
 def test_jobs_survive_a_cut_a_crash_a_restarted_database_and_a_faulty_store(
     tmp_path: Path,
 ) -> None:
-    program = short_leases.__name__
+    program = held_jobs.__name__
     with cluster(tmp_path, services=2, workers=3, program=program) as installation:
         cut_off, killed, survivor = installation.workers
-        jobs = submit(installation, range(JOBS))
+        for node in installation.workers:
+            node.hold()
+        jobs = submit(installation, range(JOBS), FRAMES)
         first = installation.services[0]
         wait_until(
             lambda: sum(first.job(j)["state"] == "running" for j in jobs) == 3,
@@ -34,6 +37,8 @@ def test_jobs_survive_a_cut_a_crash_a_restarted_database_and_a_faulty_store(
         assert cut_off.machine is not None
         cut_off.machine.cut_off()
         killed.running.kill()
+        for node in installation.workers:
+            node.release()
         installation.faults_of_s3(share=0.3, delay_s=0.1)
         cut_at = time.monotonic()
         installation.restart_postgres()

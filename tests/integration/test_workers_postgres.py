@@ -11,16 +11,14 @@ import psycopg
 import pytest
 
 from deepfake_models.bundle import load_bundle
-from tests.support import next_workflow, pgkit, short_leases
+from tests.support import held_jobs, next_workflow, pgkit
 from tests.support.bundlekit import small_bundle_dir, two_square_bundle_dir
-from tests.support.mediakit import clip
+from tests.support.mediakit import short_clip
 from tests.support.servekit import Site, wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
 OTHER_BUNDLE = {"DEEPFAKE_BUNDLE_DIR": str(two_square_bundle_dir())}
-FRAMES = 96
-"""Six chunks: so many that a test can act while they are examined."""
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def database_url(postgres: pgkit.Server) -> str:
 @pytest.fixture
 def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
     settings = {"DEEPFAKE_DATABASE_URL": database_url}
-    with Site(tmp_path, settings, program=short_leases.__name__) as private:
+    with Site(tmp_path, settings, program=held_jobs.__name__) as private:
         yield private
 
 
@@ -49,10 +47,11 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
     site.settings = {**site.settings, "DEEPFAKE_JOBS_AT_ONCE_PER_ACCOUNT": "2"}
     site.serve("--no-worker")
     keys = {name: site.create_key(name, "pipeline", "system") for name in ("many", "few")}
-    many = [submit_as(site, keys["many"], clip(n)) for n in range(5)]
-    few = [submit_as(site, keys["few"], clip(n)) for n in range(2)]
-    urgent = site.submit(clip(9), priority="live")["id"]
+    many = [submit_as(site, keys["many"], short_clip(n)) for n in range(5)]
+    few = [submit_as(site, keys["few"], short_clip(n)) for n in range(2)]
+    urgent = site.submit(short_clip(9), priority="live")["id"]
     owner = dict.fromkeys(many, "many") | dict.fromkeys(few, "few") | {urgent: "urgent"}
+    site.hold()  # until both workers are seen to have as many jobs as they may
     # The worker that starts last must not impose its limit on the other.
     site.worker(DEEPFAKE_JOBS_AT_ONCE="3")
     site.worker(DEEPFAKE_JOBS_AT_ONCE="1")
@@ -75,6 +74,8 @@ def test_accounts_take_turns_at_two_workers_within_their_limits(
         ):
             for name, count in now.items():
                 most[name] = max(most[name], count)
+        if site.holds and len(running) == 4:
+            site.release()
         return not unfinished
 
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -96,6 +97,7 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
     job = begun(site, seed=1)
     assert site.metric("deepfake_workers_alive") == 2
     first.kill()
+    site.release()
     stranger = site.worker(**OTHER_BUNDLE)
     awaited: dict[str, Any] = wait_until(
         lambda: (now := site.job(job))["progress"]["stage"] == "awaiting_model" and now,
@@ -114,6 +116,7 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
     job = begun(site, seed=2)
     for process in (again, newer, stranger):
         process.kill()
+    site.release()
     site.worker(**OTHER_BUNDLE, DEEPFAKE_TAKE_OVER_MINUTES="0")
     done = site.wait(job)
     assert (done["state"], done["bundle_sha256"]) == ("succeeded", other)
@@ -126,13 +129,8 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
 
 
 def begun(site: Site, seed: int) -> str:
-    """Submit a long video, and return the job once a chunk of it has been examined."""
-    job: str = site.submit(clip(seed, FRAMES), frames=str(FRAMES))["id"]
-
-    def is_begun() -> bool:
-        now = site.job(job)
-        assert now["state"] in ("queued", "running"), now
-        return bool(now["progress"]["done"] >= 16)
-
-    wait_until(is_begun, explain=lambda: site.processes[-1].log)
+    """Submit a video, and return the job once a chunk of it has been examined, and is held."""
+    site.hold()
+    job: str = site.submit(short_clip(seed), frames="12")["id"]
+    site.wait_until_begun(job)
     return job

@@ -187,15 +187,15 @@ def _s3(root: Path, machine: netkit.Machine) -> Iterator[str]:
         server.wait()
 
 
-def submit(cluster: Cluster, numbers: range) -> list[str]:
+def submit(cluster: Cluster, numbers: range, frames: int = 40) -> list[str]:
     """Submit a video for each number, to the services in turn, and return the jobs.
 
-    Each has a case and a callback of its own.
+    Each has a case and a callback of its own, and this many ``frames``.
     """
     services = cluster.services
     return [
         services[number % len(services)].submit(
-            clip(number % 50, marker=str(number).encode()),
+            clip(number % 50, frames, str(number).encode()),
             callback_url=cluster.receiver.url,
             case_reference=f"R-{number}",
         )["id"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import re
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from dbos import DBOS
 from pydantic import SecretStr
 from sqlalchemy import select
 
@@ -23,9 +26,9 @@ from deepfake_service.db import AuditEntry, Database
 from deepfake_service.security.accounts import Accounts, Kind, Role
 from deepfake_service.security.audit_log import Action, verify
 from deepfake_service.security.records import authenticate_rows
-from deepfake_service.settings import Settings
+from deepfake_service.settings import RECORDS_FILE, Settings
 from deepfake_service.storage import open_keys
-from tests.support import forkkit
+from tests.support import forkkit, held_jobs
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip
 from tests.support.watching import files_containing
@@ -115,6 +118,9 @@ class Site:
     """The module that its processes run."""
     namespace: str | None = None
     """The network in which its processes run; see ``netkit``."""
+    migrated: bool = False
+    """Whether it begins with an SQLite database that has the tables of this version: to make them
+    takes longer than the rest of a start."""
 
     def __enter__(self) -> Self:
         return self
@@ -178,6 +184,11 @@ class Site:
         ``program`` is the module that is run, if it is not the site's.
         """
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        records = self.root / "var" / RECORDS_FILE
+        if self.migrated and not records.exists():
+            records.parent.mkdir(mode=0o700)
+            records.touch(mode=0o600)
+            records.write_bytes(_migrated_records())
         log = self.root / f"log-{len(self.processes)}"
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
@@ -208,6 +219,24 @@ class Site:
         process = self.start("worker", program=program, **settings)
         process.wait_for_log(r"(worker_started)")
         return process
+
+    def hold(self) -> None:
+        """Let the examinations of its ``held_jobs`` stop after their first chunk."""
+        self._held.parent.mkdir(parents=True, exist_ok=True)
+        self._held.touch()
+
+    def release(self) -> None:
+        """Let them go on."""
+        self._held.unlink()
+
+    @property
+    def holds(self) -> bool:
+        """Return whether they are to stop."""
+        return self._held.exists()
+
+    @property
+    def _held(self) -> Path:
+        return self.root / "tmp" / held_jobs.HOLD
 
     @property
     def client(self) -> httpx.Client:
@@ -261,6 +290,16 @@ class Site:
         job: dict[str, Any] = wait_until(reached, JOB_S, explain, every_s)
         return job
 
+    def wait_until_begun(self, job_id: str) -> None:
+        """Wait until the first chunk of a held job has been examined."""
+
+        def begun() -> bool:
+            job = self.job(job_id)
+            assert job["state"] in ("queued", "running"), job
+            return bool(job["progress"]["done"] >= held_jobs.CHUNK_FRAMES)
+
+        wait_until(begun, JOB_S, lambda: self.processes[-1].log[-3000:])
+
     def metric(self, name: str) -> float:
         """Return the value of a metric without labels."""
         with self.client as client:
@@ -288,12 +327,25 @@ class Site:
             return [str(e.subject) for e in entries]
 
 
-def campaign(site: Site, *, jobs: int, kills: int, seed: int) -> None:
-    """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once."""
+@functools.cache
+def _migrated_records() -> bytes:
+    """Return an SQLite database with the tables of this version and of the queue."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/{RECORDS_FILE}"
+        Database(url).close()
+        DBOS.migrate(url)
+        return (Path(folder) / RECORDS_FILE).read_bytes()
+
+
+def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) -> None:
+    """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once.
+
+    Each job examines a clip of this many ``frames``.
+    """
     rng = random.Random(seed)
     marker = b"known-bytes-of-the-media-9876543210"
     service = site.serve()
-    submitted = [site.submit(clip(n, marker=marker))["id"] for n in range(jobs)]
+    submitted = [site.submit(clip(n, frames, marker))["id"] for n in range(jobs)]
     for _ in range(kills):
         time.sleep(rng.uniform(0.0, 3.0))  # a random moment of the work, not a wait for it
         service.kill()

@@ -1,0 +1,38 @@
+"""``deepfake`` with the pauses of ``short_leases``, whose examinations have small chunks, and stop
+before the second one as long as a test holds them (``Site.hold``).
+
+So a test can kill a worker in the middle of a job without a video that takes long to examine.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.support import short_leases
+
+CHUNK_FRAMES = 4
+HOLD = "hold"
+"""A file in the folder for temporary files. Examinations go on when it is deleted."""
+POLL_S = 0.05
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    from deepfake_service.casework import examination
+
+    hold = Path(os.environ["TMPDIR"]) / HOLD
+    examine_chunk = examination.Examination.examine_chunk
+
+    def held(self: examination.Examination, job_id: str, number: int) -> None:
+        while number > 0 and hold.exists() and not self.stopping.wait(POLL_S):
+            pass
+        examine_chunk(self, job_id, number)
+
+    examination.CHUNK_FRAMES = CHUNK_FRAMES
+    examination.Examination.examine_chunk = held  # type: ignore[method-assign]
+    short_leases.main()
+
+
+if __name__ == "__main__":
+    main()
