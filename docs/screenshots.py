@@ -45,7 +45,7 @@ LANGUAGES = (
     ),
     Language(
         "ko-KR",
-        DOCS / "ko" / "images",
+        DOCS / "images" / "ko",
         "예시 디지털성범죄 피해자지원센터",
         "모든 장면에서 합성 경계나 깜박임이 보이지 않습니다.",
         "kr-tba-22-5",
