@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import httpx
@@ -40,6 +41,16 @@ class AnswerLimits:
     """From the look-up of the server's name to the end of the answer."""
 
 
+class _NameLookups(ThreadPoolExecutor):
+    """The thread in which the name of a server is looked up.
+
+    Nothing ends a look-up early, so it is left behind: ``asyncio.run`` would wait for it.
+    """
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
 def answer_to(query: Query, limits: AnswerLimits) -> bytes:
     """Send a request and return the body of its answer. Redirects are not followed.
 
@@ -60,6 +71,7 @@ def answer_to(query: Query, limits: AnswerLimits) -> bytes:
 async def _received(query: Query, limits: AnswerLimits) -> bytes:
     headers = {**query.headers, "Accept-Encoding": "identity"}
     content = bytearray()
+    asyncio.get_running_loop().set_default_executor(_NameLookups(max_workers=1))
     async with (
         httpx.AsyncClient(timeout=limits.pause_s) as client,
         client.stream(query.method, query.url, content=query.content, headers=headers) as answer,

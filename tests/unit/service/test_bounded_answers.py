@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import BinaryIO
 
@@ -139,3 +141,25 @@ def test_an_answer_that_drips_is_left_at_its_deadline(
         timestamps.request(server.url, b"x")
     with pytest.raises(RevocationsUnusable, match="too slowly"):
         read_list(server.url)
+
+
+def test_a_name_that_is_looked_up_slowly_does_not_put_off_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of the look-up was waited for, which may take half a minute."""
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def look_up(*_: object, **__: object) -> None:
+        begun.set()
+        go_on.wait(20.0)
+        ended.set()
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        with pytest.raises(UnusableAnswer, match="too slowly"):
+            answer_to(Query("GET", "http://example.org/"), replace(LIMITS, deadline_s=0.3))
+        assert begun.is_set()
+        assert not ended.is_set()
+    finally:
+        go_on.set()
