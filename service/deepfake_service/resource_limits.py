@@ -164,7 +164,7 @@ class ResourceLimits(BaseSettings):
         description="Free space in the data directory below which submissions and exports are "
         "refused, so that a long video cannot fill the disk. Everything else still works, and "
         "`/readyz` has `accepts_submissions` for it. Below twice this value, an account whose "
-        "media take more than the space that is left gets 429, so that others can submit.",
+        "media there take more than the space that is left gets 429, so that others can submit.",
     )
     max_attempts: Count = Field(
         default=10,

@@ -141,7 +141,10 @@ class AppState:
 
         While less than twice of what must stay free is left, an account may store as much as what
         is left for all. So no account alone can take the space in which others submit.
+        Media in a store of their own (``DEEPFAKE_BLOB_URL``) take none of it.
         """
+        if self.settings.blob_url is not None:
+            return
         left = self.free_bytes() - self._must_stay_free
         if left >= self._must_stay_free:
             return

@@ -85,6 +85,19 @@ async def test_an_account_that_stores_most_leaves_the_rest_of_the_disk_to_others
     assert (await service.client.post("/v1/videos", files=files)).status_code == 202
 
 
+async def test_media_in_an_object_store_take_no_space_from_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the database is on the disk, deleting cases would make no space either."""
+    await submit(service)
+    state = service.app.state.shared
+    must_stay = state.settings.min_free_bytes
+    monkeypatch.setattr(AppState, "free_bytes", lambda _: must_stay + len(VIDEO) - 1)
+    state.settings = state.settings.model_copy(update={"blob_url": "s3://bucket"})
+    files = {"file": ("v.mp4", b"another")}
+    assert (await service.client.post("/v1/videos", files=files)).status_code == 202
+
+
 async def test_what_an_account_is_sending_counts_as_well(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
