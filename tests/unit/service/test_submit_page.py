@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import timedelta
@@ -115,6 +116,17 @@ async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
     service.client.cookies.clear()
     answer = await service.client.post("/submit/check", json=[{}])
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
+
+
+async def test_an_account_that_stores_too_much_is_told_in_the_language_of_the_page(
+    service: Service,
+) -> None:
+    await token_of(service)
+    page = (await service.client.get("/submit")).text
+    found = re.search(r'data-problems="([^"]*)"', page)
+    assert found
+    told = json.loads(html.unescape(found[1]))["too_much_stored"]
+    assert "이 계정이 저장한 양이 남은 공간보다 많습니다" in told
 
 
 async def test_sent_files_are_listed_by_the_ids_of_their_jobs(service: Service) -> None:
