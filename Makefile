@@ -40,9 +40,10 @@ ENGINE ?= cpu
 $(SERVE)/.$(ENGINE): pyproject.toml | check-python
 	$(PYTHON) -m venv --clear $(SERVE)
 	$(SERVE)/bin/pip install --quiet --upgrade pip
-	$(SERVE)/bin/pip install --quiet --editable '.[$(ENGINE),service,provenance]'
-	@$(SERVE)/bin/pip install --quiet --editable '.[perceptual]' 2>/dev/null || echo "no C++ compiler:" \
-		"evidence will not contain perceptual hashes (PDQ), and says so" >&2
+	@echo "installing the service into $(SERVE), which takes a few minutes"
+	@set -- $(SERVE)/bin/pip install --quiet --editable; extras='$(ENGINE),service,provenance'; \
+		"$$@" ".[$$extras,perceptual]" 2>/dev/null || { "$$@" ".[$$extras]" && echo "no C++ compiler:" \
+		"evidence will not contain perceptual hashes (PDQ), and says so" >&2; }
 	@touch $@
 
 $(DEV)/.dev: pyproject.toml | check-python
