@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ _TOOLS = r"(?:\w+=\S+ )?(?:deepfake|deepfake-eval|python)"
 COMMAND = re.compile(rf"^ {{4}}({_TOOLS} .+(?:\n {{6,}}.+)*)$", re.MULTILINE)
 FENCED = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IN_FENCE = re.compile(rf"^({_TOOLS} (?:[^\n\\]|\\\n)+)$", re.MULTILINE)
+ASSIGNMENT = re.compile(r"\w+=")
 SHELL = frozenset("|&;<>()$`*?[]{}~#!")
 """Characters that mean something to the shell."""
 
@@ -46,7 +48,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("docs")
-    (root / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(20, 320, 256)))
+    (root / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(6, 320, 256)))
     for name in ("bundle", "other"):
         shutil.copytree(bundlekit.small_bundle_dir(), root / name)
     shutil.copytree(default_bundle_dir(), root / "my-bundle")
@@ -86,9 +88,12 @@ def test_a_command_runs(page: str, command: str, folder: Path) -> None:
         "DEEPFAKE_DATA_DIR": str(folder / "var"),
         "DEEPFAKE_BUNDLE_DIR": str(folder / "bundle"),
     }
-    program, *words = shlex.split(command)
+    words = shlex.split(command)
+    assigned = list(itertools.takewhile(ASSIGNMENT.match, words))
+    program, *arguments = words[len(assigned) :]
     if program == "deepfake" and not set(command) & SHELL:
-        done = forkkit.run(words, environment, folder)
+        environment |= dict(word.split("=", 1) for word in assigned)
+        done = forkkit.run(arguments, environment, folder)
     else:
         tools = Path(sys.executable).parent
         environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"

@@ -119,7 +119,7 @@ def test_the_readme_s_curl_line_scores_a_picture(served: Served, tmp_path: Path)
 
 
 def test_the_readme_s_score_command_scores_a_clip(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(30, 320, 256)))
+    (tmp_path / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(16, 320, 256)))
     done = subprocess.run(
         [served.clone / ".venv-serve/bin/deepfake", "score", "clip.mp4", "--json", "--faces"],
         cwd=tmp_path,

@@ -38,7 +38,7 @@ def test_a_picture_gets_a_score(site: Site) -> None:
 def test_evidence_of_a_video_is_verified_with_its_medium_and_its_scores(
     site: Site, tmp_path: Path
 ) -> None:
-    video = mediakit.clip(1)
+    video = mediakit.clip(1, frames=8)
     job = site.wait(site.submit(video)["id"])
     assert job["state"] == "succeeded"
     with site.client as client:
