@@ -260,14 +260,14 @@ class EvidenceStore:
             return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
         if outdated and job.evidence_expired_at is None:
             return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
-        if edition.blob is None and job.evidence_expired_at is None:
-            raise EvidenceMissing(
-                "This edition was lost when a backup was restored. Request the newest one."
-            )
-        if edition.blob is None:
+        if edition.blob is None and job.evidence_expired_at is not None:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if withdrawn:
             raise EvidenceMissing("This edition of the evidence was withdrawn.")
+        if edition.blob is None:
+            raise EvidenceMissing(
+                "This edition was lost when a backup was restored. Request the newest one."
+            )
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         key = self._vault.case_key(case)

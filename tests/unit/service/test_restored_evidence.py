@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 from sqlalchemy import select
 
 from deepfake_service.cli.backup import back_up
@@ -18,7 +19,7 @@ from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
-from tests.support.jobkit import examined, headers
+from tests.support.jobkit import end, examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -90,3 +91,62 @@ async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(
         assert third not in (first, second)
         assert await digest_of_evidence(service, job, "?edition=3") == third
         assert await listed(service) == dict.fromkeys((first, second, of_lost), "superseded")
+
+
+async def test_an_edition_that_was_withdrawn_is_not_replaced_when_a_backup_is_restored(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await examined(service, kit.video())
+        await digest_of_evidence(service, job)
+        assert back_up(old, backup) == []
+        key = service.keys[Role.PIPELINE]
+        await reject(service, job)
+        second = await digest_of_evidence(service, job)
+        service.app.state.shared.services.revocation_list.withdraw(second)
+    async with start():
+        pass
+    restore_in_place(old, backup)
+    async with start() as service:
+        service.client.headers["authorization"] = f"Bearer {key}"
+        services = service.app.state.shared.services
+        await anyio.to_thread.run_sync(services.reviews.catch_up)
+        for query in ("", "?edition=2"):
+            answer = await service.client.get(f"/v1/jobs/{job['id']}/evidence{query}")
+            assert (answer.status_code, "was withdrawn" in answer.text) == (409, True)
+        caller = service.accounts.authenticate(key)
+        assert [e["edition"] for e in services.evidence_store.editions(caller, job["id"])] == [2, 1]
+
+
+async def test_a_job_that_is_examined_again_after_a_restoration_gets_an_edition(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = (await post_video(service, kit.video())).json()
+        assert back_up(old, backup) == []
+        key = service.keys[Role.PIPELINE]
+        end(service, job["id"], kit.material(kit.video()))
+        await digest_of_evidence(service, job)
+    async with start():
+        pass
+    restore_in_place(old, backup)
+    async with start() as service:
+        services = service.app.state.shared.services
+        # While nothing is there that an edition could be made of.
+        await anyio.to_thread.run_sync(services.reviews.catch_up)
+        end(service, job["id"], kit.material(kit.video()))
+        await anyio.to_thread.run_sync(services.reviews.catch_up)
+        editions = services.evidence_store.editions(service.accounts.authenticate(key), job["id"])
+        assert [(e["edition"], e["kept"]) for e in editions] == [(2, True), (1, False)]
+
+
+def restore_in_place(settings: Settings, backup: Path) -> None:
+    """Restore a backup, with the journal of the data directory that it replaces."""
+    before = settings.data_dir.with_name("before")
+    settings.data_dir.rename(before)
+    settings.data_dir.mkdir()
+    shutil.copy(before / "master-key", settings.data_dir)
+    copy_backup(settings, backup)
+    restore(settings, before / "journal.jsonl")

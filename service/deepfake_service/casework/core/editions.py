@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Edition, Job, Review, RevokedEdition, current_time
-from deepfake_service.db.enums import EditionState
+from deepfake_service.db.enums import EditionState, JobState
 
 _reviewed = (
     select(
@@ -22,6 +22,8 @@ _newest = (
     .group_by(Edition.job_id)
     .subquery()
 )
+
+_withdrawn = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.WITHDRAWN)
 
 
 def newest_edition(session: Session, job_id: str) -> Edition | None:
@@ -49,7 +51,11 @@ def outdated_jobs() -> Select[str]:
         .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
         .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
         .where(
-            Case.wrapped_key.is_not(None), Job.evidence_expired_at.is_(None), _lacks_a_decision()
+            Case.wrapped_key.is_not(None),
+            # A job of a restored backup may have lost its edition and be examined once more.
+            Job.state == JobState.SUCCEEDED,
+            Job.evidence_expired_at.is_(None),
+            _lacks_a_decision(),
         )
         .order_by(Job.created_at.desc())
     )
@@ -74,9 +80,18 @@ def _lacks_a_decision() -> ColumnElement[bool]:
         # Earlier versions did not store how many decisions an edition contains.
         and_(Edition.reviews.is_(None), _reviewed.c.at > Edition.created_at),
         and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
-        and_(Case.minor_at.is_(None), Edition.imagery.is_(False), Job.shown.is_(True)),
-        # Its content was lost when a backup was restored.
-        and_(Edition.blob.is_(None), Job.evidence_expired_at.is_(None)),
+        and_(
+            Case.minor_at.is_(None),
+            Edition.imagery.is_(False),
+            Job.shown.is_(True),
+            Edition.blob.is_not(None),
+        ),
+        # Its content was lost when a backup was restored. What was withdrawn is not made again.
+        and_(
+            Edition.blob.is_(None),
+            Job.evidence_expired_at.is_(None),
+            Edition.sha256.not_in(_withdrawn),
+        ),
     )
 
 
