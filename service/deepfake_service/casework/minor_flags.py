@@ -124,8 +124,9 @@ class MinorFlags:
     def follow(self, job: Job, hashes: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.
 
-        Call it after the material of the job's evidence was stored and before an edition is made.
-        A flag that is set at the same time then either is found here or finds the material.
+        Call it after the material of the job's evidence was stored, while the job is running or has
+        succeeded: a flag that is set at the same time then either is found here or finds the
+        material. Call it before an edition is made as well, or that would show what is withheld.
         """
         submitted = usable(hashes)
         with self._database.read() as session:

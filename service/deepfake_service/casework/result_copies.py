@@ -128,6 +128,8 @@ class ResultCopies:
             append_entry(session, SERVICE, Action.RESULT_COPIED, job_id)
             end_job(session, current, case_key, ended, self._keep_after_verdict)
         self._metrics.job_ended(JobState.SUCCEEDED)
+        # Flags that were set meanwhile were not compared with this job, which had not begun.
+        self._minor_flags.follow(job, hashes)
         if job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, job.media_id)

@@ -146,3 +146,25 @@ async def test_the_copy_of_a_flagged_case_is_flagged(service: Service) -> None:
     assert case["minor"]
     face = await service.client.get(f"/v1/jobs/{second['id']}/faces/1.png")
     assert face.status_code == 403
+
+
+async def test_a_copy_is_flagged_for_what_is_flagged_while_it_is_made(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = await examined(service, kit.video() + b"x", kit.video(), Role.ADMIN)
+    await examined(service, kit.video(), case_reference="CASE-A")
+    flags = service.app.state.shared.services.minor_flags
+    analyst = service.accounts.authenticate(service.keys[Role.ANALYST])
+    follow = flags.follow
+
+    def follow_before_a_flag(*arguments: Any) -> None:
+        monkeypatch.setattr(flags, "follow", follow)
+        follow(*arguments)
+        flags.set(analyst, alike["case_id"], enabled=True)
+        flags.catch_up()
+
+    monkeypatch.setattr(flags, "follow", follow_before_a_flag)
+    copy = (await post_video(service, kit.video(), case_reference="CASE-B")).json()
+    assert copy["state"] == "succeeded"
+    with service.database.read() as session:
+        assert session.get_one(Case, copy["case_id"]).minor_at is not None
