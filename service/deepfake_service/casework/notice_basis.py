@@ -62,14 +62,15 @@ class NoticeBasis:
     def reports(session: Session, basis: Sequence[Basis], *, minor: bool) -> int:
         """Return how many reports on these examinations the package of a notice has.
 
-        An edition that does not exist yet is created when it is read.
+        An edition that does not exist yet is created when it is read, without faces if a person
+        shown may be a ``minor``.
         """
         available = set()
         for b in basis:
             numbered = select(Edition).where(Edition.job_id == b.job, Edition.number == b.edition)
             edition = session.scalars(numbered).first()
             if edition is None:
-                is_kept = session.get_one(Job, b.job).evidence_expired_at is None and not minor
+                is_kept = session.get_one(Job, b.job).evidence_expired_at is None
             else:
                 is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
                 is_kept = edition.blob is not None and not is_withheld

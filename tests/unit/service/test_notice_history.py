@@ -24,7 +24,7 @@ from deepfake_service.app import PACKAGES_PER_ACCOUNT
 from deepfake_service.casework.core.notice_history import digest_of
 from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.notice_package import package_of
-from deepfake_service.db import AuditEntry, Job, Notice, NoticeEvent, Occurrence, new_id
+from deepfake_service.db import AuditEntry, Case, Job, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.db.enums import JobState, NoticeState, Role
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest, RecordAltered
@@ -552,6 +552,23 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
     )
     assert of_minor.status_code == 201, of_minor.text
     await check(of_minor.json(), 1)  # of the edition without faces, which the flag made
+
+    unread = await examined(
+        service, kit.video() + b"x", kit.video(), source_url="https://example.org/3",
+        platform="Example", case_reference="UNREAD",
+    )  # fmt: skip
+    with service.database.write() as session:
+        session.get_one(Job, unread["id"]).verdict = VerdictCode.LIKELY_MANIPULATED
+        case = session.get_one(Case, unread["case_id"])
+        assert case.minor_at is not None  # it resembles the other one
+        seen = session.scalars(select(Occurrence.id).where(Occurrence.case_id == case.id)).one()
+    without_edition = await service.client.post(
+        f"/v1/cases/{unread['case_id']}/notices",
+        json={**content, "occurrence_ids": [seen]},
+        headers=headers(service, Role.PIPELINE),
+    )
+    assert without_edition.status_code == 201, without_edition.text
+    await check(without_edition.json(), 1)  # which is made without faces as well
 
 
 async def with_screenshots(service: Service, count: int, size: int) -> dict[str, Any]:
