@@ -74,8 +74,8 @@ class SecondFactors:
         secret = pyotp.random_base32()
         key = self._key()
         with self._database.write() as session:
+            factor = _locked(session, caller.account_id)  # or it could be confirmed meanwhile
             account = session.get_one(Account, caller.account_id)
-            factor = session.get(SecondFactor, account.id)
             if account.kind != "person" or _is_on(account, factor):
                 raise Forbidden
             if factor is not None:
@@ -109,12 +109,15 @@ class SecondFactors:
             keep: the cookie of the session that does this, which goes on.
 
         Raises:
-            CodeRejected: the code is not the one that the authenticator shows now.
+            CodeRejected: the code is not the one that the authenticator shows now, or the second
+                factor is on already: what is tried for it must be counted, which ``check`` does.
         """
         key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
-            if factor is None or not _accepts(session, key, factor, code):
+            if factor is None or factor.confirmed_at is not None:
+                raise CodeRejected
+            if not _accepts(session, key, factor, code):
                 raise CodeRejected
             factor.confirmed_at = current_time(session)
             session.get_one(Account, caller.account_id).second_factor = True

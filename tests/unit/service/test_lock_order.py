@@ -36,10 +36,11 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
-from deepfake_service.errors import CodeRejected, LastAdministrator
+from deepfake_service.errors import CodeRejected, Forbidden, LastAdministrator
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
+from deepfake_service.security import second_factors as second_factors_module
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
 from deepfake_service.security.second_factors import STEP_S
 from deepfake_service.storage import Stored
@@ -244,6 +245,20 @@ async def test_a_code_signs_in_once_also_at_the_same_time(service: Service) -> N
         meanwhile.begin()
     with pytest.raises(CodeRejected):
         meanwhile.end()
+
+
+async def test_a_second_factor_is_not_replaced_while_it_is_confirmed(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors, caller = service.app.state.shared.services.second_factors, caller_of(service)
+    totp = pyotp.TOTP(factors.enrol(caller).secret)
+    meanwhile = Meanwhile(service, lambda: factors.enrol(caller))
+    meanwhile.before_entry_of(second_factors_module, monkeypatch)
+    factors.confirm(caller, totp.at(service.clock()))
+    with pytest.raises(Forbidden):
+        meanwhile.end()
+    service.clock.advance(timedelta(seconds=STEP_S))
+    factors.check(caller, totp.at(service.clock()))
 
 
 @pytest.mark.parametrize("what", ["account", "key"])

@@ -371,6 +371,13 @@ async def test_wrong_codes_of_a_session_count(service: Service) -> None:
         authenticator.factors.check(authenticator.caller, authenticator.code())
 
 
+async def test_codes_cannot_be_guessed_by_confirming_again(service: Service) -> None:
+    authenticator = Authenticator(service)
+    with pytest.raises(CodeRejected):
+        authenticator.factors.confirm(authenticator.caller, authenticator.code())
+    authenticator.factors.check(authenticator.caller, authenticator.code())  # not used up by that
+
+
 async def test_a_pause_ended_in_the_database_is_noticed(service: Service) -> None:
     authenticator = Authenticator(service)
     with pytest.raises(CodeRejected):
