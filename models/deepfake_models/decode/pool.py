@@ -115,11 +115,15 @@ class ProcessPool:
             raise
 
     def _give_back(self, process: ConfinedProcess) -> None:
-        self._discard(process)
         following = None
-        with suppress(DecoderFailed):  # the next item tries again, and reports it
-            following = self._start()
-        self._slots.put(following)
+        try:
+            self._discard(process)
+            # OSError: this process may have no descriptor left. The next item tries again, and
+            # reports it.
+            with suppress(DecoderFailed, OSError):
+                following = self._start()
+        finally:
+            self._slots.put(following)
 
     def _start(self) -> ConfinedProcess:
         """Start a process without waiting for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -221,6 +222,21 @@ def test_waiting_for_a_free_process_has_an_end(pool: ProcessPool) -> None:
     with pool.process(), pytest.raises(SandboxBusy):
         run(pool, attacks.READ, bounds=TaskBounds(60.0, 6 << 30, wait_s=0.05))
     assert run(pool, attacks.READ) == b"source"
+
+
+def test_an_item_gives_its_turn_back_when_no_other_process_can_be_started(
+    pool: ProcessPool,
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened, pool.process():
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        last = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 2, limits[1]))
+        with suppress(OSError):
+            while True:
+                opened.callback(os.close, os.dup(0))
+    bounds = TaskBounds(60.0, 6 << 30, wait_s=30.0)
+    assert run(pool, attacks.READ, bounds=bounds) == b"source"
 
 
 def test_the_next_item_meets_no_process_that_was_taken_over(pool: ProcessPool) -> None:
