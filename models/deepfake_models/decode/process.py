@@ -136,10 +136,10 @@ class ConfinedProcess:
     def kill(self) -> None:
         """End the process; safe from any thread, even while another one waits for its answer."""
         self.broken = True
-        self._server.end(self._number)
-        # This ends the wait at once, whatever the process and the server do.
+        # First, because it ends the wait at once, while a server that hangs may not take orders.
         with suppress(OSError), self._socket:
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._server.end(self._number)
 
     def end(self) -> None:
         """End the process and close the connection: only for the thread that uses the process."""

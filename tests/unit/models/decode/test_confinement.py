@@ -13,6 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -237,6 +238,25 @@ def test_an_item_gives_its_turn_back_when_no_other_process_can_be_started(
                 opened.callback(os.close, os.dup(0))
     bounds = TaskBounds(60.0, 6 << 30, wait_s=30.0)
     assert run(pool, attacks.READ, bounds=bounds) == b"source"
+
+
+def test_a_process_is_given_up_at_once_while_its_server_hangs() -> None:
+    pool = ProcessPool(wire.Options(), 1)
+    with contextlib.closing(pool), pool.process() as process:
+        (server,) = pool._servers
+        os.kill(server._process.pid, signal.SIGSTOP)
+        try:
+            with server._control.dup() as control:
+                control.setblocking(False)
+                with suppress(BlockingIOError):
+                    while True:
+                        control.send(b"end 0")
+            killing = threading.Thread(target=process.kill)
+            killing.start()
+            assert process.connection.poll(30.0)
+        finally:
+            os.kill(server._process.pid, signal.SIGCONT)
+        killing.join()
 
 
 def test_the_next_item_meets_no_process_that_was_taken_over(pool: ProcessPool) -> None:
