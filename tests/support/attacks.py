@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -25,6 +26,7 @@ MODULES = "tests.support.attacks:import_modules"
 READ = "tests.support.attacks:read"
 KEEP = "tests.support.attacks:keep"
 FORGE = "tests.support.attacks:forge_credentials"
+INSIST = "tests.support.attacks:insist"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -170,6 +172,15 @@ def import_modules(source: BinaryIO, argument: bytes) -> bytes:
 def read(source: BinaryIO, argument: bytes) -> bytes:
     """Return the source."""
     return source.read()
+
+
+def insist(source: BinaryIO, argument: bytes) -> bytes:
+    """Ask for bytes as often as the argument says, even of a source that fails."""
+    for _ in range(int(argument)):
+        with contextlib.suppress(OSError):
+            source.seek(0)
+            source.read()
+    return b""
 
 
 _kept = b""

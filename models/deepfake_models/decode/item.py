@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Protocol
 
@@ -88,17 +88,18 @@ class Item:
             raise wire.WireError
         assert self._watchdog is not None
         started = time.monotonic()
-        try:
-            # A slow store is no fault of the media.
-            with self._watchdog.paused():
-                content = self._read(request.offset, request.length)
-        except Exception:  # the guarded source keeps it, to be raised when the process gives up
-            wire.send(self._process.connection, wire.Unreadable())
-            return
+        content: bytes | None = None
+        # A slow store is no fault of the media. The guarded source keeps the exception that it
+        # raised, to be raised when the process gives up.
+        with self._watchdog.paused(), suppress(Exception):
+            content = self._read(request.offset, request.length)
         self._source_s -= time.monotonic() - started
         if self._source_s < 0.0:
             raise SourceTooSlow
-        wire.send_data(self._process.connection, content)
+        if content is None:
+            wire.send(self._process.connection, wire.Unreadable())
+        else:
+            wire.send_data(self._process.connection, content)
 
     def _read(self, offset: int, length: int) -> bytes:
         self._source.seek(offset)

@@ -11,12 +11,15 @@ from types import SimpleNamespace
 import pytest
 
 from deepfake_models.decode import item, watchdog
+from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.pool import ProcessPool
+from deepfake_models.decode.process import TaskBounds
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.decode.watchdog import Watchdog
 from deepfake_models.errors import DecoderTooSlow, SourceTooSlow
 from deepfake_models.results import ReasonCode, unable
-from tests.support import mediakit
+from tests.support import attacks, mediakit
 
 
 class Clock:
@@ -80,6 +83,17 @@ def test_a_source_that_is_too_slow_is_no_fault_of_the_media(
         pass
     with process.open(io.BytesIO(VIDEO)) as media:
         assert len(list(media.frames([0]))) == 1
+
+
+def test_a_source_that_fails_slowly_is_not_asked_for_ever(clock: Clock) -> None:
+    class Failing(SlowSource):
+        def read(self, size: int | None = -1, /) -> bytes:
+            super().read(0)
+            raise OSError("the store does not respond")
+
+    pool = ProcessPool(wire.Options(tasks=(attacks.INSIST,)), 1)
+    with contextlib.closing(pool), pytest.raises(SourceTooSlow):
+        pool.run(attacks.INSIST, Failing(b"source", clock, 600.0), b"20", TaskBounds(60.0, 6 << 30))
 
 
 def test_time_of_the_process_is_charged_and_the_error_says_so(
