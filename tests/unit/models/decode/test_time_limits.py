@@ -122,20 +122,24 @@ def test_a_picture_has_less_time_than_a_video(
         assert media._item.budget_s == seconds  # type: ignore[attr-defined]
 
 
-def test_a_watchdog_that_was_paused_waits_for_the_rest_of_its_time() -> None:
+def test_a_watchdog_that_was_paused_waits_for_the_rest_of_its_time(clock: Clock) -> None:
     ended = threading.Event()
     watched = Watchdog(0.2, ended.set)
     with watched.paused():
         left = watched.left_s()
+        clock.now += 100.0
         assert not ended.wait(0.5)
         assert watched.left_s() == left
+    assert watched.left_s() == pytest.approx(0.2)
+    clock.now += 0.3
     assert ended.wait(30.0)
     assert watched.has_expired
 
 
-def test_a_watchdog_that_was_stopped_does_nothing() -> None:
+def test_a_watchdog_that_was_stopped_does_nothing(clock: Clock) -> None:
     ended = threading.Event()
     watched = Watchdog(0.1, ended.set)
     watched.stop()
+    clock.now += 0.2
     assert not ended.wait(0.3)
     assert not watched.has_expired
