@@ -61,6 +61,7 @@ def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
     texts = {name: svg(figure, name) for name, figure in drawn.items()}
     for name, text in texts.items():
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+        drawn[name].set_layout_engine("none")  # what was laid out for one file is for the other
         pdf(drawn[name], folder / f"{name}.pdf")
     return texts
 
