@@ -410,6 +410,11 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     refused.locator(".again").click()
     expect(failed).to_have_count(1)
     expect(failed).to_contain_text("연결이 끊겼습니다")
+    full = {"type": "x:too_much_stored"}
+    answers.append({"status": 429, "headers": {"Retry-After": "60"}, "json": full})
+    page.route("**/v1/videos", answer, times=1)
+    failed.locator(".again").click()
+    expect(failed).to_contain_text("이 계정의 사건을 삭제하십시오")  # it does not wait for that
     asked: list[str] = []
     page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     page.evaluate("location.assign('/help')")

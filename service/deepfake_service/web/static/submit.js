@@ -203,7 +203,9 @@ async function answered(row, request) {
     return;
   }
   const seconds = Number(request.getResponseHeader("Retry-After"));
-  if (seconds > 0 && row.waits < MAX_WAITS) {
+  // Nobody deletes anything for a page that says that the service is busy.
+  const isFull = String(answer.type).endsWith(":too_much_stored");
+  if (seconds > 0 && row.waits < MAX_WAITS && !isFull) {
     const wait = Math.min(seconds, LONGEST_WAIT_S) * 1000;
     row.waits += 1;
     pausedUntil = Math.max(pausedUntil, Date.now() + wait);
