@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Container:
     services: Services
 
 
+@functools.cache
 def program_version() -> str:
     """Return the installed version of this program."""
     try:
