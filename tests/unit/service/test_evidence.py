@@ -25,8 +25,10 @@ import numpy as np
 import pytest
 import rfc8785
 from case_utils.case_validate import validate
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.signers.pdf_signer import PdfSigningSession
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
@@ -58,6 +60,7 @@ from deepfake_service.evidence.builder import (
     report_of,
 )
 from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.signers import self_made_certificate
 from deepfake_service.evidence.statement import opened, sign
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.evidence.trust_store import certificates
@@ -752,6 +755,22 @@ def test_a_possible_minor_is_not_shown() -> None:
     assert not [n for n in there if n.endswith(".png")]
     assert verify(content, OURS, scorer=kit.scorer()).exit_code is ExitCode.VERIFIED
     assert len(there[report_of("en")]) < len(files()[report_of("en")]) - 50_000
+
+
+def test_a_signature_has_room_for_its_certificates_without_a_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unexpected(*_: object, **__: object) -> None:
+        raise AssertionError("the report was signed to measure the signature")
+
+    monkeypatch.setattr(PdfSigningSession, "estimate_signature_container_size", unexpected)
+    keys = [ec.generate_private_key(ec.SECP521R1()) for _ in range(3)]
+    chain = tuple(self_made_certificate(key, "가" * 64, datetime.now(UTC)) for key in keys)
+    signers = replace(kit.signers(), report_key=keys[0], report_certificates=chain)
+    for part in (chain, chain[:1]):
+        signers = replace(signers, report_certificates=part)
+        copy = report_copy(kit.bundle(), "en", ReportCopy(faces=False), signers)
+        pdf_signature.verify(copy, list(part), datetime.now(UTC))
 
 
 def test_a_report_without_faces_has_a_signature_of_its_own_and_says_what_it_leaves_out() -> None:
