@@ -147,7 +147,7 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
         yield Worker(container, steps, decoder, caller)
 
 
-VIDEO = mediakit.encode([evalkit.portrait("real", 1)] * 32)
+VIDEO = mediakit.encode([evalkit.portrait("real", 1, size=192)] * 32)
 """As many frames as the overview takes: two chunks."""
 
 
