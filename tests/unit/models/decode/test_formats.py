@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -24,6 +25,15 @@ from deepfake_models.decode.packet_index import h264_disposable
 from deepfake_models.decode.stream import StreamReader
 from deepfake_models.errors import MediaError, UndecodableMedia
 from tests.support import mediakit
+
+
+@cache
+def panning(count: int) -> list[mediakit.Pixels]:
+    """Return the frames of ``mediakit.panning``, which cost more than most encoders take."""
+    frames = mediakit.panning(count)
+    for frame in frames:
+        frame.flags.writeable = False
+    return frames
 
 
 @contextmanager
@@ -96,7 +106,7 @@ VIDEOS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", params=VIDEOS.values(), ids=VIDEOS.keys())
 def video(request: pytest.FixtureRequest) -> bytes:
-    return mediakit.encode(mediakit.panning(60), gop=12, **request.param)
+    return mediakit.encode(panning(60), gop=12, **request.param)
 
 
 def test_times_are_those_of_a_full_decode(video: bytes) -> None:
@@ -129,7 +139,7 @@ def test_any_frames_in_any_calls_equal_those_of_a_full_decode(video: bytes) -> N
 
 def test_variable_rate_times() -> None:
     stamps = VIDEOS["variable rate"]["pts"]
-    data = mediakit.encode(mediakit.panning(60), gop=12, **VIDEOS["variable rate"])
+    data = mediakit.encode(panning(60), gop=12, **VIDEOS["variable rate"])
     with opened(data) as media:
         np.testing.assert_allclose(media.times, np.array(stamps) / 1000, atol=1e-4)
 
@@ -151,14 +161,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("name", ["h264 open", "hevc open", "vp9 hidden", "av1", "mpeg4"])
 def test_seeking_saves_decoding(name: str, decoded: list[int]) -> None:
-    data = mediakit.encode(mediakit.panning(240), gop=12, **VIDEOS[name])
+    data = mediakit.encode(panning(240), gop=12, **VIDEOS[name])
     with opened(data) as media:
         list(media.frames([0, 80, 160, 239]))
     assert sum(decoded) < 240 / 4
 
 
 def test_neighbours_are_decoded_without_seeking_back(decoded: list[int]) -> None:
-    data = mediakit.encode(mediakit.panning(60), gop=60, **{"options": {"bf": "0"}})
+    data = mediakit.encode(panning(60), gop=60, **{"options": {"bf": "0"}})
     with opened(data) as media:
         list(media.frames([10, 20, 30, 40, 50]))
     assert sum(decoded) <= 55
@@ -166,7 +176,7 @@ def test_neighbours_are_decoded_without_seeking_back(decoded: list[int]) -> None
 
 def test_disposable_frames_are_not_decoded(decoded: list[int]) -> None:
     params = "bframes=3:b-pyramid=0:b-adapt=0:keyint=60:scenecut=0"
-    data = mediakit.encode(mediakit.panning(60), gop=60, options={"x264-params": params})
+    data = mediakit.encode(panning(60), gop=60, options={"x264-params": params})
     with opened(data) as media:
         list(media.frames([59]))
     assert sum(decoded) < 60 / 2
@@ -185,7 +195,7 @@ def test_disposable_in_both_packagings() -> None:
 
 def test_a_wrong_index_is_detected() -> None:
     """Without an ``stss`` box every sample counts as a keyframe, and a seek may find any."""
-    data = mediakit.encode(mediakit.panning(60), gop=60, options={"x264-params": "bframes=3"})
+    data = mediakit.encode(panning(60), gop=60, options={"x264-params": "bframes=3"})
     lying = data.replace(b"stss", b"free")
     assert lying != data
     frames = reference(data)
@@ -199,7 +209,7 @@ def test_a_wrong_index_is_detected() -> None:
 def test_an_edit_list_hides_frames() -> None:
     """Frames before the start of an edit are decoded for reference and never displayed."""
     data = mediakit.encode(
-        mediakit.panning(40),
+        panning(40),
         options={"x264-params": "bframes=0:keyint=40"},
         pts=[40 * k for k in range(40)],
     )
@@ -237,7 +247,7 @@ def blanked(data: bytes, packet: Any) -> bytes:
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
 def test_damage_fails_exactly_the_frames_that_depend_on_it(codec: str) -> None:
     options = {"x265-params": X265 + ":open-gop=0"} if codec == "libx265" else {"bf": "0"}
-    data = mediakit.encode(mediakit.panning(60), codec=codec, gop=12, options=options)
+    data = mediakit.encode(panning(60), codec=codec, gop=12, options=options)
     victim = next(p for p in packets(data)[24:] if p.is_keyframe)
     first = round(float(victim.pts * victim.time_base) * 25)
     frames = reference(data)
@@ -254,7 +264,7 @@ def test_damage_fails_exactly_the_frames_that_depend_on_it(codec: str) -> None:
 
 @pytest.mark.parametrize("wanted", [[30], [29, 30, 31]])
 def test_damage_to_a_reference_is_not_hidden_by_skipping(wanted: list[int]) -> None:
-    data = mediakit.encode(mediakit.panning(60), gop=60, options={"x264-params": "bframes=3"})
+    data = mediakit.encode(panning(60), gop=60, options={"x264-params": "bframes=3"})
     reference_frame = max(
         (p for p in packets(data) if p.pts < 30 * 512 and not h264_disposable(bytes(p), 4)),
         key=lambda p: p.pts,
@@ -264,9 +274,7 @@ def test_damage_to_a_reference_is_not_hidden_by_skipping(wanted: list[int]) -> N
 
 
 def test_truncated_with_the_index_first() -> None:
-    data = mediakit.encode(
-        mediakit.panning(60), gop=12, container_options={"movflags": "faststart"}
-    )
+    data = mediakit.encode(panning(60), gop=12, container_options={"movflags": "faststart"})
     frames = reference(data)
     with opened(data[: len(data) * 2 // 3]) as media:
         assert len(media.times) == 60
@@ -281,14 +289,14 @@ def test_truncated_with_the_index_first() -> None:
 
 
 def test_truncated_with_the_index_lost() -> None:
-    data = mediakit.encode(mediakit.panning(30))
+    data = mediakit.encode(panning(30))
     with pytest.raises(UndecodableMedia), opened(data[: len(data) * 2 // 3]):
         pass
 
 
 @pytest.mark.parametrize("name", ["h264 open", "h264 open ts", "hevc open", "vp9 hidden", "mpeg4"])
 def test_random_damage_gives_frames_or_domain_errors(name: str) -> None:
-    data = mediakit.encode(mediakit.panning(30), gop=6, **VIDEOS[name])
+    data = mediakit.encode(panning(30), gop=6, **VIDEOS[name])
     draw = random.Random(7)
     for _ in range(25):
         broken = bytearray(data)
@@ -588,7 +596,7 @@ def test_indices_are_checked() -> None:
 
 
 def test_a_later_iteration_ends_the_one_before() -> None:
-    with opened(mediakit.encode(mediakit.panning(20))) as media:
+    with opened(mediakit.encode(panning(20))) as media:
         first = media.frames([0, 5, 10])
         next(first)
         assert [r.index for r in media.frames([2, 3])] == [2, 3]
