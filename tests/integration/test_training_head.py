@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,17 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_training.config import REMOVED, Config, ProbeConfig
+from deepfake_training.data.cutting import record_key
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.prepare import prepare, recorded_detections
 from deepfake_training.data.splits import Split, fold_splits
 from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
-from deepfake_training.train import feature_store
+from deepfake_training.train import feature_store, feature_workers
 from deepfake_training.train import linear_probe as probe
 from deepfake_training.train.checkpoints import (
     BEST,
@@ -341,6 +345,26 @@ def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
         features.examine(listing.assign(path=str(tmp_path / "gone.mp4")))
     features.examine(listing)
     assert [medium.media for medium in features.examined(["00.mp4"])] == ["00.mp4"]
+
+
+def test_a_decoder_that_fails_is_the_fault_of_the_medium_where_it_failed_before(
+    head_crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = tmp_path / "crops"
+    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    store = CropStore(crops)
+    listing = store.index.drop_duplicates("media").head(1)
+    features = FeatureStore(store, head_config())
+    no_time = DecodeLimits(timeout_s=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_workers, "ProcessDecoder", partial(ProcessDecoder, no_time))
+        with pytest.raises(TrainingError, match=r"^00\.mp4: the decoder failed, perhaps"):
+            features.examine(listing)
+        record = crops / "records" / f"{record_key('00.mp4')}.json"
+        content = record.read_text()
+        record.write_text(json.dumps({**json.loads(content), "error": "it failed"}))
+        features.examine(listing)
+    assert not list(features.examined(["00.mp4"]))
 
 
 def test_workers_of_a_cluster_may_have_no_processes_of_their_own(

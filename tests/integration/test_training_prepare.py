@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_training.cli import app
 from deepfake_training.config import Config, MixConfig
+from deepfake_training.data import cutting
 from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
 from deepfake_training.data.manifests import Manifest, read_manifests
 from deepfake_training.data.prepare import (
@@ -117,6 +121,20 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
     )
     summary = prepare([Manifest(root / "m.csv")], tmp_path / "crops", smoke, workers=0)
     assert (summary.media, summary.failed) == (1, 1)
+
+
+def test_a_medium_whose_decoder_failed_is_tried_again(
+    manifest: Path, crops: Path, smoke: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "crops"
+    no_time = DecodeLimits(timeout_s=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(cutting, "ProcessDecoder", partial(ProcessDecoder, no_time))
+        summary = prepare([Manifest(manifest)], out, smoke, workers=0)
+        assert summary.failed > 0
+        assert summary.media == 0
+    assert prepare([Manifest(manifest)], out, smoke, workers=0).failed == 0
+    assert CropStore(out).index.equals(CropStore(crops).index)
 
 
 def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Path) -> None:

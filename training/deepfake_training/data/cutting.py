@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.sampling import sample
 from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.errors import MediaError
+from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
 from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
@@ -47,7 +47,8 @@ class _Cutter:
 
     def record(self, out: Path, row: dict[str, Any]) -> dict[str, Any]:
         """Cut the main face of every sampled frame of one medium into ``out``; return its record,
-        which has ``absent`` or ``error`` if the file cannot be read or decoded."""
+        which has ``absent`` or ``error`` if the file cannot be read or decoded, and ``again`` if
+        that may be a failure of the machine."""
         path = Path(row["path"])
         record: dict[str, Any] = {
             "media": row["media"], "failed_frames": 0, "frames": [], "crops": []
@@ -82,6 +83,7 @@ class _Cutter:
                     )
         except MediaError as error:
             record["error"] = error.message
+            record["again"] = isinstance(error, DecoderFailed | UnreadableMedia)
         return record
 
     def _store(self, pixels: NDArray[np.uint8], face: Detection, path: Path) -> dict[str, Any]:

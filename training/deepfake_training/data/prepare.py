@@ -65,7 +65,7 @@ def prepare(
     """Cut every medium of ``manifests`` into ``out/crops`` and write ``out/index.parquet``.
 
     Media that an earlier call has cut are not cut again, whichever manifests it was given, unless
-    one of their crops has been deleted.
+    one of their crops has been deleted, or their decoder failed: memory may have run out.
 
     ``graphs`` is the folder of the detector's ONNX files, by default that of the shipped bundle.
     ``progress`` receives the number of finished media and of all media.
@@ -106,18 +106,20 @@ def prepare(
 
 
 def _not_done(rows: Sequence[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """Return the ``rows`` of media that have no record yet, or have lost one of their crops."""
+    """Return the ``rows`` of media that have no record yet, have lost one of their crops, or failed
+    in a way that may have been a failure of the machine."""
     stored = {path.name for path in (out / "crops").iterdir()}
     todo = []
     for row in rows:
         path = out / "records" / f"{record_key(row['media'])}.json"
-        if not path.exists() or not _crops_of(path) <= stored:
+        if not path.exists() or _is_incomplete(path, stored):
             todo.append(row)
     return todo
 
 
-def _crops_of(record: Path) -> set[str]:
-    return {entry["crop"] for entry in json.loads(record.read_text(encoding="utf-8"))["crops"]}
+def _is_incomplete(path: Path, stored: set[str]) -> bool:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return record.get("again", False) or not {crop["crop"] for crop in record["crops"]} <= stored
 
 
 def _check_graphs(graphs: Path) -> None:
@@ -207,6 +209,12 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
         ]
         for frame in frames
     }
+
+
+def was_decoded(out: Path, media: str) -> bool:
+    """Return whether ``prepare``, which has recorded ``media``, could decode it."""
+    path = out / "records" / f"{record_key(media)}.json"
+    return "error" not in json.loads(path.read_text(encoding="utf-8"))
 
 
 def stored_manifests(out: Path) -> list[dict[str, Any]]:

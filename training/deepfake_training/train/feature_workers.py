@@ -18,13 +18,13 @@ from deepfake_models.decision.serialization import dump_part, dump_timeline
 from deepfake_models.decode.base import FailedFrame
 from deepfake_models.decode.sampling import sample
 from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.errors import MediaError, UnreadableMedia
+from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
 from deepfake_models.faces.tracks import signature
 from deepfake_models.files import atomic_write
 from deepfake_models.session import OnnxSession
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, PairDataset
-from deepfake_training.data.prepare import recorded_detections
+from deepfake_training.data.prepare import recorded_detections, was_decoded
 from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
 
@@ -124,6 +124,12 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
                 "manifest and run deepfake-train prepare again"
             ) from error
         except MediaError as error:
+            if isinstance(error, DecoderFailed) and was_decoded(_worker.store.root, row["media"]):
+                # Not stored either: prepare decoded the same frames.
+                raise TrainingError(
+                    f"{row['media']}: the decoder failed, perhaps because memory ran out; run the "
+                    "same command again to resume, with fewer fit.workers if needed"
+                ) from error
             record["error"] = error.message
         else:
             features = _worker.features(crops)
