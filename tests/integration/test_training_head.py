@@ -239,7 +239,9 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
     one_kind = head_config(left_out_methods=("puppet", "talker"))
     with pytest.raises(TrainingError, match="no fake of the kind reenactment is left"):
         fit(head_crops, tmp_path / "one-kind", one_kind)
-    fit(head_crops, tmp_path / "run", head_config())
+    figures = fit(head_crops, tmp_path / "run", head_config())
+    fewer = head_config().fit.model_copy(update={"workers": 1})
+    assert fit(head_crops, tmp_path / "run", head_config(fit=fewer)) == figures
     with pytest.raises(TrainingError, match="another config"):
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
     other = CropStore(head_crops)

@@ -65,7 +65,7 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if _without_card(stored_config(state["config"])) != _without_card(config):
+    if _decisive(stored_config(state["config"])) != _decisive(config):
         raise TrainingError(
             f"{out}: contains the checkpoint of another config; choose another folder"
         )
@@ -95,9 +95,11 @@ def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
         )
 
 
-def _without_card(config: Config) -> Config:
-    """Return ``config`` without the texts of the model card, which do not influence a run."""
-    return config.model_copy(update={"card": CardConfig()})
+def _decisive(config: Config) -> Config:
+    """Return ``config`` without what does not influence a run: the texts of the model card, and the
+    number of processes, which errors advise to lower."""
+    fit = config.fit.model_copy(update={"workers": 0})
+    return config.model_copy(update={"card": CardConfig(), "fit": fit})
 
 
 def config_of(run: Path, data: str) -> Config:
