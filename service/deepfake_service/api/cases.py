@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
 from deepfake_models.decode.image import picture_format
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.casework.exports import pieces_of
+from deepfake_service.casework.exports import open_once, pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.admission import Ticket
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
@@ -358,13 +360,15 @@ def export_medium(
     path = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.check_space
     )
+    file = open_once(path)
     return StreamingResponse(
-        while_authenticated(request, pieces_of(path)),
+        while_authenticated(request, pieces_of(file)),
         media_type=media_type_for(request, "application/age"),
         headers={
-            "Content-Length": str(path.stat().st_size),
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
             "Content-Disposition": f'attachment; filename="{media_id}.age"',
         },
+        background=BackgroundTask(file.close),  # if no piece was asked for
     )
 
 

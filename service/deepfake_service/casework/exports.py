@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pyrage
 
@@ -20,20 +21,27 @@ from deepfake_service.storage import Vault
 
 EXPORT_FOLDER = "exports"
 KEPT_FOR = timedelta(hours=1)
-"""Age at which an export that was not deleted after it was sent is deleted."""
+"""Age at which an export that was never sent is deleted."""
 DELETED_EVERY_S = 60.0
 """How often each service looks for such exports in its own data directory."""
 PIECE_BYTES = 256 * 1024
 
 
-def pieces_of(export: Path) -> Iterator[bytes]:
-    """Yield a written export, and delete it at the end."""
-    try:
-        with export.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
-    finally:
-        export.unlink(missing_ok=True)
+def open_once(export: Path) -> BinaryIO:
+    """Open a written export, and delete its name: its space is free once the file is closed.
+
+    A client may leave before the first piece is asked for, and nothing would be deleted after that.
+    """
+    file = export.open("rb")
+    export.unlink(missing_ok=True)
+    return file
+
+
+def pieces_of(export: BinaryIO) -> Iterator[bytes]:
+    """Yield an opened export, and close it."""
+    with export:
+        while piece := export.read(PIECE_BYTES):
+            yield piece
 
 
 class Exports:
@@ -98,7 +106,7 @@ class Exports:
         return path
 
     def delete_old(self) -> None:
-        """Delete exports that were begun long ago, whose process died before it could."""
+        """Delete exports that were begun long ago, whose process died before it sent them."""
         before = (self._database.clock() - KEPT_FOR).timestamp()
         for path in self._folder.glob("*.age"):
             try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 
 import httpx
 import pyrage
 import pytest
 from sqlalchemy import select, text
+from starlette.types import Message, Scope
 
 from deepfake_service.db import AuditEntry, Media
 from deepfake_service.db.enums import Role
@@ -66,3 +69,36 @@ async def test_nothing_is_exported_without_an_entry(service: Service) -> None:
     folder: Path = service.app.state.shared.settings.data_dir
     assert list((folder / "exports").iterdir()) == []
     assert exported(service) == []
+
+
+async def test_an_export_whose_client_left_before_it_was_sent_is_deleted(service: Service) -> None:
+    """It took its space for an hour: writing a large one takes longer than clients wait."""
+    job = await submit(service)
+    path = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/export"
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    body = json.dumps({"recipient": recipient}).encode()
+    sent = {"content-type": "application/json", **headers(service, Role.ANALYST)}
+    scope: Scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": "POST", "scheme": "http", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "server": ("service", 80), "client": ("127.0.0.1", 1),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+    }  # fmt: skip
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    left, answer = asyncio.Event(), []
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        left.set()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+        await left.wait()
+
+    await service.app(scope, receive, send)
+    assert [message["type"] for message in answer] == ["http.response.start"]
+    assert answer[0]["status"] == 200
+    folder: Path = service.app.state.shared.settings.data_dir
+    assert list((folder / "exports").iterdir()) == []
