@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Account, Database, Key, current_time
 from deepfake_service.db.enums import Role
 from deepfake_service.files import replace_private
+from deepfake_service.security import administrators
 from deepfake_service.security.accounts import ENVIRONMENT_ID, create_account
-from deepfake_service.security.administrators import has_administrator
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.security.keys import generate_key, key_hash, store_key
 from deepfake_service.settings import Settings
@@ -44,10 +44,11 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
     """
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
-        # Several services may start at once, each with this to do.
-        database.one_at_a_time(session, "admin-key")
+        # Several services may start at once, each with this to do, or somebody removes the other
+        # administrator.
+        administrators.one_at_a_time(database, session)
         _set_environment_key(session, text)
-        if has_administrator(session):
+        if administrators.has_administrator(session):
             return None
         account = session.scalars(
             select(Account).where(Account.name == FIRST_ACCOUNT)

@@ -41,6 +41,8 @@ from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
 from deepfake_service.security import second_factors as second_factors_module
+from deepfake_service.security.accounts import ENVIRONMENT_ID
+from deepfake_service.security.admin_key import FirstKey, ensure_admin_key
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
 from deepfake_service.security.second_factors import STEP_S
 from deepfake_service.storage import Stored
@@ -282,3 +284,27 @@ async def test_two_administrators_do_not_remove_each_other(
     with pytest.raises(LastAdministrator):
         meanwhile.end()
     assert accounts.authenticate(key.text)
+
+
+async def test_a_key_of_the_environment_is_not_removed_together_with_the_last_other_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = service.app.state.shared.settings
+    chosen = settings.model_copy(update={"admin_key": SecretStr("k" * 43)})
+    ensure_admin_key(service.database, chosen, terminal=True)
+    listed = service.accounts.keys()
+    keys = [key.id for key, account in listed if account.role is Role.ADMIN]
+    *others, last = (key_id for key_id in keys if key_id != ENVIRONMENT_ID)
+    for key_id in others:
+        service.accounts.revoke(key_id)
+    first: list[FirstKey | None] = []
+    starts_without_it = settings.model_copy(update={"admin_key": None})
+    meanwhile = Meanwhile(
+        service,
+        lambda: first.append(ensure_admin_key(service.database, starts_without_it, terminal=True)),
+    )
+    meanwhile.before_entry_of(accounts_module, monkeypatch)
+    service.accounts.revoke(last)
+    meanwhile.end()
+    assert first[0] is not None
+    assert service.accounts.authenticate(first[0].text or "").role is Role.ADMIN
