@@ -112,6 +112,9 @@ class ResultCopies:
         except BlobMissing:
             return False
         material = Material.unpack(packed)
+        # As at the end of an examination: the material first, then flags, then the result. A worker
+        # may have been faster: what it gathered from the media must not be replaced.
+        self._vault.create(material_of(job), case_key, packed)
         result = open_json(twin_key, twin)
         listed = listed_result(result, material)
         ended = EndedJob(result, twin.bundle_sha256, twin.shown, listed)
@@ -122,9 +125,6 @@ class ResultCopies:
             current = session.get(Job, job_id, with_for_update=True)
             if current is None or current.state != JobState.QUEUED:
                 return False  # a worker was faster, or the job was deleted
-            # While the row is locked, no worker takes the job up: what it gathers from the media
-            # must not be replaced.
-            self._vault.write(material_of(job), case_key, packed)
             append_entry(session, SERVICE, Action.RESULT_COPIED, job_id)
             end_job(session, current, case_key, ended, self._keep_after_verdict)
         self._metrics.job_ended(JobState.SUCCEEDED)

@@ -104,6 +104,10 @@ class Vault:
         """Encrypt ``content`` into the small blob ``name``, which may exist."""
         self.blobs.put_bytes(name, seal(key, content, name.encode()))
 
+    def create(self, name: str, key: bytes, content: bytes) -> None:
+        """Do what ``write`` does, unless the blob exists."""
+        self.blobs.create_bytes(name, seal(key, content, name.encode()))
+
     def read(self, name: str, key: bytes) -> bytes:
         """Return the content of a blob that ``write`` made.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -126,6 +130,29 @@ async def test_a_worker_that_is_faster_keeps_the_material_that_it_gathered(
         job = session.get_one(Job, second["id"])
         key = vault.case_key(session.get_one(Case, job.case_id))
     assert Material.unpack(vault.read(material_of(job), key)).examination == own.examination
+
+
+async def test_nobody_waits_for_the_store_while_a_result_is_copied(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await examined(service, kit.video(), case_reference="CASE-A")
+    blobs, file = service.app.state.shared.services.queries._vault.blobs, service.database._file
+    stored: list[str] = []
+
+    def outside_transactions(
+        store: Callable[[str, bytes], None], name: str, content: bytes
+    ) -> None:
+        with contextlib.closing(sqlite3.connect(file, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        stored.append(name)
+        store(name, content)
+
+    for method in ("put_bytes", "create_bytes"):
+        real = getattr(blobs, method)
+        monkeypatch.setattr(blobs, method, functools.partial(outside_transactions, real))
+    copy = (await post_video(service, kit.video(), case_reference="CASE-B")).json()
+    assert copy["state"] == "succeeded"
+    assert [name for name in stored if name.endswith(copy["id"])]
 
 
 async def test_media_that_are_not_retained_are_deleted_after_copying(service: Service) -> None:
