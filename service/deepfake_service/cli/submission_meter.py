@@ -78,6 +78,7 @@ class SubmissionMeter:
         console = Console(stderr=True)
         self._interactive = console.is_terminal
         self._line_at = time.monotonic() + LINE_S
+        self._told: set[str] = set()
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(),
             console=console,
@@ -114,6 +115,13 @@ class SubmissionMeter:
         self._ended.add()
         if self._wait:
             self._show(1)
+
+    def waiting(self, reason: str) -> None:
+        """Say once why a request is sent again later; safe to call from several threads."""
+        if reason not in self._told:
+            self._told.add(reason)
+            line = f"{reason} It is sent again until it is accepted."
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, task: int) -> None:
         if self._interactive:

@@ -127,13 +127,15 @@ class ManySubmitter:
         self._poll_at = 0.0
         self._stopping = threading.Event()
         self._reached = False
+        self._meter: SubmissionMeter | None = None
         self.problems = 0
 
     def run(self, rows: Rows) -> None:
         """Submit all rows; wait for their verdicts if the options say so.
 
-        Rows are read while others are sent. While the service asks to wait, nothing is sent; a
-        service that goes away is given ``UNREACHABLE_S`` seconds to come back.
+        Rows are read while others are sent. While the service asks to wait, nothing is sent, and
+        standard error says why; a service that goes away is given ``UNREACHABLE_S`` seconds to come
+        back.
 
         Raises:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
@@ -145,6 +147,7 @@ class ManySubmitter:
             SubmissionMeter(len(rows), wait=self._options.wait) as meter,
             ThreadPoolExecutor(2 * parallel, thread_name_prefix="submit") as pool,
         ):
+            self._meter = meter
             try:
                 for row in rows:
                     if len(sending) >= parallel:
@@ -229,6 +232,8 @@ class ManySubmitter:
                 job = call()
             except ServiceBusy as error:
                 wait_s, away_since = error.wait_s, None
+                if self._meter is not None:
+                    self._meter.waiting(error.message)
                 if self._stopping.wait(wait_s):
                     raise
             except ServiceUnreachable:

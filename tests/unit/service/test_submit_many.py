@@ -105,6 +105,20 @@ def test_a_busy_service_is_waited_for_however_often_it_asks(rows: Rows) -> None:
     assert len(service.received) == 60
 
 
+def test_it_is_said_once_why_files_are_sent_again(
+    rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full account was waited for without a word, until somebody deleted something."""
+    service = Service()
+    full = "The service rejected the request: Delete [old] cases."
+    service.failures = [ServiceBusy(full, 0.001) for _ in range(5)]
+    service.failures += [ServiceBusy("Too many requests.", 0.001) for _ in range(5)]
+    submitted(service, rows)
+    said = capsys.readouterr().err.splitlines()
+    assert said.count(f"{full} It is sent again until it is accepted.") == 1
+    assert said.count("Too many requests. It is sent again until it is accepted.") == 1
+
+
 def test_a_service_that_restarts_is_waited_for(rows: Rows) -> None:
     class Restarting(Service):
         def submit(self, path: Path, fields: dict[str, Any], progress: object) -> Job:
