@@ -642,6 +642,14 @@ def english_words(page: Page) -> set[str]:
     return set(ENGLISH.findall(text)) - NOT_TRANSLATED
 
 
+SHORTEN_TABLES = """() => {
+  const alike = document.querySelectorAll(".scroll tbody tr:nth-child(n+6)");
+  const cells = [...alike].flatMap((row) => [...row.cells]);
+  for (const row of alike) row.remove();
+  return cells.length;
+}"""
+"""Remove the rows of text and numbers after the fifth of each table, for an audit of six thousand
+elements takes ten seconds."""
 HIDDEN_TABS = """() => [...document.querySelectorAll(".tabs")]
   .filter((tabs) => tabs.scrollWidth > tabs.clientWidth).length"""
 
@@ -657,21 +665,23 @@ def test_pages_are_accessible_translated_and_fit(
     """In the first of two widths and schemes, axe audits the pages too, which takes most of the
     time. No script asks for the width, so that a page need not be loaded again in the second."""
     page = signed_in(browser, site, ADMIN_KEY, locale=language)
+    show(page, *audited)
     left: dict[str, set[str]] = {}
     for path in [*paths(job), "/?tab=all"]:
-        show(page, *audited)
         page.goto(path)
         assert page.title() != "owned"
         assert page.evaluate("document.documentElement.lang") == language[:2]
         # Users wrote the labels in the rows of all items.
         if language == "ko-KR" and path in paths(job) and (words := english_words(page)):
             left[path] = words
-        assert not serious_violations(page), path
-        for width, scheme in (audited, other):
+        for width, scheme in (other, audited):
             show(page, width, scheme)
             overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert overflow <= 0, (path, width, overflow)
             assert page.evaluate(HIDDEN_TABS) == 0, (path, width)
+        if path == "/admin/model-card":
+            assert page.evaluate(SHORTEN_TABLES) > 1000
+        assert not serious_violations(page), path
     page.context.close()
     assert not left, left
 
