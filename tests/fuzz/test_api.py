@@ -81,13 +81,19 @@ def admitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozenset[Ro
     }
 
 
+@pytest.fixture(scope="module")
+def operations(site: Site) -> list[Any]:
+    """The operations of the service's description, for all callers: reading it takes a second."""
+    schema = schemathesis.openapi.from_url(f"{site.url}/openapi.json")
+    found = [result.ok() for result in schema.get_all_operations()]
+    assert found
+    return found
+
+
 @pytest.mark.parametrize("caller", CALLERS)
 def test_generated_requests_are_answered_as_documented(
-    site: Site, keys: dict[str, str], admitted: dict[str, frozenset[Role]], caller: str
+    operations: list[Any], keys: dict[str, str], admitted: dict[str, frozenset[Role]], caller: str
 ) -> None:
-    schema = schemathesis.openapi.from_url(f"{site.url}/openapi.json")
-    operations = [result.ok() for result in schema.get_all_operations()]
-    assert operations
     key = keys.get(caller)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     for operation in operations:
