@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from deepfake_eval.pool import Processes, run_tasks
 from deepfake_training.errors import TrainingError
+from deepfake_training.train import feature_store
 
 pytestmark = pytest.mark.torch
 
@@ -54,3 +56,9 @@ def test_an_error_at_the_start_of_a_process_is_raised() -> None:
     found = run_tasks(multiplied, [1, 2], Processes(1, fail, (3,)), name=named, error=TrainingError)
     with pytest.raises(TrainingError, match="no model for 3"):
         list(found)
+
+
+def test_work_on_features_is_named() -> None:
+    rows = [{"media": f"{number}.mp4"} for number in range(3)]
+    names = [feature_store._name((Path("f"), shard)) for shard in (range(64, 128), rows, rows[2:])]
+    assert names == ["pairs 64 to 127", "0.mp4 and the 2 media after it", "2.mp4"]

@@ -210,7 +210,8 @@ def _name(job: tuple[Path, Shard]) -> str:
     shard = job[1]
     if isinstance(shard, range):
         return f"pairs {shard.start} to {shard.stop - 1}"
-    return f"{shard[0]['media']} and the {len(shard) - 1} media after it"
+    others = len(shard) - 1
+    return shard[0]["media"] + (f" and the {others} media after it" if others else "")
 
 
 def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
