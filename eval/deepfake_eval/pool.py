@@ -78,11 +78,13 @@ def run_tasks(
                     del running[future]
                     yield result
         except BrokenProcessPool as broken:
-            lost = [task for future, task in running.items() if not _succeeded(future)]
+            # A new task may have met the broken pool before these results were taken.
+            yield from [future.result() for future in running if _succeeded(future)]
+            lost = [name(task) for future, task in running.items() if not _succeeded(future)]
+            work = f", while working on {' or '.join(lost[:workers])}" if lost else ""
             raise error(
-                "A process ended unexpectedly, perhaps because memory ran out, while working on "
-                f"{' or '.join(map(name, lost[:workers]))}; run the same command again to resume, "
-                "with fewer processes if needed."
+                f"A process ended unexpectedly, perhaps because memory ran out{work}; run the same "
+                "command again to resume, with fewer processes if needed."
             ) from broken
         finally:
             for future in running:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
 
 from deepfake_eval.pool import Processes, run_tasks
 from deepfake_training.errors import TrainingError
-from deepfake_training.train import feature_store
 
 pytestmark = pytest.mark.torch
 
@@ -52,6 +53,22 @@ def test_a_process_that_ends_is_reported_with_what_it_was_working_on() -> None:
         list(found)
 
 
+def test_a_process_that_ends_while_it_waits_loses_no_result() -> None:
+    found = run_tasks(
+        multiplied, [1, 2, 3], Processes(1, start, (3,)), name=named, error=TrainingError
+    )
+    assert next(found) == 3
+    state = inspect.getgeneratorlocals(found)
+    assert not wait(state["running"], timeout=60.0).not_done
+    (process,) = state["pool"]._processes.values()
+    process.kill()
+    state["pool"]._executor_manager_thread.join(60.0)  # it has noticed
+    results = []
+    with pytest.raises(TrainingError, match="perhaps because memory ran out; run the same"):
+        results.extend(found)
+    assert results == [6]
+
+
 def test_an_error_at_the_start_of_a_process_is_raised() -> None:
     found = run_tasks(multiplied, [1, 2], Processes(1, fail, (3,)), name=named, error=TrainingError)
     with pytest.raises(TrainingError, match="no model for 3"):
@@ -59,6 +76,8 @@ def test_an_error_at_the_start_of_a_process_is_raised() -> None:
 
 
 def test_work_on_features_is_named() -> None:
+    from deepfake_training.train import feature_store  # the processes of other tests need no torch
+
     rows = [{"media": f"{number}.mp4"} for number in range(3)]
     names = [feature_store._name((Path("f"), shard)) for shard in (range(64, 128), rows, rows[2:])]
     assert names == ["pairs 64 to 127", "0.mp4 and the 2 media after it", "2.mp4"]
