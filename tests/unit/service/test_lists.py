@@ -176,9 +176,11 @@ async def test_a_cursor_with_a_rank_that_no_column_holds_is_refused(
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
     forged = Position((rank, rank, service.clock(), "x")).encoded()
     assert (await service.client.get("/", params={"cursor": forged})).status_code == 422
-    forged = Position((0, 0, rank * 2**49, service.clock(), "x")).encoded()  # a turn, in 64 bits
-    query = {"tab": "waiting", "cursor": forged}
-    assert (await service.client.get("/", params=query)).status_code == 422
+    # The last rank of what waits is a turn, in 64 bits.
+    for ranks in ((0, 0, rank * 2**49), (rank, 0, 0), (0, rank, 0)):
+        forged = Position((*ranks, service.clock(), "x")).encoded()
+        query = {"tab": "waiting", "cursor": forged}
+        assert (await service.client.get("/", params=query)).status_code == 422
 
 
 @pytest.mark.parametrize(

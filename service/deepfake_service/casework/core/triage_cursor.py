@@ -48,7 +48,7 @@ class Position:
     def decoded(cls, cursor: str, *, ranks: int, turns: bool = False) -> Position:
         """Return the position that a cursor names, in a list with so many ranks.
 
-        With ``turns``, the turn of a waiting job is among them.
+        With ``turns``, the last of them is the turn of a waiting job.
 
         Raises:
             InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
@@ -59,8 +59,10 @@ class Position:
             if moment.tzinfo is None or len(found) != ranks:
                 raise ValueError("another list")
             ranks_found = [int(rank) for rank in found]
-            most = MAX_TURN if turns else MAX_RANK
-            if any(abs(rank) > most for rank in ranks_found):
+            most = [MAX_RANK] * ranks
+            if turns:
+                most[-1] = MAX_TURN
+            if any(abs(rank) > limit for rank, limit in zip(ranks_found, most, strict=True)):
                 raise ValueError("no rank")
             return cls((*ranks_found, moment.astimezone(UTC), row_id))
         except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
