@@ -83,6 +83,13 @@ def test_the_engine_opens_before_the_service_is_imported() -> None:
     assert not started & {"sqlalchemy", "fastapi", "dbos"}
 
 
+def test_processes_that_compute_features_need_no_torch() -> None:
+    """There are many of them, and its import would be most of their start."""
+    started = _imported("deepfake_training.train.feature_workers")
+    assert "onnxruntime" in started
+    assert "torch" not in started
+
+
 def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, CommandsOnDemand)

@@ -2,7 +2,8 @@
 
 Pairs are drawn so that neither source, method nor size reveals the label. Item ``i`` depends only
 on the seed and on ``i``, so a resumed run and a run in several processes see the same pairs. Both
-halves of a pair go through the same random augmentation.
+halves of a pair go through the same random augmentation. Items are arrays, of which a loader makes
+tensors: processes that draw pairs for a network in ONNX need no torch.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from typing import cast
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from deepfake_models.faces.crops import cut_views
 from deepfake_models.spec import CropSpec
@@ -48,12 +47,6 @@ class Crop:
     pixels: NDArray[np.uint8]
     points: NDArray[np.float32]
     inside: NDArray[np.int64]
-
-
-def start_loader_worker(_: int) -> None:
-    """Limit a ``DataLoader`` process to one thread, since the processes are the parallelism."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 class CropStore:
@@ -204,7 +197,7 @@ class Origin:
     donor: int
 
 
-class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class PairDataset:
     """``length`` pairs. Item ``i`` is ``(real, fake)``, each (S, S, 3) uint8 RGB, or (V, S, S, 3)
     where the classifier sees further squares of a face.
 
@@ -269,10 +262,10 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, item: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         return self.pair(item)[1:]
 
-    def pair(self, item: int) -> tuple[Origin, torch.Tensor, torch.Tensor]:
+    def pair(self, item: int) -> tuple[Origin, NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the origin of a pair, its real half and its manipulated half."""
         rng = np.random.default_rng((self._seed, item))
         kind = self._pick(rng, self._kinds)
@@ -346,14 +339,14 @@ class PairDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def _augmented(
         self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: int
-    ) -> torch.Tensor:
+    ) -> NDArray[np.uint8]:
         # The same chain for every square of a face: the number of draws does not depend on them.
         squares = [
             self._augment(pixels, points, np.random.default_rng(chain), self._out_size, scale)
             for scale in self._scales
         ]
         crop = np.stack(squares) if len(squares) > 1 else squares[0]
-        return torch.from_numpy(np.ascontiguousarray(crop))
+        return np.ascontiguousarray(crop)
 
 
 def numbered(store: CropStore) -> pd.DataFrame:
@@ -370,7 +363,7 @@ def evenly(index: pd.DataFrame, per_medium: int) -> list[int]:
     return rows
 
 
-class ValidationDataset(Dataset[tuple[torch.Tensor, int]]):
+class ValidationDataset:
     """Held-out crops by ``CropStore.centred``, without augmentation. An item is ``(crop, row)``."""
 
     def __init__(self, store: CropStore, config: Config) -> None:
@@ -382,7 +375,7 @@ class ValidationDataset(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, item: int) -> tuple[NDArray[np.uint8], int]:
         row = self.rows[item]
         # A copy, because arrays from Pillow are not writable.
-        return torch.from_numpy(self._store.centred(row, self._spec).copy()), row
+        return self._store.centred(row, self._spec).copy(), row

@@ -98,8 +98,8 @@ def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
     real, fake, rows = [], [], []
     for number in numbers:
         origin, first, second = dataset.pair(number)
-        real.append(first.numpy())
-        fake.append(second.numpy())
+        real.append(first)
+        fake.append(second)
         rows.append([origin.real, origin.fake, origin.donor])
     features = _worker.features([*real, *fake])
     _save(

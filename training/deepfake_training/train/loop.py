@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import pandas as pd
@@ -14,17 +15,12 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
 from deepfake_eval.pool import allowed_processes
 from deepfake_training.config import Config, FitConfig
-from deepfake_training.data.datasets import (
-    CropStore,
-    PairDataset,
-    ValidationDataset,
-    start_loader_worker,
-)
+from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDataset
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
@@ -45,6 +41,24 @@ from deepfake_training.train.method_metrics import (
     check_measurable,
     mean_aucs,
 )
+
+
+def _start_loader_worker(_: int) -> None:
+    """Limit a ``DataLoader`` process to one thread, since the processes are the parallelism."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _loader(
+    data: PairDataset | ValidationDataset, fit: FitConfig, **options: Any
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    """Return a loader that makes tensors of the arrays of ``data`` in the processes of ``fit``."""
+    return DataLoader(
+        cast("Dataset[Any]", data),  # it needs a length and items, not the class
+        num_workers=allowed_processes(fit.workers),
+        worker_init_fn=_start_loader_worker,
+        **options,
+    )
 
 
 class _FixedOrder(Sampler[int]):
@@ -99,12 +113,7 @@ def score_held_out(
     """
     data = ValidationDataset(store, config)
     check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
-    loader = DataLoader(
-        data,
-        batch_size=64,
-        num_workers=allowed_processes(config.fit.workers),
-        worker_init_fn=start_loader_worker,
-    )
+    loader = _loader(data, config.fit, batch_size=64)
     rows: list[int] = []
     logits: list[float] = []
     device = next(model.parameters()).device
@@ -202,12 +211,11 @@ class _Run:
         if self._finished:
             return
         fit = self._fit
-        loader = DataLoader(
+        loader = _loader(
             PairDataset(self._store, self._config, fit.steps * fit.pairs),
+            fit,
             batch_size=self._workers.share(fit.pairs),
             sampler=_FixedOrder(self._workers.numbers(self._step, fit.steps, fit.pairs)),
-            num_workers=allowed_processes(fit.workers),
-            worker_init_fn=start_loader_worker,
         )
         trained = self._workers.wrapped(self._model)
         # Only one process logs: TensorBoard reads the newest file, which could be an empty one.
