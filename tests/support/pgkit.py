@@ -18,6 +18,9 @@ from dbos import DBOS
 
 from deepfake_service.db import Database
 
+FASTER = "-c fsync=off -c full_page_writes=off -c autovacuum=off"
+"""Settings that matter if the machine crashes, or if a database lives long."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -54,7 +57,9 @@ class Server:
     def _create(self, template: str) -> str:
         name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            # Copying the files takes half the time of logging every page, the default since 15.
+            strategy = "STRATEGY FILE_COPY" if connection.info.server_version >= 150000 else ""
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}".encode())
         return self._url(name)
 
     @cached_property
@@ -74,7 +79,7 @@ class Server:
 
     def start(self) -> None:
         """Start it on its data."""
-        options = f"-k {self.folder} -c listen_addresses='{self.address}' -c fsync=off"
+        options = f"-k {self.folder} -c listen_addresses='{self.address}' {FASTER}"
         self.command("start", "-l", str(self.folder / "log"), "-o", options)
 
 
