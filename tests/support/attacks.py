@@ -27,6 +27,8 @@ READ = "tests.support.attacks:read"
 KEEP = "tests.support.attacks:keep"
 FORGE = "tests.support.attacks:forge_credentials"
 INSIST = "tests.support.attacks:insist"
+LEAVE = "tests.support.attacks:leave"
+FIND = "tests.support.attacks:find"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -127,6 +129,13 @@ def _make_executable() -> int:
 
 def _descriptors() -> list[int]:
     """Return the open descriptors beyond the standard streams and one socket."""
+    if not (further := _open_descriptors()[1:]):
+        raise OSError("none")
+    return further
+
+
+def _open_descriptors() -> list[int]:
+    """Return the open descriptors beyond the standard streams."""
     opened = []
     for number in range(3, 200):
         try:
@@ -135,9 +144,7 @@ def _descriptors() -> list[int]:
             if error.errno == 9:  # EBADF
                 continue
         opened.append(number)
-    if len(opened) <= 1:
-        raise OSError("none")
-    return opened[1:]
+    return opened
 
 
 def crash(source: BinaryIO, argument: bytes) -> bytes:
@@ -191,6 +198,27 @@ def keep(source: BinaryIO, argument: bytes) -> bytes:
     global _kept
     before, _kept = _kept, source.read()
     return before
+
+
+def leave(source: BinaryIO, argument: bytes) -> bytes:
+    """Write to every descriptor but the standard streams and the socket to the parent."""
+    for number in _shared_descriptors(source):
+        with contextlib.suppress(OSError):
+            os.write(number, b"left")
+    return b""
+
+
+def find(source: BinaryIO, argument: bytes) -> bytes:
+    """Return what the item before has left."""
+    found = b""
+    for number in _shared_descriptors(source):
+        with contextlib.suppress(OSError):
+            found += os.read(number, 64)
+    return found
+
+
+def _shared_descriptors(source: Any) -> set[int]:
+    return set(_open_descriptors()) - {source._connection.fileno()}
 
 
 def forge_credentials(source: BinaryIO, argument: bytes) -> bytes:

@@ -13,8 +13,9 @@ import os
 import pkgutil
 import resource
 import signal
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -117,6 +118,7 @@ def run(
         beginning: what ``confinement.enter_namespaces`` returned.
         pid: the number of this process outside its namespace.
     """
+    _begin(tasks)
     found = confine(beginning, ResourceBounds(options.memory_bytes, options.cpu_s))
     _serve_until_closed(descriptor, wire.Confined(pid=pid, missing=found.missing), tasks)
 
@@ -130,6 +132,7 @@ def run_for_earlier_version(
     if options is not None:
         run(descriptor, chosen, tasks, beginning, pid)
         return
+    _begin(tasks)
     confine(beginning, ResourceBounds(chosen.memory_bytes, chosen.cpu_s))
     _serve_until_closed(descriptor, wire.Ready(), tasks)
 
@@ -162,13 +165,21 @@ def import_lazy_modules() -> None:
 def load_task(name: str) -> Task:
     """Return the function that ``name``, ``package.module:function``, names.
 
-    If its module has a function ``prepare``, that is called now, before this process is confined.
+    If its module has a function ``prepare``, that is called now, before any process is forked or
+    confined. A function ``begin`` is called in each process before it is confined, to open what
+    processes must not share.
     """
     module_name, _, function = name.partition(":")
     module = importlib.import_module(module_name)
     if prepare := getattr(module, "prepare", None):
         prepare()
     return cast("Task", getattr(module, function))
+
+
+def _begin(tasks: Iterable[str]) -> None:
+    for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
+        if begin := getattr(sys.modules[name], "begin", None):
+            begin()
 
 
 def serve(connection: Connection, tasks: dict[str, Task]) -> None:

@@ -232,12 +232,17 @@ def _object(text: bytes) -> dict[str, object]:
 
 
 def prepare() -> None:
-    """Import and open what the libraries would only when they first need it.
-
-    pyHanko runs its coroutines by ``asyncio.run``, which opens sockets each time.
-    """
+    """Import what the libraries would only when they first need it."""
     for name in LAZY_MODULES:
         importlib.import_module(name)
+
+
+def begin() -> None:
+    """Open an event loop: pyHanko runs its coroutines by ``asyncio.run``, which would open one.
+
+    Each process has its own, because a file could leave bytes in the sockets of one that they
+    share.
+    """
     asyncio.run = asyncio.new_event_loop().run_until_complete  # type: ignore[assignment]
 
 

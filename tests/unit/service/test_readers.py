@@ -8,7 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from deepfake_models.decode.confinement import Confinement, Layer
 from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import ConfinedProcess
+from deepfake_models.decode.process import ConfinedProcess, TaskBounds
 from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
 from deepfake_service.cli.app import app
@@ -176,6 +176,19 @@ def test_nothing_is_imported_while_a_bundle_is_read(
             assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
     finally:
         confined.close()
+
+
+def test_a_file_leaves_nothing_to_the_next_one() -> None:
+    """Not even in the descriptors that the libraries need."""
+    tasks = (f"{readers.__name__}:{readers.unzip.__name__}", attacks.LEAVE, attacks.FIND)
+    pool = ProcessPool(Options(tasks=tasks), 1)
+    bounds = TaskBounds(timeout_s=60.0, memory_bytes=6 << 30)
+    with closing(pool):
+        for task in (attacks.LEAVE, attacks.FIND):
+            assert pool.run(task, io.BytesIO(b"file"), b"", bounds) == b""
+        with pool.process() as process:  # what both do where a process serves two files
+            process.run(attacks.LEAVE, io.BytesIO(b"file"), b"", bounds)
+            assert b"left" in process.run(attacks.FIND, io.BytesIO(b"file"), b"", bounds)
 
 
 def test_a_crash_is_a_file_that_cannot_be_read(
