@@ -298,7 +298,7 @@ class Installation:
     folder: Path
     keys: dict[Role, str]
     database_url: SecretStr | None = None
-    """The database of the accounts, where that is not a file in the folder."""
+    """Unset: a file in the folder."""
 
     def copy(self, settings: Settings, copied_url: SecretStr | None) -> dict[Role, str] | None:
         """Let a service that has nothing yet begin with a copy; return the keys of its accounts.
@@ -306,8 +306,8 @@ class Installation:
         ``copied_url`` names a copy of the database, if it is not in the folder. Opening an empty
         database and creating the accounts take longer than most tests do.
         """
-        elsewhere = settings.master_key, settings.key_wrapper
-        if any(elsewhere) or settings.database_url != copied_url or settings.data_dir.exists():
+        own_keys = settings.master_key or settings.key_wrapper
+        if own_keys or settings.database_url != copied_url or settings.data_dir.exists():
             return None
         shutil.copytree(self.folder, settings.data_dir)
         return dict(self.keys)
@@ -361,9 +361,8 @@ def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
     server: pgkit.Server = request.getfixturevalue("postgres")
     if "start" not in request.fixturenames:
         return {"database_url": SecretStr(server.new_database())}
-    made: Installation = request.getfixturevalue("postgres_installation")
-    assert made.database_url is not None
-    return {"database_url": SecretStr(server.copy_of(made.database_url.get_secret_value()))}
+    copied = request.getfixturevalue("postgres_installation").database_url
+    return {"database_url": SecretStr(server.copy_of(copied.get_secret_value()))}
 
 
 @pytest.fixture
