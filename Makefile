@@ -133,6 +133,10 @@ check-system-packages:
 			$(MAKE) --no-print-directory system-packages; else false; fi; } \
 	|| echo "not installed:" $$missing "- the tests that need them are skipped" >&2
 
+# Compiling the tests is half of the work of collecting them, which every worker does. Its result is
+# kept from run to run, even where the environment turns that off.
+test test-unit test-offline: export PYTHONDONTWRITEBYTECODE :=
+
 test: check-system-packages lint
 	$(DEV)/bin/pytest $(PARALLEL)
 
