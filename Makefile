@@ -137,8 +137,13 @@ check-system-packages:
 # kept from run to run, even where the environment turns that off.
 test test-unit test-offline: export PYTHONDONTWRITEBYTECODE :=
 
-test: check-system-packages lint
-	$(DEV)/bin/pytest $(PARALLEL)
+# The checks of lint run beside the tests, which leave some processor time, and are printed after them.
+test: check-system-packages $(DEV)/.dev
+	@findings=$$(mktemp); nice $(MAKE) --no-print-directory lint >"$$findings" 2>&1 & lint=$$!; \
+	trap 'kill $$lint; rm "$$findings"; exit 130' INT TERM; \
+	$(DEV)/bin/pytest $(PARALLEL); tests=$$?; \
+	wait $$lint; lint=$$?; cat "$$findings"; rm "$$findings"; \
+	[ $$tests = 0 ] && [ $$lint = 0 ]
 
 test-unit: $(DEV)/.dev
 	$(DEV)/bin/pytest $(PARALLEL) tests/unit --without-torch \
