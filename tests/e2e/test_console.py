@@ -679,7 +679,7 @@ def test_pages_are_accessible_translated_and_fit(
             overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert overflow <= 0, (path, width, overflow)
             assert page.evaluate(HIDDEN_TABS) == 0, (path, width)
-        if path == "/admin/model-card":
+        if path == "/admin/model-card" and language == "ko-KR":  # the English one is audited whole
             assert page.evaluate(SHORTEN_TABLES) > 1000
         assert not serious_violations(page), path
     page.context.close()
