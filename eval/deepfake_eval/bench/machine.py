@@ -59,13 +59,15 @@ class Memory:
 
 
 def memory(pid: int) -> Memory:
-    """Return the resident memory of process ``pid``; nothing if it has ended."""
+    """Return the resident memory of process ``pid``; nothing if it has ended, reaped or not."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return Memory()
     kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
-    now, peak = (int(kilobytes.get(name, 0)) / 1024 for name in ("VmRSS", "VmHWM"))
+    if "VmRSS" not in kilobytes:
+        return Memory()
+    now, peak = (int(kilobytes[name]) / 1024 for name in ("VmRSS", "VmHWM"))
     return Memory(now, peak, _proportional_mb(pid))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -221,6 +222,15 @@ def test_memory_counts_shared_pages_once_where_the_kernel_tells() -> None:
     unknown = own + machine.Memory(1.0, 2.0, None)
     assert unknown.shared_once_mb is None
     assert unknown.now_mb == own.now_mb + 1
+
+
+def test_a_process_that_waits_to_be_reaped_has_no_memory() -> None:
+    """One of those made the proportional size of all unknown."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert machine.memory(ended.pid) == machine.Memory()
+    ended.wait()
+    assert machine.memory(ended.pid) == machine.Memory()
 
 
 def test_the_help_of_the_command_names_every_section() -> None:
