@@ -57,16 +57,15 @@ def test_a_process_that_ends_while_it_waits_loses_no_result() -> None:
     found = run_tasks(
         multiplied, [1, 2, 3], Processes(1, start, (3,)), name=named, error=TrainingError
     )
-    assert next(found) == 3
+    results = [next(found)]  # either of the first two, if both have ended
     state = inspect.getgeneratorlocals(found)
     assert not wait(state["running"], timeout=60.0).not_done
     (process,) = state["pool"]._processes.values()
     process.kill()
     state["pool"]._executor_manager_thread.join(60.0)  # it has noticed
-    results = []
     with pytest.raises(TrainingError, match="perhaps because memory ran out; run the same"):
         results.extend(found)
-    assert results == [6]
+    assert sorted(results) == [3, 6]
 
 
 def test_an_error_at_the_start_of_a_process_is_raised() -> None:
