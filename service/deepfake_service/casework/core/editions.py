@@ -45,17 +45,12 @@ def outdated_jobs() -> Select[str]:
     not make an edition look newer than a decision.
     """
     return (
-        select(Job.id)
-        .join(Case, Job.case_id == Case.id)
-        .join(_newest, _newest.c.job_id == Job.id)
-        .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
-        .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
+        _outdated()
         .where(
             Case.wrapped_key.is_not(None),
             # A job of a restored backup may have lost its edition and be examined once more.
             Job.state == JobState.SUCCEEDED,
             Job.evidence_expired_at.is_(None),
-            _lacks_a_decision(),
         )
         .order_by(Job.created_at.desc())
     )
@@ -63,15 +58,18 @@ def outdated_jobs() -> Select[str]:
 
 def is_outdated(session: Session, job_id: str) -> bool:
     """Return whether the newest edition of a job's evidence lacks a decision or a flag."""
-    outdated = (
+    return session.scalars(_outdated().where(Job.id == job_id)).first() is not None
+
+
+def _outdated() -> Select[str]:
+    return (
         select(Job.id)
         .join(Case, Job.case_id == Case.id)
         .join(_newest, _newest.c.job_id == Job.id)
         .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
         .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
-        .where(Job.id == job_id, _lacks_a_decision())
+        .where(_lacks_a_decision())
     )
-    return session.scalars(outdated).first() is not None
 
 
 def _lacks_a_decision() -> ColumnElement[bool]:
