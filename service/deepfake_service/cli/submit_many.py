@@ -127,7 +127,6 @@ class ManySubmitter:
         self._poll_at = 0.0
         self._stopping = threading.Event()
         self._reached = False
-        self._meter: SubmissionMeter | None = None
         self.problems = 0
 
     def run(self, rows: Rows) -> None:
@@ -147,12 +146,11 @@ class ManySubmitter:
             SubmissionMeter(len(rows), wait=self._options.wait) as meter,
             ThreadPoolExecutor(2 * parallel, thread_name_prefix="submit") as pool,
         ):
-            self._meter = meter
             try:
                 for row in rows:
                     if len(sending) >= parallel:
                         self._take(sending.popleft().result(), meter)
-                    sending.append(pool.submit(self._send, row))
+                    sending.append(pool.submit(self._send, row, meter))
                     if time.monotonic() >= self._poll_at:
                         self._poll(pool, meter)
                 while sending:
@@ -165,7 +163,7 @@ class ManySubmitter:
                 for task in sending:
                     task.cancel()
 
-    def _send(self, row: Row) -> SubmissionOutcome | _Pending:
+    def _send(self, row: Row, meter: SubmissionMeter) -> SubmissionOutcome | _Pending:
         """Submit a row unless that was done before."""
         fields = {**row.fields, "priority": self._options.priority, "frames": self._options.frames}
         try:
@@ -174,9 +172,10 @@ class ManySubmitter:
             if known is not None and self._options.wait:
                 return _Pending(row, known)
             if known is not None:
-                return SubmissionOutcome(row, self._patiently(lambda: self._submitter.read(known)))
+                job = self._patiently(lambda: self._submitter.read(known), meter)
+                return SubmissionOutcome(row, job)
             job = self._patiently(
-                lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None)
+                lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None), meter
             )
             self._submitted.add(digest, job.content.id)
         except OSError as error:
@@ -201,7 +200,8 @@ class ManySubmitter:
         least, most = POLLED_AT_ONCE
         asked = [self._pending.popleft() for _ in range(min(self._window, len(self._pending)))]
         unfinished = []
-        for pending, outcome in zip(asked, pool.map(self._ask, asked), strict=True):
+        outcomes = pool.map(lambda pending: self._ask(pending, meter), asked)
+        for pending, outcome in zip(asked, outcomes, strict=True):
             if outcome is None:
                 unfinished.append(pending)
             else:
@@ -211,10 +211,10 @@ class ManySubmitter:
         self._window = min(2 * self._window, most) if full else least
         self._poll_at = time.monotonic() + (0.0 if full else POLL_S)
 
-    def _ask(self, pending: _Pending) -> SubmissionOutcome | None:
+    def _ask(self, pending: _Pending, meter: SubmissionMeter) -> SubmissionOutcome | None:
         """Return what became of a row; ``None`` while its job has not ended."""
         try:
-            job = self._patiently(lambda: self._submitter.read(pending.job_id))
+            job = self._patiently(lambda: self._submitter.read(pending.job_id), meter)
         except ServiceRefused as error:
             return SubmissionOutcome(pending.row, None, error.message)
         return SubmissionOutcome(pending.row, job) if job.content.state in FINAL_STATES else None
@@ -224,7 +224,7 @@ class ManySubmitter:
         meter.ended()
         self._report(outcome)
 
-    def _patiently(self, call: Callable[[], Job]) -> Job:
+    def _patiently(self, call: Callable[[], Job], meter: SubmissionMeter) -> Job:
         """Return what ``call`` returns; wait as the service asks when it is busy or away."""
         away_since: float | None = None
         while True:
@@ -232,8 +232,7 @@ class ManySubmitter:
                 job = call()
             except ServiceBusy as error:
                 wait_s, away_since = error.wait_s, None
-                if self._meter is not None:
-                    self._meter.waiting(error.message)
+                meter.waiting(error.message)
                 if self._stopping.wait(wait_s):
                     raise
             except ServiceUnreachable:
