@@ -130,6 +130,11 @@ def _turned(points: NDArray[Any], turn: int, size: int) -> NDArray[Any]:
     return points
 
 
+def record_path(out: Path, media: str) -> Path:
+    """Return the file in ``out`` with the record of a medium."""
+    return out / "records" / f"{record_key(media)}.json"
+
+
 def record_key(media: str) -> str:
     """Return the name of a medium's record and crops. It is a digest because a path may contain
     characters that a file name must not."""
@@ -158,5 +163,5 @@ def cut_medium(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
     record = _cutter.record(out / "crops", row)
     if "absent" in record:
         return record  # not saved, so that the next run looks for the file again
-    atomic_write_text(out / "records" / f"{record_key(row['media'])}.json", json.dumps(record))
+    atomic_write_text(record_path(out, row["media"]), json.dumps(record))
     return record

@@ -21,7 +21,7 @@ from deepfake_models.faces.detection import Detection
 from deepfake_models.files import atomic_write, atomic_write_text
 from deepfake_models.spec import DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
-from deepfake_training.data.cutting import GRAPHS, cut_medium, record_key, start_worker
+from deepfake_training.data.cutting import GRAPHS, cut_medium, record_path, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
 from deepfake_training.errors import TrainingError
 
@@ -109,17 +109,19 @@ def _not_done(rows: Sequence[dict[str, Any]], out: Path) -> list[dict[str, Any]]
     """Return the ``rows`` of media that have no record yet, have lost one of their crops, or failed
     in a way that may have been a failure of the machine."""
     stored = {path.name for path in (out / "crops").iterdir()}
-    todo = []
-    for row in rows:
-        path = out / "records" / f"{record_key(row['media'])}.json"
-        if not path.exists() or _is_incomplete(path, stored):
-            todo.append(row)
-    return todo
+    return [row for row in rows if not _is_done(out, row["media"], stored)]
 
 
-def _is_incomplete(path: Path, stored: set[str]) -> bool:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    return record.get("again", False) or not {crop["crop"] for crop in record["crops"]} <= stored
+def _is_done(out: Path, media: str, stored: set[str]) -> bool:
+    if not record_path(out, media).exists():
+        return False
+    record = _record(out, media)
+    return not record.get("again", False) and {c["crop"] for c in record["crops"]} <= stored
+
+
+def _record(out: Path, media: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(record_path(out, media).read_text(encoding="utf-8"))
+    return record
 
 
 def _check_graphs(graphs: Path) -> None:
@@ -189,9 +191,8 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     Raises:
         TrainingError: if the medium was not prepared, or by an earlier version.
     """
-    path = out / "records" / f"{record_key(media)}.json"
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = _record(out, media)["frames"]
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(
             f"{media}: its faces are not recorded in {out}; run deepfake-train prepare with an "
@@ -213,8 +214,7 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
 
 def was_decoded(out: Path, media: str) -> bool:
     """Return whether ``prepare``, which has recorded ``media``, could decode it."""
-    path = out / "records" / f"{record_key(media)}.json"
-    return "error" not in json.loads(path.read_text(encoding="utf-8"))
+    return "error" not in _record(out, media)
 
 
 def stored_manifests(out: Path) -> list[dict[str, Any]]:
@@ -246,7 +246,7 @@ def _write_index(
     duplicates: list[str] = []
     media = without = failed = failed_frames = 0
     for row in rows:
-        record = json.loads((out / "records" / f"{record_key(row['media'])}.json").read_text())
+        record = _record(out, row["media"])
         if record["sha256"] in seen:
             earlier = seen[record["sha256"]]
             if earlier["label"] != row["label"]:
