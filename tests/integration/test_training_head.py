@@ -68,6 +68,11 @@ def scheduler(initial_weights: Path) -> Iterator[str]:
         yield address
 
 
+def without_features(crops: Path, copy: Path) -> Path:
+    """Copy crops to ``copy``, but not their features, and return that folder."""
+    return shutil.copytree(crops, copy, ignore=shutil.ignore_patterns("features"))
+
+
 def faces_of(store: CropStore, config: Config) -> MainFaces:
     return main_faces(FeatureStore(store, config), store, config)
 
@@ -253,8 +258,7 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
 
 def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_path: Path) -> None:
     """Which half of a pair a stored feature was of is known by the label of its crop alone."""
-    crops = tmp_path / "crops"
-    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    crops = without_features(head_crops, tmp_path / "crops")
     store = CropStore(crops)
     FeatureStore(store, head_config()).pairs(2)
     corrected = CropStore(crops)
@@ -302,8 +306,7 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
 ) -> None:
     monkeypatch.setattr(feature_store, "_PAIRS_PER_SHARD", 8)
     monkeypatch.setattr(feature_store, "_MEDIA_PER_SHARD", 4)
-    crops = tmp_path / "crops"
-    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    crops = without_features(head_crops, tmp_path / "crops")
     store = CropStore(crops)
     features = FeatureStore(store, head_config())
     listing = store.index.drop_duplicates("media")
@@ -338,8 +341,7 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
 def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
     head_crops: Path, tmp_path: Path
 ) -> None:
-    crops = tmp_path / "crops"
-    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    crops = without_features(head_crops, tmp_path / "crops")
     store = CropStore(crops)
     listing = store.index.drop_duplicates("media").head(1)
     features = FeatureStore(store, head_config())
@@ -352,8 +354,7 @@ def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
 def test_a_decoder_that_fails_is_the_fault_of_the_medium_where_it_failed_before(
     head_crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crops = tmp_path / "crops"
-    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    crops = without_features(head_crops, tmp_path / "crops")
     store = CropStore(crops)
     listing = store.index.drop_duplicates("media").head(1)
     features = FeatureStore(store, head_config())
@@ -373,8 +374,7 @@ def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
     head_crops: Path, crops: Path, smoke: Config, scheduler: str, tmp_path: Path
 ) -> None:
     """Dask's nanny starts workers as daemonic processes."""
-    empty = tmp_path / "crops"
-    shutil.copytree(head_crops, empty, ignore=shutil.ignore_patterns("features"))
+    empty = without_features(head_crops, tmp_path / "crops")
     head = fold_splits(head_config(), short=False)[:1]
     loading = smoke.fit.model_copy(update={"workers": 1, "steps": 2, "validate_every": 2})
     network = [Split("network", smoke.model_copy(update={"fit": loading}))]
@@ -390,8 +390,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_detections_of_an_earlier_version_are_missing(head_crops: Path, tmp_path: Path) -> None:
-    crops = tmp_path / "crops"
-    shutil.copytree(head_crops, crops, ignore=shutil.ignore_patterns("features"))
+    crops = without_features(head_crops, tmp_path / "crops")
     faces = recorded_detections(crops, "00.mp4")
     assert len(faces) == 3
     assert all(len(found) == 1 for found in faces.values())
