@@ -44,8 +44,7 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
     """
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
-        # Several services may start at once, each with this to do, or somebody removes the other
-        # administrator.
+        # Several services may do this at once, while the only other administrator is removed.
         administrators.one_at_a_time(database, session)
         _set_environment_key(session, text)
         if administrators.has_administrator(session):

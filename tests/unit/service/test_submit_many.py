@@ -108,7 +108,7 @@ def test_a_busy_service_is_waited_for_however_often_it_asks(rows: Rows) -> None:
 def test_it_is_said_once_why_files_are_sent_again(
     rows: Rows, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A full account was waited for without a word, until somebody deleted something."""
+    """The command used to wait silently while the account was full."""
     service = Service()
     full = "The service rejected the request: Delete [old] cases."
     service.failures = [ServiceBusy(full, 0.001) for _ in range(5)]
