@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.resampling import Floats, integral_image, scaled, turned_integral
+from deepfake_models.faces.resampling import Floats
+from deepfake_models.faces.views import View
 from deepfake_models.results import Box
 from deepfake_models.spec import DetectorSpec
 
@@ -38,10 +39,7 @@ _MAX_DISAGREEMENT = 45.0
 class Copy:
     """A picture that was scaled down, bordered and turned."""
 
-    integral: NDArray[np.uint32]
-    """Its summed-area table, (3, H + 1, W + 1)."""
-    quarters: int
-    """Quarter turns by which it was turned clockwise."""
+    view: View
     border: int
     """Width of the grey border in pixels of the copy."""
     stretch: tuple[float, float]
@@ -49,33 +47,46 @@ class Copy:
 
     def restored(self, points: Floats) -> Floats:
         """Return ``points``, (N, 2) x and y in the copy, as (N, 2) in pixels of the picture."""
-        height, width = self.integral.shape[1] - 1, self.integral.shape[2] - 1
+        height, width = self.view.size
         x, y = points.T
         x, y = (
             (x, y),
             (y, width - x),
             (width - x, height - y),
             (height - y, x),
-        )[self.quarters]
+        )[self.view.quarters]
         restored: Floats = (np.stack([x, y], axis=1) - self.border) * np.array(self.stretch)
         return restored
 
 
-def copies(picture: NDArray[np.uint8], spec: DetectorSpec) -> Iterator[Copy]:
-    """Yield the copies of ``picture`` that ``spec`` asks for; by default, none."""
+def side_of_copies(height: int, width: int, spec: DetectorSpec) -> int | None:
+    """Return the longer side, before the border, of the copies of a picture of this size.
+
+    It is ``None`` if ``spec`` asks for no copies.
+    """
+    if not spec.border and spec.turn_above is None:
+        return None
+    long, short = max(height, width), min(height, width)
+    return max(1, int(spec.long_side / (1 + 2 * spec.border * short / long)))
+
+
+def copies(small: NDArray[np.uint8], size: tuple[int, int], spec: DetectorSpec) -> Iterator[Copy]:
+    """Yield the copies of a picture that ``spec`` asks for; by default, none.
+
+    Args:
+        small: the picture scaled to ``side_of_copies``, (H, W, 3) uint8 RGB.
+        size: height and width of the picture itself.
+        spec: what to look for.
+    """
     turns = [*([0] if spec.border else []), *([1, 2, 3] if spec.turn_above is not None else [])]
     if not turns:
         return
-    height, width = picture.shape[:2]
-    long, short = max(height, width), min(height, width)
-    small = scaled(picture, max(1, int(spec.long_side / (1 + 2 * spec.border * short / long))))
     h, w = small.shape[:2]
     border = round(spec.border * min(h, w))
     bordered = np.pad(small, ((border, border), (border, border), (0, 0)), constant_values=GREY)
-    integral = integral_image(bordered)
+    upright = View.of(bordered)
     for quarters in turns:
-        turned = turned_integral(integral, quarters)
-        yield Copy(turned, quarters, border, (width / w, height / h))
+        yield Copy(upright.turned(quarters), border, (size[1] / w, size[0] / h))
 
 
 def smallest_face(height: int, width: int, spec: DetectorSpec) -> float:

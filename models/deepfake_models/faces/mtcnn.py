@@ -18,16 +18,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.faces.copies import copies, merged, smallest_face
+from deepfake_models.faces.copies import copies, merged, side_of_copies, smallest_face
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.resampling import (
     Floats,
     Indices,
-    area_crops,
-    area_resized,
-    integral_image,
-    scaled,
+    scaled_to_each,
 )
+from deepfake_models.faces.views import View
 from deepfake_models.results import Box
 from deepfake_models.session import Session
 from deepfake_models.spec import DetectorSpec
@@ -91,55 +89,66 @@ class MtcnnDetector:
         return faces
 
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        small = [scaled(picture, self._spec.long_side) for picture in pictures]
+        scaled = [self._scaled(picture) for picture in pictures]
         faces: list[list[Detection]] = [[] for _ in pictures]
-        for k, box, points, confidence in self._cascade([integral_image(p) for p in small]):
-            (height, width), (h, w) = pictures[k].shape[:2], small[k].shape[:2]
+        for k, box, points, confidence in self._cascade([View.of(small) for small, *_ in scaled]):
+            (height, width), (h, w) = pictures[k].shape[:2], scaled[k][0].shape[:2]
             stretch = np.array([width / w, height / h])
             x0, y0, x1, y1 = (box.reshape(2, 2) * stretch).ravel().tolist()
             if x1 > x0 and y1 > y0:
                 landmarks = (points * stretch).astype(np.float32)
                 faces[k].append(Detection((x0, y0, x1, y1), landmarks, confidence))
-        if self._spec.border or self._spec.turn_above is not None:
-            # In a cascade of its own: what the picture itself gives stays the same to the last bit.
-            faces = [
-                merged(of_one, self._in_copies(picture), picture.shape[:2], self._spec)
-                for of_one, picture in zip(faces, pictures, strict=True)
-            ]
+        # In cascades of their own: what the picture itself gives stays the same to the last bit.
+        for k, (_, *smaller) in enumerate(scaled):
+            for small in smaller:
+                size = pictures[k].shape[:2]
+                faces[k] = merged(faces[k], self._in_copies(small, size), size, self._spec)
         return [sorted(of_one, key=_rank) for of_one in faces]
 
-    def _in_copies(self, picture: NDArray[np.uint8]) -> list[tuple[int, Detection]]:
-        """Return the large faces in copies of ``picture``, each with its copy's quarter turns."""
-        views = list(copies(picture, self._spec))
+    def _scaled(self, picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return the picture as the cascade sees it, and if there are copies, as they show it."""
+        height, width = picture.shape[:2]
+        further = side_of_copies(height, width, self._spec)
+        sides = [self._spec.long_side, *([] if further is None else [further])]
+        return scaled_to_each(picture, sides)
+
+    def _in_copies(
+        self, small: NDArray[np.uint8], size: tuple[int, int]
+    ) -> list[tuple[int, Detection]]:
+        """Return the large faces in the copies, each with its copy's quarter turns.
+
+        The arguments are those of ``copies``.
+        """
+        views = list(copies(small, size, self._spec))
         faces = []
-        located = self._cascade([v.integral for v in views], large=True)
+        located = self._cascade([v.view for v in views], large=True)
         for k, box, points, confidence in located:
             corners = views[k].restored(box.reshape(2, 2))
             (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
             if x1 > x0 and y1 > y0:
                 landmarks = views[k].restored(points).astype(np.float32)
                 face = Detection((x0, y0, x1, y1), landmarks, confidence)
-                faces.append((views[k].quarters, face))
+                faces.append((views[k].view.quarters, face))
         return faces
 
     def _cascade(
-        self, integrals: Sequence[NDArray[np.uint32]], *, large: bool = False
+        self, views: Sequence[View], *, large: bool = False
     ) -> Iterator[tuple[int, Floats, Floats, float]]:
-        """Run the three stages on the pictures with these summed-area tables; yield picture, box,
-        landmarks and confidence of each face.
+        """Run the three stages on ``views``; yield the index of the view, box, landmarks and
+        confidence of each face.
 
         With ``large`` only faces of ``smallest_face`` and wider are searched for.
         """
-        proposed = self._propose(integrals, large)
-        return self._locate(integrals, self._refine(integrals, proposed))
+        proposed = self._propose(views, large)
+        return self._locate(views, self._refine(views, proposed))
 
-    def _propose(self, integrals: Sequence[NDArray[np.uint32]], large: bool) -> _Candidates:
+    def _propose(self, views: Sequence[View], large: bool) -> _Candidates:
         """Run stage 1: the first network over an image pyramid."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for k, integral in enumerate(integrals):
-            by_size[integral.shape[1] - 1, integral.shape[2] - 1].append(k)
+        for k, view in enumerate(views):
+            by_size[view.size].append(k)
         levels = [
-            self._propose_at(scale, (h, w), [(k, integrals[k]) for k in members])
+            self._propose_at(scale, (h, w), [(k, views[k]) for k in members])
             for (h, w), members in by_size.items()
             for scale in _pyramid(h, w, self._min_face(h, w, large), self._spec.factor)
         ]
@@ -151,10 +160,10 @@ class MtcnnDetector:
         return smallest_face(height, width, self._spec) if large else self._spec.min_face
 
     def _propose_at(
-        self, scale: float, size: tuple[int, int], members: list[tuple[int, NDArray[np.uint32]]]
+        self, scale: float, size: tuple[int, int], members: list[tuple[int, View]]
     ) -> _Candidates:
         h, w = int(size[0] * scale + 1), int(size[1] * scale + 1)
-        pixels = np.stack([area_resized(integral, h, w) for _, integral in members])
+        pixels = np.stack([view.resized(h, w) for _, view in members])
         probability, regression = self._pnet.run(["probability", "regression"], {"pixels": pixels})
         member, row, column = np.nonzero(probability >= np.float32(self._spec.thresholds[0]))
         corner = np.stack([column, row], axis=1).astype(np.float32) * _STRIDE
@@ -169,11 +178,9 @@ class MtcnnDetector:
             regression[member, :, row, column],
         ).suppressed(_LEVEL_SUPPRESSION)
 
-    def _refine(
-        self, integrals: Sequence[NDArray[np.uint32]], proposed: _Candidates
-    ) -> _Candidates:
+    def _refine(self, views: Sequence[View], proposed: _Candidates) -> _Candidates:
         """Run stage 2: the second network on each candidate at 24x24."""
-        candidates, pixels = _crops(integrals, proposed, 24)
+        candidates, pixels = _crops(views, proposed, 24)
         outputs = [self._rnet.run(["probability", "regression"], {"pixels": p}) for p in pixels]
         if not outputs:
             return candidates
@@ -184,10 +191,10 @@ class MtcnnDetector:
         return refined.moved(_squared(_corrected(refined)))
 
     def _locate(
-        self, integrals: Sequence[NDArray[np.uint32]], refined: _Candidates
+        self, views: Sequence[View], refined: _Candidates
     ) -> Iterator[tuple[int, Floats, Floats, float]]:
         """Run stage 3, the third network at 48x48; yield picture, box, landmarks, confidence."""
-        candidates, pixels = _crops(integrals, refined, 48)
+        candidates, pixels = _crops(views, refined, 48)
         names = ["probability", "regression", "landmarks"]
         outputs = [self._onet.run(names, {"pixels": p}) for p in pixels]
         if not outputs:
@@ -307,13 +314,13 @@ def _pyramid(height: int, width: int, min_face: float, factor: float) -> Iterato
 
 
 def _crops(
-    integrals: Sequence[NDArray[np.uint32]], candidates: _Candidates, side: int
+    views: Sequence[View], candidates: _Candidates, side: int
 ) -> tuple[_Candidates, Iterator[Floats]]:
     """Return the candidates that overlap their picture, and their pixels in bounded batches.
 
     Boxes count pixels from 1 and include the last one. The part outside the picture is cut off.
     """
-    limits = np.array([i.shape[:0:-1] for i in integrals], np.intp)[candidates.picture] - 1
+    limits = np.array([view.size[::-1] for view in views], np.intp)[candidates.picture]
     whole = np.trunc(candidates.boxes).astype(np.intp)
     windows = np.hstack([np.maximum(whole[:, :2], 1) - 1, np.minimum(whole[:, 2:], limits)])
     inside = np.flatnonzero((windows[:, 2:] > windows[:, :2]).all(axis=1))
@@ -325,7 +332,7 @@ def _crops(
             pixels = np.empty((len(picture[batch]), 3, side, side), np.float32)
             for k in np.unique(picture[batch]):
                 of_one = picture[batch] == k
-                pixels[of_one] = area_crops(integrals[k], windows[batch][of_one], side)
+                pixels[of_one] = views[k].crops(windows[batch][of_one], side)
             yield pixels
 
     return candidates.at(inside), batches()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,14 +18,31 @@ def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
     The result is antialiased (Pillow's bilinear filter, with a support scaled to the reduction) and
     never larger than ``picture``. No side becomes shorter than one pixel.
     """
+    (only,) = scaled_to_each(picture, [long_side])
+    return only
+
+
+def scaled_to_each(
+    picture: NDArray[np.uint8], long_sides: Sequence[int]
+) -> list[NDArray[np.uint8]]:
+    """Return ``scaled`` of ``picture`` for each of ``long_sides``.
+
+    A large picture is converted for Pillow once, which takes as long as scaling it.
+    """
     height, width = picture.shape[:2]
-    ratio = long_side / max(height, width)
-    if ratio >= 1:
-        return picture
-    size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    # With a gap Pillow averages whole blocks first, which is several times faster on large frames.
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    image: Image.Image | None = None
+    results = []
+    for long_side in long_sides:
+        ratio = long_side / max(height, width)
+        if ratio >= 1:
+            results.append(picture)
+            continue
+        image = image or Image.fromarray(np.ascontiguousarray(picture))
+        size = max(1, round(width * ratio)), max(1, round(height * ratio))
+        # With a gap Pillow averages whole blocks first: several times faster on large frames.
+        small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        results.append(np.asarray(small))
+    return results
 
 
 def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -40,27 +59,6 @@ def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
         inner[:, row] += inner[:, row - 1]
     np.cumsum(inner, axis=2, out=inner)
     return table
-
-
-def turned_integral(table: NDArray[np.uint32], quarters: int) -> NDArray[np.uint32]:
-    """Return the summed-area table of the picture of ``table`` after ``quarters`` clockwise turns.
-
-    It is that of ``integral_image`` to the last bit, in a quarter of the time: the sum of any
-    rectangle from a corner is a difference of sums from another corner.
-    """
-    turned: NDArray[np.uint32]
-    if quarters == 1:
-        columns = np.ascontiguousarray(table[:, ::-1].transpose(0, 2, 1))
-        turned = columns[:, :, :1] - columns
-    elif quarters == 2:
-        corners = table[:, ::-1, ::-1]
-        turned = corners - corners[:, :, :1] - (corners[:, :1] - corners[:, :1, :1])
-    elif quarters == 3:
-        columns = np.ascontiguousarray(table[:, :, ::-1].transpose(0, 2, 1))
-        turned = columns[:, :1] - columns
-    else:
-        turned = table
-    return np.ascontiguousarray(turned)
 
 
 def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Floats:

@@ -15,10 +15,11 @@ from PIL import Image
 from skimage import data
 
 from deepfake_models.bundle import load_bundle
-from deepfake_models.faces.copies import Copy, copies, merged, turn_of
+from deepfake_models.faces.copies import Copy, copies, merged, side_of_copies, turn_of
 from deepfake_models.faces.crops import cut, usable, visible_share
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
+from deepfake_models.faces.resampling import scaled
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec, DetectorSpec
 
@@ -114,7 +115,8 @@ def test_no_copy_is_examined_by_default(
     # Evidence contains the specification: it must read as before these options existed.
     assert "border" not in DetectorSpec().model_dump(mode="json")
     assert DetectorSpec.model_validate(BORDERED.model_dump(mode="json")) == BORDERED
-    assert list(copies(portraits["astronaut"], DetectorSpec())) == []
+    assert side_of_copies(512, 512, DetectorSpec()) is None
+    assert list(copies(portraits["astronaut"], (512, 512), DetectorSpec())) == []
     monkeypatch.setattr("deepfake_models.faces.mtcnn.merged", None)
     assert len(MtcnnDetector(*sessions, DetectorSpec()).detect([portraits["astronaut"]])[0]) == 1
 
@@ -123,26 +125,34 @@ def test_no_copy_is_examined_by_default(
 @given(st.integers(1, 900), st.integers(1, 900), st.sampled_from([BORDERED, UPRIGHT]))
 def test_points_of_a_copy_are_mapped_back(height: int, width: int, spec: DetectorSpec) -> None:
     picture = np.zeros((height, width, 3), np.uint8)
-    views = list(copies(picture, spec))
-    assert [v.quarters for v in views] == ([0] if spec is BORDERED else [0, 1, 2, 3])
+    views = copies_of(picture, spec)
+    assert [v.view.quarters for v in views] == ([0] if spec is BORDERED else [0, 1, 2, 3])
     for view in views:
-        h, w = (side - 1 for side in view.integral.shape[1:])
+        h, w = view.view.size
         assert max(h, w) <= spec.long_side + 2
         # The corners of the picture, clockwise from its top left, are where the turn took them.
         b = view.border
         corners = np.array([[b, b], [w - b, b], [w - b, h - b], [b, h - b]], np.float32)
         expected = np.array([[0, 0], [width, 0], [width, height], [0, height]])
         restored = view.restored(corners)
-        assert restored == pytest.approx(np.roll(expected, view.quarters, axis=0), abs=1e-3)
+        assert restored == pytest.approx(np.roll(expected, view.view.quarters, axis=0), abs=1e-3)
 
 
 def test_a_copy_is_turned_clockwise() -> None:
     picture = np.zeros((4, 6, 3), np.uint8)
     picture[0, 0] = 255
-    view = next(v for v in copies(picture, spec_with(turn_above=60)) if v.quarters == 1)
-    assert isinstance(view, Copy)
+    (copy,) = (c for c in copies_of(picture, spec_with(turn_above=60)) if c.view.quarters == 1)
+    assert copy.view.size == (6, 4)
     # The white pixel is now the last of the first row.
-    assert view.integral[:, 1, 3:].tolist() == [[0, 255]] * 3
+    assert (copy.view.resized(6, 4)[:, 0] > 0).tolist() == [[False, False, False, True]] * 3
+
+
+def copies_of(picture: Picture, spec: DetectorSpec) -> list[Copy]:
+    """Return the copies of ``picture`` as the detector makes them."""
+    height, width = picture.shape[:2]
+    side = side_of_copies(height, width, spec)
+    assert side is not None
+    return list(copies(scaled(picture, side), (height, width), spec))
 
 
 def spec_with(**changes: float) -> DetectorSpec:

@@ -14,7 +14,7 @@ from deepfake_models.faces.resampling import (
     area_resized,
     integral_image,
     scaled,
-    turned_integral,
+    scaled_to_each,
 )
 
 torch = pytest.importorskip("torch", reason="resampling is compared with torch's")
@@ -30,6 +30,13 @@ def test_scaled_fits_and_never_enlarges(shape: tuple[int, int], long_side: int) 
     assert max(small.shape[:2]) == min(long_side, max(shape))
     assert min(small.shape) >= 1
     assert (small == 77).all()
+
+
+def test_sizes_of_one_picture_are_scaled_from_the_picture_itself() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (300, 1201, 3), dtype=np.uint8)
+    sides = [640, 2000, 99, 1201]
+    for several, side in zip(scaled_to_each(picture, sides), sides, strict=True):
+        assert np.array_equal(several, scaled(picture, side))
 
 
 PICTURES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
@@ -67,15 +74,3 @@ def test_integral_wraps_around_without_error() -> None:
     assert picture[..., 0].size * 255 > 2**32
     resized = area_resized(integral_image(picture), 3, 5)
     np.testing.assert_allclose(resized, 127.5 / 128, rtol=1e-6)
-
-
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 3))
-def test_the_table_of_a_turned_picture_is_that_of_its_pixels(
-    height: int, width: int, quarters: int
-) -> None:
-    rng = np.random.default_rng(height * 31 + width)
-    picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    turned = turned_integral(integral_image(picture), quarters)
-    assert turned.flags.c_contiguous
-    assert turned.dtype == np.uint32
-    assert np.array_equal(turned, integral_image(np.rot90(picture, -quarters)))
