@@ -34,9 +34,10 @@ from deepfake_models.results import MediaFacts
 Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener()
 
-one_at_a_time = False
-"""Whether this process opens one picture at a time, as decoder processes do. Pillow's limit is then
-that of the open picture, for what it allocates on the way to a frame of a GIF."""
+in_decoder_process = False
+"""Whether this is a decoder process: it opens one picture at a time and only sends its frames on.
+Pillow's limit is then that of the open picture, for what it allocates on the way to a frame of a
+GIF, and a still picture is not copied."""
 
 HEAD_BYTES = 4096
 """Bytes that are enough to recognise the format; the ``ftyp`` box of ISO media lists its brands."""
@@ -168,7 +169,7 @@ class PictureMedia(ClosesOnExit):
                 raise NotAPicture
             # To find the metadata of a PNG, Pillow decodes it.
             self._orientation = self._read_orientation()
-        if one_at_a_time:
+        if in_decoder_process:
             Image.MAX_IMAGE_PIXELS = self._limits.max_pixels
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
@@ -182,7 +183,8 @@ class PictureMedia(ClosesOnExit):
         for index in indices:
             time = float(self.times[index])
             if self._still is not None:
-                yield Frame(index, time, self._still.copy())
+                still = self._still if in_decoder_process else self._still.copy()
+                yield Frame(index, time, still)
                 continue
             try:
                 self._image.seek(index)
@@ -261,7 +263,7 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
         page = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(page, image)
     # Converted to its own mode, a large picture would only be copied.
-    pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UndecodableMedia
     return pixels

@@ -7,6 +7,8 @@ child sends: the length of every block is bounded before it is read, and every f
 
 from __future__ import annotations
 
+import os
+import struct
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal, TypeVar
 
@@ -18,6 +20,7 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.results import MediaFacts
 
 T = TypeVar("T")
+B = TypeVar("B", bytearray, memoryview)
 
 JSON, DATA = b"J", b"D"
 
@@ -291,6 +294,39 @@ def receive_data(connection: Connection, limit: int) -> bytes:
     if _block(connection, MAX_JSON_BYTES) != DATA:
         raise WireError
     return _block(connection, limit)
+
+
+def receive_data_into(connection: Connection, buffer: memoryview) -> None:
+    """Fill ``buffer`` with data that ``receive_data`` would return, without copying them.
+
+    Raises:
+        EOFError: the other side has closed the connection.
+        WireError: the message but one is not data of exactly that many bytes.
+    """
+    if _block(connection, MAX_JSON_BYTES) != DATA:
+        raise WireError
+    # multiprocessing.connection writes the length of a block as 32 bits, or as -1 and 64 bits.
+    length: int
+    (length,) = struct.unpack("!i", _exactly(connection, bytearray(4)))
+    if length == -1:
+        (length,) = struct.unpack("!Q", _exactly(connection, bytearray(8)))
+    if length != len(buffer):
+        raise WireError
+    _exactly(connection, buffer)
+
+
+def _exactly(connection: Connection, buffer: B) -> B:
+    """Fill ``buffer`` from the connection, and return it."""
+    missing = memoryview(buffer)
+    try:
+        while missing:
+            count = os.readv(connection.fileno(), [missing])
+            if count == 0:
+                raise EOFError
+            missing = missing[count:]
+    except OSError as error:  # the other side has gone
+        raise WireError from error
+    return buffer
 
 
 def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:

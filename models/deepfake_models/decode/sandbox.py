@@ -7,7 +7,6 @@ crashes, hangs or takes over FFmpeg costs that process and nothing else.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -180,17 +179,16 @@ class _RemoteMedia:
         if isinstance(answer, wire.Failed):
             return FailedFrame(index, time_s, answer.detail)
         assert pixels is not None
-        return Frame(index, time_s, pixels.copy())
+        return Frame(index, time_s, pixels)
 
     def _pixels(self, header: wire.FrameHeader) -> NDArray[np.uint8]:
         """Return the pixels that follow ``header``: (height, width, 3), of the media's size."""
         shape = (self.facts.height, self.facts.width, 3)
         if (header.height, header.width, 3) != shape:
             raise wire.WireError
-        data = wire.receive_data(self._process.connection, math.prod(shape))
-        if len(data) != math.prod(shape):
-            raise wire.WireError
-        return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+        pixels = np.empty(shape, np.uint8)
+        wire.receive_data_into(self._process.connection, pixels.data.cast("B"))
+        return pixels
 
 
 def _times(data: bytes, count: int, limits: DecodeLimits) -> NDArray[np.float64]:

@@ -157,7 +157,7 @@ def import_lazy_modules() -> None:
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.startswith("av.__"):
             importlib.import_module(module.name)
-    image.one_at_a_time = True
+    image.in_decoder_process = True
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
 
@@ -214,7 +214,9 @@ def _open(connection: Connection, request: wire.Open) -> None:
             _announce(connection, media)
             _serve_item(connection, media)
     finally:
-        Image.MAX_IMAGE_PIXELS = None  # the limit of this item's picture: see image.one_at_a_time
+        Image.MAX_IMAGE_PIXELS = (
+            None  # the limit of this item's picture: see image.in_decoder_process
+        )
     wire.send(connection, wire.Closed())
 
 

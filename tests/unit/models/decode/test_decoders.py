@@ -777,6 +777,11 @@ LIES: dict[str, list[Any]] = {
     "another size": [*GOOD, {**FRAME, "height": 3}, b"D", bytes(36)],
     "too few pixels": [*GOOD, FRAME, b"D", bytes(23)],
     "too many pixels": [*GOOD, FRAME, b"D", bytes(25)],
+    "pixels without their mark": [*GOOD, FRAME, bytes(24)],
+    "pixels of 2^62 bytes": [*GOOD, FRAME, b"D", raw_length(1 << 62)],
+    "pixels of fewer than no bytes": [
+        *GOOD, FRAME, b"D", lambda c: os.write(c.fileno(), struct.pack("!i", -24) + bytes(24)),
+    ],
     "failed, of another index": [*GOOD, {"op": "failed", "index": 1, "detail": ""}],
     "failed without detail": [*GOOD, {"op": "failed", "index": 0}],
     "read before the start": [{"op": "read", "offset": -1, "length": 1}],
@@ -840,12 +845,34 @@ def test_a_text_from_the_child_is_truncated_and_made_printable() -> None:
     assert caught.value.message.isprintable()
 
 
-def test_a_child_that_stalls_within_a_message_is_ended() -> None:
-    script = [*GOOD, lambda c: os.write(c.fileno(), struct.pack("!i", 50) + b"J{")]
+@pytest.mark.parametrize(
+    "script",
+    [
+        [*GOOD, lambda c: os.write(c.fileno(), struct.pack("!i", 50) + b"J{")],
+        [*GOOD, FRAME, b"D", lambda c: os.write(c.fileno(), struct.pack("!i", 24) + bytes(10))],
+        [*GOOD, FRAME, b"D", lambda c: os.write(c.fileno(), b"\0")],
+    ],
+    ids=["message", "pixels", "length of the pixels"],
+)
+def test_a_child_that_stalls_within_a_message_is_ended(script: list[Any]) -> None:
     started = time.monotonic()
     with pytest.raises(DecoderFailed):
         converse(script, LIMITS.model_copy(update={"timeout_s": 0.5}))
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("length", [0, 24, 1 << 14, (1 << 14) + 1, 1 << 22])
+def test_data_are_received_into_memory_of_their_length(length: int) -> None:
+    child = Impostor([])
+    data = np.random.default_rng(0).bytes(length)
+    sender = threading.Thread(target=wire.send_data, args=(child.theirs, data))
+    sender.start()
+    buffer = bytearray(length)
+    wire.receive_data_into(child.connection, memoryview(buffer))
+    sender.join()
+    assert buffer == data
+    wire.send(child.theirs, wire.Closed())
+    assert wire.receive_answer(child.connection) == wire.Closed()
 
 
 def test_remote_file_reads_like_a_file() -> None:
