@@ -111,6 +111,8 @@ class ProcessPool:
             self._await(process)
             return process
         except BaseException:
+            if started is not None:  # an error other than its own, such as that of a new thread
+                self._discard(started)
             self._slots.put(None)
             raise
 

@@ -240,6 +240,28 @@ def test_an_item_gives_its_turn_back_when_no_other_process_can_be_started(
     assert run(pool, attacks.READ, bounds=bounds) == b"source"
 
 
+@pytest.mark.parametrize("threads", [0, 1])
+def test_an_item_for_which_no_thread_can_be_started_gives_its_process_up(
+    pool: ProcessPool, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    with pool.process():
+        pass
+    left = iter([True] * threads)
+    start = threading.Thread.start
+
+    def start_or_fail(thread: threading.Thread) -> None:
+        if not next(left, False):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start_or_fail)
+        with pytest.raises(RuntimeError, match="new thread"):
+            run(pool, attacks.READ)
+    assert not pool._processes
+    assert run(pool, attacks.READ) == b"source"
+
+
 def test_a_process_is_given_up_at_once_while_its_server_hangs() -> None:
     pool = ProcessPool(wire.Options(), 1)
     with contextlib.closing(pool), pool.process() as process:
