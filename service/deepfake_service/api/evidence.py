@@ -260,7 +260,8 @@ async def verify_evidence(
     with state.admission.enter(caller.account_id) as ticket:
         async for chunk in receive_body(
             request,
-            max_bytes=MAX_BYTES,
+            # No more than the account may hold at a time: it would be told to try again for ever.
+            max_bytes=min(MAX_BYTES, state.settings.max_buffered_bytes_per_account),
             timeout_s=state.settings.upload_timeout_s,
             noun="A bundle",
         ):

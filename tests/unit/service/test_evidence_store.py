@@ -182,6 +182,20 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
     assert [path.name for path in blobs(service)] == [job["media_id"]]
 
 
+async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
+    start: Any,
+) -> None:
+    limits = {"max_buffered_bytes": 2 << 20, "max_request_bytes": 1 << 20}
+    async with start(**limits, max_picture_bytes=1 << 20) as service:
+        analyst = headers(service, Role.ANALYST)
+        fits, exceeds = bytes(1 << 20), bytes((1 << 20) + 1)
+        answer = await service.client.post("/v1/verify", content=fits, headers=analyst)
+        assert (answer.status_code, answer.json()["result"]) == (200, "failed")
+        answer = await service.client.post("/v1/verify", content=exceeds, headers=analyst)
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "A bundle may have at most 1048576 bytes."
+
+
 async def test_a_bundle_that_is_issued_can_be_verified_here(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
