@@ -62,6 +62,7 @@ from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import model_card as web_model_card
+from deepfake_service.web import notice_lists as web_notice_lists
 from deepfake_service.web import notice_package as web_notice_package
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
@@ -184,6 +185,7 @@ def create_app(
         items,
         web_submit,
         web_notices,
+        web_notice_lists,
         web_notice_package,
         web_help,
         web_admin,

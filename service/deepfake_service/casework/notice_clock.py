@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import MAX_PAGE
@@ -23,18 +25,51 @@ TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WIT
 """Notices whose basis has changed, and which nobody has withdrawn yet."""
 
 
+class NoticePart(StrEnum):
+    """Notices by what is to be done with them."""
+
+    WITHDRAW = "withdraw"
+    """By when their basis changed."""
+    RUNNING = "running"
+    """Sent, by deadline; those without one last."""
+    DRAFTS = "drafts"
+    """Not sent, oldest first."""
+    CLOSED = "closed"
+    """Answered or withdrawn, newest first."""
+
+
+_RUNNING, _DRAFT = Notice.state.in_(RUNNING), Notice.state == NoticeState.DRAFTED
+_PARTS: dict[NoticePart, tuple[ColumnElement[bool], Any]] = {
+    NoticePart.WITHDRAW: (TO_WITHDRAW, Notice.withdraw_at),
+    NoticePart.RUNNING: (~TO_WITHDRAW & _RUNNING, Notice.due_at.nulls_last()),
+    NoticePart.DRAFTS: (~TO_WITHDRAW & _DRAFT, Notice.created_at),
+    NoticePart.CLOSED: (~TO_WITHDRAW & ~_RUNNING & ~_DRAFT, Notice.created_at.desc()),
+}
+"""Which notices each part has, and their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeList:
+    """A page of the notices of one part."""
+
+    notices: list[dict[str, Any]]
+    start: int
+    """How many notices come before this page."""
+    total: int
+    """How many notices the part has, those on other pages and those that were altered included."""
+
+    @property
+    def end(self) -> int:
+        """Return how many notices come before the next page."""
+        return min(self.start + MAX_PAGE, self.total)
+
+
 @dataclass(frozen=True, slots=True)
 class NoticesByClock:
-    """The notices that a caller may see, at most 200 of each part."""
+    """The notices that a caller may see, at most ``MAX_PAGE`` of each part."""
 
-    to_withdraw: list[dict[str, Any]]
-    running: list[dict[str, Any]]
-    """Sent, by deadline; those without one last."""
-    drafts: list[dict[str, Any]]
-    """Not sent, oldest first."""
-    closed: list[dict[str, Any]]
-    """Answered or withdrawn, newest first."""
-    altered: list[str] = field(default_factory=list)
+    parts: dict[NoticePart, NoticeList]
+    altered: list[str]
     """Ids of rows that were altered outside this program, which are left out."""
 
 
@@ -45,45 +80,37 @@ class NoticeClock:
         self._database = database
         self._vault = vault
 
-    def by_clock(self, caller: Caller) -> NoticesByClock:
-        """Return all notices that the caller may see, by what is to be done."""
+    def by_clock(
+        self, caller: Caller, parts: Iterable[NoticePart] = tuple(NoticePart), start: int = 0
+    ) -> NoticesByClock:
+        """Return a page of each of ``parts`` of the notices that the caller may see, after the
+        first ``start`` of them."""
         altered: list[str] = []
-        is_open = ~TO_WITHDRAW
-        is_running = Notice.state.in_(RUNNING)
-        is_draft = Notice.state == NoticeState.DRAFTED
-        return NoticesByClock(
-            self._list(caller, TO_WITHDRAW, Notice.withdraw_at, altered),
-            self._list(caller, is_open & is_running, Notice.due_at.nulls_last(), altered),
-            self._list(caller, is_open & is_draft, Notice.created_at, altered),
-            self._list(
-                caller, is_open & ~is_running & ~is_draft, Notice.created_at.desc(), altered
-            ),
-            altered,
-        )
+        lists = {part: self._list(caller, part, start, altered) for part in parts}
+        return NoticesByClock(lists, altered)
 
     def now(self) -> datetime:
         """Return the time by which deadlines are compared."""
         return self._database.clock()
 
-    def _list(
-        self,
-        caller: Caller,
-        condition: ColumnElement[bool],
-        order: Any,
-        altered: list[str],
-    ) -> list[dict[str, Any]]:
+    def _list(self, caller: Caller, part: NoticePart, start: int, altered: list[str]) -> NoticeList:
+        condition, order = _PARTS[part]
+        seen = condition & Case.wrapped_key.is_not(None) & visible_to(caller)
+        counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id).where(seen)
         statement = (
             select(Notice, Case)
             .join(Case, Notice.case_id == Case.id)
-            .where(condition, Case.wrapped_key.is_not(None), visible_to(caller))
+            .where(seen)
             .order_by(order, Notice.id)
+            .offset(start)
             .limit(MAX_PAGE)
         )
         with self._database.read() as session:
+            total = session.scalar(counted) or 0
             loaded = load_list(session, statement)
             altered += loaded.altered
             opened = opened_rows(loaded.rows, self._listed, altered)
-            return [shown for _, shown in opened]
+            return NoticeList([shown for _, shown in opened], start, total)
 
     def _listed(self, row: tuple[Notice, Case]) -> dict[str, Any]:
         notice, case = row

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from deepfake_service.casework.core.pagination import Filters, Order
 from deepfake_service.db.enums import ENDED, Decision, JobState
@@ -31,12 +31,11 @@ from deepfake_service.security.accounts import Caller
 from deepfake_service.web.api_errors import api_errors
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect, require_sure
+from deepfake_service.web.pages import Cursor, Form, PageRoute, page, redirect, require_sure
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Id = Annotated[str, Path(max_length=26)]
-Cursor = Annotated[str | None, Query(max_length=200)]
 MAX_REASON = 4000
 """Characters of the reason of a review, as in the API."""
 VALUES_WITHHELD = (

@@ -283,12 +283,6 @@ def _jobs_by_media(
     return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
 
 
-@router.get("/notices")
-def get_notices(request: Request, caller: PageReader, services: ServicesDep) -> Response:
-    """Show all notices by what is to be done, and by when."""
-    return page(request, "notices.html", caller, notices=services.notice_clock.by_clock(caller))
-
-
 @router.get("/notices/{notice_id}")
 def get_notice(
     request: Request, notice_id: Id, caller: PageReader, services: ServicesDep
@@ -380,15 +374,3 @@ def _local_time(text: str, offset: str) -> datetime:
     except (ValueError, OverflowError) as error:
         invalid = FieldError("sent_at", "a date and a time are needed")
         raise InvalidRequest(errors=[invalid]) from error
-
-
-@router.get("/overdue")
-def get_overdue(
-    request: Request,
-    caller: PageReader,
-    services: ServicesDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 200,
-) -> Response:
-    """Show all notices whose deadline has passed without a reaction."""
-    overdue = services.notice_desk.overdue(caller, limit=limit)
-    return page(request, "overdue.html", caller, overdue=overdue)

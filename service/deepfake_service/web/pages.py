@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -45,6 +45,8 @@ MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
 """A notice is about at most 200 posts, each of which is a field of its form."""
+Cursor = Annotated[str | None, Query(max_length=200)]
+"""Where a page of a list begins: ``next`` of the page before."""
 INVALID_FORM = "The form is incomplete or contains invalid values."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import io
 import json
 import os
@@ -289,6 +290,38 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert await sections() == ["closed"]
 
 
+async def test_a_part_with_many_notices_is_shown_in_pages(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.notice_clock.MAX_PAGE", 2)
+    drafts = [(await drafted(service))["id"] for _ in range(3)]
+    sent = await drafted(service)
+    await updated(service, sent["id"], sent_at=service.database.clock().isoformat())
+    await service.sign_in(Role.PIPELINE)
+
+    async def shown(address: str) -> tuple[list[str], list[str], str]:
+        answer = await service.client.get(html.unescape(address))
+        assert answer.status_code == 200
+        links = re.findall(r'href="/notices/(\w+)"', answer.text)
+        further = re.findall(r'<a class="button" href="(/notices[^"]*)"', answer.text)
+        return links, further, answer.text
+
+    links, further, page = await shown("/notices")
+    assert links == [sent["id"], *drafts[:2]]
+    assert 'Not sent <span class="count">3</span>' in page
+    assert "1 to 2 of 3" in page
+    assert len(further) == 1
+    links, further, page = await shown(further[0])
+    assert (links, further) == (drafts[2:], [])
+    assert 'Not sent <span class="count">3</span>' in page
+    assert "3 to 3 of 3" in page
+    assert 'href="/notices?part=drafts"' in page
+    links, further, _ = await shown("/notices?part=drafts")
+    assert links == drafts[:2]
+    assert (await shown("/notices?part=withdraw"))[0] == []
+    assert (await service.client.get("/notices?part=all")).status_code == 422
+
+
 async def test_a_case_that_cannot_be_opened_does_not_hide_the_notices_of_others(
     service: Service,
 ) -> None:
@@ -344,11 +377,19 @@ async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service:
     assert pages == [([first], []), ([], [second]), ([third], [])]
     refused = await service.client.get("/v1/notices/overdue?cursor=x")
     assert refused.status_code == 422
+    await service.sign_in(Role.PIPELINE)
+    shown, address = [], "/overdue?limit=1"
+    for _ in notices:
+        page = (await service.client.get(address)).text
+        shown.append(re.findall(r'<a href="/notices/(\w+)"', page))
+        (address,) = re.findall(r'<a class="button" href="(/overdue[^"]*)"', page) or [""]
+        address = html.unescape(address)
+    assert (shown, address) == ([[first], [], [third]], "")
+    assert "No notice is overdue." not in page
     case_id = notices[0]["case_id"]
     of_case = (await service.client.get(f"/v1/cases/{case_id}/notices")).json()
     assert {n["id"] for n in of_case["notices"]} == {first, third}
     assert of_case["altered"] == [second]
-    await service.sign_in(Role.PIPELINE)
     for path in ("/overdue", f"/cases/{case_id}"):
         shown = await service.client.get(path)
         assert shown.status_code == 200, path
