@@ -297,6 +297,7 @@ async def test_a_part_with_many_notices_is_shown_in_pages(
     drafts = [(await drafted(service))["id"] for _ in range(3)]
     sent = await drafted(service)
     await updated(service, sent["id"], sent_at=service.database.clock().isoformat())
+    service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
 
     async def shown(address: str) -> tuple[list[str], list[str], str]:
@@ -377,6 +378,7 @@ async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service:
     assert pages == [([first], []), ([], [second]), ([third], [])]
     refused = await service.client.get("/v1/notices/overdue?cursor=x")
     assert refused.status_code == 422
+    service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
     shown, address = [], "/overdue?limit=1"
     for _ in notices:
