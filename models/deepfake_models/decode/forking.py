@@ -21,7 +21,7 @@ from contextlib import suppress
 from deepfake_models.decode import protocol as wire
 from deepfake_models.decode import serving
 from deepfake_models.decode.confinement import require_one_thread
-from deepfake_models.decode.worker import run_confined
+from deepfake_models.decode.worker import END, run_confined
 
 REAP_INTERVAL_S = 1.0
 """How often processes that ended by themselves are reaped."""
@@ -33,7 +33,9 @@ def main() -> None:
     """Run the fork server."""
     control = socket.socket(fileno=int(sys.argv[1]))
     options = wire.Options.model_validate_json(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    # The parent decides when to stop. Terminals and service managers signal all its processes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tasks = serving.load(options)
     require_one_thread()
     # The processes share this memory until it is written to, which a collection would do.
@@ -98,7 +100,7 @@ class _Server:
     def _end(self, number: int) -> None:
         if number in self._processes:
             # It has not been reaped, so the number of the process is still its own.
-            os.kill(self._processes[number], signal.SIGTERM)
+            os.kill(self._processes[number], END)
 
     def _reap(self) -> None:
         for number, pid in list(self._processes.items()):

@@ -23,6 +23,11 @@ ORPHAN_CHECK_S = 1.0
 it: that signal is sent when the *thread* that started the process ends."""
 
 
+END = signal.SIGUSR1
+"""Ends a process. Not SIGTERM, which service managers send to every process of a service that shall
+stop: items in work are still finished then."""
+_AWAITED = {END, signal.SIGTERM, signal.SIGCHLD}
+
 Parse = Callable[[Beginning, int], None]
 """Confines the second process, and serves the parent; gets its beginning and its number."""
 
@@ -49,7 +54,7 @@ def run_confined(connection: int, parent: int, parse: Parse) -> None:
         parent: the process without which both end.
         parse: returns when the parent has closed the connection.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     beginning = enter_namespaces()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -65,13 +70,17 @@ def run_confined(connection: int, parent: int, parse: Parse) -> None:
 
 
 def supervise(pid: int, parent: int) -> None:
-    """Wait until the process ``pid`` ends; end it on SIGTERM, or when ``parent`` has ended.
+    """Wait until the process ``pid`` ends; end it on ``END``, or when ``parent`` has ended.
 
     It is reaped here, because a service that is the first process of a container reaps nothing.
     """
     while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        received = signal.sigtimedwait({signal.SIGTERM, signal.SIGCHLD}, ORPHAN_CHECK_S)
-        asked = received is not None and received.si_signo == signal.SIGTERM
+        received = signal.sigtimedwait(_AWAITED, ORPHAN_CHECK_S)
+        asked = received is not None and (
+            received.si_signo == END
+            # Parents of earlier versions send this one.
+            or (received.si_signo == signal.SIGTERM and received.si_pid == parent)
+        )
         if asked or os.getppid() != parent:
             os.kill(pid, signal.SIGKILL)
 
@@ -82,7 +91,7 @@ def _parse(parse: Parse, beginning: Beginning, pid_source: int) -> None:
     os.close(pid_source)
     if not pid:  # the first process ended before it was watched
         return
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
     parse(beginning, int(pid))
 
 
