@@ -40,6 +40,7 @@ class Copy:
     """A picture that was scaled down, bordered and turned."""
 
     view: View
+    """What the networks see of it."""
     border: int
     """Width of the grey border in pixels of the copy."""
     stretch: tuple[float, float]
