@@ -1,211 +1,31 @@
-"""A small scorer and decoder that stand for the model, which these tests are not about.
-
-A "picture" is the text ``still FACES VALUE``; other first words are other kinds of input.
-"""
+"""Services under test, with the small scorer and decoder of ``smallkit`` in place of the model."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
 import secrets
 import shutil
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from dbos import DBOS
 from fastapi import FastAPI
-from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from deepfake_models.bundle import Bundle
-from deepfake_models.classifier import Classifier, FaceScore
-from deepfake_models.cropped_faces import CroppedFace
-from deepfake_models.decode.base import FailedFrame, Frame
-from deepfake_models.decode.credentials import not_read
-from deepfake_models.decode.decoder import Decoder
-from deepfake_models.errors import NotAPicture, UndecodableMedia
-from deepfake_models.results import (
-    Face,
-    MediaFacts,
-    Quality,
-    Reason,
-    ReasonCode,
-    Verdict,
-    VerdictCode,
-)
-from deepfake_models.scorer import Scorer
 from deepfake_service.app import create_app
 from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
-from tests.support import judgingkit, pgkit
-from tests.support.bundlekit import small_bundle, small_bundle_dir
+from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
-
-SIZE = 8
-POISON = 13
-"""A crop of this value makes the whole batch fail."""
-
-
-class SmallClassifier(Classifier):
-    """Computes the logit of a crop from its first pixel."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
-        self.batches.append(len(crops))
-        values = [int(crop[0, 0, 0]) for crop in crops]
-        if POISON in values:
-            raise RuntimeError("secret-name.jpg")
-        return [FaceScore((value - 100) / 10) for value in values]
-
-
-@functools.cache
-def _small_files() -> dict[str, str]:
-    """Return the digests of a folder whose card and error rates pages show."""
-    return small_bundle().spec.files
-
-
-class SmallScorer(Scorer):
-    """Sees as many faces in a picture as its first pixel says; their value is the second pixel."""
-
-    def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
-        spec = judgingkit.spec(name="small", terms="tests-only", files=_small_files())
-        self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
-        self.classifier: SmallClassifier = SmallClassifier()
-        self.observe_error: Exception | None = None
-
-    @property
-    def batches(self) -> list[int]:
-        """Return the sizes of the batches that were classified."""
-        return self.classifier.batches
-
-    def observe(
-        self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[CroppedFace]]:
-        if self.observe_error is not None:
-            raise self.observe_error
-        return [
-            [self._face(i, int(p[0, 1, 0]), t) for i in range(int(p[0, 0, 0]))]
-            for p, t in zip(pictures, times, strict=True)
-        ]
-
-    def _face(self, index: int, value: int, time_s: float) -> CroppedFace:
-        crop = np.full((SIZE, SIZE, 3), value, np.uint8)
-        face = Face(
-            time_s=time_s,
-            box=(0.0, 0.0, 50.0 + index, 60.0),
-            confidence=0.99,
-            quality=Quality(50.0 + index, 1.0, 1.0, 0.5),
-        )
-        return CroppedFace(face, crop)
-
-    def judge_picture(
-        self,
-        facts: MediaFacts,
-        observations: Sequence[CroppedFace],
-        scores: Sequence[FaceScore | None],
-    ) -> Verdict:
-        logits = [None if s is None else s.logit for s in scores]
-        faces = tuple(_judged(o.face, z) for o, z in zip(observations, logits, strict=True))
-        known = [z for z in logits if z is not None]
-        if not known:
-            reason = Reason(ReasonCode.NO_FACE, "no face was found")
-            return Verdict(VerdictCode.NOT_APPLICABLE, reasons=(reason,), media=facts, faces=faces)
-        top = max(known)
-        return Verdict(_code(top), _sigmoid(top), top / math.log(10), media=facts, faces=faces)
-
-
-def _judged(face: Face, logit: float | None) -> Face:
-    return replace(
-        face,
-        verdict=_code(logit) if logit is not None else VerdictCode.UNABLE_TO_EVALUATE,
-        score=_sigmoid(logit) if logit is not None else None,
-        log_likelihood_ratio=logit / math.log(10) if logit is not None else None,
-    )
-
-
-def _code(logit: float) -> VerdictCode:
-    return VerdictCode.LIKELY_MANIPULATED if logit > 0 else VerdictCode.NO_MANIPULATION_FOUND
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))
-
-
-class SmallMedia:
-    def __init__(self, kind: str, pixels: NDArray[np.uint8] | None) -> None:
-        self.facts = MediaFacts(kind, SIZE, SIZE, None, 1, 0)
-        self.times = np.zeros(1)
-        self._pixels = pixels
-
-    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        for index in indices:
-            if self._pixels is None:
-                yield FailedFrame(index, 0.0, "torn")
-            else:
-                yield Frame(index, 0.0, self._pixels)
-
-    def __enter__(self) -> SmallMedia:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-class SmallDecoder(Decoder):
-    """Reads inputs made of words; ``gate`` holds back inputs that say ``slow`` until it is set."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.opened = 0
-        self.entered = threading.Semaphore(0)
-
-    @contextlib.contextmanager
-    def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[SmallMedia]:
-        words = source.read(200).split()
-        self.opened += 1
-        self.entered.release()
-        if words[:1] == [b"slow"]:
-            assert self.gate.wait(60)
-            words = words[1:]
-        match words:
-            case [b"still", faces, value, *_]:
-                pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
-                pixels[0, 0, 0], pixels[0, 1, 0] = int(faces), int(value)
-                yield SmallMedia("image", pixels)
-            case [b"torn", *_]:
-                yield SmallMedia("image", None)
-            case [b"moving", *_]:
-                if stills_only:
-                    raise NotAPicture
-                yield SmallMedia("video", None)
-            case [b"bug", *_]:
-                raise RuntimeError("secret-name.jpg")
-            case _:
-                raise UndecodableMedia
-
-    def read_credentials(
-        self, source: BinaryIO, mime: str | None, anchors: str | None = None
-    ) -> dict[str, Any]:
-        return not_read("test media have none")
-
-    def confinement(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
+from tests.support.smallkit import SmallDecoder, SmallScorer
 
 
 class Service:
