@@ -1,0 +1,128 @@
+"""When media and jobs expire, and what no record names is swept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.casework.orphans import COMMITTED_WITHIN, ORPHANED_AFTER
+from deepfake_service.db import AuditEntry, Case
+from deepfake_service.db.enums import Role
+from tests.support.jobkit import blobs, headers
+from tests.support.videokit import end, submit, sweep
+from tests.unit.service.conftest import Service, Starter
+
+
+async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> None:
+    job = (await submit(service)).json()
+    now = datetime.now(UTC)
+    end(service, job["id"], now + timedelta(days=1))
+    sweep(service)
+    assert len(blobs(service)) == 1
+    hold = f"/v1/cases/{job['case_id']}/hold"
+    analyst = {"headers": headers(service, Role.ANALYST)}
+    assert (await service.client.put(hold)).status_code == 403
+    assert (await service.client.put(hold, **analyst)).status_code == 204
+    for path in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
+        refused = await service.client.delete(path)
+        assert refused.status_code == 409
+        assert refused.json()["type"].endswith(":case_held")
+    service.clock.advance(timedelta(days=1, seconds=1))
+    sweep(service)
+    assert len(blobs(service)) == 1
+    assert (await service.client.delete(hold, **analyst)).status_code == 204
+    sweep(service)
+    assert not blobs(service)
+    kept = (await service.client.get(f"/v1/jobs/{job['id']}")).json()
+    assert (kept["media_kept"], kept["state"]) == (False, "succeeded")
+    with service.database.read() as session:
+        actions = [e.action for e in session.scalars(select(AuditEntry))]
+    assert {"hold.set", "hold.lifted", "media.expired"} <= set(actions)
+
+
+async def test_a_job_that_nobody_examines_expires_with_its_media(service: Service) -> None:
+    job = (await submit(service)).json()
+    path = f"/v1/jobs/{job['id']}"
+    for days, state, kept in ((6, "queued", True), (2, "expired", False)):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+        found = (await service.client.get(path)).json()
+        assert (found["state"], found["media_kept"]) == (state, kept)
+    assert not blobs(service)
+    again = (await submit(service)).json()
+    assert (again["state"], again["id"] != job["id"]) == ("queued", True)
+
+
+async def test_media_go_some_time_after_the_review(service: Service) -> None:
+    job = (await submit(service)).json()
+    now = service.clock()
+    end(service, job["id"], now + timedelta(days=6))
+    with service.database.write() as session:
+        session.get_one(Case, job["case_id"]).reviewed_at = now
+    for hours, kept in ((0, 1), (23, 1), (2, 0)):
+        service.clock.advance(timedelta(hours=hours))
+        sweep(service)
+        assert len(blobs(service)) == kept
+
+
+async def test_what_no_record_names_is_swept_once_it_is_old(
+    service: Service,
+) -> None:
+    await submit(service)
+    services = service.app.state.shared.services
+    job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
+    for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
+        services.retention._vault.blobs.put_bytes(name, b"sealed")
+    sweep(service)
+    assert len(blobs(service)) == 4
+    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
+    sweep(service)
+    left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
+    assert len(left) == 2
+    assert f"{job['id']}/part-0" in left
+
+
+async def test_orphans_are_looked_for_some_at_a_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.orphans.BLOBS_PER_QUERY", 2)
+    job = (await submit(service)).json()
+    services = service.app.state.shared.services
+    store, at_a_time, read = services.retention._vault.blobs, 0, 0
+    for number in range(7):
+        store.put_bytes(f"media/orphan-{number}", b"sealed")
+    listed = store.older_than
+
+    def counted(prefix: str, moment: datetime) -> Iterator[str]:
+        nonlocal at_a_time, read
+        for name in listed(prefix, moment):
+            at_a_time, read = max(at_a_time, read + 1), read + 1
+            yield name
+
+    def forgotten(name: str) -> None:
+        nonlocal read
+        read = 0
+        delete(name)
+
+    delete = store.delete
+    monkeypatch.setattr(store, "older_than", counted)
+    monkeypatch.setattr(store, "delete", forgotten)
+    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
+    services.orphans.delete()
+    assert [p.name for p in blobs(service)] == [job["media_id"]]
+    assert at_a_time <= 3
+
+
+async def test_an_upload_is_no_orphan_as_long_as_it_may_take(start: Starter) -> None:
+    longest = timedelta(hours=24)
+    async with start(video_upload_timeout_s=longest.total_seconds()) as service:
+        services = service.app.state.shared.services
+        # Object stores date a blob by the beginning of its upload, whose row follows its end.
+        services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
+        for pause, left in ((longest, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
+            service.clock.advance(pause)
+            services.orphans.delete()
+            assert len(blobs(service)) == left
