@@ -270,7 +270,8 @@ def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """Encode RGB or RGBA pixels, (H, W, 3 or 4) uint8, as a PNG."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    # Pillow's default takes four times as long, to save 7% of a crop.
+    Image.fromarray(pixels).save(file, "PNG", compress_level=2)
     return file.getvalue()
 
 
