@@ -94,11 +94,12 @@ def worker_running(
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
-        Chore("webhooks", deliveries.start_due, SEND_EVERY_S),
+        Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
     try:
         yield
     finally:
+        deliveries.stop()  # with many due, that chore would not end
         for chore in chores:
             chore.stop()
         deliveries.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -38,6 +38,8 @@ SENDERS = 8
 """Deliveries that one process sends at the same time."""
 SENDERS_PER_ACCOUNT = 3
 """Of these, deliveries of one account, so that its receivers cannot hold up those of others."""
+LOOK_AGAIN_S = 1.0
+"""How long further webhooks that are due are not looked for while receivers do not answer."""
 CANDIDATES_PER_ACCOUNT = 50
 """Due deliveries of one account among which one with an idle host is looked for."""
 
@@ -110,9 +112,19 @@ class WebhookDeliveries:
         self._sending: dict[str, _Due] = {}
         self._known: dict[str, _Due] = {}
 
+    def send_due(self) -> None:
+        """Send the webhooks that are due. A host gets the next one as soon as it has answered.
+
+        Returns once none is due whose host is idle, or after ``stop``.
+        """
+        while started := self.start_due():
+            wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
+
     def start_due(self) -> list[Future[None]]:
         """Start to send the webhooks that are due and whose host is idle, and do not wait."""
-        started = []
+        started: list[Future[None]] = []
+        if self._closing.is_set():
+            return started
         for due in self._candidates():
             if self._may_send(due) and self._claim(due.id):
                 with self._lock:
@@ -120,9 +132,13 @@ class WebhookDeliveries:
                 started.append(self._senders.submit(self._send, due))
         return started
 
-    def close(self) -> None:
-        """Let the deliveries that are being sent finish."""
+    def stop(self) -> None:
+        """Start no further delivery."""
         self._closing.set()
+
+    def close(self) -> None:
+        """Stop, and let the deliveries that are being sent finish."""
+        self.stop()
         self._senders.shutdown(cancel_futures=True)
 
     def _may_send(self, due: _Due) -> bool:

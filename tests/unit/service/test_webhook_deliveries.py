@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -94,6 +94,23 @@ def send_due(deliveries: WebhookDeliveries) -> int:
             sent.result()
         tried += len(started)
     return tried
+
+
+def add_due(service: Service, deliveries: WebhookDeliveries, urls: Sequence[str]) -> None:
+    """Make further webhooks of the job due."""
+    with service.database.write() as session:
+        (job,) = session.scalars(select(Job))
+        case = session.get_one(Case, job.case_id)
+        key = deliveries._vault.case_key(case)
+        for url in urls:
+            delivery_id = new_id()
+            target = seal(key, url.encode(), context_of("delivery", delivery_id))
+            session.add(
+                Delivery(
+                    id=delivery_id, job_id=job.id, target=target, state=DeliveryState.DUE,
+                    due_at=service.clock(), created_at=service.clock(),
+                )
+            )  # fmt: skip
 
 
 def state(service: Service) -> DeliveryState:
@@ -215,19 +232,7 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
 
     monkeypatch.setattr(webhooks, "send", send)
     silent = [f"https://silent.example/{n}" for n in range(12)]
-    with service.database.write() as session:
-        (job,) = session.scalars(select(Job))
-        case = session.get_one(Case, job.case_id)
-        key = deliveries._vault.case_key(case)
-        for url in [*silent, "https://other.example/"]:
-            delivery_id = new_id()
-            target = seal(key, url.encode(), context_of("delivery", delivery_id))
-            session.add(
-                Delivery(
-                    id=delivery_id, job_id=job.id, target=target, state=DeliveryState.DUE,
-                    due_at=service.clock(), created_at=service.clock(),
-                )
-            )  # fmt: skip
+    add_due(service, deliveries, [*silent, "https://other.example/"])
     deliveries.start_due()
     wait_until(lambda: {"https://hooks.example/a", "https://other.example/"} <= set(sent))
     wait_until(lambda: any("silent" in url for url in sent))
@@ -240,6 +245,35 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
         return set(sent) == everything
 
     wait_until(is_all_sent)
+
+
+async def test_a_host_gets_the_next_webhook_as_soon_as_it_has_answered(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    """Each host used to get one webhook a second, however many were due."""
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    add_due(service, deliveries, [f"https://hooks.example/{n}" for n in range(12)])
+    deliveries.send_due()
+    assert len(receiver.bodies) == 13
+    with service.database.read() as session:
+        assert set(session.scalars(select(Delivery.state))) == {DeliveryState.DELIVERED}
+
+
+async def test_a_stopping_worker_begins_no_further_delivery(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    add_due(service, deliveries, [f"https://hooks.example/{n}" for n in range(12)])
+
+    def send(*_: Any) -> webhooks.DeliveryOutcome:
+        receiver.bodies.append("")
+        if len(receiver.bodies) == 3:
+            deliveries.stop()
+        return webhooks.DeliveryOutcome("http_200", delivered=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webhooks, "send", send)
+        deliveries.send_due()
+    assert len(receiver.bodies) == 3
 
 
 async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_again(
