@@ -29,9 +29,12 @@ from deepfake_service.cli.score import clean
 POLL_S = 0.5
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Size limit of an answer. A job with a long result has a few megabytes."""
+_CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
 JOB_ID = re.compile(r"[0-9a-z]{26}")
 LONGEST_WAIT_S = 60.0
+_AWAY = frozenset({502, 503, 504})
+"""What a proxy answers for a service that is not there, for example while it restarts."""
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 """The states of jobs that ended without a result."""
 FINAL_STATES = UNSUCCESSFUL | {JobState.SUCCEEDED}
@@ -171,8 +174,7 @@ class Submitter:
             response = call()
         except httpx.HTTPError as error:
             raise ServiceUnreachable(
-                f"The service at {self._url} cannot be reached. Check that it is running "
-                "or give its address with --url or DEEPFAKE_URL."
+                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
@@ -180,7 +182,8 @@ class Submitter:
             if not JOB_ID.fullmatch(response.parsed.id):
                 raise ServiceRefused(f"The answer has no id of a job. {_CHECK_ADDRESS}")
             return Job(response.parsed, json.loads(response.content))
-        detail = f"HTTP status {HTTPStatus(response.status_code).value}"
+        status = HTTPStatus(response.status_code).value
+        detail = f"HTTP status {status}"
         if isinstance(response.parsed, ProblemOut):
             detail = response.parsed.detail
             for invalid in response.parsed.errors or ():
@@ -189,6 +192,11 @@ class Submitter:
         wait = response.headers.get("retry-after", "")
         if wait.isascii() and wait.isdecimal():
             raise ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
+        if response.parsed is None and status in _AWAY:
+            raise ServiceUnreachable(
+                f"The service at {self._url} does not respond: HTTP status {status}. "
+                f"{_CHECK_RUNNING}"
+            )
         raise ServiceRefused(message)
 
 

@@ -18,7 +18,13 @@ from typer.testing import CliRunner
 from deepfake_client.models import JobOut
 from deepfake_service.cli import app as cli
 from deepfake_service.cli.output import json_line
-from deepfake_service.cli.submit import ServiceRefused, Submitter, summary
+from deepfake_service.cli.submit import (
+    ServiceBusy,
+    ServiceRefused,
+    ServiceUnreachable,
+    Submitter,
+    summary,
+)
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 
@@ -47,7 +53,7 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             kind = "application/json" if status == 200 else "application/problem+json"
-            for name, value in {**headers, "Content-Type": kind}.items():
+            for name, value in {"Content-Type": kind, **headers}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -77,6 +83,29 @@ async def test_a_busy_service_is_waited_for(service: Service) -> None:
         pytest.raises(ServiceRefused, match="no such job"),
     ):
         submitter.wait(job["id"], seen.append)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_in_front_of_a_service_that_restarts_is_no_refusal(status: int) -> None:
+    """A file that was sent meanwhile used to count as rejected, and was not sent again."""
+    page = (status, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>")
+    with (
+        answering(page) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceUnreachable, match=f"does not respond: HTTP status {status}"),
+    ):
+        submitter.read("x")
+
+
+def test_a_proxy_that_says_how_long_to_wait_is_waited_for() -> None:
+    page = (503, {"Content-Type": "text/plain", "Retry-After": "5"}, b"Too many connections.")
+    with (
+        answering(page) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceBusy) as busy,
+    ):
+        submitter.read("x")
+    assert busy.value.wait_s == 5.0
 
 
 ESCAPES = "\x1b]0;x\x07\x9b2J\nrow job\u202e"

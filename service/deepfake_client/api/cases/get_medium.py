@@ -46,22 +46,22 @@ def _parse_response(
 
         return response_206
 
-    if response.status_code == 401:
+    if response.status_code == 401 and "problem+json" in response.headers.get("content-type", ""):
         response_401 = ProblemOut.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 403:
+    if response.status_code == 403 and "problem+json" in response.headers.get("content-type", ""):
         response_403 = ProblemOut.from_dict(response.json())
 
         return response_403
 
-    if response.status_code == 404:
+    if response.status_code == 404 and "problem+json" in response.headers.get("content-type", ""):
         response_404 = ProblemOut.from_dict(response.json())
 
         return response_404
 
-    if response.status_code == 410:
+    if response.status_code == 410 and "problem+json" in response.headers.get("content-type", ""):
         response_410 = ProblemOut.from_dict(response.json())
 
         return response_410
@@ -70,17 +70,17 @@ def _parse_response(
         response_416 = cast(Any, None)
         return response_416
 
-    if response.status_code == 422:
+    if response.status_code == 422 and "problem+json" in response.headers.get("content-type", ""):
         response_422 = ProblemOut.from_dict(response.json())
 
         return response_422
 
-    if response.status_code == 429:
+    if response.status_code == 429 and "problem+json" in response.headers.get("content-type", ""):
         response_429 = ProblemOut.from_dict(response.json())
 
         return response_429
 
-    if response.status_code == 503:
+    if response.status_code == 503 and "problem+json" in response.headers.get("content-type", ""):
         response_503 = ProblemOut.from_dict(response.json())
 
         return response_503

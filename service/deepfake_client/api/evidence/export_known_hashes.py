@@ -28,27 +28,27 @@ def _parse_response(
 
         return response_200
 
-    if response.status_code == 401:
+    if response.status_code == 401 and "problem+json" in response.headers.get("content-type", ""):
         response_401 = ProblemOut.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 403:
+    if response.status_code == 403 and "problem+json" in response.headers.get("content-type", ""):
         response_403 = ProblemOut.from_dict(response.json())
 
         return response_403
 
-    if response.status_code == 422:
+    if response.status_code == 422 and "problem+json" in response.headers.get("content-type", ""):
         response_422 = ProblemOut.from_dict(response.json())
 
         return response_422
 
-    if response.status_code == 429:
+    if response.status_code == 429 and "problem+json" in response.headers.get("content-type", ""):
         response_429 = ProblemOut.from_dict(response.json())
 
         return response_429
 
-    if response.status_code == 503:
+    if response.status_code == 503 and "problem+json" in response.headers.get("content-type", ""):
         response_503 = ProblemOut.from_dict(response.json())
 
         return response_503

@@ -28,7 +28,7 @@ def _parse_response(
 
         return response_200
 
-    if response.status_code == 422:
+    if response.status_code == 422 and "problem+json" in response.headers.get("content-type", ""):
         response_422 = ProblemOut.from_dict(response.json())
 
         return response_422

@@ -26,7 +26,7 @@ def _parse_response(
         response_200 = response.text
         return response_200
 
-    if response.status_code == 404:
+    if response.status_code == 404 and "problem+json" in response.headers.get("content-type", ""):
         response_404 = ProblemOut.from_dict(response.json())
 
         return response_404

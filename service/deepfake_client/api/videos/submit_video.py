@@ -106,57 +106,57 @@ def _parse_response(
 
         return response_202
 
-    if response.status_code == 400:
+    if response.status_code == 400 and "problem+json" in response.headers.get("content-type", ""):
         response_400 = ProblemOut.from_dict(response.json())
 
         return response_400
 
-    if response.status_code == 401:
+    if response.status_code == 401 and "problem+json" in response.headers.get("content-type", ""):
         response_401 = ProblemOut.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 403:
+    if response.status_code == 403 and "problem+json" in response.headers.get("content-type", ""):
         response_403 = ProblemOut.from_dict(response.json())
 
         return response_403
 
-    if response.status_code == 408:
+    if response.status_code == 408 and "problem+json" in response.headers.get("content-type", ""):
         response_408 = ProblemOut.from_dict(response.json())
 
         return response_408
 
-    if response.status_code == 409:
+    if response.status_code == 409 and "problem+json" in response.headers.get("content-type", ""):
         response_409 = ProblemOut.from_dict(response.json())
 
         return response_409
 
-    if response.status_code == 413:
+    if response.status_code == 413 and "problem+json" in response.headers.get("content-type", ""):
         response_413 = ProblemOut.from_dict(response.json())
 
         return response_413
 
-    if response.status_code == 415:
+    if response.status_code == 415 and "problem+json" in response.headers.get("content-type", ""):
         response_415 = ProblemOut.from_dict(response.json())
 
         return response_415
 
-    if response.status_code == 422:
+    if response.status_code == 422 and "problem+json" in response.headers.get("content-type", ""):
         response_422 = ProblemOut.from_dict(response.json())
 
         return response_422
 
-    if response.status_code == 429:
+    if response.status_code == 429 and "problem+json" in response.headers.get("content-type", ""):
         response_429 = ProblemOut.from_dict(response.json())
 
         return response_429
 
-    if response.status_code == 500:
+    if response.status_code == 500 and "problem+json" in response.headers.get("content-type", ""):
         response_500 = ProblemOut.from_dict(response.json())
 
         return response_500
 
-    if response.status_code == 503:
+    if response.status_code == 503 and "problem+json" in response.headers.get("content-type", ""):
         response_503 = ProblemOut.from_dict(response.json())
 
         return response_503
