@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -21,6 +22,9 @@ from deepfake_service.http.submission_form import PictureForm
 FILE = "file"
 COLUMNS = (FILE, *PictureForm.model_fields)
 DELIMITERS = (",", ";", "\t")
+ENCODINGS = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16", "cp949": "CP949"}
+"""Encodings of tables by Python's names: Excel saves "CSV UTF-8" with a byte order mark, "Unicode
+Text" as UTF-16, and its plain CSV in Korea as CP949."""
 SHOWN_PROBLEMS = 20
 DIGEST_CHUNK = 1 << 20
 _TORN = re.compile(r"[0-9a-f]{0,64}|[0-9a-f]{64} [0-9a-z]{0,26}")
@@ -60,9 +64,13 @@ class Row:
 class Rows:
     """Rows to submit, made one by one each time they are iterated: there may be many."""
 
-    def __init__(self, count: int, make: Callable[[], Iterator[Row]]) -> None:
+    def __init__(
+        self, count: int, make: Callable[[], Iterator[Row]], encoding: str | None = None
+    ) -> None:
         self._count = count
         self._make = make
+        self.encoding = encoding
+        """That of the manifest, a value of ``ENCODINGS``."""
 
     def __len__(self) -> int:
         return self._count
@@ -91,7 +99,7 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
     """Read a manifest, a table as CSV whose first line names its columns, and check every row.
 
     Args:
-        manifest: UTF-8, separated by commas, semicolons or tabs.
+        manifest: in one of ``ENCODINGS``, separated by commas, semicolons or tabs.
         folder: what the column ``file`` is relative to.
         fields: values for rows whose own cell is empty.
 
@@ -99,13 +107,8 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
         InvalidManifest: what is wrong, by line and column. Nothing is left out silently.
         OSError: the manifest cannot be read.
     """
-    try:
-        table = _Table(manifest.read_bytes().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InvalidManifest(
-            f"{clean(str(manifest))}: byte {error.start} is not UTF-8. Save the table as "
-            '"CSV UTF-8".'
-        ) from None
+    text, encoding = _decoded(manifest)
+    table = _Table(text)
     problems: list[str] = []
     line_of: dict[bytes, int] = {}
     count = 0
@@ -125,7 +128,29 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
         problems.append("the table has no rows below its header")
     if problems:
         raise InvalidManifest(_listed(manifest, problems))
-    return Rows(count, lambda: (table.row(cells, folder, fields) for _, cells in table.lines()))
+    return Rows(
+        count, lambda: (table.row(cells, folder, fields) for _, cells in table.lines()), encoding
+    )
+
+
+def _decoded(manifest: Path) -> tuple[str, str]:
+    """Return the text of a manifest and its encoding.
+
+    Raises:
+        InvalidManifest: it is in none of ``ENCODINGS``.
+        OSError: it cannot be read.
+    """
+    content = manifest.read_bytes()
+    has_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for name in ("utf-16",) if has_mark else ("utf-8-sig", "cp949"):
+        try:
+            return content.decode(name), ENCODINGS[name]
+        except UnicodeDecodeError as error:
+            place = f"byte {error.start} is not {ENCODINGS[name]}"
+    raise InvalidManifest(
+        f"{clean(str(manifest))}: {place}{'' if has_mark else ', nor is the file UTF-8'}. Save the "
+        'table as "CSV UTF-8".'
+    )
 
 
 class _Table:

@@ -145,6 +145,8 @@ def _submit_many(
     except InvalidManifest as error:
         typer.echo(f"error: {error.message}", err=True)
         return EXIT_INVALID
+    if rows.encoding not in (None, "UTF-8"):
+        typer.echo(f"The manifest is not UTF-8; it was read as {rows.encoding}.", err=True)
     wait = work.wait is not False
 
     def report(outcome: SubmissionOutcome) -> None:

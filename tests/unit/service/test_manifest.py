@@ -82,13 +82,27 @@ def test_every_error_of_a_manifest_names_its_line_and_column(folder: Path) -> No
         ("file,note,note\n", '"note" appears twice'),
         ("note\nx\n", '"file" is missing'),
         ('file\n"a.mp4\n', "line 2: unexpected end of data"),
-        ("file\n한글.mp4\n".encode("cp949"), "byte 5 is not UTF-8"),
+        (b"file\n\xff\xff.mp4\n", "byte 5 is not CP949, nor is the file UTF-8"),
+        ("file\n한글.mp4".encode("utf-16")[:-1], "byte 22 is not UTF-16. Save"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(
     folder: Path, content: str | bytes, expected: str
 ) -> None:
     assert expected in problem_of(folder, content)
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoding"),
+    [("utf-8", "UTF-8"), ("utf-8-sig", "UTF-8"), ("utf-16", "UTF-16"), ("cp949", "CP949")],
+)
+def test_tables_are_read_as_excel_saves_them(folder: Path, codec: str, encoding: str) -> None:
+    (folder / "한글.mp4").write_bytes(b"x")
+    manifest = folder.parent / "files.csv"
+    manifest.write_bytes("file\tnote\r\n한글.mp4\t똠방각하\r\n".encode(codec))
+    rows = read_manifest(manifest, folder, {})
+    assert rows.encoding == encoding
+    assert [(row.name, row.fields) for row in rows] == [("한글.mp4", {"note": "똠방각하"})]
 
 
 def test_a_folder_gives_a_row_for_each_file_that_is_not_hidden(folder: Path) -> None:
