@@ -169,7 +169,7 @@ def create_app(
             finally:
                 state.engine = state.services = None
 
-    app = _described(lifespan, settings.public_url)
+    app = _described(_keeping_failure(lifespan, state), settings.public_url)
     app.state.shared = state
     app.add_middleware(
         RequestMiddleware,
@@ -196,6 +196,25 @@ def create_app(
     ):
         add_routes(app, module.router)
     return app
+
+
+def _keeping_failure(lifespan: Lifespan, state: AppState) -> Lifespan:
+    """Return ``lifespan``, which also leaves in ``state`` why the app could not start.
+
+    The server that runs the app only logs a traceback, whose text the logs leave out.
+    """
+
+    @contextlib.asynccontextmanager
+    async def kept(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(lifespan(app))
+            except Exception as error:
+                state.start_failure = error
+                raise
+            yield
+
+    return kept
 
 
 def api_description() -> dict[str, Any]:

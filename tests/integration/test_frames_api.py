@@ -349,6 +349,26 @@ def test_what_cannot_be_served_is_said_in_a_line(
     assert "too-short" not in server.text
 
 
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"DEEPFAKE_BLOB_URL": "foo://bucket"}, "The URL in DEEPFAKE_BLOB_URL is invalid"),
+        ({"DEEPFAKE_AUDIT_CHECKPOINTS": "foo://bucket"}, "A URL in DEEPFAKE_AUDIT_CHECKPOINTS"),
+        (
+            {"DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS": "/nonexistent"},
+            "The file of DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS cannot be read",
+        ),
+    ],
+)
+def test_what_keeps_the_application_from_starting_is_the_last_line(
+    servers: list[Server], tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    server = Server(tmp_path, **environment)
+    servers.append(server)
+    assert server.ended() == 1
+    assert server.text.splitlines()[-1].startswith(f"error: {says}")
+
+
 def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

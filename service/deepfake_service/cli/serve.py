@@ -105,10 +105,20 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         # What a start creates lives as long as the service: collections need not visit it.
         gc.freeze()
         gc.enable()
-        server.run(sockets=listeners)
+        with contextlib.suppress(SystemExit):  # how uvicorn ends if the app could not start
+            server.run(sockets=listeners)
         if not server.started:
-            raise DeepfakeError("The service could not start. See its log for the reason.")
+            raise _not_started(app.state.shared.start_failure, log)
         log.info("stopped")
+
+
+def _not_started(failure: Exception | None, log: BoundLogger) -> DeepfakeError:
+    """Return what to tell the operator of a service that could not start."""
+    if isinstance(failure, DeepfakeError):
+        return failure
+    if failure is not None:
+        log.error("not_started", failure=logs.describe(failure))
+    return DeepfakeError("The service could not start. See its log for the reason.")
 
 
 def _import_later(server: uvicorn.Server) -> None:

@@ -72,6 +72,8 @@ class AppState:
     database: Database
     engine: Engine | None = None
     services: Services | None = None
+    start_failure: Exception | None = None
+    """Why the app could not start."""
 
     def require_engine(self) -> Engine:
         """Return the scoring engine.
