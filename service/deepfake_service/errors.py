@@ -190,6 +190,22 @@ class DatabaseUnavailable(ServiceError):
     """The database is not responding. Try again later."""
 
 
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of the database is full. Free space on it."""
+
+
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The database cannot be changed: it, or its disk, is read-only. Check who may write it."""
+
+
+class DatabaseInaccessible(DatabaseUnavailable):
+    """A file of the database cannot be opened. Check who owns it, and the limit on open files."""
+
+
+class DatabaseDiskFailing(DatabaseUnavailable):
+    """The disk of the database reports an error. Check the disk and the log of the system."""
+
+
 # -- cases ----------------------------------------------------------------------------------------
 
 

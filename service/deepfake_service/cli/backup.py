@@ -93,12 +93,24 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
         if isinstance(error, OSError | sqlite3.Error):
-            raise DataDirError("The backup could not be written.") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataDirError(f"The backup could not be made: {reason}.") from error
         raise
 
 
 def _require_intact(connection: sqlite3.Connection, name: str) -> None:
-    damage = damage_of(connection)
+    """Refuse a damaged database.
+
+    Raises:
+        DatabaseDamaged: it is damaged. DataDirError: it cannot be read.
+    """
+    try:
+        damage = damage_of(connection)
+    except sqlite3.DatabaseError as error:
+        raise DataDirError(
+            f"{name} cannot be read: {error}. Like the service, `deepfake backup` must be able to "
+            "write into its folder."
+        ) from error
     if damage is not None:
         raise DatabaseDamaged(
             f"{name} is damaged, so no new backup was made. Restore an earlier one."

@@ -70,7 +70,9 @@ def copy_backup(settings: Settings, backup: Path) -> None:
         )
     private_folder(settings.data_dir)
     try:
-        with closing(sqlite3.connect(backup / RECORDS_FILE)) as records:
+        # Nobody changes a backup, which may be on a medium that cannot be written.
+        address = f"{(backup / RECORDS_FILE).absolute().as_uri()}?immutable=1"
+        with closing(sqlite3.connect(address, uri=True)) as records:
             if damage_of(records) is not None:
                 raise DatabaseDamaged("The database of the backup is damaged. Use another backup.")
         if (backup / BLOB_FOLDER).exists():

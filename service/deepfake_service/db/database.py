@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.clock import Clock, utc_now
-from deepfake_service.db.integrity import damage_of, is_damage
+from deepfake_service.db.integrity import damage_of, is_damage, is_read_only, unavailable
 from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
 from deepfake_service.db.server_connections import ServerClock, patient_url
 from deepfake_service.db.write_ahead_log import clear_log
@@ -180,11 +180,15 @@ class Database:
 
         Raises:
             DatabaseDamaged: a page is damaged. From then on ``check`` raises this too.
+            DatabaseUnavailable: the file cannot be read now.
         """
         if self._file is None:
             return
-        with closing(sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S)) as connection:
-            damage = damage_of(connection)
+        try:
+            with closing(sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S)) as connection:
+                damage = damage_of(connection)
+        except sqlite3.DatabaseError as error:
+            raise unavailable(error) from error
         if damage is not None:
             self.damage = damage
             raise DatabaseDamaged
@@ -262,15 +266,17 @@ def translating() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, PoolTimeout) as error:
+    except PoolTimeout as error:
         raise DatabaseUnavailable from error
+    except OperationalError as error:
+        raise unavailable(error.orig) from error
     except DataError as error:
         raise InvalidRequest("A value contains characters that cannot be stored.") from error
     except DBAPIError as error:
         if is_damage(error):
             raise DatabaseDamaged from error
-        if error.connection_invalidated:
-            raise DatabaseUnavailable from error
+        if error.connection_invalidated or is_read_only(error):
+            raise unavailable(error.orig) from error
         raise
 
 

@@ -1,28 +1,69 @@
-"""Whether the file of an SQLite database is intact."""
+"""What SQLite and PostgreSQL report about the files of a database: damage, or what they lack."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 
 from sqlalchemy.exc import DBAPIError
 
+from deepfake_service.errors import (
+    DatabaseDiskFailing,
+    DatabaseFull,
+    DatabaseInaccessible,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+)
+
 _PRIMARY = 0xFF
 """The primary result code is the lowest byte of an extended one."""
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BY_SQLITE_CODE: Mapping[int | None, type[DatabaseUnavailable]] = {
+    sqlite3.SQLITE_FULL: DatabaseFull,
+    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
+    sqlite3.SQLITE_CANTOPEN: DatabaseInaccessible,
+    sqlite3.SQLITE_IOERR: DatabaseDiskFailing,
+}
+_BY_SQLSTATE: Mapping[str | None, type[DatabaseUnavailable]] = {
+    "53100": DatabaseFull,
+    "25006": DatabaseReadOnly,  # a standby server, for instance
+}
 
 
 def is_damage(error: DBAPIError) -> bool:
     """Return whether SQLite reports that the file is damaged."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & _PRIMARY == sqlite3.SQLITE_CORRUPT
+    return _primary_code(error.orig) == sqlite3.SQLITE_CORRUPT
+
+
+def unavailable(error: BaseException | None) -> DatabaseUnavailable:
+    """Return the domain error for an error of a driver, with what its code says about the disk."""
+    kind = _BY_SQLITE_CODE.get(_primary_code(error))
+    kind = kind or _BY_SQLSTATE.get(getattr(error, "sqlstate", None))
+    return kind() if kind else DatabaseUnavailable()
+
+
+def is_read_only(error: DBAPIError) -> bool:
+    """Return whether the PostgreSQL server accepts no changes."""
+    return isinstance(unavailable(error.orig), DatabaseReadOnly)
 
 
 def damage_of(connection: sqlite3.Connection) -> str | None:
     """Return what SQLite's quick check finds first, or ``None`` if the database is intact.
 
     It reads every page: about a second for each gigabyte on a fast disk.
+
+    Raises:
+        sqlite3.DatabaseError: the database cannot be read, which says nothing about its pages.
     """
     try:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
+        if _primary_code(error) not in _DAMAGE:
+            raise
         return str(error)
     return None if finding == "ok" else str(finding)
+
+
+def _primary_code(error: BaseException | None) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & _PRIMARY

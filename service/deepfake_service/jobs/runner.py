@@ -174,8 +174,8 @@ class Runner:
         while not until.wait(every_s()):
             try:
                 chore()
-            except DatabaseUnavailable:
-                _log.warning("database_unavailable", thread=name)
+            except DatabaseUnavailable as error:
+                _log.warning("database_unavailable", thread=name, problem=error.message)
             except Exception as error:  # a thread that ended would go unnoticed
                 _log.error("housekeeping_failed", thread=name, failure=describe(error))
 

@@ -20,6 +20,7 @@ from deepfake_service.db import Account, Database, new_id
 from deepfake_service.db.database import _newest_version
 from deepfake_service.db.enums import Role
 from deepfake_service.db.tables import Base
+from deepfake_service.errors import DatabaseReadOnly
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
@@ -53,6 +54,19 @@ def test_tables_of_this_version_are_not_migrated_again(
 def test_the_newest_migration_is_the_last_file() -> None:
     migrations = files("deepfake_service.db") / "migrations"
     assert [_newest_version(migrations)] == ScriptDirectory(str(migrations)).get_heads()
+
+
+def test_a_database_that_accepts_no_changes_is_named(database: Database) -> None:
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    command = "PRAGMA query_only = ON" if is_sqlite else "SET TRANSACTION READ ONLY"
+
+    def write() -> None:
+        with database.write() as session:
+            session.execute(text(command))
+            session.execute(text("CREATE TABLE more (number INTEGER)"))
+
+    with pytest.raises(DatabaseReadOnly, match="read-only"):
+        write()
 
 
 def test_a_state_is_stored_as_its_string(database: Database) -> None:

@@ -1,0 +1,70 @@
+"""What is told apart when the database fails: damage of its file, and what its disk lacks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from deepfake_service.cli.backup import back_up
+from deepfake_service.cli.restore import copy_backup
+from deepfake_service.db import Database
+from deepfake_service.errors import (
+    DatabaseFull,
+    DatabaseInaccessible,
+    DataDirError,
+)
+from deepfake_service.security.records import open_database
+from deepfake_service.settings import Settings
+from deepfake_service.storage import MASTER_KEY_FILE
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with contextlib.closing(open_database(Settings(data_dir=tmp_path))) as database:
+        with database.write() as session:
+            session.execute(text("PRAGMA max_page_count = 1"))  # SQLite takes the present size
+        with pytest.raises(DatabaseFull, match="full"):
+            _add_table(database)
+        database.check()
+
+
+def _add_table(database: Database) -> None:
+    with database.write() as session:
+        session.execute(text("CREATE TABLE more (zeros BLOB)"))
+
+
+@contextlib.contextmanager
+def unreadable(folder: Path) -> Iterator[None]:
+    """Keep SQLite from opening the database in ``folder``, as in one that it may not write."""
+    obstacle = folder / "records.sqlite-shm"
+    obstacle.symlink_to(folder / "nowhere")
+    yield
+    obstacle.unlink()
+
+
+def test_a_database_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    with contextlib.closing(open_database(settings)) as database:
+        database.engine.dispose()  # the last connection deletes the file that is in the way
+        with unreadable(settings.data_dir):
+            with pytest.raises(DatabaseInaccessible):
+                database.check_integrity()
+            with pytest.raises(DataDirError, match="cannot be read"):
+                back_up(settings, tmp_path / "backup")
+        assert not (tmp_path / "backup").exists()
+        database.check_integrity()
+        database.check()
+
+
+def test_a_backup_on_a_medium_that_cannot_be_written_is_restored(tmp_path: Path) -> None:
+    settings, new = Settings(data_dir=tmp_path / "var"), Settings(data_dir=tmp_path / "new")
+    open_database(settings).close()
+    assert back_up(settings, tmp_path / "backup") == []
+    new.data_dir.mkdir()
+    (new.data_dir / MASTER_KEY_FILE).write_text((settings.data_dir / MASTER_KEY_FILE).read_text())
+    with unreadable(tmp_path / "backup"):
+        copy_backup(new, tmp_path / "backup")
+    open_database(new, restoring=True).close()
