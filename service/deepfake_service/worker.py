@@ -161,6 +161,22 @@ def _open_intact(settings: Settings) -> Database:
     return database
 
 
+def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
+    """Serve the metrics of a worker.
+
+    Raises:
+        SettingsError: the address or the port is not available.
+    """
+    host, port = settings.host, settings.worker_metrics_port
+    try:
+        start_http_server(port, host, registry=metrics.registry)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot serve metrics on {host} port {port}: {error.strerror}. Set "
+            f"{PREFIX}WORKER_METRICS_PORT or {PREFIX}HOST to another one."
+        ) from error
+
+
 def run_worker(settings: Settings) -> None:
     """Examine jobs until SIGTERM or SIGINT."""
     protect_process()
@@ -180,9 +196,7 @@ def run_worker(settings: Settings) -> None:
     ):
         watch(container, metrics)
         if settings.worker_metrics_port:
-            start_http_server(
-                settings.worker_metrics_port, settings.host, registry=metrics.registry
-            )
+            _serve_metrics(settings, metrics)
         _log.info("worker_started")
         stop.wait()
     _log.info("worker_stopped")

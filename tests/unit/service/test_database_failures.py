@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from deepfake_service.errors import (
     DatabaseFull,
     DatabaseInaccessible,
     DataDirError,
+    SettingsError,
 )
+from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.storage import MASTER_KEY_FILE
+from deepfake_service.worker import _serve_metrics as serve_metrics
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
@@ -68,3 +72,10 @@ def test_a_backup_on_a_medium_that_cannot_be_written_is_restored(tmp_path: Path)
     with unreadable(tmp_path / "backup"):
         copy_backup(new, tmp_path / "backup")
     open_database(new, restoring=True).close()
+
+
+def test_a_port_for_metrics_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"port {port}.*DEEPFAKE_WORKER_METRICS_PORT"):
+            serve_metrics(Settings(worker_metrics_port=port), Metrics())
