@@ -1,0 +1,193 @@
+"""What the reports of evidence state: error rates, the values of people, and moments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepfake_models.bundle import ConditionsSpec
+from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.results import Face
+from deepfake_service.documents.i18n import LANGUAGES, words
+from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.evidence.builder import VERDICT
+from deepfake_service.evidence.error_rates import error_rates
+from tests.support import evidencekit as kit
+from tests.support import mediakit
+from tests.support.verifykit import files
+
+
+def test_a_table_says_how_many_people_it_leaves_out() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    document["result"]["tracks"] = [
+        {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
+    ]
+    view = SummaryPresenter(document, words("en"))
+    listed = [int(p["number"]) for p in view.people()]
+    assert listed == list(range(16, 76))
+    assert "15" in str(view.people_more())
+
+
+def test_a_person_s_row_says_why_nothing_was_decided() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    codes = ("between_thresholds", "face_too_small")
+    track["reasons"] = [{"code": code, "detail": ""} for code in codes]
+    reasons = SummaryPresenter(document, words("en")).reasons_of_people()
+    assert reasons == {"1": ["face_too_small"]}, "the value itself says that it is between"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    (person,) = document["error_rates"]["people"]
+    rate = {"value": 0.031, "low": 0.0, "high": 0.3, "samples": 40, "groups": 4,
+            "indicative": True}  # fmt: skip
+    person.update(bin={"face_px": [0, None]}, false_positive_rate=rate, true_positive_rate=rate)
+    lower = track["log_likelihood_ratio"] - 1
+    other = {**track, "track": 1, "log_likelihood_ratio": lower, "reasons": []}
+    document["result"]["tracks"].append(other)
+    like_other = {**rate, "value": 0.052}
+    document["error_rates"]["people"].append(
+        {**person, "track": 1, "false_positive_rate": like_other, "true_positive_rate": like_other}
+    )
+
+    def told() -> tuple[str, list[list[str]]]:
+        page = SummaryPresenter(document, words(language)).page_one()
+        table = TablePresenter(document, words(language)).conditions()
+        return " ".join(page["rates"]), [row[3:] for row in table]
+
+    text, table = told()
+    assert "3.1%" in text
+    assert "3.1%" in table[0][0]
+    unmeasured = {"code": "unmeasured_condition", "detail": ""}
+    track["reasons"].append(unmeasured)
+    text, table = told()
+    assert "3.1%" not in text, "no condition that was not used"
+    assert "5.2%" in text, "but that of the next person"
+    assert ["3.1%" in cell for cell in table[0]] == [False, False]
+    assert table[0] == [words(language)("rate_unused", groups="4")] * 2
+    other["reasons"] = [unmeasured]
+    text, _ = told()
+    assert "5.2%" not in text
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int) -> None:
+    document = json.loads(files()[VERDICT])
+    limit = document["method"]["calibration"]["item"]["limit"]
+    for ratio, is_most in ((side * limit, True), (side * limit / 2, False)):
+        document["result"]["log_likelihood_ratio"] = ratio
+        korean, english = (
+            SummaryPresenter(document, words(language)).page_one()["strength"]
+            for language in ("ko", "en")
+        )
+        assert ("at least" in english, "배 이상" in korean) == (is_most, is_most)
+
+
+def test_a_moment_is_not_a_span() -> None:
+    document = json.loads(files()[VERDICT])
+    (track,) = document["result"]["tracks"]
+    track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
+    for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
+        (person,) = SummaryPresenter(document, words(language)).people()
+        assert person["moments"] == moments
+
+
+def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
+    gathered = kit.material(kit.video())
+    rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
+            "indicative": False}  # fmt: skip
+    overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    people = [t.track for t in verdict.tracks]
+
+    def said(measured: dict[str, Any]) -> str:
+        rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
+        document = {**json.loads(files()[VERDICT]), "error_rates": rates}
+        line: str = SummaryPresenter(document, words("en")).page_one()["rates"][0]
+        return line
+
+    videos = {**gathered.reliability, "level_item": {"overall": overall}}
+    assert "400 authentic videos from 90 independent people or sources" in said(videos)
+    # Bundles from before whole videos were measured have tracks alone.
+    tracks = {k: v for k, v in gathered.reliability.items() if k != "level_item"}
+    assert "single-person recordings" in said(tracks)
+
+
+def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
+    gathered = kit.material(mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90}
+    overall = {"false_positive_rate": rate, "true_positive_rate": rate}
+    nothing = {name: {**rate, "value": None} for name in overall}
+
+    def decision(**measured: Any) -> dict[str, Any]:
+        rates = {**gathered.reliability, **measured}
+        return error_rates(verdict, [0], gathered.spec, rates)["decision"]  # type: ignore[no-any-return]
+
+    whole = decision(level_picture={"overall": overall})
+    assert (whole["of"], whole["true_positive_rate"]) == ("picture", rate)
+    assert "of" not in decision()
+    assert decision(level_picture={"overall": nothing}) == decision()
+
+
+def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() -> None:
+    """Verification takes a record without a trusted key: faces times people took it for hours."""
+
+    class Counted(tuple[Face, ...]):
+        passes = 0
+
+        def __iter__(self) -> Iterator[Face]:
+            Counted.passes += 1
+            return super().__iter__()
+
+    gathered = kit.material(kit.video())
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    face = next(f for f in verdict.faces if f.logit is not None)
+    crowd = Counted(replace(face, track=number) for number in range(1000))
+    record = replace(verdict, faces=crowd)
+    measured = gathered.spec, gathered.reliability
+    people = error_rates(record, range(1000), *measured)["people"]
+    assert Counted.passes == 1
+    (alone,) = error_rates(replace(record, faces=(face,)), [face.track], *measured)["people"]
+    assert people == [{**alone, "track": number} for number in range(1000)]
+
+
+def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
+    gathered = kit.material(kit.video())
+    verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert verdict is not None
+    rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
+    widths = [{"face_px": [0, None], "false_positive_rate": rate, "true_positive_rate": rate}]
+    measured = {**gathered.reliability, "level_face": {"by_face_width": widths}}
+
+    def marked(min_groups: int) -> bool:
+        conditions = ConditionsSpec(min_groups=min_groups)
+        spec = gathered.spec.model_copy(update={"conditions": conditions})
+        (person,) = error_rates(verdict, [0], spec, measured)["people"]
+        indicative: bool = person["false_positive_rate"]["indicative"]
+        return indicative
+
+    assert [marked(n) for n in (12, 13)] == [False, True]
+
+
+def test_what_the_red_means_depends_on_the_model() -> None:
+    document = json.loads(files()[VERDICT])
+    shares = SummaryPresenter(document, words("en")).pictures_meaning()
+    document["method"]["map"] = "patch_logit"
+    assert "not shares" in SummaryPresenter(document, words("en")).pictures_meaning()
+    document["method"]["map"] = "direct_effect"
+    direct = SummaryPresenter(document, words("en")).pictures_meaning()
+    assert "contributed most directly" in direct
+    assert "not shares" not in shares + direct
