@@ -1,0 +1,31 @@
+"""Decoders, and a video that they decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deepfake_models.decode.decoder import Decoder, InProcessDecoder
+from deepfake_models.decode.sandbox import ProcessDecoder
+from tests.support import mediakit
+from tests.support.decodekit import LIMITS
+
+
+@pytest.fixture(scope="module", params=[InProcessDecoder, ProcessDecoder])
+def decoder(request: pytest.FixtureRequest) -> Iterator[Decoder]:
+    decoder: Decoder = request.param(LIMITS)
+    yield decoder
+    decoder.close()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessDecoder]:
+    decoder = ProcessDecoder(LIMITS, workers=1)
+    yield decoder
+    decoder.close()
+
+
+@pytest.fixture(scope="module")
+def video() -> bytes:
+    return mediakit.encode(mediakit.panning(50), gop=10, sound=True)
