@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from deepfake_models.decode import protocol as wire
 from deepfake_models.decode.decoder import Decoder, InProcessDecoder
+from deepfake_models.decode.pool import ProcessPool
 from deepfake_models.decode.sandbox import ProcessDecoder
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS
+from tests.support.poolkit import TASKS
 
 
 @pytest.fixture(scope="module", params=[InProcessDecoder, ProcessDecoder])
@@ -29,3 +32,10 @@ def process() -> Iterator[ProcessDecoder]:
 @pytest.fixture(scope="module")
 def video() -> bytes:
     return mediakit.encode(mediakit.panning(50), gop=10, sound=True)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPool]:
+    pool = ProcessPool(wire.Options(tasks=TASKS), 1)
+    yield pool
+    pool.close()
