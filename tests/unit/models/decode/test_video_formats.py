@@ -1,0 +1,204 @@
+"""Video of each codec and container: the right frames at the right times, without decoding all."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.stream import Disposition
+
+from deepfake_models.decode.base import Frame
+from deepfake_models.decode.packet_index import h264_disposable
+from deepfake_models.decode.stream import StreamReader
+from tests.support import mediakit
+from tests.support.formatkit import VIDEOS, opened, panning, reference
+
+
+@pytest.fixture(scope="module", params=VIDEOS.values(), ids=VIDEOS.keys())
+def video(request: pytest.FixtureRequest) -> bytes:
+    return mediakit.encode(panning(60), gop=12, **request.param)
+
+
+def test_times_are_those_of_a_full_decode(video: bytes) -> None:
+    frames = list(mediakit.decode_all(video))
+    with opened(video) as media:
+        assert media.facts.frames == len(media.times) == len(frames)
+        if frames[0].pts is not None:
+            expected = [float((f.pts - frames[0].pts) * f.time_base) for f in frames]
+            np.testing.assert_allclose(media.times, expected, atol=1e-9)
+        assert media.times[0] == 0
+        assert media.facts.duration_s == pytest.approx(
+            media.times[-1] + np.median(np.diff(media.times)), abs=0.1
+        )
+
+
+def test_any_frames_in_any_calls_equal_those_of_a_full_decode(video: bytes) -> None:
+    frames = reference(video)
+    draw = random.Random(1)
+    calls = [[0], [59], [30], [7, 8, 9], [0, 20, 40, 59], list(range(60))]
+    calls += [sorted(draw.sample(range(60), 5)) for _ in range(8)]
+    with opened(video) as media:
+        for indices in calls:
+            results = list(media.frames(indices))
+            assert [r.index for r in results] == indices
+            for result in results:
+                assert isinstance(result, Frame)
+                assert result.time_s == media.times[result.index]
+                np.testing.assert_array_equal(result.pixels, frames[result.index])
+
+
+def test_variable_rate_times() -> None:
+    stamps = VIDEOS["variable rate"]["pts"]
+    data = mediakit.encode(panning(60), gop=12, **VIDEOS["variable rate"])
+    with opened(data) as media:
+        np.testing.assert_allclose(media.times, np.array(stamps) / 1000, atol=1e-4)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list with the number of frames that each decoded packet gave."""
+    counts: list[int] = []
+    original = StreamReader.decode
+
+    def counting(self: StreamReader, packet: Any) -> list[Any]:
+        frames = original(self, packet)
+        counts.append(len(frames))
+        return frames
+
+    monkeypatch.setattr(StreamReader, "decode", counting)
+    return counts
+
+
+@pytest.mark.parametrize("name", ["h264 open", "hevc open", "vp9 hidden", "av1", "mpeg4"])
+def test_seeking_saves_decoding(name: str, decoded: list[int]) -> None:
+    data = mediakit.encode(panning(240), gop=12, **VIDEOS[name])
+    with opened(data) as media:
+        list(media.frames([0, 80, 160, 239]))
+    assert sum(decoded) < 240 / 4
+
+
+def test_neighbours_are_decoded_without_seeking_back(decoded: list[int]) -> None:
+    data = mediakit.encode(panning(60), gop=60, **{"options": {"bf": "0"}})
+    with opened(data) as media:
+        list(media.frames([10, 20, 30, 40, 50]))
+    assert sum(decoded) <= 55
+
+
+def test_disposable_frames_are_not_decoded(decoded: list[int]) -> None:
+    params = "bframes=3:b-pyramid=0:b-adapt=0:keyint=60:scenecut=0"
+    data = mediakit.encode(panning(60), gop=60, options={"x264-params": params})
+    with opened(data) as media:
+        list(media.frames([59]))
+    assert sum(decoded) < 60 / 2
+
+
+def test_disposable_in_both_packagings() -> None:
+    reference_slice, other_slice = b"\x65abc", b"\x01abc"
+    assert not h264_disposable(b"\0\0\0\x04" + reference_slice, 4)
+    assert h264_disposable(b"\0\x02\x06x\0\x04" + other_slice, 2)
+    assert h264_disposable(b"\0\0\0\x01\x09\x10\0\0\x01" + other_slice, 0)
+    assert not h264_disposable(b"\0\0\x01" + reference_slice, 0)
+    for junk in (b"", b"\0\0\0", b"\xff" * 9, b"\0" * 64):
+        assert not h264_disposable(junk, 0)
+        assert not h264_disposable(junk, 4)
+
+
+def test_a_wrong_index_is_detected() -> None:
+    """Without an ``stss`` box every sample counts as a keyframe, and a seek may find any."""
+    data = mediakit.encode(panning(60), gop=60, options={"x264-params": "bframes=3"})
+    lying = data.replace(b"stss", b"free")
+    assert lying != data
+    frames = reference(data)
+    with opened(lying) as media:
+        for indices in ([40], [13, 50], list(range(60))):
+            for result in media.frames(indices):
+                assert isinstance(result, Frame)
+                np.testing.assert_array_equal(result.pixels, frames[result.index])
+
+
+def test_an_edit_list_hides_frames() -> None:
+    """Frames before the start of an edit are decoded for reference and never displayed."""
+    data = mediakit.encode(
+        panning(40),
+        options={"x264-params": "bframes=0:keyint=40"},
+        pts=[40 * k for k in range(40)],
+    )
+    at = data.index(b"elst") + 4
+    entries = int.from_bytes(data[at + 4 : at + 8], "big")
+    assert entries == 1
+    media_time = int.from_bytes(data[at + 12 : at + 16], "big")
+    scale = int.from_bytes(data[data.index(b"mdhd") + 16 : data.index(b"mdhd") + 20], "big")
+    moved = media_time + 10 * scale * 40 // 1000
+    cut = data[: at + 12] + moved.to_bytes(4, "big") + data[at + 16 :]
+    frames = reference(cut)
+    assert len(frames) == 30
+    with opened(cut) as media:
+        assert len(media.times) == 30
+        for indices in ([0], [5, 29], list(range(30))):
+            for result in media.frames(indices):
+                assert isinstance(result, Frame)
+                np.testing.assert_array_equal(result.pixels, frames[result.index])
+
+
+def test_indices_are_checked() -> None:
+    with opened(mediakit.encode(mediakit.panning(5))) as media:
+        for wrong in ([1, 0], [2, 2], [-1], [5]):
+            with pytest.raises(ValueError, match="indices"):
+                media.frames(wrong)
+        assert list(media.frames([])) == []
+
+
+def test_a_later_iteration_ends_the_one_before() -> None:
+    with opened(mediakit.encode(panning(20))) as media:
+        first = media.frames([0, 5, 10])
+        next(first)
+        assert [r.index for r in media.frames([2, 3])] == [2, 3]
+        with pytest.raises(ValueError, match="another iteration"):
+            next(first)
+        last = media.frames([1, 2])
+        next(last)
+    with pytest.raises(ValueError, match="closed"):
+        next(last)
+
+
+def test_cover_art_beside_a_video_is_ignored() -> None:
+    frames = mediakit.panning(10)
+    data = mediakit.encode(frames, sound=True)
+    with opened(data) as media:
+        assert len(media.times) == 10
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "matroska"])
+@pytest.mark.parametrize(("default", "shown"), [(0, 60), (1, 200), (None, 60)])
+def test_of_several_tracks_the_one_that_players_show_is_examined(
+    container: str, default: int | None, shown: int
+) -> None:
+    with opened(_two_tracks(container, (60, 200), default)) as media:
+        (frame,) = media.frames([2])
+        assert isinstance(frame, Frame)
+        assert abs(int(frame.pixels.mean()) - shown) < 10
+
+
+def _two_tracks(container: str, grey: tuple[int, int], default: int | None) -> bytes:
+    """Return two video tracks of the given grey values, of which one is marked as default."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        streams = []
+        for number in range(2):
+            stream = output.add_stream("libx264", rate=10)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            streams.append(stream)
+        for stream, value in zip(streams, grey, strict=True):
+            for number in range(5):
+                pixels = np.full((64, 64, 3), value, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts = number
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    return file.getvalue()
