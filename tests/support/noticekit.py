@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.db import Job, Occurrence
+from deepfake_service.db import AuditEntry, Job, Occurrence
 from deepfake_service.db.enums import JobState
 from deepfake_service.notices.render import Basis
 from tests.support.submitting import submit
@@ -24,6 +24,8 @@ SEEN = [
 ]  # fmt: skip
 BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-02T03:04:05+00:00")]
 LONG = "Somebody's face was put into this video without their consent."
+RLO = "\u202e"
+"""A right-to-left override, after which text is shown in reverse."""
 GOOD: dict[str, dict[str, Any]] = {
     "eu-dsa-16": {
         "explanation": LONG, "notifier_name": "A", "notifier_email": "a@example.org",
@@ -62,3 +64,32 @@ async def confirmed(service: Service) -> tuple[str, str]:
         row.finished_at = row.evidence_expired_at = now
         seen = session.scalars(select(Occurrence.id)).one()
     return job["case_id"], seen
+
+
+async def drafted(service: Service, **changes: Any) -> dict[str, Any]:
+    """Create a notice about a file that looks manipulated."""
+    case_id, seen = await confirmed(service)
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+        "recipient": "D4U", **changes,
+    }  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def updated(service: Service, notice_id: str, **changes: Any) -> dict[str, Any]:
+    answer = await service.client.patch(f"/v1/notices/{notice_id}", json=changes)
+    assert answer.status_code == 200, answer.text
+    notice: dict[str, Any] = answer.json()
+    return notice
+
+
+def logged(service: Service, notice_id: str) -> list[str]:
+    """Return the actions and details of the audit log about a notice, but of readings."""
+    with service.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.subject == notice_id).order_by(AuditEntry.number)
+        )
+        return [f"{e.action} {e.detail}" for e in entries if e.action != "notice.read"]
