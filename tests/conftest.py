@@ -51,7 +51,7 @@ LONGEST_FIRST = (
     "unit/models/decode/test_decoders.py",
     "unit/service/test_evidence.py",
     "e2e/test_docs.py",
-    "unit/service/test_service_app.py",
+    "unit/service/test_frame_uploads.py",
     "integration/test_robustness_media.py",
     "unit/eval/test_robustness.py",
     "unit/eval/test_docs_commands.py",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import logging
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from dbos import DBOS
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -20,6 +24,7 @@ from pydantic import SecretStr
 from deepfake_service.app import create_app
 from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
+from deepfake_service.observability import logs
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
@@ -220,3 +225,22 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, backend: dict[str, Any
 async def service(start: Starter) -> AsyncIterator[Service]:
     async with start() as running:
         yield running
+
+
+@pytest.fixture
+def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    stream = io.StringIO()
+    logs.configure("debug", "json", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client without a key."""
+    transport = httpx.ASGITransport(service.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        yield client

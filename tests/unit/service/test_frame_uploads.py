@@ -1,0 +1,266 @@
+"""Uploads of pictures: what bounds them, clients that leave, and what is freed with the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tempfile
+from collections.abc import AsyncIterator
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deepfake_service import api
+from deepfake_service.db.enums import Role
+from deepfake_service.http.connections import KNOWN_SENDER
+from tests.support.answerkit import check_problem
+from tests.unit.service.conftest import Service, Starter
+
+
+async def test_too_many_pictures(start: Starter) -> None:
+    async with start(max_frames_per_request=2) as service:
+        assert (await service.post(b"still 0 0", b"still 0 0")).status_code == 200
+        body = check_problem(await service.post(*[b"still 0 0"] * 3), 413, "request_too_large")
+    assert "2 pictures" in body["detail"]
+
+
+async def test_a_picture_too_large_is_named(start: Starter) -> None:
+    async with start(max_picture_bytes=1024) as service:
+        assert (await service.post(b"still 0 0 " + b"x" * 1014)).status_code == 200
+        answer = await service.post(b"still 0 0", b"still 0 0 " + b"x" * 1015)
+        body = check_problem(answer, 413, "request_too_large")
+        assert service.app.state.shared.admission.bytes_held == 0
+    assert body["errors"] == [{"field": "files[1]", "detail": "more than 1024 bytes"}]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_request_too_large_is_refused_declared_or_not(
+    start: Starter, declared: bool
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 100
+
+    async with start(max_picture_bytes=1024, max_request_bytes=2048) as service:
+        if declared:
+            answer = await service.post(b"x" * 3000)
+        else:
+            head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+
+            async def many() -> AsyncIterator[bytes]:
+                for _ in range(20):
+                    yield head + b"x" * 100 + b"\r\n"
+
+            headers = {"Content-Type": "multipart/form-data; boundary=b"}
+            answer = await service.client.post("/v1/frames", content=many(), headers=headers)
+        body = check_problem(answer, 413, "request_too_large")
+    assert "2048 bytes" in body["detail"]
+
+
+async def test_an_upload_that_trickles_in_is_ended(start: Starter) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"--b\r\n"
+        await asyncio.sleep(30)
+        yield b"never"
+
+    async with start(upload_timeout_s=0.1) as service:
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        answer = await service.client.post("/v1/frames", content=slow(), headers=headers)
+        check_problem(answer, 408, "upload_timeout")
+
+
+async def test_beyond_the_requests_allowed_clients_are_told_to_come_back(start: Starter) -> None:
+    async with start(max_pending_requests=1) as service:
+        first = asyncio.create_task(service.post(b"slow still 1 120"))
+        await asyncio.to_thread(service.decoder.entered.acquire)
+        answer = await service.post(b"still 1 120")
+        check_problem(answer, 503, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+        service.decoder.gate.set()
+        assert (await first).status_code == 200
+        assert (await service.post(b"still 1 120")).status_code == 200
+
+
+async def test_uploads_together_never_hold_more_memory_than_allowed(start: Starter) -> None:
+    limits = {"max_picture_bytes": 2048, "max_request_bytes": 4096, "max_buffered_bytes": 4096}
+    async with start(**limits) as service:
+        first = asyncio.create_task(service.post(b"slow still 0 0 " + b"x" * 1900))
+        await asyncio.to_thread(service.decoder.entered.acquire)
+        check_problem(await service.post(b"x" * 1900, b"x" * 1000), 503, "overloaded")
+        assert (await service.post(b"still 0 0 " + b"x" * 1000)).status_code == 200
+        service.decoder.gate.set()
+        assert (await first).status_code == 200
+        assert service.app.state.shared.admission.bytes_held == 0
+        assert service.app.state.shared.admission.requests == 0
+
+
+async def test_a_full_queue_refuses_new_requests(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(batch_max_queue=1) as service:
+        batcher = service.app.state.shared.engine.batcher
+        monkeypatch.setattr(type(batcher), "full", property(lambda _: True))
+        check_problem(await service.post(b"still 1 120"), 503, "overloaded")
+
+
+class Connection:
+    """An ASGI client that can close the connection."""
+
+    def __init__(self, body: bytes, key: str) -> None:
+        self.scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+            "scheme": "http", "path": "/v1/frames", "raw_path": b"/v1/frames", "query_string": b"",
+            "root_path": "", "server": ("service", 80), "client": ("127.0.0.1", 1),
+            "headers": [
+                (b"content-type", b"multipart/form-data; boundary=b"),
+                (b"authorization", f"Bearer {key}".encode()),
+            ],
+        }  # fmt: skip
+        self.messages = [{"type": "http.request", "body": body, "more_body": False}]
+        self.hung_up = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self.messages:
+            return self.messages.pop()
+        await self.hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+
+def _multipart(*contents: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    return b"".join(head + c + b"\r\n" for c in contents) + b"--b--\r\n"
+
+
+async def test_a_body_that_trickles_is_refused(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.http.uploads.GRACE_S", 0.2)
+    monkeypatch.setattr("deepfake_service.http.middleware.UNKNOWN_SENDER_GRACE_S", 0.2)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        for _ in range(1000):
+            yield b"x"
+            await asyncio.sleep(0.05)
+
+    async with start(min_upload_rate=8192) as service:
+        key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+        multipart = {**key, "Content-Type": "multipart/form-data; boundary=b"}
+        raw = {**key, "Content-Type": "video/mp4"}
+        for path, headers in (("/v1/frames", multipart), ("/v1/videos", raw), ("/sign-in", key)):
+            async with asyncio.timeout(20):
+                answer = await service.client.post(path, content=trickle(), headers=headers)
+            assert answer.status_code == 408, (path, answer.text)
+
+
+async def test_work_that_a_client_no_longer_waits_for_is_dropped(start: Starter) -> None:
+    async with start(decode_workers=1) as service:
+        key = service.keys[Role.ADMIN]
+        connection = Connection(_multipart(*[b"slow still 1 120"] * 10), key)
+        call = service.app(connection.scope, connection.receive, connection.send)
+        task = asyncio.create_task(call)
+        await asyncio.to_thread(service.decoder.entered.acquire)
+        connection.hung_up.set()
+        await asyncio.sleep(0.05)
+        service.decoder.gate.set()  # the one decode that had begun runs to its end
+        async with asyncio.timeout(20):
+            await task
+        assert service.decoder.opened == 1
+        assert service.scorer.batches == []
+        assert connection.sent[0]["status"] == 499
+        assert service.app.state.shared.admission.requests == 0
+        assert (await service.post(b"still 1 120")).status_code == 200
+
+
+async def test_a_client_that_leaves_while_uploading(start: Starter) -> None:
+    async with start() as service:
+        connection = Connection(b"", service.keys[Role.ADMIN])
+        connection.messages[0] = {"type": "http.request", "body": b"--b\r\n", "more_body": True}
+        connection.hung_up.set()
+        await service.app(connection.scope, connection.receive, connection.send)
+        assert connection.sent[0]["status"] == 499
+        assert service.app.state.shared.admission.requests == 0
+
+
+async def test_the_sender_of_an_upload_is_known_once_the_key_was_checked(start: Starter) -> None:
+    async with start() as service:
+        for key, is_known in ((service.keys[Role.ADMIN], True), ("wrong", False)):
+            connection = Connection(_multipart(b"still 1 120"), key)
+            connection.scope["state"] = {}
+            await service.app(connection.scope, connection.receive, connection.send)
+            assert (KNOWN_SENDER in connection.scope["state"]) is is_known
+
+
+async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> None:
+    async with start(decode_workers=1) as service:
+        large = asyncio.create_task(service.post(*[b"slow still 1 120"] * 40))
+        await asyncio.to_thread(service.decoder.entered.acquire)
+        small = asyncio.create_task(service.post(b"still 1 120"))
+        while service.app.state.shared.admission.requests < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        service.decoder.gate.set()
+        await small
+        assert not large.done()
+        assert service.decoder.opened < 10
+        await large
+
+
+async def test_uploads_never_touch_the_disk(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary file was asked for")
+
+    for name in ("SpooledTemporaryFile", "TemporaryFile", "NamedTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, forbidden)
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", forbidden)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setenv("TMPDIR", str(spool))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    answer = await service.post(b"still 1 120 " + b"x" * (5 * 1024 * 1024))
+    assert answer.json()["frames"][0]["verdict"] == "likely_manipulated"
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("contents", "status"),
+    [
+        ([b"still 1 120", b"noise"], 200),
+        ([b"still 1 120", b"x" * 5000], 413),
+        ([b"still 1 120", b"bug"], 500),
+    ],
+)
+async def test_uploads_are_freed_with_the_answer(
+    start: Starter, monkeypatch: pytest.MonkeyPatch, contents: list[bytes], status: int
+) -> None:
+    buffers: list[io.BytesIO] = []
+
+    class Watched(io.BytesIO):
+        def __init__(self) -> None:
+            super().__init__()
+            buffers.append(self)
+
+    monkeypatch.setattr("deepfake_service.http.uploads.io", SimpleNamespace(BytesIO=Watched))
+    async with start(max_picture_bytes=4096) as service:
+        assert (await service.post(*contents)).status_code == status
+    assert len(buffers) == 2
+    assert all(b.closed for b in buffers)
+
+
+def test_only_uploads_bound_their_bodies_themselves() -> None:
+    modules = [import_module(m.name) for m in iter_modules(api.__path__, f"{api.__name__}.")]
+    routes = [route for module in modules for route in module.router.routes]
+    assert len(routes) > 40
+    assert {r.path for r in routes if getattr(r.endpoint, "streams_body", False)} == {
+        "/v1/videos", "/v1/frames", "/v1/verify", "/v1/cases/{case_id}/occurrences",
+    }  # fmt: skip
