@@ -1,0 +1,170 @@
+"""Keys of an epoch: a deletion renews those of all other cases, and destroys its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.db import Case
+from deepfake_service.errors import DataDirError, DecryptionFailed
+from deepfake_service.storage import EpochKeys
+from deepfake_service.storage.envelope import MasterKeys, new_key
+from deepfake_service.storage.epoch_keys import SLOTS
+from tests.support.deletionkit import admin, delete_case
+from tests.support.submitting import VIDEO, submit
+
+
+async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_does(
+    start: Any,
+) -> None:
+    async with start(epoch_hours=1.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
+        epochs = service.app.state.shared.services.key_epochs
+
+        def prefixes() -> set[bytes]:
+            with service.database.read() as session:
+                wrapped = session.scalars(select(Case.wrapped_key)).all()
+            return {(w or b"")[:16] for w in wrapped}
+
+        first = prefixes()
+        for _ in range(3):
+            service.clock.advance(timedelta(hours=2))
+            epochs.advance()
+        assert prefixes() == first
+        assert (await delete_case(service, jobs[0])).status_code == 204
+        epochs.advance()
+        assert prefixes() != first
+        service.clock.advance(timedelta(minutes=1))
+        epochs.advance()
+        renewed = prefixes()
+        assert (await delete_case(service, jobs[1])).status_code == 204
+        service.clock.advance(timedelta(minutes=58))
+        epochs.advance()
+        assert prefixes() == renewed  # an epoch lasts an hour
+        service.clock.advance(timedelta(minutes=2))
+        epochs.advance()
+        assert prefixes().isdisjoint(renewed)
+        assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
+
+
+async def test_a_case_key_that_does_not_unwrap_keeps_no_others_from_being_renewed(
+    start: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with start(epoch_hours=0.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
+        damaged, deleted, kept = (job["case_id"] for job in jobs)
+        with service.database.write() as session:
+            case = session.get_one(Case, damaged)
+            assert case.wrapped_key is not None
+            case.wrapped_key = before = case.wrapped_key[:-1] + bytes([case.wrapped_key[-1] ^ 1])
+        assert (await delete_case(service, jobs[1])).status_code == 204
+        epochs = service.app.state.shared.services.key_epochs
+        for _ in range(2):
+            epochs.advance()
+        with service.database.read() as session:
+            wrapped = {case.id: case.wrapped_key or b"" for case in session.scalars(select(Case))}
+        assert deleted not in wrapped
+        assert wrapped[damaged] == before
+        assert wrapped[kept][:16] != before[:16]
+        assert (await service.client.get(f"/v1/cases/{kept}")).status_code == 200
+    assert "case_key_unreadable" in capsys.readouterr().out
+
+
+async def test_a_service_does_not_start_without_its_epoch_keys(start: Any, tmp_path: Path) -> None:
+    async with start() as service:
+        job = await submit(service)
+    file = tmp_path / "var" / "epoch-keys"
+    kept = file.read_bytes()
+    file.unlink()
+    with pytest.raises(DataDirError, match="epoch"):
+        async with start():
+            pass
+    file.write_bytes(kept)
+    async with start() as service:
+        path = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
+        answer = await service.client.get(path, headers=admin(service))
+        assert answer.content == VIDEO
+
+
+def test_a_destroyed_epoch_key_is_not_in_its_file_and_the_others_are(tmp_path: Path) -> None:
+    master = MasterKeys(new_key())
+    keys = EpochKeys(tmp_path / "epoch-keys", master)
+    key = new_key()
+    wrapped = keys.wrap(key, b"case-key/1")
+    old = keys.current()
+    kept = keys.path.read_bytes()
+    keys.begin(7)
+    again = keys.wrap(keys.unwrap(wrapped, b"case-key/1"), b"case-key/1")
+    inode = keys.path.stat().st_ino
+    keys.destroy(old.id)
+    content = keys.path.read_bytes()
+    assert (len(content), keys.path.stat().st_ino) == (len(kept), inode)
+    assert old.wrapped in kept
+    assert old.wrapped not in content
+    other = EpochKeys(keys.path, master)  # as in another process
+    assert other.unwrap(again, b"case-key/1") == key
+    assert other.current().audit_number == 7
+    for reader in (keys, other):
+        with pytest.raises(DecryptionFailed):
+            reader.unwrap(wrapped, b"case-key/1")
+    with pytest.raises(ValueError, match="current"):
+        keys.destroy(keys.current().id)
+    for _ in range(SLOTS - 1):
+        keys.begin(0)
+    with pytest.raises(DataDirError, match="full"):
+        keys.begin(0)
+
+
+def test_a_torn_slot_and_a_changed_master_key_lose_no_epoch(tmp_path: Path) -> None:
+    old_master, master = new_key(), new_key()
+    keys = EpochKeys(tmp_path / "epoch-keys", MasterKeys(old_master))
+    wrapped = keys.wrap(b"k" * 32, b"c")
+    torn = bytearray(keys.path.read_bytes())
+    torn[4096 : 4096 + 40] = torn[:40]  # a power failure while the next one was written
+    keys.path.write_bytes(torn)
+    assert len(keys.all()) == 1
+    moved = EpochKeys(keys.path, MasterKeys(master, (old_master,)))
+    assert (moved.rewrap(), moved.rewrap()) == (1, 0)
+    assert EpochKeys(keys.path, MasterKeys(master)).unwrap(wrapped, b"c") == b"k" * 32
+
+
+def test_an_epoch_whose_master_key_is_lost_does_not_lock_the_others(tmp_path: Path) -> None:
+    lost, old, master = new_key(), new_key(), new_key()
+    first = EpochKeys(tmp_path / "epoch-keys", MasterKeys(lost))
+    under_lost = first.wrap(b"k" * 32, b"c")
+    # The next epoch begins under another master key, as after an incomplete rotation.
+    second = EpochKeys(first.path, MasterKeys(old))
+    second.begin(0)
+    wrapped = second.wrap(b"k" * 32, b"c")
+    moved = EpochKeys(first.path, MasterKeys(master, (old,)))
+    assert moved.unwrap(wrapped, b"c") == b"k" * 32
+    assert (moved.rewrap(), moved.rewrap()) == (1, 0)
+    assert [epoch.sequence for epoch in moved.unreadable()] == [1]
+    alone = EpochKeys(first.path, MasterKeys(master))
+    assert alone.unwrap(wrapped, b"c") == b"k" * 32
+    with pytest.raises(DecryptionFailed):
+        alone.unwrap(under_lost, b"c")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_epoch_keys_can_be_used_with_postgresql(
+    start: Any, backend: dict[str, Any], tmp_path: Path
+) -> None:
+    async with start(epoch_keys=tmp_path / "epoch-keys", epoch_hours=0.0) as service:
+        kept, gone = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+        keys = EpochKeys(tmp_path / "epoch-keys", MasterKeys(new_key()))
+        first = keys.current()
+        assert (await delete_case(service, gone)).status_code == 204
+        for _ in range(2):
+            service.app.state.shared.services.key_epochs.advance()
+        assert first.wrapped not in keys.path.read_bytes()
+        path = f"/v1/cases/{kept['case_id']}/media/{kept['media_id']}/content"
+        content = await service.client.get(path, headers=admin(service))
+        assert content.content == VIDEO + bytes([0])
+    async with start(epoch_keys=tmp_path / "epoch-keys") as service:
+        assert service.app.state.shared.services.key_epochs.check() is None
