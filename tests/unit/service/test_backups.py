@@ -1,0 +1,161 @@
+"""Backups: damage is noticed and named, and one that stops leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from deepfake_service.cli.backup import back_up
+from deepfake_service.db import Case, Database, Job, Media
+from deepfake_service.db.enums import JobState, Role
+from deepfake_service.errors import (
+    DatabaseDamaged,
+    DataDirError,
+    DecryptionFailed,
+    StorageUnavailable,
+)
+from deepfake_service.settings import Settings
+from deepfake_service.storage import Vault, open_case_keys
+from tests.support.restorekit import as_role, run
+from tests.support.submitting import VIDEO, submit
+from tests.unit.service.conftest import Service
+
+
+def damage(records: Path, table: str) -> None:
+    """Overwrite a page of a table with random bytes, as a failing disk would."""
+    with contextlib.closing(sqlite3.connect(records)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    content = bytearray(records.read_bytes())
+    content[(page - 1) * size : page * size] = b"\xa5" * size
+    records.write_bytes(content)
+
+
+async def test_a_damaged_page_is_noticed_and_not_backed_up(start: Any, tmp_path: Path) -> None:
+    settings, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        await submit(service)
+    damage(settings.data_dir / "records.sqlite", "jobs")
+    with pytest.raises(DatabaseDamaged, match="no new backup"):
+        back_up(settings, backup)
+    assert not backup.exists()
+    with contextlib.closing(Database(settings.records_url)) as database:
+        database.check()  # a start without the check would not notice
+        with pytest.raises(DatabaseDamaged):
+            database.check_integrity()
+        with pytest.raises(DatabaseDamaged):
+            database.check()
+    with contextlib.closing(Database(settings.records_url)) as database:
+        with pytest.raises(DatabaseDamaged), database.read() as session:
+            session.scalars(select(Job)).all()
+        assert database.damage is not None
+
+
+async def test_a_service_on_a_damaged_database_is_not_ready(service: Service) -> None:
+    service.database.damage = "a page is damaged"
+    answer = await service.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":database_damaged")
+    assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
+
+
+@pytest.mark.parametrize("table", ["jobs", "media", "cases"])
+async def test_metrics_outlast_a_damaged_page(start: Any, tmp_path: Path, table: str) -> None:
+    async with start() as service:
+        await submit(service)
+        damage(tmp_path / "var" / "records.sqlite", table)
+        service.database.engine.dispose()  # what was read before the damage is kept in memory
+        answer = await service.client.get("/metrics")
+        assert answer.status_code == 200
+        assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
+
+
+async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        for n in range(3):
+            await submit(service, VIDEO + bytes([n]))
+        media = sorted((settings.data_dir / "blobs" / "media").iterdir())
+        content = bytearray(media[0].read_bytes())
+        content[200] ^= 1
+        media[0].write_bytes(content)
+        media[1].unlink()
+        os.umask(0o022)
+        for path in (settings.data_dir / "blobs").rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        damaged = back_up(settings, tmp_path / "backup")
+        modes = {p.stat().st_mode & 0o077 for p in (tmp_path / "backup").rglob("*")}
+        assert modes == {0}, "other users can read the backup"
+        assert sorted(damaged) == [f"media/{path.name}" for path in media[:2]]
+        done = run(settings, "backup", tmp_path / "again")
+        assert done.exit_code == 1
+        assert f"missing or damaged: media/{media[0].name}" in done.output
+        with service.database.read() as session:
+            assert {j.state for j in session.scalars(select(Job))} == {JobState.QUEUED}
+
+
+async def test_what_cannot_be_opened_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start() as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
+        with service.database.write() as session:
+            session.get_one(Media, jobs[0]["media_id"]).wrapped_key = b"not a wrapped key"
+            session.get_one(Case, jobs[1]["case_id"]).wrapped_key = b"not a wrapped key"
+            blobs = [session.get_one(Media, job["media_id"]).blob for job in jobs]
+        assert sorted(back_up(settings, tmp_path / "backup")) == sorted(map(str, blobs[:2]))
+
+
+async def test_a_backup_with_another_master_key_leaves_nothing(start: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var", master_key=SecretStr("A" * 43 + "="))
+    async with start() as service:
+        await submit(service)
+    with pytest.raises(DecryptionFailed):
+        back_up(settings, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable, KeyboardInterrupt])
+async def test_a_backup_that_stops_leaves_nothing(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    async with start() as service:
+        await submit(service)
+
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Vault, "open", stop)
+    with pytest.raises(error):
+        back_up(Settings(data_dir=tmp_path / "var"), tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+async def test_a_backup_says_that_keys_were_renewed_meanwhile(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    async with start(epoch_hours=0.0) as service:
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
+        path = f"/v1/cases/{jobs[0]['case_id']}"
+        assert (await service.client.delete(path, **as_role(service, Role.ADMIN))).is_success
+
+        def renew_first(*arguments: Any) -> Any:
+            for _ in range(2):
+                service.app.state.shared.services.key_epochs.advance()
+            return open_case_keys(*arguments)
+
+        monkeypatch.setattr("deepfake_service.cli.backup.open_case_keys", renew_first)
+        with pytest.raises(DataDirError, match="Start it again"):
+            back_up(settings, tmp_path / "backup")
+        assert not (tmp_path / "backup").exists()
+        assert back_up(settings, tmp_path / "backup") == []

@@ -1,0 +1,166 @@
+"""What was revoked, used or flagged after a backup stays so when it is restored."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.cli.backup import back_up
+from deepfake_service.db import (
+    Case,
+    Edition,
+    FlaggedHashes,
+    PendingSignIn,
+    RevokedEdition,
+    SecondFactor,
+    SigningKey,
+    new_id,
+)
+from deepfake_service.db.enums import EditionState, Role
+from deepfake_service.errors import InvitationInvalid, SecondFactorRequired
+from deepfake_service.security.accounts import Accounts, Caller
+from deepfake_service.security.invitations import Invitations
+from deepfake_service.security.records import open_database
+from deepfake_service.security.signing_keys import STATEMENT, open_signing_keys
+from deepfake_service.settings import Settings
+from deepfake_service.storage import open_keys
+from tests.support.restorekit import as_role, run
+from tests.support.submitting import submit
+
+
+async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        signing = open_signing_keys(old, service.database, open_keys(old))
+        signing.current()
+        revoked = next(key for key in signing.all() if key.purpose == STATEMENT)
+        withdrawn = "f" * 64
+        with service.database.write() as session:
+            session.add(
+                Edition(
+                    id=new_id(), job_id=job["id"], number=1, sha256=withdrawn, imagery=False,
+                    created_at=service.clock(),
+                )
+            )  # fmt: skip
+    back_up(old, backup)
+    for words in (
+        ("keys", "signing", "revoke", revoked.id),
+        ("keys", "signing", "rotate"),
+        ("evidence", "withdraw", withdrawn),
+    ):
+        assert run(old, *words).exit_code == 0
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(SigningKey, revoked.id).revoked_at is not None
+            assert session.get_one(RevokedEdition, withdrawn).state == EditionState.WITHDRAWN
+
+
+def restored_twice(old: Settings, backup: Path) -> Iterator[Settings]:
+    """Restore a backup, and again by the journal of the first restoration; yield the settings."""
+    journal = old.data_dir / "journal.jsonl"
+    for name in ("restored", "restored-again"):
+        restored = Settings(data_dir=backup.parent / name)
+        restored.data_dir.mkdir()
+        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        done = run(restored, "restore", backup, "--journal", journal)
+        assert done.exit_code == 0, (done.output, done.exception)
+        yield restored
+        journal = restored.data_dir / "journal.jsonl"
+
+
+async def test_a_restored_backup_knows_of_later_second_factors_and_used_invitations(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        accounts, factors = service.accounts, service.app.state.shared.services.second_factors
+        analyst, admin = (
+            accounts.authenticate(service.keys[role]) for role in (Role.ANALYST, Role.ADMIN)
+        )
+
+        def turn_on(caller: Caller) -> None:
+            totp = pyotp.TOTP(factors.enrol(caller).secret)
+            factors.confirm(caller, totp.at(service.clock()))
+
+        name = next(a.name for a in accounts.all() if a.id == analyst.account_id)
+        token = Invitations(service.database).create(name)
+        turn_on(admin)
+        factors.enrol(analyst)  # not confirmed, and replaced later
+        factors.begin_sign_in(admin)
+
+        assert back_up(old, backup) == []
+
+        Invitations(service.database).redeem(token)
+        turn_on(analyst)
+        factors.remove(admin.account_id)
+        keys = dict(service.keys)
+    async with start():
+        pass
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database:
+            with pytest.raises(SecondFactorRequired):
+                Accounts(database).authenticate(keys[Role.ANALYST])
+            assert Accounts(database).authenticate(keys[Role.ADMIN]) == admin
+            with pytest.raises(InvitationInvalid):
+                Invitations(database).redeem(token)
+            with database.read() as session:
+                assert session.scalars(select(SecondFactor)).all() == []
+                assert session.scalars(select(PendingSignIn)).all() == []
+    assert run(restored, "accounts", "remove-second-factor", name).output == "removed\n"
+    with contextlib.closing(open_database(restored)) as database:
+        assert Accounts(database).authenticate(keys[Role.ANALYST]) == analyst
+
+
+async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        back_up(old, backup)
+        analyst = service.accounts.authenticate(service.keys[Role.ANALYST]).account_id
+        path = f"/v1/cases/{job['case_id']}/minor"
+        assert (await service.client.put(path, **as_role(service, Role.ANALYST))).is_success
+    async with start():
+        pass
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(Case, job["case_id"]).minor_by == analyst
+
+
+async def test_a_flag_that_was_removed_leaves_no_hashes_when_a_backup_is_restored(
+    start: Any, tmp_path: Path
+) -> None:
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        job = await submit(service)
+        path = f"/v1/cases/{job['case_id']}/minor"
+        analyst = as_role(service, Role.ANALYST)
+        assert (await service.client.put(path, **analyst)).is_success
+        with service.database.write() as session:
+            session.add(
+                FlaggedHashes(
+                    id=new_id(), case_id=job["case_id"], job_id=job["id"], digest="d",
+                    flagged_by=session.get_one(Case, job["case_id"]).minor_by, sealed=b"sealed",
+                    created_at=service.clock(), expires_at=service.clock() + timedelta(days=9),
+                )
+            )  # fmt: skip
+        back_up(old, backup)
+        assert (await service.client.delete(path, **analyst)).is_success
+    async with start():
+        pass
+    for restored in restored_twice(old, backup):
+        with contextlib.closing(open_database(restored)) as database, database.read() as session:
+            assert session.get_one(Case, job["case_id"]).minor_at is None
+            assert session.scalars(select(FlaggedHashes)).all() == []
