@@ -37,7 +37,7 @@ LONGEST_FIRST = (
     "integration/test_jobs_postgres.py",
     "integration/test_network.py",
     "fuzz/test_api.py",
-    "unit/service/test_web.py",
+    "unit/service/test_long_pages.py",
     "integration/test_evidence_api.py",
     "e2e/test_shipped_model.py",
     "integration/test_frames_api.py",
