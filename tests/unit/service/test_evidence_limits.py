@@ -1,0 +1,209 @@
+"""Evidence is bounded: its occurrences, decisions, callbacks and chain of custody, and its size."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.casework.core.cases import MAX_OCCURRENCES
+from deepfake_service.casework.dossiers import (
+    MAX_FLAGS_IN_CUSTODY,
+    MAX_OTHERS_IN_CUSTODY,
+    MAX_READS_IN_CUSTODY,
+    custody_of,
+)
+from deepfake_service.casework.reviews import MAX_REVIEWS
+from deepfake_service.casework.submissions import MAX_CALLBACKS
+from deepfake_service.db import AuditEntry, Case, Job, Media, new_id
+from deepfake_service.db.enums import Role
+from deepfake_service.evidence.builder import CUSTODY, verdict_document
+from deepfake_service.evidence.verification import verify
+from deepfake_service.evidence.verification_result import ExitCode, Trust
+from deepfake_service.evidence.zip_format import MAX_BYTES, member
+from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from tests.support import evidencekit as kit
+from tests.support.editionkit import decide, document, evidence, flood, submit
+from tests.support.jobkit import examined, headers
+from tests.unit.service.conftest import Service
+
+
+async def test_h9_occurrences_of_a_medium_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.core.cases.MAX_OCCURRENCES", 3)
+    job = await submit(service, source_url="https://example.org/0")
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    for number in (1, 2):
+        url = f"https://example.org/{number}"
+        added = await service.client.post(path, files={"source_url": (None, url)})
+        assert added.status_code == 201
+    more = {"source_url": (None, "https://example.org/3")}
+    assert (await service.client.post(path, files=more)).status_code == 409
+    refused = await service.client.post(
+        "/v1/videos",
+        files={"file": ("v.mp4", kit.video())},
+        data={"source_url": "https://example.org/3"},
+    )
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_occurrences")
+    # What is known already is not refused.
+    await submit(service, source_url="https://example.org/1")
+
+
+async def test_h9_flooded_occurrences_do_not_freeze_the_evidence(service: Service) -> None:
+    job = await examined(service, kit.video())
+    flood(service, job, MAX_OCCURRENCES + 40, note="x" * 2000)
+    first = document(await evidence(service, job))
+    assert len(first["occurrences"]) == MAX_OCCURRENCES
+    assert first["occurrences_omitted"]["count"] == 41
+    assert len(first["occurrences_omitted"]["sha256"]) == 64
+    assert (await decide(service, job, "rejected")).status_code == 201
+    assert document(await evidence(service, job))["finding"] == "rejected"
+
+
+async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
+    start: Any,
+) -> None:
+    limits = {"max_buffered_bytes": 2 << 20, "max_request_bytes": 1 << 20}
+    async with start(**limits, max_picture_bytes=1 << 20) as service:
+        analyst = headers(service, Role.ANALYST)
+        fits, exceeds = bytes(1 << 20), bytes((1 << 20) + 1)
+        answer = await service.client.post("/v1/verify", content=fits, headers=analyst)
+        assert (answer.status_code, answer.json()["result"]) == (200, "failed")
+        answer = await service.client.post("/v1/verify", content=exceeds, headers=analyst)
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "A bundle may have at most 1048576 bytes."
+
+
+async def test_a_bundle_that_is_issued_can_be_verified_here(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyst = headers(service, Role.ANALYST)
+    large = bytes(64 * 1024 * 1024 + 1)  # more than one of its files may have
+    answer = await service.client.post("/v1/verify", content=large, headers=analyst)
+    assert (answer.status_code, answer.json()["result"]) == (200, "failed")
+    declared = {**analyst, "Content-Length": str(MAX_BYTES + 1)}
+    answer = await service.client.post("/v1/verify", content=b"x", headers=declared)
+    assert answer.status_code == 413
+    job = await examined(service, kit.video())
+    monkeypatch.setattr("deepfake_service.evidence.zip_format.MAX_BYTES", 10_000)
+    refused = await evidence(service, job)
+    assert refused.json()["type"].endswith(":evidence_too_large")
+
+
+async def test_h9_decisions_of_an_account_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.reviews.MAX_REVIEWS", 2)
+    reviews = service.app.state.shared.services.reviews
+    monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)
+    job = await examined(service, kit.video())
+    for _ in range(2):
+        assert (await decide(service, job, "rejected")).status_code == 201
+    refused = await decide(service, job, "rejected")
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_reviews")
+
+
+async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    job = await submit(service)
+    with service.database.write() as session:
+        for number in range(9):
+            append_entry(session, SERVICE, Action.EVIDENCE_READ, job["id"], str(number))
+        row = session.get_one(Job, job["id"])
+        custody = custody_of(
+            session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
+        )
+    actions = [(e["action"], e["detail"]) for e in custody["entries"]]
+    assert actions == [
+        ("media.submitted", None), *(("evidence.read", n) for n in "678"),
+    ]  # fmt: skip
+
+
+async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of reads of the evidence hid an export from the next edition, which did not say
+    that anything was left out."""
+    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    job = await examined(service, kit.video())
+    kept = [
+        (Action.MEDIA_EXPORTED, job["media_id"]),
+        (Action.HOLD_SET, job["case_id"]),
+        (Action.HOLD_LIFTED, job["case_id"]),
+    ]
+    with service.database.write() as session:
+        for action, subject in kept:
+            append_entry(session, SERVICE, action, subject)
+        for number in range(9):
+            append_entry(session, SERVICE, Action.EVIDENCE_READ, job["id"], str(number))
+        read = select(AuditEntry.hash).where(AuditEntry.action == Action.EVIDENCE_READ)
+        hashes = session.scalars(read.order_by(AuditEntry.number)).all()[:6]
+    bundle = (await evidence(service, job)).content
+    custody = json.loads(member(bundle, CUSTODY))
+    assert custody["omitted"] == {
+        "count": 6,
+        "actions": {"evidence.read": 6},
+        "sha256": hashlib.sha256("".join(f"{h}\n" for h in hashes).encode()).hexdigest(),
+    }
+    assert {(e["action"], e["subject"]) for e in custody["entries"]} >= set(kept)
+    published = service.app.state.shared.services.evidence_store.keys.published()
+    verified = await asyncio.to_thread(verify, bundle, Trust(tuple(published)))
+    assert verified.exit_code is ExitCode.VERIFIED
+
+
+async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: Service) -> None:
+    job = await submit(service, case_reference="R", note="1")
+    other = await service.client.post(
+        "/v1/videos",
+        files={"file": ("v", kit.video() + b"x")},
+        data={"case_reference": "R", "note": "2"},
+    )
+    assert other.json()["case_id"] == job["case_id"]
+    for media_id in (job["media_id"], other.json()["media_id"], other.json()["media_id"]):
+        fields = {"note": (None, new_id()), "media_id": (None, media_id)}
+        path = f"/v1/cases/{job['case_id']}/occurrences"
+        assert (await service.client.post(path, files=fields)).status_code == 201
+    with service.database.read() as session:
+        row = session.get_one(Job, job["id"])
+        custody = custody_of(
+            session, row, session.get_one(Media, row.media_id), session.get_one(Case, row.case_id)
+        )
+    actions = [e["action"] for e in custody["entries"]]
+    assert actions == ["media.submitted", "occurrence.added"]
+
+
+async def test_m4_callbacks_of_a_job_are_limited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
+    urls = [f"https://example.org/hook/{n}" for n in range(MAX_CALLBACKS + 1)]
+    for url in urls[:-1]:
+        await submit(service, callback_url=url)
+    refused = await service.client.post(
+        "/v1/videos", files={"file": ("v", kit.video())}, data={"callback_url": urls[-1]}
+    )
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":too_many_callbacks")
+    await submit(service, callback_url=urls[0])
+
+
+def test_evidence_holds_as_much_as_the_limits_allow() -> None:
+    """At every limit, the records take less than a quarter of what a verifier reads."""
+    assert MAX_OCCURRENCES * 18_000 + 2 * MAX_REVIEWS * 12_000 < 16 * 1024 * 1024
+    assert MAX_OTHERS_IN_CUSTODY * 400 < 16 * 1024 * 1024
+    custody = MAX_FLAGS_IN_CUSTODY + MAX_READS_IN_CUSTODY + MAX_OTHERS_IN_CUSTODY
+    assert custody * 400 < 16 * 1024 * 1024
+
+
+def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
+    made = verdict_document(kit.dossier(kit.video()), kit.material(kit.video()))
+    assert "occurrences_omitted" not in made
