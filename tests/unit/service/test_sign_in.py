@@ -7,37 +7,20 @@ import re
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pyotp
 import pytest
 from starlette.requests import HTTPConnection, Request
 
-from deepfake_service.db import Account, AuditEntry, Job, SecondFactor
+from deepfake_service.db import Account, Job
 from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import (
-    CodeRejected,
-    Forbidden,
-    InvitationInvalid,
-    RecordAltered,
-    SecondFactorRequired,
-    TooManyCodes,
-)
+from deepfake_service.errors import InvitationInvalid, RecordAltered
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
 from deepfake_service.resource_limits import networks_of
-from deepfake_service.security import audit_log
-from deepfake_service.security.audit_log import Action
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.settings import Settings
+from tests.support.signinkit import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
-
-ORIGIN = {"Origin": "http://service"}
-
-
-def failures(service: Service) -> list[AuditEntry]:
-    with service.database.read() as session:
-        entries = audit_log.page(session, limit=1000)
-    return [e for e in entries if e.action == Action.SIGN_IN_FAILED]
 
 
 async def test_guessed_keys_are_limited_and_audited(service: Service) -> None:
@@ -201,12 +184,6 @@ async def test_an_event_stream_ends_with_its_key_or_session(
     assert events.endswith("event: signed_out\ndata: {}\n\n")
 
 
-def csrf_of(page: str) -> str:
-    token = re.search(r'name="csrf" content="(\w+)"', page)
-    assert token
-    return token[1]
-
-
 async def test_an_administrator_gets_no_key_of_another_account(service: Service) -> None:
     await service.sign_in(Role.ADMIN)
     token = csrf_of((await service.client.get("/admin")).text)
@@ -267,224 +244,3 @@ async def test_an_invitation_forged_in_the_database_is_refused(service: Service)
         connection.exec_driver_sql("UPDATE invitations SET account_id = ?", (admin,))
     with pytest.raises(RecordAltered):
         invitations.redeem(token)
-
-
-class Authenticator:
-    """Switches the second factor of an analyst on, and knows the codes."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.factors = service.app.state.shared.services.second_factors
-        self.caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-        self.totp = pyotp.TOTP(self.factors.enrol(self.caller).secret)
-        self.factors.confirm(self.caller, self.code())
-        service.clock.advance(timedelta(seconds=30))
-
-    def code(self) -> str:
-        return str(self.totp.at(self.service.clock()))
-
-    async def send(self, code: str) -> int:
-        answer = await self.service.client.post(
-            "/sign-in/code", data={"code": code}, headers=ORIGIN
-        )
-        return answer.status_code
-
-
-async def test_a_stolen_key_does_not_sign_in_without_the_second_factor(service: Service) -> None:
-    authenticator = Authenticator(service)
-    key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
-    answer = await service.client.get("/v1/jobs", headers=key)
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (
-        403,
-        "second_factor_required",
-    )
-    asked = await service.sign_in(Role.ANALYST)
-    assert asked.status_code == 200
-    assert 'name="code"' in asked.text
-    assert "session" not in service.client.cookies
-    service.client.cookies["session"] = service.client.cookies["session-code"]
-    assert (await service.client.get("/")).status_code == 303
-    service.client.cookies.delete("session")
-    assert await authenticator.send("000000") == 401
-    code = authenticator.code()
-    assert await authenticator.send(code) == 303
-    assert (await service.client.get("/")).status_code == 200
-    await service.sign_in(Role.ANALYST)
-    assert await authenticator.send(code) == 401  # a code that another person has seen
-    service.clock.advance(timedelta(seconds=30))
-    assert await authenticator.send(authenticator.code()) == 303
-    assert [e.detail for e in failures(service)] == ["code", "code"]
-
-
-async def test_codes_cannot_be_guessed(start: Starter) -> None:
-    async with start(failed_sign_ins_per_address="1000/minute") as service:
-        authenticator = Authenticator(service)
-        await service.sign_in(Role.ANALYST)
-        statuses = [await authenticator.send(f"{n:06}") for n in range(8)]
-        assert statuses == [401] * 5 + [303] * 3  # back to the page that asks for the key
-        assert await authenticator.send(authenticator.code()) == 303
-        assert (await service.client.get("/")).status_code == 303  # not signed in
-
-
-async def test_codes_cannot_be_guessed_in_many_sign_ins(start: Starter) -> None:
-    async with start(failed_sign_ins_per_address="1000/minute") as service:
-        authenticator = Authenticator(service)
-
-        async def guess() -> list[int]:
-            statuses = []
-            for _ in range(3):
-                statuses.append((await service.sign_in(Role.ANALYST)).status_code)
-                statuses += [await authenticator.send("000000") for _ in range(5)]
-            return statuses
-
-        sign_in = [200, *[401] * 5]
-        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
-        service.clock.advance(timedelta(hours=1))
-        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
-        service.clock.advance(timedelta(hours=1))
-        refused = await service.sign_in(Role.ANALYST)
-        assert refused.status_code == 429
-        assert "관리자에게 문의하십시오" in refused.text
-        assert 3500 < int(refused.headers["retry-after"]) <= 3600
-        with pytest.raises(TooManyCodes):  # nor in a session that was there before
-            authenticator.factors.check(authenticator.caller, authenticator.code())
-        service.clock.advance(timedelta(hours=1))
-        assert (await service.sign_in(Role.ANALYST)).status_code == 200
-        assert await authenticator.send("000000") == 401
-        assert await authenticator.send(authenticator.code()) == 303
-        assert (await service.client.get("/")).status_code == 200
-        # The count begins anew.
-        assert await guess() == [*sign_in, *sign_in, 429, *[303] * 5]
-        with service.database.read() as session:
-            entries = audit_log.page(session, limit=1000)
-            assert session.get_one(SecondFactor, authenticator.caller.account_id).failures == 10
-        paused = [e for e in entries if e.action == Action.SECOND_FACTOR_PAUSED]
-        assert [e.subject for e in paused] == [authenticator.caller.account_id] * 3
-
-
-async def test_wrong_codes_of_a_session_count(service: Service) -> None:
-    authenticator = Authenticator(service)
-    for _ in range(10):
-        with pytest.raises(CodeRejected):
-            authenticator.factors.check(authenticator.caller, "000000")
-    with pytest.raises(TooManyCodes):
-        authenticator.factors.check(authenticator.caller, authenticator.code())
-
-
-async def test_codes_cannot_be_guessed_by_confirming_again(service: Service) -> None:
-    authenticator = Authenticator(service)
-    with pytest.raises(CodeRejected):
-        authenticator.factors.confirm(authenticator.caller, authenticator.code())
-    authenticator.factors.check(authenticator.caller, authenticator.code())  # not used up by that
-
-
-async def test_a_pause_ended_in_the_database_is_noticed(service: Service) -> None:
-    authenticator = Authenticator(service)
-    with pytest.raises(CodeRejected):
-        authenticator.factors.check(authenticator.caller, "000000")
-    with service.database.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE second_factors SET failures = 0")
-    with pytest.raises(RecordAltered):
-        authenticator.factors.check(authenticator.caller, authenticator.code())
-
-
-@pytest.mark.parametrize(
-    ("statement", "error"),
-    [
-        ("UPDATE second_factors SET confirmed_at = NULL", RecordAltered),
-        ("DELETE FROM second_factors", SecondFactorRequired),
-        ("UPDATE accounts SET second_factor = 0", RecordAltered),
-    ],
-)
-async def test_a_second_factor_switched_off_in_the_database_is_still_asked_for(
-    service: Service, statement: str, error: type[Exception]
-) -> None:
-    authenticator = Authenticator(service)
-    with service.database.engine.begin() as connection:
-        connection.exec_driver_sql(statement)
-    with pytest.raises(error):
-        service.accounts.authenticate(service.keys[Role.ANALYST])
-    if error is SecondFactorRequired:
-        await service.sign_in(Role.ANALYST)
-        assert await authenticator.send(authenticator.code()) == 303
-        assert (await service.client.get("/")).status_code == 303  # not signed in
-        with pytest.raises(Forbidden):  # nor is another one set up with a session that is left
-            authenticator.factors.enrol(authenticator.caller)
-        authenticator.factors.remove(authenticator.caller.account_id)
-        assert service.accounts.authenticate(service.keys[Role.ANALYST])
-
-
-async def test_a_second_factor_of_an_earlier_version_is_marked_at_the_next_sign_in(
-    service: Service,
-) -> None:
-    authenticator = Authenticator(service)
-
-    def is_marked() -> bool:
-        with service.database.read() as session:
-            return session.get_one(Account, authenticator.caller.account_id).second_factor
-
-    with service.database.write() as session:
-        session.get_one(Account, authenticator.caller.account_id).second_factor = False
-    await service.sign_in(Role.ANALYST)
-    assert not is_marked()
-    assert await authenticator.send(authenticator.code()) == 303
-    assert is_marked()
-
-
-async def test_a_second_factor_is_set_up_and_removed_in_the_console(service: Service) -> None:
-    await service.sign_in(Role.ANALYST)
-    client = service.client
-    token = csrf_of((await client.get("/account")).text)
-
-    async def send(**fields: str) -> httpx.Response:
-        form = {"csrf": token, **fields}
-        return await client.post("/account/second-factor", data=form, headers=ORIGIN)
-
-    await send(do="begin")
-    page = (await client.get("/account")).text
-    secret = re.search(r'<code class="free">([A-Z2-7]{32})</code>', page)
-    assert secret
-    assert "<svg" in page
-    totp = pyotp.TOTP(secret[1])
-    assert (await send(do="confirm", code="000000")).status_code == 403
-    assert (await send(do="confirm", code=totp.at(service.clock()))).status_code == 303
-    assert secret[1] not in (await client.get("/account")).text
-    assert (await send(do="begin")).status_code == 403
-    assert (await send(do="remove", code="000000")).status_code == 403
-    service.clock.advance(timedelta(seconds=30))
-    assert (await send(do="remove", code=totp.at(service.clock()))).status_code == 303
-    assert service.accounts.authenticate(service.keys[Role.ANALYST])
-
-
-async def test_a_new_second_factor_ends_the_sessions_begun_with_the_key_alone(
-    service: Service,
-) -> None:
-    sessions = []
-    for role in (Role.ANALYST, Role.ANALYST, Role.ADMIN):
-        service.client.cookies.clear()
-        await service.sign_in(role)
-        sessions.append(service.client.cookies["session"])
-    service.client.cookies.clear()
-    stolen, own, other = ({"Cookie": f"session={token}"} for token in sessions)
-    csrf = csrf_of((await service.client.get("/account", headers=own)).text)
-    factors = service.app.state.shared.services.second_factors
-    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-    code = pyotp.TOTP(factors.enrol(caller).secret).at(service.clock())
-    await service.client.post(
-        "/account/second-factor",
-        data={"csrf": csrf, "do": "confirm", "code": code},
-        headers={**ORIGIN, **own},
-    )
-    assert factors.is_on(caller.account_id)
-    statuses = [
-        (await service.client.get("/account", headers=session)).status_code
-        for session in (stolen, own, other)
-    ]
-    assert statuses == [303, 200, 200]
-
-
-async def test_a_system_has_no_second_factor(service: Service) -> None:
-    service.accounts.create("system", "system", Role.PIPELINE)
-    caller = service.accounts.authenticate(service.accounts.create_key("system").text)
-    with pytest.raises(Forbidden):
-        service.app.state.shared.services.second_factors.enrol(caller)
