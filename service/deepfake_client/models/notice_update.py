@@ -17,7 +17,8 @@ class NoticeUpdate:
     """What a person did with a notice, or the answer to it."""
 
     sent_at: datetime.datetime | None | Unset = UNSET
-    """ When it was sent. This starts the deadline. """
+    """ When it was sent. This starts the deadline. A time up to five minutes ahead counts as now, because clocks
+    differ. """
     sent_reason: None | str | Unset = UNSET
     """ Why `sent_at` is before the notice was created, for example that it was sent by telephone. Required in that
     case only. """

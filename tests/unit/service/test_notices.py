@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.casework.core.notice_states import (
+    CLOCK_SKEW,
     RUNNING,
     NoticeUpdate,
     apply_update,
@@ -229,6 +230,21 @@ def test_the_states_of_a_notice() -> None:
     for update in (NoticeUpdate(outcome=NoticeState.REMOVED), NoticeUpdate(sent_at=now)):
         with pytest.raises(InvalidRequest):
             apply_update(notice, update, datetime.now(UTC))
+
+
+def test_a_clock_that_is_a_little_ahead_states_the_present() -> None:
+    """A program that recorded what it had just sent used to be refused for a second."""
+    now = datetime.now(UTC)
+    ahead = now + CLOCK_SKEW
+    notice = drafted()
+    apply_update(notice, NoticeUpdate(sent_at=ahead), now)
+    assert notice.sent_at == now
+    assert notice.due_at == now + timedelta(hours=24)
+    apply_update(notice, NoticeUpdate(outcome=NoticeState.REMOVED, answered_at=ahead), now)
+    assert notice.answered_at == now
+    later = NoticeUpdate(sent_at=ahead + timedelta(seconds=1))
+    with pytest.raises(InvalidRequest, match="in the future"):
+        apply_update(drafted(), later, now)
 
 
 def test_the_clock_keeps_running_for_preserved_data() -> None:

@@ -22,6 +22,7 @@ OUTCOMES = frozenset(NoticeState) - {NoticeState.DRAFTED, NoticeState.SENT}
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""
 CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clock of a client may differ from that of the service."""
 UNDO_FOR = timedelta(minutes=10)
 """Time in which a notice that was recorded as sent by mistake can become a draft again."""
 KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
@@ -85,7 +86,11 @@ class NoticeUpdate:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     sent_at: Annotated[
-        Moment | None, Field(description="When it was sent. This starts the deadline.")
+        Moment | None,
+        Field(
+            description="When it was sent. This starts the deadline. A time up to five minutes "
+            "ahead counts as now, because clocks differ."
+        ),
     ] = None
     sent_reason: Annotated[
         str | None,
@@ -131,15 +136,25 @@ def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
     """
     require_shown("receipt", update.receipt, lines=True)
     require_shown("sent_reason", update.sent_reason, lines=False)
-    for name, at in (("sent_at", update.sent_at), ("answered_at", update.answered_at)):
-        if at is not None and at > now:
-            raise field_error(name, "in the future")
-    if update.sent_at is not None:
-        _send(notice, update.sent_at, update.sent_reason)
+    sent_at = _not_after(now, "sent_at", update.sent_at)
+    answered_at = _not_after(now, "answered_at", update.answered_at)
+    if sent_at is not None:
+        _send(notice, sent_at, update.sent_reason)
     if update.outcome is not None:
-        _conclude(notice, update.outcome, update.answered_at or now)
-    elif update.answered_at is not None:
+        _conclude(notice, update.outcome, answered_at or now)
+    elif answered_at is not None:
         raise field_error("answered_at", "requires an outcome")
+
+
+def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None:
+    """Return a time that a client stated; ``now`` for one that its clock puts a little later.
+
+    Raises:
+        InvalidRequest: it lies further in the future.
+    """
+    if at is not None and at > now + CLOCK_SKEW:
+        raise field_error(name, "in the future")
+    return at and min(at, now)
 
 
 def undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
