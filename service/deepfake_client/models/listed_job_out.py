@@ -63,7 +63,8 @@ class ListedJobOut:
     """ Whether the finding is `undecided` because one reviewer confirmed and another rejected. False if a reviewer
     left it undecided. """
     failure: None | str
-    """ A code, if the service failed. """
+    """ If the service failed: the name of the error, which its log explains. Other versions may give other names.
+    Submit the file again to have it examined once more. """
     bundle_sha256: str
     """ Identifies the model bundle. """
     created_at: datetime.datetime

@@ -34,7 +34,8 @@ class VideoUpload:
     case_reference: str | Unset = UNSET
     """ Your reference of the case to which this belongs. """
     callback_url: str | Unset = UNSET
-    """ Called with a signed webhook when the job ends. """
+    """ Called with a signed webhook when the job ends, or at once if it has ended. A URL that the job already has
+    is not called again. """
     callback_content: CallbackContent | Unset = UNSET
     """ What a webhook says about its job. """
     priority: Priority | Unset = UNSET

@@ -104,7 +104,10 @@ class JobBase(Published):
         description="Whether the finding is `undecided` because one reviewer confirmed and another "
         "rejected. False if a reviewer left it undecided."
     )
-    failure: str | None = Field(description="A code, if the service failed.")
+    failure: str | None = Field(
+        description="If the service failed: the name of the error, which its log explains. Other "
+        "versions may give other names. Submit the file again to have it examined once more."
+    )
     bundle_sha256: str = Field(description="Identifies the model bundle.")
     created_at: Time = Field(description="When it was submitted.")
     started_at: Time | None = Field(description="When its examination began; null while it waits.")
@@ -266,8 +269,10 @@ def reexamine(
 def follow_job(
     request: Request, job_id: JobId, caller: Follower, services: ServicesDep
 ) -> StreamingResponse:
-    """Send the server-sent event `job` whenever the job changes, until it has ended. The stream
-    also ends when the key or session becomes invalid, with the event `signed_out`."""
+    """Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
+    the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
+    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
+    break, follow the job again: the first event has its present state."""
     first = services.queries.progress(caller, job_id)
 
     def progress() -> dict[str, Any]:

@@ -174,6 +174,25 @@ class ProblemOut(BaseModel):
     )
 
 
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which the same request may be sent again.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": '`Bearer`, with `error="invalid_token"` if a key was sent (RFC 6750).',
+            "schema": {"type": "string"},
+        }
+    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+"""Headers of problems by status, as OpenAPI describes them."""
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that may answer with these error statuses."""
     # Not as ``model``: FastAPI would document that errors come as application/json as well.
@@ -181,6 +200,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": _title(_code_of(status)),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses

@@ -72,7 +72,9 @@ IdempotencyKey = Annotated[
     Annotated[str, Field(max_length=255), AfterValidator(_printable)] | None,
     Header(
         alias="Idempotency-Key",
-        description="Makes a retry of the same request safe.",
+        description="Makes a retry of the same request safe: for seven days, the account gets the "
+        "job of the first request with this key, whatever became of it, unless it was deleted. A "
+        "request with another file, `frames`, `retention`, case or occurrence gets 409.",
         examples=["upload-0001"],
     ),
 ]
@@ -136,7 +138,10 @@ class VideoForm(PictureForm):
 
     callback_url: Annotated[
         WebAddress | None,
-        Field(description="Called with a signed webhook when the job ends."),
+        Field(
+            description="Called with a signed webhook when the job ends, or at once if it has "
+            "ended. A URL that the job already has is not called again."
+        ),
     ] = None
     callback_content: Annotated[
         CallbackContent,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from deepfake_models.errors import BundleError
@@ -17,6 +19,7 @@ from deepfake_service.http.problems import (
     problem_of_status,
     problems,
 )
+from tests.support.pages import DOCS, text_of
 
 
 def _kinds() -> list[type[ServiceError]]:
@@ -98,6 +101,21 @@ def test_a_status_is_written_in_one_way(status: int) -> None:
     assert description == own.title == own.title.capitalize()
     if status == 404:
         assert own.title == problem_of(errors.NotFound()).title == "Not found"
+
+
+NOT_OF_THE_API = {
+    errors.AccountExists, errors.AccountUnknown, errors.ClientGone, errors.CodeRejected,
+    errors.EditionUnknown, errors.InvalidCheckpoint, errors.InvitationInvalid, errors.KeyUnknown,
+    errors.LastAdministrator, errors.TooManyCodes, errors.TooManyPackages,
+}  # fmt: skip
+"""Errors of the console and of the command line, and one that no client receives."""
+
+
+def test_the_page_on_errors_lists_every_code_with_its_status() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (`.+?`) \|", text_of(DOCS / "errors.md"), re.MULTILINE)
+    listed = {(int(status), code) for status, codes in rows for code in re.findall(r"\w+", codes)}
+    own = {STATUS_AND_CODE[kind] for kind in _kinds() if kind not in NOT_OF_THE_API}
+    assert listed == own | {(405, problem_of_status(405).code)}
 
 
 def test_an_unregistered_status_is_still_a_problem() -> None:

@@ -85,8 +85,10 @@ def sync_detailed(
 ) -> Response[ProblemOut | str]:
     """Follow a job
 
-     Send the server-sent event `job` whenever the job changes, until it has ended. The stream
-    also ends when the key or session becomes invalid, with the event `signed_out`.
+     Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
+    the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
+    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
+    break, follow the job again: the first event has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -117,8 +119,10 @@ def sync(
 ) -> ProblemOut | str | None:
     """Follow a job
 
-     Send the server-sent event `job` whenever the job changes, until it has ended. The stream
-    also ends when the key or session becomes invalid, with the event `signed_out`.
+     Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
+    the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
+    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
+    break, follow the job again: the first event has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -144,8 +148,10 @@ async def asyncio_detailed(
 ) -> Response[ProblemOut | str]:
     """Follow a job
 
-     Send the server-sent event `job` whenever the job changes, until it has ended. The stream
-    also ends when the key or session becomes invalid, with the event `signed_out`.
+     Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
+    the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
+    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
+    break, follow the job again: the first event has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -174,8 +180,10 @@ async def asyncio(
 ) -> ProblemOut | str | None:
     """Follow a job
 
-     Send the server-sent event `job` whenever the job changes, until it has ended. The stream
-    also ends when the key or session becomes invalid, with the event `signed_out`.
+     Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
+    the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
+    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
+    break, follow the job again: the first event has its present state.
 
     Args:
         job_id (str): Id of the job.

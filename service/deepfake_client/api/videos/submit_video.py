@@ -216,7 +216,10 @@ def sync_detailed(
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
-        idempotency_key (None | str | Unset): Makes a retry of the same request safe.
+        idempotency_key (None | str | Unset): Makes a retry of the same request safe: for seven
+            days, the account gets the job of the first request with this key, whatever became of it,
+            unless it was deleted. A request with another file, `frames`, `retention`, case or
+            occurrence gets 409.
         body (VideoUpload):
         body (File):
 
@@ -289,7 +292,10 @@ def sync(
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
-        idempotency_key (None | str | Unset): Makes a retry of the same request safe.
+        idempotency_key (None | str | Unset): Makes a retry of the same request safe: for seven
+            days, the account gets the job of the first request with this key, whatever became of it,
+            unless it was deleted. A request with another file, `frames`, `retention`, case or
+            occurrence gets 409.
         body (VideoUpload):
         body (File):
 
@@ -357,7 +363,10 @@ async def asyncio_detailed(
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
-        idempotency_key (None | str | Unset): Makes a retry of the same request safe.
+        idempotency_key (None | str | Unset): Makes a retry of the same request safe: for seven
+            days, the account gets the job of the first request with this key, whatever became of it,
+            unless it was deleted. A request with another file, `frames`, `retention`, case or
+            occurrence gets 409.
         body (VideoUpload):
         body (File):
 
@@ -428,7 +437,10 @@ async def asyncio(
         priority (Priority | Unset): The priority of a job in the queue.
         frames (int | Unset):
         retention (RetentionPolicy | Unset): How long the media of a job are kept.
-        idempotency_key (None | str | Unset): Makes a retry of the same request safe.
+        idempotency_key (None | str | Unset): Makes a retry of the same request safe: for seven
+            days, the account gets the job of the first request with this key, whatever became of it,
+            unless it was deleted. A request with another file, `frames`, `retention`, case or
+            occurrence gets 409.
         body (VideoUpload):
         body (File):
 
