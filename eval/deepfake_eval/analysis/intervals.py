@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 from scipy.stats import beta
 
 CONFIDENCE = 0.95
@@ -52,7 +53,10 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
     ``hits`` is (N,) of bool, or of shares in [0, 1] for samples that are hit in part; ``groups`` is
     (N,) labels. The interval is the exact binomial one (Clopper and Pearson 1934) for N / deff
     samples, where deff is the design effect of the clusters (Kish 1965). The design effect
-    is at least 1, so that shares, which vary less than bools, never count as more than N samples. A
+    is at least 1, so that shares, which vary less than bools, never count as more than N samples.
+    Because the design effect is itself an estimate, N / deff is lowered as Korn and Graubard (1998)
+    do it. Their degrees of freedom are those of as many groups of equal size as would give the same
+    variance: a few large groups among many small ones say little about how much groups differ. A
     single group gives the interval [0, 1].
     """
     hit = np.asarray(hits, dtype=np.float64)
@@ -64,6 +68,7 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
     if k == 1:
         return Estimate(value, 0.0, 1.0, n, 1)
     sizes = np.bincount(codes).astype(np.float64)
+    tail = (1.0 - CONFIDENCE) / 2.0
     # If all hits are equal, the correlation within groups cannot be estimated: assume it is full.
     alike = n / (sizes**2).sum() * n
     effective = alike
@@ -72,8 +77,9 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
         variance = k / (k - 1) * float((sums**2).sum()) / n**2
         # Groups with equal shares of hits have no variance, or what rounding leaves of it.
         worth = value * (1 - value) / variance if variance > 0.0 else np.inf
-        effective = float(np.clip(worth, alike, n))
-    tail = (1.0 - CONFIDENCE) / 2.0
+        freedom = max(alike - 1.0, 1.0)
+        doubt = float(stdtrit(n - 1, tail) / stdtrit(freedom, tail)) ** 2
+        effective = float(np.clip(worth * doubt, alike, n))
     x = value * effective
     low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))
     high = 1.0 if x >= effective else float(beta.ppf(1 - tail, x + 1, effective - x))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest, t
 from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.intervals import bootstrap, fewest_groups, rate
@@ -77,6 +77,31 @@ def test_coverage_of_the_interval_under_clustering() -> None:
         estimate = rate(hits, groups)
         held += estimate.low <= 0.2 <= estimate.high
     assert held >= 0.91 * 300
+
+
+def test_coverage_of_the_interval_where_groups_differ_in_size() -> None:
+    """A few large groups among small ones do not make intervals too narrow."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        sizes = np.minimum((2.0 * rng.pareto(1.1, 12) + 1.0).astype(int), 100)
+        groups = np.arange(12).repeat(sizes)
+        hits = rng.random(len(groups)) < rng.beta(1.0, 4.0, size=12)[groups]
+        estimate = rate(hits, groups)
+        held += estimate.low <= 0.2 <= estimate.high
+    assert held >= 0.94 * 300
+
+
+def test_groups_of_one_size_have_the_degrees_of_freedom_of_their_number() -> None:
+    hits, groups = np.r_[1, 1, 0, 0, 1, np.zeros(15)], np.arange(20) // 4
+    # The first group has two hits, the second has one: deff and t as in Korn and Graubard (1998).
+    value, n, k = 0.15, 20, 5
+    variance = k / (k - 1) * (1.4**2 + 0.4**2 + 3 * 0.6**2) / n**2
+    effective = value * (1 - value) / variance * (t.ppf(0.025, n - 1) / t.ppf(0.025, k - 1)) ** 2
+    estimate = rate(hits, groups)
+    assert estimate.high == pytest.approx(
+        beta.ppf(0.975, value * effective + 1, (1 - value) * effective)
+    )
 
 
 def test_auc_of_a_perfect_and_a_blind_ranking() -> None:
