@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
@@ -31,14 +33,15 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
 
     Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
     reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
-    runs. ``delong`` assumes independent samples, so it is given for items only: the frames of a
-    video are not independent. There is no entry ``frame`` if a run has no frames, or no frame of
-    either class was scored in both. The frames of a score table, which may be numbers or times,
-    are compared with those of other score tables only.
+    runs; media that share a group in either run are one group. ``delong`` assumes independent
+    samples, so it is given for items only: the frames of a video are not independent. There is no
+    entry ``frame`` if a run has no frames, or no frame of either class was scored in both. The
+    frames of a score table, which may be numbers or times, are compared with those of other score
+    tables only.
 
     Raises:
-        RunError: a folder has no predictions, the runs label a medium differently, or a class is
-            missing among the media scored in both.
+        RunError: a folder has no predictions, the runs have no medium in common or label one
+            differently, or a class is missing among the media scored in both.
     """
     first, second = _read(a), _read(b)
     min_groups = max(_min_groups(a), _min_groups(b))
@@ -52,6 +55,8 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         if keys is None:
             continue
         both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
+        if level == "item" and both.empty:
+            raise RunError(_nothing_in_common(left, right))
         if (both["label_a"] != both["label_b"]).any():
             raise RunError(
                 "The two runs label a medium differently. Score both with the same labels."
@@ -73,6 +78,19 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
             entry["delong"] = _delong(scored, truth)
         result[level] = entry
     return result
+
+
+def _nothing_in_common(left: pd.DataFrame, right: pd.DataFrame) -> str:
+    """Return what the items of two runs are called, where none has the same name in both."""
+    first, second = (
+        f"{run['media'].iloc[0]!r} in the data set {run['dataset'].iloc[0]!r}"
+        for run in (left, right)
+    )
+    return (
+        "The two runs have no medium in common. Media are matched by data set and name, and the "
+        f"first of one run is {first}, of the other {second}. Give them the same names, in a table "
+        "of scores by its columns media and dataset."
+    )
 
 
 def _keys(left: pd.DataFrame, right: pd.DataFrame, level: str) -> list[str] | None:
@@ -154,7 +172,7 @@ def _difference(
     scored: pd.DataFrame, truth: NDArray[np.intp], draws: int, min_groups: int
 ) -> dict[str, Any]:
     a, b = scored["rank_a"].to_numpy(), scored["rank_b"].to_numpy()
-    groups = scored["group_a"].to_numpy()
+    groups = _joined(scored["group_a"], scored["group_b"])
 
     def difference(rows: NDArray[np.intp]) -> float:
         return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
@@ -169,6 +187,20 @@ def _difference(
         "auc_b": round(auc_value(truth, b), 4),
         "difference": {**estimate.to_json(), "indicative": fewest < min_groups},
     }
+
+
+def _joined(a: pd.Series, b: pd.Series) -> NDArray[np.object_]:
+    """Return groups (N,) of rows that share a group in ``a`` or in ``b``, also through others.
+
+    One of two runs may know the people in its media, where the other takes each for a group.
+    """
+    (first, names), (second, others) = pd.factorize(a), pd.factorize(b)
+    size = len(names) + len(others)
+    links = coo_array((np.ones(len(a)), (first, second + len(names))), shape=(size, size))
+    _, of_name = connected_components(links, directed=False)
+    # Named, so that neither the order of the runs nor that of their media has an influence.
+    lowest = np.minimum(a.to_numpy(object), b.to_numpy(object))
+    return pd.Series(lowest).groupby(of_name[first]).transform("min").to_numpy(object)
 
 
 def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float | None] | None:

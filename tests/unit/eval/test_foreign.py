@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,6 +172,39 @@ def test_the_comparison_says_which_detector_is_better(
     assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text
     same = sentence(compare(tmp_path / "good", tmp_path / "good", draws=20))
     assert same.startswith("item: No difference is shown")
+
+
+def test_groups_that_either_run_knows_count_in_a_comparison(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = scored(1.0)
+    alone = [{k: v for k, v in row.items() if k != "group"} for row in scored(2.0, seed=1)]
+    # A table that calls pairs of people families links the people of another.
+    families = [
+        row | {"group": f"family {n // 4}", "score": 0.0} for n, row in enumerate(scored(0.0))
+    ]
+    tables = {"people": rows, "alone": alone, "families": families}
+    for name, table in tables.items():
+        save(read(write(table), OPTIONS), tmp_path / name)
+
+    def difference(a: str, b: str) -> dict[str, Any]:
+        found: dict[str, Any] = compare(tmp_path / a, tmp_path / b, draws=50)["item"]["difference"]
+        return found
+
+    there, back = difference("people", "alone"), difference("alone", "people")
+    assert there["groups"] == back["groups"] == 20
+    assert (there["low"], there["high"]) == (-back["high"], -back["low"])
+    assert difference("people", "families")["groups"] == 10
+
+
+def test_runs_without_a_medium_in_common_are_told_apart_from_those_of_one_class(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        rows = [row | {"dataset": name} for row in scored(1.0)]
+        save(read(write(rows), OPTIONS), tmp_path / name)
+    with pytest.raises(RunError, match=r"no medium in common.*'first', of the other '.*'second'"):
+        compare(tmp_path / "first", tmp_path / "second")
 
 
 def framed(separation: float, frames: list[int]) -> Rows:
