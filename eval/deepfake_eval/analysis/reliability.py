@@ -15,6 +15,7 @@ import pandas as pd
 from deepfake_eval.analysis.condition_bins import adaptive_edges
 from deepfake_eval.analysis.intervals import Estimate, fewest_groups, rate
 from deepfake_eval.analysis.metrics import auc
+from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.decision.calibration import log_likelihood_ratio
@@ -190,7 +191,7 @@ def write_reliability(
         raise RunError(f"{bundle_out} already exists. Name a new folder for the bundle.")
     bundle = load_bundle(bundle_dir)
     spec = bundle.spec
-    tables = [_read(path, bundle) for path in predictions]
+    tables = _groups_apart([_read(path, bundle) for path in predictions])
     everything = pd.concat(tables, ignore_index=True)
     media = pd.concat([t[["dataset", "media"]].drop_duplicates() for t in tables])
     if media.duplicated().any():
@@ -225,6 +226,23 @@ def write_reliability(
     if bundle_out:
         _seal_copy(bundle, bundle_out, text, conditions(faces, face_threshold, min_groups))
     return table
+
+
+def _groups_apart(tables: Sequence[pd.DataFrame]) -> Sequence[pd.DataFrame]:
+    """Return predictions of several runs, with groups named as in one run of all their data sets.
+
+    A run of a single data set names groups as that does, and person 1 of it is not person 1 of
+    another.
+    """
+    names = {name for table in tables for name in table["dataset"]}
+    if len(names) == 1:
+        return tables
+    return [
+        table.assign(group=namespace(str(table["dataset"].iloc[0])) + table["group"])
+        if table["dataset"].nunique() == 1
+        else table
+        for table in tables
+    ]
 
 
 def _calibrated(tracks: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:

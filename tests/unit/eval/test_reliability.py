@@ -193,6 +193,30 @@ def test_several_runs_add_up_and_may_not_overlap(bundle: Bundle, tmp_path: Path)
         write_reliability(bundle.directory, [paths[0], paths[0]], tmp_path / "out.json")
 
 
+def test_groups_of_runs_of_different_data_sets_are_kept_apart(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    whole = predictions(bundle)
+    runs = {"a": whole, "b": whole.assign(dataset="e")}
+    # A run of two data sets has named their groups apart already.
+    runs["both"] = pd.concat(
+        [t.assign(group=t["dataset"] + "/" + t["group"]) for t in runs.values()]
+    )
+    runs["more"] = whole.assign(media=whole["media"] + "more")
+    for name, table in runs.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+
+    def groups(*names: str) -> int:
+        paths = [tmp_path / f"{name}.parquet" for name in names]
+        rates = write_reliability(bundle.directory, paths, tmp_path / "out.json")
+        found: int = rates["level_face"]["overall"]["true_positive_rate"]["groups"]
+        return found
+
+    alone = groups("a")
+    assert groups("a", "b") == groups("both") == groups("both", "more") == 2 * alone
+    assert groups("a", "more") == alone
+
+
 def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     path, out = tmp_path / "predictions.parquet", tmp_path / "out.json"
 
