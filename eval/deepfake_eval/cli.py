@@ -165,7 +165,8 @@ def _print_aucs(metrics: dict[str, Any], remark: str = "") -> None:
 def _auc_text(entry: dict[str, Any], remark: str) -> str:
     auc = entry["auc"]
     if auc["value"] is None:
-        return "cannot be computed: only one class was scored"
+        scored = entry["real"]["scored"] + entry["fake"]["scored"]
+        return f"cannot be computed: {'only one class' if scored else 'no medium'} was scored"
     interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
     doubt = "; indicative, too few groups in a class" if entry["indicative"] else ""
     return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups{remark}{doubt}"

@@ -187,15 +187,21 @@ def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
     if missing:
         root, media = missing[0]
         text += f" {len(missing)} listed media are absent, for example {root / media}."
-    present = {split: 0 for split in SPLITS if split != "all"}
+    present = dict.fromkeys(SPLITS, 0)
     for dataset in datasets:
         for split in present:
             with contextlib.suppress(DatasetError):  # not every data set has every split
                 found = load(dataset.adapter, dataset.root, split, **dataset.options)
                 present[split] += len(found.rows)
+    everything = present.pop("all")
     if filled := {split: count for split, count in present.items() if count}:
         counts = ", ".join(f"{split}: {count} media" for split, count in filled.items())
         text += f" Present are {counts}. Choose one with --split {next(iter(filled))}."
+    elif everything:
+        text += (
+            f" {everything} media are of no split named train, val or test. --split all scores "
+            "them."
+        )
     return text
 
 

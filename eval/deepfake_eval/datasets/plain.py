@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -87,20 +88,28 @@ class Csv:
             notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
             notes.append(f"{path.name} has no column group; each file is its own group.")
-        unassigned = 0
+        unassigned: Counter[str] = Counter()
         for number, line in lines:
-            if self.split_column in columns and split not in ("all", line[self.split_column]):
-                unassigned += not line[self.split_column]
+            part = line.get(self.split_column) or ""
+            if self.split_column in columns and split not in ("all", part):
+                if part not in SPLITS:
+                    unassigned[part] += 1
                 continue
             row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
             if (folder / row.media).exists():
                 rows.append(row)
             else:
                 missing.append(row.media)
-        if unassigned:
+        if empty := unassigned.pop("", 0):
             notes.append(
-                f"{path.name}: rows with an empty {self.split_column} are left out ({unassigned}); "
+                f"{path.name}: rows with an empty {self.split_column} are left out ({empty}); "
                 "--split all includes them."
+            )
+        if unassigned:
+            found = ", ".join(f"{part!r} ({count})" for part, count in unassigned.most_common())
+            notes.append(
+                f"{path.name}: rows whose {self.split_column} is not train, val or test are left "
+                f"out: {found}; --split all includes them."
             )
         return Rows(folder, tuple(rows), tuple(missing), tuple(notes))
 

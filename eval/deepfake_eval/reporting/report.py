@@ -74,7 +74,9 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     overall = metrics["levels"]["item"][0]
     auc = overall["auc"]
     if auc["value"] is None:
-        return '<p class="warn">Only one class was scored, so there is no AUC.</p>'
+        scored = overall["real"]["scored"] + overall["fake"]["scored"]
+        subject = "Only one class" if scored else "No medium"
+        return f'<p class="warn">{subject} was scored, so there is no AUC.</p>'
     interval = "" if auc["low"] is None else f" ({auc['low']:.3f} to {auc['high']:.3f})"
     text = (
         f"Item AUC {auc['value']:.3f}{interval} on {overall['real']['scored']} real and "

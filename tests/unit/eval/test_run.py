@@ -457,6 +457,13 @@ def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_to_score_says_that_splits_have_other_names(bundle: Path, tmp_path: Path) -> None:
+    evalkit.touch(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "manifest.csv").write_text("media,label,split\na.png,real,dev\nb.png,fake,dev\n")
+    with pytest.raises(RunError, match=r"2 media are of no split named .* --split all scores them"):
+        run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
+
+
 def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) -> None:
     for parent in "ab":
         evalkit.touch(tmp_path / parent / "set", ["real/1.mp4", "fake/2.mp4"])
@@ -490,6 +497,7 @@ def test_media_without_any_face_give_a_report(bundle: Path, media: Path, tmp_pat
         (tmp_path / "d" / label).mkdir(parents=True)
         shutil.copy(media / "fake" / "faceless.png", tmp_path / "d" / label)
     metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out")
+    assert "No medium was scored, so" in (tmp_path / "out" / "report.html").read_text()
     assert metrics["levels"]["frame"] == []
     assert [e["not_judged"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
     assert (tmp_path / "out" / "report.html").is_file()
