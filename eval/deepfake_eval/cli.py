@@ -190,6 +190,14 @@ def compare(
     for level in LEVELS:
         if level in result:
             typer.echo(sentence(result, level))
+    for name in result["in_sample"]:
+        console.print(
+            f"warning: The weights of {name} were fitted on a data set that is measured here. Such "
+            "a comparison says nothing about other media.",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     if test := result["item"]["delong"]:
         typer.echo(f"DeLong's test of items: p = {test['p_value']:.3g}, if items are independent.")
 

@@ -37,18 +37,20 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     samples, so it is given for items only: the frames of a video are not independent. There is no
     entry ``frame`` if a run has no frames, or no frame of either class was scored in both. The
     frames of a score table, which may be numbers or times, are compared with those of other score
-    tables only.
+    tables only. ``in_sample`` names the runs whose weights were fitted on a measured data set.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
             differently, or a class is missing among the media scored in both.
     """
     first, second = _read(a), _read(b)
-    min_groups = max(_min_groups(a), _min_groups(b))
+    metrics = [_metrics(folder) for folder in (a, b)]
+    min_groups = max(map(_min_groups, metrics))
     names = [folder.resolve().name for folder in (a, b)]
     if names[0] == names[1]:
         names = [str(a), str(b)]
     result: dict[str, Any] = dict(zip("ab", names, strict=True))
+    result["in_sample"] = [n for n, m in zip(names, metrics, strict=True) if _in_sample(m)]
     for level in LEVELS:
         left, right = (t[t["level"] == level] for t in (first, second))
         keys = _keys(left, right, level)
@@ -156,16 +158,30 @@ def _read(folder: Path) -> pd.DataFrame:
     return table
 
 
-def _min_groups(folder: Path) -> int:
+def _metrics(folder: Path) -> dict[str, Any]:
+    """Return the figures of a run; empty if it has none."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _min_groups(metrics: dict[str, Any]) -> int:
     """Return ``min_groups`` of the bundle that a run measured.
 
     Runs of earlier versions did not record it: the default then holds.
     """
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         return int(metrics["bundle"]["min_groups"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return ConditionsSpec().min_groups
+
+
+def _in_sample(metrics: dict[str, Any]) -> bool:
+    """Return whether the measured weights were fitted on a data set of the run."""
+    datasets = metrics.get("settings", {}).get("datasets", [])
+    return any(entry.get("in_sample") for entry in datasets)
 
 
 def _difference(

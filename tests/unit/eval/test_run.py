@@ -557,6 +557,20 @@ def test_compare_takes_the_stricter_of_both_bundles_groups(
     assert [indicative(5), indicative(7), indicative(None)] == [False, True, True]
 
 
+def test_compare_names_the_run_whose_weights_know_the_media(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    known = tmp_path / "known"
+    shutil.copytree(done[0], known)
+    metrics = json.loads((known / "metrics.json").read_text())
+    metrics["settings"]["datasets"][0]["in_sample"] = True
+    (known / "metrics.json").write_text(json.dumps(metrics))
+    assert compare(done[0], done[0], draws=5)["in_sample"] == []
+    result = CliRunner().invoke(cli.app, ["compare", str(known), str(done[0]), "--draws", "5"])
+    text = " ".join(result.output.split())
+    assert "The weights of known were fitted on a data set that is measured here." in text
+
+
 def test_compare_refuses_what_it_cannot_compare(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
