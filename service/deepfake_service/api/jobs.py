@@ -321,3 +321,14 @@ class WebhookSecretOut(Published):
 def get_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
     """Return the secret with which a receiver verifies this account's webhooks."""
     return WebhookSecretOut(secret=services.webhook_secrets.of(caller.account_id))
+
+
+@router.post(
+    "/webhook-secret",
+    summary="Replace the webhook secret",
+    responses=problems(401, 403, 429, 503),
+)
+def replace_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
+    """Replace the secret of this account's webhooks, for example because others know it. From now
+    on webhooks are signed with the new one, those that are sent again as well. Audited."""
+    return WebhookSecretOut(secret=services.webhook_secrets.replace(caller))

@@ -26,8 +26,11 @@ from deepfake_service.jobs import webhooks
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.security.accounts import Caller
+from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of, installation_secret, open_json
 from deepfake_service.storage.envelope import KeyWrapper, unseal
+from deepfake_service.storage.installation_secrets import replace_secret
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery belongs to one process. After that the process is taken for dead."""
@@ -66,8 +69,29 @@ class WebhookSecrets:
         Raises:
             DecryptionFailed: the secret was wrapped by another master key.
         """
-        secret = installation_secret(self._database, self._keys, f"wh-{account_id}")
-        return "whsec_" + base64.b64encode(secret).decode()
+        return _text(installation_secret(self._database, self._keys, _name(account_id)))
+
+    def replace(self, caller: Caller) -> str:
+        """Replace the secret of the caller's account, and return the new one.
+
+        Webhooks that are sent again are signed with the new one, too.
+
+        Raises:
+            DecryptionFailed: the secret was wrapped by another master key.
+        """
+        self.of(caller.account_id)  # creates it on first use
+        with self._database.write() as session:
+            secret = replace_secret(session, self._keys, _name(caller.account_id))
+            append_entry(session, caller.actor, Action.WEBHOOK_SECRET_REPLACED, caller.account_id)
+        return _text(secret)
+
+
+def _name(account_id: str) -> str:
+    return f"wh-{account_id}"
+
+
+def _text(secret: bytes) -> str:
+    return "whsec_" + base64.b64encode(secret).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class Action(StrEnum):
     ORGANISATION_CHANGED = "organisation.changed"
     """The names of the changed fields are in the detail."""
     CONTACT_CHANGED = "contact.changed"
+    WEBHOOK_SECRET_REPLACED = "webhook_secret.replaced"  # noqa: S105 - the name of an action
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Secret
 from deepfake_service.errors import DecryptionFailed
@@ -33,3 +34,10 @@ def installation_secret(database: Database, keys: KeyWrapper, name: str) -> byte
             "The master key is not the one under which this database's keys are wrapped: give "
             "every service and worker on it the same DEEPFAKE_MASTER_KEY."
         ) from error
+
+
+def replace_secret(session: Session, keys: KeyWrapper, name: str) -> bytes:
+    """Replace the secret ``name``, which exists, by another one, and return that."""
+    secret, replacement = session.get_one(Secret, name), new_key()
+    secret.wrapped = keys.wrap(replacement, secret_context(name))
+    return replacement

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import select, update
 
@@ -21,13 +22,14 @@ from deepfake_service.casework.webhook_deliveries import (
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.db import Case, Delivery, Job, Secret, new_id
+from deepfake_service.db import AuditEntry, Case, Delivery, Job, Secret, new_id
 from deepfake_service.db.enums import DeliveryState, JobState, Role
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback, check
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.security.audit_log import Action
 from deepfake_service.security.records import accept_row
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
@@ -332,6 +334,37 @@ async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
     service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
     assert send_due(deliveries) == 1
     assert state(service) is DeliveryState.DELIVERED
+
+
+async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
+    service: Service, deliveries: WebhookDeliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_with: list[str] = []
+
+    def send(_target: Any, secret: str, *_: Any) -> webhooks.DeliveryOutcome:
+        signed_with.append(secret)
+        return webhooks.DeliveryOutcome("http_401")
+
+    async def ask(method: str, role: Role) -> httpx.Response:
+        key = {"Authorization": f"Bearer {service.keys[role]}"}
+        return await service.client.request(method, "/v1/webhook-secret", headers=key)
+
+    monkeypatch.setattr(webhooks, "send", send)
+    assert send_due(deliveries) == 1
+    first = (await ask("GET", Role.PIPELINE)).json()["secret"]
+    others = (await ask("GET", Role.ANALYST)).json()["secret"]
+    second = (await ask("POST", Role.PIPELINE)).json()["secret"]
+    assert (await ask("GET", Role.PIPELINE)).json()["secret"] == second
+    assert (await ask("GET", Role.ANALYST)).json()["secret"] == others
+    assert (await ask("POST", Role.AUDITOR)).status_code == 403
+    service.clock.advance(webhooks.BACK_OFF[0])
+    assert send_due(deliveries) == 1
+    assert signed_with == [first, second]
+    assert len({first, second, others}) == 3
+    with service.database.read() as session:
+        replaced = select(AuditEntry).where(AuditEntry.action == Action.WEBHOOK_SECRET_REPLACED)
+        (entry,) = session.scalars(replaced)
+    assert entry.account_id == entry.subject
 
 
 async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
