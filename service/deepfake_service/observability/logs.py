@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
+from prometheus_client import Counter
 from structlog.typing import EventDict, Processor
 
 from deepfake_service.settings import LogFormat, LogLevel
@@ -36,6 +37,15 @@ LIBRARIES = {
     "alembic": "WARNING",  # logs the same lines at every start
 }
 """Loggers that would log content or noise, with the lowest level that they may log."""
+ERRORS = Counter(
+    "deepfake_errors_logged",
+    "Lines of level error that this process has logged, by event.",
+    ["event"],
+    registry=None,  # that of each app registers it
+)
+OWN_LOGGERS = "deepfake_service."
+OF_LIBRARIES = "library"
+"""Label of errors that libraries log: their texts would each create a time series."""
 
 
 def request_id_from(header: str | None) -> str:
@@ -76,6 +86,14 @@ def _without_content(_: Any, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _counted(_: Any, __: str, event: EventDict) -> EventDict:
+    """Count errors, most of which nobody would notice otherwise: what failed is tried again."""
+    if event["level"] in ("error", "critical"):
+        is_own = str(event.get("logger", "")).startswith(OWN_LOGGERS)
+        ERRORS.labels(event["event"] if is_own else OF_LIBRARIES).inc()
+    return event
+
+
 def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
     """Cut multi-line messages of libraries to one line, such as a traceback logged as a message."""
     text = event.get("event")
@@ -97,6 +115,7 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_content,
+        _counted,
     ]
     renderer: Processor = (
         structlog.processors.JSONRenderer()

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from deepfake_models.results import Verdict
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
+from deepfake_service.observability.logs import ERRORS
 from deepfake_service.observability.queue_state import QueueCollector, QueueState
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -26,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(ERRORS)
         self._requests = Counter(
             "deepfake_http_requests",
             "Requests answered.",

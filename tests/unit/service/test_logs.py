@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from deepfake_service.observability import logs
+from deepfake_service.observability.metrics import Metrics
 
 
 @pytest.fixture
@@ -104,3 +105,18 @@ def test_any_other_request_id_is_replaced(given: str | None) -> None:
     made = logs.request_id_from(given)
     assert made != given
     assert logs.REQUEST_ID.fullmatch(made)
+
+
+def test_errors_are_counted_by_event_and_those_of_libraries_together(stream: io.StringIO) -> None:
+    def counted(event: str) -> float:
+        return logs.ERRORS.labels(event)._value.get()
+
+    before = counted("chore_failed"), counted(logs.OF_LIBRARIES)
+    for _ in range(2):
+        logs.logger("deepfake_service.worker").error("chore_failed", chore="journal")
+    logs.logger("deepfake_service.worker").warning("chore_failed")
+    logging.getLogger("theirs").error("cannot open /private-name")
+    assert (counted("chore_failed"), counted(logs.OF_LIBRARIES)) == (before[0] + 2, before[1] + 1)
+    text = Metrics().exposition().decode()
+    assert 'deepfake_errors_logged_total{event="chore_failed"}' in text
+    assert "private-name" not in text
