@@ -19,6 +19,7 @@ would create a new time series."""
 # A small picture takes 0.05 s on two cores; 64 pictures of the largest size take about a minute.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+ENDED_STATES = ("succeeded", "failed", "cancelled", "expired")
 _CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -79,6 +80,8 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        for state in ENDED_STATES:  # a rate misses the increase by which a series begins
+            self._jobs.labels(state)
         self._job_seconds = Histogram(
             "deepfake_job_seconds",
             "Time from the first step of a job to its verdict.",

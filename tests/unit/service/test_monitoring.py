@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from deepfake_service.db.enums import ENDED
+from deepfake_service.observability.metrics import Metrics
 from tests.support.deploykit import DEPLOY
 from tests.unit.service.conftest import Service
 
@@ -44,6 +46,13 @@ async def test_every_metric_is_exported(service: Service) -> None:
     asked = {name for expression in expressions() for name in NAME.findall(expression)}
     assert asked <= exported, asked - exported
     assert len(asked) > 20
+
+
+def test_every_end_of_a_job_is_counted_from_zero() -> None:
+    """The rate of a counter misses the increase by which its series begins."""
+    exposition = Metrics().exposition().decode()
+    for state in ENDED:
+        assert f'deepfake_jobs_total{{state="{state}"}} 0.0' in exposition
 
 
 def test_the_dashboard_asks_the_data_source_that_grafana_is_given() -> None:
