@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.decode.decoder import Decoder
@@ -42,6 +43,7 @@ from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.db import Database
+from deepfake_service.errors import SettingsError
 from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import Backlog, JobQueue, Scaling
 from deepfake_service.observability.logs import logger
@@ -51,7 +53,7 @@ from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.second_factors import SecondFactors
-from deepfake_service.security.signing_keys import open_signing_keys
+from deepfake_service.security.signing_keys import SigningKeys, open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
@@ -61,6 +63,9 @@ from deepfake_service.storage import (
     open_case_keys,
     open_keys,
 )
+
+CERTIFICATE_WARNING = timedelta(days=30)
+"""How long before the certificate of reports expires a start warns of it."""
 
 _log = logger("deepfake_service.container")
 
@@ -138,7 +143,7 @@ def open_container(
 
     Raises:
         StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not those
-            of the database.
+            of the database. SettingsError: the certificate of reports cannot be used.
     """
     keys = open_keys(settings)
     case_keys = open_case_keys(settings, keys, database.clock)
@@ -159,6 +164,7 @@ def open_container(
         retention, clock_guard = Retention(database, vault, queue, metrics), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
         signing_keys = open_signing_keys(settings, database, keys)
+        _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         contacts = Contacts(database, keys, initial_organisation(settings))
         sender = Sender(settings.issuer, contacts.organisation)
@@ -251,6 +257,12 @@ def open_container(
         yield Container(settings, database, vault, journal, queue, services)
 
 
+def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
+    end = signing_keys.certificate_end()
+    if end is not None and end - now < CERTIFICATE_WARNING:
+        _log.warning("report_certificate_expires", at=end.isoformat())
+
+
 def _periods(settings: Settings) -> RetentionPeriods:
     return RetentionPeriods(
         media_after_review=timedelta(hours=settings.media_hours_after_review),
@@ -259,6 +271,15 @@ def _periods(settings: Settings) -> RetentionPeriods:
         evidence=timedelta(days=settings.evidence_days),
         case=timedelta(days=settings.case_days),
     )
+
+
+def _certificate_end_s(signing_keys: SigningKeys) -> float:
+    """Return the Unix time at which the certificate of reports expires: 0 if it cannot be read."""
+    try:
+        end = signing_keys.certificate_end()
+    except SettingsError:
+        return 0.0
+    return end.timestamp() if end is not None else math.nan
 
 
 def watch(container: Container, metrics: Metrics) -> None:
@@ -272,6 +293,7 @@ def watch(container: Container, metrics: Metrics) -> None:
     metrics.watch_webhooks(lambda: count_due(database))
     metrics.watch_disk(lambda: shutil.disk_usage(container.settings.data_dir).free)
     metrics.watch_database(lambda: database.damage is None, database.count_altered)
+    metrics.watch_certificate(lambda: _certificate_end_s(services.evidence_store.keys))
     metrics.watch_retention(
         services.sweeps.count_marked, lambda: services.clock_guard.problem() is None
     )

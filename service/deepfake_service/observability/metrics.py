@@ -127,6 +127,11 @@ class Metrics:
             "Records that this process has refused since it started, because they were altered.",
             registry=self.registry,
         )
+        self._certificate_end = Gauge(
+            "deepfake_report_certificate_end_seconds",
+            "Unix time at which the certificate that signs reports expires.",
+            registry=self.registry,
+        )
         self._disk_free = Gauge(
             "deepfake_disk_free_bytes",
             "Free space on the disk of the data directory.",
@@ -180,6 +185,10 @@ class Metrics:
         """Read at every scrape whether damage was noticed, and how many records were refused."""
         self._intact.set_function(lambda: float(intact()))
         self._altered.set_function(altered)
+
+    def watch_certificate(self, end_s: Callable[[], float]) -> None:
+        """Read at every scrape when the certificate that signs reports expires."""
+        self._certificate_end.set_function(_or_nan(end_s))
 
     def watch_retention(
         self, marked: Callable[[], float], clock_trusted: Callable[[], bool]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,23 @@ class SigningKeys:
         assert for_reports.certificate_pem is not None
         certificate = x509.load_pem_x509_certificate(for_reports.certificate_pem.encode())
         return Signers(statement, ec.derive_private_key(scalar, ec.SECP256R1()), (certificate,))
+
+    def certificate_end(self) -> datetime | None:
+        """Return when the first of the certificates that sign reports expires.
+
+        It is ``None`` before the first evidence if the service generates them.
+
+        Raises:
+            SettingsError: the configured certificate or key cannot be used.
+        """
+        if self._own is not None:
+            _, chain = own_signer(*self._own)
+            return min(certificate.not_valid_after_utc for certificate in chain)
+        with self._database.read() as session:
+            pair = self._active(session)
+        if pair is None or pair[1].certificate_pem is None:
+            return None
+        return x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()).not_valid_after_utc
 
     def rotate(self) -> str:
         """Create new keys, retire the current ones, and return the id of the new statement key."""

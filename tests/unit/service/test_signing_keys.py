@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from structlog.testing import capture_logs
 
 from deepfake_service.db import Database
-from deepfake_service.errors import KeyUnknown
+from deepfake_service.errors import KeyUnknown, SettingsError
+from deepfake_service.evidence.signers import self_made_certificate
 from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.settings import Settings
 from deepfake_service.storage.envelope import MasterKeys, new_key
+from tests.unit.service.conftest import Service, Starter
 
 
 @pytest.fixture
@@ -65,3 +75,60 @@ def test_a_retired_key_stays_published_and_a_revoked_one_does_not(keys: SigningK
     for unknown in (first[:7], "0" * 8):
         with pytest.raises(KeyUnknown):
             keys.revoke(unknown)
+
+
+def own_certificate(folder: Path, made_at: datetime) -> tuple[Path, Path]:
+    """Write a certificate that was made at a time, and its key, and return their files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    files = folder / "report.crt", folder / "report.key"
+    certificate = self_made_certificate(key, "Centre", made_at)
+    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    files[1].write_bytes(pem)
+    return files
+
+
+def test_the_end_of_the_certificate_of_reports_is_known(
+    keys: SigningKeys, database: Database, tmp_path: Path
+) -> None:
+    assert keys.certificate_end() is None
+    (certificate,) = keys.current().report_certificates
+    assert keys.certificate_end() == certificate.not_valid_after_utc
+    files = own_certificate(tmp_path, datetime(2020, 1, 1, tzinfo=UTC))
+    own = SigningKeys(database, keys._keys, issuer="Centre", own=files)
+    (certificate,) = own.current().report_certificates
+    assert own.certificate_end() == certificate.not_valid_after_utc
+    files[0].write_bytes(b"")
+    with pytest.raises(SettingsError, match="DEEPFAKE_REPORT_CERTIFICATE"):
+        own.certificate_end()
+
+
+async def test_a_certificate_that_has_expired_is_told_at_the_start_and_in_metrics(
+    start: Starter, tmp_path: Path
+) -> None:
+    files = own_certificate(tmp_path, datetime(2010, 1, 1, tzinfo=UTC))
+    given = {"report_certificate": files[0], "report_key": files[1]}
+    with capture_logs() as logged:
+        async with start(**given) as service:
+            expected = datetime(2019, 12, 30, tzinfo=UTC).timestamp()
+            assert await certificate_end_s(service) == expected
+            files[0].unlink()
+            assert await certificate_end_s(service) == 0.0
+    assert "report_certificate_expires" in {line["event"] for line in logged}
+
+
+async def certificate_end_s(service: Service) -> float:
+    """Return what the metrics say."""
+    text = (await service.client.get("/metrics")).text
+    found = re.search(r"^deepfake_report_certificate_end_seconds (\S+)$", text, re.MULTILINE)
+    assert found, text
+    return float(found[1])
+
+
+async def test_a_service_does_not_start_without_the_certificate_that_is_set(
+    start: Starter, tmp_path: Path
+) -> None:
+    missing = {"report_certificate": tmp_path / "no.crt", "report_key": tmp_path / "no.key"}
+    with pytest.raises(SettingsError, match="DEEPFAKE_REPORT_CERTIFICATE"):
+        async with start(**missing):
+            pass
