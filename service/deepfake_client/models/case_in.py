@@ -15,7 +15,8 @@ class CaseIn:
     """A case to open."""
 
     case_reference: None | str | Unset = UNSET
-    """ Your reference of the case, at most 200 characters. Null opens a case without one. """
+    """ Your reference of the case, at most 200 characters. White space around it does not count. Null opens a case
+    without one. """
 
     def to_dict(self) -> dict[str, Any]:
         case_reference: None | str | Unset

@@ -29,7 +29,7 @@ class PictureUpload:
     note: str | Unset = UNSET
     """ What the collector notes about it. """
     case_reference: str | Unset = UNSET
-    """ Your reference of the case to which this belongs. """
+    """ Your reference of the case to which this belongs. White space around it does not count. """
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

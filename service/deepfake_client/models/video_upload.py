@@ -32,7 +32,7 @@ class VideoUpload:
     note: str | Unset = UNSET
     """ What the collector notes about it. """
     case_reference: str | Unset = UNSET
-    """ Your reference of the case to which this belongs. """
+    """ Your reference of the case to which this belongs. White space around it does not count. """
     callback_url: str | Unset = UNSET
     """ Called with a signed webhook when the job ends, or at once if it has ended. A URL that the job already has
     is not called again. """

@@ -26,7 +26,7 @@ from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, ItemId, MediaId, OccurrenceId, Published, Time
 from deepfake_service.http.submission_form import (
-    Line,
+    CaseReference,
     OccurrenceForm,
     TextFields,
     form_schema,
@@ -124,10 +124,10 @@ class CaseIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    case_reference: Line | None = Field(
+    case_reference: CaseReference = Field(
         default=None,
-        description="Your reference of the case, at most 200 characters. Null opens a case "
-        "without one.",
+        description="Your reference of the case, at most 200 characters. White space around it "
+        "does not count. Null opens a case without one.",
     )
 
 
@@ -153,7 +153,7 @@ def list_cases(
 def open_case(response: Response, case: CaseIn, caller: Reader, services: ServicesDep) -> CaseOut:
     """Open a case to which media can be submitted. If this account already has a case with the
     reference, return that case."""
-    case_id, created = services.cases.open(caller, case.case_reference or None)
+    case_id, created = services.cases.open(caller, case.case_reference)
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"

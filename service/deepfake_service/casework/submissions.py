@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field
 
 import anyio.to_thread
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
-from deepfake_service.casework.core.cases import Cases, Sighting
+from deepfake_service.casework.core.cases import Cases, Sighting, canonical_reference
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
 from deepfake_service.casework.new_jobs import begin_job
 from deepfake_service.casework.notice_desk import NoticeDesk
@@ -134,6 +134,12 @@ class Submissions:
     def reference_of(self, account_id: str, reference: str) -> str:
         """Return the digest by which an account's case with this reference is found."""
         return self._blind_index.of("reference", account_id, reference)
+
+    def references_of(self, account_ids: Iterable[str], reference: str) -> tuple[str, ...]:
+        """Return the digests by which the cases of these accounts with a reference are found."""
+        # Earlier versions stored references as they were sent.
+        forms = {reference, canonical_reference(reference) or reference}
+        return tuple(self.reference_of(i, form) for i in account_ids for form in forms)
 
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
         """Encrypt and store a medium while it arrives. Call ``accept`` or ``discard`` next."""

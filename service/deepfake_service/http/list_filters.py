@@ -132,11 +132,10 @@ CaseQuery = Annotated[_CaseQuery, Depends()]
 
 
 def _digests(state: AppState, caller: Caller, reference: str | None) -> tuple[str, ...] | None:
-    """Return the digests of a reference, one for each account whose cases the caller may see."""
+    """Return the digests of a reference, for each account whose cases the caller may see."""
     if reference is None:
         return None
     accounts = [caller.account_id]
     if caller.role in MAY_READ_ALL:
         accounts = [account.id for account in state.accounts.all()]
-    submissions = state.require_services().submissions
-    return tuple(submissions.reference_of(account_id, reference) for account_id in accounts)
+    return state.require_services().submissions.references_of(accounts, reference)

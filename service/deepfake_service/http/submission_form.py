@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.casework.core.cases import Sighting
+from deepfake_service.casework.core.cases import Sighting, canonical_reference
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
@@ -65,6 +65,10 @@ def _whole_number(value: object) -> object:
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+CaseReference = Annotated[
+    Line | None,
+    BeforeValidator(lambda value: canonical_reference(value) if isinstance(value, str) else value),
+]
 WebAddress = Annotated[
     str, Field(max_length=4096), AfterValidator(_printable), AfterValidator(_web_address)
 ]
@@ -120,9 +124,11 @@ class PictureForm(SightingForm):
     """The text fields of ``POST /v1/frames``."""
 
     case_reference: Annotated[
-        Line | None,
+        CaseReference,
         Field(
-            description="Your reference of the case to which this belongs.", examples=["2026-0117"]
+            description="Your reference of the case to which this belongs. White space around it "
+            "does not count.",
+            examples=["2026-0117"],
         ),
     ] = None
 

@@ -126,8 +126,8 @@ class QueueQuery(BaseModel):
 
 def _references(state: AppState, text: str) -> tuple[str, ...]:
     """Return the digests by which the case of any account with this reference is found."""
-    submissions = state.require_services().submissions
-    return tuple(submissions.reference_of(account.id, text) for account in state.accounts.all())
+    accounts = [account.id for account in state.accounts.all()]
+    return state.require_services().submissions.references_of(accounts, text)
 
 
 @router.get("/")

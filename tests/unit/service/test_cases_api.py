@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pyrage
+import pytest
 
 from deepfake_service.casework.due import GRACE
 from deepfake_service.db import Case, Notice, new_id
@@ -26,6 +28,43 @@ async def test_cases_of_one_reference_are_one_but_not_across_accounts(service: S
         headers=headers(service, Role.ANALYST),
     )  # fmt: skip
     assert theirs.json()["case_id"] != first["case_id"]
+
+
+IN_PARTS = unicodedata.normalize("NFD", "사건 7")
+"""A reference as macOS often writes it: each syllable as its letters."""
+
+
+@pytest.mark.parametrize("written", [" 사건 7", "사건 7\u3000", IN_PARTS, f"  {IN_PARTS} "])
+async def test_a_reference_that_looks_the_same_is_of_the_same_case(
+    service: Service, written: str
+) -> None:
+    """The console, which looks for references without such spaces, found no case of theirs."""
+    job = (await submit(service, b"a" * 99, case_reference="사건 7")).json()
+    again = (await submit(service, b"a" * 99, case_reference=written)).json()
+    assert again["id"] == job["id"]
+    opened = await service.client.post("/v1/cases", json={"case_reference": written})
+    assert (opened.status_code, opened.json()["id"]) == (200, job["case_id"])
+    assert opened.json()["case_reference"] == "사건 7"
+    for path, items in (("/v1/cases", "cases"), ("/v1/jobs", "jobs")):
+        found = (await service.client.get(path, params={"case_reference": written})).json()
+        assert len(found[items]) == 1
+
+
+async def test_a_blank_reference_is_none(service: Service) -> None:
+    job = (await submit(service, case_reference="  ")).json()
+    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
+    assert case["case_reference"] is None
+    picture = {"files": ("a", b"still 1 120")}
+    fields = {"case_reference": " "}
+    scored = await service.client.post("/v1/frames", files=picture, data=fields)
+    assert scored.json()["errors"][0]["field"] == "case_reference"
+
+
+async def test_a_reference_that_an_earlier_version_stored_is_found(service: Service) -> None:
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    case_id, _ = service.app.state.shared.services.cases.open(caller, " A-1")
+    found = await service.client.get("/v1/cases", params={"case_reference": " A-1"})
+    assert [case["id"] for case in found.json()["cases"]] == [case_id]
 
 
 async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -66,6 +67,15 @@ class Noted:
 
     occurrence_id: str
     is_new: bool
+
+
+def canonical_reference(text: str) -> str | None:
+    """Return the reference of a case as it is stored and compared; ``None`` if it is blank.
+
+    White space around it does not count, and letters that are written in several ways are the same:
+    Korean text from macOS often has its syllables in parts (Unicode normalization form D, UAX 15).
+    """
+    return unicodedata.normalize("NFC", text).strip() or None
 
 
 class Cases:

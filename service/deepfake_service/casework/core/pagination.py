@@ -62,7 +62,7 @@ class Filters:
     """Digest of the submitted bytes."""
     order: Order = Order.NEWEST
     references: tuple[str, ...] | None = None
-    """Blind-index digests of the case's reference, one for each account that may own the case."""
+    """Blind-index digests of the case's reference, for each account that may own the case."""
 
 
 @dataclass(frozen=True, slots=True)
