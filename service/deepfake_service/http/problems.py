@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from deepfake_service import errors
 from deepfake_service.errors import FieldError, InvalidRequest, ServiceError, TooManyRequests
-from deepfake_service.observability.logs import describe, logger
+from deepfake_service.observability.logs import describe, kinds, logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:deepfake-service:problem:"
@@ -290,10 +290,17 @@ def problem_schemas() -> dict[str, Any]:
     return {**nested, ProblemOut.__name__: schema}
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    problem = problem_of(error)
+def note_failure(error: Exception, problem: Problem) -> None:
+    """Log why a request failed, if that is a fault of the installation: clients are not told."""
     if problem.status == 500:
         _log.error("request_failed", failure=describe(error))
+    elif problem.status == 503 and error.__cause__ is not None:  # raised from what a store said
+        _log.warning("request_not_served", problem=problem.detail, errors=kinds(error))
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    note_failure(error, problem)
     return response_of(problem, request_id(request))
 
 

@@ -36,7 +36,7 @@ from deepfake_service.http.auth import (
     session_token,
 )
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.problems import BodyRefused, problem_of
+from deepfake_service.http.problems import BodyRefused, note_failure, problem_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
 from deepfake_service.web.language import language_of
@@ -283,6 +283,7 @@ class PageRoute(APIRoute):
 
 async def _error_page(request: Request, error: ServiceError) -> Response:
     problem = problem_of(error)
+    note_failure(error, problem)
     try:
         caller = await run_in_threadpool(browser_caller, request)
     except ServiceError:

@@ -1,0 +1,42 @@
+"""What the log says about requests that fail because a store or the database does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import text
+
+from deepfake_service.db.enums import Role
+from tests.support.jobkit import headers
+from tests.support.submitting import VIDEO, submit
+from tests.unit.service.conftest import Service
+
+LogLines = Callable[[], list[dict[str, Any]]]
+
+
+async def test_why_a_file_is_not_stored_is_logged(service: Service, log_lines: LogLines) -> None:
+    folder = service.app.state.shared.settings.data_dir / "blobs"
+    (folder / "media").write_text("in the way of the folder of this name")
+    answer = await service.client.post(
+        "/v1/videos", files={"file": ("v", VIDEO)}, headers=headers(service, Role.PIPELINE)
+    )
+    assert answer.status_code == 503
+    (line,) = [line for line in log_lines() if line["event"] == "request_not_served"]
+    assert line["errors"][0] == "deepfake_service.errors.StorageUnavailable"
+    assert len(line["errors"]) > 1
+    assert line["request_id"] == answer.headers["x-request-id"]
+    assert str(folder) not in str(line)
+
+
+async def test_a_page_that_fails_is_logged(service: Service, log_lines: LogLines) -> None:
+    job = await submit(service, VIDEO)
+    with service.database.write() as session:
+        session.execute(text("UPDATE jobs SET bundle_sha256 = 'x'"))
+    origin = {"Origin": str(service.client.base_url)}
+    key = {"key": service.keys[Role.ADMIN]}
+    assert (await service.client.post("/sign-in", data=key, headers=origin)).status_code == 303
+    answer = await service.client.get(f"/items/{job['id']}")
+    assert answer.status_code == 500
+    (line,) = [line for line in log_lines() if line["event"] == "request_failed"]
+    assert line["failure"]["error"] == "deepfake_service.errors.RecordAltered"
