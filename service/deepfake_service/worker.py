@@ -24,7 +24,7 @@ from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import engine_running
-from deepfake_service.errors import SettingsError
+from deepfake_service.errors import DatabaseUnavailable, SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
@@ -143,6 +143,8 @@ class Chore:
         while not self._stop.wait(self._every_s):
             try:
                 self._task()
+            except DatabaseUnavailable as error:  # some chores meet it every second
+                _log.warning("database_unavailable", chore=self._name, problem=error.message)
             except Exception as error:
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
 

@@ -1,13 +1,16 @@
-"""What the log says about requests that fail because a store or the database does."""
+"""What the log says about requests and chores that fail because a store or the database does."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import text
 
 from deepfake_service.db.enums import Role
+from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.worker import Chore
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
@@ -40,3 +43,20 @@ async def test_a_page_that_fails_is_logged(service: Service, log_lines: LogLines
     assert answer.status_code == 500
     (line,) = [line for line in log_lines() if line["event"] == "request_failed"]
     assert line["failure"]["error"] == "deepfake_service.errors.RecordAltered"
+
+
+def test_a_chore_without_a_database_logs_a_short_line(log_lines: LogLines) -> None:
+    called = threading.Event()
+
+    def send() -> None:
+        if called.is_set():
+            return
+        called.set()
+        raise DatabaseUnavailable
+
+    chore = Chore("webhooks", send, 0.01)
+    assert called.wait(60)
+    chore.stop()
+    (line,) = [line for line in log_lines() if line.get("chore") == "webhooks"]
+    assert (line["event"], line["level"]) == ("database_unavailable", "warning")
+    assert line["problem"] == DatabaseUnavailable().message
