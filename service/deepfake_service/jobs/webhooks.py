@@ -62,6 +62,9 @@ FIELD = "callback_url"
 """Name of the field with the URL, for errors about it."""
 _WRONG_PORT = "must use port 443 or 80"
 _NONE_ALLOWED = CallbackHosts()
+ADDRESSES_TRIED = 3
+"""Addresses of a receiver to which one attempt connects, until one of them accepts: the first one
+may be down for as long as a name server gives it."""
 RESOLVE_S = 5.0
 """Time for resolving a name."""
 RESOLVERS = 8
@@ -104,10 +107,12 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A callback whose address was checked."""
+    """A callback whose addresses were checked."""
 
     url: httpx.URL
     address: str
+    others: tuple[str, ...] = ()
+    """Addresses for an attempt that cannot connect to the first one."""
 
     def __repr__(self) -> str:
         return "Target()"
@@ -196,7 +201,7 @@ def check(
             raise _not_public()
         if port not in _PORTS:
             raise _refused(_WRONG_PORT)
-    return Target(parsed, addresses[0])
+    return Target(parsed, addresses[0], tuple(addresses[1:ADDRESSES_TRIED]))
 
 
 def _refused(rule: str) -> CallbackRefused:
@@ -279,15 +284,20 @@ def send(target: Target, secret: str, message_id: str, body: str, at: datetime) 
 
 async def _post(target: Target, headers: dict[str, str], body: str) -> int:
     """Return the status of the response, whose body is not read."""
-    async with (
-        httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
-        client.stream(
-            "POST",
-            target.url.copy_with(host=target.address),
-            content=body.encode(),
-            headers=headers,
-            # The certificate is checked against the name, not the address.
-            extensions={"sni_hostname": target.url.host},
-        ) as answer,
-    ):
-        return answer.status_code
+    async with httpx.AsyncClient(
+        timeout=TIMEOUT_S, follow_redirects=False, trust_env=False
+    ) as client:
+        for address in (target.address, *target.others):
+            try:
+                async with client.stream(
+                    "POST",
+                    target.url.copy_with(host=address),
+                    content=body.encode(),
+                    headers=headers,
+                    # The certificate is checked against the name, not the address.
+                    extensions={"sni_hostname": target.url.host},
+                ) as answer:
+                    return answer.status_code
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error  # nothing was sent
+    raise failure

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -299,6 +300,27 @@ def test_the_specifications_own_library_accepts_a_delivery(receiver: Receiver) -
     assert json.loads(got) == verified
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(got + b" ", headers)
+
+
+def test_a_receiver_one_of_whose_addresses_is_down_is_reached_at_another(
+    receiver: Receiver,
+) -> None:
+    """Every attempt used to go to the first address, of which name servers may give one order."""
+    allowed = CallbackHosts.of("127.0.0.0/8")
+    url = f"http://hooks.example:{receiver.server_port}/hook"
+    found = check(url, allowed=allowed, resolve=names("127.0.0.2", "127.0.0.3", "127.0.0.1"))
+    assert send(found, SECRET, "msg_1", "{}", datetime.now(UTC)).delivered
+    assert len(receiver.got) == 1
+    many = check(url, allowed=allowed, resolve=names(*(f"127.0.0.{n}" for n in range(2, 250))))
+    assert send(many, SECRET, "msg_1", "{}", datetime.now(UTC)).code == "unreachable"
+    assert len(many.others) == 2
+
+
+def test_an_answer_of_one_address_is_not_asked_for_at_another(receiver: Receiver) -> None:
+    receiver.status = 500
+    found = replace(target(receiver), others=("127.0.0.1",))
+    assert send(found, SECRET, "msg_1", "{}", datetime.now(UTC)).code == "http_500"
+    assert len(receiver.got) == 1
 
 
 def test_redirects_are_not_followed(receiver: Receiver) -> None:
