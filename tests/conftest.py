@@ -40,7 +40,7 @@ LONGEST_FIRST = (
     "unit/service/test_long_pages.py",
     "integration/test_evidence_api.py",
     "e2e/test_shipped_model.py",
-    "integration/test_frames_api.py",
+    "integration/test_server.py",
     "integration/test_training_head.py",
     "integration/test_stored_data_directory.py",
     "unit/eval/test_run.py",

@@ -1,0 +1,316 @@
+"""The service as a server process: its start, its stop, and what cannot be served."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deepfake_service.http.connections import NEW_S
+from tests.support import forkkit
+from tests.support.bundlekit import small_bundle_dir
+from tests.support.picturekit import astronaut, encoded
+from tests.support.servekit import NO_TLS, Process, wait_until
+
+STARTS_WITHIN_S = 240
+STOPS_WITHIN_S = 90
+
+pytestmark = pytest.mark.server
+
+
+class Server:
+    """``deepfake serve`` as a process: a fork, or a new interpreter if it ``starts_anew``."""
+
+    def __init__(self, folder: Path, *, starts_anew: bool = False, **environment: str) -> None:
+        self.data_dir = folder / "var"
+        self.elsewhere = [folder / "spool", folder / "home"]
+        for outside in self.elsewhere:
+            outside.mkdir(exist_ok=True)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPFAKE_", "XDG_"))}
+        settings = {
+            **kept,
+            "DEEPFAKE_DATA_DIR": str(self.data_dir),
+            "DEEPFAKE_PORT": "0",
+            "DEEPFAKE_BUNDLE_DIR": str(small_bundle_dir()),
+            "TMPDIR": str(folder / "spool"),
+            "HOME": str(folder / "home"),
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+            **environment,
+        }
+        log = Path(tempfile.mkstemp(suffix=".log", dir=folder)[1])
+        with log.open("wb") as file:
+            popen: subprocess.Popen[bytes] | forkkit.ForkedProcess
+            if starts_anew:
+                popen = subprocess.Popen(
+                    [sys.executable, "-m", "deepfake_service", "serve"],
+                    env=settings, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                    start_new_session=True,
+                )  # fmt: skip
+            else:
+                popen = forkkit.start(["serve"], settings, (file, file))
+        self.process = Process(popen, log)
+
+    def written_elsewhere(self) -> list[Path]:
+        """Return the files that the server wrote outside the data directory."""
+        return [p for folder in self.elsewhere for p in folder.rglob("*")]
+
+    @property
+    def text(self) -> str:
+        return self.process.log
+
+    def address(self) -> str:
+        """Wait until the server accepts requests and return its address."""
+        address = self.process.wait_for_log(r"Serving on (http://\S+)")
+        with httpx.Client(
+            transport=httpx.HTTPTransport(verify=NO_TLS, retries=5), timeout=60
+        ) as client:
+            wait_until(lambda: client.get(f"{address}/readyz").status_code == 200)
+        return address
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.popen.send_signal(number)
+        return self.process.popen.wait(STOPS_WITHIN_S)
+
+    def ended(self) -> int:
+        """Return the exit code of a process that ends without being stopped."""
+        return self.process.popen.wait(STARTS_WITHIN_S)
+
+    def close(self) -> None:
+        if self.process.alive:
+            self.process.kill()
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+
+
+def in_progress(address: str) -> int:
+    """Return how many requests a server works on, of which the one for the metrics is one; 0 if
+    it refuses to say."""
+    metrics = httpx.get(f"{address}/metrics", verify=NO_TLS, timeout=60).text
+    match = re.search(r"in_progress (\d+)\.0$", metrics, re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+def refuses_connections(address: str) -> bool:
+    """Return whether nobody listens at an address any more."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == errno.ECONNREFUSED
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[Server]]:
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.close()
+
+
+def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_path: Path) -> None:
+    server = Server(tmp_path, starts_anew=True)
+    servers.append(server)
+    address = server.address()
+    key_file = server.data_dir / "admin-key"
+    assert str(key_file) in server.text
+    key = key_file.read_text().strip()
+    assert key not in server.text
+    picture = encoded(astronaut().resize((2700, 2700)), "PNG", compress_level=0)
+    assert len(picture) > 20 * 1024 * 1024
+    files = {"files": ("private-name.png", picture)}
+    with httpx.Client(base_url=address, timeout=60) as client:
+        for headers, status in (({}, 401), ({"Authorization": "Bearer wrong"}, 401)):
+            answer = client.post("/v1/frames", files=files, headers=headers)
+            assert answer.status_code == status
+        client.headers["Authorization"] = f"Bearer {key}"
+        answer = client.post("/v1/frames", files=files)
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+        (frame,) = answer.json()["frames"]
+        assert frame["name"] == "private-name.png"
+        assert frame["score"] is not None
+        assert client.post("/v1/frames", files={"file": b"x"}).status_code == 422
+        metrics = client.get("/metrics").text
+        assert 'route="/v1/frames"' in metrics
+        assert "verdict=" not in metrics  # anybody who polls would learn each verdict
+    assert server.written_elsewhere() == []
+    written = {p.name for p in server.data_dir.iterdir()}
+    # The last of these is written once the service has run for a minute.
+    assert written - {"records.sqlite-shm", "records.sqlite-wal", "epoch-keys"} == {
+        "admin-key", "blobs", "journal.jsonl", "master-key", "records-sealed", "records.sqlite",
+    }  # fmt: skip
+    assert not list((server.data_dir / "blobs").iterdir())
+    assert server.stop() == 0
+    events = server.events()
+    assert {"request", "stopped"} <= {e["event"] for e in events}
+    assert [e["status"] for e in events if e.get("route") == "/v1/frames"] == [401, 401, 200, 422]
+    for secret in ("private-name", key, f"{frame['score']}", "Traceback"):
+        assert secret not in server.text
+
+    again = Server(tmp_path)
+    servers.append(again)
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.post(f"{again.address()}/v1/frames", headers=headers, files={"files": b"x"})
+    assert answer.status_code == 200
+    assert f"the one generated earlier, in {key_file}" in again.text
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: Path) -> None:
+    wait = {"DEEPFAKE_SHUTDOWN_TIMEOUT_S": str(STOPS_WITHIN_S - 10)}  # for a loaded machine
+    server = Server(tmp_path, DEEPFAKE_ADMIN_KEY="0123456789-abcdefghij", **wait)
+    servers.append(server)
+    address = server.address()
+    assert not (server.data_dir / "admin-key").exists()
+    answers: list[httpx.Response] = []
+
+    files = [("files", (f"{i}.jpg", encoded(astronaut().rotate(i)))) for i in range(3)]
+    headers = {"Authorization": "Bearer 0123456789-abcdefghij"}
+    request = httpx.Request("POST", f"{address}/v1/frames", files=files, headers=headers)
+    body = request.read()
+    stopping = threading.Event()
+
+    def uploaded() -> Iterator[bytes]:
+        yield body[:-1000]
+        assert stopping.wait(60)
+        yield body[-1000:]
+
+    def call() -> None:
+        with httpx.Client(timeout=240) as client:
+            answers.append(client.post(request.url, content=uploaded(), headers=request.headers))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    wait_until(lambda: in_progress(address) == 2)
+    server.process.popen.send_signal(signal.SIGTERM)
+    wait_until(lambda: refuses_connections(address))
+    stopping.set()
+    assert server.process.popen.wait(STOPS_WITHIN_S) == 0
+    thread.join(60)
+    assert answers[0].status_code == 200
+    assert [frame["score"] is not None for frame in answers[0].json()["frames"]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"DEEPFAKE_PORT": "port"}, "DEEPFAKE_PORT"),
+        ({"DEEPFAKE_ADMIN_KEY": "too-short"}, "DEEPFAKE_ADMIN_KEY"),
+        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "/nonexistent: bundle.json"),
+        ({"DEEPFAKE_DATA_DIR": "/dev/null/data"}, "DEEPFAKE_DATA_DIR (/dev/null/data): "),
+        ({"DEEPFAKE_HOST": "host.invalid"}, "DEEPFAKE_HOST"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_a_line(
+    servers: list[Server], tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    server = Server(tmp_path, **environment)
+    servers.append(server)
+    assert server.ended() == 1
+    assert says in server.text
+    assert "Traceback" not in server.text
+    assert "too-short" not in server.text
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"DEEPFAKE_BLOB_URL": "foo://bucket"}, "The URL in DEEPFAKE_BLOB_URL is invalid"),
+        ({"DEEPFAKE_AUDIT_CHECKPOINTS": "foo://bucket"}, "A URL in DEEPFAKE_AUDIT_CHECKPOINTS"),
+        (
+            {"DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS": "/nonexistent"},
+            "The file of DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS cannot be read",
+        ),
+    ],
+)
+def test_what_keeps_the_application_from_starting_is_the_last_line(
+    servers: list[Server], tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    server = Server(tmp_path, **environment)
+    servers.append(server)
+    assert server.ended() == 1
+    assert server.text.splitlines()[-1].startswith(f"error: {says}")
+
+
+def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server(tmp_path, DEEPFAKE_PORT=str(port))
+        servers.append(server)
+        assert server.ended() == 1
+    assert f"port {port}" in server.text
+    assert "Traceback" not in server.text
+
+
+def test_connections_beyond_the_limit_are_refused(servers: list[Server], tmp_path: Path) -> None:
+    key = "0123456789-abcdefghij"
+    limits = {"DEEPFAKE_MAX_CONNECTIONS": "2", "DEEPFAKE_MIN_UPLOAD_RATE": "0"}
+    server = Server(tmp_path, DEEPFAKE_ADMIN_KEY=key, **limits)
+    servers.append(server)
+    address = server.address()
+    port = int(address.rpartition(":")[2])
+    head = (
+        f"POST /v1/frames HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n"
+    )
+    with contextlib.ExitStack() as opened:
+        for _ in range(50):  # idle ones give way
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert httpx.get(f"{address}/help", verify=NO_TLS).status_code == 200
+        time.sleep(2 * NEW_S)  # for so long the last of them is spared
+        for count in (2, 3):
+            busy: list[socket.socket] = []
+
+            def occupied(count: int = count, busy: list[socket.socket] = busy) -> bool:
+                # On a loaded machine, one may give way before its request is read: send it again.
+                if not busy or select.select([busy[-1]], [], [], 0)[0]:
+                    busy.append(opened.enter_context(socket.create_connection(("127.0.0.1", port))))
+                    busy[-1].sendall(head.encode())
+                return in_progress(address) == count
+
+            wait_until(occupied)
+        assert httpx.get(f"{address}/help", verify=NO_TLS).status_code == 503
+        assert httpx.get(f"{address}/healthz").status_code == 200
+    wait_until(lambda: httpx.get(f"{address}/help", verify=NO_TLS).status_code == 200)
+
+
+def test_a_stop_that_cannot_wait_tells_the_client_to_come_back(
+    servers: list[Server], tmp_path: Path
+) -> None:
+    key = "0123456789-abcdefghij"
+    server = Server(tmp_path, DEEPFAKE_ADMIN_KEY=key, DEEPFAKE_SHUTDOWN_TIMEOUT_S="1")
+    servers.append(server)
+    address = server.address()
+    answers: list[httpx.Response] = []
+    large = encoded(astronaut().resize((4000, 4000)))
+
+    def call() -> None:
+        files = [("files", (f"{i}.jpg", large)) for i in range(40)]
+        headers = {"Authorization": f"Bearer {key}"}
+        answers.append(
+            httpx.post(f"{address}/v1/frames", files=files, headers=headers, timeout=240)
+        )
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    wait_until(lambda: in_progress(address) == 2)
+    assert server.stop() == 0
+    thread.join(60)
+    assert answers[0].status_code == 503
+    assert answers[0].headers["content-type"] == "application/problem+json"
+    assert "Traceback" not in server.text
