@@ -207,3 +207,8 @@ def as_if_of(config: Config, run: Path, folder: Path) -> Path:
     state = {**read_checkpoint(run / CHECKPOINT), "config": config.model_dump_json()}
     torch.save(state, folder / CHECKPOINT)
     return folder
+
+
+def without_features(crops: Path, copy: Path) -> Path:
+    """Copy crops to ``copy``, but not their features, and return that folder."""
+    return shutil.copytree(crops, copy, ignore=shutil.ignore_patterns("features"))
