@@ -26,7 +26,8 @@ settings.load_profile("suite")
 TESTS = Path(__file__).parent
 
 LONGEST_FIRST = (
-    "e2e/test_console.py",
+    "e2e/console/test_submitting.py",
+    "e2e/console/test_pages.py",
     "integration/test_jobs.py",
     "e2e/test_make_serve.py",
     "integration/test_training_export.py",

@@ -1,0 +1,165 @@
+"""What pages and forms answer: headers, refusals, roles, accounts, and the page about the API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, expect
+
+from tests.support.consolekit import EVIL, NEEDS_CHROMIUM, SHORT
+from tests.support.mediakit import clip
+from tests.support.servekit import ADMIN_KEY, Site
+
+pytestmark = NEEDS_CHROMIUM
+
+
+def test_what_pages_send_to_the_browser(site: Site, job: dict[str, Any]) -> None:
+    with site.browser() as client:
+        assert client.get("/").headers["location"].startswith("/sign-in?next=/")
+        wrong = client.post("/sign-in", data={"key": "dfk_wrong"})
+        assert wrong.status_code == 401
+        away = client.post("/sign-in", data={"key": ADMIN_KEY, "next": "//evil.example/"})
+        assert away.headers["location"] == "/"
+        cookie = away.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        item = client.get(f"/items/{job['id']}")
+        assert "default-src 'none'" in item.headers["content-security-policy"]
+        assert "unsafe" not in item.headers["content-security-policy"]
+        assert item.headers["cache-control"] == "no-store"
+        loaded = [item.content] + [
+            client.get(path).content
+            for path in re.findall(r'(?:href|src)="(/static/[^"]+)"', item.text)
+        ]
+        assert sum(map(len, loaded)) < 200_000
+        assert "<script>document" not in item.text
+        assert "http" not in re.sub(r"https?://(example\.org|www\.w3\.org)", "", item.text)
+
+        review = {"decision": "rejected", "reason": "x"}
+        for path in (f"/items/{job['id']}/review", f"/cases/{job['case_id']}/minor", "/sign-out"):
+            assert client.post(path, data=review).status_code == 403, path
+        path = f"/v1/jobs/{job['id']}/reviews"
+        assert client.post(path, json=review).status_code == 403
+        token = re.search(r'name="csrf" content="(\w+)"', item.text)
+        assert token
+        with_token = {"X-CSRF-Token": token[1]}
+        cross = {**with_token, "Sec-Fetch-Site": "cross-site"}
+        assert client.post(path, json=review, headers=cross).status_code == 403
+        undecided = {"decision": "undecided", "reason": "x"}
+        assert client.post(path, json=undecided, headers=with_token).status_code == 201
+        table = client.get("/results.csv?days=1").text
+        assert table.splitlines()[0].startswith("\ufeffjob,case,case_reference,state,verdict")
+        assert job["id"] in table
+        assert job["id"] not in client.get("/results.csv?finding=rejected").text
+        assert client.get("/", params={"reference": EVIL}).text.count('href="/items/') == 1
+        assert client.get("/", params={"reference": "nothing"}).text.count("/items/") == 0
+        assert client.get("/?cursor=x").status_code == 422
+
+        media = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
+        part = client.get(media, headers={"Range": "bytes=10-19"})
+        assert (part.status_code, len(part.content)) == (206, 10)
+        assert part.headers["content-range"] == f"bytes 10-19/{job['size']}"
+        assert part.content == client.get(media).content[10:20]
+        assert client.get(media, headers={"Range": "bytes=999999999-"}).status_code == 416
+        out = client.post("/sign-out", data={"csrf": token[1]})
+        assert out.status_code == 303
+        client.cookies.set("session", "x" * 43)
+        assert client.get(f"/v1/jobs/{job['id']}").status_code == 401
+
+
+def test_a_refused_form_keeps_its_content(site: Site) -> None:
+    job = site.wait(site.submit(clip(6, SHORT))["id"])
+    with site.browser() as client:
+        client.post("/sign-in", data={"key": ADMIN_KEY})
+        page = client.get(f"/items/{job['id']}").text
+        token = re.search(r'name="csrf" content="(\w+)"', page)
+        assert token
+        lines = "\r\n".join(["줄"] * 1900)
+        form = {"csrf": token[1], "decision": "confirmed", "reason": lines}
+        incomplete = client.post(f"/items/{job['id']}/review", data={**form, "decision": ""})
+        assert (incomplete.status_code, "줄\n줄" in incomplete.text) == (422, True)
+        assert client.post(f"/items/{job['id']}/review", data=form).status_code == 303
+        undecided = {**form, "decision": "undecided"}
+        client.post(f"/items/{job['id']}/review", data=undecided)
+        words = "동의 없이 얼굴이 합성된 영상입니다. " * 100
+        notice = {"csrf": token[1], "asked": "yes", "explanation": words, "notifier_name": "김",
+                  "notifier_email": "a@example.org", "good_faith": "yes", "language": "ko",
+                  }  # fmt: skip
+        with site.client as api:
+            seen = {"source_url": (None, "https://example.org/6")}
+            path = f"/v1/cases/{job['case_id']}/occurrences"
+            notice["occurrences"] = api.post(path, files=seen).json()["id"]
+        path = f"/cases/{job['case_id']}/notices/eu-dsa-16"
+        refused = client.post(path, data=notice)
+        assert (refused.status_code, words.strip() in refused.text) == (409, True)
+        flood = "&".join(f"f{n}=x" for n in range(20_000))
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert client.post("/sign-in", content=flood, headers=headers).status_code == 413
+
+
+def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
+    other = site.create_key("another analyst", "analyst")
+    video = clip(7, SHORT)
+    first = site.wait(site.submit(video)["id"])
+    with site.client_of(key) as ann:
+        assert ann.put(f"/v1/cases/{first['case_id']}/minor").status_code == 204
+    with site.client_of(other) as bob:
+        again = bob.post("/v1/videos", files={"file": ("v", video)}).json()
+        site.wait(again["id"])
+        assert bob.get(f"/v1/jobs/{again['id']}/faces/1.png").status_code == 403
+        content = f"/v1/cases/{again['case_id']}/media/{again['media_id']}/content"
+        assert bob.get(content).status_code == 403
+        assert bob.delete(f"/v1/cases/{again['case_id']}/minor").status_code == 403
+        assert bob.get(f"/v1/jobs/{first['id']}").status_code == 404
+
+
+def test_each_role_sees_its_pages(site: Site, key: str, job: dict[str, Any]) -> None:
+    auditor = site.create_key("auditor", "auditor")
+    for who, path, status in (
+        (key, "/admin", 403), (key, "/audit", 403), (auditor, f"/items/{job['id']}", 403),
+        (auditor, "/audit", 200), (ADMIN_KEY, "/admin", 200),
+    ):  # fmt: skip
+        with site.browser() as client:
+            client.post("/sign-in", data={"key": who})
+            assert client.get(path).status_code == status, path
+
+
+def test_accounts_and_keys_are_created_and_revoked(site: Site) -> None:
+    with site.browser() as client:
+        client.post("/sign-in", data={"key": ADMIN_KEY})
+        page = client.get("/admin").text
+        token = re.search(r'name="csrf" content="(\w+)"', page)
+        assert token
+        form = {"csrf": token[1], "name": "new", "role": "pipeline", "kind": "system"}
+        page = client.post("/admin/accounts", data=form).text
+        link = re.search(r"/invitation/[\w-]{43}", page)
+        assert link
+        with site.browser() as invited:
+            assert "dfk_" not in invited.get(link[0]).text
+            created = invited.post(link[0]).text
+        new = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", created)
+        assert new
+        headers = {"Authorization": f"Bearer {new[0]}"}
+        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 200
+        revoke = {"csrf": token[1], "revoke": new[0].split("_")[1], "sure": "yes"}
+        assert client.post("/admin/keys", data=revoke).status_code == 200
+        assert httpx.get(f"{site.url}/v1/jobs", headers=headers).status_code == 401
+        assert client.post("/admin/accounts", data={**form, "role": "king"}).status_code == 422
+
+
+def test_the_page_about_the_api_runs_under_its_policy(site: Site, browser: Browser) -> None:
+    page = browser.new_page()
+    complaints: list[str] = []
+    loaded: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto(f"{site.url}/docs")
+    page.locator("#operations-videos-submit_video").click()
+    page.get_by_role("button", name="Try it out").click()
+    expect(page.get_by_role("button", name="Execute")).to_be_visible()
+    assert complaints == []
+    own = (f"{site.url}/", "data:")
+    assert [url for url in loaded if not url.startswith(own)] == []
+    page.close()

@@ -1,0 +1,248 @@
+"""Folders and tables on the page that submits, read as the command line reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Route, expect
+
+from deepfake_service.cli.manifest import InvalidManifest, read_manifest
+from tests.support import mediakit
+from tests.support.consolekit import NEEDS_CHROMIUM, SERIOUS, signed_in
+from tests.support.mediakit import clip
+from tests.support.servekit import Site
+
+pytestmark = NEEDS_CHROMIUM
+
+
+def paste(page: Page, text: str, into: str = "body") -> None:
+    """Paste text, as a browser does when a person presses Ctrl+V in ``into``."""
+    page.locator(into).first.evaluate(
+        """(element, text) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.setData("text/plain", text);
+          const options = { clipboardData, bubbles: true, cancelable: true };
+          element.dispatchEvent(new ClipboardEvent("paste", options));
+        }""",
+        text,
+    )
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files or folders on the page, as a person does who drags them from a file manager."""
+    box = page.locator("#drop").bounding_box()
+    assert box
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        event = {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
+        session.send("Input.dispatchDragEvent", event)
+
+
+LOWEST_ERROR = """() => document.activeElement.nextElementSibling.getBoundingClientRect().bottom"""
+TOP_OF_BAR = """() => document.querySelector(".sendbar").getBoundingClientRect().top"""
+
+
+def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = signed_in(browser, site, key, timezone_id="Asia/Seoul")
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.url) if r.url.endswith("/v1/videos") else None)
+    folder = tmp_path / "chosen"
+    (folder / "sub").mkdir(parents=True)
+    for n, name in enumerate(("a.png", "sub/나.png", ".hidden.png")):
+        small = mediakit.resized(mediakit.astronaut(), 300 + n, 256)
+        (folder / name).write_bytes(mediakit.picture(small, "PNG"))
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (folder / "empty.mp4").write_bytes(b"")
+    table = "file,source_url,note,captured_at\r\n" + "".join(
+        f"{line}\r\n"
+        for line in (
+            'a.png,t.me/1,"말, 말",2026-01-31 오후 9:05',
+            "sub/나.png,https://example.org/2,,",
+            "sub/나.png,https://example.org/3,,",
+            "later.png,https://example.org/4,,",
+        )
+    )
+    (folder / "table.csv").write_bytes(table.encode("cp949"))  # as Excel saves it in Korea
+    page.goto("/submit")
+    page.set_input_files("#folder", folder)
+    names = page.locator("#batch tbody .path bdi")
+    expect(names).to_have_text(["a.png", "broken.mp4", "empty.mp4", "sub/나.png", "sub/나.png"])
+
+    def cell(row: int, name: str) -> Any:
+        return page.locator("#batch tbody tr").nth(row).locator(f"[name={name}]")
+
+    expect(cell(0, "note")).to_have_value("말, 말")
+    expect(cell(0, "captured_at")).to_have_value("2026-01-31 21:05+09:00")
+    expect(cell(4, "source_url")).to_have_value("https://example.org/3")
+    expect(cell(0, "source_url")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#batch tbody tr").nth(2)).to_contain_text("비어 있습니다")
+    expect(page.locator("#problems")).to_contain_text("later.png")
+    page.click("#send")
+    expect(page.locator("#problems")).to_be_focused()
+    violations = Axe().run(page).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in SERIOUS] == []
+    (tmp_path / "later.png").write_bytes(
+        mediakit.picture(mediakit.resized(mediakit.astronaut(), 310, 256), "PNG")
+    )
+    page.set_input_files("#files", tmp_path / "later.png")  # the line was waiting for it
+    expect(page.locator("#problems")).to_be_hidden()
+    expect(cell(5, "source_url")).to_have_value("https://example.org/4")
+    page.set_viewport_size({"width": 1280, "height": 420})
+    page.evaluate("scrollTo(0, 0)")
+    page.click("#send")
+    expect(cell(0, "source_url")).to_be_focused()
+    assert page.evaluate(LOWEST_ERROR) < page.evaluate(TOP_OF_BAR)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    expect(page.locator("#summary")).to_contain_text("2개 행에 오류가 있습니다(1, 3행)")
+    assert sent == []
+    # Cells from a spreadsheet fill those to the right and below.
+    paste(page, "https://t.me/1\t텔레그램\nhttps://t.me/2\t텔레그램\n", "[name=source_url]")
+    expect(cell(1, "platform")).to_have_value("텔레그램")
+    page.locator("#batch tbody tr").nth(2).locator(".remove").click()
+    expect(page.locator("#batch tbody tr").nth(2).locator(".remove")).to_be_focused()
+    page.fill("#case_reference", "T-1")
+    paste(page, "file\tcase_reference\nlater.png\tT-2\n")
+    invalid = {"type": "x:invalid_request", "errors": [{"field": "note", "detail": "not this"}]}
+    answers: list[dict[str, Any]] = [
+        {"status": 429, "headers": {"Retry-After": "1"}, "json": {}},
+        {"status": 422, "json": invalid},
+    ]
+
+    def answer(route: Route) -> None:
+        if answers:
+            route.fulfill(**answers.pop())
+        else:
+            route.abort()
+
+    page.route("**/v1/videos", answer, times=3)
+    page.click("#send")
+    failed = page.locator("#batch tbody tr[data-state=failed]")
+    expect(failed).to_have_count(2)
+    expect(page.locator("#batch tbody tr")).to_have_count(2)  # the one that had to wait was sent
+    refused = failed.filter(has=page.locator("[name=note][aria-invalid=true]"))
+    expect(refused).to_contain_text("not this")
+    refused.locator(".again").click()
+    expect(failed).to_have_count(1)
+    expect(failed).to_contain_text("연결이 끊겼습니다")
+    full = {"type": "x:too_much_stored"}
+    answers.append({"status": 429, "headers": {"Retry-After": "60"}, "json": full})
+    page.route("**/v1/videos", answer, times=1)
+    failed.locator(".again").click()
+    expect(failed).to_contain_text("이 계정의 사건을 삭제하십시오")  # it does not wait for that
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.evaluate("location.assign('/help')")
+    expect(failed).to_be_visible()
+    assert asked == ["beforeunload"]
+    failed.locator(".again").click()
+    rows = page.locator("#uploads li")
+    ended = page.locator("#uploads li:not([data-waits])")
+    expect(ended).to_have_count(4, timeout=120_000)  # the two posts of one file are one item
+    page.reload()
+    expect(ended).to_have_count(4)
+    expect(rows.filter(has_text="나.png")).to_contain_text("게시물 2건")
+    expect(rows.filter(has_text="later.png")).to_contain_text("T-2")
+    expect(rows.filter(has_text="broken.mp4")).to_contain_text("읽을 수 없는 파일")
+    expect(rows.filter(has_text="a.png").locator(".verdict")).not_to_be_empty()
+    stored = page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    assert not re.search(r"png|mp4|T-1|example", stored)
+
+    # A file that was sent before is not deleted from here; one that waits is, after a question.
+    (tmp_path / "waiting").mkdir()
+    for n in range(5):
+        (tmp_path / "waiting" / f"{n}.mp4").write_bytes(clip(20 + n))
+    drop(page, tmp_path / "waiting", folder / "a.png")
+    expect(names).to_have_text([*(f"{n}.mp4" for n in range(5)), "a.png"])
+    page.fill("#case_reference", "T-1")
+    page.click("#send")
+    expect(rows).to_have_count(9, timeout=60_000)
+    expect(rows.filter(has_text="a.png").locator(".cancel")).to_have_count(0)
+    waiting = rows.filter(has=page.locator(".cancel")).last
+    job_id = (waiting.get_attribute("id") or "").removeprefix("job-")
+    row = page.locator(f"#job-{job_id}")
+    row.locator(".cancel").click()
+    expect(page.locator("#cancelling")).to_contain_text("사건은 남습니다")
+    page.get_by_role("button", name="계속 검사").click()
+    expect(row.locator(".cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="취소하고 삭제").click()
+    expect(row).to_have_attribute("data-state", "cancelled")
+    with site.client_of(key) as client:
+        assert client.get(f"/v1/jobs/{job_id}").status_code == 404
+    page.context.close()
+
+
+READ_TABLES = """async (texts) => {
+  const { readTable } = await import("/static/delimited.js");
+  return texts.map((text) => {
+    try { return readTable(text, () => false).lines; } catch (error) { return error.kind; }
+  });
+}"""
+TIMES = """async (texts) => {
+  const { completeTime } = await import("/static/delimited.js");
+  return texts.map(completeTime);
+}"""
+DECODE = """async (tables) => {
+  const { decode, split } = await import("/static/delimited.js");
+  return tables.map((bytes) => {
+    try { return split(decode(new Uint8Array(bytes))); } catch (error) { return error.kind; }
+  });
+}"""
+
+
+def read_by_command(table: str, folder: Path) -> list[dict[str, str]] | None:
+    """Return the lines that ``deepfake submit --manifest`` reads; ``None`` if it refuses them."""
+    manifest = folder / "m.csv"
+    manifest.write_bytes(table.encode())
+    with contextlib.suppress(InvalidManifest):
+        rows = read_manifest(manifest, folder, {})
+        return [{"file": row.name, **row.fields} for row in rows]
+    return None
+
+
+def test_the_page_reads_the_tables_that_the_command_line_reads(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
+    cells = ["a,b", 'say "no"', "c;d", "", " 가 ", "'", '"']
+    tables = []
+    for separator, ending in (*zip(",;\t", ("\n", "\r\n", "\n"), strict=True), (",", "\r\n")):
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=separator, lineterminator=ending)
+        writer.writerows([["file", "note", "account"], ["a.mp4", "", ""], []])
+        pairs = [[note, other] for note in cells for other in cells if note or other]
+        writer.writerows(["a.mp4", *pair] for pair in pairs)
+        tables.append("\ufeff" + out.getvalue())
+    tables += ["", "file\n", "file,color\na.mp4,x\n", "file,note,note\n", "file,note\na.mp4,1,2\n",
+               'file,note\na.mp4,"x\n', 'file,note\na.mp4,"x"y\n']  # fmt: skip
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    page = browser.new_page(base_url=site.url, timezone_id="Asia/Seoul")
+    page.goto("/sign-in")
+    for table, lines in zip(tables, page.evaluate(READ_TABLES, tables), strict=True):
+        expected = read_by_command(table, tmp_path)
+        assert (expected is None) == isinstance(lines, str), (table, lines)
+        if expected is not None:
+            assert [{n: v for n, v in line["cells"].items() if v} for line in lines] == expected
+            assert [line["line"] for line in lines][:2] == [2, 4]  # the third one is empty
+
+    text = "파일,뙜"  # the second word is in CP949 only, not in KS X 1001
+    encoded = [text.encode(name) for name in ("utf-8-sig", "utf-8", "cp949", "utf-16")]
+    read = page.evaluate(DECODE, [list(data) for data in [*encoded, b"\xff\xff\x80"]])
+    assert read == [[{"line": 1, "cells": ["파일", "뙜"]}]] * 4 + ["encoding"]
+    assert page.evaluate(
+        TIMES,
+        ["2026-01-31 21:00", "2026. 1. 31. 오후 9:05:07", "2026/1/31 12:30 AM", "2026-01-31",
+         "2026-01-31T21:00Z", "yesterday"],
+    ) == [
+        "2026-01-31 21:00+09:00", "2026-01-31 21:05:07+09:00", "2026-01-31 00:30+09:00",
+        "2026-01-31", "2026-01-31T21:00Z", "yesterday",
+    ]  # fmt: skip
+    page.close()

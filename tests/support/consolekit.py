@@ -1,0 +1,49 @@
+"""The console in Chromium: pages on which somebody has signed in, and what they may contain."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.servekit import Site
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NEEDS_CHROMIUM = [
+    pytest.mark.browser,
+    pytest.mark.server,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+"""The marks of every test of the console."""
+
+EVIL = "<script>document.title='owned'</script>" + "가" * 60
+WORSE = EVIL + "\u202egnp.exe\u0000" + "나" * 3000
+"""Allowed in a note; references and names of platforms must be printable."""
+SERIOUS = {"serious", "critical"}
+
+SHORT = 12
+"""Frames of a video in which a face is seen long enough to be judged."""
+
+expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
+
+
+def assert_static_file(request: Any) -> None:
+    if "/static/" in request.url:
+        assert request.response().status == 200, request.url
+
+
+def signed_in(browser: Browser, site: Site, key: str, **options: Any) -> Page:
+    """Return a page on which the owner of ``key`` has signed in."""
+    context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.on("requestfinished", assert_static_file)
+    page.goto("/")
+    assert "/sign-in" in page.url
+    page.fill("#key", key)
+    page.press("#key", "Enter")
+    page.wait_for_url(f"{site.url}/")
+    return page
