@@ -23,16 +23,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
-import lzma
 import os
-import re
 import shutil
-import socket
 import sqlite3
 import sys
-import tarfile
 import tempfile
 import time
 import tomllib
@@ -48,6 +43,7 @@ import mediakit  # noqa: E402
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from packing import nothing_of_this_machine, packed, tidy  # noqa: E402
 from PIL import Image  # noqa: E402
 from servekit import Site  # noqa: E402
 
@@ -61,7 +57,6 @@ DETECTORS = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 CROP_PX = 48
 RED, GREEN = (1.0, 0.75, 0.85), (0.85, 0.95, 0.9)
 MOMENT_S = 0.005
-EPOCH = 1_767_225_600  # 2026-01-01, the time of every file in the archive
 
 SETTINGS = {
     "DEEPFAKE_ADMIN_KEY": ADMIN_KEY,
@@ -192,50 +187,6 @@ def summary(job: dict[str, Any]) -> dict[str, Any]:
         "faces": len(result["faces"]),
         "sampled": result["frames"]["sampled"],
     }
-
-
-def tidy(records: Path) -> str:
-    """Replace the host name and merge everything into one small file. Return the worker's name."""
-    host = socket.gethostname()[:32]
-    with contextlib.closing(sqlite3.connect(records)) as base:
-        base.execute("PRAGMA secure_delete = ON")
-        for table, column in (("workflow_status", "executor_id"), ("leases", "executor_id")):
-            base.execute(f"UPDATE {table} SET {column} = replace({column}, ?, 'stored')", (host,))
-        base.commit()
-        base.execute("PRAGMA journal_mode = DELETE")
-        base.execute("VACUUM")
-        (found,) = base.execute(
-            "SELECT executor_id FROM workflow_status WHERE status = 'PENDING'"
-        ).fetchone()
-    return str(found)
-
-
-def packed(root: Path) -> bytes:
-    """Pack ``root`` into a tar archive whose bytes depend on its files only."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(root.rglob("*")):
-            entry = archive.gettarinfo(path, str(path.relative_to(root)))
-            entry.uid = entry.gid = 0
-            entry.uname = entry.gname = ""
-            entry.mtime = EPOCH
-            if path.is_file():
-                with path.open("rb") as file:
-                    archive.addfile(entry, file)
-            else:
-                archive.addfile(entry)
-    return lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME)
-
-
-def nothing_of_this_machine(root: Path) -> None:
-    texts = [str(root), str(CHECKOUT), tempfile.gettempdir() + "/", str(Path.home()) + "/"]
-    patterns = [re.escape(text.encode()) for text in texts]
-    # The name of a worker. The host name alone may be so short that it occurs by chance.
-    patterns.append(re.escape(socket.gethostname()[:32].encode()) + rb"-[0-9a-f]{12}")
-    for path in root.rglob("*"):
-        if path.is_file():
-            for pattern in patterns:
-                assert not re.search(pattern, path.read_bytes()), f"{pattern!r} in {path}"
 
 
 def make(root: Path) -> dict[str, Any]:
@@ -412,7 +363,7 @@ def main() -> None:
         shutil.copytree(kept, finish_in)
         for name in DETECTORS:
             (kept / "bundle" / name).unlink()
-        nothing_of_this_machine(kept)
+        nothing_of_this_machine(kept, CHECKOUT)
         archive = packed(kept)
         for path in sorted(kept.rglob("*")):
             if path.is_file():
