@@ -44,7 +44,7 @@ LONGEST_FIRST = (
     "integration/test_server.py",
     "integration/test_training_head.py",
     "integration/test_stored_data_directory.py",
-    "unit/eval/test_run.py",
+    "unit/eval/test_run_workers.py",
     "parity/test_mtcnn_parity.py",
     "integration/test_training_fit.py",
     "integration/test_wheel.py",

@@ -1,0 +1,91 @@
+"""Test ``compare``: which of two runs is better, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from deepfake_eval import cli
+from deepfake_eval.analysis.compare import compare
+from deepfake_eval.errors import RunError
+from deepfake_eval.evaluate import RunOptions, run
+from tests.support import evalkit
+from tests.support.runkit import DRAWS
+
+
+def test_compare_finds_the_better_run(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    evalkit.tiny_bundle(tmp_path / "inverted", gain=-0.15)
+    run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", RunOptions(draws=5))
+    # A method that is always wrong has a bar too, of zero length.
+    assert "methods.svg" in {p.name for p in (tmp_path / "b" / "plots").iterdir()}
+    result = compare(done[0], tmp_path / "b", draws=DRAWS)
+    assert result["item"]["auc_a"] == 1.0
+    assert result["item"]["auc_b"] == 0.0
+    assert result["item"]["scored_in_both"] == 12
+    assert result["item"]["difference"]["value"] == 1.0
+    assert result["item"]["difference"]["low"] == 1.0
+    assert result["item"]["difference"]["indicative"] is True
+    assert result["item"]["delong"]["p_value"] < 0.05
+    json.dumps(result, allow_nan=False)  # an infinite z is no JSON
+    assert result["frame"]["difference"]["groups"] == 6
+    same = compare(done[0], done[0], draws=DRAWS)
+    assert same["item"]["difference"]["value"] == 0.0
+    assert same["item"]["delong"]["p_value"] == 1.0
+
+
+def test_compare_takes_the_stricter_of_both_bundles_groups(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    def indicative(min_groups: int | None) -> bool:
+        other = tmp_path / str(min_groups)
+        shutil.copytree(done[0], other)
+        metrics = json.loads((other / "metrics.json").read_text())
+        metrics["bundle"]["min_groups"] = min_groups
+        (other / "metrics.json").write_text(json.dumps(metrics))
+        result: bool = compare(other, other, draws=5)["item"]["difference"]["indicative"]
+        return result
+
+    # Each class has six groups. A run of an earlier version recorded no number: ten holds.
+    assert [indicative(5), indicative(7), indicative(None)] == [False, True, True]
+
+
+def test_compare_names_the_run_whose_weights_know_the_media(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    known = tmp_path / "known"
+    shutil.copytree(done[0], known)
+    metrics = json.loads((known / "metrics.json").read_text())
+    metrics["settings"]["datasets"][0]["in_sample"] = True
+    (known / "metrics.json").write_text(json.dumps(metrics))
+    assert compare(done[0], done[0], draws=5)["in_sample"] == []
+    result = CliRunner().invoke(cli.app, ["compare", str(known), str(done[0]), "--draws", "5"])
+    text = " ".join(result.output.split())
+    assert "The weights of known were fitted on a data set that is measured here." in text
+
+
+def test_compare_refuses_what_it_cannot_compare(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="has no readable predictions"):
+        compare(done[0], tmp_path)
+    table = pd.read_parquet(done[0] / "predictions.parquet")
+    for name, change, named in (
+        ("label", table["label"].map({"real": "fake", "fake": "real"}), "label a medium diff"),
+        ("rank", np.nan, "lack a class"),
+    ):
+        table.assign(**{name: change}).to_parquet(tmp_path / "predictions.parquet")
+        with pytest.raises(RunError, match=named):
+            compare(done[0], tmp_path)
+    for other in (table[["media"]], table.assign(degradation="blur")):
+        other.to_parquet(tmp_path / "predictions.parquet")
+        with pytest.raises(RunError, match="was not written by deepfake-eval run"):
+            compare(done[0], tmp_path)

@@ -1,0 +1,131 @@
+"""A run goes on where it stopped: which media are scored again, and which records are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from deepfake_eval.errors import RunError
+from deepfake_eval.evaluate import RunOptions, file_stamps, measure
+from deepfake_eval.inference.runner import RECORDS, read_records
+from deepfake_eval.reporting.results import PREDICTIONS
+from tests.support import evalkit, mediakit
+from tests.support.runkit import DRAWS, stored
+
+
+def test_a_run_goes_on_where_it_stopped(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
+    # The run was killed while it wrote the sixth record.
+    (out / RECORDS).write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    scored: list[int] = []
+    predictions, metrics = measure(
+        bundle,
+        [f"csv,title=made:{media}"],
+        out,
+        RunOptions(draws=DRAWS),
+        progress=lambda what, done, _: scored.append(done) if what == "scoring" else None,
+    )
+    assert scored == list(range(5, 16))
+    assert (out / RECORDS).read_bytes().splitlines(keepends=True)[:5] == lines[:5]
+    assert len(read_records(out / RECORDS)) == 15
+    first, second = dict(done[1]), dict(metrics)
+    assert first.pop("created")
+    assert second.pop("created")
+    assert first == second
+    pd.testing.assert_frame_equal(pd.read_parquet(done[0] / PREDICTIONS), stored(predictions, out))
+
+
+@pytest.mark.slow
+def test_another_bundle_or_number_of_frames_scores_anew(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    for label in ("real", "fake"):
+        (small / label).mkdir(parents=True)
+        shutil.copy(media / label / "0.png", small / label)
+    out = tmp_path / "out"
+
+    def scored(directory: Path, frames: int | None) -> int:
+        steps: list[int] = []
+        measure(
+            directory,
+            [f"folders:{small}"],
+            out,
+            RunOptions(frames=frames, draws=5),
+            progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
+        )
+        return len(steps) - 1
+
+    assert [scored(bundle, 32), scored(bundle, 32), scored(bundle, None)] == [2, 0, 2]
+    evalkit.tiny_bundle(tmp_path / "other", version="2")
+    assert scored(tmp_path / "other", 32) == 2
+
+
+def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        (tmp_path / "d" / label / "a.png").write_bytes(picture)
+    out = tmp_path / "out"
+    measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
+    records[0]["item"]["reason"] = "unreadable"
+    records[0]["item"]["rank"] = None
+    (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
+    _, metrics = measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
+
+
+def test_values_of_other_versions_are_warned_of(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for label in ("real", "fake"):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        (tmp_path / "d" / label / "a.png").write_bytes(picture)
+    out = tmp_path / "out"
+    for _ in range(2):
+        measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    assert not caplog.records
+    first, second = (json.loads(line) for line in (out / RECORDS).read_text().splitlines())
+    first["versions"]["numpy"] = "1.0"
+    for former, differ in (
+        (first, f"numpy 1.0 instead of {second['versions']['numpy']}"),
+        ({k: v for k, v in first.items() if k != "versions"}, "versions that are not recorded"),
+    ):
+        (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in (former, second)))
+        caplog.clear()
+        measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+        (warning,) = caplog.messages
+        assert warning.startswith(f"1 of the media were scored by an earlier run with {differ};")
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / RECORDS).write_text('{"key":"a","item":{},"faces":[]}\n{"key":"b"}\n')
+    with pytest.raises(RunError, match=r"records\.jsonl, line 2 is not a record"):
+        read_records(tmp_path / RECORDS)
+    assert read_records(tmp_path / "none.jsonl") == {}
+
+
+def test_records_are_of_the_bytes_that_were_scored(tmp_path: Path) -> None:
+    medium = tmp_path / "a.png"
+    assert file_stamps(medium) == []
+    medium.write_bytes(b"one")
+    first = file_stamps(medium)
+    medium.write_bytes(b"other")
+    assert file_stamps(medium) != first
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"x")
+    before = file_stamps(folder)
+    (folder / "2.png").write_bytes(b"x")
+    assert len(file_stamps(folder)) == len(before) + 1

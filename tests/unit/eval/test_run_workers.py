@@ -1,0 +1,94 @@
+"""Runs in worker processes and on a cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from deepfake_eval import cluster
+from deepfake_eval.cluster import ClusterError
+from deepfake_eval.evaluate import RunOptions, measure, run
+from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, borrowed
+from deepfake_eval.reporting.results import PREDICTIONS
+from deepfake_models.bundle import load_bundle
+from tests.support import daskkit, evalkit
+from tests.support.runkit import DRAWS, stored
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_results(
+    bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    options = RunOptions(draws=5, workers=2)
+    two, _ = measure(bundle, [f"csv,title=made:{media}"], tmp_path, options)
+    one = pd.read_parquet(done[0] / PREDICTIONS)
+    pd.testing.assert_frame_equal(one, stored(two, tmp_path), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_give_the_same_results(
+    bundle: Path,
+    media: Path,
+    done: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with daskkit.cluster(workers=2) as scheduler:
+        options = RunOptions(draws=DRAWS, scheduler=scheduler)
+        several, metrics = measure(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
+        mixed = cluster.versions() | {"numpy": "1.0"}
+        monkeypatch.setattr(cluster, "versions", lambda: mixed)
+        with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
+            measure(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
+    one = pd.read_parquet(done[0] / PREDICTIONS)
+    pd.testing.assert_frame_equal(one, stored(several, tmp_path / "out"), rtol=1e-4)
+    assert metrics["levels"] == done[1]["levels"]
+
+
+@pytest.mark.slow
+def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection() -> None:
+    with daskkit.cluster(workers=1) as scheduler, cluster.connected(scheduler) as workers:
+        assert list(workers.map(len, ["two"])) == [3]
+        with pytest.raises(FileNotFoundError, match="/nowhere"):
+            list(workers.map(os.listdir, ["/nowhere"]))
+
+
+def test_a_worker_of_another_bundle_does_not_close_one_in_use(
+    bundle: Path, media: Path, tmp_path: Path
+) -> None:
+    """Tasks of two runs may be in hand in the threads of one process of a cluster."""
+    evalkit.tiny_bundle(tmp_path / "other", gain=0.0)
+    options = ScoringOptions(frames=2)
+    one, other = (
+        _Setting(folder, load_bundle(folder).sha256, options, tuple(cluster.versions().items()))
+        for folder in (bundle, tmp_path / "other")
+    )
+    job = Job("key", media / "real" / "clip.mp4")
+    with borrowed(one) as first:
+        before = first(job)
+        with borrowed(other) as second:
+            assert second is not first
+            assert first(job) == before
+        with borrowed(one) as again:
+            assert again is first
+    with borrowed(other) as kept:
+        assert kept is second
+    assert first(job)["item"]["reason"] == "decoder_failed", "the former one is closed"
+    second.close()
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(
+    bundle: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    options = RunOptions(draws=5, scheduler=f"tcp://127.0.0.1:{port}")
+    with pytest.raises(ClusterError, match=f"No Dask scheduler responds at .*{port}"):
+        run(bundle, [f"csv,title=made:{media}"], tmp_path, options)
