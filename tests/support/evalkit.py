@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from deepfake_eval.datasets import Rows
 from deepfake_models.bundle import Bundle, default_bundle_dir, seal
 from tests.support import graphkit, judgingkit, mediakit
 
@@ -56,3 +57,13 @@ def touch(root: Path, names: Iterable[str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return root
+
+
+def by_media(rows: Rows) -> dict[str, tuple[str, str, str]]:
+    """Return label, method and group of each medium."""
+    return {r.media: (r.label, r.method, r.group) for r in rows.rows}
+
+
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")

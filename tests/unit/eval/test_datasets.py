@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from deepfake_eval.datasets import DATASETS, Rows, load, parse
-from deepfake_eval.datasets.base import group_by_people
+from deepfake_eval.datasets import DATASETS, load
 from deepfake_eval.errors import DatasetError
 from tests.support import evalkit
+from tests.support.evalkit import by_media, write_json
 
 FFPP_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
-
-
-def by_media(rows: Rows) -> dict[str, tuple[str, str, str]]:
-    """Return label, method and group of each medium."""
-    return {r.media: (r.label, r.method, r.group) for r in rows.rows}
-
-
-def write_json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.fixture
@@ -349,153 +338,6 @@ def test_df40(tmp_path: Path) -> None:
     assert [r.media for r in chosen.rows] == ["simswap/cdf/frames/id0_id1_0000"]
 
 
-def test_deepfakebench_json(tmp_path: Path) -> None:
-    frames = "FaceForensics++/manipulated_sequences/Deepfakes/c23/frames/000_003"
-    reals = "FaceForensics++/original_sequences/youtube/c23/frames/000"
-    evalkit.touch(tmp_path, [f"{frames}/000.png", f"{frames}/010.png", f"{reals}/000.png"])
-    real = {"label": "FF-real", "frames": [f"C:\\\\data\\\\{reals}/000.png".replace("/", "\\")]}
-    write_json(
-        tmp_path / "dataset_json" / "FF-DF.json",
-        {
-            "FF-DF": {
-                "FF-real": {"test": {"c23": {"000": real}, "c40": {}}},
-                "FF-DF": {
-                    "test": {
-                        "c23": {
-                            "000_003": {
-                                "label": "FF-DF",
-                                "frames": [f"/home/x/{frames}/{n}.png" for n in ("000", "010")],
-                                "masks": [],
-                            },
-                            "003_000": {"label": "FF-DF", "frames": ["/gone/003_000/000.png"]},
-                        }
-                    },
-                    "train": {"c23": {"5": {"label": "FF-DF", "frames": ["/gone/5/000.png"]}}},
-                },
-            }
-        },
-    )
-    rows = load("deepfakebench", tmp_path, json="FF-DF")
-    assert by_media(rows) == {
-        reals: ("real", "original", "000"),
-        frames: ("fake", "Deepfakes", "000_003"),
-    }
-    assert rows.missing == ("/gone/003_000/000.png",)
-    every = load("deepfakebench", tmp_path, "all", json="FF-DF")
-    assert every.missing == ("/gone/003_000/000.png", "/gone/5/000.png")
-    assert {r.compression for r in rows.rows} == {"c23"}
-
-
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [
-        ("CelebDFv2_real", "real"), ("CelebDFv2_fake", "fake"), ("DFDCP_Real", "real"),
-        ("DFDCP_FakeA", "fake"), ("DFDC_Fake", "fake"), ("DF_real", "real"), ("UADFV_Fake", "fake"),
-        ("DFD_fake", "fake"), ("FF-FH", "fake"), ("simswap_Fake", "fake"),
-    ],
-)  # fmt: skip
-def test_deepfakebench_labels(tmp_path: Path, label: str, expected: str) -> None:
-    evalkit.touch(tmp_path, ["a/0.png"])
-    video = {"label": label, "frames": ["a/0.png"]}
-    write_json(tmp_path / "x.json", {"SET": {label: {"test": {"v": video}}}})
-    assert [r.label for r in load("deepfakebench", tmp_path).rows] == [expected]
-
-
-def test_deepfakebench_refuses_a_label_that_says_neither(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a/0.png"])
-    video = {"label": "mystery", "frames": ["a/0.png"]}
-    write_json(tmp_path / "x.json", {"SET": {"mystery": {"test": {"v": video}}}})
-    with pytest.raises(DatasetError, match="'mystery' is neither real nor fake"):
-        load("deepfakebench", tmp_path)
-
-
-@pytest.mark.parametrize(
-    "content", ["[1]", '{"a": 1}', '{"a": {"b": {"test": {"v": {"frames": "x"}}}}}', "{"]
-)
-def test_deepfakebench_refuses_a_list_of_another_form(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(DatasetError, match=r"x\.json"):
-        load("deepfakebench", tmp_path)
-
-
-def test_folders(tmp_path: Path) -> None:
-    evalkit.touch(
-        tmp_path, ["real/a.jpg", "real/deep/b.MP4", "fake/roop/c.png", "fake/d.mov", "fake/.x.png"]
-    )
-    rows = load("folders", tmp_path, title="mine")
-    assert {m: v[:2] for m, v in by_media(rows).items()} == {
-        "real/a.jpg": ("real", "original"),
-        "real/deep/b.MP4": ("real", "deep"),
-        "fake/roop/c.png": ("fake", "roop"),
-        "fake/d.mov": ("fake", "fake"),
-    }
-    assert {r.dataset for r in rows.rows} == {"mine"}
-
-
-def test_csv(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
-    (tmp_path / "list.csv").write_text(
-        "media,label,method,dataset,split,group,attribute_age\n"
-        "a.mp4,real,,D,test,g1,30\nb.mp4,fake,roop,D,test,g1,\nc.mp4,real,,D,train,g2,\n"
-        "gone.mp4,fake,roop,D,test,g3,\n"
-    )
-    rows = load("csv", tmp_path / "list.csv")
-    assert [(r.media, r.label, r.method, r.group, r.attributes) for r in rows.rows] == [
-        ("a.mp4", "real", "original", "g1", (("age", "30"),)),
-        ("b.mp4", "fake", "roop", "g1", ()),
-    ]
-    assert rows.missing == ("gone.mp4",)
-    assert not rows.notes
-
-
-def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
-    (tmp_path / "list.csv").write_text(
-        "media,label,group,split\na.mp4,real,g,test\nb.mp4,fake,g,\nc.mp4,fake,h\n"
-    )
-    rows = load("csv", tmp_path / "list.csv")
-    assert [r.media for r in rows.rows] == ["a.mp4"]
-    (note,) = rows.notes
-    assert note.startswith("list.csv: rows with an empty split are left out (2);")
-    every = load("csv", tmp_path / "list.csv", "all")
-    assert len(every.rows) == 3
-    assert not every.notes
-
-
-def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4"])
-    (tmp_path / "list.csv").write_text(
-        "media,label,split\na.mp4,real,test\nb.mp4,fake,dev\nc.mp4,fake,train\nd.mp4,real,dev\n"
-    )
-    rows = load("csv", tmp_path / "list.csv")
-    assert [r.media for r in rows.rows] == ["a.mp4"]
-    assert "rows whose split is not train, val or test are left out: 'dev' (2);" in rows.notes[-1]
-    assert len(load("csv", tmp_path / "list.csv", "all").rows) == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("path,label\na,real\n", "expected the columns media and label, but found path, label"),
-        ("", "found none"),
-        ("media,label\n/etc/passwd,real\n", "line 2: media must be a path below"),
-        ("media,label\n../up.mp4,real\n", "line 2: media must be a path below"),
-        ("media,label\na.mp4,real\n\nb.mp4,1\n", "line 4: the label must be real or fake"),
-        ("media,label\na.mp4\n", "label must be real or fake, not None"),
-    ],
-)
-def test_csv_says_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
-    (tmp_path / "manifest.csv").write_text(text)
-    with pytest.raises(DatasetError, match=named):
-        load("csv", tmp_path)
-
-
-def test_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "manifest.csv").write_bytes(b"media,label\n\xff\xfe,real\n")
-    with pytest.raises(DatasetError, match="not a readable CSV"):
-        load("csv", tmp_path)
-
-
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_a_wrong_root_says_what_was_expected_and_found(name: str, tmp_path: Path) -> None:
     evalkit.touch(tmp_path, ["holiday/beach.txt"])
@@ -510,51 +352,3 @@ def test_a_wrong_root_says_what_was_expected_and_found(name: str, tmp_path: Path
 def test_a_root_one_level_too_high_is_pointed_at(ffpp: Path) -> None:
     with pytest.raises(DatasetError, match=f"{ffpp.name} looks like it"):
         load("ffpp", ffpp.parent)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("nope", ".", "test"), "There is no data set 'nope'\\. Known: ffpp"),
-        (("ffpp", ".", "dev"), "split must be one of train, val, test, all"),
-    ],
-)
-def test_unknown_names_are_refused(arguments: tuple[str, str, str], named: str) -> None:
-    name, root, split = arguments
-    with pytest.raises(DatasetError, match=named):
-        load(name, Path(root), split=split)
-
-
-def test_unknown_options_are_refused() -> None:
-    with pytest.raises(
-        DatasetError, match=r"has no option 'speed'\. Its options: compression, methods"
-    ):
-        load("ffpp", Path(), speed="9")
-
-
-def test_arguments_of_the_command_line() -> None:
-    assert parse("ffpp:/data/ff") == ("ffpp", {}, Path("/data/ff"))
-    assert parse("ffpp,compression=c40,methods=A+B:C:\\x") == (
-        "ffpp",
-        {"compression": "c40", "methods": "A+B"},
-        Path("C:\\x"),
-    )
-    for wrong in ("ffpp", ":x", "ffpp:", "ffpp,c40:x", "ffpp,a=1,a=2:x"):
-        with pytest.raises(DatasetError, match="not of the form"):
-            parse(wrong)
-
-
-def test_people_are_linked_through_others() -> None:
-    people = [["a"], ["a", "b"], ["b", "c"], ["d"]]
-    assert group_by_people(people, "component", "D")[0] == ["a+2", "a+2", "a+2", "d"]
-    assert group_by_people(people, "target", "D")[0] == ["a", "a", "b", "d"]
-    groups, notes = group_by_people(people, "auto", "D")
-    assert groups == ["a", "a", "b", "d"]
-    assert "swaps link the people of 3 of 4 media" in notes[0]
-    assert group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D") == (
-        ["a", "b", "c"],
-        group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D")[1],
-    )
-    assert group_by_people([], "auto", "D") == ([], [])
-    with pytest.raises(DatasetError, match="The option group must be one of"):
-        group_by_people(people, "x", "D")

@@ -1,0 +1,59 @@
+"""Names, options and command lines of data sets, and people who are linked through others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepfake_eval.datasets import load, parse
+from deepfake_eval.datasets.base import group_by_people
+from deepfake_eval.errors import DatasetError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("nope", ".", "test"), "There is no data set 'nope'\\. Known: ffpp"),
+        (("ffpp", ".", "dev"), "split must be one of train, val, test, all"),
+    ],
+)
+def test_unknown_names_are_refused(arguments: tuple[str, str, str], named: str) -> None:
+    name, root, split = arguments
+    with pytest.raises(DatasetError, match=named):
+        load(name, Path(root), split=split)
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(
+        DatasetError, match=r"has no option 'speed'\. Its options: compression, methods"
+    ):
+        load("ffpp", Path(), speed="9")
+
+
+def test_arguments_of_the_command_line() -> None:
+    assert parse("ffpp:/data/ff") == ("ffpp", {}, Path("/data/ff"))
+    assert parse("ffpp,compression=c40,methods=A+B:C:\\x") == (
+        "ffpp",
+        {"compression": "c40", "methods": "A+B"},
+        Path("C:\\x"),
+    )
+    for wrong in ("ffpp", ":x", "ffpp:", "ffpp,c40:x", "ffpp,a=1,a=2:x"):
+        with pytest.raises(DatasetError, match="not of the form"):
+            parse(wrong)
+
+
+def test_people_are_linked_through_others() -> None:
+    people = [["a"], ["a", "b"], ["b", "c"], ["d"]]
+    assert group_by_people(people, "component", "D")[0] == ["a+2", "a+2", "a+2", "d"]
+    assert group_by_people(people, "target", "D")[0] == ["a", "a", "b", "d"]
+    groups, notes = group_by_people(people, "auto", "D")
+    assert groups == ["a", "a", "b", "d"]
+    assert "swaps link the people of 3 of 4 media" in notes[0]
+    assert group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D") == (
+        ["a", "b", "c"],
+        group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D")[1],
+    )
+    assert group_by_people([], "auto", "D") == ([], [])
+    with pytest.raises(DatasetError, match="The option group must be one of"):
+        group_by_people(people, "x", "D")
