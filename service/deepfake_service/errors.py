@@ -186,6 +186,10 @@ class NotReady(ServiceError):
     """The service is starting or stopping. Try again later."""
 
 
+class DiskFull(ServiceError):
+    """The disk of the service is nearly full. An operator must free space before you try again."""
+
+
 class DatabaseUnavailable(ServiceError):
     """The database is not responding. Try again later."""
 

@@ -15,7 +15,7 @@ from deepfake_models.decode.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database
-from deepfake_service.errors import NotReady, TooMuchStored
+from deepfake_service.errors import DiskFull, NotReady, TooMuchStored
 from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
 from deepfake_service.http.disk_shares import DiskShares
@@ -123,7 +123,7 @@ class AppState:
         return 0 if elsewhere else settings.min_free_bytes
 
     def check_space(self, upcoming: int = 0) -> None:
-        """Raise ``NotReady`` if the disk of the data directory is nearly full.
+        """Raise ``DiskFull`` if the disk of the data directory is nearly full.
 
         What must stay free does not matter where the database and the blobs are elsewhere.
 
@@ -131,11 +131,12 @@ class AppState:
             upcoming: the number of bytes that are about to be written to the data directory.
         """
         free, must_stay = self.free_bytes(), self._must_stay_free
+        if free < must_stay:
+            raise DiskFull
         if free < must_stay + upcoming:
-            written = f"{upcoming} are to be written, " if upcoming else ""
-            raise NotReady(
-                f"The disk of the data directory is nearly full: {free} bytes are free, {written}"
-                f"and {must_stay} must stay free."
+            raise DiskFull(
+                f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
+                f"{must_stay} must stay free."
             )
 
     async def check_share(self, account_id: str) -> None:

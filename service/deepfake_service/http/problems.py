@@ -22,6 +22,8 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:deepfake-service:problem:"
 RETRY_AFTER_S = 2
 """Seconds after which clients of a busy service should try again: the time of some batches."""
+SPACE_RETRY_S = 60
+"""The same while the disk is nearly full: a client sends its whole file again."""
 REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
@@ -77,6 +79,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.CallbackUnresolved: (503, "callback_unresolved"),
     errors.DatabaseDamaged: (503, "database_damaged"),
     errors.DatabaseUnavailable: (503, "database_unavailable"),
+    errors.DiskFull: (503, "disk_full"),
     errors.DatabaseDiskFailing: (503, "database_unavailable"),
     errors.DatabaseFull: (503, "database_unavailable"),
     errors.DatabaseInaccessible: (503, "database_unavailable"),
@@ -221,7 +224,8 @@ def problem_of(error: Exception) -> Problem:
             sent = isinstance(error, errors.KeyRejected)
             headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if sent else "Bearer"
         if status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER_S)
+            is_full = isinstance(error, errors.DiskFull)
+            headers["Retry-After"] = str(SPACE_RETRY_S if is_full else RETRY_AFTER_S)
         if isinstance(error, TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
         return Problem(status, code, _title(code), error.message, error.errors, headers)

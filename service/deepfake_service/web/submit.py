@@ -45,10 +45,11 @@ CELL_MESSAGES = {
 """What is wrong with a cell, by the type of Pydantic's error."""
 SHOWN_PROBLEMS = (
     errors.BeingDeleted, errors.CaseHeld, errors.CaseShredded, errors.CrossSiteRequest,
-    errors.DatabaseUnavailable, errors.Forbidden, errors.InvalidRequest, errors.MalformedRequest,
-    errors.NotAuthenticated, errors.NotFound, errors.NotReady, errors.Overloaded,
-    errors.RequestTooLarge, errors.StorageUnavailable, errors.TooManyOccurrences,
-    errors.TooManyRequests, errors.TooManyUploads, errors.TooMuchStored, errors.UploadTimeout,
+    errors.DatabaseUnavailable, errors.DiskFull, errors.Forbidden, errors.InvalidRequest,
+    errors.MalformedRequest, errors.NotAuthenticated, errors.NotFound, errors.NotReady,
+    errors.Overloaded, errors.RequestTooLarge, errors.StorageUnavailable,
+    errors.TooManyOccurrences, errors.TooManyRequests, errors.TooManyUploads,
+    errors.TooMuchStored, errors.UploadTimeout,
 )  # fmt: skip
 """What the API may answer to an upload or to its cancellation; the API answers in English."""
 

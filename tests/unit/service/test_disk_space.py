@@ -20,6 +20,7 @@ from deepfake_service.db import Job
 from deepfake_service.db.enums import Role
 from deepfake_service.http import disk_shares
 from deepfake_service.http.dependencies import AppState
+from tests.support.answerkit import check_problem
 from tests.support.jobkit import headers
 from tests.support.servekit import wait_until
 from tests.support.submitting import VIDEO, submit
@@ -61,6 +62,19 @@ async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(star
         assert "nearly full" in answer.json()["detail"]
         with service.database.read() as session:
             assert session.query(Job).count() == 0
+
+
+async def test_a_client_is_not_asked_to_send_its_file_again_every_two_seconds(
+    start: Starter,
+) -> None:
+    async with start(min_free_bytes=10**18) as service:
+        files = {"file": ("v.mp4", VIDEO)}
+        answers = [await service.client.post("/v1/videos", files=files) for _ in range(2)]
+    for answer in answers:
+        check_problem(answer, 503, "disk_full")
+        assert answer.headers["Retry-After"] == "60"
+    # ``deepfake submit`` says once why it waits: the text must not change with the free space.
+    assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
 async def test_an_account_that_stores_most_leaves_the_rest_of_the_disk_to_others(
