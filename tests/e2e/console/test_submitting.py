@@ -181,6 +181,27 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     page.context.close()
 
 
+def test_a_text_among_the_files_is_not_taken_for_a_table(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = signed_in(browser, site, key)
+    (tmp_path / "a.png").write_bytes(mediakit.picture(mediakit.astronaut(), "PNG"))
+    (tmp_path / "statement.txt").write_text("It appeared last night.\n")
+    page.goto("/submit")
+    page.set_input_files("#files", [tmp_path / "a.png", tmp_path / "statement.txt"])
+    expect(page.locator("#problems")).to_contain_text("statement.txt: 이 파일은 쓰지 않았습니다.")
+    reference = page.locator("#batch tbody [name=case_reference]")
+    expect(reference).to_have_value("")
+    # Without a header, names of files show that a text is a table.
+    page.click("#discard")
+    (tmp_path / "table.csv").write_text("a.png,T-1\n")
+    page.set_input_files("#files", tmp_path / "table.csv")
+    expect(reference).to_have_value("T-1")
+    expect(page.locator("#problems")).to_be_hidden()
+    page.evaluate("document.querySelector('#batch .remove').click()")  # nothing is left unsent
+    page.context.close()
+
+
 READ_TABLES = """async (texts) => {
   const { readTable } = await import("/static/delimited.js");
   return texts.map((text) => {

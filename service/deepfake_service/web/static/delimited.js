@@ -54,8 +54,8 @@ export function split(text, blank = false) {
 
 // Returns the columns of a table and its lines, each with its number and its cells by column. The
 // columns of a table without a header are COLUMNS, or those after the file if `isFile` knows none
-// of its first cells.
-export function readTable(text, isFile) {
+// of its first cells. A file may be any text, so it has to name columns or files (`isNamed`).
+export function readTable(text, isFile, isNamed = false) {
   const lines = split(text);
   if (!lines.length) throw new InvalidTable("empty");
   let columns = COLUMNS;
@@ -67,7 +67,10 @@ export function readTable(text, isFile) {
       if (columns.indexOf(name) < n) throw new InvalidTable("twice", values);
     }
     if (!lines.length) throw new InvalidTable("empty");
-  } else if (!lines.some(({ cells }) => isFile(cells[0]))) columns = COLUMNS.slice(1);
+  } else if (!lines.some(({ cells }) => isFile(cells[0]))) {
+    if (isNamed) throw new InvalidTable("header");
+    columns = COLUMNS.slice(1);
+  }
   const wide = lines.find(({ cells }) => cells.length > columns.length);
   if (wide) throw new InvalidTable("cells", { line: wide.line, cells: wide.cells.length, columns: columns.length });
   return {

@@ -220,15 +220,16 @@ function putByName(lines) {
   return filled;
 }
 
-// Reports an invalid table instead of using it.
-function attempt(use) {
+// Reports an invalid table instead of using it, with the name of its file, if it has one.
+function attempt(use, file = "") {
   let filled = 0;
   try {
     filled = use();
   } catch (error) {
     if (!(error instanceof InvalidTable)) throw error;
     const kind = error.kind[0].toUpperCase() + error.kind.slice(1);
-    problems.push(fill(words[`p${kind}`], error.values));
+    const text = fill(words[`p${kind}`], error.values);
+    problems.push(file ? `${file}: ${text}` : text);
   }
   showProblems();
   checkSoon();
@@ -242,12 +243,12 @@ function putInOrder(open, lines) {
   return lines.length;
 }
 
-export function useTable(read) {
+export function useTable(read, file = "") {
   attempt(() => {
-    const { columns, lines } = readTable(read(), (name) => matching(name).length > 0);
+    const { columns, lines } = readTable(read(), (name) => matching(name).length > 0, Boolean(file));
     if (columns.includes("file")) return putByName(lines);
     return putInOrder(rows.filter(editable), lines.map(({ cells }) => cells));
-  });
+  }, file);
 }
 
 // Cells that are pasted into a cell fill those to the right and below, as in a spreadsheet.

@@ -27,9 +27,9 @@ async function take(files) {
   const shown = files.filter(({ path }) => !isHidden(path));
   const tables = shown.filter(({ path }) => MANIFEST.test(path));
   addAll(shown.filter(({ path }) => !MANIFEST.test(path)));
-  for (const { file } of tables) {
+  for (const { file, path } of tables) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    useTable(() => decode(bytes));
+    useTable(() => decode(bytes), path);
   }
   if (rows.length) document.getElementById("batch-title").scrollIntoView({ block: "nearest" });
 }
