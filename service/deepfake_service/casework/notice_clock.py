@@ -89,24 +89,41 @@ class NoticeClock:
         lists = {part: self._list(caller, part, start, altered) for part in parts}
         return NoticesByClock(lists, altered)
 
+    def count(self, caller: Caller, part: NoticePart) -> int:
+        """Count the notices of a part that the caller may see."""
+        counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id)
+        with self._database.read() as session:
+            return session.scalar(counted.where(_PARTS[part][0], *_seen_by(caller))) or 0
+
+    def described(self, caller: Caller, notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return listed notices, each with its recipient and the reference of its case."""
+        statement = (
+            select(Notice, Case)
+            .join(Case, Notice.case_id == Case.id)
+            .where(Notice.id.in_([notice["id"] for notice in notices]), *_seen_by(caller))
+        )
+        with self._database.read() as session:
+            opened = opened_rows(load_list(session, statement).rows, self._listed, [])
+            shown = {row["id"]: row for _, row in opened}
+        unknown = {"recipient": None, "case_reference": None}
+        return [shown.get(notice["id"], notice | unknown) for notice in notices]
+
     def now(self) -> datetime:
         """Return the time by which deadlines are compared."""
         return self._database.clock()
 
     def _list(self, caller: Caller, part: NoticePart, start: int, altered: list[str]) -> NoticeList:
         condition, order = _PARTS[part]
-        seen = condition & Case.wrapped_key.is_not(None) & visible_to(caller)
-        counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id).where(seen)
         statement = (
             select(Notice, Case)
             .join(Case, Notice.case_id == Case.id)
-            .where(seen)
+            .where(condition, *_seen_by(caller))
             .order_by(order, Notice.id)
             .offset(start)
             .limit(MAX_PAGE)
         )
+        total = self.count(caller, part)
         with self._database.read() as session:
-            total = session.scalar(counted) or 0
             loaded = load_list(session, statement)
             altered += loaded.altered
             opened = opened_rows(loaded.rows, self._listed, altered)
@@ -120,6 +137,10 @@ class NoticeClock:
             "case_reference": open_json(key, case)["reference"],
             "recipient": open_json(key, notice)["recipient"],
         }
+
+
+def _seen_by(caller: Caller) -> tuple[ColumnElement[bool], ...]:
+    return Case.wrapped_key.is_not(None), visible_to(caller)
 
 
 def is_overdue(now: datetime) -> ColumnElement[bool]:

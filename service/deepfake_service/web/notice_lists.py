@@ -42,4 +42,8 @@ def get_overdue(
 ) -> Response:
     """Show a page of the notices whose deadline has passed without a reaction."""
     overdue = services.notice_desk.overdue(caller, limit=limit, cursor=cursor)
-    return page(request, "overdue.html", caller, overdue=overdue, cursor=cursor, limit=limit)
+    notices = services.notice_clock.described(caller, overdue.notices)
+    return page(
+        request, "overdue.html", caller,
+        overdue=overdue, notices=notices, cursor=cursor, limit=limit,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 from deepfake_models.results import VerdictCode
 from deepfake_service.casework import triage
 from deepfake_service.casework.core.pagination import Filters
+from deepfake_service.casework.notice_clock import NoticePart
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
@@ -152,6 +153,7 @@ def get_queue(
             "cases"
         ]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
+    overdue = services.notice_desk.overdue(caller, limit=OVERDUE_SHOWN).notices
     return page(
         request,
         "queue.html",
@@ -164,8 +166,9 @@ def get_queue(
         tab=asked.tab,
         scanned=triage.SCANNED,
         tabs=services.triage.counts(caller),
+        to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
         now=now,
-        overdue=services.notice_desk.overdue(caller, limit=OVERDUE_SHOWN).notices,
+        overdue=services.notice_clock.described(caller, overdue),
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],

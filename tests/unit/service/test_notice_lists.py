@@ -138,6 +138,11 @@ async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service:
         address = html.unescape(address)
     assert (shown, address) == ([[first], [], [third]], "")
     assert "No notice is overdue." not in page
+    for path in ("/", "/overdue"):  # of many notices of one kind, which is which
+        page = (await service.client.get(path)).text
+        table = page[page.index('<h2 id="overdue"') if path == "/" else 0 :]
+        assert f'<a href="/cases/{notices[0]["case_id"]}"><bdi>' in table
+        assert "<bdi>D4U</bdi>" in table
     case_id = notices[0]["case_id"]
     of_case = (await service.client.get(f"/v1/cases/{case_id}/notices")).json()
     assert {n["id"] for n in of_case["notices"]} == {first, third}

@@ -260,6 +260,9 @@ async def test_notices_to_withdraw_and_near_deadlines_have_their_tabs(service: S
             session.add(Notice(id=new_id(), case_id=case_id, **usual, **changes))
     assert desk.ids(Tab.WITHDRAW) == ["job0"]
     assert desk.ids(Tab.DUE) == ["job1"]
+    await service.sign_in(Role.ANALYST)
+    page = (await service.client.get("/", headers={"Accept-Language": "en"})).text
+    assert '<a href="/notices">1 notice must be withdrawn</a>' in page
 
 
 async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
