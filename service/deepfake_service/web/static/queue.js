@@ -19,8 +19,23 @@ function replaceRows(old, fresh) {
     }
     return shown;
   });
+  // A selected row stays, even if others have pushed it off the page.
+  next.push(...[...old.rows].filter((row) => !next.includes(row) && row.querySelector("input:checked")));
   const same = next.length === old.rows.length && next.every((row, n) => row === old.rows[n]);
   if (!same) old.replaceChildren(...next);
+}
+
+// What surrounds the rows changes with them: a list that outgrows its page has a further one. It is
+// replaced only if the service sends something else, or screen readers would repeat it.
+const AROUND = [".alarms", ".tabs", ".pages"];
+const sent = new Map();
+function replaceAround(live, fresh) {
+  for (const part of AROUND) {
+    const next = fresh.querySelector(part);
+    if (sent.get(part) === next.outerHTML) continue;
+    sent.set(part, next.outerHTML);
+    live.querySelector(part).replaceWith(next);
+  }
 }
 
 async function refresh() {
@@ -33,7 +48,7 @@ async function refresh() {
     const fresh = page.getElementById("live");
     const [old, body] = [live.querySelector("tbody"), fresh.querySelector("tbody")];
     if (old && body) {
-      live.querySelector(".tabs").replaceWith(fresh.querySelector(".tabs"));
+      replaceAround(live, fresh);
       replaceRows(old, body);
       live.dataset.waiting = fresh.dataset.waiting;
     } else live.replaceWith(fresh);

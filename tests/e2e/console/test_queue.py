@@ -1,0 +1,45 @@
+"""The queue while it is open."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, expect
+
+from tests.support import mediakit
+from tests.support.consolekit import NEEDS_CHROMIUM
+from tests.support.servekit import Site
+
+pytestmark = NEEDS_CHROMIUM
+
+
+def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: Browser) -> None:
+    key = site.create_key("many", "pipeline")  # it sees only what it has submitted itself
+    picture = mediakit.picture(mediakit.resized(mediakit.astronaut(), 300, 300), "PNG")
+    with site.client_of(key) as client:
+
+        def submit(number: int) -> str:
+            answer = client.post(
+                "/v1/videos", files={"file": ("a.png", picture)},
+                data={"case_reference": f"many-{number}"},
+            )  # fmt: skip
+            answer.raise_for_status()
+            return str(answer.json()["case_id"])
+
+        first = submit(0)
+        site.wait(client.get("/v1/jobs").json()["jobs"][0]["id"])
+        cases = [first, *map(submit, range(1, 50))]  # equal bytes are not examined again
+        page = browser.new_context(locale="ko-KR", base_url=site.url).new_page()
+        page.clock.install()
+        page.goto("/sign-in")
+        page.fill("#key", key)
+        page.press("#key", "Enter")
+        page.wait_for_url(f"{site.url}/")
+        rows = page.locator(".queue tbody tr")
+        expect(rows).to_have_count(50)
+        expect(page.get_by_text("검사 대상 더 보기")).to_have_count(0)
+        cases.append(submit(50))
+        page.clock.fast_forward(60_000)  # the page looks for changes by itself
+        expect(page.get_by_text("검사 대상 더 보기")).to_be_visible()
+        expect(rows).to_have_count(50)
+        for case in cases:
+            client.delete(f"/v1/cases/{case}").raise_for_status()
+        page.context.close()
