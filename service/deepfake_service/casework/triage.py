@@ -92,8 +92,8 @@ class Triage:
         self._vault = vault
         self._read_audit = ReadAudit(database.clock)
 
-    def counts(self, caller: Caller) -> dict[str, int]:
-        """Return how many jobs are in each tab."""
+    def counts(self, caller: Caller, filters: Filters | None = None) -> dict[str, int]:
+        """Return how many jobs that match the filters are in each tab."""
         standing = _standing(caller)
         now = self._database.clock()
         columns = [
@@ -101,8 +101,9 @@ class Triage:
             for tab in Tab
         ]
         statement = select(*columns).select_from(Job).join(Case, Job.case_id == Case.id)
+        within = visible_to(caller), *conditions(filters or Filters())
         with self._database.read() as session:
-            row = session.execute(statement.where(visible_to(caller))).one()
+            row = session.execute(statement.where(*within)).one()
         return {str(tab): int(count) for tab, count in zip(Tab, row, strict=True)}
 
     def page(self, caller: Caller, asked: Asked) -> JobPage:
@@ -128,7 +129,8 @@ class Triage:
                 last = position
                 rows = [row] if row is not None else []
                 for _, shown in opened_rows(rows, self._shown, altered):
-                    if _mentions(shown, asked.text):
+                    names = (shown["case"]["case_reference"], shown["listing"].get("name"))
+                    if mentions(asked.text, names, shown["sha256"], shown["id"]):
                         found.append({**shown, "standing": position.standing})
             self._add_copies(session, caller, found)
             self._add_clocks(session, found)
@@ -388,12 +390,8 @@ def _urgency(job: dict[str, Any]) -> tuple[int, float]:
     return job["standing"], float(UNRANKED if ratio is None else ratio)
 
 
-def _mentions(job: dict[str, Any], text: str) -> bool:
+def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
+    """Return whether a search for ``text`` finds a job with these names."""
     wanted = text.casefold()
-    within = (job["case"]["case_reference"], job["listing"].get("name"))
-    return (
-        not wanted
-        or any(wanted in value.casefold() for value in within if value)
-        or job["sha256"].startswith(wanted)
-        or job["id"] == wanted
-    )
+    in_name = any(wanted in name.casefold() for name in names if name)
+    return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted

@@ -120,6 +120,11 @@ class QueueQuery(BaseModel):
         return self.model_dump(exclude={"cursor", "tab", "q"}, exclude_defaults=True)
 
     @property
+    def exported(self) -> dict[str, str]:
+        """The query parameters of the export: what limits the list, apart from the tab."""
+        return self.model_dump(exclude={"cursor", "tab"}, exclude_defaults=True)
+
+    @property
     def active(self) -> dict[str, str]:
         """All query parameters but the cursor."""
         return self.model_dump(exclude={"cursor"}, exclude_defaults=True)
@@ -165,7 +170,8 @@ def get_queue(
         query=query,
         tab=asked.tab,
         scanned=triage.SCANNED,
-        tabs=services.triage.counts(caller),
+        # The links of the tabs keep the filters, and not the text that is searched for.
+        tabs=services.triage.counts(caller, query.filters(state, caller, now)),
         to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
         now=now,
         overdue=services.notice_clock.described(caller, overdue),
@@ -193,12 +199,15 @@ def get_csv(
     services: ServicesDep,
     query: Annotated[QueueQuery, Query()],
 ) -> Response:
-    """Return all results that match the filters as CSV (RFC 4180)."""
-    filters = query.filters(state, caller, state.database.clock())
+    """Return all results that match the filters and the search, of all tabs, as CSV (RFC 4180)."""
+    asked = query.asked(state, caller, state.database.clock())
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
-        for row in services.queries.results(caller, filters, limit=MAX_ROWS):
+        for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
+            names = (row["case_reference"], row["file_name"])
+            if not triage.mentions(asked.text, names, row["sha256"], row["job"]):
+                continue
             told = row_for(caller, row, state.settings.system_scores)
             yield _csv_line([told[name] for name in COLUMNS])
 

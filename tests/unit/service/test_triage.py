@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import io
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +20,7 @@ from deepfake_service.casework.core.listings import (
     end_listing,
     rank_of,
 )
+from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.queue_places import add_places
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
@@ -99,6 +103,40 @@ async def test_the_worst_is_first(service: Service) -> None:
     page = desk.services.triage.page(desk.caller, Asked())
     assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"
     assert page.jobs[0]["copies"][0]["confirmed"]
+
+
+async def test_the_tabs_count_what_matches_the_filters(service: Service) -> None:
+    desk = Desk(service)
+    desk.add("found", 1.6, verdict="likely_manipulated")
+    desk.add("cleared", -1.1, verdict="no_manipulation_found")
+    unread = Filters(verdict="no_manipulation_found")
+    counts = desk.services.triage.counts(desk.caller, unread)
+    assert counts["all"] == counts["later"] == counts["review"] == 1
+    assert counts["first"] == 0
+    await service.sign_in(Role.ANALYST)
+    page = (await service.client.get("/?verdict=no_manipulation_found")).text
+    shown = re.findall(r'tab=(\w+)" [^>]*>[^<]*<span class="count">(\d+)</span>', page)
+    assert dict(shown) == {
+        "review": "1", "first": "0", "later": "1", "waiting": "0", "done": "0", "all": "1",
+    }  # fmt: skip
+
+
+async def test_the_export_holds_what_is_searched_for(service: Service) -> None:
+    desk = Desk(service)
+    desk.add("one", 1.6, "수신본.mp4", verdict="likely_manipulated")
+    desk.add("two", 0.6, "clip.mp4", **LEANS)
+    await service.sign_in(Role.ANALYST)
+    page = (await service.client.get("/", params={"q": "수신", "days": "7"})).text
+    (address,) = re.findall(r'href="(/results\.csv[^"]*)"', page)
+    table = (await service.client.get(html.unescape(address))).text.removeprefix("\ufeff")
+    assert [row["job"] for row in csv.DictReader(io.StringIO(table))] == ["one"]
+    for text, found in (("2026-two", {"two"}), ("0000", {"one", "two"}), ("nothing", set())):
+        table = (await service.client.get("/results.csv", params={"q": text})).text
+        rows = csv.DictReader(io.StringIO(table.removeprefix("\ufeff")))
+        assert {row["job"] for row in rows} == found
+    # Filters and search do not reset each other.
+    assert page.count('<input type="hidden" name="days" value="7">') == 1
+    assert page.count('<input type="hidden" name="q" value="수신">') == 1
 
 
 async def test_the_next_item_is_the_one_below_and_skipped_ones_come_again(
