@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from deepfake_models.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence, new_id
-from deepfake_service.db.enums import Decision, JobState, Role
+from deepfake_service.db.enums import Decision, JobState, NoticeState, Role
 from tests.support.noticekit import GOOD
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
@@ -74,6 +74,19 @@ async def test_the_mark_stays_until_all_files_of_the_notice_are_confirmed(servic
     assert is_marked(service, notice)
     decide(service, first, CONFIRMED)
     assert not is_marked(service, notice)
+
+
+async def test_the_recipient_of_a_sent_notice_has_to_be_told(service: Service) -> None:
+    notice, (job,) = await noticed(service, VIDEO)
+    decide(service, job, REJECTED)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ADMIN)
+    told = "tell them yourself that you withdraw the notice"
+    assert told not in (await service.client.get(f"/notices/{notice}")).text
+    with service.database.write() as session:
+        row = session.get_one(Notice, notice)
+        row.state, row.sent_at = NoticeState.SENT, service.database.clock()
+    assert told in (await service.client.get(f"/notices/{notice}")).text
 
 
 async def test_an_undecided_review_marks_a_notice_that_rests_on_an_unreviewed_verdict(
