@@ -46,6 +46,8 @@ async def test_items_posts_and_choices_name_their_file(
 ) -> None:
     page = await case_page(service, named)
     assert "<b>" not in page
+    # A record of a post never changes, so nobody is to attach it to the first file by mistake.
+    assert '<select id="media_id" name="media_id" required><option value="">' in page
     for number, (name, job) in enumerate(named.items()):
         shown = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         link = f'<a href="/items/{job["id"]}"><bdi class="free">{shown}</bdi></a>'
