@@ -162,7 +162,7 @@ class Triage:
         return open_thumbnail(self._vault.case_key(of_job), job.id, sealed)
 
     def listing(self, caller: Caller, job_id: str) -> dict[str, Any]:
-        """Return what lists show of a job.
+        """Return what lists show of a job, and the reference of its case.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it.
@@ -170,7 +170,8 @@ class Triage:
         with self._database.read() as session:
             job, _, of_job = find_job(session, caller, job_id)
             listing = session.get(Listing, job.id)
-        return open_listing(self._vault.case_key(of_job), listing)
+        key = self._vault.case_key(of_job)
+        return {**open_listing(key, listing), "case_reference": open_json(key, of_job)["reference"]}
 
     def place(self, caller: Caller, job_id: str) -> dict[str, Any] | None:
         """Return the place of a waiting job and about how long it waits, as ``page`` does.

@@ -56,13 +56,14 @@ def post_reviews(
         values |= {"decision": decision, "reason": reason}
         values["problems"] = [(e.field, e.translated(translate)) for e in invalid]
         return page(request, "bulk_review.html", caller, status=422, **values)
-    names = {item["id"]: item["name"] for item in items}
+    shown = {item["id"]: item for item in items}
     outcomes = decide_each(services.reviews, caller, selected, Decision(decision), reason)
     disagree = {j["id"] for j in _items(services, caller, selected) if j["reviewers_disagree"]}
     values["outcomes"] = [
         {
             "id": outcome.job_id,
-            "name": names.get(outcome.job_id, outcome.job_id),
+            "name": shown[outcome.job_id]["name"] if outcome.job_id in shown else outcome.job_id,
+            "case_reference": shown.get(outcome.job_id, {}).get("case_reference"),
             "finding": outcome.finding,
             "reviewers_disagree": outcome.job_id in disagree,
             "refusal": outcome.refusal and translate(outcome.refusal.message),
@@ -81,7 +82,9 @@ def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[
             listing = services.triage.listing(caller, job_id)
         except NotFound:
             continue
-        items.append({**job, "name": listing["name"] or job["sha256"][:12]})
+        name = listing["name"] or job["sha256"][:12]
+        reference = listing["case_reference"] or job["case_id"][-8:]
+        items.append({**job, "name": name, "case_reference": reference})
     return items
 
 

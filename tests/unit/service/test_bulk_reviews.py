@@ -42,6 +42,10 @@ async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_
 ) -> None:
     jobs = await items(service, 3, ended=2)
     page = await service.client.get("/reviews", params={"job": jobs})
+    with service.database.read() as session:
+        cases = [session.get_one(Job, job_id).case_id[-8:] for job_id in jobs]
+    for case in cases:  # files of several cases can have the same name
+        assert f"Case <bdi>{case}</bdi>" in page.text
     form = {
         "csrf": csrf_of(page.text), "job": [*jobs, jobs[0], new_id()], "decision": "rejected",
         "reason": "satire", "sure": "yes",
@@ -51,6 +55,7 @@ async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_
     assert "Recorded: 2" in answer.text
     assert "Not recorded: 2" in answer.text
     assert "There is no verdict to review." in answer.text
+    assert all(f"Case <bdi>{case}</bdi>" in answer.text for case in cases)
     with service.database.read() as session:
         assert sorted(session.scalars(select(Review.job_id))) == sorted(jobs[:2])
         audited = select(AuditEntry.subject).where(AuditEntry.action == str(Action.CASE_REVIEWED))
