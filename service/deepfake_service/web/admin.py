@@ -63,7 +63,7 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
         problem = translations(language_of(request)).gettext(AccountExists().message)
         return _admin_page(request, caller, state, typed=fields, problem=problem)
     token = Invitations(state.database).create(name, caller.actor)
-    return _admin_page(request, caller, state, invitation=_link(request, state, token))
+    return _admin_page(request, caller, state, invitation=_link(request, state, token), owner=name)
 
 
 @router.post("/admin/keys")
@@ -79,7 +79,7 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
         key = state.accounts.create_key(name, expires_at=end, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
     token = Invitations(state.database).create(name, caller.actor, KeyTerms(end))
-    return _admin_page(request, caller, state, invitation=_link(request, state, token))
+    return _admin_page(request, caller, state, invitation=_link(request, state, token), owner=name)
 
 
 @router.post("/admin/keys/end")
@@ -98,12 +98,14 @@ def post_key_replacement(
     if hours not in GRACE_HOURS:
         raise InvalidRequest(errors=[FieldError("grace", "choose one")])
     listed = state.accounts.keys()
-    if any(key.id == key_id and account.id == caller.account_id for key, account in listed):
+    owner = next((account for key, account in listed if key.id == key_id), None)
+    if owner is not None and owner.id == caller.account_id:
         grace = timedelta(hours=int(hours))
         key = state.accounts.rotate(key_id, grace=grace, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
     token = Invitations(state.database).replace(key_id, caller.actor, grace_hours=int(hours))
-    return _admin_page(request, caller, state, invitation=_link(request, state, token))
+    done = {"invitation": _link(request, state, token), "owner": owner.name if owner else ""}
+    return _admin_page(request, caller, state, **done)
 
 
 def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
@@ -133,15 +135,15 @@ def _link(request: Request, state: AppState, token: str) -> str:
 def _admin_page(
     request: Request, caller: Caller, state: AppState, **done: str | Mapping[str, str]
 ) -> Response:
-    """Return the page; ``done`` is what became of a form: a ``new_key``, an ``invitation``, or what
-    was ``typed`` and the ``problem`` with it."""
+    """Return the page; ``done`` is what became of a form: a ``new_key``, an ``invitation`` and the
+    ``owner`` of its account, or what was ``typed`` and the ``problem`` with it."""
     language = language_of(request)
     organisation = state.require_services().contacts.organisation()
     return page(
         request,
         "admin.html",
         caller,
-        **{"new_key": None, "invitation": None, "typed": {}, "problem": None, **done},
+        **{"new_key": None, "invitation": None, "owner": "", "typed": {}, "problem": None, **done},
         status=409 if "problem" in done else 200,
         roles=[str(r) for r in Role],
         now=state.database.clock(),

@@ -88,6 +88,9 @@ async def test_the_owner_of_another_key_replaces_it_by_a_link(service: Service) 
     page = (await service.client.post("/admin/keys/replace", data=replace, headers=ORIGIN)).text
     assert not KEY.search(page)
     link = re.search(r"http://service(/invitation/[\w.-]+)<", page)
+    owner = owned(service, id_of(service, Role.AUDITOR))[1].name
+    assert f"<strong><bdi>{owner}</bdi></strong>" in page
+    assert '<option value="analyst" selected>' in page
     assert link
     service.clock.advance(timedelta(hours=48))
     assert service.accounts.authenticate(old)  # until its owner has the new one
