@@ -66,7 +66,7 @@ def report_texts(
         "pictures_meaning": summary.pictures_meaning(),
         "spread": summary.spread(),
         "spread_note": value_note(document, words),
-        "timeline": summary.timeline(),
+        "timeline": summary.timeline() if summary.is_video else None,
         "people": summary.people(),
         "people_more": summary.people_more(),
         "people_note": summary.people_note(),

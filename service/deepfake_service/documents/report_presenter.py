@@ -115,6 +115,8 @@ class SummaryPresenter:
         self._result = document["result"]
         self._media = self._result["media"]
         self._still = bool(self._media) and self._media["kind"] == "image"
+        self.is_video = bool(self._media) and not self._still
+        """Whether times within the file mean anything."""
 
     def heading(self) -> dict[str, Any]:
         """Return the report's title, subtitle, footer and issuer."""
@@ -297,7 +299,7 @@ class SummaryPresenter:
                 "plain": layered(files_[p["crop"]]),
                 "heat": layered(files_[p["crop"]], files_[p["heatmap"]]),
                 "line": self._w(
-                    "picture_line",
+                    "picture_line" if self.is_video else "still_line",
                     time=tenths(faces[p["face"]]["time_s"]),
                     person=faces[p["face"]]["track"] + 1,
                     llr=signed(p["log_likelihood_ratio"]),

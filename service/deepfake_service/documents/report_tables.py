@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -78,13 +79,20 @@ class TablePresenter:
             [w("credentials"), self._credentials()],
             [w("perceptual"), self._perceptual()],
             [w("submitted"), self._time(d["job"]["submitted_at"])],
-            [w("finished"), self._time(d["job"]["examined_at"])],
+            [w("finished"), self._examined()],
         ]
         if "sandbox" in d:  # documents of earlier versions do not have it
             rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
         if d["predecessor"]:
             rows.append([w("predecessor"), d["predecessor"]])
         return rows
+
+    def _examined(self) -> str:
+        """Return when the file was examined: before it was submitted, if the result was copied."""
+        submitted, examined = self._d["job"]["submitted_at"], self._d["job"]["examined_at"]
+        at = self._time(examined)
+        is_copied = datetime.fromisoformat(examined) < datetime.fromisoformat(submitted)
+        return self._w("finished_before", time=at) if is_copied else at
 
     def _credentials(self) -> str:
         w, credentials = self._w, self._d["item"]["content_credentials"]

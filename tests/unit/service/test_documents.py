@@ -14,6 +14,7 @@ from deepfake_models.results import Leaning
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import load, words
 from deepfake_service.documents.report import report_texts
+from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import verdict_document
 from deepfake_service.notices.kinds import KINDS, checked
@@ -77,7 +78,7 @@ def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
     given.append([*document["method"]["software"], document["item"]["mime"]])
     shown = {k: v for k, v in texts.items() if k not in DRAWN}
     lines = [picture["line"] for picture in texts["pictures"]]
-    drawn = re.findall(r"<(?:text|title)[^>]*>([^<]*)<", texts["timeline"])
+    drawn = re.findall(r"<(?:text|title)[^>]*>([^<]*)<", texts["timeline"] or "")
     return latin([shown, lines, drawn, words("ko").plain], given)
 
 
@@ -93,6 +94,32 @@ def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
 )
 def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
     assert korean_report(media, kit.material(media)) == set()
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_only_the_report_of_a_video_has_times_within_the_file(still: bool) -> None:
+    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
+    material = kit.material(media)
+    document = verdict_document(kit.dossier(media), material)
+    texts = report_texts(document, material.files, {"accounts": {}, "entries": []}, words("en"))
+    assert (texts["timeline"] is None) == still
+    assert texts["pictures"]
+    assert all(re.match(r"\d+\.\d s · ", p["line"]) is None for p in texts["pictures"]) == still
+
+
+def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> None:
+    media = kit.video()
+    document = verdict_document(kit.dossier(media), kit.material(media))
+    job = document["job"]
+
+    def examined() -> str:
+        item = TablePresenter(document, words("en")).item()
+        return dict(map(tuple, item))["Examined"]
+
+    job["submitted_at"] = job["examined_at"]
+    assert "earlier" not in examined()
+    job["submitted_at"] = "9999-01-01T00:00:00.000+00:00"
+    assert examined().endswith(", in an earlier examination of the same file")
 
 
 @pytest.mark.parametrize("leans", Leaning)
