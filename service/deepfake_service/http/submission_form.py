@@ -73,7 +73,7 @@ WebAddress = Annotated[
     str, Field(max_length=4096), AfterValidator(_printable), AfterValidator(_web_address)
 ]
 IdempotencyKey = Annotated[
-    Annotated[str, Field(max_length=255), AfterValidator(_printable)] | None,
+    Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None,
     Header(
         alias="Idempotency-Key",
         description="Makes a retry of the same request safe: for seven days, the account gets the "
