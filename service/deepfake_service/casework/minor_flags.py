@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.batches import in_batches
@@ -21,7 +21,8 @@ from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
-from deepfake_service.casework.core.visibility import find_visible
+from deepfake_service.casework.core.unreadable import opened_rows
+from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.casework.evidence_material import examination_of
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
@@ -120,6 +121,36 @@ class MinorFlags:
         if cleared:
             case.minor_from = origin
         session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == case.id))
+
+    def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """Return what the flag of a case follows, and what follows it.
+
+        Returns:
+            ``follows``, whether the flag was set because of another case; ``origin``, that case if
+            the caller may see it; and ``followers``, the cases that the caller may see whose flags
+            follow this one. A case has its ``id`` and its ``case_reference``.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            origin = case.minor_from if case.minor_at is not None else None
+            follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
+            seen = Case.wrapped_key.is_not(None), visible_to(caller)
+            related = select(Case).where(or_(Case.id == origin, follower), *seen)
+            rows = load_list(session, related.order_by(Case.id)).rows
+            named = [shown for _, shown in opened_rows(rows, self._named, [])]
+        return {
+            "follows": origin is not None,
+            "origin": next((other for other in named if other["id"] == origin), None),
+            "followers": [other for other in named if other["id"] != origin],
+        }
+
+    def _named(self, row: tuple[Case]) -> dict[str, Any]:
+        (case,) = row
+        reference = open_json(self._vault.case_key(case), case)["reference"]
+        return {"id": case.id, "case_reference": reference}
 
     def follow(self, job: Job, hashes: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.

@@ -200,6 +200,7 @@ def get_case(
         request,
         "case.html",
         caller,
+        trail=services.minor_flags.trail(caller, case_id),
         api_errors=api_errors(language_of(request)),
         kinds=list(KINDS),
         case=case,

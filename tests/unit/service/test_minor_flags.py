@@ -173,6 +173,34 @@ async def test_removing_the_flag_removes_it_from_those_that_follow(service: Serv
     assert not is_flagged(service, later)
 
 
+async def test_the_page_of_a_case_says_which_flag_it_follows_and_which_follow(
+    service: Service,
+) -> None:
+    first = await examined(service, kit.video(), kit.video())
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
+    service.client.headers["Accept-Language"] = "en"
+
+    async def page(job: dict[str, Any], role: Role) -> str:
+        service.client.cookies.clear()
+        await service.sign_in(role)
+        answer = await service.client.get(f"/cases/{job['case_id']}")
+        assert answer.status_code == 200
+        return str(answer.text)
+
+    assert "automatically" not in await page(copy, Role.ANALYST)
+    await flag(service, first)
+    original = await page(first, Role.ANALYST)
+    assert "automatically" not in original
+    assert "1 other case with the same or similar files is flagged as well" in original
+    assert f'<li><a href="/cases/{copy["case_id"]}"><bdi>' in original
+    follower = await page(copy, Role.ANALYST)
+    link = f'<a href="/cases/{first["case_id"]}"><bdi>'
+    assert f"the same file as the case {link}" in follower
+    assert "flagged as well" not in follower
+    await unflag(service, first)
+    assert "automatically" not in await page(copy, Role.ANALYST)
+
+
 async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: Service) -> None:
     first = await examined(service, kit.video(), kit.video())
     await flag(service, first)
