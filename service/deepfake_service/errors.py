@@ -323,5 +323,9 @@ class StorageUnavailable(StorageError):
     """File storage is not responding or is full. Try again later."""
 
 
+class StoreMissing(StorageUnavailable):
+    """The bucket or folder of file storage is missing. Create it, or mount what it is on."""
+
+
 class DecryptionFailed(ServiceError):
     """Stored data cannot be decrypted: the key is wrong, or the data were altered."""

@@ -89,6 +89,7 @@ STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
     errors.NotReady: (503, "not_ready"),
     errors.Overloaded: (503, "overloaded"),
     errors.StorageUnavailable: (503, "storage_unavailable"),
+    errors.StoreMissing: (503, "storage_unavailable"),
     # Faults of the installation, which clients are not told about.
     errors.AuditBroken: _INTERNAL,
     errors.ClassificationFailed: _INTERNAL,

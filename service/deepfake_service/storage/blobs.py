@@ -14,7 +14,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from deepfake_service.errors import StorageError, StorageUnavailable
+from deepfake_service.errors import StorageError, StorageUnavailable, StoreMissing
 from deepfake_service.files import private_folder
 from deepfake_service.settings import CREDENTIALS
 
@@ -53,7 +53,7 @@ class Blobs:
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> None:
         """Store ``chunks`` as ``name``, or nothing if they end with an error."""
-        with _translating():
+        with _writing():
             await obstore.put_async(
                 self._store,
                 name,
@@ -65,12 +65,12 @@ class Blobs:
 
     def put_bytes(self, name: str, content: bytes) -> None:
         """Store ``content`` as ``name``, replacing a blob of that name."""
-        with _translating():
+        with _writing():
             obstore.put(self._store, name, content)
 
     def create_bytes(self, name: str, content: bytes) -> None:
         """Store ``content`` as ``name``, unless there is a blob of that name."""
-        with _translating():
+        with _writing():
             try:
                 obstore.put(self._store, name, content, mode="create")
             except (AlreadyExistsError, FileExistsError):
@@ -139,6 +139,17 @@ def _translating() -> Iterator[None]:
         raise StorageUnavailable from error
     except BaseError as error:
         raise StorageUnavailable from error
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Translate errors as ``_translating`` does. What is not found while a blob is written is the
+    store itself."""
+    try:
+        with _translating():
+            yield
+    except BlobMissing as error:
+        raise StoreMissing from error.__cause__
 
 
 def _credentials(url: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import random
@@ -25,6 +26,7 @@ from deepfake_service.errors import (
     SettingsError,
     StorageError,
     StorageUnavailable,
+    StoreMissing,
 )
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
@@ -102,6 +104,26 @@ def test_credentials_of_an_object_store_can_be_files(
         server.server_close()
     owners = [text.partition("Credential=")[2].partition("/")[0] for text in seen]
     assert owners == ["from-a-file", "from-a-variable", "from-a-variable"]
+
+
+@pytest.mark.parametrize("blobs", ["s3"], indirect=True)
+def test_a_bucket_that_is_missing_is_no_missing_blob(blobs: Blobs, tmp_path: Path) -> None:
+    """Jobs wait while the store is away, and fail without a blob."""
+    blobs.put_bytes("media/1", b"x")
+    elsewhere = open_blobs("s3://misspelt/a", tmp_path)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    for write in (
+        lambda: elsewhere.put_bytes("media/1", b"x"),
+        lambda: elsewhere.create_bytes("media/1", b"x"),
+        lambda: asyncio.run(elsewhere.put("media/1", chunks())),
+    ):
+        with pytest.raises(StoreMissing):
+            write()
+    with pytest.raises(BlobMissing):
+        blobs.open("media/2")
 
 
 @pytest.fixture
