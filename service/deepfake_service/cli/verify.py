@@ -24,7 +24,7 @@ from deepfake_service.clock import utc_now
 from deepfake_service.evidence import verification
 from deepfake_service.evidence.readers import ConfinedReaders
 from deepfake_service.evidence.revocations import open_revocations, read_list
-from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_key
+from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_keys
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
@@ -60,7 +60,9 @@ class _TrustOptions:
     public_keys: Annotated[
         list[Path] | None,
         typer.Option(
-            "--public-key", help="PEM file of the issuer's public key, obtained from the issuer."
+            "--public-key",
+            help="The issuer's public key, obtained from the issuer: a PEM file, or its key set "
+            "(jwks.json).",
         ),
     ] = None
     pinned: Annotated[
@@ -90,7 +92,8 @@ class _TrustOptions:
 
     def load(self) -> Trust:
         """Read the keys, the certificates and the list of revocations."""
-        keys = (*map(public_key, self.public_keys or ()), *pinned_keys(self.pinned))
+        given = [key for path in self.public_keys or () for key in public_keys(path)]
+        keys = (*given, *pinned_keys(self.pinned))
         revocations = None
         if self.revocations is not None:
             revocations = open_revocations(read_list(self.revocations), keys, utc_now())

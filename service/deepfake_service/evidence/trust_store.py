@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import TypeAdapter
 
 from deepfake_service.errors import KeyUnreadable
 from deepfake_service.evidence.verification_result import Trust
 
 _PEM = b"-----BEGIN PUBLIC KEY-----"
+_JWK_SET = TypeAdapter(dict[str, list[dict[str, Any]]])
 
 
 def public_key(path: Path) -> Ed25519PublicKey:
@@ -40,6 +44,36 @@ def public_key(path: Path) -> Ed25519PublicKey:
             "statement-*.pem that the issuer published."
         )
     return key
+
+
+def public_keys(path: Path) -> list[Ed25519PublicKey]:
+    """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037).
+
+    Raises:
+        KeyUnreadable: the file cannot be read, or holds no such key.
+    """
+    content = _read(path).lstrip()
+    if not content.startswith(b"{"):
+        return [public_key(path)]
+    try:
+        found = _JWK_SET.validate_json(content)["keys"]
+        keys = [
+            Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(jwk["x"] + "=="))
+            for jwk in found
+            if jwk.get("crv") == "Ed25519"
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_keys(path) from error
+    if not keys:
+        raise _no_keys(path)
+    return keys
+
+
+def _no_keys(path: Path) -> KeyUnreadable:
+    return KeyUnreadable(
+        f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the key set of the "
+        "issuer (/.well-known/jwks.json), or the file statement-*.pem that it published."
+    )
 
 
 def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:

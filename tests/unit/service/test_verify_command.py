@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from typer.testing import CliRunner, Result
 
 from deepfake_models.errors import BundleError
 from deepfake_service.cli.app import app
 from deepfake_service.errors import KeyUnreadable
+from deepfake_service.evidence.trust_store import public_keys
 
 
 @pytest.fixture
@@ -44,3 +51,33 @@ def test_an_incomplete_model_is_named_by_its_folder(words: list[str], evidence: 
     error = verified(evidence, *words, "--bundle", evidence.parent).exception
     assert isinstance(error, BundleError)
     assert error.message.startswith(f"{evidence.parent}: bundle.json: missing")
+
+
+def jwk(key: Ed25519PublicKey) -> dict[str, str]:
+    x = urlsafe_b64encode(key.public_bytes_raw()).decode().rstrip("=")
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "use": "sig", "alg": "EdDSA"}
+
+
+OF_REPORTS = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}
+
+
+def test_the_keys_of_evidence_are_read_from_a_key_set(tmp_path: Path) -> None:
+    """Who has only the API gets no PEM file: the service publishes its keys as a set."""
+    keys = [Ed25519PrivateKey.generate().public_key() for _ in range(2)]
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [jwk(keys[0]), OF_REPORTS, jwk(keys[1])]}))
+    assert public_keys(path) == keys
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "{}", '{"keys": [1]}', '{"keys": []}', '{"keys": [{"crv": "Ed25519", "x": "AA"}]}',
+     '{"keys": [{"crv": "Ed25519", "x": 1}]}', '{"keys": [{"crv": "Ed25519"}]}',
+     json.dumps({"keys": [OF_REPORTS]})],
+)  # fmt: skip
+def test_a_key_set_without_a_key_of_evidence_is_refused(content: str, evidence: Path) -> None:
+    path = evidence.with_name("jwks.json")
+    path.write_text(content)
+    error = verified(evidence, "--public-key", path).exception
+    assert isinstance(error, KeyUnreadable)
+    assert error.message.startswith("jwks.json holds no Ed25519 key")
