@@ -48,8 +48,9 @@ def read_audit_log(
         Query(max_length=26, description="Only entries about this id.", examples=[EXAMPLE_ID]),
     ] = None,
 ) -> AuditOut:
-    """Return entries in order. They have neither content nor file names. Each read adds an entry
-    itself."""
+    """Return entries in order. They have neither content nor file names. To read on, send the
+    number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
+    each read adds an entry itself, so that there would be one more every time."""
     with state.database.read() as session:
         entries = audit_log.page(session, after=after, limit=limit, subject=subject)
     with state.database.write() as session:

@@ -100,8 +100,9 @@ def sync_detailed(
 ) -> Response[AuditOut | ProblemOut]:
     """Read the audit log
 
-     Return entries in order. They have neither content nor file names. Each read adds an entry
-    itself.
+     Return entries in order. They have neither content nor file names. To read on, send the
+    number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
+    each read adds an entry itself, so that there would be one more every time.
 
     Args:
         after (int | Unset): Entries after this number. Default: 0.
@@ -138,8 +139,9 @@ def sync(
 ) -> AuditOut | ProblemOut | None:
     """Read the audit log
 
-     Return entries in order. They have neither content nor file names. Each read adds an entry
-    itself.
+     Return entries in order. They have neither content nor file names. To read on, send the
+    number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
+    each read adds an entry itself, so that there would be one more every time.
 
     Args:
         after (int | Unset): Entries after this number. Default: 0.
@@ -171,8 +173,9 @@ async def asyncio_detailed(
 ) -> Response[AuditOut | ProblemOut]:
     """Read the audit log
 
-     Return entries in order. They have neither content nor file names. Each read adds an entry
-    itself.
+     Return entries in order. They have neither content nor file names. To read on, send the
+    number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
+    each read adds an entry itself, so that there would be one more every time.
 
     Args:
         after (int | Unset): Entries after this number. Default: 0.
@@ -207,8 +210,9 @@ async def asyncio(
 ) -> AuditOut | ProblemOut | None:
     """Read the audit log
 
-     Return entries in order. They have neither content nor file names. Each read adds an entry
-    itself.
+     Return entries in order. They have neither content nor file names. To read on, send the
+    number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
+    each read adds an entry itself, so that there would be one more every time.
 
     Args:
         after (int | Unset): Entries after this number. Default: 0.
