@@ -22,15 +22,22 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from deepfake_service.app import create_app
+from deepfake_service.casework.submissions import Submission
+from deepfake_service.casework.webhook_deliveries import WebhookDeliveries, release_callbacks
 from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
+from deepfake_service.jobs import webhooks
+from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.observability import logs
+from deepfake_service.observability.metrics import Metrics
+from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
 from tests.support.smallkit import SmallDecoder, SmallScorer
+from tests.support.webhookkit import Receiver, send_due
 
 
 class Service:
@@ -244,3 +251,36 @@ async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(service.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
         yield client
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    stand_in = Receiver()
+    monkeypatch.setattr(webhooks, "check", lambda url, **_: url)
+    monkeypatch.setattr(webhooks, "send", stand_in.send)
+    return stand_in
+
+
+@pytest.fixture
+async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
+    """A job that has ended and whose webhook is due."""
+    services = service.app.state.shared.services
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"video"
+
+    submission = Submission(callback=Callback("https://hooks.example/a"))
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    sealed = await services.submissions.seal(chunks())
+    accepted = await services.submissions.accept(caller, submission, sealed)
+    opened = WebhookDeliveries(
+        service.database,
+        services.submissions._vault,
+        services.webhook_secrets,
+        Metrics(),
+        allowed=CallbackHosts.of("127.0.0.1"),
+    )
+    assert send_due(opened) == 0  # the job has not ended
+    with service.database.write() as session:
+        release_callbacks(session, accepted.job_id)
+    return opened

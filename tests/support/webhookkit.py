@@ -1,0 +1,46 @@
+"""A receiver of webhooks, and their deliveries in an app under test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
+from deepfake_service.db import Delivery
+from deepfake_service.db.enums import DeliveryState
+from deepfake_service.jobs import webhooks
+
+# ``conftest.Service`` of the unit tests.
+Service = Any
+
+
+class Receiver:
+    """Stands in for the receiver: it answers with ``outcome``, or dies."""
+
+    def __init__(self) -> None:
+        self.outcome: webhooks.DeliveryOutcome | None = webhooks.DeliveryOutcome("timeout")
+        self.bodies: list[str] = []
+
+    def send(
+        self, _target: Any, _secret: str, _id: str, body: str, _at: Any
+    ) -> webhooks.DeliveryOutcome:
+        self.bodies.append(body)
+        if self.outcome is None:
+            raise KeyboardInterrupt
+        return self.outcome
+
+
+def send_due(deliveries: WebhookDeliveries) -> int:
+    """Send the webhooks that are due, wait for the outcome, and return how many were tried."""
+    tried = 0
+    while started := deliveries.start_due():
+        for sent in started:
+            sent.result()
+        tried += len(started)
+    return tried
+
+
+def state(service: Service) -> DeliveryState:
+    with service.database.read() as session:
+        return session.scalars(select(Delivery.state)).one()

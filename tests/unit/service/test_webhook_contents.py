@@ -1,0 +1,111 @@
+"""What a webhook is signed with, and what it says."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.api.webhook_events import EventJobOut
+from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
+from deepfake_service.db import AuditEntry, Delivery, Secret
+from deepfake_service.db.enums import DeliveryState, Role
+from deepfake_service.jobs import webhooks
+from deepfake_service.observability.metrics import Metrics
+from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.security.audit_log import Action
+from tests.support import evidencekit as kit
+from tests.support.jobkit import examined, post_video
+from tests.support.webhookkit import Receiver, send_due, state
+from tests.unit.service.conftest import Service
+
+
+async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    name = f"wh-{service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id}"
+    service.app.state.shared.services.webhook_secrets.of(name.removeprefix("wh-"))
+    with service.database.write() as session:
+        secret = session.get_one(Secret, name)
+        wrapped, secret.wrapped = secret.wrapped, b"not a wrapped secret"
+    assert send_due(deliveries) == 1
+    with service.database.write() as session:
+        delivery = session.scalars(select(Delivery)).one()
+        assert (delivery.attempts, delivery.outcome) == (1, "unreadable")
+        session.get_one(Secret, name).wrapped = wrapped
+    service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
+    assert send_due(deliveries) == 1
+    assert state(service) is DeliveryState.DELIVERED
+
+
+async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
+    service: Service, deliveries: WebhookDeliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_with: list[str] = []
+
+    def send(_target: Any, secret: str, *_: Any) -> webhooks.DeliveryOutcome:
+        signed_with.append(secret)
+        return webhooks.DeliveryOutcome("http_401")
+
+    async def ask(method: str, role: Role) -> httpx.Response:
+        key = {"Authorization": f"Bearer {service.keys[role]}"}
+        return await service.client.request(method, "/v1/webhook-secret", headers=key)
+
+    monkeypatch.setattr(webhooks, "send", send)
+    assert send_due(deliveries) == 1
+    first = (await ask("GET", Role.PIPELINE)).json()["secret"]
+    others = (await ask("GET", Role.ANALYST)).json()["secret"]
+    second = (await ask("POST", Role.PIPELINE)).json()["secret"]
+    assert (await ask("GET", Role.PIPELINE)).json()["secret"] == second
+    assert (await ask("GET", Role.ANALYST)).json()["secret"] == others
+    assert (await ask("POST", Role.AUDITOR)).status_code == 403
+    service.clock.advance(webhooks.BACK_OFF[0])
+    assert send_due(deliveries) == 1
+    assert signed_with == [first, second]
+    assert len({first, second, others}) == 3
+    with service.database.read() as session:
+        replaced = select(AuditEntry).where(AuditEntry.action == Action.WEBHOOK_SECRET_REPLACED)
+        (entry,) = session.scalars(replaced)
+    assert entry.account_id == entry.subject
+
+
+async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
+    service: Service, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    job = await examined(
+        service, kit.video(), case_reference="2026-0117", callback_url="https://hooks.example/a"
+    )
+    again = await post_video(
+        service, kit.video(), case_reference="2026-0117",
+        callback_url="https://hooks.example/b", callback_content="verdict",
+    )  # fmt: skip
+    assert again.json()["id"] == job["id"]
+    services = service.app.state.shared.services
+    sender = WebhookDeliveries(
+        service.database,
+        services.submissions._vault,
+        services.webhook_secrets,
+        Metrics(),
+        allowed=CallbackHosts.of("127.0.0.1"),
+    )
+    assert send_due(sender) == 2
+    plain, told = sorted((json.loads(body)["data"] for body in receiver.bodies), key=len)
+    assert plain == {"id": job["id"], "state": "succeeded", "case_id": job["case_id"]}
+    verdict = again.json()["verdict"]
+    assert told == {**plain, "verdict": verdict, "case_reference": "2026-0117"}
+    for data in (plain, told):
+        EventJobOut.model_validate(data)
+
+
+async def test_the_content_of_a_webhook_needs_an_address(service: Service) -> None:
+    answer = await post_video(service, b"video", callback_content="verdict")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"field": "callback_content", "detail": "send a callback_url with it"}
+    ]
