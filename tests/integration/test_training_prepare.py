@@ -148,6 +148,14 @@ def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Pat
         CropStore(tmp_path / "crops")
 
 
+def test_another_root_than_that_of_the_manifest_is_told(smoke: Config, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "media,label,method,dataset,group,fold\na/b.png,real,original,d,a,0\nc.png,fake,m,d,b,0\n"
+    )
+    with pytest.raises(TrainingError, match=r"none of the 2 files .* exists, .*a/b\.png; .* ROOT"):
+        prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=0)
+
+
 def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_path: Path) -> None:
     """Files of one name, a copy in another fold, and crops that were cut before."""
     header = "media,label,method,dataset,group,fold"

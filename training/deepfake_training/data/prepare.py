@@ -72,8 +72,8 @@ def prepare(
 
     Raises:
         TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
-            real and as fake, or ``out`` contains crops that were cut differently; or
-            if one of the ``graphs`` is missing, or a process ended unexpectedly.
+            real and as fake, or no file that exists; if ``out`` contains crops that were cut
+            differently; or if one of the ``graphs`` is missing, or a process ended unexpectedly.
     """
     listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,8 @@ def prepare(
     todo = _not_done(rows, out)
     finished = len(rows) - len(todo)
     graphs = graphs or default_bundle_dir()
+    if not finished:
+        _check_present(rows)
     if todo:
         _check_graphs(graphs)
     missing = set()
@@ -122,6 +124,20 @@ def _is_done(out: Path, media: str, stored: set[str]) -> bool:
 def _record(out: Path, media: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(record_path(out, media).read_text(encoding="utf-8"))
     return record
+
+
+def _check_present(rows: Sequence[dict[str, Any]]) -> None:
+    """Check that one of the files of ``rows`` exists, if there are any.
+
+    Raises:
+        TrainingError: if none does, as with another root than that of the manifest.
+    """
+    if rows and not any(Path(row["path"]).exists() for row in rows):
+        raise TrainingError(
+            f"none of the {len(rows)} files of the manifests exists, for example "
+            f"{rows[0]['path']}; their paths are relative to the folder of the manifest, or to "
+            "ROOT in FILE:ROOT"
+        )
 
 
 def _check_graphs(graphs: Path) -> None:
