@@ -113,7 +113,34 @@ class _WorkOptions:
     ] = 0.0
 
 
+@dataclass(frozen=True)
+class _ScoreOptions:
+    """What the scores of a table are, and how they are measured."""
+
+    name: Annotated[
+        str, typer.Option(help="Name of the detector. The default is the file's name.")
+    ] = ""
+    threshold: Annotated[
+        float | None, typer.Option(help="Score from which the detector says fake.")
+    ] = None
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="The scores are calibrated probabilities."),
+    ] = False
+    prior: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=0.999,
+            help="Share of manipulated media at which probabilities are calibrated.",
+            show_default="0.5",
+        ),
+    ] = None
+    draws: DrawsOption = 1000
+
+
 @app.command(name="score-table")
+@flatten_options
 def score_table(
     scores: Annotated[
         Path,
@@ -123,25 +150,21 @@ def score_table(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    name: Annotated[
-        str, typer.Option(help="Name of the detector. The default is the file's name.")
-    ] = "",
-    threshold: Annotated[
-        float | None, typer.Option(help="Score from which the detector says fake.")
-    ] = None,
-    probabilities: Annotated[
-        bool,
-        typer.Option("--probabilities", help="The scores are calibrated probabilities."),
-    ] = False,
-    draws: DrawsOption = 1000,
+    given: _ScoreOptions,
 ) -> None:
     """Measure the scores of any detector, with intervals from resampling whole groups."""
     from deepfake_eval.foreign import measure_table
     from deepfake_eval.inference.score_table import ScoreTableOptions
     from deepfake_eval.reporting.results import REPORT
 
+    if given.prior is not None and not given.probabilities:
+        raise typer.BadParameter("--prior is of calibrated probabilities: add --probabilities")
     options = ScoreTableOptions(
-        name=name, threshold=threshold, probabilities=probabilities, draws=draws
+        name=given.name,
+        threshold=given.threshold,
+        probabilities=given.probabilities,
+        prior=0.5 if given.prior is None else given.prior,
+        draws=given.draws,
     )
     with progress_shown(console) as progress:
         metrics = measure_table(scores, out, options, progress=progress)

@@ -41,14 +41,15 @@ class ScoreTableOptions:
 
     ``threshold`` is the score from which the detector says ``fake``; without one, no rates are
     reported. ``probabilities`` says that scores are calibrated probabilities, so that accuracy and
-    ECE have a meaning. ``draws`` is the number of resamples behind each interval. ``grouped`` says
-    that groups of different data sets already have different names, as ``labelled_rows`` gives
-    them.
+    ECE have a meaning; ``prior`` is the share of manipulated media at which they are. ``draws`` is
+    the number of resamples behind each interval. ``grouped`` says that groups of different data
+    sets already have different names, as ``labelled_rows`` gives them.
     """
 
     name: str = ""
     threshold: float | None = None
     probabilities: bool = False
+    prior: float = 0.5
     draws: int = BOOTSTRAP_DRAWS
     grouped: bool = False
 
@@ -63,7 +64,7 @@ def subject(path: Path, options: ScoreTableOptions) -> Subject:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "terms": "",
         },
-        prior=0.5,
+        prior=options.prior,
         min_groups=ConditionsSpec().min_groups,
         thresholds=dict.fromkeys(("picture", "video"), limits) if limits else {},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -142,6 +143,34 @@ def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) ->
     rows[0]["score"] = 1.5
     with pytest.raises(RunError, match=r"line 2: a probability is from 0 to 1, not 1\.5"):
         read(write(rows), ScoreTableOptions(probabilities=True))
+
+
+def test_probabilities_are_judged_at_the_prior_at_which_they_are_calibrated(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    # Of media with the probability n/10, n of ten are manipulated: one in four of all.
+    rows: Rows = [
+        {"media": f"{n}-{k}", "label": "fake" if k < n else "real", "score": n / 10}
+        for n in (0, 1, 2, 3, 4, 5)
+        for k in range(10)
+    ]
+    path = write(rows)
+
+    def ece(*options: str) -> float:
+        line = ["score-table", str(path), "--out", str(tmp_path / "out"), "--draws", "5", *options]
+        result = CliRunner().invoke(cli.app, line)
+        assert result.exit_code == 0, result.output
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        value: float = metrics["levels"]["item"][0]["ece"]["value"]
+        return value
+
+    assert ece("--probabilities", "--prior", "0.25") == pytest.approx(0.0, abs=1e-4)
+    assert ece("--probabilities") > 0.2
+    refused = CliRunner().invoke(
+        cli.app, ["score-table", str(path), "--out", str(tmp_path / "o"), "--prior", "0.25"]
+    )
+    assert refused.exit_code == 2
+    assert "--probabilities" in refused.output
 
 
 def test_groups_of_several_data_sets_are_kept_apart(write: Callable[..., Path]) -> None:
