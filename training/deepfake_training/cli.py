@@ -324,6 +324,7 @@ def run_all(
     """
     from deepfake_training.data.limited import limited
     from deepfake_training.data.manifests import Manifest, read_manifests
+    from deepfake_training.data.splits import check_videos
     from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.export.destination import check_destination
     from deepfake_training.networks.pretrained import weights_path
@@ -332,10 +333,12 @@ def run_all(
     manifests = [Manifest.parse(text) for text in manifest]
     # Fail before the long steps.
     check_destination(out, work)
-    read_manifests(manifests)
+    listing = read_manifests(manifests)
     if limit is not None:
         manifests = limited(manifests, limit, work, excluded=settings.excluded_datasets)
         manifest = [f"{m.path}:{m.media_root}" for m in manifests]
+        listing = read_manifests(manifests)
+    check_videos(listing.rows, settings)
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():
         weights(config)

@@ -54,6 +54,21 @@ def test_data_sets_classes_and_folds_have_about_as_many(tmp_path: Path) -> None:
     assert len(counts(drawn, "fold")) == 5
 
 
+def test_each_fold_has_a_video_of_each_class(tmp_path: Path) -> None:
+    # Forty data sets of pictures, and few real videos, of which those of fold 4 are the last.
+    rows = [row for n in range(40) for row in pairs(f"set{n}", 5)]
+    rows += [f"v{n}.mp4,{label},m,clips,v{n},{n % 5}" for n, label in enumerate(["fake"] * 25)]
+    rows += [f"r{n}.mp4,real,m,clips,r{n},{min(n, 4)}" for n in range(5)]
+    for limit in (20, 60):
+        drawn = limited([write(tmp_path, "a", rows)], limit, tmp_path / str(limit))
+        listed = read_manifests(drawn).rows
+        videos = listed[listed["media"].str.endswith(".mp4")]
+        assert set(zip(videos["fold"], videos["label"], strict=True)) == {
+            (fold, label) for fold in range(5) for label in ("real", "fake")
+        }
+        assert len(listed) == limit
+
+
 def test_groups_stay_whole_and_the_limit_is_kept(tmp_path: Path) -> None:
     manifest = write(tmp_path, "a", pairs("x", 20, 3))
     whole = counts([manifest], "group")

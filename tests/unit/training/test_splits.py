@@ -15,6 +15,7 @@ from deepfake_training.config import (
 )
 from deepfake_training.data.splits import (
     check_folds,
+    check_videos,
     fold_splits,
     held_out,
     is_still,
@@ -23,7 +24,7 @@ from deepfake_training.data.splits import (
     trained_on,
     unmatched_names,
 )
-from deepfake_training.errors import ConfigError
+from deepfake_training.errors import ConfigError, TrainingError
 
 INDEX = pd.DataFrame(
     [
@@ -103,6 +104,29 @@ def test_names_that_match_nothing_are_warned_of() -> None:
         "mix.method_weights: no prepared medium has the method 'walker'",
         "cross_validation.leave_out: no prepared medium has the dataset 'pairs/talkers'",
     ]
+
+
+def test_a_bundle_needs_held_out_videos_of_both_classes() -> None:
+    rows = INDEX.assign(
+        label=["real" if method == "original" else "fake" for method in INDEX["method"]],
+        media=[f"{n}.mp4" for n in range(len(INDEX))],
+    )
+    check_videos(rows, config())
+    check_videos(rows, config().model_copy(update={"validation_folds": (0,)}))
+    pictures = rows.assign(media=rows["media"].str.replace("mp4", "png"))
+    one_picture = pd.concat([pictures.iloc[[0]], rows.iloc[1:]])  # the real medium of fold 0
+    check_videos(one_picture, config())
+    for listed, change, named in (
+        (pictures, {}, "no real video is held out"),
+        (one_picture, {"validation_folds": (0,)}, "no real video"),
+        (rows, {"validation_folds": (2,)}, "no manipulated video"),
+        (rows, {"validation_folds": (0,), "excluded_datasets": ("ffpp",)}, "no real video"),
+    ):
+        with pytest.raises(TrainingError, match=named):
+            check_videos(listed, config().model_copy(update=change))
+    aside = config(apart=("Face2Face", "Deepfakes", "talker"))
+    with pytest.raises(TrainingError, match="no manipulated video"):
+        check_videos(rows, aside)
 
 
 def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
-from deepfake_training.errors import ConfigError
+from deepfake_training.errors import ConfigError, TrainingError
 
 _SHOWN = 3
 """Names that a warning shows; others are counted."""
@@ -72,6 +72,27 @@ def check_folds(index: pd.DataFrame, config: Config) -> None:
             f"cross_validation.folds: lacks {', '.join(map(str, missing))}, which the data have; "
             "list every fold, so that every medium is measured"
         )
+
+
+def check_videos(rows: pd.DataFrame, config: Config) -> None:
+    """Check that a run of all steps holds out videos of both classes of ``rows``, on which a bundle
+    is calibrated.
+
+    Raises:
+        TrainingError: if it does not.
+    """
+    chosen = ~rows["dataset"].isin(config.excluded_datasets)
+    if config.validation_folds:
+        chosen = held_out(rows, config)
+    held = rows[chosen & ~rows["method"].isin(config.cross_validation.apart)]
+    videos = [not is_still(str(media)) for media in held["media"]]
+    labels = set(held.loc[videos, "label"])
+    for label, name in (("real", "real"), ("fake", "manipulated")):
+        if label not in labels:
+            raise TrainingError(
+                f"no {name} video is held out, and a bundle is calibrated on held-out videos of "
+                "both classes: add some, raise --limit if it is given, or hold out other folds"
+            )
 
 
 def unmatched_names(index: pd.DataFrame, config: Config) -> list[str]:

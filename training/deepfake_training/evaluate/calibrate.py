@@ -77,7 +77,10 @@ def fit_calibration(level: Level, name: str) -> Calibration:
             level.group[in_class], return_inverse=True, return_counts=True
         )
         if not len(names):
-            raise TrainingError(f"{name} level: no held-out {'fake' if truth else 'real'} value")
+            raise TrainingError(
+                f"{name} level: no held-out {'fake' if truth else 'real'} value; calibration needs "
+                "held-out videos of both classes with enough judged faces"
+            )
         groups[truth] = len(names)
         weights[in_class] = 1.0 / (sizes[codes] * len(names))
     model = LogisticRegression(C=_INVERSE_REGULARISATION)
