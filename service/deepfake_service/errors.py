@@ -193,6 +193,10 @@ class DiskFull(ServiceError):
 class DatabaseUnavailable(ServiceError):
     """The database is not responding. Try again later."""
 
+    reason: str | None = None
+    """What a server said that refused the connection, such as a wrong password. It names hosts and
+    users, so that it is for operators only."""
+
 
 class DatabaseFull(DatabaseUnavailable):
     """The disk of the database is full. Free space on it."""

@@ -22,6 +22,7 @@ from deepfake_service.cli.commands import CommandsOnDemand
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, writes_utf8
 from deepfake_service.cli.score import clean, clean_lines, open_scorer, score_paths, show, walk
 from deepfake_service.cli.submit_command import submit
+from deepfake_service.errors import DatabaseUnavailable
 
 app = typer.Typer(
     cls=CommandsOnDemand,
@@ -232,7 +233,9 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except DeepfakeError as error:
-        typer.echo(f"error: {clean_lines(error.message)}", err=True)
+        reason = error.reason if isinstance(error, DatabaseUnavailable) else None
+        said = f" ({clean(reason)})" if reason else ""
+        typer.echo(f"error: {clean_lines(error.message)}{said}", err=True)
         raise SystemExit(1) from error
     except OSError as error:
         _drop_output()

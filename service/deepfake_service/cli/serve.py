@@ -142,7 +142,10 @@ def _naming_data_dir(settings: Settings) -> Iterator[None]:
     except (DatabaseError, DatabaseUnavailable) as error:
         # The URL contains a password, so the message names the variable instead.
         where = f"{PREFIX}DATABASE_URL" if settings.database_url else f"{PREFIX}DATA_DIR"
-        raise type(error)(f"{where}: {error.message}") from error
+        named = type(error)(f"{where}: {error.message}")
+        if isinstance(error, DatabaseUnavailable) and isinstance(named, DatabaseUnavailable):
+            named.reason = error.reason
+        raise named from error
 
 
 def _ignore(_: int, __: FrameType | None) -> None:

@@ -269,7 +269,7 @@ def translating() -> Iterator[None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable from error
     except OperationalError as error:
-        raise unavailable(error.orig) from error
+        raise unavailable(error.orig, connecting=error.statement is None) from error
     except DataError as error:
         raise InvalidRequest("A value contains characters that cannot be stored.") from error
     except DBAPIError as error:

@@ -35,11 +35,17 @@ def is_damage(error: DBAPIError) -> bool:
     return _primary_code(error.orig) == sqlite3.SQLITE_CORRUPT
 
 
-def unavailable(error: BaseException | None) -> DatabaseUnavailable:
-    """Return the domain error for an error of a driver, with what its code says about the disk."""
+def unavailable(error: BaseException | None, *, connecting: bool = False) -> DatabaseUnavailable:
+    """Return the domain error for an error of a driver, with what its code says about the disk.
+
+    With ``connecting``, there was no statement whose values the driver's message could contain.
+    """
     kind = _BY_SQLITE_CODE.get(_primary_code(error))
     kind = kind or _BY_SQLSTATE.get(getattr(error, "sqlstate", None))
-    return kind() if kind else DatabaseUnavailable()
+    found = kind() if kind else DatabaseUnavailable()
+    if connecting and hasattr(error, "sqlstate"):
+        found.reason = " ".join(str(error).split())
+    return found
 
 
 def is_read_only(error: DBAPIError) -> bool:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, make_url
 from typer.testing import CliRunner, Result
 
 from deepfake_service.casework.core.blind_index import BlindIndex
-from deepfake_service.cli.app import app
+from deepfake_service.cli.app import app, main
 from deepfake_service.db import AuditEntry, Case, Secret
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
@@ -280,3 +280,22 @@ def test_a_command_on_a_wrong_database_is_refused(
     assert "DEEPFAKE_DATABASE_URL has no records" in done.exception.message
     open_database(load_settings()).close()
     assert "intact: 0 entries" in output("audit", "verify")
+
+
+@pytest.mark.postgres
+def test_a_command_says_why_the_database_refuses_the_connection(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    postgres: pgkit.Server,
+) -> None:
+    url = make_url(postgres.empty_database()).set(username="stranger", password="not-to-be-told")
+    monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("DEEPFAKE_DATABASE_URL", url.render_as_string(hide_password=False))
+    monkeypatch.setattr("sys.argv", ["deepfake", "keys", "list"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert said.startswith("error: The database is not responding.")
+    assert 'role "stranger" does not exist' in said
+    assert "not-to-be-told" not in said
