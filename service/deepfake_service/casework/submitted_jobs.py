@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from deepfake_models.results import VerdictCode
 from deepfake_service.casework.core.disagreements import disagreed
-from deepfake_service.casework.core.listings import open_listing
+from deepfake_service.casework.core.listings import open_listing, open_reasons
 from deepfake_service.casework.core.pagination import JobPage
 from deepfake_service.casework.core.queries import job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
@@ -71,13 +70,10 @@ class SubmittedJobs:
     def _shown(self, row: Any) -> dict[str, Any]:
         job, media, case, listing, disagree = row
         key = self._vault.case_key(case)
-        reasons: list[str] = []
-        if job.verdict == VerdictCode.UNABLE_TO_EVALUATE and job.result is not None:
-            reasons = [reason["code"] for reason in open_json(key, job)["reasons"]]
         return {
             **job_json(job, media, self._database.clock(), disagree),
             "name": open_listing(key, listing)["name"],
             "case_reference": open_json(key, case)["reference"],
             "held": case.held_at is not None,
-            "reasons": list(dict.fromkeys(reasons)),
+            "reasons": open_reasons(key, job),
         }

@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_models.results import Leaning, VerdictCode
 from deepfake_service.casework.core.disagreements import disagreed
-from deepfake_service.casework.core.listings import open_listing, open_thumbnail
+from deepfake_service.casework.core.listings import open_listing, open_reasons, open_thumbnail
 from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
 from deepfake_service.casework.core.queries import find_job, iso_time, job_json
@@ -231,6 +231,7 @@ class Triage:
                 "minor": of_job.minor_at is not None,
             },
             "listing": open_listing(key, listing),
+            "reasons": open_reasons(key, job),
             "thumbnail": bool(pictured) and of_job.minor_at is None,
             "copies": [],
             "clock": None,

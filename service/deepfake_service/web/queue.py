@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.results import VerdictCode, input_at_fault
 from deepfake_service.casework import triage
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.notice_clock import NoticePart
@@ -148,6 +148,8 @@ def get_queue(
     now = state.database.clock()
     asked = query.asked(state, caller, now)
     found = services.triage.page(caller, asked)
+    for job in found.jobs:
+        job["unreadable"] = any(map(input_at_fault, job["reasons"]))
     altered = found.altered
     if asked.tab is Tab.REVIEW:
         altered = list(dict.fromkeys([*altered, *services.altered_records.items(caller)]))

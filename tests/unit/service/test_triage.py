@@ -25,13 +25,18 @@ from deepfake_service.casework.queue_places import add_places
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
 from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
+from deepfake_service.documents.i18n import words
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import seal_json
+from tests.support import mediakit
+from tests.support.jobkit import examined
 from tests.support.submitting import submit
 from tests.support.watching import statements
 
 Service = Any
+BROKEN = "M7 3h7l4 4v5M7 3v9M7 21h"
+"""The icon of a file that cannot be read."""
 LEANS = {"verdict": "inconclusive", "leaning": "towards_manipulated"}
 
 
@@ -137,6 +142,18 @@ async def test_the_export_holds_what_is_searched_for(service: Service) -> None:
     # Filters and search do not reset each other.
     assert page.count('<input type="hidden" name="days" value="7">') == 1
     assert page.count('<input type="hidden" name="q" value="수신">') == 1
+
+
+async def test_the_list_says_why_an_item_could_not_be_evaluated(service: Service) -> None:
+    small = mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "PNG")
+    jobs = [await examined(service, data) for data in (b"no media at all", small)]
+    await service.sign_in(Role.ANALYST)
+    page = (await service.client.get("/?tab=unreadable", headers={"Accept-Language": "en"})).text
+    for job, code in zip(jobs, ("undecodable", "face_too_small"), strict=True):
+        row = page[page.index(f'id="job-{job["id"]}"') :].partition("</tr>")[0]
+        assert words("en").of("reason_texts", code) in row
+        # A file whose faces are too small is not a broken one.
+        assert (BROKEN in row) == (code == "undecodable")
 
 
 async def test_the_next_item_is_the_one_below_and_skipped_ones_come_again(

@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle import BundleSpec
+from deepfake_models.results import VerdictCode
 from deepfake_service.db import Job, Listing
 from deepfake_service.evidence.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.storage import context_of, open_json, seal_json
@@ -78,6 +79,13 @@ def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
     """Return what is known of a job; what is not is ``None``, as in jobs of earlier versions."""
     known = open_json(case_key, listing) if listing is not None else {}
     return {**dict.fromkeys(FIELDS), **known}
+
+
+def open_reasons(case_key: bytes, job: Job) -> list[str]:
+    """Return the codes of the reasons for which a job could not be evaluated, each once."""
+    if job.verdict != VerdictCode.UNABLE_TO_EVALUATE or job.result is None:
+        return []
+    return list(dict.fromkeys(reason["code"] for reason in open_json(case_key, job)["reasons"]))
 
 
 def open_thumbnail(case_key: bytes, job_id: str, sealed: bytes) -> bytes:
