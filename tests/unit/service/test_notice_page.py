@@ -56,6 +56,8 @@ async def flag(service: Service, case_id: str) -> None:
 async def test_the_page_says_that_a_person_has_to_send_the_notice(service: Service) -> None:
     notice = await drafted(service)
     page = await shown(service, f"/notices/{notice['id']}")
+    history = page[page.index('id="history"') :]  # rows become cards on a narrow screen
+    assert re.search(r'<td data-label="Event"><span>Notice created</span></td>', history)
     form = re.search(r"<h2>Record that it was sent</h2>.*?</form>", page, re.DOTALL)
     assert form
     assert "This service does not send notices. Send the package (ZIP) or the text" in form[0]
