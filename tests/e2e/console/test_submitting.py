@@ -189,11 +189,19 @@ def test_a_text_among_the_files_is_not_taken_for_a_table(
     (tmp_path / "statement.txt").write_text("It appeared last night.\n")
     page.goto("/submit")
     page.set_input_files("#files", [tmp_path / "a.png", tmp_path / "statement.txt"])
-    expect(page.locator("#problems")).to_contain_text("statement.txt: 이 파일은 쓰지 않았습니다.")
+    problems = page.locator("#problems li")
+    expect(problems).to_have_text(
+        re.compile(r"^statement\.txt: 첫 줄에 .*하나도 쓰지 않았습니다\.$")
+    )
     reference = page.locator("#batch tbody [name=case_reference]")
     expect(reference).to_have_value("")
-    # Without a header, names of files show that a text is a table.
+    # Nor is a part of a table used if a column is not known.
     page.click("#discard")
+    paste(page, "file\tcase_reference\tremarks\na.png\tT-0\tx\n")
+    expect(problems).to_have_text(re.compile(r"“remarks”.*하나도 쓰지 않았습니다\.$"))
+    expect(reference).to_have_value("")
+    page.click("#discard")
+    # Without a header, names of files show that a text is a table.
     (tmp_path / "table.csv").write_text("a.png,T-1\n")
     page.set_input_files("#files", tmp_path / "table.csv")
     expect(reference).to_have_value("T-1")

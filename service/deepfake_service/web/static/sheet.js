@@ -228,7 +228,7 @@ function attempt(use, file = "") {
   } catch (error) {
     if (!(error instanceof InvalidTable)) throw error;
     const kind = error.kind[0].toUpperCase() + error.kind.slice(1);
-    const text = fill(words[`p${kind}`], error.values);
+    const text = `${fill(words[`p${kind}`], error.values)} ${words.pUnused}`;
     problems.push(file ? `${file}: ${text}` : text);
   }
   showProblems();
