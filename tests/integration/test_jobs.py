@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -244,6 +245,25 @@ def test_events_report_progress_until_the_end(running: Site) -> None:
     assert len(seen) >= 2
     assert '"state": "succeeded"' in seen[-1]
     assert '"result"' not in seen[-1]
+
+
+def test_who_follows_a_job_does_not_hold_up_a_restart(site: Site) -> None:
+    """The service used to wait for its streams for half a minute, in which nobody reached it."""
+    service = site.serve()
+    site.hold()
+    job = site.submit(short_clip(9))
+    seen = []
+    with (
+        site.client as client,
+        client.stream("GET", f"/v1/jobs/{job['id']}/events") as events,
+    ):
+        for line in events.iter_lines():
+            if line.startswith("event: "):
+                if not seen:
+                    service.popen.send_signal(signal.SIGTERM)
+                seen.append(line)
+    assert seen[-1] == "event: stopping"
+    assert "Exception in ASGI application" not in service.log
 
 
 def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site) -> None:

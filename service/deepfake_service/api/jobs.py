@@ -267,12 +267,17 @@ def reexamine(
     },
 )
 def follow_job(
-    request: Request, job_id: JobId, caller: Follower, services: ServicesDep
+    request: Request,
+    job_id: JobId,
+    caller: Follower,
+    state: AppStateDep,
+    services: ServicesDep,
 ) -> StreamingResponse:
     """Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
-    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
-    break, follow the job again: the first event has its present state."""
+    when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
+    `stopping` when the service stops. After that or a break, follow the job again: the first event
+    has its present state."""
     first = services.queries.progress(caller, job_id)
 
     def progress() -> dict[str, Any]:
@@ -292,6 +297,10 @@ def follow_job(
                 silent_s = 0.0
                 yield ": still here\n\n"
             if JobState(job["state"]) in ENDED or await request.is_disconnected():
+                return
+            if state.is_stopping():
+                # A server that stops waits for its requests, and accepts no others meanwhile.
+                yield "event: stopping\ndata: {}\n\n"
                 return
             await asyncio.sleep(EVENTS_EVERY_S)
             silent_s += EVENTS_EVERY_S

@@ -97,6 +97,7 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
                 backlog=BACKLOG,
             )
         )
+        app.state.shared.is_stopping = lambda: server.should_exit
         # uvicorn stops on these signals and then raises them again, which would make the exit
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):

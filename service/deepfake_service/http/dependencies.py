@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -47,6 +48,10 @@ class Engine:
         return self.bundle.model_json()
 
 
+def _is_not_stopping() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class AppState:
     """Everything that the routes of one app share.
@@ -72,6 +77,8 @@ class AppState:
     database: Database
     engine: Engine | None = None
     services: Services | None = None
+    is_stopping: Callable[[], bool] = _is_not_stopping
+    """Whether the server was asked to stop and waits for the requests that it is answering."""
     start_failure: Exception | None = None
     """Why the app could not start."""
 

@@ -87,8 +87,9 @@ def sync_detailed(
 
      Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
-    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
-    break, follow the job again: the first event has its present state.
+    when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
+    `stopping` when the service stops. After that or a break, follow the job again: the first event
+    has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -121,8 +122,9 @@ def sync(
 
      Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
-    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
-    break, follow the job again: the first event has its present state.
+    when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
+    `stopping` when the service stops. After that or a break, follow the job again: the first event
+    has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -150,8 +152,9 @@ async def asyncio_detailed(
 
      Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
-    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
-    break, follow the job again: the first event has its present state.
+    when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
+    `stopping` when the service stops. After that or a break, follow the job again: the first event
+    has its present state.
 
     Args:
         job_id (str): Id of the job.
@@ -182,8 +185,9 @@ async def asyncio(
 
      Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
-    when the job is deleted, and with `signed_out` when the key or session becomes invalid. After a
-    break, follow the job again: the first event has its present state.
+    when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
+    `stopping` when the service stops. After that or a break, follow the job again: the first event
+    has its present state.
 
     Args:
         job_id (str): Id of the job.
