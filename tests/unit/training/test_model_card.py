@@ -187,8 +187,8 @@ def test_the_card_has_the_named_kinds_and_the_methods_apart() -> None:
     assert "| reenactment |" not in text
     assert "Right for 67% of 6 media." in text
     section = text.split("## Retouching, apart")[1]
-    assert "| retouch | 2 | 2 | 0.50 |" in section
-    assert "| make-up | 1 | 1 | 0.00 |" in section
+    assert "| retouch | 2 | 2 | 0.50* [0.01, 0.99] |" in section
+    assert "| make-up | 1 | 1 | 0.00* [0.00, 1.00] |" in section
     empty = card({}, fields=fields, outcomes=Outcomes(kinds[:0], apart[:0]))
     assert "Kinds of manipulation" not in empty
     assert "Retouching, apart" not in empty

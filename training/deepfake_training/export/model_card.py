@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_training.config import CardConfig, Config
-from deepfake_training.export.outcomes import Outcomes
+from deepfake_training.export.outcomes import Outcomes, shown
 
 _NEVER_SEEN = "Methods and sources never seen"
 
@@ -202,15 +202,6 @@ def _shorter(config: Config) -> str:
     return f" The left-out column is from runs of {left_out} instead of {config.fit.steps} steps."
 
 
-def _estimate(entry: dict[str, Any] | None) -> str:
-    if entry is None or entry["value"] is None:
-        return "–"
-    star = "*" if entry["indicative"] else ""
-    low, high = entry["low"], entry["high"]
-    span = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
-    return f"{entry['value']:.2f}{star}{span}"
-
-
 def _source_table(level: dict[str, Any]) -> list[str]:
     rows = [
         "| source | method | n | groups | called manipulated | AUC |",
@@ -220,7 +211,7 @@ def _source_table(level: dict[str, Any]) -> list[str]:
         r = e["false_positive_rate"] if e["label"] == "real" else e["true_positive_rate"]
         rows.append(
             f"| {e['dataset']} | {e['method']} ({e['label']}) | {r['samples']} | {r['groups']} "
-            f"| {_estimate(r)} | {_estimate(e.get('auc'))} |"
+            f"| {shown(r)} | {shown(e.get('auc'))} |"
         )
     return rows
 
@@ -234,8 +225,8 @@ def _width_table(level: dict[str, Any]) -> list[str]:
         low, high = e["face_px"]
         span = f"{low:.0f} and more" if high is None else f"{low:.0f} to {high:.0f}"
         rows.append(
-            f"| {span} | {_estimate(e['false_positive_rate'])} "
-            f"| {_estimate(e['true_positive_rate'])} | {_estimate(e.get('auc'))} |"
+            f"| {span} | {shown(e['false_positive_rate'])} "
+            f"| {shown(e['true_positive_rate'])} | {shown(e.get('auc'))} |"
         )
     return rows
 
@@ -364,7 +355,7 @@ def _item_table(metrics: dict[str, Any]) -> list[str]:
         rate = rates[e["dataset"], e["name"]]
         rows.append(
             f"| {e['dataset']} | {e['name']} | {rate['samples']} | {rate['groups']} "
-            f"| {_estimate({**e['auc'], 'indicative': e['indicative']})} | {_estimate(rate)} |"
+            f"| {shown({**e['auc'], 'indicative': e['indicative']})} | {shown(rate)} |"
         )
     return rows
 
@@ -385,6 +376,6 @@ def _real_table(metrics: dict[str, Any]) -> list[str]:
         decided = coverage[key]["decided_rate"]
         rows.append(
             f"| {e.get('dataset', 'all')} | {rate['samples']} | {rate['groups']} "
-            f"| {_estimate(rate)} | {_estimate(e['cleared_rate'])} | {_estimate(decided)} |"
+            f"| {shown(rate)} | {shown(e['cleared_rate'])} | {shown(decided)} |"
         )
     return rows

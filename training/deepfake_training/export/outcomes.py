@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -11,8 +12,19 @@ from deepfake_eval.analysis.intervals import rate
 from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.results import VerdictCode
+from deepfake_models.spec import ConditionsSpec
 from deepfake_training.config import Config
 from deepfake_training.export.held_out import Judged
+
+
+def shown(entry: Mapping[str, Any] | None) -> str:
+    """Return a figure with its interval, and * if it is indicative; a dash for none."""
+    if entry is None or entry["value"] is None:
+        return "–"
+    star = "*" if entry["indicative"] else ""
+    low, high = entry["low"], entry["high"]
+    span = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{entry['value']:.2f}{star}{span}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +79,6 @@ class Outcomes:
         lines = ["| method | n | groups | called manipulated |", "| --- | ---: | ---: | ---: |"]
         for method, part in self.apart.groupby("method", sort=True):
             called = rate(part["called"].astype(float), part["group"])
-            lines.append(f"| {method} | {called.samples} | {called.groups} | {called.value:.2f} |")
+            text = shown(called.to_json(min_groups=ConditionsSpec().min_groups))
+            lines.append(f"| {method} | {called.samples} | {called.groups} | {text} |")
         return [*lines, ""]
