@@ -57,11 +57,19 @@ def test_the_card_lists_manifests_data_sets_counts_and_terms() -> None:
     manifests = [{"name": "a.csv", "rows": 12, "sha256": DIGEST}]
     text = card(train, manifests=manifests)
     assert f"| a.csv | 12 | `{DIGEST}` |" in text
-    assert "| film (real) | 7 | 3 | 2 | 0 | 0 |" in text
+    assert "| film (real) | 7 | 3 | 2 |\n" in text
+    assert "held out: media" not in text
     assert "| talk (real) | CC BY \\| 2020 (web) | 2 |" in text
     assert "| talk (real) | none given | 1 |" in text
     assert "| tool (fake) | MIT | 3 |" in text
     assert "Without terms in the manifest or the config: film (real)." in text
+
+
+def test_a_run_that_held_folds_out_is_listed_with_them() -> None:
+    text = card({"film (real)": counts()}, held_out={"tool (fake)": counts()})
+    assert "| source (label) | crops | media | groups | held out: media | groups |" in text
+    assert "| film (real) | 7 | 3 | 2 | 0 | 0 |" in text
+    assert "| tool (fake) | 0 | 0 | 0 | 3 | 2 |" in text
 
 
 def test_the_config_adds_prose_for_sources_that_were_fitted_on() -> None:

@@ -52,16 +52,8 @@ def model_card(
         *_manifests(training.get("manifests", [])),
         *_sources(config.card, training["train"]),
         *_terms(config.card, training["train"]),
-        "| source (label) | crops | media | groups | held out: media | groups |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *_counts(training["train"], training["held_out"]),
     ]
-    train, held = training["train"], training["held_out"]
-    for name in sorted({*train, *held}):
-        a, b = train.get(name, {}), held.get(name, {})
-        lines.append(
-            f"| {name} | {a.get('crops', 0)} | {a.get('media', 0)} | {a.get('groups', 0)} "
-            f"| {b.get('media', 0)} | {b.get('groups', 0)} |"
-        )
     lines += ["", "## Decision thresholds, measured on held-out material", ""]
     lines += [
         "| level | likely_manipulated at log10 LR | false positives (95% up to) | found | "
@@ -276,6 +268,20 @@ def _terms(card: CardConfig, train: dict[str, Any]) -> list[str]:
         lines += [*rows, ""]
     if without:
         lines += [f"Without terms in the manifest or the config: {', '.join(without)}.", ""]
+    return lines
+
+
+def _counts(train: dict[str, Any], held: dict[str, Any]) -> list[str]:
+    """Return the table of crops, media and groups by source, with those that the run held out, if
+    it held any out."""
+    columns = ["source (label)", "crops", "media", "groups"]
+    columns += ["held out: media", "groups"] if held else []
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    for name in sorted({*train, *held}):
+        a, b = train.get(name, {}), held.get(name, {})
+        cells = [a.get(count, 0) for count in ("crops", "media", "groups")]
+        cells += [b.get(count, 0) for count in ("media", "groups")] if held else []
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
     return lines
 
 
