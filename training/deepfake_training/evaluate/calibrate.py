@@ -87,7 +87,10 @@ def fit_calibration(level: Level, name: str) -> Calibration:
     model.fit(level.raw[:, None], level.truth, sample_weight=weights * len(weights) / 2.0)
     slope = float(model.coef_[0, 0])
     if slope <= 0.0:
-        raise TrainingError(f"{name} level: higher values do not mean manipulated on held-out data")
+        raise TrainingError(
+            f"{name} level: higher values do not mean manipulated on held-out data, so they cannot "
+            "be calibrated; fit for more steps or on more media (run: raise --limit)"
+        )
     return Calibration(
         slope=slope,
         intercept=float(model.intercept_[0]),
