@@ -114,6 +114,7 @@ def test_a_bundle_needs_held_out_videos_of_both_classes() -> None:
     check_videos(rows, config())
     check_videos(rows, config().model_copy(update={"validation_folds": (0,)}))
     pictures = rows.assign(media=rows["media"].str.replace("mp4", "png"))
+    check_videos(rows.assign(media=rows["media"].str.replace("mp4", "GIF")), config())
     one_picture = pd.concat([pictures.iloc[[0]], rows.iloc[1:]])  # the real medium of fold 0
     check_videos(one_picture, config())
     for listed, change, named in (

@@ -20,6 +20,7 @@ from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
 
+_MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
 _SHOWN = 3
 """Names that a warning shows; others are counted."""
 
@@ -76,7 +77,7 @@ def check_folds(index: pd.DataFrame, config: Config) -> None:
 
 def check_videos(rows: pd.DataFrame, config: Config) -> None:
     """Check that a run of all steps holds out videos of both classes of ``rows``, on which a bundle
-    is calibrated.
+    is calibrated. Pictures that may be animated count as videos.
 
     Raises:
         TrainingError: if it does not.
@@ -85,7 +86,8 @@ def check_videos(rows: pd.DataFrame, config: Config) -> None:
     if config.validation_folds:
         chosen = held_out(rows, config)
     held = rows[chosen & ~rows["method"].isin(config.cross_validation.apart)]
-    videos = [not is_still(str(media)) for media in held["media"]]
+    suffixes = (PurePosixPath(str(media)).suffix.lower() for media in held["media"])
+    videos = [s in _MAY_BE_ANIMATED or s not in PICTURE_SUFFIXES for s in suffixes]
     labels = set(held.loc[videos, "label"])
     for label, name in (("real", "real"), ("fake", "manipulated")):
         if label not in labels:
