@@ -20,11 +20,14 @@ from deepfake_service.web.items import decided
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page
 
+MOST_SELECTED = 1000
+"""Items in one address. The page says that at most ``MAX_ITEMS`` can be reviewed at once."""
+
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Selected = Annotated[
     list[Annotated[str, Field(max_length=26)]],
-    Query(max_length=MAX_ITEMS, alias="job", default_factory=list),
+    Query(max_length=MOST_SELECTED, alias="job", default_factory=list),
 ]
 
 
@@ -33,8 +36,10 @@ def get_reviews(
     request: Request, caller: PageReviewer, services: ServicesDep, selected: Selected
 ) -> Response:
     """List the selected items, and ask for one decision and one reason."""
-    items = _items(services, caller, selected)
-    return page(request, "bulk_review.html", caller, **_values(items))
+    if len(selected) > MAX_ITEMS:
+        values = {**_values([]), "selected": len(selected)}
+        return page(request, "bulk_review.html", caller, status=422, **values)
+    return page(request, "bulk_review.html", caller, **_values(_items(services, caller, selected)))
 
 
 @router.post("/reviews")
@@ -91,9 +96,11 @@ def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[
 def _values(items: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "items": items,
+        "most": MAX_ITEMS,
         "decisions": [str(d) for d in Decision],
         "decision": "",
         "reason": "",
         "problems": [],
         "outcomes": None,
+        "selected": 0,
     }

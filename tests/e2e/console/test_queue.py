@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser, expect
 
 from tests.support import mediakit
-from tests.support.consolekit import NEEDS_CHROMIUM
+from tests.support.consolekit import NEEDS_CHROMIUM, signed_in
 from tests.support.servekit import Site
 
 pytestmark = NEEDS_CHROMIUM
@@ -43,3 +43,27 @@ def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: B
         for case in cases:
             client.delete(f"/v1/cases/{case}").raise_for_status()
         page.context.close()
+
+
+def test_all_items_of_a_page_are_selected_at_once(site: Site, browser: Browser, key: str) -> None:
+    page = signed_in(browser, site, key)
+    with site.client_of(key) as client:
+        for number in range(3):
+            content = b"no media %d" % number
+            sent = client.post("/v1/videos", files={"file": ("a.mp4", content)}).raise_for_status()
+            site.wait(sent.json()["id"])
+    page.goto("/")
+    count = page.locator("#selected")
+    expect(count).to_be_hidden()
+    page.click("#select-all")
+    expect(count).to_have_text("3")
+    page.locator("input[name=job]").first.uncheck()
+    expect(count).to_have_text("2")
+    page.click("#select-all")
+    page.click("#select-all")
+    expect(count).to_be_hidden()
+    page.click("#select-all")
+    page.get_by_role("button", name="선택한 검사 대상 검토").click()
+    page.wait_for_url("**/reviews?*")
+    expect(page.locator("form.card input[name=job]")).to_have_count(3)
+    page.context.close()

@@ -63,6 +63,14 @@ async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_
         assert {session.get_one(Job, j).finding for j in jobs[:2]} == {Finding.REJECTED}
 
 
+async def test_a_reviewer_who_selected_too_many_is_told_how_many(service: Service) -> None:
+    await items(service, 1, ended=1)
+    answer = await service.client.get("/reviews", params={"job": [new_id() for _ in range(51)]})
+    assert answer.status_code == 422
+    assert "51 items are selected, and at most 50 can be reviewed at once" in answer.text
+    assert "<textarea" not in answer.text
+
+
 async def test_nothing_is_recorded_without_a_confirmation_and_what_was_typed_stays(
     service: Service,
 ) -> None:

@@ -38,6 +38,25 @@ function replaceAround(live, fresh) {
   }
 }
 
+// How many items are selected, and the button that selects all of the page, or none.
+function showSelected() {
+  const [count, all] = [document.getElementById("selected"), document.getElementById("select-all")];
+  if (!count) return; // nothing is listed, or this account does not review
+  const selected = document.querySelectorAll("input[name=job]:checked").length;
+  count.textContent = selected;
+  count.hidden = !selected;
+  all.hidden = false;
+}
+addEventListener("change", showSelected);
+addEventListener("click", (event) => {
+  if (event.target.id !== "select-all") return;
+  const boxes = [...document.querySelectorAll("input[name=job]")];
+  const some = boxes.some((box) => !box.checked);
+  for (const box of boxes) box.checked = some;
+  showSelected();
+});
+showSelected();
+
 async function refresh() {
   const live = document.getElementById("live");
   if (document.hidden || live.contains(document.activeElement)) return;
@@ -52,6 +71,7 @@ async function refresh() {
       replaceRows(old, body);
       live.dataset.waiting = fresh.dataset.waiting;
     } else live.replaceWith(fresh);
+    showSelected();
     localise(document.getElementById("live"));
   } catch { /* offline: try again at the next interval */ }
 }
@@ -73,6 +93,7 @@ addEventListener("keydown", (event) => {
   if (key === "x" && at >= 0) {
     const box = links[at].closest("tr").querySelector("input[name=job]");
     if (box) box.checked = !box.checked;
+    showSelected();
   }
   const bulk = document.getElementById("bulk");
   if (key === "b" && bulk && document.querySelector("input[name=job]:checked")) bulk.requestSubmit();
