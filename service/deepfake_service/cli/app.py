@@ -210,6 +210,20 @@ def migrate() -> None:
     typer.echo(f"The database is at version {migrate_tables(load_settings())}.")
 
 
+@app.command("check-store")
+def try_store() -> None:
+    """Write, list, read and delete a small blob in the store of encrypted media and results.
+
+    If that fails, what the store or the network reports is shown, such as wrong credentials, a
+    bucket that is missing, or an expired certificate.
+    """
+    from deepfake_service.cli.check_store import check_store
+    from deepfake_service.settings import load_settings
+
+    check_store(load_settings())
+    typer.echo("The store works: a blob was written, listed, read and deleted.")
+
+
 @app.command()
 def worker() -> None:
     """Examine jobs, for a service started with --no-worker or alongside other workers."""

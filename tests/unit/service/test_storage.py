@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
+from deepfake_service.cli.check_store import StoreUnusable, check_store
 from deepfake_service.db import Case
 from deepfake_service.errors import (
     CaseShredded,
@@ -28,6 +29,7 @@ from deepfake_service.errors import (
     StorageUnavailable,
     StoreMissing,
 )
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
 from deepfake_service.storage.blobs import BlobMissing, open_checkpoint_store
@@ -124,6 +126,30 @@ def test_a_bucket_that_is_missing_is_no_missing_blob(blobs: Blobs, tmp_path: Pat
             write()
     with pytest.raises(BlobMissing):
         blobs.open("media/2")
+
+
+@pytest.mark.parametrize("blobs", ["s3"], indirect=True)
+def test_the_store_is_tried_by_a_command(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"s3://evidence/{tmp_path.name}"
+    check_store(Settings(data_dir=tmp_path / "var", blob_url=url))
+    assert not list(blobs.older_than("", datetime.now(UTC) + timedelta(days=1)))
+    misspelt = Settings(data_dir=tmp_path / "var", blob_url="s3://misspelt/a")
+    with pytest.raises(StoreUnusable, match=r"could not be written.*(?s:.*)NoSuchBucket"):
+        check_store(misspelt)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnusable, match=r"could not be written.*(?s:.*)Connection refused"):
+        check_store(misspelt)
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_wrong_data_directory_is_not_tried(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        check_store(Settings(data_dir=tmp_path / "var"))
+    assert not (tmp_path / "var").exists()
+    open_database(Settings(data_dir=tmp_path / "var")).close()
+    check_store(Settings(data_dir=tmp_path / "var"))
 
 
 @pytest.fixture
