@@ -33,6 +33,9 @@ _CHECK_RUNNING = "Check that it is running or give its address with --url or DEE
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
 JOB_ID = re.compile(r"[0-9a-z]{26}")
 LONGEST_WAIT_S = 60.0
+_KEY_REFUSED = frozenset({401, 403})
+_KEYS_REFUSED = ":too_many_failed_sign_ins"
+"""End of the type of a problem that only requests with invalid keys get, after several of them."""
 _AWAY = frozenset({502, 503, 504})
 """What a proxy answers for a service that is not there, for example while it restarts."""
 UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
@@ -50,6 +53,10 @@ class ServiceBusy(ServiceRefused):
     def __init__(self, message: str, wait_s: float) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+
+
+class KeyRefused(ServiceRefused):
+    """The service does not accept the key, so that it would reject every other request, too."""
 
 
 class ServiceUnreachable(DeepfakeError):
@@ -130,7 +137,7 @@ class Submitter:
             progress: called with the bytes sent so far, and all bytes of the file.
 
         Raises:
-            ServiceRefused: the service rejected the file.
+            KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
             ServiceUnreachable: the service does not respond.
             OSError: the file cannot be read.
         """
@@ -146,6 +153,7 @@ class Submitter:
         """Read a job, with its result if it has ended.
 
         Raises:
+            KeyRefused: the service does not accept the key.
             ServiceRefused: the account may not read it, or it was deleted.
             ServiceUnreachable: the service does not respond.
         """
@@ -155,6 +163,7 @@ class Submitter:
         """Poll a job until it ends and return it with its result; wait while the service is busy.
 
         Raises:
+            KeyRefused: the service no longer accepts the key.
             ServiceRefused: the account may no longer read it, or it was deleted.
             ServiceUnreachable: the service does not respond.
         """
@@ -189,6 +198,10 @@ class Submitter:
             for invalid in response.parsed.errors or ():
                 detail += f" {invalid.field}: {invalid.detail}."
         message = f"The service rejected the request: {clean(detail)}"
+        if isinstance(response.parsed, ProblemOut) and (
+            status in _KEY_REFUSED or response.parsed.type_.endswith(_KEYS_REFUSED)
+        ):
+            raise KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
         wait = response.headers.get("retry-after", "")
         if wait.isascii() and wait.isdecimal():
             raise ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))

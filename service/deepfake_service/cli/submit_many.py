@@ -20,6 +20,7 @@ from deepfake_service.cli.submit import (
     POLL_S,
     UNSUCCESSFUL,
     Job,
+    KeyRefused,
     ServiceBusy,
     ServiceRefused,
     ServiceUnreachable,
@@ -138,6 +139,7 @@ class ManySubmitter:
 
         Raises:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
+            KeyRefused: it does not accept the key. The same applies.
         """
         parallel = self._options.parallel
         sending: deque[Future[SubmissionOutcome | _Pending]] = deque()
@@ -182,6 +184,8 @@ class ManySubmitter:
             return SubmissionOutcome(
                 row, None, f"the file cannot be read: {error.strerror or error}"
             )
+        except KeyRefused:
+            raise  # every other row would be refused as well
         except ServiceRefused as error:
             return SubmissionOutcome(row, None, error.message)
         if job.content.state in FINAL_STATES or not self._options.wait:
@@ -215,6 +219,8 @@ class ManySubmitter:
         """Return what became of a row; ``None`` while its job has not ended."""
         try:
             job = self._patiently(lambda: self._submitter.read(pending.job_id), meter)
+        except KeyRefused:
+            raise
         except ServiceRefused as error:
             return SubmissionOutcome(pending.row, None, error.message)
         return SubmissionOutcome(pending.row, job) if job.content.state in FINAL_STATES else None

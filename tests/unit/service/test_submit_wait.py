@@ -19,6 +19,7 @@ from deepfake_client.models import JobOut
 from deepfake_service.cli import app as cli
 from deepfake_service.cli.output import json_line
 from deepfake_service.cli.submit import (
+    KeyRefused,
     ServiceBusy,
     ServiceRefused,
     ServiceUnreachable,
@@ -106,6 +107,23 @@ def test_a_proxy_that_says_how_long_to_wait_is_waited_for() -> None:
     ):
         submitter.read("x")
     assert busy.value.wait_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "not_authenticated"), (403, "forbidden"), (429, "too_many_failed_sign_ins")],
+)
+def test_a_key_that_is_refused_ends_the_command(tmp_path: Path, status: int, code: str) -> None:
+    """Each file of a folder used to be sent whole and rejected, ten a minute, to the last one."""
+    for number in range(20):
+        (tmp_path / f"{number}.mp4").write_bytes(b"video")
+    refused = {**problem(status, "No."), "type": f"urn:deepfake-service:problem:{code}"}
+    answers = [(status, {"Retry-After": "60"} if status == 429 else {}, refused)] * 20
+    with answering(*answers) as url:
+        words = ["submit", str(tmp_path), "--url", url, "--key", "k", "--parallel", "1"]
+        error = CliRunner().invoke(cli.app, words).exception
+    assert isinstance(error, KeyRefused)
+    assert error.message == ("The service rejected the request: No. Check --key or DEEPFAKE_KEY.")
 
 
 ESCAPES = "\x1b]0;x\x07\x9b2J\nrow job\u202e"
