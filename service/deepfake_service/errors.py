@@ -211,7 +211,7 @@ class DatabaseInaccessible(DatabaseUnavailable):
 
 
 class DatabaseDiskFailing(DatabaseUnavailable):
-    """The disk of the database reports an error. Check the disk and the log of the system."""
+    """The disk of the database reports an error. Check its free space and the log of the system."""
 
 
 # -- cases ----------------------------------------------------------------------------------------
