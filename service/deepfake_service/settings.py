@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -308,7 +309,8 @@ class Settings(ResourceLimits):
         """Return the URL of the database."""
         if self.database_url:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{(self.data_dir / RECORDS_FILE).absolute()}"
+        # "%", "?" and "#" have a meaning in URLs, and the folder may have them in its name.
+        return f"sqlite:///{quote(str((self.data_dir / RECORDS_FILE).absolute()), safe='/ +')}"
 
     @property
     def journal_path(self) -> Path:

@@ -75,10 +75,10 @@ def back_up(settings: Settings, out: Path) -> list[str]:
         raise DataDirError(f"{out} already exists. Choose a new folder.")
     restrict_files()
     private_folder(out)
-    source = settings.data_dir / RECORDS_FILE
+    source = (settings.data_dir / RECORDS_FILE).absolute().as_uri()
     try:
         with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+            closing(sqlite3.connect(f"{source}?mode=ro", uri=True)) as live,
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
             _require_intact(live, "The database")

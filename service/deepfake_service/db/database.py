@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -304,7 +304,7 @@ def _sqlite(path: str | None) -> Engine:
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(path).touch(mode=0o600)  # SQLite gives the files beside it the same mode
     engine = create_engine(
-        f"sqlite+pysqlite:///{path}",
+        URL.create("sqlite+pysqlite", database=path),
         connect_args={"timeout": BUSY_TIMEOUT_S},
         hide_parameters=True,
     )

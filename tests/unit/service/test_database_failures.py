@@ -1,4 +1,4 @@
-"""What is told apart when the database fails: damage of its file, and what its disk lacks."""
+"""What is told apart when a database fails, and where its file is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from deepfake_service.cli.backup import back_up
@@ -19,9 +20,10 @@ from deepfake_service.errors import (
     DataDirError,
     SettingsError,
 )
+from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.settings import RECORDS_FILE, Settings
 from deepfake_service.storage import MASTER_KEY_FILE
 from deepfake_service.worker import _serve_metrics as serve_metrics
 
@@ -72,6 +74,23 @@ def test_a_backup_on_a_medium_that_cannot_be_written_is_restored(tmp_path: Path)
     with unreadable(tmp_path / "backup"):
         copy_backup(new, tmp_path / "backup")
     open_database(new, restoring=True).close()
+
+
+@pytest.mark.parametrize("name", ["a#1", "a%41", "a?b", "a b", "가"])
+def test_a_data_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    settings = Settings(data_dir=tmp_path / name / "var")
+    with contextlib.closing(open_database(settings)) as database:
+        JobQueue(database).close()
+    assert back_up(settings, tmp_path / name / "backup") == []
+    new = Settings(data_dir=tmp_path / name / "new", master_key=_master_key(settings))
+    copy_backup(new, tmp_path / name / "backup")
+    open_database(new, restoring=True).close()
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    assert (settings.data_dir / RECORDS_FILE).is_file()
+
+
+def _master_key(settings: Settings) -> SecretStr:
+    return SecretStr((settings.data_dir / MASTER_KEY_FILE).read_text())
 
 
 def test_a_port_for_metrics_that_is_taken_is_named() -> None:
