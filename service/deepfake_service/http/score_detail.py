@@ -2,7 +2,8 @@
 changes.
 
 Such a search follows small differences between the values of nearly equal pictures. Verdicts,
-leanings and reasons are answered to every account, and evidence always has the exact values.
+leanings and the codes of reasons are answered to every account, and evidence always has the exact
+values.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from deepfake_models.results import coarse
+from deepfake_models.results import ReasonCode, coarse
+from deepfake_service.http.schemas import ReasonOut
 from deepfake_service.security.accounts import Caller
 from deepfake_service.settings import ScoreDetail
 
@@ -23,6 +25,12 @@ _PARTS = ("faces", "tracks", "moments")
 _WITHHELD = ("score", "peak_score", "kinds")
 """Fields that follow from the same network. A rounded score would be finer than a rounded log
 likelihood ratio where it is near the prior."""
+
+_BETWEEN_THRESHOLDS = (
+    "the log10 likelihood ratio lies between the thresholds, where the error rates are too high to "
+    "decide"
+)
+"""The detail of that reason without the value, which it has with two digits."""
 
 
 def is_told_values(caller: Caller, detail: ScoreDetail) -> bool:
@@ -54,6 +62,14 @@ def _coarsened(part: Answer, detail: ScoreDetail) -> Answer:
             changed[name] = None
         elif name == "log_likelihood_ratio":
             changed[name] = coarse(value) if detail == "rounded" else None
+        elif name == "reasons":
+            changed[name] = [_without_value(reason) for reason in value]
         elif name in _PARTS and not isinstance(value, int):
             changed[name] = [_coarsened(v, detail) for v in value]
     return part.model_copy(update=changed)
+
+
+def _without_value(reason: ReasonOut) -> ReasonOut:
+    if reason.code != ReasonCode.BETWEEN_THRESHOLDS:
+        return reason
+    return reason.model_copy(update={"detail": _BETWEEN_THRESHOLDS})

@@ -7,6 +7,7 @@ The attack that worked: with the key of a pipeline, smooth changes of at most 5 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,24 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
+from deepfake_models.decision.thresholds import band_reason
 from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.results import Face, Quality, Verdict, VerdictCode
 from deepfake_service.db import AuditEntry
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import SettingsError, TooManySimilarPictures
 from deepfake_service.evidence import perceptual_hashes
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.evidence.zip_format import member
+from deepfake_service.http.schemas import frame_out
+from deepfake_service.http.score_detail import answer_to
 from deepfake_service.http.similar_pictures import MAX_ACCOUNTS, SimilarPictures
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action
+from deepfake_service.settings import ScoreDetail
 from tests.support import evidencekit as kit
-from tests.support import mediakit
+from tests.support import judgingkit, mediakit
 from tests.support.jobkit import examined, headers
 from tests.unit.service.conftest import Service, Starter
 
@@ -126,6 +132,46 @@ async def test_jobs_tell_a_system_no_more_and_evidence_stays_exact(
     assert result["verdict"] == exact["verdict"]
     document = json.loads(member(evidence.content, VERDICT))
     assert any(value != round(value) for _, value in values(document))
+
+
+def details(answer: Any) -> list[str]:
+    """Return the texts of all reasons in an answer."""
+    if isinstance(answer, dict):
+        own = [reason["detail"] for reason in answer.get("reasons", ())]
+        return own + [text for part in answer.values() for text in details(part)]
+    return [text for part in answer for text in details(part)] if isinstance(answer, list) else []
+
+
+@pytest.mark.parametrize("detail", ["rounded", "verdicts"])
+async def test_the_text_of_a_reason_tells_a_system_no_value(start: Starter, detail: str) -> None:
+    """That of an inconclusive value has its log likelihood ratio, with two digits: an attack needs
+    just these on its way from one threshold to the other."""
+    async with start(system_scores=detail) as service:
+        use_system(service)
+        job = await examined(service, kit.video())
+        told = (await service.client.get(f"/v1/jobs/{job['id']}")).json()["result"]
+        admin = headers(service, Role.ADMIN)
+        exact = (await service.client.get(f"/v1/jobs/{job['id']}", headers=admin)).json()["result"]
+    signed = re.compile(r"[+-]\d+\.\d\d")
+    assert [text for text in details(exact) if signed.search(text)]
+    assert [text for text in details(told) if signed.search(text)] == []
+    assert len(details(told)) == len(details(exact))
+
+
+@pytest.mark.parametrize("detail", ["rounded", "verdicts"])
+def test_the_text_of_a_reason_tells_a_system_no_value_of_a_picture(detail: ScoreDetail) -> None:
+    code = VerdictCode.INCONCLUSIVE
+    reasons = band_reason(code, 0.4321, judgingkit.spec().thresholds.face)
+    face = Face(
+        time_s=0.0, box=(0.0, 0.0, 9.0, 9.0), confidence=1.0,
+        quality=Quality(9.0, 1.0, 1.0, 0.5), verdict=code, reasons=reasons,
+    )  # fmt: skip
+    frame = frame_out("a", "0" * 64, Verdict(code, 0.73, 0.4321, reasons=reasons, faces=(face,)))
+    crawler = Caller("a", Role.PIPELINE, "k", system=True)
+    assert "+0.43" in frame.model_dump_json()
+    told = answer_to(crawler, frame, detail)
+    assert "0.43" not in told.model_dump_json()
+    assert [reason.code for reason in told.reasons] == [reason.code for reason in frame.reasons]
 
 
 # -- near-duplicates ------------------------------------------------------------------------------
