@@ -32,7 +32,8 @@ def installation_secret(database: Database, keys: KeyWrapper, name: str) -> byte
     except DecryptionFailed as error:
         raise DecryptionFailed(
             "The master key is not the one under which this database's keys are wrapped: give "
-            "every service and worker on it the same DEEPFAKE_MASTER_KEY."
+            "every service and worker on it the same DEEPFAKE_MASTER_KEY. If it was replaced, "
+            "add the earlier one to DEEPFAKE_OLDER_MASTER_KEYS."
         ) from error
 
 
