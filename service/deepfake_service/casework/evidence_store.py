@@ -44,7 +44,7 @@ from deepfake_service.db import (
     Media,
     new_id,
 )
-from deepfake_service.db.enums import JobState
+from deepfake_service.db.enums import UNFINISHED, JobState
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
@@ -363,6 +363,10 @@ class EvidenceStore:
 
 
 def _require_success(job: Job) -> None:
+    if job.state in UNFINISHED:
+        raise EvidenceMissing(
+            "There is no evidence yet. Request it once the examination has succeeded."
+        )
     if job.state != JobState.SUCCEEDED:
         raise EvidenceMissing("There is no evidence, because this examination was not completed.")
 

@@ -19,8 +19,9 @@ from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence.timestamps import TimestampFailed
 from tests.support import evidencekit as kit
 from tests.support import mediakit
+from tests.support.answerkit import check_problem
 from tests.support.editionkit import decide, document, evidence, flood
-from tests.support.jobkit import blobs, examined, headers
+from tests.support.jobkit import blobs, examined, headers, post_video
 from tests.unit.service.conftest import Service
 
 
@@ -79,6 +80,19 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
     with service.database.read() as session:
         assert session.get_one(Job, job["id"]).evidence_expired_at is not None
     assert [path.name for path in blobs(service)] == [job["media_id"]]
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "expired"])
+async def test_who_asks_for_evidence_too_early_is_told_to_ask_again(
+    service: Service, state: str
+) -> None:
+    """A job that still runs was said to be "not completed", as one that has failed."""
+    job = (await post_video(service, kit.video())).json()
+    with service.database.write() as session:
+        session.get_one(Job, job["id"]).state = state
+    problem = check_problem(await evidence(service, job), 409, "evidence_missing")
+    is_early = problem["detail"].startswith("There is no evidence yet.")
+    assert is_early is (state in ("queued", "running"))
 
 
 async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
