@@ -1,0 +1,136 @@
+"""Measure detectors that are Python functions, and refuse those that cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from deepfake_eval import cli
+from deepfake_eval.errors import RunError
+from deepfake_eval.foreign import SCORES, run_detector
+from deepfake_eval.inference.score_table import ScoreTableOptions
+from tests.support import mediakit
+
+OPTIONS = ScoreTableOptions(draws=50)
+
+DETECTOR = """
+calls = []
+
+def brightness(path):
+    import numpy as np
+    from PIL import Image
+    calls.append(path.name)
+    with Image.open(path) as picture:
+        return np.asarray(picture).mean()
+
+def failing(path):
+    raise ValueError("no weights")
+
+def text(path):
+    return "fake"
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the root of two real and two fake pictures, beside a module ``own_detector``."""
+    for label, shade in (("real", 40), ("fake", 200)):
+        folder = tmp_path / "media" / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            pixels = np.full((8, 8, 3), shade + number, np.uint8)
+            (folder / f"{number}.png").write_bytes(mediakit.picture(pixels, "PNG"))
+    (tmp_path / "own_detector.py").write_text(DETECTOR)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_detector", raising=False)
+    return tmp_path / "media"
+
+
+def test_a_function_of_ones_own_is_measured_and_resumes(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        metrics = run_detector("own_detector:brightness", [f"folders:{folders}"], out, OPTIONS)
+    assert metrics["levels"]["item"][0]["auc"]["value"] == 1.0
+    assert metrics["settings"]["datasets"][0]["adapter"] == "folders"
+    with (out / SCORES).open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    assert set(predictions["kind"]) == {"image"}
+    import own_detector  # type: ignore[import-not-found]
+
+    assert len(own_detector.calls) == 4
+    (tmp_path / "own_detector.py").write_text(DETECTOR.replace("picture).mean()", "picture).max()"))
+    run_detector("own_detector:brightness", [f"folders:{folders}"], out, OPTIONS)
+    assert len(own_detector.calls) == 8, "the function may be another one now"
+
+
+def test_groups_of_several_data_sets_are_named_as_by_a_bundle(
+    folders: Path, tmp_path: Path
+) -> None:
+    sets = [f"folders,title={name}:{folders}" for name in ("A", "B")]
+    run_detector("own_detector:brightness", sets, tmp_path / "out", OPTIONS)
+    predictions = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert set(predictions[predictions["dataset"] == "A"]["group"]) == {
+        f"A/{label}/{number}.png" for label in ("real", "fake") for number in range(2)
+    }
+
+
+def test_a_number_of_frames_is_refused_for_a_function(folders: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--dataset", f"folders:{folders}", "--out", str(tmp_path / "out")]
+    arguments += ["--detector", "own_detector:brightness", "--frames", "8"]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 2
+    assert "--detector runs without --frames" in done.output
+
+
+def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:
+    (folders / "fake" / "clip.mp4").write_bytes(b"read by the detector alone")
+    (folders / "frames").mkdir()
+    (folders / "frames" / "1.png").write_bytes(b"")
+    media = ["real/0.png", "fake/0.png", "fake/clip.mp4", "frames"]
+    lines = [f"{m},{'real' if m.startswith('real') else 'fake'}\n" for m in media]
+    (folders / "manifest.csv").write_text("media,label\n" + "".join(lines))
+    (tmp_path / "own_detector.py").write_text("def name(path):\n    return len(path.name)\n")
+    out = tmp_path / "out"
+    run_detector("own_detector:name", [f"csv:{folders}"], out, OPTIONS)
+    predictions = pd.read_parquet(out / "predictions.parquet").set_index("media")
+    assert predictions["kind"].to_dict() == dict(
+        zip(media, ("image", "image", "video", "video"), strict=True)
+    )
+
+
+def test_the_report_says_on_how_many_media_a_function_failed(folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "own_detector.py").write_text(
+        "def odd(path):\n    return 1 / (int(path.stem) % 2) + len(path.parent.name)\n"
+    )
+    metrics = run_detector("own_detector:odd", [f"folders:{folders}"], tmp_path / "out", OPTIONS)
+    note = metrics["settings"]["datasets"][0]["notes"][-1]
+    assert note == (
+        "The detector failed on 2 media, which were not scored; first real/0.png "
+        "(ZeroDivisionError)."
+    )
+    assert note in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_detector:failing", "failed on every medium; first .*: ValueError: no weights"),
+        ("own_detector:text", "returned 'fake' for .*; a finite number or None is needed"),
+        ("own_detector:absent", "has no function absent"),
+        ("absent_module:score", "absent_module cannot be imported"),
+        ("own_detector", "MODULE:FUNCTION, not 'own_detector'"),
+    ],
+)
+def test_a_function_that_cannot_be_used_is_refused(
+    name: str, message: str, folders: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=message):
+        run_detector(name, [f"folders:{folders}"], tmp_path / "out", OPTIONS)
