@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import Job
-from deepfake_service.db.enums import Finding, Role
-from tests.support import mediakit
+from deepfake_service.db import Job, Occurrence
+from deepfake_service.db.enums import Decision, Finding, Role
+from tests.support import evidencekit, mediakit
+from tests.support.jobkit import examined, headers
 from tests.support.noticekit import GOOD, confirmed
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -130,3 +131,43 @@ async def test_a_proof_of_identity_is_named_and_not_attached(
     field = re.search(r'<input id="f-identity_proof"[^>]*>', page)
     assert field
     assert example in field[0]
+
+
+async def decide(service: Service, job_id: str, decision: Decision) -> None:
+    answer = await service.client.post(
+        f"/v1/jobs/{job_id}/reviews",
+        json={"decision": decision, "reason": "seen"},
+        headers=headers(service, Role.ANALYST),
+    )
+    assert answer.is_success, answer.text
+
+
+async def test_the_page_of_a_rejected_item_says_what_to_do_about_its_notices(
+    service: Service,
+) -> None:
+    place = {"source_url": "https://example.org/1", "platform": "Example"}
+    job = await examined(service, evidencekit.video(), **place)
+    job_id, case_id = job["id"], job["case_id"]
+    await decide(service, job_id, Decision.CONFIRMED)
+    with service.database.read() as session:
+        seen = session.scalars(select(Occurrence.id)).one()
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+        "recipient": "D4U",
+    }  # fmt: skip
+    pipeline = headers(service, Role.PIPELINE)
+    made = await service.client.post(f"/v1/cases/{case_id}/notices", json=content, headers=pipeline)
+    assert made.status_code == 201, made.text
+    await decide(service, job_id, Decision.REJECTED)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ADMIN)
+    page = await shown(service, f"/items/{job_id}")
+    assert '<li><a href="#evidence">Withdraw the notices whose basis has changed.</a></li>' in page
+    assert "Nothing has to be done." not in page
+    answer = await service.client.patch(
+        f"/v1/notices/{made.json()['id']}", json={"outcome": "withdrawn"}, headers=pipeline
+    )
+    assert answer.status_code == 200, answer.text
+    page = await shown(service, f"/items/{job_id}")
+    assert "<li>Nothing has to be done.</li>" in page
+    assert "Withdraw the notices" not in page
