@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.faces.resampling import scaled
+from deepfake_models.faces.resampling import scaled_to_each
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import DetectorSpec
 
@@ -81,11 +81,11 @@ def pictures() -> Iterator[NDArray[np.uint8]]:
     for path in [*files_of_every_source(".jpg", STILLS), several_people]:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
-        yield scaled(np.asarray(upright), SPEC.long_side)
+        yield from scaled_to_each(np.asarray(upright), [SPEC.long_side])
     for path in files_of_every_source(".mp4", VIDEOS):
         with av.open(str(path)) as container:
             for frame in islice(container.decode(video=0), 0, 31, 30):
-                yield scaled(frame.to_ndarray(format="rgb24"), SPEC.long_side)
+                yield from scaled_to_each(frame.to_ndarray(format="rgb24"), [SPEC.long_side])
 
 
 def faces_of_reference(reference: Any, picture: NDArray[np.uint8]) -> list[Detection]:

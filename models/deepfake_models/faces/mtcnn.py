@@ -71,9 +71,9 @@ class MtcnnDetector:
         """Return the faces of each of ``pictures``, most confident first, then largest first.
 
         ``pictures`` are HWC uint8 RGB of any sizes; those of one size share a batch of the first
-        stage. Each is examined at ``scaled(picture, spec.long_side)``. Boxes and landmarks are
-        finite and in pixels of the given picture. Faces below ``spec.min_confidence`` are dropped,
-        and faces narrower than ``spec.min_face`` pixels of the scaled picture are not found.
+        stage. Each is scaled down to ``spec.long_side``. Boxes and landmarks are finite and in
+        pixels of the given picture. Faces below ``spec.min_confidence`` are dropped, and faces
+        narrower than ``spec.min_face`` pixels of the scaled picture are not found.
 
         Raises:
             ValueError: a picture is not HWC uint8 RGB with at least one pixel.

@@ -12,22 +12,15 @@ Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
 
-def scaled(picture: NDArray[np.uint8], long_side: int) -> NDArray[np.uint8]:
-    """Return ``picture`` (HWC RGB) scaled down so that its longer side is at most ``long_side``.
-
-    The result is antialiased (Pillow's bilinear filter, with a support scaled to the reduction) and
-    never larger than ``picture``. No side becomes shorter than one pixel.
-    """
-    (only,) = scaled_to_each(picture, [long_side])
-    return only
-
-
 def scaled_to_each(
     picture: NDArray[np.uint8], long_sides: Sequence[int]
 ) -> list[NDArray[np.uint8]]:
-    """Return ``scaled`` of ``picture`` for each of ``long_sides``.
+    """Return ``picture`` (HWC RGB) scaled down so that its longer side is at most each of
+    ``long_sides``.
 
-    A large picture is converted for Pillow once, which takes as long as scaling it.
+    The results are antialiased (Pillow's bilinear filter, with a support scaled to the reduction)
+    and never larger than ``picture``. No side becomes shorter than one pixel. A large picture is
+    converted for Pillow once, which takes as long as scaling it.
     """
     height, width = picture.shape[:2]
     image: Image.Image | None = None

@@ -19,7 +19,7 @@ from deepfake_models.faces.copies import Copy, copies, merged, side_of_copies, t
 from deepfake_models.faces.crops import cut, usable, visible_share
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.faces.resampling import scaled
+from deepfake_models.faces.resampling import scaled_to_each
 from deepfake_models.session import OnnxSession
 from deepfake_models.spec import CropSpec, DetectorSpec
 
@@ -152,7 +152,8 @@ def copies_of(picture: Picture, spec: DetectorSpec) -> list[Copy]:
     height, width = picture.shape[:2]
     side = side_of_copies(height, width, spec)
     assert side is not None
-    return list(copies(scaled(picture, side), (height, width), spec))
+    (small,) = scaled_to_each(picture, [side])
+    return list(copies(small, (height, width), spec))
 
 
 def spec_with(**changes: float) -> DetectorSpec:

@@ -13,7 +13,6 @@ from deepfake_models.faces.resampling import (
     area_crops,
     area_resized,
     integral_image,
-    scaled,
     scaled_to_each,
 )
 
@@ -26,7 +25,7 @@ Picture = NDArray[np.uint8]
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (641, 640), (300, 1201)])
 def test_scaled_fits_and_never_enlarges(shape: tuple[int, int], long_side: int) -> None:
     picture = np.full((*shape, 3), 77, np.uint8)
-    small = scaled(picture, long_side)
+    (small,) = scaled_to_each(picture, [long_side])
     assert max(small.shape[:2]) == min(long_side, max(shape))
     assert min(small.shape) >= 1
     assert (small == 77).all()
@@ -36,7 +35,7 @@ def test_sizes_of_one_picture_are_scaled_from_the_picture_itself() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (300, 1201, 3), dtype=np.uint8)
     sides = [640, 2000, 99, 1201]
     for several, side in zip(scaled_to_each(picture, sides), sides, strict=True):
-        assert np.array_equal(several, scaled(picture, side))
+        assert np.array_equal(several, scaled_to_each(picture, [side])[0])
 
 
 PICTURES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
