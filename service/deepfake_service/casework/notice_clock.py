@@ -97,6 +97,8 @@ class NoticeClock:
 
     def described(self, caller: Caller, notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return listed notices, each with its recipient and the reference of its case."""
+        if not notices:  # as on most views of the queue
+            return []
         statement = (
             select(Notice, Case)
             .join(Case, Notice.case_id == Case.id)
