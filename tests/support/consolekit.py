@@ -1,4 +1,4 @@
-"""The console in Chromium: pages on which somebody has signed in, and what they may contain."""
+"""The console in Chromium: the pages after signing in, and what they may contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run goes on where it stopped: which media are scored again, and which records are refused."""
+"""A run resumes where it stopped: which media are scored again, and which records are refused."""
 
 from __future__ import annotations
 
