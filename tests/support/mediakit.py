@@ -69,12 +69,17 @@ def still_clip(portrait: Pixels, count: int) -> list[Pixels]:
     return [portrait] * count
 
 
-def _in_one_thread(codec: str, options: dict[str, str]) -> dict[str, str]:
-    """Add what makes ``codec`` use one thread: encoders on several do not always give the same."""
+def _reproducible(codec: str, options: dict[str, str], count: int) -> dict[str, str]:
+    """Add to ``options`` what makes ``codec`` give the same for the same ``count`` frames.
+
+    On several threads encoders do not always do so. x265 learns from the third frame by how much
+    B-frames delay decoding: in shorter videos the decoding times are what was in its memory, and
+    muxing fails now and then.
+    """
     chosen = {"threads": "1", **options}
     if codec == "libx265":
-        alone = "pools=none:frame-threads=1"
-        chosen["x265-params"] = ":".join(filter(None, [options.get("x265-params"), alone]))
+        added = "pools=none:frame-threads=1" + (":bframes=0" if count < 3 else "")
+        chosen["x265-params"] = ":".join(filter(None, [options.get("x265-params"), added]))
     return chosen
 
 
@@ -106,7 +111,8 @@ def encode(
         tempfile.NamedTemporaryFile() as file,
         av.open(file.name, "w", format=container, container_options=container_options) as out,
     ):
-        stream: Any = out.add_stream(codec, rate=rate, options=_in_one_thread(codec, options or {}))
+        settings = _reproducible(codec, options or {}, len(frames))
+        stream: Any = out.add_stream(codec, rate=rate, options=settings)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.gop_size = gop
         context = stream.codec_context
