@@ -37,7 +37,7 @@ pillow_heif.register_heif_opener()
 in_decoder_process = False
 """Whether this is a decoder process: it opens one picture at a time and only sends its frames on.
 Pillow's limit is then that of the open picture, for what it allocates on the way to a frame of a
-GIF, and a still picture is not copied."""
+GIF, and frames are not copied."""
 
 HEAD_BYTES = 4096
 """Bytes that are enough to recognise the format; the ``ftyp`` box of ISO media lists its brands."""
@@ -183,8 +183,7 @@ class PictureMedia(ClosesOnExit):
         for index in indices:
             time = float(self.times[index])
             if self._still is not None:
-                still = self._still if in_decoder_process else self._still.copy()
-                yield Frame(index, time, still)
+                yield Frame(index, time, _handed_out(self._still))
                 continue
             try:
                 self._image.seek(index)
@@ -196,7 +195,7 @@ class PictureMedia(ClosesOnExit):
             if pixels.shape[:2] != (self.facts.height, self.facts.width):
                 yield FailedFrame(index, time, "the frame differs in size from the first")
                 continue
-            yield Frame(index, time, pixels)
+            yield Frame(index, time, _handed_out(pixels))
 
     def _read_orientation(self) -> Orientation:
         try:
@@ -248,8 +247,16 @@ class PictureMedia(ClosesOnExit):
         return self._orientation.apply(_rgb(self._image))
 
 
+def _handed_out(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return pixels that the receiver may change, unless it only sends them on."""
+    return pixels if in_decoder_process else pixels.copy()
+
+
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert any of Pillow's modes to uint8 RGB; 16-bit samples keep their upper eight bits."""
+    """Convert any of Pillow's modes to uint8 RGB; 16-bit samples keep their upper eight bits.
+
+    The result may be the memory of Pillow's picture, which cannot be changed.
+    """
     if image.mode.startswith("I"):
         gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)

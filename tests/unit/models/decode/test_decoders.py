@@ -60,6 +60,15 @@ def test_both_decoders_give_the_same_frames(process: ProcessDecoder, video: byte
                 np.testing.assert_array_equal(a.pixels, b.pixels)
 
 
+def test_the_receiver_may_change_frames_of_animations(decoder: Decoder) -> None:
+    drawn = [np.full((32, 32, 3), level, np.uint8) for level in (0, 128, 255)]
+    data = mediakit.animation(drawn, "GIF", [100] * 3)
+    with decoder.open(io.BytesIO(data)) as media:
+        for frame in media.frames([0, 1, 2]):
+            assert isinstance(frame, Frame)
+            frame.pixels[:] = 7
+
+
 def test_picture(decoder: Decoder) -> None:
     with decoder.open(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))) as media:
         assert media.facts.kind == "image"
