@@ -11,13 +11,16 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from deepfake_service.errors import KeyUnreadable
 from deepfake_service.evidence.verification_result import Trust
 
 _PEM = b"-----BEGIN PUBLIC KEY-----"
-_JWK_SET = TypeAdapter(dict[str, list[dict[str, Any]]])
+
+
+class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members are ignored
+    keys: list[dict[str, Any]]
 
 
 def public_key(path: Path) -> Ed25519PublicKey:
@@ -26,8 +29,11 @@ def public_key(path: Path) -> Ed25519PublicKey:
     Raises:
         KeyUnreadable: the file cannot be read, or holds no such key.
     """
+    return _public_key(path, _read(path))
+
+
+def _public_key(path: Path, content: bytes) -> Ed25519PublicKey:
     try:
-        content = _read(path)
         if not content.lstrip().startswith(_PEM):
             # An evidence bundle contains its key as PEM. If a user gives the bundle itself as the
             # key file, it must not vouch for itself.
@@ -52,11 +58,11 @@ def public_keys(path: Path) -> list[Ed25519PublicKey]:
     Raises:
         KeyUnreadable: the file cannot be read, or holds no such key.
     """
-    content = _read(path).lstrip()
-    if not content.startswith(b"{"):
-        return [public_key(path)]
+    content = _read(path)  # once: the path may be that of a pipe
+    if not content.lstrip().startswith(b"{"):
+        return [_public_key(path, content)]
     try:
-        found = _JWK_SET.validate_json(content)["keys"]
+        found = _JwkSet.model_validate_json(content).keys
         keys = [
             Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(jwk["x"] + "=="))
             for jwk in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner, Result
 
 from deepfake_models.errors import BundleError
@@ -67,6 +69,20 @@ def test_the_keys_of_evidence_are_read_from_a_key_set(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [jwk(keys[0]), OF_REPORTS, jwk(keys[1])]}))
     assert public_keys(path) == keys
+    path.write_text(json.dumps({"keys": [jwk(keys[0])], "issuer": "others are ignored"}))
+    assert public_keys(path) == keys[:1]
+
+
+def test_a_key_is_read_from_a_pipe() -> None:
+    """As with ``--public-key <(curl ...)``, where a second reading finds nothing."""
+    key = Ed25519PrivateKey.generate().public_key()
+    reading, writing = os.pipe()
+    os.write(writing, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    os.close(writing)
+    try:
+        assert public_keys(Path(f"/dev/fd/{reading}")) == [key]
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize(
