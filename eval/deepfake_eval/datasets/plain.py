@@ -92,7 +92,7 @@ class Csv:
         for number, line in lines:
             part = line.get(self.split_column) or ""
             if self.split_column in columns and split not in ("all", part):
-                if part not in SPLITS:
+                if part == "all" or part not in SPLITS:
                     unassigned[part] += 1
                 continue
             row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)

@@ -126,14 +126,15 @@ def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
 
 
 def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4"])
+    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
     (tmp_path / "list.csv").write_text(
         "media,label,split\na.mp4,real,test\nb.mp4,fake,dev\nc.mp4,fake,train\nd.mp4,real,dev\n"
+        "e.mp4,real,all\n"
     )
     rows = load("csv", tmp_path / "list.csv")
     assert [r.media for r in rows.rows] == ["a.mp4"]
-    assert "rows whose split is not train, val or test are left out: 'dev' (2);" in rows.notes[-1]
-    assert len(load("csv", tmp_path / "list.csv", "all").rows) == 4
+    assert "is not train, val or test are left out: 'dev' (2), 'all' (1);" in rows.notes[-1]
+    assert len(load("csv", tmp_path / "list.csv", "all").rows) == 5
 
 
 @pytest.mark.parametrize(
