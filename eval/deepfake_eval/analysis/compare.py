@@ -37,7 +37,7 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     samples, so it is given for items only: the frames of a video are not independent. There is no
     entry ``frame`` if a run has no frames, or no frame of either class was scored in both. The
     frames of a score table, which may be numbers or times, are compared with those of other score
-    tables only. ``in_sample`` names the runs whose weights were fitted on a measured data set.
+    tables only. ``in_sample`` names the runs whose weights were fitted on a compared data set.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
@@ -50,7 +50,6 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     if names[0] == names[1]:
         names = [str(a), str(b)]
     result: dict[str, Any] = dict(zip("ab", names, strict=True))
-    result["in_sample"] = [n for n, m in zip(names, metrics, strict=True) if _in_sample(m)]
     for level in LEVELS:
         left, right = (t[t["level"] == level] for t in (first, second))
         keys = _keys(left, right, level)
@@ -78,6 +77,10 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         entry["scored_in_b_alone"] = int(right["rank"].notna().sum()) - len(scored)
         if level == "item":
             entry["delong"] = _delong(scored, truth)
+            compared = set(scored["dataset"])
+            result["in_sample"] = [
+                name for name, run in zip(names, metrics, strict=True) if compared & _fitted_on(run)
+            ]
         result[level] = entry
     return result
 
@@ -178,17 +181,17 @@ def _min_groups(metrics: dict[str, Any]) -> int:
         return ConditionsSpec().min_groups
 
 
-def _in_sample(metrics: dict[str, Any]) -> bool:
-    """Return whether the measured weights were fitted on a data set of the run."""
+def _fitted_on(metrics: dict[str, Any]) -> set[str]:
+    """Return the names of the run's data sets on which the measured weights were fitted."""
     datasets = metrics.get("settings", {}).get("datasets", [])
-    return any(entry.get("in_sample") for entry in datasets)
+    return {s["dataset"] for entry in datasets for s in entry.get("training_sources", ())}
 
 
 def _difference(
     scored: pd.DataFrame, truth: NDArray[np.intp], draws: int, min_groups: int
 ) -> dict[str, Any]:
     a, b = scored["rank_a"].to_numpy(), scored["rank_b"].to_numpy()
-    groups = _joined(scored["group_a"], scored["group_b"])
+    groups = _joined(scored)
 
     def difference(rows: NDArray[np.intp]) -> float:
         return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
@@ -205,18 +208,21 @@ def _difference(
     }
 
 
-def _joined(a: pd.Series, b: pd.Series) -> NDArray[np.object_]:
-    """Return groups (N,) of rows that share a group in ``a`` or in ``b``, also through others.
+def _joined(scored: pd.DataFrame) -> NDArray[np.object_]:
+    """Return groups (N,) of the rows that share a group in one of the runs, also through others.
 
     One of two runs may know the people in its media, where the other takes each for a group.
     """
+    a, b = scored["group_a"], scored["group_b"]
     (first, names), (second, others) = pd.factorize(a), pd.factorize(b)
     size = len(names) + len(others)
-    links = coo_array((np.ones(len(a)), (first, second + len(names))), shape=(size, size))
+    links = coo_array((np.ones(len(scored)), (first, second + len(names))), shape=(size, size))
     _, of_name = connected_components(links, directed=False)
     # Named, so that neither the order of the runs nor that of their media has an influence.
+    # Group 1 of one run and group 1 of the other may have no medium in common.
     lowest = np.minimum(a.to_numpy(object), b.to_numpy(object))
-    return pd.Series(lowest).groupby(of_name[first]).transform("min").to_numpy(object)
+    named = lowest + "\0" + (scored["dataset"] + "\0" + scored["media"]).to_numpy(object)
+    return pd.Series(named).groupby(of_name[first]).transform("min").to_numpy(object)
 
 
 def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float | None] | None:

@@ -64,12 +64,19 @@ def test_compare_names_the_run_whose_weights_know_the_media(
     known = tmp_path / "known"
     shutil.copytree(done[0], known)
     metrics = json.loads((known / "metrics.json").read_text())
-    metrics["settings"]["datasets"][0]["in_sample"] = True
+    metrics["settings"]["datasets"][0] |= {
+        "in_sample": True,
+        "training_sources": [{"dataset": "made", "source": "made", "out_of_fold": []}],
+    }
     (known / "metrics.json").write_text(json.dumps(metrics))
     assert compare(done[0], done[0], draws=5)["in_sample"] == []
     result = CliRunner().invoke(cli.app, ["compare", str(known), str(done[0]), "--draws", "5"])
     text = " ".join(result.output.split())
     assert "The weights of known were fitted on a data set that is measured here." in text
+    # That another data set of the run is known says nothing about the media of both.
+    metrics["settings"]["datasets"][0]["training_sources"][0]["dataset"] = "other"
+    (known / "metrics.json").write_text(json.dumps(metrics))
+    assert compare(known, done[0], draws=5)["in_sample"] == []
 
 
 def test_compare_refuses_what_it_cannot_compare(

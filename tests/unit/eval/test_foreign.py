@@ -210,7 +210,11 @@ def test_groups_that_either_run_knows_count_in_a_comparison(
     families = [
         row | {"group": f"family {n // 4}", "score": 0.0} for n, row in enumerate(scored(0.0))
     ]
-    tables = {"people": rows, "alone": alone, "families": families}
+    # One that numbers the same people otherwise links none.
+    names = sorted({row["group"] for row in rows})
+    other = {name: names[n ^ 1] for n, name in enumerate(names)}
+    renumbered = [row | {"group": other[row["group"]]} for row in rows]
+    tables = {"people": rows, "alone": alone, "families": families, "renumbered": renumbered}
     for name, table in tables.items():
         save(read(write(table), OPTIONS), tmp_path / name)
 
@@ -222,6 +226,7 @@ def test_groups_that_either_run_knows_count_in_a_comparison(
     assert there["groups"] == back["groups"] == 20
     assert (there["low"], there["high"]) == (-back["high"], -back["low"])
     assert difference("people", "families")["groups"] == 10
+    assert difference("people", "renumbered")["groups"] == 20
 
 
 def test_runs_without_a_medium_in_common_are_told_apart_from_those_of_one_class(
