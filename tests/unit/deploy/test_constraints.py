@@ -52,6 +52,12 @@ def direct(engine: str) -> list[Requirement]:
     )
 
 
+def test_no_sqlalchemy_is_allowed_that_does_not_decode_the_path_of_a_database() -> None:
+    """With 2.0, a data directory with a Korean name would get a new database in another folder."""
+    (requirement,) = (r for r in direct("cpu") if r.name == "sqlalchemy")
+    assert not requirement.specifier.contains("2.0.99")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_image_installs_what_the_project_allows(engine: str) -> None:
     versions = pinned(engine)
