@@ -19,7 +19,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_models.results import Leaning, VerdictCode
 from deepfake_service.casework.core.disagreements import disagreed
-from deepfake_service.casework.core.listings import open_listing, open_reasons, open_thumbnail
+from deepfake_service.casework.core.listings import (
+    mentions,
+    open_listing,
+    open_reasons,
+    open_thumbnail,
+)
 from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
 from deepfake_service.casework.core.queries import find_job, iso_time, job_json
@@ -390,10 +395,3 @@ def _within(
 def _urgency(job: dict[str, Any]) -> tuple[int, float]:
     ratio = job["listing"].get("llr")
     return job["standing"], float(UNRANKED if ratio is None else ratio)
-
-
-def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
-    """Return whether a search for ``text`` finds a job with these names."""
-    wanted = text.casefold()
-    in_name = any(wanted in name.casefold() for name in names if name)
-    return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted

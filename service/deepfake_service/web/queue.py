@@ -14,6 +14,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_models.results import VerdictCode, input_at_fault
 from deepfake_service.casework import triage
+from deepfake_service.casework.core.listings import mentions
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.notice_clock import NoticePart
 from deepfake_service.casework.triage import Asked, Tab
@@ -208,7 +209,7 @@ def get_csv(
         yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
         for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
             names = (row["case_reference"], row["file_name"])
-            if not triage.mentions(asked.text, names, row["sha256"], row["job"]):
+            if not mentions(asked.text, names, row["sha256"], row["job"]):
                 continue
             told = row_for(caller, row, state.settings.system_scores)
             yield _csv_line([told[name] for name in COLUMNS])

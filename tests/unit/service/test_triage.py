@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -142,6 +143,16 @@ async def test_the_export_holds_what_is_searched_for(service: Service) -> None:
     # Filters and search do not reset each other.
     assert page.count('<input type="hidden" name="days" value="7">') == 1
     assert page.count('<input type="hidden" name="q" value="수신">') == 1
+
+
+async def test_a_search_finds_names_whose_syllables_are_in_parts(service: Service) -> None:
+    """File names from macOS often are in Unicode form D. References are stored in form C."""
+    desk = Desk(service)
+    parts = unicodedata.normalize("NFD", "수신본.mp4")
+    desk.add("parts", 1.6, parts)
+    desk.add("whole", 0.6, "수신본.mp4")
+    for text in ("수신", unicodedata.normalize("NFD", "수신")):
+        assert set(desk.ids(Tab.ALL, text)) == {"parts", "whole"}
 
 
 async def test_the_list_says_why_an_item_could_not_be_evaluated(service: Service) -> None:
