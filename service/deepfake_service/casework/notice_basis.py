@@ -110,7 +110,10 @@ class NoticeBasis:
         that nobody has reviewed and whose verdict is that a face is manipulated.
         """
         if not jobs:
-            raise NoticeRefused("The file has no verdict yet. Wait until it is examined.")
+            raise NoticeRefused(
+                "The file has no verdict. Wait until it is examined, or submit it again if its "
+                "examination has failed."
+            )
         against = [j.finding for j in jobs if j.finding in AGAINST]
         if against and all(finding == Finding.AWAITING_SECOND for finding in against):
             raise NoticeRefused("A second reviewer has not confirmed the finding yet.")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.db import Job, Occurrence
-from deepfake_service.db.enums import Decision, Finding, Role
+from deepfake_service.db.enums import Decision, Finding, JobState, Role
 from tests.support import evidencekit, mediakit
 from tests.support.jobkit import examined, headers
 from tests.support.noticekit import GOOD, confirmed
@@ -115,6 +115,21 @@ async def test_a_finding_that_awaits_a_second_reviewer_is_not_called_a_rejection
     obstacle = re.search(r'id="obstacle">.*?</section>', page, re.DOTALL)
     assert obstacle
     assert told in obstacle[0]
+
+
+async def test_nobody_is_to_wait_for_the_verdict_of_an_examination_that_failed(
+    service: Service,
+) -> None:
+    case_id, seen = await confirmed(service)
+    with service.database.write() as session:
+        session.scalars(select(Job)).one().state = JobState.FAILED
+    content = {
+        "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
+        "recipient": "D4U",
+    }  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 409
+    assert "submit it again if its examination has failed" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
