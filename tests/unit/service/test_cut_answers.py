@@ -28,6 +28,13 @@ async def read_table(service: Service, _: dict[str, Any]) -> httpx.Response:
     return await service.client.get("/results.csv")
 
 
+async def search_table(service: Service, _: dict[str, Any]) -> httpx.Response:
+    """Nothing is found, which the end of the answer would say."""
+    await submit(service, b"another")
+    await service.sign_in(Role.ANALYST)
+    return await service.client.get("/results.csv", params={"q": "nothing"})
+
+
 async def read_medium(service: Service, job: dict[str, Any]) -> httpx.Response:
     path = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
     return await service.client.get(path, headers=headers(service, Role.ANALYST))
@@ -56,7 +63,7 @@ async def read_hashes(service: Service, job: dict[str, Any]) -> httpx.Response:
     return await service.client.get("/v1/known-hashes", headers=headers(service, Role.ANALYST))
 
 
-@pytest.mark.parametrize("read", [read_table, read_medium, export, read_hashes])
+@pytest.mark.parametrize("read", [read_table, search_table, read_medium, export, read_hashes])
 async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
     start: Starter, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
