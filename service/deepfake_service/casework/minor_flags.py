@@ -135,7 +135,9 @@ class MinorFlags:
         """
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
-            origin = case.minor_from if case.minor_at is not None else None
+            if case.minor_at is None:  # nothing follows it, and no index finds followers
+                return {"follows": False, "origin": None, "followers": []}
+            origin = case.minor_from
             follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
             seen = Case.wrapped_key.is_not(None), visible_to(caller)
             related = select(Case).where(or_(Case.id == origin, follower), *seen)

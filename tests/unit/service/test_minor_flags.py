@@ -18,6 +18,7 @@ from deepfake_service.storage import open_json, seal_json
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import examined, headers
+from tests.support.submitting import submit
 from tests.support.watching import statements
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -199,6 +200,17 @@ async def test_the_page_of_a_case_says_which_flag_it_follows_and_which_follow(
     assert "flagged as well" not in follower
     await unflag(service, first)
     assert "automatically" not in await page(copy, Role.ANALYST)
+
+
+async def test_the_page_of_a_case_without_a_flag_looks_for_none_that_follow(
+    service: Service,
+) -> None:
+    """No index finds them: all cases would be read."""
+    job = await submit(service)
+    await service.sign_in(Role.ANALYST)
+    with statements(service.database.engine) as asked:
+        assert (await service.client.get(f"/cases/{job['case_id']}")).status_code == 200
+    assert not [text for text in asked if "minor_from =" in text]
 
 
 async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: Service) -> None:
