@@ -45,6 +45,44 @@ def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: B
         page.context.close()
 
 
+def test_tabs_have_their_numbers_again_after_a_queue_was_empty(
+    site: Site, browser: Browser
+) -> None:
+    """A number that was sent before the queue was empty was not shown when it was sent again."""
+    key = site.create_key("few", "pipeline")
+    with site.client_of(key) as client:
+
+        def submit(number: int) -> str:
+            content = b"no film %d" % number
+            sent = client.post("/v1/videos", files={"file": ("a.mp4", content)}).raise_for_status()
+            site.wait(sent.json()["id"])
+            return f"/v1/cases/{sent.json()['case_id']}"
+
+        first = submit(0)
+        page = browser.new_context(locale="ko-KR", base_url=site.url).new_page()
+        page.clock.install()
+        page.goto("/sign-in")
+        page.fill("#key", key)
+        page.press("#key", "Enter")
+        page.wait_for_url(f"{site.url}/")
+        count = page.locator('.tabs a[href*="tab=all"] .count')
+        expect(count).to_have_text("1")
+        page.evaluate("document.querySelector('.tabs').id = 'as-loaded'")
+        page.clock.fast_forward(60_000)
+        expect(page.locator("#as-loaded")).to_have_count(0)
+        client.delete(first).raise_for_status()
+        page.clock.fast_forward(60_000)
+        expect(count).to_have_text("0")
+        second = submit(1)
+        submit(2)
+        page.clock.fast_forward(60_000)
+        expect(count).to_have_text("2")
+        client.delete(second).raise_for_status()
+        page.clock.fast_forward(60_000)
+        expect(count).to_have_text("1")
+        page.context.close()
+
+
 def test_all_items_of_a_page_are_selected_at_once(site: Site, browser: Browser, key: str) -> None:
     page = signed_in(browser, site, key)
     with site.client_of(key) as client:

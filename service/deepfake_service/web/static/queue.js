@@ -70,7 +70,10 @@ async function refresh() {
       replaceAround(live, fresh);
       replaceRows(old, body);
       live.dataset.waiting = fresh.dataset.waiting;
-    } else live.replaceWith(fresh);
+    } else {
+      sent.clear(); // it is about what was there before
+      live.replaceWith(fresh);
+    }
     showSelected();
     localise(document.getElementById("live"));
   } catch { /* offline: try again at the next interval */ }
