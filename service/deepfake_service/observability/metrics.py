@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deepfake_models.results import Verdict
-from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
+from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
 from deepfake_service.observability.logs import ERRORS
 from deepfake_service.observability.queue_state import QueueCollector, QueueState
 
@@ -247,13 +247,14 @@ class Metrics:
 
 
 def _or_nan(read: Callable[[], float]) -> Callable[[], float]:
-    """Return a function that returns NaN while the database does not answer or is damaged, and
-    otherwise what ``read`` does. The other metrics, which tell that, can then still be read."""
+    """Return a function that returns NaN while the database does not answer or is damaged, or if a
+    record was altered, and otherwise what ``read`` does. The other metrics, which tell that, can
+    then still be read."""
 
     def value() -> float:
         try:
             return float(read())
-        except (DatabaseUnavailable, DatabaseDamaged):
+        except (DatabaseUnavailable, DatabaseDamaged, RecordAltered):
             return math.nan
 
     return value

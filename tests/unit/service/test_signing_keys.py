@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from deepfake_service.db import Database
@@ -117,11 +119,19 @@ async def test_a_certificate_that_has_expired_is_told_at_the_start_and_in_metric
     assert "report_certificate_expires" in {line["event"] for line in logged}
 
 
+async def test_metrics_tell_that_a_signing_key_was_altered(service: Service) -> None:
+    service.app.state.shared.services.evidence_store.keys.current()
+    with service.database.engine.begin() as connection:
+        connection.execute(text("UPDATE signing_keys SET certificate_pem = 'x'"))
+    assert math.isnan(await certificate_end_s(service))
+    assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
+
+
 async def certificate_end_s(service: Service) -> float:
     """Return what the metrics say."""
-    text = (await service.client.get("/metrics")).text
-    found = re.search(r"^deepfake_report_certificate_end_seconds (\S+)$", text, re.MULTILINE)
-    assert found, text
+    page = (await service.client.get("/metrics")).text
+    found = re.search(r"^deepfake_report_certificate_end_seconds (\S+)$", page, re.MULTILINE)
+    assert found, page
     return float(found[1])
 
 
