@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 from deepfake_service.clock import utc_now
@@ -40,6 +41,9 @@ def check_store(settings: Settings) -> None:
         step = "deleted"
         blobs.delete(name)
     except StorageError as error:
+        if step in ("listed", "read"):
+            with contextlib.suppress(StorageError):
+                blobs.delete(name)
         # Unlike the log, a terminal may show the text, which names the address and the bucket.
         raise StoreUnusable(
             f"A blob could not be {step}. The store or the network reported: "

@@ -144,6 +144,18 @@ def test_the_store_is_tried_by_a_command(
     assert not (tmp_path / "var").exists()
 
 
+def test_a_trial_of_the_store_that_fails_leaves_no_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> list[str]:
+        raise StorageUnavailable  # as for an account that may not list
+
+    monkeypatch.setattr(Blobs, "older_than", refused)
+    with pytest.raises(StoreUnusable, match="could not be listed"):
+        check_store(Settings(data_dir=tmp_path, blob_url=f"file://{tmp_path}"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_wrong_data_directory_is_not_tried(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
         check_store(Settings(data_dir=tmp_path / "var"))
