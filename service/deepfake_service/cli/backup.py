@@ -93,7 +93,8 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
         if isinstance(error, OSError | sqlite3.Error):
-            reason = error.strerror if isinstance(error, OSError) else error
+            # Errors of shutil have only a text.
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
             raise DataDirError(f"The backup could not be made: {reason}.") from error
         raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
-from deepfake_service.storage import MASTER_KEY_FILE
+from deepfake_service.storage import BLOB_FOLDER, MASTER_KEY_FILE
 from deepfake_service.worker import _serve_metrics as serve_metrics
 
 
@@ -63,6 +64,15 @@ def test_a_database_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path: P
         assert not (tmp_path / "backup").exists()
         database.check_integrity()
         database.check()
+
+
+def test_a_backup_that_fails_says_why(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "var")
+    open_database(settings).close()
+    (settings.data_dir / BLOB_FOLDER).mkdir()
+    os.mkfifo(settings.data_dir / BLOB_FOLDER / "pipe")
+    with pytest.raises(DataDirError, match=r"could not be made: .* is a named pipe"):
+        back_up(settings, tmp_path / "backup")
 
 
 def test_a_backup_on_a_medium_that_cannot_be_written_is_restored(tmp_path: Path) -> None:
