@@ -158,7 +158,7 @@ def score_table(
     from deepfake_eval.reporting.results import REPORT
 
     if given.prior is not None and not given.probabilities:
-        raise typer.BadParameter("--prior is of calibrated probabilities: add --probabilities")
+        raise typer.BadParameter("--prior needs calibrated probabilities: add --probabilities")
     options = ScoreTableOptions(
         name=given.name,
         threshold=given.threshold,
