@@ -39,7 +39,7 @@ from deepfake_training.export.held_out import listed_once
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
+from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector, short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -238,7 +238,7 @@ def test_a_cross_validation_that_is_not_complete_is_named(
 def test_recipes_are_compared_from_the_command_line(
     crops: Path, crossed: Config, tmp_path: Path
 ) -> None:
-    text = SMOKE.read_text().replace("steps = 40", "steps = 2").replace("warmup_steps = 4", "")
+    text = short_smoke_text().replace("\nsteps = 12", "\nsteps = 2").replace("warmup_steps = 4", "")
     text += (
         '[cross_validation]\nshort_steps = 2\nfamilies = { swap = ["tint"] }\n'
         '[[cross_validation.leave_out]]\nname = "people"\nfolds = [0]\n'

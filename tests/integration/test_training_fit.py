@@ -20,7 +20,7 @@ from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.train.checkpoints import CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.train.distributed import Workers
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import SMOKE
+from tests.support.trainkit import SMALL, short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -88,27 +88,38 @@ def test_an_interrupted_run_has_logged_all_its_steps(
     assert len(losses(tmp_path)) == 2, raised  # which holds the writer that was not closed
 
 
+TORCHRUN = """
+import sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+import deepfake_training.train.loop
+from deepfake_training.cli import app
+
+two = LaunchConfig(
+    1, 1, nproc_per_node=2, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+    start_method="fork", monitor_interval=0.05,
+)
+elastic_launch(two, lambda: app(sys.argv[1:], standalone_mode=False))()
+"""
+"""Starts ``deepfake-train`` in two processes as torchrun does, but imports torch only once."""
+
+
 def test_two_processes_train_as_one(crops: Path, tmp_path: Path) -> None:
     # Without BatchNorm, by which each process normalises its own part of a batch.
-    text = SMOKE.read_text().replace("tf_efficientnet_lite0", "convnext_atto")
-    text = text.replace("steps = 40", "steps = 4").replace('"package"', '"none"')
+    text = short_smoke_text().replace(SMALL, "test_convnext").replace("\nsteps = 12", "\nsteps = 4")
     # A rate at which losses fall steadily: where they leap, rounding errors grow with them.
     text = text.replace("learning_rate = 5e-4", "learning_rate = 5e-5")
     path = tmp_path / "c.toml"
-    path.write_text(text.replace("validate_every = 20", "validate_every = 4"))
+    path.write_text(text.replace("validate_every = 12", "validate_every = 4"))
     config, _ = load_config(path)
     fit(crops, tmp_path / "one", config)
     command = ["fit", "--config", path, "--crops", crops, "--checkpoints", tmp_path / "two"]
     done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            "--module", "deepfake_training.cli", *map(str, command),
-        ],
+        [sys.executable, "-c", TORCHRUN, *map(str, command)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == len(two) == 4

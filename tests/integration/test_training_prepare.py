@@ -29,7 +29,7 @@ from deepfake_training.data.prepare import (
 )
 from deepfake_training.errors import TrainingError
 from tests.support import mediakit
-from tests.support.trainkit import SMOKE
+from tests.support.trainkit import short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -172,7 +172,9 @@ def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_pat
     )
     prepare([Manifest(one / "m.csv")], out, smoke, workers=0)
     before = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
-    command = ["prepare", "--config", SMOKE, "--manifest", one / "m.csv", "--crops", out]
+    (tmp_path / "c.toml").write_text(short_smoke_text())
+    command = ["prepare", "--config", tmp_path / "c.toml", "--crops", out]
+    command += ["--manifest", one / "m.csv"]
     command += ["--manifest", f"{tmp_path / 'two.csv'}:{two}", "--workers", 0]
     done = CliRunner().invoke(app, [*map(str, command)])
     assert done.exit_code == 0, done.output
