@@ -26,8 +26,8 @@ def initial_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def smoke(initial_weights: Path) -> Config:
-    """The smoke config, shortened."""
+def smoke() -> Config:
+    """The smoke config of a smaller network, shortened."""
     from tests.support.trainkit import short_smoke
 
     return short_smoke()

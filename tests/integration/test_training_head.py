@@ -55,9 +55,9 @@ def store(head_crops: Path) -> CropStore:
 
 
 @pytest.fixture(scope="module")
-def scheduler(initial_weights: Path) -> Iterator[str]:
-    """The address of a cluster of two workers, which import torch once for all tests."""
-    with daskkit.cluster(workers=2) as address:
+def scheduler() -> Iterator[str]:
+    """The address of a cluster with one worker, which imports torch once, and two threads."""
+    with daskkit.cluster(workers=1, threads=2) as address:
         yield address
 
 
