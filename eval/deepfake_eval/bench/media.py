@@ -22,7 +22,7 @@ from PIL import Image
 
 RATE = 25
 SEGMENT = 50
-"""Frames that are encoded. A longer video repeats their packets, each time from a keyframe."""
+"""Most frames that are encoded. A longer video repeats their packets, each time from a keyframe."""
 
 CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
     "H.264": ("libx264", "mp4", {"preset": "veryfast"}),
@@ -68,7 +68,7 @@ class Clip:
                     out.mux(packet)
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        for number in range(SEGMENT):
+        for number in range(min(SEGMENT, round(self.seconds * RATE))):
             pixels = group_picture(self.width, self.height, self.faces, number / SEGMENT)
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, RATE)

@@ -109,10 +109,10 @@ DEFAULT = Plan(
 QUICK = Plan(
     rounds=1,
     videos=(
-        VideoCase(_clip(360, seconds=1), 2, naive=True),
-        VideoCase(_clip(360, codec="VP9", seconds=1), 2),
+        VideoCase(_clip(240, seconds=1), 2, naive=True),
+        VideoCase(_clip(240, codec="VP9", seconds=1), 2),
     ),
-    pictures=(PictureCase(640, 480, 1), PictureCase(640, 480, 4)),
+    pictures=(PictureCase(320, 240, 1), PictureCase(480, 360, 4)),
     clients=(1, 2),
     least_requests=4,
     half_load_requests=2,
@@ -121,8 +121,8 @@ QUICK = Plan(
     jobs=1,
     pinned_jobs=1,
     queued_jobs=4,
-    job_clip=_clip(360, seconds=0.4),
-    memory=(_clip(360, seconds=1), _clip(360, seconds=4)),
+    job_clip=_clip(240, seconds=0.4),
+    memory=(_clip(240, seconds=1), _clip(240, seconds=4)),
     memory_frames=2,
 )
 """Takes seconds with a small bundle and shows that everything runs; its figures mean nothing."""

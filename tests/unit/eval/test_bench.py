@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from deepfake_eval import cli
 from deepfake_eval.bench import machine, service
 from deepfake_eval.bench.baseline import BaselineMissing, NaiveLoop, same_network
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg, with_padding
-from deepfake_eval.bench.plan import DEFAULT, VideoCase
+from deepfake_eval.bench.plan import DEFAULT, QUICK, VideoCase
 from deepfake_eval.bench.queueing import Times, compared
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.rounds import Samples, alternate, percentile, ratio
@@ -36,6 +37,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "v.mp4"
     Clip("H.264", 320, 240, 4.0).write(path)
     return path
+
+
+def test_a_short_generated_video_has_no_frame_too_many(tmp_path: Path) -> None:
+    Clip("H.264", 160, 128, 0.4).write(tmp_path / "v.mp4")
+    with (tmp_path / "v.mp4").open("rb") as file, InProcessDecoder().open(file) as media:
+        assert len(media.times) == 10
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
@@ -152,6 +159,8 @@ def test_what_was_measured_before_an_error_is_kept(
         raise EvalError("no such codec")
 
     monkeypatch.setattr(VideoBench, "run", fail)
+    one_clip = replace(QUICK, memory=QUICK.memory[:1])
+    monkeypatch.setattr("deepfake_eval.bench.run.QUICK", one_clip)
     options = BenchOptions(quick=True, sections=("memory", "videos"))
     with pytest.raises(EvalError, match="no such codec"):
         bench(small_bundle_dir(), tmp_path / "out", options, lambda _: None)
