@@ -35,7 +35,7 @@ def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
     return seal(directory, {**judgingkit.bundle_fields(), **fields})
 
 
-def portrait(label: str, number: int, size: int = 256) -> mediakit.Pixels:
+def portrait(label: str, number: int, size: int = 192) -> mediakit.Pixels:
     """Return a portrait tinted by ``label``; ``number`` selects the person and the framing."""
     whole = mediakit.astronaut() if number % 2 else mediakit.grace_hopper()
     left, top = (110, 0) if number % 2 else (130, 30)
