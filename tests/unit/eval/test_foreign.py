@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare, sentence
 from deepfake_eval.analysis.metrics import auc_value
+from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.errors import RunError
 from deepfake_eval.foreign import measure_table
-from deepfake_eval.inference.score_table import ScoreTableOptions, read
+from deepfake_eval.inference.score_table import ScoreTableOptions, read, subject
 
 OPTIONS = ScoreTableOptions(draws=50)
 Rows = list[dict[str, object]]
@@ -109,10 +110,12 @@ def test_a_medium_has_the_mean_score_of_its_frames(write: Callable[..., Path]) -
     assert table[table["level"] == "frame"]["rank"].notna().tolist() == [True, True, False]
 
 
-def test_an_empty_score_is_an_abstention(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_empty_score_is_an_abstention(write: Callable[..., Path]) -> None:
     rows = scored(1.0)
     rows[1]["score"] = ""
-    entry = measure_table(write(rows), tmp_path / "out", OPTIONS)["levels"]["item"][0]
+    path = write(rows)
+    metrics = summarise(read(path, OPTIONS), subject(path, OPTIONS), settings={"draws": 50})
+    entry = metrics["levels"]["item"][0]
     assert (entry["fake"]["scored"], entry["fake"]["not_scored"]) == (19, 1)
     assert entry["worst_case_auc"] < entry["auc"]["value"]
 
@@ -189,7 +192,7 @@ def test_the_comparison_says_which_detector_is_better(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     for name, separation in (("good", 5.0), ("bad", 0.0)):
-        measure_table(write(scored(separation), f"{name}.csv"), tmp_path / name, OPTIONS)
+        save(read(write(scored(separation)), OPTIONS), tmp_path / name)
     for a, b in (("good", "bad"), ("bad", "good")):
         text = sentence(compare(tmp_path / a, tmp_path / b, draws=100))
         assert text.startswith("item: good is better than bad by 0.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ from tests.support import daskkit, evalkit
 from tests.support.runkit import DRAWS, stored
 
 
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a cluster of two workers."""
+    with daskkit.cluster(workers=2) as address:
+        yield address
+
+
 @pytest.mark.slow
 def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
@@ -36,24 +44,24 @@ def test_workers_of_a_cluster_give_the_same_results(
     bundle: Path,
     media: Path,
     done: tuple[Path, dict[str, Any]],
+    scheduler: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with daskkit.cluster(workers=2) as scheduler:
-        options = RunOptions(draws=DRAWS, scheduler=scheduler)
-        several, metrics = measure(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
-        mixed = cluster.versions() | {"numpy": "1.0"}
-        monkeypatch.setattr(cluster, "versions", lambda: mixed)
-        with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
-            measure(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
+    options = RunOptions(draws=DRAWS, scheduler=scheduler)
+    several, metrics = measure(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
+    mixed = cluster.versions() | {"numpy": "1.0"}
+    monkeypatch.setattr(cluster, "versions", lambda: mixed)
+    with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
+        measure(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
     one = pd.read_parquet(done[0] / PREDICTIONS)
     pd.testing.assert_frame_equal(one, stored(several, tmp_path / "out"), rtol=1e-4)
     assert metrics["levels"] == done[1]["levels"]
 
 
 @pytest.mark.slow
-def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection() -> None:
-    with daskkit.cluster(workers=1) as scheduler, cluster.connected(scheduler) as workers:
+def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection(scheduler: str) -> None:
+    with cluster.connected(scheduler) as workers:
         assert list(workers.map(len, ["two"])) == [3]
         with pytest.raises(FileNotFoundError, match="/nowhere"):
             list(workers.map(os.listdir, ["/nowhere"]))
