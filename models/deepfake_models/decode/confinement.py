@@ -63,7 +63,7 @@ MAX_THREADS = 64
 """Threads of the process, where they are counted apart from those of the service."""
 
 # linux/prctl.h, linux/mount.h, linux/capability.h
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_RDONLY = 2, 4, 8, 1
 _MS_REC, _MS_PRIVATE, _MNT_DETACH = 16_384, 1 << 18, 2
 _CAPABILITY_VERSION_3 = 0x2008_0522
@@ -107,6 +107,16 @@ def protect_memory() -> None:
 def end_with_parent(number: int) -> None:
     """Let the kernel send this process the signal ``number`` when its parent ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def adopt_grandchildren() -> None:
+    """Make this process the parent of those whose parent, a child of it, ends.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 @dataclass(frozen=True, slots=True)

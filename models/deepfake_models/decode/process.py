@@ -59,7 +59,7 @@ class ConfinedProcess:
 
     @property
     def pid(self) -> int:
-        """The number of the process that parses, once it is ready; another one waits for it."""
+        """The number of the process, once it is ready."""
         assert self._ready is not None
         return self._ready.pid
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DecoderFailed, UndecodableMedia
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS, noise, refused
+from tests.support.watching import children
 
 
 def child_of(decoder: ProcessDecoder) -> Any:
@@ -94,6 +95,22 @@ def test_a_fork_server_that_dies_is_replaced(video: bytes) -> None:
                 assert len(list(media.frames([0]))) == 1
     finally:
         decoder.close()
+
+
+def test_a_fork_server_has_no_process_but_those_of_items_and_none_outlives_it(
+    video: bytes,
+) -> None:
+    with (
+        contextlib.closing(ProcessDecoder(LIMITS, workers=1)) as decoder,
+        decoder.open(io.BytesIO(video)),
+    ):
+        pid = child_of(decoder).pid
+        (server,) = decoder._pool._servers
+        assert children(server._process.pid) == [pid]
+        os.kill(pid, signal.SIGSTOP)  # it cannot see that connections end
+        server._process.kill()
+        server._process.wait()
+        until_ended(pid)
 
 
 @pytest.mark.slow
@@ -207,7 +224,7 @@ def test_the_child_ends_with_its_parent(state: str) -> None:
     parent.kill()
     parent.wait()
     if state == "stuck":
-        with suppress(ProcessLookupError):  # it was killed as it was
+        with contextlib.suppress(ProcessLookupError):  # it was killed as it was
             os.kill(pid, signal.SIGCONT)
     until_ended(pid)
 
