@@ -43,7 +43,7 @@ from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.db import Database
-from deepfake_service.errors import SettingsError
+from deepfake_service.errors import RecordAltered, SettingsError
 from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import Backlog, JobQueue, Scaling
 from deepfake_service.observability.logs import logger
@@ -258,7 +258,10 @@ def open_container(
 
 
 def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
-    end = signing_keys.certificate_end()
+    try:
+        end = signing_keys.certificate_end()
+    except RecordAltered:  # which is logged, and counted in the metrics
+        return
     if end is not None and end - now < CERTIFICATE_WARNING:
         _log.warning("report_certificate_expires", at=end.isoformat())
 

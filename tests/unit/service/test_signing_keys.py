@@ -25,6 +25,7 @@ from structlog.testing import capture_logs
 from deepfake_service.db import Database
 from deepfake_service.errors import KeyUnknown, SettingsError
 from deepfake_service.evidence.signers import self_made_certificate
+from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.settings import Settings
@@ -125,6 +126,17 @@ async def test_metrics_tell_that_a_signing_key_was_altered(service: Service) -> 
         connection.execute(text("UPDATE signing_keys SET certificate_pem = 'x'"))
     assert math.isnan(await certificate_end_s(service))
     assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
+
+
+async def test_a_signing_key_that_was_altered_does_not_stop_a_start(start: Starter) -> None:
+    async with start() as service:
+        shared = service.app.state.shared
+        shared.services.evidence_store.keys.current()
+        open_journal(shared.settings, service.database).catch_up()
+        with service.database.engine.begin() as connection:
+            connection.execute(text("UPDATE signing_keys SET certificate_pem = 'x'"))
+    async with start() as service:
+        assert (await service.client.get("/readyz")).status_code == 200
 
 
 async def certificate_end_s(service: Service) -> float:
