@@ -23,7 +23,7 @@ class OccurrenceUpload:
     account: str | Unset = UNSET
     """ The account that published it. """
     captured_at: datetime.datetime | Unset = UNSET
-    """ When it was seen: ISO 8601 with a time zone. """
+    """ When it was seen, not in the future: ISO 8601 with a time zone. """
     note: str | Unset = UNSET
     """ What the collector notes about it. """
     media_id: str | Unset = UNSET

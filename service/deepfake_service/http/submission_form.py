@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.cases import Sighting, canonical_reference
+from deepfake_service.casework.core.notice_states import CLOCK_SKEW
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
@@ -46,12 +47,16 @@ def _moment(value: str) -> str:
     try:
         at = datetime.fromisoformat(value)
         if at.tzinfo is not None:
-            return at.astimezone(UTC).isoformat()
+            at = at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise PydanticCustomError(
             "not_a_time", "send a time in ISO 8601, for example 2026-01-31T12:00:00Z"
         ) from None
-    raise PydanticCustomError("no_time_zone", "add a time zone; end the time with Z for UTC")
+    if at.tzinfo is None:
+        raise PydanticCustomError("no_time_zone", "add a time zone; end the time with Z for UTC")
+    if at > datetime.now(UTC) + CLOCK_SKEW:
+        raise PydanticCustomError("in_the_future", "send a time that is not in the future")
+    return at.isoformat()
 
 
 def _whole_number(value: object) -> object:
@@ -103,7 +108,7 @@ class SightingForm(BaseModel):
         Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
         | None,
         Field(
-            description="When it was seen: ISO 8601 with a time zone.",
+            description="When it was seen, not in the future: ISO 8601 with a time zone.",
             examples=["2026-01-31T12:00:00Z"],
         ),
     ] = None

@@ -13,6 +13,7 @@ _DETAILS = {
     "use printable characters only": CELL_MESSAGES["not_printable"],
     "send a time in ISO 8601, for example 2026-01-31T12:00:00Z": CELL_MESSAGES["not_a_time"],
     "add a time zone; end the time with Z for UTC": CELL_MESSAGES["no_time_zone"],
+    "send a time that is not in the future": CELL_MESSAGES["in_the_future"],
     "send a URL that begins with http:// or https://": CELL_MESSAGES["not_a_url"],
     "The occurrence is empty. Send a field or a screenshot with it.": (
         "The occurrence is empty. Send a field or a screenshot with it."

@@ -37,6 +37,7 @@ CELL_MESSAGES = {
     "not_a_url": "enter a URL that begins with http:// or https://",
     "not_a_time": "enter a time such as 2026-01-31 21:00",
     "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
+    "in_the_future": "enter a time that is not in the future",
     "not_a_number": "enter a whole number from 1 to {most}",
     "greater_than_equal": "enter a whole number from 1 to {most}",
     "less_than_equal": "enter a whole number from 1 to {most}",

@@ -81,6 +81,7 @@ async def test_wrong_cells_are_named_in_the_readers_language(
     "row",
     [
         {"captured_at": "2026-01-31 21:00"}, {"captured_at": "yesterday"},
+        {"captured_at": "2226-01-31T21:00Z"},
         {"note": "two\nlines"}, {"note": "n" * 2001}, {"source_url": "ftp://x"},
         {"source_url": "https://" + "x" * 5000}, {"account": "a\u202eb"}, {"colour": "red"},
         {"case_reference": "R", "source_url": "https://example.org/1", "note": "seen"},

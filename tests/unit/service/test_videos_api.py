@@ -60,6 +60,7 @@ async def test_the_case_of_a_media_type_does_not_matter(service: Service, media_
         ({"retention": "for ever"}, "retention"),
         ({"captured_at": "yesterday"}, "captured_at"),
         ({"captured_at": "2026-01-02T03:04:05"}, "captured_at"),
+        ({"captured_at": "9999-12-31T23:59:59Z"}, "captured_at"),
         ({"source_url": "javascript:alert(1)"}, "source_url"),
         ({"source_url": "https://"}, "source_url"),
         ({"callback_url": "ftp://example.org"}, "callback_url"),
