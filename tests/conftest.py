@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests.support import pgkit
+from tests.support import pgkit, statementkit
 
 # A loaded machine is slow, not wrong: examples are bounded in number, not in time.
 settings.register_profile("suite", deadline=None)
@@ -115,6 +115,13 @@ def pytest_collection_finish() -> None:
     """Collect garbage from now on, but never look through the million objects of the imports."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_statements() -> Iterator[None]:
+    """Compile the statements of all databases of this worker once."""
+    with statementkit.shared():
+        yield
 
 
 @pytest.fixture(scope="session")
