@@ -263,8 +263,9 @@ def test_one_command_converts_weights_and_makes_a_bundle(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
     config = tmp_path / "smoke.toml"
-    text = SMOKE.read_text().replace("\nsteps = 40\n", "\nsteps = 12\n")
-    config.write_text(text.replace("validate_every = 20", "validate_every = 6"))
+    text = SMOKE.read_text().replace("\nsteps = 40\n", "\nsteps = 6\n")
+    text = text.replace("validate_every = 20", "validate_every = 6")
+    config.write_text(text.replace("\nframes = 4\n", "\nframes = 2\n"))
     command = ["run", "--config", config, "--manifest", manifest, "--out", tmp_path / "bundle"]
     options = ["--work", tmp_path / "work", "--limit", 10]
     done = CliRunner().invoke(app, [*map(str, command), *map(str, options)])
@@ -272,7 +273,7 @@ def test_one_command_converts_weights_and_makes_a_bundle(
     assert f"{LITE}.safetensors" in done.output
     assert "10 media" in done.output
     # There is no terminal: each stage has at least a first and a last line.
-    for stage in ("cutting faces: 10 of 10", "fitting: 12 of 12", "scoring held-out media: "):
+    for stage in ("cutting faces: 10 of 10", "fitting: 6 of 6", "scoring held-out media: "):
         assert stage in done.output
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.sha256 in done.output

@@ -37,6 +37,20 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def few(manifest: Path, tmp_path: Path) -> Manifest:
+    """Return the first three clips of ``manifest``."""
+    path = tmp_path / "few.csv"
+    path.write_text("".join(manifest.read_text().splitlines(keepends=True)[:4]))
+    return Manifest(path, manifest.parent)
+
+
+def of_few(crops: Path) -> pd.DataFrame:
+    """Return what the index of ``crops`` says about the clips of ``few``."""
+    index = CropStore(crops).index
+    return index[index["media"].isin(["00.mp4", "01.mp4", "02.mp4"])]
+
+
 def test_prepare_goes_on_where_it_stopped(
     manifest: Path, crops: Path, smoke: Config, tmp_path: Path
 ) -> None:
@@ -72,16 +86,16 @@ def test_a_crop_that_was_deleted_is_cut_again(
 
 
 def test_a_crop_that_cannot_be_written_stops_prepare(
-    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
+    few: Manifest, crops: Path, smoke: Config, tmp_path: Path
 ) -> None:
     out = tmp_path / "crops"
     in_the_way = out / "crops" / CropStore(crops).index["crop"].iloc[0]
     in_the_way.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
-        prepare([Manifest(manifest)], out, smoke, workers=0)
+        prepare([few], out, smoke, workers=0)
     in_the_way.rmdir()
-    prepare([Manifest(manifest)], out, smoke, workers=0)
-    assert CropStore(out).index.equals(CropStore(crops).index)
+    prepare([few], out, smoke, workers=0)
+    assert CropStore(out).index.equals(of_few(crops))
 
 
 def test_missing_graphs_are_reported_before_anything_is_cut(
@@ -123,17 +137,17 @@ def test_a_corrupt_medium_is_counted_and_stops_nothing(
 
 
 def test_a_medium_whose_decoder_failed_is_tried_again(
-    manifest: Path, crops: Path, smoke: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: Manifest, crops: Path, smoke: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "crops"
     no_time = DecodeLimits(timeout_s=1e-9)
     with monkeypatch.context() as patch:
         patch.setattr(cutting, "ProcessDecoder", partial(ProcessDecoder, no_time))
-        summary = prepare([Manifest(manifest)], out, smoke, workers=0)
+        summary = prepare([few], out, smoke, workers=0)
         assert summary.failed > 0
         assert summary.media == 0
-    assert prepare([Manifest(manifest)], out, smoke, workers=0).failed == 0
-    assert CropStore(out).index.equals(CropStore(crops).index)
+    assert prepare([few], out, smoke, workers=0).failed == 0
+    assert CropStore(out).index.equals(of_few(crops))
 
 
 def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Path) -> None:
