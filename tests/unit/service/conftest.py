@@ -188,15 +188,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def backend(request: pytest.FixtureRequest) -> dict[str, Any]:
+def backend(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """Settings that choose the database."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        return {}
+        yield {}
+        return
     server: pgkit.Server = request.getfixturevalue("postgres")
-    if "start" not in request.fixturenames:
-        return {"database_url": SecretStr(server.new_database())}
-    copied = request.getfixturevalue("postgres_installation").database_url
-    return {"database_url": SecretStr(server.copy_of(copied.get_secret_value()))}
+    if "start" in request.fixturenames:
+        copied = request.getfixturevalue("postgres_installation").database_url
+        url = server.copy_of(copied.get_secret_value())
+    else:
+        url = server.new_database()
+    yield {"database_url": SecretStr(url)}
+    server.drop(url)
 
 
 @pytest.fixture
