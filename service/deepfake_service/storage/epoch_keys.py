@@ -243,8 +243,8 @@ class EpochKeys:
         try:
             file = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                for slot in range(SLOTS):
-                    self._overwrite(file, slot, secrets.token_bytes(SLOT_BYTES))
+                # Not yet in its place, so that it is synced once, with the first epoch.
+                os.pwrite(file, secrets.token_bytes(SLOTS * SLOT_BYTES), 0)
                 self._write(file, self._new(1, 0, 0))
             finally:
                 os.close(file)
