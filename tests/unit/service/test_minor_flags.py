@@ -35,7 +35,7 @@ def encoded(change: str) -> bytes:
         frames = [np.ascontiguousarray(f[:, ::-1]) for f in frames]
     elif change == "other":
         portrait = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
-        frames = [portrait.copy() for _ in frames]
+        frames = [portrait.copy() for _ in range(10)]
     return mediakit.encode(frames, options={"crf": "30"})
 
 
