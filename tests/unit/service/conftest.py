@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from deepfake_service.app import create_app
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries, release_callbacks
+from deepfake_service.container import open_container
 from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.jobs import webhooks
@@ -125,7 +126,7 @@ def copied_tables(request: pytest.FixtureRequest, migrated_file: Path) -> Iterat
 
 @dataclass(frozen=True)
 class Installation:
-    """A data directory as it is before the first start, with an account of each role."""
+    """A data directory as the first start leaves it, with an account of each role."""
 
     folder: Path
     keys: dict[Role, str]
@@ -136,7 +137,7 @@ class Installation:
         """Let a service that has nothing yet begin with a copy; return the keys of its accounts.
 
         ``copied_url`` names a copy of the database, if it is not in the folder. Opening an empty
-        database and creating the accounts take longer than most tests do.
+        database and creating the accounts and secrets take longer than most tests do.
         """
         own_keys = settings.master_key or settings.key_wrapper
         if own_keys or settings.database_url != copied_url or settings.data_dir.exists():
@@ -146,10 +147,12 @@ class Installation:
 
 
 def install(folder: Path, database_url: SecretStr | None = None) -> Installation:
-    """Create an account of each role in an installation with this data directory."""
+    """Open an installation with this data directory once, with an account of each role."""
     settings = Settings(data_dir=folder, database_url=database_url)
     with contextlib.closing(open_database(settings)) as database:
-        return Installation(folder, create_keys(database), database_url)
+        keys = create_keys(database)
+        with open_container(settings, database, "0" * 64, SmallDecoder(), Metrics()):
+            return Installation(folder, keys, database_url)
 
 
 @pytest.fixture(scope="session")
